@@ -1,0 +1,1 @@
+"""Indexers turn table partitions into index files: plain classes that know nothing of Ray."""

@@ -1,0 +1,1 @@
+"""Stages and builds on Ray, and the command line."""

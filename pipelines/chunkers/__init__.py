@@ -1,0 +1,1 @@
+"""Chunkers: documents become chunks with exact character offsets."""

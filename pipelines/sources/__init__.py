@@ -1,0 +1,1 @@
+"""Sources: files of the user that become documents."""

@@ -1,0 +1,1 @@
+"""Stages: steps that turn partitions of one table into partitions of another."""

@@ -1,0 +1,1 @@
+"""Retrievers open an index of a snapshot and answer batches of queries with hits."""

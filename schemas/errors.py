@@ -1,0 +1,75 @@
+"""Every exception that Mnemodex raises on purpose.
+
+An error is one message that names the file, line or key and the remedy. `UserError` means that the user's input is wrong (exit code 2);
+everything else that goes wrong is a plain `MnemodexError` (exit code 1).
+"""
+
+from __future__ import annotations
+
+
+class MnemodexError(Exception):
+    """Something failed; the message says what and how to mend it."""
+
+    exit_code = 1
+
+
+class UserError(MnemodexError):
+    """The user's input is wrong: a recipe, a source, a question, a path."""
+
+    exit_code = 2
+
+
+class RecipeError(UserError):
+    """The recipe has an unknown key, a bad value, or names something that is not there."""
+
+
+class SourceError(UserError):
+    """A source file is missing, empty, not readable as its format, or has too many bad rows."""
+
+
+class DuplicateKeyError(SourceError):
+    """Two documents have the same key and different content."""
+
+
+class ModelError(UserError):
+    """A model is not there, is not what it says, or is not the one an index was built with."""
+
+
+class QueryError(UserError):
+    """A question, filter or SQL statement cannot be answered as it is."""
+
+
+class MemoryNotFoundError(UserError):
+    """The folder is not a memory, or has no committed snapshot."""
+
+
+class NewerFormatError(UserError):
+    """The memory was written by a newer version of Mnemodex."""
+
+
+class CorruptFileError(MnemodexError):
+    """A file of the memory is missing or differs from its checksum."""
+
+
+class WriterBusyError(MnemodexError):
+    """Another build holds the memory's writer lock."""
+
+
+class CommitFailedError(MnemodexError):
+    """The commit did not happen; the former snapshot is still current."""
+
+
+class CommitStateUnknownError(MnemodexError):
+    """The commit may or may not have happened; look at the current snapshot before trying again."""
+
+
+class StageFailedError(MnemodexError):
+    """A partition could not be processed; the message names the stage and the partition."""
+
+
+class NotFiniteError(MnemodexError):
+    """A vector holds NaN or infinity."""
+
+
+class IdCollisionError(MnemodexError):
+    """Two different rows of a snapshot have the same 63-bit id."""

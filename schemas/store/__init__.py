@@ -1,0 +1,1 @@
+"""The store: write-once files, snapshots, commit and verification."""

@@ -1,0 +1,83 @@
+"""The tables of a memory: named Arrow schemas, one line of registration each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Table:
+    """A named Arrow schema.
+
+    Attributes:
+        name: the table's folder below `tables/`, and with `/` as `_` its SQL view.
+        schema: the Arrow schema of every partition.
+        id_column: the unique column, or None.
+        row_group_rows: rows a Parquet row group; small where single rows are fetched by position.
+    """
+
+    name: str
+    schema: pa.Schema
+    id_column: str | None = None
+    row_group_rows: int = 4096
+
+
+def _schema(**fields: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, dtype, nullable=False) for name, dtype in fields.items()])
+
+
+DOCUMENTS = Table(
+    "documents",
+    _schema(
+        doc_id=pa.int64(),
+        key=pa.string(),
+        title=pa.string(),
+        text=pa.string(),
+        metadata=pa.string(),
+        content_hash=pa.string(),
+        source=pa.string(),
+        line=pa.int64(),
+    ),
+    id_column="doc_id",
+    row_group_rows=1024,
+)
+"""`metadata` is a JSON object; `source` is the file's path below the source, `line` its 1-based line (or list position)."""
+
+CHUNKS = Table(
+    "chunks",
+    _schema(
+        chunk_id=pa.int64(),
+        doc_id=pa.int64(),
+        ordinal=pa.int32(),
+        start=pa.int64(),
+        end=pa.int64(),
+        title=pa.string(),
+        text=pa.string(),
+        tokens=pa.int32(),
+    ),
+    id_column="chunk_id",
+    row_group_rows=1024,
+)
+"""`start` and `end` are character offsets: `document.text[start:end] == chunk.text`."""
+
+ERRORS = Table(
+    "errors",
+    _schema(stage=pa.string(), source=pa.string(), line=pa.int64(), reason=pa.string(), content=pa.string()),
+)
+"""Rows that were left out, with the reason; `content` is the beginning of what was there."""
+
+
+def embeddings(name: str, dimension: int) -> Table:
+    """The table `embeddings/NAME`: one float32 vector a chunk, in the order of the chunk partition."""
+    return Table(
+        f"embeddings/{name}",
+        _schema(chunk_id=pa.int64(), vector=pa.list_(pa.float32(), dimension)),
+        id_column="chunk_id",
+    )
+
+
+def view_name(table: str) -> str:
+    """The SQL view of a table: `embeddings/minilm` is `embeddings_minilm`."""
+    return table.replace("/", "_")
