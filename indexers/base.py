@@ -31,15 +31,56 @@ class InputPartition:
     files: dict[str, Path]
 
 
-class Indexer(Protocol):
-    """Turns table partitions into index files; a step that an index does not need is absent from `steps`.
+class Measured(Protocol):
+    """What measuring an index gave."""
 
-    Every step writes files into the empty folder `out`, and nothing elsewhere; it returns a JSON object of facts worth keeping in the
-    manifest (rows, timings, what was chosen). Steps run in worker processes, so they are given paths, never arrays.
+    @property
+    def search(self) -> dict[str, Any]:
+        """What the retriever searches with, for the manifest."""
+
+    def to_json(self) -> dict[str, Any]:
+        """For the manifest: at least `recall`, `k` and `reached` (whether it is the target or above)."""
+
+
+class Indexer:
+    """Turns table partitions into index files; a step that an index does not need is absent.
+
+    The steps are `train(partitions, out)` where `needs_training`, `build(partitions, out)` for every shard (with `trained=` and `probes=`
+    where these exist), `merge(shards, out)` where `merges`, and `measure(shards)`. A step writes files into the empty folder `out`, and
+    nothing elsewhere; it returns facts worth keeping in the manifest, with `rows`. Steps run in worker processes, so they are given
+    paths, never arrays.
+
+    Args:
+        settings: of the recipe, checked.
+        rows: of the whole table.
+        dimension: of its vectors; 0 where it has none.
     """
 
     version: ClassVar[int]
-    """Part of every fingerprint: raise it when the files or their content change."""
+    """Part of every fingerprint: raised when the files or their content change."""
+    Settings: ClassVar[type[IndexSettings]]
+    id_column: ClassVar[str] = "chunk_id"
+    """The ids that the index keeps, in `IDs.npy` (`chunk_ids.npy`) of each shard."""
+    needs_training: bool = False
+    merges: bool = False
+    shard_rows: int = 1_000_000
 
-    def build(self, partitions: list[InputPartition], out: Path) -> dict[str, Any]:
-        """Build one shard over some partitions."""
+    def __init__(self, settings: Any, rows: int, dimension: int) -> None:
+        self.settings = settings
+
+    def setup(self, cpus: int) -> None:
+        """Called once in a worker that may use so many CPUs, before any step."""
+
+    @staticmethod
+    def table(settings: Any) -> str | None:
+        """The table that the index is built over; None for an index without files."""
+        return "chunks"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide the files; those that only a search or a measurement reads are left out."""
+        return dict(self.settings.model_dump(mode="json"))
+
+    def measure(self, shards: list[Path]) -> Measured | None:
+        """The recall of the finished shards; None for an index that is exact by construction of its scores."""
+        return None

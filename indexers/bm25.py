@@ -1,0 +1,189 @@
+"""BM25 (Lucene's variant; Kamphuis et al., 2020) in bm25s's file format, built from shards with global statistics."""
+
+from __future__ import annotations
+
+import json
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from mnemodex.indexers.base import Indexer, IndexSettings
+from mnemodex.indexers.rows import Rows
+from mnemodex.indexers.text import passages
+from mnemodex.schemas.store import parquet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mnemodex.indexers.base import InputPartition
+
+_ARRAYS = ("indptr", "documents", "frequencies", "lengths")
+
+
+class BM25Settings(IndexSettings):
+    """Settings of a BM25 index.
+
+    Attributes:
+        k1: how fast repeated words saturate.
+        b: how much long chunks are discounted.
+        with_title: whether the title is searched too.
+    """
+
+    type: Literal["bm25"] = "bm25"
+    k1: float = Field(default=1.2, ge=0)
+    b: float = Field(default=0.75, ge=0, le=1)
+    with_title: bool = True
+
+
+def tokenize(texts: Sequence[str]) -> tuple[list[list[int]], dict[str, int]]:
+    """Lower-cased words of two or more letters or digits, without English stop words, by Snowball's English stemmer.
+
+    Returns:
+        Word ids of each text, and the ids' words.
+    """
+    import bm25s
+    import Stemmer
+
+    result = bm25s.tokenize(
+        list(texts), stopwords="english", stemmer=Stemmer.Stemmer("english"), show_progress=False, return_ids=True
+    )
+    return result.ids, result.vocab
+
+
+class BM25Indexer(Indexer):
+    """Counts words a shard, then merges the counts into scores: any number of shards gives the scores of one index."""
+
+    version: ClassVar[int] = 1
+    Settings: ClassVar[type[BM25Settings]] = BM25Settings
+    settings: BM25Settings
+    merges = True
+    shard_rows = 250_000
+
+    def build(self, partitions: list[InputPartition], out: Path) -> dict[str, Any]:
+        """Count the words of some chunk partitions, partition by partition.
+
+        Writes a word-by-chunk matrix of counts by columns (`indptr`, `documents`, `frequencies`), the chunks' `lengths` in words,
+        `words.json`, sorted, and the rows.
+        """
+        counts = [_count(part, with_title=self.settings.with_title) for part in partitions]
+        _merge_counts(counts).save(out)
+        rows = Rows.of(partitions)
+        rows.save(out)
+        return {"rows": len(rows.ids)}
+
+    def merge(self, shards: list[Path], out: Path) -> dict[str, Any]:
+        """Turn the shards' counts into one matrix of scores, with document frequencies and mean length over all of them.
+
+        Memory: 8 bytes a posting of the whole index, as bm25s needs to write it.
+        """
+        counts = _merge_counts([_Counts.open(shard) for shard in shards])
+        scores = _scores(counts, k1=self.settings.k1, b=self.settings.b)
+        Rows.concatenate([Rows.open(shard) for shard in shards]).save(out)
+        self._save(out, counts, scores)
+        return {"rows": len(counts.lengths), "words": len(counts.words)}
+
+    def _save(self, out: Path, counts: _Counts, scores: NDArray[np.float32]) -> None:
+        from bm25s import BM25
+
+        index = BM25(k1=self.settings.k1, b=self.settings.b, method="lucene")
+        index.scores = {
+            "data": scores,
+            "indices": counts.documents,
+            "indptr": counts.indptr,
+            "num_docs": len(counts.lengths),
+        }
+        index.vocab_dict = {word: place for place, word in enumerate(counts.words.to_pylist())}
+        index.nonoccurrence_array = None
+        index.save(out, show_progress=False)
+
+
+class _Counts:
+    """A sparse matrix of word counts by columns: one column a word, words sorted."""
+
+    def __init__(
+        self,
+        words: pa.Array,
+        indptr: NDArray[np.int64],
+        documents: NDArray[np.int32],
+        frequencies: NDArray[np.int32],
+        lengths: NDArray[np.int32],
+    ) -> None:
+        self.words = words
+        self.indptr = indptr
+        self.documents = documents
+        self.frequencies = frequencies
+        self.lengths = lengths
+
+    def save(self, out: Path) -> None:
+        for name in _ARRAYS:
+            np.save(out / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        (out / "words.json").write_text(json.dumps(self.words.to_pylist()), encoding="utf-8")
+
+    @classmethod
+    def open(cls, folder: Path) -> _Counts:
+        words = pa.array(json.loads((folder / "words.json").read_text(encoding="utf-8")), pa.string())
+        return cls(words, *(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS))
+
+
+def _count(part: InputPartition, *, with_title: bool) -> _Counts:
+    ids, vocabulary = tokenize(passages(parquet.read(part.files["parquet"], columns=["title", "text"]), with_title=with_title))
+    lengths = np.fromiter(map(len, ids), np.int32, len(ids))
+    words = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum()))
+    documents = np.repeat(np.arange(len(ids), dtype=np.int64), lengths)
+    names = pa.array(sorted(vocabulary, key=vocabulary.__getitem__), pa.string())
+    order = pc.sort_indices(names).to_numpy()
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    pairs, frequencies = np.unique(rank[words] * max(len(ids), 1) + documents, return_counts=True)
+    column = pairs // max(len(ids), 1)
+    # The tokenizer knows an empty word that no text has; a word without a posting is dropped.
+    present, sizes = np.unique(column, return_counts=True)
+    return _Counts(
+        names.take(pa.array(order)).take(pa.array(present)),
+        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        (pairs % max(len(ids), 1)).astype(np.int32),
+        frequencies.astype(np.int32),
+        lengths,
+    )
+
+
+def _merge_counts(parts: Sequence[_Counts]) -> _Counts:
+    """Put matrices side by side: the union of their words, the rows of the second after those of the first."""
+    words = pc.unique(pa.concat_arrays([pa.array([], pa.string()), *(part.words for part in parts)]))
+    words = words.take(pc.sort_indices(words))
+    columns = [pc.index_in(part.words, words).to_numpy(zero_copy_only=False).astype(np.int64) for part in parts]
+    sizes = np.zeros(len(words), np.int64)
+    for part, column in zip(parts, columns, strict=True):
+        sizes[column] += np.diff(part.indptr)
+    indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    documents = np.empty(indptr[-1], np.int32)
+    frequencies = np.empty(indptr[-1], np.int32)
+    free = indptr[:-1].copy()
+    before = 0
+    for part, column in zip(parts, columns, strict=True):
+        own = np.diff(part.indptr)
+        target = np.repeat(free[column] - part.indptr[:-1], own) + np.arange(part.indptr[-1])
+        documents[target] = part.documents + np.int32(before)
+        frequencies[target] = part.frequencies
+        free[column] += own
+        before += len(part.lengths)
+    lengths = np.concatenate([np.zeros(0, np.int32), *(part.lengths for part in parts)])
+    return _Counts(words, indptr, documents, frequencies, lengths)
+
+
+def _scores(counts: _Counts, *, k1: float, b: float) -> NDArray[np.float32]:
+    """Each posting's BM25 score: idf * tf / (tf + k1 * (1 - b + b * length / mean length))."""
+    total = len(counts.lengths)
+    found = np.diff(counts.indptr)
+    idf = np.log(1 + (total - found + 0.5) / (found + 0.5)).astype(np.float32)
+    mean = float(counts.lengths.mean()) if total else 1.0
+    norm = (k1 * (1 - b + b * counts.lengths / max(mean, 1e-9))).astype(np.float32)
+    frequency = counts.frequencies.astype(np.float32)
+    return np.repeat(idf, found) * frequency / (frequency + norm[counts.documents])

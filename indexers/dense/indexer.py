@@ -1,0 +1,249 @@
+"""The dense indexer: embeddings in, FAISS or hnswlib shards out, with their recall."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from mnemodex.indexers.base import Indexer
+from mnemodex.indexers.dense.factory import auto_factory, can_merge, make_index
+from mnemodex.indexers.dense.faiss_engine import FaissEngine, read_index
+from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
+from mnemodex.indexers.dense.merging import merge_shards
+from mnemodex.indexers.dense.order import hold_out, insertion_order
+from mnemodex.indexers.dense.probe import MOST_PROBES, Probe, held_out_rows, merge_probes, probe_index
+from mnemodex.indexers.dense.recall import Recall, choose
+from mnemodex.indexers.dense.settings import DenseSettings, Order
+from mnemodex.indexers.dense.shard import ShardHeader, write_shard
+from mnemodex.indexers.dense.training import FILE as TRAINED
+from mnemodex.indexers.dense.training import sample_rows, train_index
+from mnemodex.indexers.dense.vectors import Vectors
+from mnemodex.indexers.rows import Rows
+from mnemodex.schemas.errors import CorruptFileError, QueryError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mnemodex.indexers.base import InputPartition
+    from mnemodex.indexers.dense.engine import Engine
+
+QUERIES = "queries.npy"
+
+
+class DenseIndexer(Indexer):
+    """Builds the shards of a dense index.
+
+    A shard's folder holds `index.faiss` or `index.hnsw`; `chunk_ids.npy`, `partition.npy`, `row.npy` and `labels.json`,
+    which say what stands at each position of the index; `by_chunk.npy`, which finds a chunk; `probe.npz`, what was
+    measured; and `shard.json`. Shards of inverted lists merge into one; graphs and flat indexes are searched as they
+    are.
+
+    Attributes:
+        factory: the FAISS factory string that `auto` became; None for hnswlib.
+    """
+
+    version: ClassVar[int] = 1
+    Settings: ClassVar[type[DenseSettings]] = DenseSettings
+    settings: DenseSettings
+
+    def __init__(self, settings: DenseSettings, rows: int, dimension: int) -> None:
+        """Settle which index it will be.
+
+        Args:
+            settings: of the recipe.
+            rows: of all shards together.
+            dimension: of the vectors.
+
+        Raises:
+            RecipeError: the factory string is not one, or does not fit the dimension or the metric.
+        """
+        super().__init__(settings, rows, dimension)
+        self._dimension = dimension
+        self.shard_rows = settings.shard_rows
+        self.factory: str | None = None
+        graph = True
+        if settings.engine == "faiss":
+            self.factory = auto_factory(rows) if settings.factory == "auto" else settings.factory
+            index = make_index(self.factory, dimension, settings.metric)
+            self.needs_training = not index.is_trained
+            self.merges = can_merge(index)
+            graph = FaissEngine(index, settings.metric).parameter == "efSearch"
+        # Only a graph depends on its order: see DenseSettings.order.
+        self._order: Order = settings.order if graph else "as_is"
+
+    @staticmethod
+    def table(settings: DenseSettings) -> str:
+        """The embedding's table."""
+        return f"embeddings/{settings.embed}"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the files: not the target, and not the options of the other engine."""
+        settings = self.settings
+        engine = {"m": settings.m, "ef_construction": settings.ef_construction} if self.factory is None else {}
+        return {
+            "engine": settings.engine,
+            "factory": self.factory,
+            "metric": settings.metric,
+            "order": self._order,
+            "seed": settings.seed,
+            **engine,
+        }
+
+    def train(self, partitions: Sequence[InputPartition], out: Path) -> dict[str, Any]:
+        """Train on a uniform sample of the rows of all partitions, and write `trained.faiss`.
+
+        Raises:
+            RecipeError: there are too few rows for the factory string.
+            NotFiniteError: a sampled vector holds NaN or infinity.
+        """
+        if self.factory is None:
+            raise ValueError("hnswlib has nothing to train")
+        vectors = self._vectors(partitions)
+        return train_index(self.factory, self.settings.metric, vectors, out, seed=self.settings.seed)
+
+    def build(
+        self,
+        partitions: Sequence[InputPartition],
+        out: Path,
+        *,
+        trained: Path | None = None,
+        probes: Path | None = None,
+    ) -> dict[str, Any]:
+        """Build one shard from embedding partitions, and measure its recall on the way.
+
+        Memory holds the index and one batch of vectors (and the shard's vectors once for the `lid` and `cluster`
+        orders).
+
+        Args:
+            partitions: their files `npy` and `parquet` are read.
+            out: an empty folder.
+            trained: the folder that `train` wrote, if `needs_training`.
+            probes: the vectors of real queries, `.npy` of float32 of shape (q, d) or a folder with `queries.npy`; 500
+                of them at most are used, the same for every shard. Without it some rows are held out of the index (see
+                `held_out_rows`), searched for, and added last.
+
+        Returns:
+            Rows, held-out rows, the order and factory string that were used, and seconds by step.
+
+        Raises:
+            NotFiniteError: a vector holds NaN or infinity.
+            CorruptFileError: a partition's files do not belong together.
+            QueryError: the queries are not of the vectors' dimension.
+        """
+        clock = _Clock()
+        vectors, rows = self._read(partitions)
+        held_out = held_out_rows(len(vectors)) if probes is None else 0
+        order = insertion_order(self._order, vectors, seed=self.settings.seed)
+        order = hold_out(order, held_out, seed=self.settings.seed)
+        clock.lap("order")
+        engine = self._engine(trained, len(order))
+        batch = engine.batch_rows(len(order))
+        first, last = np.split(order, [len(order) - held_out])
+        engine.add(vectors.blocks(first, batch))
+        clock.lap("add")
+        probe = probe_index(
+            engine,
+            vectors.take(last) if probes is None else self._queries(probes),
+            origin="held-out rows" if probes is None else "queries",
+            vectors=vectors,
+            order=order,
+            chunk_ids=rows.ids,
+            metric=self.settings.metric,
+        )
+        engine.add(vectors.blocks(last, batch))
+        clock.lap("probe")
+        engine.save(out)
+        probe.save(out)
+        placed = Rows(rows.ids[order], rows.partition[order], rows.row[order], rows.labels)
+        write_shard(out, self._header(partitions), placed)
+        clock.lap("save")
+        return {
+            "rows": len(order),
+            "held_out": held_out,
+            "order": self._order,
+            "factory": self.factory,
+            "steps": clock.laps,
+        }
+
+    def merge(self, shards: Sequence[Path], out: Path) -> dict[str, Any]:
+        """Merge the shards of inverted lists into one; see `merge_shards` for the memory it takes.
+
+        Raises:
+            CorruptFileError: the shards are not of one index.
+        """
+        clock = _Clock()
+        header = merge_shards(shards, out)
+        clock.lap("merge")
+        return {"rows": header.rows, "shards": len(shards), "steps": clock.laps}
+
+    def measure(self, shards: Sequence[Path]) -> Recall:
+        """The recall of all shards searched together, and the value of the search parameter that reaches the target."""
+        return choose(merge_probes([Probe.load(shard) for shard in shards]), self.settings.target_recall)
+
+    def _vectors(self, partitions: Sequence[InputPartition]) -> Vectors:
+        labels = [partition.label for partition in partitions]
+        vectors = Vectors([partition.files["npy"] for partition in partitions], labels, dimension=self._dimension)
+        for partition, rows in zip(partitions, np.diff(vectors.starts), strict=True):
+            if rows != partition.rows:
+                raise CorruptFileError(
+                    f"{partition.files['npy']}: {rows} vectors, but the partition has {partition.rows} rows; "
+                    "build the embeddings again"
+                )
+        return vectors
+
+    def _read(self, partitions: Sequence[InputPartition]) -> tuple[Vectors, Rows]:
+        vectors, rows = self._vectors(partitions), Rows.of(partitions)
+        if len(rows.ids) != len(vectors):
+            raise CorruptFileError(
+                f"the partitions {', '.join(rows.labels)} have {len(rows.ids)} chunk ids, but {len(vectors)} vectors; "
+                "build the embeddings again"
+            )
+        return vectors, rows
+
+    def _engine(self, trained: Path | None, rows: int) -> Engine:
+        if self.factory is None:
+            return HnswlibEngine.create(self.settings, rows, self._dimension)
+        if not self.needs_training:
+            return FaissEngine(make_index(self.factory, self._dimension, self.settings.metric), self.settings.metric)
+        if trained is None:
+            raise ValueError(f"factory {self.factory} is trained before it is built: give `trained`")
+        return FaissEngine(read_index(trained / TRAINED), self.settings.metric)
+
+    def _queries(self, path: Path) -> NDArray[np.float32]:
+        path = path / QUERIES if path.is_dir() else path
+        queries = np.load(path, allow_pickle=False)
+        if queries.shape[1:] != (self._dimension,) or not len(queries) or not np.isfinite(queries).all():
+            raise QueryError(
+                f"{path}: expected one or more finite vectors of {self._dimension} dimensions, found {queries.shape}"
+            )
+        chosen = sample_rows(len(queries), MOST_PROBES, seed=self.settings.seed)
+        return np.ascontiguousarray(queries[chosen], dtype=np.float32)
+
+    def _header(self, partitions: Sequence[InputPartition]) -> ShardHeader:
+        return ShardHeader(
+            partition_rows=tuple(partition.rows for partition in partitions),
+            rows=sum(partition.rows for partition in partitions),
+            dimension=self._dimension,
+            metric=self.settings.metric,
+            engine=self.settings.engine,
+            factory=self.factory,
+        )
+
+
+class _Clock:
+    """Seconds between laps."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.laps[name] = round(now - self._last, 3)
+        self._last = now

@@ -1,0 +1,34 @@
+"""The one place that decides how many threads FAISS and hnswlib use."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+_chosen = SimpleNamespace(cpus=0)
+
+
+def set_threads(cpus: int) -> None:
+    """Let every later build and search of this process use `cpus` threads at most.
+
+    Both libraries take every core of the machine otherwise, and several actors on one machine would fight for them.
+
+    Args:
+        cpus: threads a call, at least 1.
+    """
+    if cpus < 1:
+        raise ValueError(f"at least one thread is needed, not {cpus}")
+    _chosen.cpus = cpus
+    use_threads()
+
+
+def use_threads() -> int:
+    """Apply the chosen number to the calling thread, and return it.
+
+    OpenMP keeps the number for each thread that calls it, so one call at the start of a process does not reach the
+    threads of a server's pool; every search and build therefore calls this first.
+    """
+    import faiss
+
+    if _chosen.cpus:
+        faiss.omp_set_num_threads(_chosen.cpus)
+    return int(faiss.omp_get_max_threads())

@@ -1,0 +1,59 @@
+"""Mnemodex: one corpus in, every memory index out.
+
+    import mnemodex
+
+    mnemodex.build("recipe.yaml")
+    memory = mnemodex.open("memories/recipe")
+    hits = memory.retriever("dense").search(["Who wrote the manual?"], k=5)
+    memory.sql("SELECT count(*) FROM chunks")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnemodex.pipelines.build import BuildResult as BuildResult
+    from mnemodex.pipelines.build import build as build
+    from mnemodex.retrievers.hits import Chunk as Chunk
+    from mnemodex.retrievers.hits import Hits as Hits
+    from mnemodex.retrievers.memory import Memory as Memory
+    from mnemodex.schemas.errors import MnemodexError as MnemodexError
+    from mnemodex.schemas.errors import UserError as UserError
+
+__version__ = "0.1.0"
+
+_PLACES = {
+    "build": "mnemodex.pipelines.build",
+    "BuildResult": "mnemodex.pipelines.build",
+    "Chunk": "mnemodex.retrievers.hits",
+    "Hits": "mnemodex.retrievers.hits",
+    "Memory": "mnemodex.retrievers.memory",
+    "MnemodexError": "mnemodex.schemas.errors",
+    "UserError": "mnemodex.schemas.errors",
+}
+
+__all__ = ["BuildResult", "Chunk", "Hits", "Memory", "MnemodexError", "UserError", "build", "open"]
+
+
+def open(path: str | Path) -> Memory:  # noqa: A001 - mnemodex.open reads as the built-in does
+    """Open a memory's current snapshot for searching and SQL.
+
+    Raises:
+        MemoryNotFoundError: there is no memory, or nothing was committed in it yet.
+        CorruptFileError: the snapshot's manifest is damaged.
+    """
+    from mnemodex.retrievers.memory import Memory
+
+    return Memory(path)
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names when they are first used, so that `import mnemodex` costs next to nothing."""
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
+    msg = f"module 'mnemodex' has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -1,0 +1,5 @@
+"""`python -m mnemodex`."""
+
+from mnemodex.pipelines.cli import main
+
+main()

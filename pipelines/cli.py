@@ -1,0 +1,54 @@
+"""The command line: `mnemodex COMMAND`. Commands import what they need when they run, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from mnemodex.pipelines.commands import building, evaluation, inspection, searching
+from mnemodex.schemas.errors import MnemodexError
+
+app = typer.Typer(
+    name="mnemodex",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Turn a corpus into memory indexes on Ray; search, inspect and measure them.",
+)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+) -> None:
+    """Turn a corpus into memory indexes on Ray; search, inspect and measure them."""
+
+
+for module in (building, searching, inspection, evaluation):
+    module.register(app)
+
+
+def main() -> None:
+    """Run a command: exit code 0 done, 1 failed, 2 the user's input is wrong."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("mnemodex").setLevel(logging.INFO)
+    try:
+        app(args=[word for word in arguments if word != "--debug"], prog_name="mnemodex")
+    except MnemodexError as error:
+        if debug:
+            raise
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        typer.echo("stopped; what is finished is kept, the next build goes on from there", err=True)
+        raise SystemExit(130) from None
+    except Exception as error:
+        if debug:
+            raise
+        typer.echo(f"error: {type(error).__name__}: {error} (this is a defect of mnemodex; --debug shows where)", err=True)
+        raise SystemExit(1) from None

@@ -1,0 +1,126 @@
+"""`sql`, `show` and `verify`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mnemodex.pipelines.commands.output import print_json, print_table, size
+
+if TYPE_CHECKING:
+    from mnemodex.schemas.manifest import IndexEntry, Manifest
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(sql)
+    app.command()(show)
+    app.command()(verify)
+
+
+def sql(
+    memory: Annotated[Path, typer.Argument(help="The memory's folder.")],
+    query: Annotated[str, typer.Argument(help="One SELECT or EXPLAIN statement.")],
+    timeout: Annotated[float, typer.Option(help="Seconds after which it is stopped.", min=0.001)] = 60.0,
+    memory_limit: Annotated[str, typer.Option(help="Memory that DuckDB may use.")] = "4GB",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Ask the memory's tables and indexes in SQL: read-only, without access to anything else."""
+    from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.sql import Connection
+
+    opened = Memory(memory)
+    table = Connection(opened.snapshot, opened.encoder, memory_limit=memory_limit).fetch(query, seconds=timeout)
+    rows = table.to_pylist()
+    if as_json:
+        print_json({"columns": table.column_names, "rows": [[_plain(row[name]) for name in table.column_names] for row in rows]})
+        return
+    print_table("", table.column_names, [[_shown(row[name]) for name in table.column_names] for row in rows])
+
+
+def _plain(value: Any) -> Any:
+    """Ids are beyond what a JavaScript number holds, so large integers are strings; dates and the like too."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53:
+        return str(value)
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, int | float | None):
+        return str(value) if isinstance(value, int) else value
+    text = json.dumps(_plain(value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 400 else text[:400] + "…"
+
+
+def show(
+    memory: Annotated[Path, typer.Argument(help="The memory's folder.")],
+    index: Annotated[str | None, typer.Argument(help="One index, in detail.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show what a memory holds: tables, indexes, shards, sizes, models, measured recall, history."""
+    from mnemodex.retrievers.snapshot import Snapshot
+
+    snapshot = Snapshot.open(memory)
+    if index is not None:
+        entry = snapshot.index(index)
+        print_json(entry.model_dump(mode="json")) if as_json else _show_index(entry)
+        return
+    history = list(snapshot.store.history())
+    if as_json:
+        print_json({**snapshot.manifest.model_dump(mode="json"), "history": [manifest.name for manifest in history]})
+        return
+    _show_memory(snapshot.manifest, history)
+
+
+def _show_memory(manifest: Manifest, history: list[Manifest]) -> None:
+    tables = [(table.name, len(table.partitions), table.rows, size(table.bytes)) for table in manifest.tables.values()]
+    print_table("Tables", ("table", "partitions", "rows", "size"), tables)
+    typer.echo("")
+    indexes = [
+        (i.name, i.type, i.table or "-", len(i.shards), i.rows, size(i.bytes), i.recall["recall"] if i.recall else None)
+        for i in manifest.indexes.values()
+    ]
+    print_table("Indexes", ("index", "type", "over", "shards", "rows", "size", "recall@10"), indexes)
+    typer.echo("")
+    models = [
+        (name, model["settings"]["model"], model["dimension"], model["max_length"], model["sha256"][:12])
+        for name, model in manifest.models.items()
+    ]
+    print_table("Models", ("embedding", "model", "dimension", "max tokens", "sha256"), models)
+    typer.echo("")
+    print_table("History", ("snapshot", "created (UTC)", "recipe"), [(m.name, m.created, m.recipe_hash) for m in history])
+
+
+def _show_index(entry: IndexEntry) -> None:
+    facts = {"type": entry.type, "over": entry.table, "rows": entry.rows, "size": size(entry.bytes), **entry.settings, **entry.search}
+    print_table(entry.name, ("setting", "value"), [(key, str(value)) for key, value in facts.items() if value is not None])
+    if entry.recall:
+        typer.echo("")
+        print_table("Recall", ("figure", "value"), [(key, str(value)) for key, value in entry.recall.items()])
+    typer.echo("")
+    shards = [(shard.label, shard.fingerprint, shard.rows, size(shard.bytes)) for shard in entry.shards]
+    print_table("Shards", ("shard", "fingerprint", "rows", "size"), shards)
+
+
+def verify(
+    memory: Annotated[Path, typer.Argument(help="The memory's folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Check every checksum, id and cross-reference of a memory."""
+    from mnemodex.pipelines.verify import verify as run
+
+    result = run(memory)
+    if as_json:
+        print_json({"files": result.files, "bytes": result.bytes, "problems": result.problems})
+    else:
+        for problem in result.problems:
+            typer.echo(f"problem: {problem}", err=True)
+        verdict = "sound" if not result.problems else f"{len(result.problems)} problems"
+        typer.echo(f"{memory}: {result.files} files, {size(result.bytes)} read: {verdict}")
+    if result.problems:
+        raise typer.Exit(1)

@@ -1,0 +1,198 @@
+"""Building the indexes of a recipe: training, shards, merging, and measuring recall."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnemodex.indexers.models import model_hash
+from mnemodex.indexers.registry import indexer_class, make_indexer
+from mnemodex.pipelines.jobs import JobSpec, Unit
+from mnemodex.retrievers.queries import read_queries
+from mnemodex.schemas.errors import RecipeError
+from mnemodex.schemas.manifest import Artifact, IndexEntry, Manifest, TableEntry, fingerprint
+from mnemodex.schemas.recipe import Recipe, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnemodex.indexers.base import IndexSettings
+    from mnemodex.pipelines.engine import Engine
+    from mnemodex.pipelines.progress import Progress
+    from mnemodex.schemas.store.store import Store
+
+
+def check_indexes(recipe: Recipe) -> dict[str, IndexSettings]:
+    """The settings of every index, checked, with the defaults filled in.
+
+    Raises:
+        RecipeError: an unknown type or key, an embedding or index that the recipe does not have.
+    """
+    checked: dict[str, IndexSettings] = {}
+    for name, given in recipe.indexes.items():
+        at = f"indexes.{name}"
+        if "type" not in given:
+            msg = f"recipe: the key '{at}.type' is missing"
+            raise RecipeError(msg)
+        settings = validate(indexer_class(given["type"]).Settings, given, name="recipe", at=at)
+        if "embed" in type(settings).model_fields:
+            settings = settings.model_copy(update={"embed": _embedding(recipe, getattr(settings, "embed", None), at)})
+        for other in getattr(settings, "of", ()):
+            if other not in recipe.indexes or other == name:
+                msg = f"recipe: {at}.of names {other!r}; other indexes are: {', '.join(n for n in recipe.indexes if n != name)}"
+                raise RecipeError(msg)
+        checked[name] = settings
+    return checked
+
+
+def _embedding(recipe: Recipe, name: str | None, at: str) -> str:
+    if name is None:
+        return next(iter(recipe.embed))
+    if name not in recipe.embed:
+        msg = f"recipe: {at}.embed names {name!r}; embeddings are: {', '.join(recipe.embed)}"
+        raise RecipeError(msg)
+    return name
+
+
+def build_indexes(
+    store: Store,
+    engine: Engine,
+    progress: Progress,
+    indexes: dict[str, IndexSettings],
+    *,
+    tables: dict[str, TableEntry],
+    models: dict[str, Any],
+    parent: Manifest | None,
+) -> tuple[dict[str, IndexEntry], list[str]]:
+    """Build every index that is not there yet; returns their manifest entries in the recipe's order, and warnings."""
+    entries, warnings = {}, []
+    for name, settings in indexes.items():
+        build = _IndexBuild(store, engine, name, settings, tables=tables, models=models)
+        entries[name] = entry = build.run(progress, parent.indexes.get(name) if parent else None)
+        if entry.recall and not entry.recall["reached"]:
+            found, k, target = entry.recall["recall"], entry.recall["k"], entry.recall["target"]
+            warnings.append(f"index {name!r}: recall@{k} is {found:.3f}, below its target of {target}; try another factory or more links")
+    return entries, warnings
+
+
+class _IndexBuild:
+    """The steps of one index, each found or run."""
+
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        name: str,
+        settings: IndexSettings,
+        *,
+        tables: dict[str, TableEntry],
+        models: dict[str, Any],
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._name = name
+        self._settings = settings
+        self._models = models
+        kind = indexer_class(settings.type)
+        self._table = tables[table] if (table := kind.table(settings)) is not None else None
+        embedding = getattr(settings, "embed", None)
+        self._spec = {
+            "type": settings.type,
+            "settings": settings.model_dump(mode="json"),
+            "rows": self._table.rows if self._table else 0,
+            "dimension": models[embedding]["dimension"] if embedding else 0,
+        }
+        self._indexer: Any = make_indexer(**self._spec)
+        self._identity = [settings.type, kind.version, self._indexer.identity]
+
+    def run(self, progress: Progress, former: IndexEntry | None) -> IndexEntry:
+        """Find or build the index; `former` is its entry in the current snapshot."""
+        if self._table is None:
+            return self._entry((), former)
+        extras = self._extras(progress)
+        groups = _group(self._table.partitions, self._indexer.shard_rows)
+        units = [self._unit("build", group[0].label, group, extras) for group in groups]
+        built = self._results(units, progress)
+        merged = self._results([self._unit("merge", "merged", built, {})], progress) if self._indexer.merges else built
+        return self._entry(tuple(merged), former)
+
+    def _extras(self, progress: Progress) -> dict[str, Artifact]:
+        """What the shards are built with beside their partitions: a trained index, the vectors of real questions."""
+        extras = {}
+        assert self._table is not None  # noqa: S101 - only indexes over a table get here
+        if self._indexer.needs_training:
+            (extras["trained"],) = self._results([self._unit("train", "trained", self._table.partitions, {})], progress)
+        queries = getattr(self._settings, "queries", None)
+        if queries is not None:
+            (extras["probes"],) = self._results([self._queries(queries)], progress, job="QueriesJob")
+        return extras
+
+    def _queries(self, path: str) -> Unit:
+        texts = [query.question for query in read_queries(Path(path))]
+        embedding: str = getattr(self._settings, "embed")  # noqa: B009 - only indexes over vectors have queries
+        spec = self._models[embedding]["settings"]
+        name = fingerprint("queries", texts, {**spec, "model": model_hash(spec["model"])})
+        return Unit(f"indexes/{self._name}", "queries", name, {"step": "queries", "path": path, "spec": spec})
+
+    def _unit(self, step: str, label: str, inputs: Sequence[Artifact], extras: dict[str, Artifact]) -> Unit:
+        name = fingerprint(
+            step, self._identity, [part.fingerprint for part in inputs], {key: item.fingerprint for key, item in extras.items()}
+        )
+        payload = {
+            "step": step,
+            "inputs": [part.model_dump(mode="json") for part in inputs],
+            "extras": {key: item.model_dump(mode="json") for key, item in extras.items()},
+        }
+        return Unit(f"indexes/{self._name}", label, name, payload)
+
+    def _results(self, units: Sequence[Unit], progress: Progress, *, job: str = "IndexJob") -> list[Artifact]:
+        """The results of one step's units, found or computed, in the units' order."""
+        there = {unit.fingerprint: self._store.find(unit.folder, unit.label, unit.fingerprint) for unit in units}
+        done = {name: part for name, part in there.items() if part is not None}
+        todo = [unit for unit in units if unit.fingerprint not in done]
+        if todo:
+            self._engine.start()
+        step = units[0].payload["step"]
+        title = self._name if step == "build" else f"{self._name}: {step}"
+        with progress.stage(title, partitions=len(units), found=list(done.values()), todo=len(todo)) as stage:
+            for artifacts in self._engine.run(JobSpec(f"mnemodex.pipelines.jobs:{job}", self._spec), todo):
+                for artifact in artifacts:
+                    done[artifact.fingerprint] = artifact
+                    stage.done(artifact)
+        return [done[unit.fingerprint] for unit in units]
+
+    def _entry(self, shards: tuple[Artifact, ...], former: IndexEntry | None) -> IndexEntry:
+        settings = self._settings.model_dump(mode="json")
+        name = fingerprint(self._identity, settings, [shard.fingerprint for shard in shards])
+        if former is not None and former.fingerprint == name:
+            return former
+        measured = self._indexer.measure([self._folder(shard) for shard in shards]) if shards else None
+        return IndexEntry(
+            name=self._name,
+            type=self._settings.type,
+            settings=settings,
+            fingerprint=name,
+            table=self._table.name if self._table else None,
+            rows=sum(shard.rows for shard in shards),
+            shards=shards,
+            search=measured.search if measured else {},
+            recall=measured.to_json() if measured else None,
+        )
+
+    def _folder(self, shard: Artifact) -> Path:
+        """The folder of a shard, every file of it checked."""
+        return [self._store.files.check(file) for file in shard.files][0].parent
+
+
+def _group(partitions: Sequence[Artifact], rows: int) -> list[list[Artifact]]:
+    """Consecutive partitions with together at most `rows` rows: when the source grows at its end, only the last group changes."""
+    groups: list[list[Artifact]] = []
+    size = 0
+    for part in partitions:
+        if not groups or size + part.rows > rows:
+            groups.append([])
+            size = 0
+        groups[-1].append(part)
+        size += part.rows
+    return groups
+

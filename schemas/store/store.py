@@ -1,0 +1,228 @@
+"""A memory's folder: finding, publishing and committing write-once results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from mnemodex.schemas.errors import CorruptFileError, MemoryNotFoundError, NewerFormatError
+from mnemodex.schemas.manifest import FORMAT, Artifact, FileEntry, Manifest
+from mnemodex.schemas.store.files import LocalFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+_CURRENT = re.compile(rb"(\d{6}) ([0-9a-f]{64})\n")
+_KNOWN = {"CURRENT", "snapshots", "tables", "indexes", "work"}
+
+
+class Store:
+    """The folder of one memory.
+
+    Everything is write-once: a result is published under its fingerprint and never changed, a snapshot names the results that belong
+    together, and `CURRENT` names the snapshot. Readers resolve once and keep what they resolved.
+    """
+
+    def __init__(self, root: str | Path, *, files: LocalFiles | None = None) -> None:
+        self.root = Path(root)
+        self.files = files or LocalFiles(self.root)
+
+    def prepare(self) -> None:
+        """Make the folder ready for writing.
+
+        Raises:
+            MemoryNotFoundError: it holds something else.
+        """
+        if self.root.exists() and not self.root.is_dir():
+            msg = f"{self.root}: is a file, not a memory; choose another folder for `memory`"
+            raise MemoryNotFoundError(msg)
+        strange = [name for name in self.files.names(".") if name not in _KNOWN]
+        if strange and not self.files.exists("CURRENT"):
+            msg = f"{self.root}: is not a memory (it holds {strange[0]!r}); choose an empty or new folder for `memory`"
+            raise MemoryNotFoundError(msg)
+        self.root.mkdir(parents=True, exist_ok=True)
+
+    def lock(self) -> AbstractContextManager[None]:
+        """The writer lock of the memory."""
+        return self.files.lock()
+
+    def clean(self) -> None:
+        """Remove what unfinished builds left: attempts, and manifests that never became current. Call with the lock held."""
+        for name in self.files.names("work"):
+            if name.startswith(("attempt-", "run-")):
+                self.files.remove(f"work/{name}")
+        pointer = self._pointer()
+        for name in self.files.names("snapshots"):
+            if pointer is None or name > f"{pointer[0]}.json":
+                self.files.remove(f"snapshots/{name}")
+
+    def current(self) -> Manifest | None:
+        """The current snapshot's manifest, checked; None where nothing was committed.
+
+        Raises:
+            CorruptFileError: `CURRENT` or the manifest is damaged.
+            NewerFormatError: a newer version of Mnemodex wrote it.
+        """
+        pointer = self._pointer()
+        return self.manifest(*pointer) if pointer else None
+
+    def _pointer(self) -> tuple[str, str] | None:
+        """The name and SHA-256 in `CURRENT`."""
+        if not self.files.exists("CURRENT"):
+            return None
+        match = _CURRENT.fullmatch(self.files.read("CURRENT"))
+        if match is None:
+            msg = f"{self.root / 'CURRENT'}: is damaged; write the name and SHA-256 of the newest good snapshot into it"
+            raise CorruptFileError(msg)
+        return match[1].decode(), match[2].decode()
+
+    def manifest(self, name: str, digest: str) -> Manifest:
+        """Read one snapshot's manifest and compare it with its SHA-256."""
+        path = self.root / "snapshots" / f"{name}.json"
+        try:
+            data = self.files.read(f"snapshots/{name}.json")
+        except FileNotFoundError:
+            msg = f"{path}: missing; restore it from a copy, or build the memory anew"
+            raise CorruptFileError(msg) from None
+        if hashlib.sha256(data).hexdigest() != digest:
+            msg = f"{path}: differs from its checksum; restore it from a copy, or build the memory anew"
+            raise CorruptFileError(msg)
+        return self._parse(path, data)
+
+    def _parse(self, path: Path, data: bytes) -> Manifest:
+        content = json.loads(data)
+        if content.get("format", 0) > FORMAT:
+            msg = f"{path}: has format {content['format']}, this version reads up to {FORMAT}; install a newer mnemodex"
+            raise NewerFormatError(msg)
+        try:
+            return Manifest.model_validate(content)
+        except ValidationError as error:
+            msg = f"{path}: is not a manifest ({error.errors()[0]['msg']}); build the memory anew"
+            raise CorruptFileError(msg) from error
+
+    def history(self) -> Iterator[Manifest]:
+        """The current snapshot and its ancestors, newest first."""
+        manifest = self.current()
+        while manifest is not None:
+            yield manifest
+            if manifest.parent is None or manifest.parent_sha256 is None:
+                return
+            manifest = self.manifest(manifest.parent, manifest.parent_sha256)
+
+    def commit(self, manifest: Manifest) -> Manifest:
+        """Make a manifest the current snapshot; `name`, `parent` and `created` are filled in. Call with the lock held.
+
+        Raises:
+            CommitFailedError: the former snapshot is still current.
+            CommitStateUnknownError: the disk did not say.
+        """
+        parent, digest = self._pointer() or (None, None)
+        manifest = manifest.model_copy(
+            update={
+                "name": f"{int(parent or 0) + 1:06d}",
+                "parent": parent,
+                "parent_sha256": digest,
+                "created": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
+            }
+        )
+        data = manifest.to_bytes()
+        self.files.create(f"snapshots/{manifest.name}.json", data)
+        self.files.point("CURRENT", f"{manifest.name} {hashlib.sha256(data).hexdigest()}\n".encode())
+        return manifest
+
+    def find(self, folder: str, label: str, fingerprint: str) -> Artifact | None:
+        """A published result whose files are all there in their size, or None (then it is to be computed)."""
+        try:
+            marker = json.loads(self.files.read(self._marker(folder, label, fingerprint)))
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return None
+        artifact = open_marker(marker)
+        if artifact is None or any(self.files.size(file.path) != file.bytes for file in artifact.files):
+            return None
+        return artifact
+
+    def _marker(self, folder: str, label: str, fingerprint: str) -> str:
+        name = f"{folder}/{label}-{fingerprint}"
+        return f"{name}/marker.json" if folder.startswith("indexes/") else f"{name}.json"
+
+    def publish(
+        self, attempt: Path, folder: str, label: str, fingerprint: str, *, rows: int, facts: dict[str, Any] | None = None
+    ) -> Artifact:
+        """Move an attempt's files in place, with the marker that says that they are whole.
+
+        Table partitions (`folder` below `tables/`) become `LABEL-FINGERPRINT.ENDING`, index shards the folder `LABEL-FINGERPRINT/`. If
+        another worker published the same result in the meantime, that one stays and is returned.
+        """
+        name = f"{folder}/{label}-{fingerprint}"
+        as_folder = folder.startswith("indexes/")
+        with self.files.lock(folder, wait=True):
+            existing = self.find(folder, label, fingerprint)
+            if existing is not None:
+                return existing
+            local = sorted(path for path in attempt.rglob("*") if path.is_file())
+            targets = [f"{name}/{path.relative_to(attempt).as_posix()}" if as_folder else name + path.suffix for path in local]
+            entries = [self.files.entry(path, target) for path, target in zip(local, targets, strict=True)]
+            artifact = Artifact(
+                label=label,
+                fingerprint=fingerprint,
+                rows=rows,
+                files=tuple(FileEntry(path=path, bytes=size, sha256=digest) for path, size, digest in entries),
+                facts=facts or {},
+            )
+            if as_folder:
+                (attempt / "marker.json").write_bytes(close_marker(artifact))
+                self.files.move_folder(attempt, name)
+            else:
+                for path, target in zip(local, targets, strict=True):
+                    self.files.move(path, target)
+                self.files.write(f"{name}.json", close_marker(artifact))
+                self.files.remove(attempt.relative_to(self.root).as_posix())
+        return artifact
+
+
+def close_marker(artifact: Artifact) -> bytes:
+    """A marker file: the artifact and a checksum over it, so that a damaged marker counts as none."""
+    body = artifact.model_dump(mode="json")
+    return json.dumps({"artifact": body, "sha256": _digest(body)}, sort_keys=True).encode()
+
+
+def open_marker(marker: Any) -> Artifact | None:
+    """The artifact of a marker, or None where the marker is damaged."""
+    if not isinstance(marker, dict) or marker.keys() != {"artifact", "sha256"}:
+        return None
+    if _digest(marker["artifact"]) != marker["sha256"]:
+        return None
+    try:
+        return Artifact.model_validate(marker["artifact"])
+    except ValidationError:
+        return None
+
+
+def _digest(body: Any) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def open_store(root: str | Path) -> tuple[Store, Manifest]:
+    """Open a memory for reading and resolve its current snapshot.
+
+    Raises:
+        MemoryNotFoundError: the folder is missing, is something else, or nothing was committed in it yet.
+    """
+    store = Store(root)
+    if not store.root.is_dir():
+        msg = f"{root}: no such memory; build one with `mnemodex build RECIPE`"
+        raise MemoryNotFoundError(msg)
+    manifest = store.current()
+    if manifest is None:
+        msg = f"{root}: is not a memory, or its first build has not finished; run `mnemodex build RECIPE`"
+        raise MemoryNotFoundError(msg)
+    return store, manifest
+
+

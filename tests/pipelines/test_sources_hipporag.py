@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnemodex.pipelines.sources import open_source
+from mnemodex.pipelines.sources.base import BadRow, Record
+from mnemodex.pipelines.sources.hipporag import _elements
+from mnemodex.schemas.errors import SourceError
+
+
+def rows(source):
+    return [item for _, items in source.read(source.plan()) for item in items]
+
+
+def corpus(path, data):
+    path.write_bytes(data if isinstance(data, bytes) else json.dumps(data, ensure_ascii=False, indent=1).encode())
+    return path
+
+
+def test_passages_are_keyed_by_idx_or_by_their_place(tmp_path):
+    path = corpus(tmp_path / "c.json", [{"title": "A", "text": "a"}, {"title": "Bé", "text": "b", "idx": 70, "x": 1}])
+    assert rows(open_source(path, fields={})) == [
+        Record("0", "A", "a", {}, "c.json", 1),
+        Record("70", "Bé", "b", {"x": 1}, "c.json", 2),
+    ]
+
+
+def test_a_named_key_must_be_there(tmp_path):
+    path = corpus(tmp_path / "c.json", [{"title": "A", "text": "a", "id": "x"}, {"title": "B", "text": "b"}])
+    good, bad = rows(open_source(path, fields={"key": "id"}))
+    assert good.key == "x"
+    assert isinstance(bad, BadRow)
+    assert "'id' is missing" in bad.reason
+
+
+def test_appending_passages_changes_only_the_last_split(tmp_path):
+    passages = [{"title": f"T{number}", "text": "ж" * number} for number in range(40)]
+    old = open_source(corpus(tmp_path / "c.json", passages[:25]), fields={}, rows=10).plan()
+    source = open_source(corpus(tmp_path / "c.json", passages), fields={}, rows=10)
+    new = source.plan()
+    assert (len(old), len(new)) == (3, 4)
+    assert new[:2] == old[:2]
+    assert [(record.key, record.title, record.text, record.line) for record in rows(source)] == [
+        (str(number), f"T{number}", "ж" * number, number + 1) for number in range(40)
+    ]
+
+
+def test_bytes_end_a_split_too(tmp_path):
+    path = corpus(tmp_path / "c.json", [{"title": "", "text": "x" * 100}] * 7)
+    source = open_source(path, fields={}, size=200)
+    assert [split.pieces[0].first_line for split in source.plan()] == [1, 3, 5, 7]
+    assert len(rows(source)) == 7
+
+
+def test_a_bad_element_does_not_spoil_the_others(tmp_path):
+    data = (
+        b'\xef\xbb\xbf [ {"text": "a"}, "b", {"title": "c"}, {"text": "caf\xe9"},\n'
+        b'{"text": "\\ud800"}, {"text": NaN}, {"text": "x\ty"}, {"n": ' + b"9" * 9999 + b'}, {"text": "i"}\n]\n'
+    )
+    found = rows(open_source(corpus(tmp_path / "c.json", data), fields={}, rows=2))
+    assert [item.line for item in found] == list(range(1, 10))
+    assert [item.key for item in found if isinstance(item, Record)] == ["0", "8"]
+    assert "not UTF-8 (byte 0xe9" in found[3].reason
+
+
+@pytest.mark.parametrize("data", [b"", b"  \n", b"[]", b"\xef\xbb\xbf[ ]\n"])
+def test_a_list_of_nothing_has_no_splits(tmp_path, data):
+    assert open_source(corpus(tmp_path / "c.json", data), fields={}).plan() == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"docs": [{"passage": "a", "extracted_triples": []}]}',
+        b'{"id": 1, "text": "a"}\n{"id": 2, "text": "b"}\n',
+        b'[{"text": "a"}, {"text": "b"}',
+        b'[{"text": "a"} {"text": "b"}]',
+        b'[{"text": "a"}, ]',
+        b'[{"text": "a"}] and more',
+        b"[,]",
+        b'["' + b"a" * 100,
+        b"[" * 100_000,
+    ],
+    ids=[
+        "openie",
+        "jsonl",
+        "cut off",
+        "no comma",
+        "comma at the end",
+        "more after it",
+        "only a comma",
+        "open string",
+        "deep",
+    ],
+)
+def test_a_file_that_is_not_a_list_is_named(tmp_path, data):
+    with pytest.raises(SourceError, match=r"c\.json: is not a JSON list.*source\.format: jsonl"):
+        open_source(corpus(tmp_path / "c.json", data), fields={}).plan()
+
+
+def test_too_long_a_list_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("mnemodex.pipelines.sources.hipporag._MAX_LIST", 100)
+    with pytest.raises(SourceError, match="write it as JSONL"):
+        open_source(corpus(tmp_path / "c.json", [{"text": "x" * 100}]), fields={}).plan()
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+)
+
+
+@given(values=st.lists(_json, max_size=8), indent=st.sampled_from([None, 0, 2]), ascii_only=st.booleans())
+def test_elements_are_those_of_the_parsed_list(values, indent, ascii_only):
+    text = json.dumps(values, indent=indent, ensure_ascii=ascii_only)
+    assert [json.loads(text[begin:end]) for begin, end in _elements(text)] == values

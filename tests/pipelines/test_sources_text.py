@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnemodex.pipelines.sources import open_source
+from mnemodex.pipelines.sources.base import BadRow, Piece, Record
+from mnemodex.pipelines.sources.text import group
+from mnemodex.schemas.errors import SourceError
+
+
+def rows(source):
+    return [item for _, items in source.read(source.plan()) for item in items]
+
+
+def write(root, **files):
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def test_every_file_is_one_document_sorted_by_its_path(tmp_path):
+    files = {
+        "b.txt": "bee",
+        "a/z.rst": "Zed\n===",
+        "a.md": "no heading",
+        ".hidden.txt": "x",
+        ".git/c.txt": "x",
+        "d.py": "x",
+    }
+    write(tmp_path, **files)
+    assert rows(open_source(tmp_path, fields={})) == [
+        Record("a.md", "a", "no heading", source="a.md"),
+        Record("a/z.rst", "z", "Zed\n===", source="a/z.rst"),
+        Record("b.txt", "b", "bee", source="b.txt"),
+    ]
+
+
+def test_one_file_is_one_document(tmp_path):
+    write(tmp_path, **{"notes.txt": "hello\n", "other.txt": "x"})
+    assert rows(open_source(tmp_path / "notes.txt", fields={})) == [
+        Record("notes.txt", "notes", "hello\n", source="notes.txt")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("# Title\n\ntext", "Title"),
+        ("intro\r\n\r\n#   Title  \r\ntext", "Title"),
+        ("## Section\n# Title ##\n# Second", "Title"),
+        ("# About C#\n", "About C#"),
+        ("   # Indented\n", "Indented"),
+        ("    # code\n", "stem"),
+        ("#hashtag\n#\n# \n", "stem"),
+        ("```sh\n# a comment\n```\n# Title\n", "Title"),
+        ("~~~\n# a comment\n```\n# another\n~~~\n# Title", "Title"),
+        ("````\n```\n# a comment\n```\n````\n# Title", "Title"),
+        ("```\n# never closed\n", "stem"),
+        ("```inline``` code\n# Title\n", "Title"),
+        ("", "stem"),
+    ],
+)
+def test_a_markdown_title_is_its_first_heading_outside_of_code(tmp_path, text, title):
+    write(tmp_path, **{"stem.md": text, "stem.txt": text})
+    markdown, plain = rows(open_source(tmp_path, fields={}))
+    assert (markdown.title, markdown.text) == (title, text)
+    assert (plain.title, plain.text) == ("stem", text)
+
+
+def test_a_byte_order_mark_is_no_text_and_line_ends_and_nul_stay(tmp_path):
+    write(tmp_path, **{"a.txt": b"\xef\xbb\xbfone\r\ntwo\0\n"})
+    assert rows(open_source(tmp_path, fields={}))[0].text == "one\r\ntwo\0\n"
+
+
+def test_a_file_that_is_not_utf8_is_a_bad_row_with_the_line_of_the_byte(tmp_path):
+    write(tmp_path, **{"a.txt": b"fine\nalso fine\ncaf\xe9\n", "b.txt": "good"})
+    bad, good = rows(open_source(tmp_path, fields={}))
+    assert isinstance(bad, BadRow)
+    assert (bad.source, bad.line) == ("a.txt", 3)
+    assert "0xe9" in bad.reason
+    assert good.key == "b.txt"
+
+
+def test_an_empty_file_is_a_document_without_text(tmp_path):
+    write(tmp_path, **{"a.txt": ""})
+    assert rows(open_source(tmp_path, fields={})) == [Record("a.txt", "a", "", source="a.txt")]
+
+
+def test_a_file_name_that_is_not_unicode_is_refused(tmp_path):
+    try:
+        (tmp_path / "caf\udce9.txt").write_text("x")
+    except OSError:
+        pytest.skip("this file system has Unicode names only")
+    with pytest.raises(SourceError, match="rename the file"):
+        open_source(tmp_path, fields={})
+
+
+def test_too_long_a_document_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("mnemodex.pipelines.sources.text.MAX_BYTES", 1 << 20)
+    write(tmp_path, **{"long.txt": b"x" * (1 << 21)})
+    with pytest.raises(SourceError, match=r"long\.txt: a document of more than 1 MiB"):
+        open_source(tmp_path, fields={}).plan()
+
+
+def test_fields_have_no_meaning_for_text(tmp_path):
+    write(tmp_path, **{"a.txt": "x"})
+    with pytest.raises(SourceError, match=r"source\.fields: text files have no fields"):
+        open_source(tmp_path, fields={"text": "body"})
+
+
+def test_a_changed_file_changes_its_split_only(tmp_path):
+    for number in range(200):
+        write(tmp_path, **{f"{number:03}.txt": f"document {number}"})
+    old = open_source(tmp_path, fields={}, rows=16).plan()
+    write(tmp_path, **{"100.txt": "DOCUMENT 100"})
+    new = open_source(tmp_path, fields={}, rows=16).plan()
+    assert [split.label for split in old] == [split.label for split in new]
+    assert sum(before != after for before, after in zip(old, new, strict=True)) == 1
+
+
+def pieces_of(names, size=10):
+    return [Piece(name, 0, size, 1, f"sha of {name}") for name in sorted(names)]
+
+
+@given(seed=st.integers(0, 10_000), size=st.sampled_from([1, 1000]))
+def test_a_file_added_anywhere_changes_only_the_groups_around_it(seed, size):
+    generator = random.Random(seed)
+    names = {f"{generator.randrange(10**9):09}.txt" for _ in range(1500)}
+    added = f"{generator.randrange(10**9):09}.txt"
+    old = list(group(iter(pieces_of(names, size)), rows=32, size=10_000))
+    new = list(group(iter(pieces_of(names | {added}, size)), rows=32, size=10_000))
+    gone = set(old) - set(new)
+    assert len(old) > 30
+    assert sum(map(len, gone)) < 300
+    around = [place for place, members in enumerate(old) if members in gone]
+    if around:
+        assert around == list(range(around[0], around[-1] + 1))
+    else:
+        assert len(new) == len(old) + 1
+
+
+@given(sizes=st.lists(st.integers(0, 2000), max_size=100), limit=st.integers(1, 20), size=st.integers(1, 5000))
+def test_groups_hold_every_file_once_and_are_bounded(sizes, limit, size):
+    pieces = [Piece(f"{place:04}.txt", 0, length, 1, "") for place, length in enumerate(sizes)]
+    groups = list(group(iter(pieces), rows=limit, size=size))
+    assert [piece for members in groups for piece in members] == pieces
+    for members in groups:
+        assert 1 <= len(members) <= limit
+        assert sum(piece.end for piece in members[:-1]) < size
+
+
+def test_labels_are_safe_and_unique(tmp_path):
+    for number in range(100):
+        write(tmp_path, **{f"Ordner ü/{'lang' * 20}{number}.txt": "x"})
+    labels = [split.label for split in open_source(tmp_path, fields={}, rows=4).plan()]
+    assert len(set(labels)) == len(labels) > 10
+    assert all(len(label) <= 48 and label.isascii() and "/" not in label and " " not in label for label in labels)
