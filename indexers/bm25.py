@@ -43,7 +43,9 @@ class BM25Settings(IndexSettings):
 
 
 def tokenize(texts: Sequence[str]) -> tuple[list[list[int]], dict[str, int]]:
-    """Lower-cased words of two or more letters or digits, without English stop words, by Snowball's English stemmer.
+    """Lower-cased words of two or more letters or digits, without accents and English stop words, by Snowball's English stemmer.
+
+    The stop words are Lucene's and the common question words and auxiliaries ("english_plus" in bm25s).
 
     Returns:
         Word ids of each text, and the ids' words.
@@ -51,10 +53,17 @@ def tokenize(texts: Sequence[str]) -> tuple[list[list[int]], dict[str, int]]:
     import bm25s
     import Stemmer
 
-    result = bm25s.tokenize(
-        list(texts), stopwords="english", stemmer=Stemmer.Stemmer("english"), show_progress=False, return_ids=True
-    )
+    folded = _without_accents(texts)
+    stemmer = Stemmer.Stemmer("english")
+    result = bm25s.tokenize(folded, stopwords="english_plus", stemmer=stemmer, show_progress=False, return_ids=True)
     return result.ids, result.vocab
+
+
+def _without_accents(texts: Sequence[str]) -> list[str]:
+    """Letters without the combining marks of Latin, Greek and Cyrillic; marks of other scripts make other letters and stay."""
+    decomposed = pc.utf8_normalize(pa.array(texts, pa.string()), "NFKD")
+    bare = pc.replace_substring_regex(decomposed, "[\u0300-\u036f]+", "")
+    return pc.utf8_normalize(bare, "NFC").to_pylist()  # type: ignore[no-any-return]
 
 
 class BM25Indexer(Indexer):

@@ -156,17 +156,13 @@ class IndexJob:
         """See `Job.run`."""
         started = time.perf_counter()
         inputs = [Artifact.model_validate(item) for item in unit.payload["inputs"]]
-        extras = {name: self._file(Artifact.model_validate(item)) for name, item in unit.payload["extras"].items()}
+        extras = {name: self._folder(Artifact.model_validate(item)) for name, item in unit.payload["extras"].items()}
         attempt = self._store.files.attempt()
         step = getattr(self._indexer, unit.payload["step"])
         given = [self._folder(item) if item.files[0].path.startswith("indexes/") else self._partition(item) for item in inputs]
         facts = {**step(given, attempt, **extras), "seconds": time.perf_counter() - started}
         rows = int(facts.pop("rows", 0))
         return [self._store.publish(attempt, unit.folder, unit.label, unit.fingerprint, rows=rows, facts=facts)]
-
-    def _file(self, artifact: Artifact) -> Path:
-        (file,) = artifact.files
-        return self._store.files.check(file)
 
     def _folder(self, artifact: Artifact) -> Path:
         paths = [self._store.files.check(file) for file in artifact.files]

@@ -104,7 +104,7 @@ def _check_strays(store: Store, known: set[str], result: Verification) -> None:
         if path.startswith("work/plan-"):
             if read_memo(data) is None:
                 result.problems.append(f"{store.root / path}: is damaged; it is only a memo: remove it")
-        elif path.startswith(("tables/", "indexes/")) and path.endswith(".json"):
+        elif (path.startswith("tables/") and path.endswith(".json")) or path.endswith("/marker.json"):
             _check_marker(store, path, data, known, result)
         elif path.startswith("snapshots/"):
             result.problems.append(f"{store.root / path}: is in no snapshot's history; remove it")

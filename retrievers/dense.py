@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnemodex.indexers.dense.searcher import DenseSearcher
-from mnemodex.indexers.dense.shard import read_header
 from mnemodex.retrievers.base import check
 from mnemodex.retrievers.hits import Hits
 
@@ -26,12 +25,10 @@ class DenseRetriever:
         self.name = entry.name
         self._memory = memory
         self._embedding: str = entry.settings["embed"]
-        snapshot = memory.snapshot
-        folders = snapshot.shards(entry)
-        labels = [read_header(folder).labels for folder in folders]
-        table = str(entry.table)
-        vectors = [[snapshot.path(table, label, ".npy") for label in shard] for shard in labels]
-        self._searcher = DenseSearcher(folders, entry.search.get("value"), vectors=vectors)
+        snapshot, table = memory.snapshot, str(entry.table)
+        self._searcher = DenseSearcher(
+            snapshot.shards(entry), entry.search.get("value"), vectors=lambda label: snapshot.path(table, label, ".npy")
+        )
 
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
         """See `Retriever.search`.

@@ -196,9 +196,9 @@ def _catalogue(snapshot: Snapshot) -> dict[str, pa.Table]:
     }
 
 
-def _rows(rows: list[tuple[Any, ...]], **columns: pa.DataType) -> pa.Table:
+def _rows(listed: list[tuple[Any, ...]], /, **columns: pa.DataType) -> pa.Table:
     return pa.table(
-        {name: pa.array([row[place] for row in rows], dtype) for place, (name, dtype) in enumerate(columns.items())}
+        {name: pa.array([row[place] for row in listed], dtype) for place, (name, dtype) in enumerate(columns.items())}
     )
 
 

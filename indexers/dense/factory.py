@@ -51,7 +51,7 @@ def make_index(factory: str, dimension: int, metric: Metric) -> Any:
 
     Raises:
         RecipeError: the string is no factory string, does not fit the dimension or metric, or names an index that rows
-            cannot be added to in batches or that keeps ids of its own.
+            cannot be added to in batches, that keeps ids of its own, or whose scores are not those of the metric.
     """
     import faiss
 
@@ -64,6 +64,8 @@ def make_index(factory: str, dimension: int, metric: Metric) -> Any:
         ) from error
     if isinstance(index, faiss.IndexIDMap | faiss.IndexIDMap2):
         raise RecipeError(f"factory {factory!r}: leave IDMap out, chunk ids are kept beside the index")
+    if isinstance(leaf(index), faiss.IndexLSH):
+        raise RecipeError(f"factory {factory!r}: LSH scores by bits that differ, not by the metric; use RaBitQ instead")
     if isinstance(leaf(index), faiss.IndexNSG | faiss.IndexNNDescent):
         raise RecipeError(f"factory {factory!r}: NSG and NNDescent graphs cannot grow batch by batch; use HNSW instead")
     return index

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EXACT_SHARE = 0.1
-"""Filters that keep no more of a shard are answered exactly: at 10 % a filtered graph has lost 3 points of recall, at
+"""Filters that keep no more of the rows are answered exactly: at 10 % a filtered graph has lost 3 points of recall, at
 1 % 30, and reading the kept rows was faster than the graph at every share tried (0.3 to 30 %)."""
 
 EXACT_ROWS = 50_000
-"""Filters that keep no more rows in all are answered exactly too: 77 MB of 384 dimensions."""
+"""Filters that keep no more rows than this are answered exactly too: 77 MB of 384 dimensions."""
 
 
 class DenseSearcher:
@@ -134,8 +134,9 @@ class DenseSearcher:
         if allowed is None:
             return [searcher.search(queries, k) for searcher in self._searchers]
         kept = [searcher.shard.find(allowed) for searcher in self._searchers]
-        few = sum(map(len, kept)) <= EXACT_ROWS
+        # One decision for all shards: an index over codes only estimates scores, which do not mix with exact ones.
+        exact = sum(map(len, kept)) <= max(EXACT_SHARE * self.rows, EXACT_ROWS)
         return [
-            searcher.search(queries, k, kept=rows, exact=few or len(rows) <= EXACT_SHARE * searcher.shard.header.rows)
+            searcher.search(queries, k, kept=rows, exact=exact)
             for searcher, rows in zip(self._searchers, kept, strict=True)
         ]

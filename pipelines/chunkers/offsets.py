@@ -37,10 +37,9 @@ def token_offsets(tokenizer: Tokenizer, texts: Sequence[str]) -> list[NDArray[np
         pieces = [texts[number][start:end] for number, start, end in batch]
         encodings = tokenizer.encode_batch(pieces, add_special_tokens=False)
         for (number, start, _), encoding in zip(batch, encodings, strict=True):
-            if encoding.offsets:
-                found[number].append(np.array(encoding.offsets, np.int64) + start)
-    joined = (np.concatenate(parts) for parts in found)
-    return [offsets[offsets[:, 1] > offsets[:, 0]] for offsets in joined]
+            offsets = np.array(encoding.offsets, np.int64).reshape(-1, 2)
+            found[number].append(offsets[offsets[:, 1] > offsets[:, 0]] + start)
+    return [np.concatenate(parts) for parts in found]
 
 
 def _batches(texts: Sequence[str]) -> Iterator[list[tuple[int, int, int]]]:

@@ -42,14 +42,15 @@ def byte_level() -> Tokenizer:
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     made.train_from_iterator(
-        [SAMPLE] * 3, trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False)
+        [SAMPLE, "x\n\n  y" * 9] * 3,
+        trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False),
     )
     return made
 
 
 @functools.cache
 def metaspace() -> Tokenizer:
-    """SentencePiece's kind: a space before the first word that is not in the text, and characters that become several."""
+    """SentencePiece's kind: a space before the first word that the text has not, and characters that become several."""
     made = Tokenizer(models.BPE(unk_token="<unk>"))
     made.normalizer = normalizers.NFKD()
     made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
@@ -172,6 +173,14 @@ def test_a_text_in_pieces_has_the_tokens_of_the_whole(kind, parts):
     with patch.object(offsets, "_PIECE", 40), patch.object(offsets, "_BATCH", 100):
         (found,) = token_offsets(tokenizer, [text])
     assert [tuple(pair) for pair in found.tolist()] == whole
+
+
+def test_a_run_of_white_space_is_not_cut():
+    text = "abc def\n\n  ghi jkl"
+    (whole,) = token_offsets(byte_level(), [text])
+    with patch.object(offsets, "_PIECE", text.index("  ") + 1):
+        (found,) = token_offsets(byte_level(), [text])
+    assert found.tolist() == whole.tolist()
 
 
 @given(text=TEXTS, piece=st.integers(1, 10))

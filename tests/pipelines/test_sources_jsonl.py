@@ -120,6 +120,13 @@ def test_blank_lines_crlf_and_a_byte_order_mark_are_no_rows(tmp_path):
     assert [(record.key, record.line) for record in rows(open_source(path, fields={}, rows=2))] == [("a", 1), ("b", 5)]
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_a_byte_order_mark_after_the_start_is_a_bad_row_however_the_file_is_cut(tmp_path, limit):
+    path = tmp_path / "c.jsonl"
+    path.write_bytes(b'{"id": "a", "text": "x"}\n' + b'\xef\xbb\xbf{"id": "b", "text": "y"}\n' * 2)
+    assert [type(item) for item in rows(open_source(path, fields={}, rows=limit))] == [Record, BadRow, BadRow]
+
+
 def test_bad_rows_are_reported_in_place_and_the_others_are_read(tmp_path):
     path = tmp_path / "c.jsonl"
     path.write_bytes(b'{"id": 1, "text": "a"}\n{oops\n\n\xff\xfe\n[1]\n{"id": 5, "text": "e"}\n')

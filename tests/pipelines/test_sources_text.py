@@ -152,6 +152,17 @@ def test_groups_hold_every_file_once_and_are_bounded(sizes, limit, size):
     for members in groups:
         assert 1 <= len(members) <= limit
         assert sum(piece.end for piece in members[:-1]) < size
+    for members in groups[:-1]:
+        assert sum(max(1 / limit, piece.end / size) for piece in members) >= 1 / 16
+
+
+def test_groups_that_no_path_ends_are_ended_by_files_or_bytes(monkeypatch):
+    monkeypatch.setattr("mnemodex.pipelines.sources.text._chance", lambda path: 10.0)
+    names = [f"{number:03}.txt" for number in range(100)]
+    by_files = [len(members) for members in group(iter(pieces_of(names)), rows=16, size=10_000)]
+    by_bytes = [len(members) for members in group(iter(pieces_of(names)), rows=1000, size=200)]
+    assert by_files == [16] * 6 + [4]
+    assert by_bytes == [20] * 5
 
 
 def test_labels_are_safe_and_unique(tmp_path):

@@ -1,0 +1,133 @@
+"""The demo: a memory of the Python manual that ships inside every interpreter, and questions to each of its indexes."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sysconfig
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnemodex.pipelines.commands.building import report
+from mnemodex.pipelines.commands.output import on_terminal
+from mnemodex.schemas.recipe import parse_recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from mnemodex.retrievers.hits import Chunk
+    from mnemodex.retrievers.memory import Memory
+
+QUESTIONS = (
+    "How do I run code when an exception was not raised?",
+    "remove and return the last item of a list",
+    "What is the difference between is and ==?",
+)
+_CHUNK_TOKENS = 128
+_LIMIT = 1500
+_SHORTEST = 80
+"""Characters of a docstring below which it says little more than the function's name."""
+
+
+def run(folder: Path, *, full: bool) -> None:
+    """Build the memory, show it, ask the questions, and say what to try next."""
+    from rich.console import Console
+
+    from mnemodex.pipelines.build import build
+    from mnemodex.pipelines.progress import Progress
+    from mnemodex.retrievers.memory import Memory
+
+    console = Console(soft_wrap=True)
+    started = time.perf_counter()
+    corpus = _write_corpus(folder.parent / f"{folder.name}-source" / "manual.jsonl", full=full)
+    recipe = parse_recipe(
+        {
+            "memory": str(folder.absolute()),
+            "source": {"path": str(corpus.absolute())},
+            "chunks": {"by": "tokens", "size": _CHUNK_TOKENS, "overlap": 16},
+        },
+        name="demo",
+        base=Path.cwd(),
+    )
+    console.print(f"Building the memory of the Python manual in {folder}\n")
+    report(build(recipe, progress=Progress(bars=on_terminal())))
+    memory = Memory(folder)
+    console.print("")
+    for question in QUESTIONS:
+        _ask(console, memory, question)
+    console.print("The same in SQL: which parts of the manual are longest?")
+    console.print(memory.sql("SELECT title, sum(tokens) AS tokens FROM chunks GROUP BY title ORDER BY tokens DESC LIMIT 3").fetchall())
+    console.print(f"\nDone in {time.perf_counter() - started:.0f} s. Now try:")
+    console.print(f'  mnemodex search {folder} both "how do decorators work" -k 3')
+    console.print(f"  mnemodex sql {folder} \"SELECT title, text FROM chunks WHERE text LIKE '%walrus%'\"")
+    console.print(f"  mnemodex show {folder} dense")
+
+
+def _ask(console: Console, memory: Memory, question: str) -> None:
+    """The first hits of each index, side by side."""
+    from rich.table import Table
+    from rich.text import Text
+
+    answers = {name: memory.retriever(name).search([question], k=3).chunks()[0] for name in memory.indexes}
+    table = Table(title=question, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for name in answers:
+        table.add_column(name, overflow="ellipsis", no_wrap=True, ratio=1)
+    for row in zip(*answers.values(), strict=True):
+        table.add_row(*(Text(f"{chunk.score:.3f}  {chunk.title}") for chunk in row))
+    console.print(table)
+    best = answers[next(reversed(answers))][0]
+    console.print(Text(f"{_first_words(best)}\n", style="dim"))
+
+
+def _first_words(chunk: Chunk) -> str:
+    text = " ".join(chunk.text.split())
+    return f"{chunk.title}: {text[:200]}{'…' if len(text) > 200 else ''}"
+
+
+def _write_corpus(path: Path, *, full: bool) -> Path:
+    """The language reference and the standard library's docstrings as JSONL; a part of about `_LIMIT` chunks unless `full`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    budget = _LIMIT * _CHUNK_TOKENS * 3  # characters: a token of such text has about three, and chunks overlap
+    with path.open("w", encoding="utf-8") as file:
+        for key, title, text in (*_topics(), *_docstrings()):
+            budget -= len(text)
+            if budget < 0 and not full:
+                break
+            file.write(json.dumps({"id": key, "title": title, "text": text}, ensure_ascii=False) + "\n")
+    return path
+
+
+def _topics() -> Iterator[tuple[str, str, str]]:
+    """The language reference: key, title and text of each topic of `help()`."""
+    from pydoc_data.topics import topics
+
+    for name, text in sorted(topics.items()):
+        heading = re.match(r"\s*(\S[^\n]*)\n[*=\-~\"]{3,}\n", text)
+        yield f"topic:{name}", heading[1].replace('"', "") if heading else name, text
+
+
+def _docstrings() -> Iterator[tuple[str, str, str]]:
+    """Docstrings of the standard library's public modules, classes and functions, read from source, never imported."""
+    library = Path(sysconfig.get_paths()["stdlib"])
+    for file in sorted(library.glob("*.py")):
+        if file.stem.startswith("_"):
+            continue
+        tree = ast.parse(file.read_text(encoding="utf-8", errors="replace"))
+        seen = set()
+        for name, text in _documented(tree, file.stem):
+            if len(text) >= _SHORTEST and name not in seen:
+                seen.add(name)
+                yield f"doc:{name}", name, text
+
+
+def _documented(node: ast.Module | ast.ClassDef, name: str) -> Iterator[tuple[str, str]]:
+    yield name, ast.get_docstring(node) or ""
+    for child in node.body:
+        if isinstance(child, ast.ClassDef) and not child.name.startswith("_"):
+            yield from _documented(child, f"{name}.{child.name}")
+        elif isinstance(child, ast.FunctionDef) and not child.name.startswith("_"):
+            yield f"{name}.{child.name}", ast.get_docstring(child) or ""

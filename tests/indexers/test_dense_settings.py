@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from mnemodex.indexers.dense import DenseIndexer, DenseSettings
+from mnemodex.indexers.dense.factory import auto_factory
+from mnemodex.schemas.errors import RecipeError
+
+
+def test_auto_grows_with_the_rows():
+    assert [auto_factory(rows) for rows in (0, 20_000, 20_001, 2_000_000)] == ["Flat", "Flat", "HNSW32", "HNSW32"]
+    assert auto_factory(2_000_001) == "IVF16384_HNSW32,SQ8"
+    assert auto_factory(10**8) == "IVF65536_HNSW32,SQ8"
+    assert auto_factory(10**9) == "IVF131072_HNSW32,SQ8"
+
+
+@pytest.mark.parametrize("rows", [10, 10**6, 10**8, 10**10])
+@pytest.mark.parametrize("metric", ["ip", "l2"])
+def test_what_auto_says_can_be_made(rows, metric):
+    indexer = DenseIndexer(DenseSettings(metric=metric), rows, 384)
+    assert indexer.factory == auto_factory(rows)
+    assert indexer.needs_training == indexer.merges == (rows > 2_000_000)
+
+
+@pytest.mark.parametrize("factory", ["HNSV32", "", "IVF,Flat", "PQ7", "IVF64,Flat,Nonsense"])
+def test_a_string_that_is_no_factory_string_is_named(factory):
+    with pytest.raises(RecipeError, match=f"factory '{factory}'"):
+        DenseIndexer(DenseSettings(factory=factory), 1000, 24)
+
+
+@pytest.mark.parametrize(
+    ("factory", "reason"), [("IDMap,Flat", "IDMap"), ("NSG16", "NSG"), ("PCA8,NSG16", "NSG"), ("LSH", "LSH")]
+)
+def test_indexes_that_cannot_keep_the_promises_are_refused(factory, reason):
+    with pytest.raises(RecipeError, match=reason):
+        DenseIndexer(DenseSettings(factory=factory, metric="l2"), 1000, 24)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"m": 32},
+        {"ef_construction": 100},
+        {"engine": "hnswlib", "factory": "HNSW32"},
+        {"engine": "hnswlib", "m": 1},
+        {"engine": "annoy"},
+        {"metric": "cosine"},
+        {"order": "random"},
+        {"target_recall": 0},
+        {"target_recall": 1.5},
+        {"shard_rows": 0},
+        {"seed": -1},
+        {"unknown": 1},
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options):
+    with pytest.raises(ValidationError):
+        DenseSettings(**options)
+
+
+@pytest.mark.parametrize("settings", [DenseSettings(factory="HNSW16"), DenseSettings(engine="hnswlib", m=8)])
+def test_settings_survive_the_manifest(settings):
+    assert DenseSettings.model_validate(settings.model_dump(mode="json")) == settings
+
+
+def test_only_what_decides_the_files_is_in_the_identity():
+    def identity(rows=1000, **settings):
+        return DenseIndexer(DenseSettings(**settings), rows, 24).identity
+
+    assert identity() == identity(target_recall=0.5, embed="other", queries="q.jsonl", factory="Flat", order="lid_desc")
+    assert identity() != identity(rows=100_000)
+    assert identity(factory="HNSW8") != identity(factory="HNSW8", order="lid_desc")
+    assert identity(engine="hnswlib") != identity(engine="hnswlib", m=8)
+    assert identity(metric="ip") != identity(metric="l2")
+    assert identity(seed=0) != identity(seed=1)
