@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class IndexSettings(BaseModel):
@@ -45,10 +47,10 @@ class Measured(Protocol):
 class Indexer:
     """Turns table partitions into index files; a step that an index does not need is absent.
 
-    The steps are `train(partitions, out)` where `needs_training`, `build(partitions, out)` for every shard (with `trained=` and `probes=`
-    where these exist), `merge(shards, out)` where `merges`, and `measure(shards)`. A step writes files into the empty folder `out`, and
-    nothing elsewhere; it returns facts worth keeping in the manifest, with `rows`. Steps run in worker processes, so they are given
-    paths, never arrays.
+    The steps are `train(partitions, out)` where `needs_training`, `build(partitions, out)` for every shard (with
+    `trained=` and `probes=` where these exist), `merge(shards, out)` where `merges`, and `measure(shards)`. A step
+    writes files into the empty folder `out`, and nothing elsewhere; it returns facts worth keeping in the manifest,
+    with `rows`. Steps run in worker processes, so they are given paths, never arrays.
 
     Args:
         settings: of the recipe, checked.

@@ -15,13 +15,11 @@ MAX_PADDING = 1.15
 """Padded over real tokens that a batch may reach."""
 
 
-def length_buckets(
-    lengths: NDArray[np.int64], *, max_tokens: int, min_rows: int = 8
-) -> Iterator[NDArray[np.int64]]:
+def length_buckets(lengths: NDArray[np.int64], *, max_tokens: int, min_rows: int = 8) -> Iterator[NDArray[np.int64]]:
     """Cut texts into batches, longest first (so that too large a batch fails at once, not after an hour).
 
-    A batch ends when its padded size would pass `max_tokens`, or when its padding would pass `MAX_PADDING`, but it holds at least
-    `min_rows` rows where they fit: tiny batches cost more than padding.
+    A batch ends when its padded size would pass `max_tokens`, or when its padding would pass `MAX_PADDING`, but it
+    holds at least `min_rows` rows where they fit: tiny batches cost more than padding.
 
     Args:
         lengths: tokens of each text, shape (n,).

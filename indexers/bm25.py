@@ -43,7 +43,7 @@ class BM25Settings(IndexSettings):
 
 
 def tokenize(texts: Sequence[str]) -> tuple[list[list[int]], dict[str, int]]:
-    """Lower-cased words of two or more letters or digits, without accents and English stop words, by Snowball's English stemmer.
+    """Lower-cased words of two or more letters or digits, stemmed by Snowball, without accents and stop words.
 
     The stop words are Lucene's and the common question words and auxiliaries ("english_plus" in bm25s).
 
@@ -60,7 +60,7 @@ def tokenize(texts: Sequence[str]) -> tuple[list[list[int]], dict[str, int]]:
 
 
 def _without_accents(texts: Sequence[str]) -> list[str]:
-    """Letters without the combining marks of Latin, Greek and Cyrillic; marks of other scripts make other letters and stay."""
+    """Letters without Latin, Greek and Cyrillic accents; the marks of other scripts make other letters and stay."""
     decomposed = pc.utf8_normalize(pa.array(texts, pa.string()), "NFKD")
     bare = pc.replace_substring_regex(decomposed, "[\u0300-\u036f]+", "")
     return pc.utf8_normalize(bare, "NFC").to_pylist()  # type: ignore[no-any-return]
@@ -78,8 +78,8 @@ class BM25Indexer(Indexer):
     def build(self, partitions: list[InputPartition], out: Path) -> dict[str, Any]:
         """Count the words of some chunk partitions, partition by partition.
 
-        Writes a word-by-chunk matrix of counts by columns (`indptr`, `documents`, `frequencies`), the chunks' `lengths` in words,
-        `words.json`, sorted, and the rows.
+        Writes a word-by-chunk matrix of counts by columns (`indptr`, `documents`, `frequencies`), the chunks' `lengths`
+        in words, `words.json`, sorted, and the rows.
         """
         counts = [_count(part, with_title=self.settings.with_title) for part in partitions]
         _merge_counts(counts).save(out)
@@ -88,7 +88,7 @@ class BM25Indexer(Indexer):
         return {"rows": len(rows.ids)}
 
     def merge(self, shards: list[Path], out: Path) -> dict[str, Any]:
-        """Turn the shards' counts into one matrix of scores, with document frequencies and mean length over all of them.
+        """Turn the shards' counts into one matrix of scores, with the statistics of all of them.
 
         Memory: 8 bytes a posting of the whole index, as bm25s needs to write it.
         """
@@ -142,7 +142,9 @@ class _Counts:
 
 
 def _count(part: InputPartition, *, with_title: bool) -> _Counts:
-    ids, vocabulary = tokenize(passages(parquet.read(part.files["parquet"], columns=["title", "text"]), with_title=with_title))
+    ids, vocabulary = tokenize(
+        passages(parquet.read(part.files["parquet"], columns=["title", "text"]), with_title=with_title)
+    )
     lengths = np.fromiter(map(len, ids), np.int32, len(ids))
     words = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum()))
     documents = np.repeat(np.arange(len(ids), dtype=np.int64), lengths)

@@ -47,13 +47,14 @@ class Encoder:
     """
 
     def __init__(self, spec: Embedding, *, threads: int | None = None) -> None:
-        # Rust's tokenizer threads and a later fork of the process do not go together; the tokenizer is called from one thread here.
+        # Rust's tokenizer threads and a later fork of the process do not go together; the tokenizer is called from one
+        # thread here.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         import torch
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
 
-        logging.disable_progress_bar()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call] # transformers leaves it without types
         if threads is not None:
             torch.set_num_threads(threads)
         self.spec = spec

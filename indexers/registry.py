@@ -34,7 +34,7 @@ def indexer_class(kind: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def make_indexer(type: str, settings: dict[str, Any], rows: int, dimension: int) -> Indexer:  # noqa: A002 - the recipe's word
+def make_indexer(type: str, settings: dict[str, Any], rows: int, dimension: int) -> Indexer:
     """An indexer over a table of so many rows (and for vectors, numbers a row)."""
     found = indexer_class(type)
     made: Indexer = found(found.Settings.model_validate(settings), rows, dimension)

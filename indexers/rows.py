@@ -75,7 +75,8 @@ class Rows:
             CorruptFileError: the arrays do not belong together.
         """
         ids, partition, row = (
-            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("chunk_ids", "partition", "row")
+            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in ("chunk_ids", "partition", "row")
         )
         if not len(ids) == len(partition) == len(row):
             msg = f"{folder}: chunk_ids, partition and row differ in length; remove the folder and build again"

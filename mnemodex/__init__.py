@@ -1,11 +1,11 @@
 """Mnemodex: one corpus in, every memory index out.
 
-    import mnemodex
+import mnemodex
 
-    mnemodex.build("recipe.yaml")
-    memory = mnemodex.open("memories/recipe")
-    hits = memory.retriever("dense").search(["Who wrote the manual?"], k=5)
-    memory.sql("SELECT count(*) FROM chunks")
+mnemodex.build("recipe.yaml")
+memory = mnemodex.open("memories/recipe")
+hits = memory.retriever("dense").search(["Who wrote the manual?"], k=5)
+memory.sql("SELECT count(*) FROM chunks")
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PLACES = {
 __all__ = ["BuildResult", "Chunk", "Hits", "Memory", "MnemodexError", "UserError", "build", "open"]
 
 
-def open(path: str | Path) -> Memory:  # noqa: A001 - mnemodex.open reads as the built-in does
+def open(path: str | Path) -> Memory:
     """Open a memory's current snapshot for searching and SQL.
 
     Raises:

@@ -22,7 +22,19 @@ if TYPE_CHECKING:
     from mnemodex.indexers.base import IndexSettings
     from mnemodex.schemas.manifest import TableEntry
 
-_LIBRARIES = ("mnemodex", "ray", "pyarrow", "duckdb", "numpy", "faiss-gpu", "faiss-cpu", "hnswlib", "bm25s", "torch", "sentence-transformers")
+_LIBRARIES = (
+    "mnemodex",
+    "ray",
+    "pyarrow",
+    "duckdb",
+    "numpy",
+    "faiss-gpu",
+    "faiss-cpu",
+    "hnswlib",
+    "bm25s",
+    "torch",
+    "sentence-transformers",
+)
 
 
 @dataclass
@@ -77,7 +89,10 @@ def build(
         try:
             return _run(store, checked, engine, progress or Progress(), indexes)
         except OSError as error:
-            msg = f"{store.root}: {error.strerror or error}: {error.filename or ''}; what is finished is kept: mend that and build again"
+            msg = (
+                f"{store.root}: {error.strerror or error}: {error.filename or ''}; what is finished is kept: mend that "
+                "and build again"
+            )
             raise MnemodexError(msg) from error
         finally:
             engine.close()

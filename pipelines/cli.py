@@ -50,5 +50,7 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        typer.echo(f"error: {type(error).__name__}: {error} (this is a defect of mnemodex; --debug shows where)", err=True)
+        typer.echo(
+            f"error: {type(error).__name__}: {error} (this is a defect of mnemodex; --debug shows where)", err=True
+        )
         raise SystemExit(1) from None

@@ -60,10 +60,14 @@ def run(folder: Path, *, full: bool) -> None:
     for question in QUESTIONS:
         _ask(console, memory, question)
     console.print("The same in SQL: which parts of the manual are longest?")
-    console.print(memory.sql("SELECT title, sum(tokens) AS tokens FROM chunks GROUP BY title ORDER BY tokens DESC LIMIT 3").fetchall())
+    console.print(
+        memory.sql(
+            "SELECT title, sum(tokens) AS tokens FROM chunks GROUP BY title ORDER BY tokens DESC LIMIT 3"
+        ).fetchall()
+    )
     console.print(f"\nDone in {time.perf_counter() - started:.0f} s. Now try:")
     console.print(f'  mnemodex search {folder} both "how do decorators work" -k 3')
-    console.print(f"  mnemodex sql {folder} \"SELECT title, text FROM chunks WHERE text LIKE '%walrus%'\"")
+    console.print(f"  mnemodex sql {folder} \"SELECT title, text FROM chunks WHERE text LIKE '%walrus%'\"")  # noqa: S608 - printed
     console.print(f"  mnemodex show {folder} dense")
 
 
@@ -73,7 +77,9 @@ def _ask(console: Console, memory: Memory, question: str) -> None:
     from rich.text import Text
 
     answers = {name: memory.retriever(name).search([question], k=3).chunks()[0] for name in memory.indexes}
-    table = Table(title=question, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table = Table(
+        title=question, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 3, 0, 0)
+    )
     for name in answers:
         table.add_column(name, overflow="ellipsis", no_wrap=True, ratio=1)
     for row in zip(*answers.values(), strict=True):
@@ -89,7 +95,10 @@ def _first_words(chunk: Chunk) -> str:
 
 
 def _write_corpus(path: Path, *, full: bool) -> Path:
-    """The language reference and the standard library's docstrings as JSONL; a part of about `_LIMIT` chunks unless `full`."""
+    """The language reference and the library's docstrings as JSONL.
+
+    A part that gives about `_LIMIT` chunks, unless `full`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     budget = _LIMIT * _CHUNK_TOKENS * 3  # characters: a token of such text has about three, and chunks overlap
     with path.open("w", encoding="utf-8") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 import uuid
@@ -50,7 +51,9 @@ class Engine:
             self._started_here = self._ready = False
 
     def run(self, job: JobSpec, units: Sequence[Unit]) -> Iterator[list[Artifact]]:
-        """Work on units, each in an actor that keeps its model for the next one; results come as they are finished, in any order.
+        """Work on units, each in an actor that keeps its model for the next one.
+
+        Results come as they are finished, in any order.
 
         Raises:
             MnemodexError: a unit failed; the message names its partition. What is finished stays published.
@@ -62,7 +65,9 @@ class Engine:
 
         actors, cpus, gpus = self._share(job.resources, len(units))
         run = f"run-{uuid.uuid4().hex}"
-        dataset = ray.data.from_items([{"unit": unit.to_json()} for unit in units], override_num_blocks=min(len(units), _MAX_BLOCKS))
+        dataset = ray.data.from_items(
+            [{"unit": unit.to_json()} for unit in units], override_num_blocks=min(len(units), _MAX_BLOCKS)
+        )
         done = dataset.map_batches(
             _Actor,
             fn_constructor_args=(str(self._store.root), json.dumps(asdict(job)), cpus, run),
@@ -74,7 +79,8 @@ class Engine:
         )
         try:
             for batch in done.iter_batches(batch_size=None, batch_format="pyarrow"):
-                for text in batch["result"].to_pylist():
+                answers: pa.Table = batch
+                for text in answers["result"].to_pylist():
                     yield [Artifact.model_validate(item) for item in result(text)]
         except ray.exceptions.RayError as error:
             msg = f"Ray could not run {job.job.rpartition(':')[2]}: {error}"
@@ -83,10 +89,13 @@ class Engine:
             self._store.files.remove(f"work/{run}")
 
     def _share(self, needs: Resources, units: int) -> tuple[int, int, int]:
-        """Actors, and CPUs and GPUs of each: as many actors as can work, and no CPU idle where few units can use several."""
+        """Actors, and CPUs and GPUs of each.
+
+        As many actors as can work, and no CPU idle where few units can use several.
+        """
         import ray
 
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call] # Ray leaves it so
         gpus = int(sum(node.get("GPU", 0) for node in nodes)) if needs.gpu else 0
         if gpus:
             return min(units, gpus), needs.cpus, 1
@@ -112,7 +121,7 @@ class Engine:
                 address=self._address or "local",
                 include_dashboard=False if local else None,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
                 **extra,
             )
             self._started_here = True
@@ -121,8 +130,6 @@ class Engine:
         self.start_seconds += time.perf_counter() - started
 
     def _configure(self) -> None:
-        import logging
-
         import ray.data
 
         context = ray.data.DataContext.get_current()

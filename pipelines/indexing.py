@@ -39,7 +39,10 @@ def check_indexes(recipe: Recipe) -> dict[str, IndexSettings]:
             settings = settings.model_copy(update={"embed": _embedding(recipe, getattr(settings, "embed", None), at)})
         for other in getattr(settings, "of", ()):
             if other not in recipe.indexes or other == name:
-                msg = f"recipe: {at}.of names {other!r}; other indexes are: {', '.join(n for n in recipe.indexes if n != name)}"
+                msg = (
+                    f"recipe: {at}.of names {other!r}; other indexes are: "
+                    f"{', '.join(n for n in recipe.indexes if n != name)}"
+                )
                 raise RecipeError(msg)
         checked[name] = settings
     return checked
@@ -71,7 +74,10 @@ def build_indexes(
         entries[name] = entry = build.run(progress, parent.indexes.get(name) if parent else None)
         if entry.recall and not entry.recall["reached"]:
             found, k, target = entry.recall["recall"], entry.recall["k"], entry.recall["target"]
-            warnings.append(f"index {name!r}: recall@{k} is {found:.3f}, below its target of {target}; try another factory or more links")
+            warnings.append(
+                f"index {name!r}: recall@{k} is {found:.3f}, below its target of {target}; try another factory or more "
+                "links"
+            )
     return entries, warnings
 
 
@@ -96,7 +102,7 @@ class _IndexBuild:
         kind = indexer_class(settings.type)
         self._table = tables[table] if (table := kind.table(settings)) is not None else None
         embedding = getattr(settings, "embed", None)
-        self._spec = {
+        self._spec: dict[str, Any] = {
             "type": settings.type,
             "settings": settings.model_dump(mode="json"),
             "rows": self._table.rows if self._table else 0,
@@ -136,7 +142,10 @@ class _IndexBuild:
 
     def _unit(self, step: str, label: str, inputs: Sequence[Artifact], extras: dict[str, Artifact]) -> Unit:
         name = fingerprint(
-            step, self._identity, [part.fingerprint for part in inputs], {key: item.fingerprint for key, item in extras.items()}
+            step,
+            self._identity,
+            [part.fingerprint for part in inputs],
+            {key: item.fingerprint for key, item in extras.items()},
         )
         payload = {
             "step": step,
@@ -181,11 +190,15 @@ class _IndexBuild:
 
     def _folder(self, shard: Artifact) -> Path:
         """The folder of a shard, every file of it checked."""
-        return [self._store.files.check(file) for file in shard.files][0].parent
+        first, *_ = [self._store.files.check(file) for file in shard.files]
+        return first.parent
 
 
 def _group(partitions: Sequence[Artifact], rows: int) -> list[list[Artifact]]:
-    """Consecutive partitions with together at most `rows` rows: when the source grows at its end, only the last group changes."""
+    """Consecutive partitions with together at most `rows` rows.
+
+    When the source grows at its end, only the last group changes.
+    """
     groups: list[list[Artifact]] = []
     size = 0
     for part in partitions:
@@ -195,4 +208,3 @@ def _group(partitions: Sequence[Artifact], rows: int) -> list[list[Artifact]]:
         groups[-1].append(part)
         size += part.rows
     return groups
-

@@ -45,14 +45,16 @@ def write_recipe(source: Path, output: Path) -> None:
         msg = f"{output}: is there already; choose another name with --output, or remove it"
         raise RecipeError(msg)
     opened = open_source(source, fields={})
-    record = next(
-        (row for _, rows in opened.read(opened.plan()[:1]) for row in rows if isinstance(row, Record)), None
-    )
+    record = next((row for _, rows in opened.read(opened.plan()[:1]) for row in rows if isinstance(row, Record)), None)
     if record is None:
         msg = f"{source}: no document can be read from its beginning; see the formats in the README, or map its fields"
         raise SourceError(msg)
     long = len(record.text) > 2000
-    chunks = "{by: tokens, size: 200, overlap: 20}   # or {by: document}" if long else "{by: document}   # or {by: tokens, size: 200, overlap: 20}"
+    chunks = (
+        "{by: tokens, size: 200, overlap: 20}   # or {by: document}"
+        if long
+        else "{by: document}   # or {by: tokens, size: 200, overlap: 20}"
+    )
     text = _TEMPLATE.format(
         name=output.name,
         stem=source.name.split(".")[0] or "memory",

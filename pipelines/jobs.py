@@ -18,19 +18,22 @@ from mnemodex.retrievers.queries import read_queries
 from mnemodex.schemas.manifest import Artifact
 from mnemodex.schemas.recipe import Embedding
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import pyarrow as pa
 
+    from mnemodex.schemas.store.store import Store
     from mnemodex.schemas.tables import Table
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One unit of work: where its result is published, and what the job needs for it (JSON, small: paths, never arrays)."""
+    """One unit of work: where its result is published, and what the job needs for it.
+
+    It travels as JSON and is small: paths, never arrays.
+    """
 
     folder: str
     label: str
@@ -136,8 +139,8 @@ class ModelTableJob(TableJob):
 class IndexJob:
     """Runs one step of an indexer.
 
-    Settings: `type`, `settings`, `rows`, `facts` of the table. A unit's payload: `step`, `inputs` (artifacts of partitions or of shards),
-    `extras` (artifacts of other steps by argument name).
+    Settings: `type`, `settings`, `rows`, `facts` of the table. A unit's payload: `step`, `inputs` (artifacts of
+    partitions or of shards), `extras` (artifacts of other steps by argument name).
     """
 
     resources: ClassVar[Resources] = Resources(gpu=True, threads=True)
@@ -159,7 +162,10 @@ class IndexJob:
         extras = {name: self._folder(Artifact.model_validate(item)) for name, item in unit.payload["extras"].items()}
         attempt = self._store.files.attempt()
         step = getattr(self._indexer, unit.payload["step"])
-        given = [self._folder(item) if item.files[0].path.startswith("indexes/") else self._partition(item) for item in inputs]
+        given = [
+            self._folder(item) if item.files[0].path.startswith("indexes/") else self._partition(item)
+            for item in inputs
+        ]
         facts = {**step(given, attempt, **extras), "seconds": time.perf_counter() - started}
         rows = int(facts.pop("rows", 0))
         return [self._store.publish(attempt, unit.folder, unit.label, unit.fingerprint, rows=rows, facts=facts)]
@@ -174,7 +180,10 @@ class IndexJob:
 
 
 class QueriesJob:
-    """Encodes a query file, so that recall is measured with real questions. A unit's payload: `path`, `spec` (of the embedding)."""
+    """Encodes a query file, so that recall is measured with real questions.
+
+    A unit's payload: `path`, `spec` (of the embedding).
+    """
 
     resources: ClassVar[Resources] = Resources(gpu=True, threads=True)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def plan(store: Store, source: Source, root: Path, settings: object) -> list[Split]:
-    """The source's splits. They are planned anew when a file's size, times or inode differ from those of the last plan."""
+    """The source's splits, planned anew when a file's size, times or inode differ from the last plan's."""
     state = fingerprint(_state(root), settings)
     path = f"work/plan-{state}.json"
     if store.files.exists(path):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.progress import Progress as Bars
+
     from mnemodex.schemas.manifest import Artifact
 
 _log = logging.getLogger("mnemodex")
@@ -97,13 +99,33 @@ class StageProgress:
     def _line(self) -> None:
         seconds = time.perf_counter() - self._started
         report = self._report
-        _log.info("%s: %d of %d partitions, %d rows, %.1f s", report.name, report.computed, self._todo, report.computed_rows, seconds)
+        _log.info(
+            "%s: %d of %d partitions, %d rows, %.1f s",
+            report.name,
+            report.computed,
+            self._todo,
+            report.computed_rows,
+            seconds,
+        )
 
-    def _make_bar(self):  # type: ignore[no-untyped-def] # noqa: ANN202 - rich is imported only where a bar is drawn
+    def _make_bar(self) -> Bars:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
-        columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description:<18}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
         bar = Progress(*columns, console=Console(stderr=True), transient=True)
         self._task = bar.add_task(self._report.name, total=self._todo)
         bar.start()

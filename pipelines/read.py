@@ -1,4 +1,4 @@
-"""Reading a source: splits become documents partitions, bad rows go to the `errors` table, and duplicates are dropped."""
+"""Reading a source: splits become documents, bad rows go to the `errors` table, duplicates are dropped."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ _BATCH = 1024
 class ReadJob:
     """Reads splits of one file in one pass.
 
-    Settings: `path`, `fields`, `format` of the source, `id_salt`. A unit's payload: `splits`, each with `split` (JSON) and `fingerprint`.
+    Settings: `path`, `fields`, `format` of the source, `id_salt`. A unit's payload: `splits`, each with `split` (JSON)
+    and `fingerprint`.
     """
 
     version: ClassVar[int] = 1
@@ -47,7 +48,10 @@ class ReadJob:
         """See `Job.setup`."""
 
     def run(self, unit: Unit) -> list[Artifact]:
-        """See `Job.run`; the errors of a split are published before its documents, so that found documents have their errors."""
+        """See `Job.run`.
+
+        The errors of a split are published before its documents, so that found documents have their errors.
+        """
         fingerprints = {item["split"]: item["fingerprint"] for item in unit.payload["splits"]}
         splits = [Split.from_json(text) for text in fingerprints]
         done = []
@@ -60,7 +64,9 @@ class ReadJob:
             if bad:
                 self._publish_errors(split.label, fingerprint, bad)
             facts = {"errors": len(bad), "seconds": time.perf_counter() - started}
-            done.append(self._store.publish(attempt, "tables/documents", split.label, fingerprint, rows=rows, facts=facts))
+            done.append(
+                self._store.publish(attempt, "tables/documents", split.label, fingerprint, rows=rows, facts=facts)
+            )
         return done
 
     def _publish_errors(self, label: str, fingerprint: str, bad: list[BadRow]) -> None:
@@ -90,7 +96,7 @@ def _documents(records: Iterable[Record | BadRow], bad: list[BadRow], salt: str)
 
 def _row(record: Record, salt: str) -> tuple[Any, ...]:
     metadata = json.dumps(record.metadata, sort_keys=True, ensure_ascii=False)
-    content = hashlib.sha256("\0".join((record.title, record.text, metadata)).encode()).hexdigest()
+    content = hashlib.sha256(f"{record.title}\0{record.text}\0{metadata}".encode()).hexdigest()
     doc_id = hash_text(record.key, content, salt=salt)
     return doc_id, record.key, record.title, record.text, metadata, content, record.source, record.line
 
@@ -103,7 +109,10 @@ def _batch(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
 
 
 class DeduplicateJob:
-    """Writes a documents partition again without some rows. A unit's payload: `input` (an artifact), `rows` (their positions)."""
+    """Writes a documents partition again without some rows.
+
+    A unit's payload: `input` (an artifact), `rows` (their positions).
+    """
 
     version: ClassVar[int] = 1
     resources: ClassVar[Resources] = Resources()

@@ -51,18 +51,22 @@ class TableBuilder:
         source = self._recipe.source
         path = Path(source.path)
         settings = {**source.model_dump(exclude={"max_errors"}), "id_salt": self._recipe.id_salt}
-        splits = plan(self._store, open_source(path, fields=source.fields, format=source.format), path, settings)
+        splits = plan(self._store, open_source(path, fields=dict(source.fields), format=source.format), path, settings)
         decisive = {**settings, "path": None}
-        names = {split.label: fingerprint("documents", ReadJob.version, decisive, split.fingerprint()) for split in splits}
+        names = {
+            split.label: fingerprint("documents", ReadJob.version, decisive, split.fingerprint()) for split in splits
+        }
         spec = JobSpec(_READ.job, settings)
-        found = self._compute("documents", names, spec, lambda todo: _read_units(splits, names, todo), self._check_errors)
+        found = self._compute(
+            "documents", names, spec, lambda todo: _read_units(splits, names, todo), self._check_errors
+        )
         errors = [part for document in found if (part := self._errors_of(document)) is not None]
         if not sum(part.rows for part in found):
             msg = f"{path}: no documents{self._first_reason(errors)}"
             raise SourceError(msg)
         if errors:
             count = sum(part.rows for part in errors)
-            self.warnings.append(f"{_rows(count)} left out{self._first_reason(errors)}; see: SELECT * FROM errors")
+            self.warnings.append(f"{_rows(count)} left out{self._first_reason(errors)}; the table errors has them all")
         return self._deduplicate(found), TableEntry(name="errors", partitions=tuple(errors))
 
     def chunks(self, documents: TableEntry) -> TableEntry:
@@ -72,7 +76,9 @@ class TableBuilder:
             SourceError: no document has any text.
         """
         settings = {"chunks": self._chunks.model_dump(mode="json"), "id_salt": self._recipe.id_salt}
-        tokenizers = {name: model_hash(name) for name in {DEFAULT_MODEL, getattr(self._chunks, "tokenizer", DEFAULT_MODEL)}}
+        tokenizers = {
+            name: model_hash(name) for name in {DEFAULT_MODEL, getattr(self._chunks, "tokenizer", DEFAULT_MODEL)}
+        }
         chunks = self._stage("chunk", settings, documents, "chunks", decisive=[settings, tokenizers])
         if not chunks.rows:
             msg = f"{self._recipe.source.path}: no document has any text; check `source.fields.text`"
@@ -92,11 +98,21 @@ class TableBuilder:
         cut = sum(fact["truncated"] for fact in facts)
         if cut:
             limit = shape["max_length"]
-            self.warnings.append(f"{cut} of {table.rows} chunks have more than the {limit} tokens that {spec.model} reads; the rest of them is not embedded")
+            self.warnings.append(
+                f"{cut} of {table.rows} chunks have more than the {limit} tokens that {spec.model} reads; the rest of "
+                "them is not embedded"
+            )
         return table, {"settings": spec.model_dump(mode="json"), "sha256": digest, **shape}
 
     def _stage(
-        self, stage: str, settings: dict[str, Any], source: TableEntry, table: str, *, decisive: Any, job: str = "TableJob"
+        self,
+        stage: str,
+        settings: dict[str, Any],
+        source: TableEntry,
+        table: str,
+        *,
+        decisive: Any,
+        job: str = "TableJob",
     ) -> TableEntry:
         """Run a stage over a table; `decisive` is what of its settings decides the output, for the fingerprint."""
         version = stage_class(stage).version
@@ -106,7 +122,8 @@ class TableBuilder:
 
         def units(todo: Sequence[str]) -> list[Unit]:
             return [
-                Unit(f"tables/{table}", label, names[label], {"input": inputs[label].model_dump(mode="json")}) for label in todo
+                Unit(f"tables/{table}", label, names[label], {"input": inputs[label].model_dump(mode="json")})
+                for label in todo
             ]
 
         return TableEntry(name=table, partitions=tuple(self._compute(table, names, spec, units)))
@@ -140,7 +157,10 @@ class TableBuilder:
         if count > self._recipe.source.max_errors:
             errors = [part for document in documents if (part := self._errors_of(document)) is not None]
             limit = self._recipe.source.max_errors
-            msg = f"{self._recipe.source.path}: {_rows(count)} cannot be read, more than `source.max_errors: {limit}`{self._first_reason(errors)}"
+            msg = (
+                f"{self._recipe.source.path}: {_rows(count)} cannot be read, more than `source.max_errors: "
+                f"{limit}`{self._first_reason(errors)}"
+            )
             raise SourceError(msg)
 
     def _errors_of(self, documents: Artifact) -> Artifact | None:
@@ -162,17 +182,25 @@ class TableBuilder:
             return TableEntry(name="documents", partitions=tuple(documents))
         inputs = {part.label: part for part in documents if part.label in drop}
         names = {
-            label: fingerprint("deduplicate", DeduplicateJob.version, part.fingerprint, drop[label]) for label, part in inputs.items()
+            label: fingerprint("deduplicate", DeduplicateJob.version, part.fingerprint, drop[label])
+            for label, part in inputs.items()
         }
 
         def units(todo: Sequence[str]) -> list[Unit]:
             return [
-                Unit("tables/documents", label, names[label], {"input": inputs[label].model_dump(mode="json"), "rows": drop[label]})
+                Unit(
+                    "tables/documents",
+                    label,
+                    names[label],
+                    {"input": inputs[label].model_dump(mode="json"), "rows": drop[label]},
+                )
                 for label in todo
             ]
 
         count = sum(map(len, drop.values()))
-        self.warnings.append(f"{_rows(count)} of the source repeat a document, key and content; each document is kept once")
+        self.warnings.append(
+            f"{_rows(count)} of the source repeat a document, key and content; each document is kept once"
+        )
         cleaned = {part.label: part for part in self._compute("documents", names, _DEDUPLICATE, units)}
         return TableEntry(name="documents", partitions=tuple(cleaned.get(part.label, part) for part in documents))
 

@@ -1,4 +1,7 @@
-"""Checks over all partitions of a table: keys that stand twice, ids that collide. DuckDB spills to disk where it must."""
+"""Checks over all partitions of a table: keys that stand twice, ids that collide.
+
+DuckDB does them, and spills to disk where it must.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,8 @@ def repeated_documents(store: Store, partitions: Sequence[Artifact]) -> dict[str
         raise _clash(connection, clash[0])
     drop: dict[str, list[int]] = {}
     for partition, row in connection.execute(
-        "SELECT partition, row FROM (SELECT partition, row, row_number() OVER (PARTITION BY key ORDER BY partition, row) AS place "
+        "SELECT partition, row FROM (SELECT partition, row, row_number() OVER (PARTITION BY key ORDER BY partition, "
+        "row) AS place "
         "FROM repeated) WHERE place > 1 ORDER BY partition, row"
     ).fetchall():
         drop.setdefault(partitions[partition].label, []).append(row)
@@ -51,7 +55,8 @@ def _clash(connection: duckdb.DuckDBPyConnection, key: str) -> DuplicateKeyError
     ).fetchall()
     first, second = (f"{source} line {line}" for source, line in places)
     return DuplicateKeyError(
-        f"two documents have the key {key!r} and different content: {first} and {second}; make the keys unique, or map another field "
+        f"two documents have the key {key!r} and different content: {first} and {second}; make the keys unique, or map "
+        "another field "
         "with `source.fields.key`"
     )
 
@@ -66,7 +71,10 @@ def check_ids(store: Store, partitions: Sequence[Artifact], column: str) -> None
     _view(connection, store, partitions)
     found = connection.execute(f"SELECT {column} FROM rows GROUP BY 1 HAVING count(*) > 1 LIMIT 1").fetchone()  # noqa: S608 - our own column names
     if found is not None:
-        msg = f"two rows have the {column} {found[0]}: a hash collision; set `id_salt` in the recipe to any word and build again"
+        msg = (
+            f"two rows have the {column} {found[0]}: a hash collision; set `id_salt` in the recipe to any word and "
+            "build again"
+        )
         raise IdCollisionError(msg)
 
 
@@ -83,6 +91,8 @@ def _view(connection: duckdb.DuckDBPyConnection, store: Store, partitions: Seque
     connection.executemany("INSERT INTO places VALUES (?, ?)", [[path, number] for number, path in enumerate(paths)])
     listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
     connection.execute(
-        "CREATE TEMP VIEW rows AS SELECT r.* EXCLUDE (filename, file_row_number), places.partition, r.file_row_number AS row "  # noqa: S608 - our own paths, quoted
-        f"FROM read_parquet([{listed}], filename = true, file_row_number = true) r JOIN places ON places.path = r.filename"
+        "CREATE TEMP VIEW rows AS "
+        "SELECT r.* EXCLUDE (filename, file_row_number), places.partition, r.file_row_number AS row "
+        f"FROM read_parquet([{listed}], filename = true, file_row_number = true) r "  # noqa: S608 - our paths, quoted
+        "JOIN places ON places.path = r.filename"
     )

@@ -39,7 +39,7 @@ class Verification:
 
 
 def verify(root: str | Path) -> Verification:
-    """Read every file of every snapshot in a memory's history and compare it with its checksum, then check the current tables.
+    """Compare every file of every snapshot with its checksum, then check the current tables' ids and offsets.
 
     Raises:
         MemoryNotFoundError: there is no memory.
@@ -178,8 +178,13 @@ def _check_index(store: Store, manifest: Manifest, index: IndexEntry) -> Iterato
     table = manifest.tables[index.table]
     column = indexer_class(index.type).id_column
     expected = [
-        parquet.read(store.files.local(part.file(".parquet").path), columns=[column])[column].to_numpy() for part in table.partitions
+        parquet.read(store.files.local(part.file(".parquet").path), columns=[column])[column].to_numpy()
+        for part in table.partitions
     ]
-    held = [np.load(store.files.local(shard.file(f"/{column}s.npy").path), mmap_mode="r", allow_pickle=False) for shard in index.shards]
+    held = [
+        np.load(store.files.local(shard.file(f"/{column}s.npy").path), mmap_mode="r", allow_pickle=False)
+        for shard in index.shards
+    ]
     if not np.array_equal(np.sort(np.concatenate(expected)), np.sort(np.concatenate(held))):
-        yield f"{store.root}: index {index.name} does not hold each row of {index.table} once; remove indexes/{index.name} and build again"
+        place = f"{store.root}: index {index.name}"
+        yield f"{place} does not hold each row of {index.table} once; remove indexes/{index.name} and build again"

@@ -42,12 +42,18 @@ class Worker:
         deaths = f"work/{self._run}/{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         died = len(self._store.files.names(deaths))
         if died >= MAX_DEATHS:
-            return _error(unit, StageFailedError(f"its worker died {died} times (out of memory, perhaps): give workers more, or use smaller partitions"))
+            return _error(
+                unit,
+                StageFailedError(
+                    f"its worker died {died} times (out of memory, perhaps): give workers more, or use smaller "
+                    "partitions"
+                ),
+            )
         try:
             self._store.files.write(f"{deaths}/{died}", b"")
             artifacts = self._ready().run(unit)
             self._store.files.remove(deaths)
-        except Exception as error:  # noqa: BLE001 - whatever a model or library raises must name its partition on the driver
+        except Exception as error:
             self._store.files.remove(deaths)
             return _error(unit, error)
         return json.dumps({"artifacts": [artifact.model_dump(mode="json") for artifact in artifacts]})
@@ -64,7 +70,9 @@ def _error(unit: Unit, error: Exception) -> str:
     """An error as a row: the class of ours that it is, and a message that names the partition."""
     place = f"{unit.folder} partition {unit.label}"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        message = f"{place}: no space left on the disk; what is finished is kept: free some space and run the build again"
+        message = (
+            f"{place}: no space left on the disk; what is finished is kept: free some space and run the build again"
+        )
         kind = "StageFailedError"
     elif isinstance(error, MnemodexError) and not isinstance(error, StageFailedError):
         message, kind = str(error), type(error).__name__

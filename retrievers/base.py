@@ -23,7 +23,8 @@ class Retriever(Protocol):
         Args:
             queries: the questions.
             k: how many hits each gets; fewer only where the index (or `where`) has fewer rows.
-            where: a boolean SQL expression over `chunks c` and `documents d`; an unqualified column is the chunk's if it has it.
+            where: a boolean SQL expression over `chunks c` and `documents d`; an unqualified column is the chunk's if
+                it has it.
 
         Raises:
             QueryError: k below 1, questions that are not strings, or a `where` that is not such an expression.

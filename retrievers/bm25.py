@@ -62,7 +62,7 @@ class BM25Retriever:
         return np.flatnonzero(np.isin(self._rows.ids, self._memory.ids_where(where))).astype(np.int64)
 
     def _word_ids(self, questions: list[str]) -> list[NDArray[np.int32]]:
-        """The index's word ids of each question; a word that the corpus does not have is left out, as it scores nothing."""
+        """The index's word ids of each question; words that the corpus does not have score nothing and are left out."""
         ids, vocabulary = tokenize(questions) if questions else ([], {})
         known = self._index.vocab_dict
         table = np.array([known.get(word, -1) for word in sorted(vocabulary, key=vocabulary.__getitem__)], np.int32)

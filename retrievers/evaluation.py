@@ -27,7 +27,8 @@ class Evaluation:
         queries: how many had gold.
         without_gold: how many had none and are left out.
         k: documents a query.
-        metrics: R@k is the part of a query's gold documents among its first k documents, averaged over queries; nDCG and RR as usual.
+        metrics: R@k is the part of a query's gold documents among its first k documents, averaged over queries; nDCG
+            and RR as usual.
         seconds: wall time of the search, encoding included, loading excluded.
         run: the TREC run.
     """
@@ -68,10 +69,13 @@ def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10) -> 
 
     asked = [query for query in queries if query.gold]
     if not asked:
-        msg = "no query has gold documents (gold_ids, or qrels with positive judgements); give --qrels FILE, or other queries"
+        msg = (
+            "no query has gold documents (gold_ids, or qrels with positive judgements); give --qrels FILE, or other "
+            "queries"
+        )
         raise QueryError(msg)
     questions = [query.question for query in asked]
-    depth = max(k, max(_CUTOFFS))
+    depth = max(k, *_CUTOFFS)
     retriever.search(questions[:1], 1)
     started = time.perf_counter()
     answers = search_documents(retriever, questions, depth)

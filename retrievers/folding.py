@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def search_documents(
     retriever: Retriever, queries: Sequence[str], k: int, *, where: str | None = None
 ) -> list[list[tuple[str, float]]]:
-    """The first k documents of each query with their scores; chunks are over-fetched until there are so many, or no more chunks."""
+    """The first k documents of each query with their scores.
+
+    Chunks are over-fetched until there are so many documents, or no more chunks.
+    """
     depth = k
     while True:
         hits = retriever.search(queries, depth, where=where)

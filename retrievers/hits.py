@@ -97,7 +97,8 @@ class Hits:
 
     def to_pandas(self) -> pd.DataFrame:
         """`to_arrow` as a data frame."""
-        return self.to_arrow().to_pandas()
+        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        return frame
 
     def to_trec(self, query_ids: Sequence[str] | None = None, *, tag: str = "mnemodex") -> str:
         """A TREC run: one line a document, a document scoring as its best chunk.
@@ -150,7 +151,10 @@ class Hits:
         return pa.concat_tables(parts).take(pa.array(np.argsort(np.concatenate(places))))
 
     def _keys(self) -> list[str]:
-        """The keys of the hits' documents, by query and rank. A chunk's document stands in the partition of the same label."""
+        """The keys of the hits' documents, by query and rank.
+
+        A chunk's document stands in the documents partition of the same label.
+        """
         documents = self.document_ids()
         keys = np.full(self.ids.shape, "", dtype=object)
         for label, where in self._by_partition():
@@ -161,9 +165,7 @@ class Hits:
         return list(keys[self.ids != MISSING_ID])
 
 
-def best(
-    ids: NDArray[np.int64], scores: NDArray[np.float32], k: int
-) -> NDArray[np.int64]:
+def best(ids: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """Positions of the k best of one query's candidates: highest score first, ties by id.
 
     Args:

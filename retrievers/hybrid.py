@@ -49,10 +49,12 @@ class HybridRetriever:
             chosen = best(unique, fused, k)
             here = slice(0, len(chosen))
             ids[number, here], scores[number, here] = unique[chosen], fused[chosen]
-            partition[number, here] = np.concatenate([a.partition[number][f] for a, f in zip(answers, found, strict=True)])[
+            partition[number, here] = np.concatenate(
+                [a.partition[number][f] for a, f in zip(answers, found, strict=True)]
+            )[first[chosen]]
+            row[number, here] = np.concatenate([a.row[number][f] for a, f in zip(answers, found, strict=True)])[
                 first[chosen]
             ]
-            row[number, here] = np.concatenate([a.row[number][f] for a, f in zip(answers, found, strict=True)])[first[chosen]]
         return Hits(ids, scores, partition, row, labels, self._memory.snapshot)
 
 

@@ -48,7 +48,7 @@ class Memory:
         return self._retrievers[name]
 
     def sql(self, query: str) -> Relation:
-        """Ask the tables and indexes; returns a DuckDB relation. Read-only, without access to anything outside the memory.
+        """Ask the tables and indexes: a DuckDB relation, read-only, without access to anything else.
 
         Raises:
             QueryError: the statement is not one SELECT or EXPLAIN, or is wrong.
@@ -83,7 +83,8 @@ class Memory:
             spec = Embedding.model_validate(built["settings"])
             if model_hash(spec.model) != built["sha256"]:
                 msg = (
-                    f"embedding {name!r} was built with another {spec.model!r} (SHA-256 {built['sha256'][:12]}…) than the one installed "
+                    f"embedding {name!r} was built with another {spec.model!r} (SHA-256 {built['sha256'][:12]}…) than "
+                    "the one installed "
                     "here; install that one, or build again"
                 )
                 raise ModelError(msg)

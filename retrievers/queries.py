@@ -71,13 +71,14 @@ def _query(path: Path, number: int, line: str) -> Query:
         msg = f"{path} line {number}: is not a JSON object: {error}"
         raise QueryError(msg) from error
     if not isinstance(question, str) or name is None or not isinstance(gold, list):
-        msg = f'{path} line {number}: a query is {{"id", "question", "gold_ids"}} or BEIR\'s {{"_id", "text"}}; this has {sorted(record)}'
+        form = '{"id", "question", "gold_ids"} or BEIR\'s {"_id", "text"}'
+        msg = f"{path} line {number}: a query is {form}; this has {sorted(record)}"
         raise QueryError(msg)
     return Query(str(name), question, {str(key): 1 for key in gold})
 
 
 def _read_qrels(path: Path) -> dict[str, dict[str, int]]:
-    """BEIR's tab-separated qrels (query, document, relevance, with a head line) or TREC's (query, 0, document, relevance)."""
+    """BEIR's qrels (tab-separated query, document, relevance, with a head) or TREC's (with a 0 after the query)."""
     judged: dict[str, dict[str, int]] = {}
     for number, line in enumerate(_text(path).splitlines(), 1):
         fields = next(csv.reader(io.StringIO(line), delimiter="\t")) if "\t" in line else line.split()

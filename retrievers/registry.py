@@ -27,7 +27,10 @@ def open_retriever(memory: Memory, entry: IndexEntry) -> Retriever:
     """
     place = RETRIEVERS.get(entry.type)
     if place is None:
-        msg = f"index {entry.name!r} is of type {entry.type!r}, which this version cannot search; known: {', '.join(RETRIEVERS)}"
+        msg = (
+            f"index {entry.name!r} is of type {entry.type!r}, which this version cannot search; known: "
+            f"{', '.join(RETRIEVERS)}"
+        )
         raise QueryError(msg)
     module, _, name = place.partition(":")
     retriever: Any = getattr(import_module(module), name)

@@ -6,7 +6,6 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.store import parquet
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from mnemodex.schemas.manifest import Artifact, IndexEntry, Manifest
@@ -50,9 +50,7 @@ class Snapshot:
 
     @cached_property
     def _partitions(self) -> dict[tuple[str, str], Artifact]:
-        return {
-            (table.name, part.label): part for table in self.manifest.tables.values() for part in table.partitions
-        }
+        return {(table.name, part.label): part for table in self.manifest.tables.values() for part in table.partitions}
 
     def index(self, name: str) -> IndexEntry:
         """The manifest's entry of an index.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import duckdb
 import numpy as np
 import pyarrow as pa
+from duckdb.func import PythonUDFType
 
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.tables import view_name
@@ -48,15 +49,18 @@ class Connection:
     ) -> None:
         self._snapshot = snapshot
         self._connection = duckdb.connect(":memory:")
-        self._lock = threading.Lock()
         self._registered: set[str] = set()
-        self._ids_where = lru_cache(maxsize=64)(self._select_ids)
+        self._ids: dict[str, NDArray[np.int64]] = {}
         self._register_catalogue()
         self._register_functions(encoder)
         if memory_limit is not None:
             self._connection.execute("SET memory_limit = ?", [memory_limit])
         for statement in _LOCK:
             self._connection.execute(statement)
+
+    def close(self) -> None:
+        """Drop the database and its functions."""
+        self._connection.close()
 
     def query(self, query: str) -> Relation:
         """A relation for one SELECT or EXPLAIN statement; it runs when its rows are asked for.
@@ -91,13 +95,17 @@ class Connection:
 
     def ids_where(self, where: str) -> NDArray[np.int64]:
         """The ids of the chunks that a boolean expression keeps, int64, ascending; kept for the next call."""
-        return self._ids_where(where)
+        if where not in self._ids:
+            self._ids[where] = self._select_ids(where)
+        return self._ids[where]
 
     def _select_ids(self, where: str) -> NDArray[np.int64]:
-        # The lateral query gives the chunk's columns precedence over the document's, as an outer scope gives way to an inner one.
+        # The lateral query gives the chunk's columns precedence over the document's, as an outer scope gives way to an
+        # inner one.
+        # An expression that closes the bracket gives other ids at most: the connection can only read the memory.
         query = (
             "SELECT kept.chunk_id FROM documents d, LATERAL "
-            f"(SELECT c.chunk_id FROM chunks c WHERE c.doc_id = d.doc_id AND (\n{where}\n)) kept"
+            f"(SELECT c.chunk_id FROM chunks c WHERE c.doc_id = d.doc_id AND (\n{where}\n)) kept"  # noqa: S608
         )
         try:
             ids = self.query(query).to_arrow_table()["chunk_id"].to_numpy()
@@ -119,11 +127,12 @@ class Connection:
     def _register_tables(self, query: str) -> None:
         """Register the tables that a statement names, so that only these files are hashed and opened."""
         folded = query.casefold()
-        with self._lock:
-            for view, table in self._snapshot.views.items():
-                if view not in self._registered and view in folded:
-                    self._connection.register(view, _dataset(self._snapshot, table))
-                    self._registered.add(view)
+        named = [view for view in self._snapshot.views if view in folded]
+        # A question about the catalogue ("SHOW TABLES") names none and concerns all.
+        for view in named or self._snapshot.views:
+            if view not in self._registered:
+                self._connection.register(view, _dataset(self._snapshot, self._snapshot.views[view]))
+                self._registered.add(view)
 
     def _register_catalogue(self) -> None:
         for name, table in _catalogue(self._snapshot).items():
@@ -140,14 +149,15 @@ class Connection:
                     function,
                     [duckdb.sqltypes.VARCHAR],
                     duckdb.list_type(duckdb.sqltypes.FLOAT),
-                    type="arrow",  # type: ignore[arg-type] # the stub knows only the enum, DuckDB takes the name
+                    type=PythonUDFType.ARROW,
                 )
 
 
 def _embed(encoder: Callable[[str], Encoder], name: str, dimension: int) -> Callable[[Any], pa.Array]:
     @lru_cache(maxsize=1024)
     def vector(text: str) -> NDArray[np.float32]:
-        return encoder(name).encode_queries([text])[0]
+        found: NDArray[np.float32] = encoder(name).encode_queries([text])[0]
+        return found
 
     def embed(texts: Any) -> pa.Array:
         values = texts.to_pylist()

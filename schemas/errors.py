@@ -1,7 +1,7 @@
 """Every exception that Mnemodex raises on purpose.
 
-An error is one message that names the file, line or key and the remedy. `UserError` means that the user's input is wrong (exit code 2);
-everything else that goes wrong is a plain `MnemodexError` (exit code 1).
+An error is one message that names the file, line or key and the remedy. `UserError` means that the user's input is
+wrong (exit code 2); everything else that goes wrong is a plain `MnemodexError` (exit code 1).
 """
 
 from __future__ import annotations

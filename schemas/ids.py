@@ -16,7 +16,10 @@ _MASK = np.uint64((1 << 63) - 1)
 
 
 def hash_text(*parts: str, salt: str = "") -> int:
-    """Hash strings to one non-negative int64; the parts are length-prefixed, so ("ab", "c") differs from ("a", "bc")."""
+    """Hash strings to one non-negative int64.
+
+    The parts are length-prefixed, so ("ab", "c") differs from ("a", "bc").
+    """
     digest = hashlib.blake2b(digest_size=8, key=salt.encode()[:64])
     for part in parts:
         data = part.encode("utf-8", "surrogatepass")

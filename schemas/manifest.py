@@ -120,7 +120,10 @@ class Manifest(_Frozen):
         return (json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, indent=1) + "\n").encode()
 
     def same_content(self, other: Manifest) -> bool:
-        """Whether both snapshots hold the same tables, indexes and recipe: equal fingerprints; HNSW bytes may differ."""
+        """Whether both snapshots hold the same tables, indexes and recipe.
+
+        Fingerprints are compared, not bytes: those of an HNSW graph may differ.
+        """
         return self._content() == other._content()
 
     def _content(self) -> list[Any]:

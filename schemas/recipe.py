@@ -48,7 +48,8 @@ class Embedding(_Section):
         passage_prefix: put before every passage.
         normalize: whether vectors get length 1.
         max_length: tokens after which a passage is cut; the model's own limit by default.
-        dtype: of the model's weights and arithmetic; `auto` is bf16 on a GPU that has it, else fp16 there, float32 on a CPU.
+        dtype: of the model's weights and arithmetic; `auto` is bf16 on a GPU that has it, else fp16 there, float32 on a
+            CPU.
     """
 
     model: str = DEFAULT_MODEL
@@ -60,21 +61,26 @@ class Embedding(_Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
 
+def _default_indexes() -> dict[str, dict[str, Any]]:
+    return {
+        "dense": {"type": "dense"},
+        "words": {"type": "bm25"},
+        "both": {"type": "hybrid", "of": ["dense", "words"]},
+    }
+
+
 class Recipe(_Section):
-    """What to build. The settings of `chunks` and of each index are checked by the chunker and the indexer they name."""
+    """What to build.
+
+    The settings of `chunks` and of each index are checked by the chunker and the indexer they name.
+    """
 
     memory: str | None = None
     id_salt: str = ""
     source: Source
     chunks: dict[str, Any] = Field(default_factory=lambda: {"by": "document"})
     embed: dict[str, Embedding] = Field(default_factory=lambda: {"minilm": Embedding()}, min_length=1)
-    indexes: dict[str, dict[str, Any]] = Field(
-        default_factory=lambda: {
-            "dense": {"type": "dense"},
-            "words": {"type": "bm25"},
-            "both": {"type": "hybrid", "of": ["dense", "words"]},
-        }
-    )
+    indexes: dict[str, dict[str, Any]] = Field(default_factory=_default_indexes)
 
     @model_validator(mode="before")
     @classmethod
@@ -99,7 +105,7 @@ class Recipe(_Section):
 class _UniqueKeyLoader(yaml.SafeLoader):
     """PyYAML keeps the last of two equal keys without a word; a recipe with both is a mistake."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
@@ -172,7 +178,7 @@ def _index_paths(base: Path, index: dict[str, Any]) -> dict[str, Any]:
 
 
 def validate(model: type[_Model], data: Any, *, name: str, at: str = "") -> _Model:
-    """Validate settings; every problem becomes one line that names the key and, for an unknown one, the nearest known key.
+    """Validate settings; a problem names its key, and an unknown key the nearest known one.
 
     Args:
         model: the settings' class.
@@ -208,5 +214,7 @@ def _known_keys(model: type[BaseModel], path: list[str]) -> list[str]:
         field = current.model_fields.get(part) if hasattr(current, "model_fields") else None
         if field is None:
             continue
-        current = next((arg for arg in getattr(field.annotation, "__args__", ()) if hasattr(arg, "model_fields")), field.annotation)
+        current = next(
+            (arg for arg in getattr(field.annotation, "__args__", ()) if hasattr(arg, "model_fields")), field.annotation
+        )
     return list(getattr(current, "model_fields", {}))

@@ -43,7 +43,8 @@ DOCUMENTS = Table(
     id_column="doc_id",
     row_group_rows=1024,
 )
-"""`metadata` is a JSON object; `source` is the file's path below the source, `line` its 1-based line (or list position)."""
+"""`metadata` is a JSON object; `source` is the file's path below the source, `line` its 1-based line (or list "
+"position)."""
 
 CHUNKS = Table(
     "chunks",

@@ -56,7 +56,7 @@ class Engine(Protocol):
         Args:
             queries: float32 of shape (q, dimension), C-contiguous.
             k: 1 to `rows`.
-            parameter: value of the search parameter; None means the engine's own default.
+            parameter: value of the search parameter; None where there is none.
             allowed: of shape (rows,), False for rows to leave out. The search then looks further in proportion.
 
         Returns:

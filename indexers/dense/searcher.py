@@ -41,7 +41,8 @@ class DenseSearcher:
 
         Args:
             shards: folders that `DenseIndexer.build` or `merge` wrote.
-            parameter: value of the search parameter, as measured (`Recall.value`).
+            parameter: value of the search parameter, as measured (`Recall.value`); None for an index without one, else
+                the largest value that is tried when measuring.
             vectors: gives the `.npy` file of an embedding partition by its label. It is asked when a search first has
                 to be exact, so files that are never needed need not be checked.
 

@@ -34,7 +34,8 @@ class ShardSearcher:
         """Open the shard; see `DenseSearcher` for the arguments."""
         self.shard = Shard(folder, parameter)
         self._folder = folder
-        self._parameter = parameter
+        grid = self.shard.engine.grid
+        self._parameter = max(grid, default=None) if parameter is None else parameter
         self._vector_file = vectors
 
     def search(

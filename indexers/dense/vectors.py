@@ -73,10 +73,12 @@ class Vectors:
             yield self.take(rows[start : start + size])
 
     def _check(self, block: NDArray[np.float32], partition: int, rows: NDArray[np.int64]) -> None:
-        # A sum is finite only if all its terms are, and several times as fast as looking at each; it may overflow, so
-        # look again.
-        if np.isfinite(block.sum()):
-            return
+        # A sum is finite only if all its terms are, and is several times as fast as looking at each; in single
+        # precision
+        # it may overflow, so it only saves the closer look.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(block.sum()):
+                return
         finite = np.isfinite(block).all(axis=1)
         if not finite.all():
             row = int(rows[np.argmin(finite)])

@@ -34,7 +34,9 @@ def init(
 def build(
     recipe: Annotated[Path, typer.Argument(help="The recipe.")],
     memory: Annotated[Path | None, typer.Option(help="Where to build, instead of the recipe's own place.")] = None,
-    address: Annotated[str | None, typer.Option(help="A Ray cluster's address; a local one of its own by default.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster's address; a local one of its own by default.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Build a memory, or bring it up to date with its recipe and source."""
@@ -63,12 +65,26 @@ def report(result: BuildResult) -> None:
     from mnemodex.retrievers.snapshot import Snapshot
 
     rows = [
-        (s.name, s.partitions, s.computed, s.rows, size(s.bytes), round(s.seconds, 2), f"{s.rate:,.0f} rows/s" if s.rate else "-")
+        (
+            s.name,
+            s.partitions,
+            s.computed,
+            s.rows,
+            size(s.bytes),
+            round(s.seconds, 2),
+            f"{s.rate:,.0f} rows/s" if s.rate else "-",
+        )
         for s in result.stages
     ]
     print_table("Stages", ("stage", "partitions", "computed", "rows", "size", "seconds", "rate"), rows)
     recalls = [
-        (index.name, f"recall@{index.recall['k']}", index.recall["recall"], index.recall["probes"], index.recall["source"])
+        (
+            index.name,
+            f"recall@{index.recall['k']}",
+            index.recall["recall"],
+            index.recall["probes"],
+            index.recall["source"],
+        )
         for index in Snapshot.open(result.memory).manifest.indexes.values()
         if index.recall
     ]
@@ -91,7 +107,14 @@ def to_json(result: BuildResult) -> dict[str, object]:
         "committed": result.committed,
         "start_seconds": result.start_seconds,
         "stages": [
-            {"name": s.name, "partitions": s.partitions, "computed": s.computed, "rows": s.rows, "bytes": s.bytes, "seconds": s.seconds}
+            {
+                "name": s.name,
+                "partitions": s.partitions,
+                "computed": s.computed,
+                "rows": s.rows,
+                "bytes": s.bytes,
+                "seconds": s.seconds,
+            }
             for s in result.stages
         ],
         "warnings": result.warnings,

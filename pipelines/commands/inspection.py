@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,10 +34,16 @@ def sql(
     from mnemodex.retrievers.sql import Connection
 
     opened = Memory(memory)
-    table = Connection(opened.snapshot, opened.encoder, memory_limit=memory_limit).fetch(query, seconds=timeout)
+    with contextlib.closing(Connection(opened.snapshot, opened.encoder, memory_limit=memory_limit)) as connection:
+        table = connection.fetch(query, seconds=timeout)
     rows = table.to_pylist()
     if as_json:
-        print_json({"columns": table.column_names, "rows": [[_plain(row[name]) for name in table.column_names] for row in rows]})
+        print_json(
+            {
+                "columns": table.column_names,
+                "rows": [[_plain(row[name]) for name in table.column_names] for row in rows],
+            }
+        )
         return
     print_table("", table.column_names, [[_shown(row[name]) for name in table.column_names] for row in rows])
 
@@ -93,12 +100,23 @@ def _show_memory(manifest: Manifest, history: list[Manifest]) -> None:
     ]
     print_table("Models", ("embedding", "model", "dimension", "max tokens", "sha256"), models)
     typer.echo("")
-    print_table("History", ("snapshot", "created (UTC)", "recipe"), [(m.name, m.created, m.recipe_hash) for m in history])
+    print_table(
+        "History", ("snapshot", "created (UTC)", "recipe"), [(m.name, m.created, m.recipe_hash) for m in history]
+    )
 
 
 def _show_index(entry: IndexEntry) -> None:
-    facts = {"type": entry.type, "over": entry.table, "rows": entry.rows, "size": size(entry.bytes), **entry.settings, **entry.search}
-    print_table(entry.name, ("setting", "value"), [(key, str(value)) for key, value in facts.items() if value is not None])
+    facts = {
+        "type": entry.type,
+        "over": entry.table,
+        "rows": entry.rows,
+        "size": size(entry.bytes),
+        **entry.settings,
+        **entry.search,
+    }
+    print_table(
+        entry.name, ("setting", "value"), [(key, str(value)) for key, value in facts.items() if value is not None]
+    )
     if entry.recall:
         typer.echo("")
         print_table("Recall", ("figure", "value"), [(key, str(value)) for key, value in entry.recall.items()])

@@ -24,15 +24,25 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     from rich.text import Text
 
     listed = [list(row) for row in rows]
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
     for place, column in enumerate(columns):
         numeric = bool(listed) and all(isinstance(row[place], int | float | None) for row in listed)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in listed:
         table.add_row(*(Text(_cell(value)) for value in row))
     console = Console(stderr=err)
-    # Off a terminal rich assumes 80 columns and would cut what a script wants to read.
-    console.print(table, width=None if console.is_terminal else 200)
+    if not console.is_terminal:
+        # Rich assumes 80 columns there, and would fold what a script or a log wants in one line.
+        console = Console(stderr=err, width=240)
+    console.print(table)
 
 
 def _cell(value: Any) -> str:

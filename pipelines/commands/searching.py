@@ -52,7 +52,9 @@ def print_hits(question: str, chunks: Sequence[Chunk]) -> None:
         text = " ".join(chunk.text.split())
         snippet = text if len(text) <= _SNIPPET else text[:_SNIPPET] + "…"
         title = f"{chunk.title}  " if chunk.title else ""
-        console.print(Text.assemble(f"{chunk.rank:>3}  {chunk.score:>8.4f}  ", (title, "cyan"), (f"[{chunk.key}]", "dim")))
+        console.print(
+            Text.assemble(f"{chunk.rank:>3}  {chunk.score:>8.4f}  ", (title, "cyan"), (f"[{chunk.key}]", "dim"))
+        )
         console.print(Text(f"               {snippet}"))
     if not chunks:
         console.print("  no hits")

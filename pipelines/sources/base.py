@@ -82,8 +82,8 @@ class BadRow:
 class Source(Protocol):
     """Files of one format below one root.
 
-    `plan` is a pure function of the files' content: growing the source leaves the splits of what was there as they were,
-    but for the last split of a file that grew.
+    `plan` is a pure function of the files' content: growing the source leaves the splits of what was there as they
+    were, but for the last split of a file that grew.
     """
 
     def plan(self) -> list[Split]:

@@ -62,7 +62,9 @@ class ChunkStage:
         document = np.repeat(np.arange(len(spans)), sizes)
         bounds = np.concatenate([*spans, np.zeros((0, 2), np.int64)])
         doc_ids = batch["doc_id"].to_numpy()[document]
-        pieces = [texts[place][start:end] for place, (start, end) in zip(document.tolist(), bounds.tolist(), strict=True)]
+        pieces = [
+            texts[place][start:end] for place, (start, end) in zip(document.tolist(), bounds.tolist(), strict=True)
+        ]
         first = np.concatenate([[0], np.cumsum(sizes)])[:-1]
         columns = {
             "chunk_id": hash_columns([doc_ids, bounds[:, 0], bounds[:, 1]], salt=self._salt),

@@ -65,7 +65,8 @@ class EmbedStage:
         bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
         if len(bad):
             msg = (
-                f"embedding {self._name!r}: model {self._spec.model!r} gives NaN or infinity for chunk {ids[int(bad[0])]} and {len(bad) - 1} "
+                f"embedding {self._name!r}: model {self._spec.model!r} gives NaN or infinity for chunk "
+                f"{ids[int(bad[0])]} and {len(bad) - 1} "
                 "more; try `dtype: float32`, or another model"
             )
             raise NotFiniteError(msg)

@@ -1,4 +1,7 @@
-"""The one door to a memory's files. Only this module touches the file system, so that object stores fit behind it later."""
+"""The one door to a memory's files.
+
+Only this package touches the file system, so that object stores fit behind it later.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ import hashlib
 import os
 import shutil
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnemodex.schemas.errors import CommitFailedError, CommitStateUnknownError, CorruptFileError, WriterBusyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from mnemodex.schemas.manifest import FileEntry
 
@@ -190,14 +193,21 @@ class LocalFiles:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError as error:
-                msg = f"{self.root}: another build is writing to this memory; wait for it to end, or stop it, and run again"
+                msg = (
+                    f"{self.root}: another build is writing to this memory; wait for it to end, or stop it, and run "
+                    "again"
+                )
                 raise WriterBusyError(msg) from error
             yield
         finally:
             os.close(descriptor)
 
     def check(self, entry: FileEntry, *, again: bool = False) -> Path:
-        """Compare a file with its checksum, once a process while its size, times and inode stay; `again` does so in any case.
+        """Compare a file with its checksum, once a process while its size, times and inode stay as they are.
+
+        Args:
+            entry: the file as a manifest or marker names it.
+            again: compare in any case.
 
         Returns:
             Its local path, safe to be opened.

@@ -42,9 +42,7 @@ def write(path: Path, table: Table, batches: Iterable[pa.RecordBatch]) -> int:
     return rows
 
 
-def read_batches(
-    path: Path, *, columns: Sequence[str] | None = None, rows: int = 2048
-) -> Iterator[pa.RecordBatch]:
+def read_batches(path: Path, *, columns: Sequence[str] | None = None, rows: int = 2048) -> Iterator[pa.RecordBatch]:
     """Read a partition as a stream of record batches, page checksums verified."""
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         yield from file.iter_batches(batch_size=rows, columns=list(columns) if columns else None, use_threads=False)
@@ -57,7 +55,7 @@ def read(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def take(path: Path, rows: Sequence[int], *, columns: Sequence[str]) -> pa.Table:
-    """Read single rows by position, decoding only the row groups that hold them; the rows come in the order asked for."""
+    """Read single rows by position, in the order asked for, decoding only the row groups that hold them."""
     import numpy as np
 
     wanted = np.asarray(rows, dtype=np.int64)

@@ -26,8 +26,8 @@ _KNOWN = {"CURRENT", "snapshots", "tables", "indexes", "work"}
 class Store:
     """The folder of one memory.
 
-    Everything is write-once: a result is published under its fingerprint and never changed, a snapshot names the results that belong
-    together, and `CURRENT` names the snapshot. Readers resolve once and keep what they resolved.
+    Everything is write-once: a result is published under its fingerprint and never changed, a snapshot names the
+    results that belong together, and `CURRENT` names the snapshot. Readers resolve once and keep what they resolved.
     """
 
     def __init__(self, root: str | Path, *, files: LocalFiles | None = None) -> None:
@@ -54,7 +54,10 @@ class Store:
         return self.files.lock()
 
     def clean(self) -> None:
-        """Remove what unfinished builds left: attempts, and manifests that never became current. Call with the lock held."""
+        """Remove what unfinished builds left: attempts, and manifests that never became current.
+
+        Call with the lock held.
+        """
         for name in self.files.names("work"):
             if name.startswith(("attempt-", "run-")):
                 self.files.remove(f"work/{name}")
@@ -153,12 +156,20 @@ class Store:
         return f"{name}/marker.json" if folder.startswith("indexes/") else f"{name}.json"
 
     def publish(
-        self, attempt: Path, folder: str, label: str, fingerprint: str, *, rows: int, facts: dict[str, Any] | None = None
+        self,
+        attempt: Path,
+        folder: str,
+        label: str,
+        fingerprint: str,
+        *,
+        rows: int,
+        facts: dict[str, Any] | None = None,
     ) -> Artifact:
         """Move an attempt's files in place, with the marker that says that they are whole.
 
-        Table partitions (`folder` below `tables/`) become `LABEL-FINGERPRINT.ENDING`, index shards the folder `LABEL-FINGERPRINT/`. If
-        another worker published the same result in the meantime, that one stays and is returned.
+        Table partitions (`folder` below `tables/`) become `LABEL-FINGERPRINT.ENDING`, index shards the folder
+        `LABEL-FINGERPRINT/`. If another worker published the same result in the meantime, that one stays and is
+        returned.
         """
         name = f"{folder}/{label}-{fingerprint}"
         as_folder = folder.startswith("indexes/")
@@ -167,7 +178,9 @@ class Store:
             if existing is not None:
                 return existing
             local = sorted(path for path in attempt.rglob("*") if path.is_file())
-            targets = [f"{name}/{path.relative_to(attempt).as_posix()}" if as_folder else name + path.suffix for path in local]
+            targets = [
+                f"{name}/{path.relative_to(attempt).as_posix()}" if as_folder else name + path.suffix for path in local
+            ]
             entries = [self.files.entry(path, target) for path, target in zip(local, targets, strict=True)]
             artifact = Artifact(
                 label=label,
@@ -224,5 +237,3 @@ def open_store(root: str | Path) -> tuple[Store, Manifest]:
         msg = f"{root}: is not a memory, or its first build has not finished; run `mnemodex build RECIPE`"
         raise MemoryNotFoundError(msg)
     return store, manifest
-
-

@@ -81,7 +81,7 @@ def build(
     **settings: Any,
 ) -> Built:
     """Build an index over partitions of `sizes`, a shard for each group of them, merged if it can be."""
-    # Graphs grown by one thread are the same in every run; and threads that wait for busy cores take many times as long.
+    # Graphs grown by one thread are the same in every run, and threads that wait for busy cores take far longer.
     set_threads(1)
     sizes = sizes or [len(matrix)]
     groups = groups or [range(len(sizes))]

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from dense_data import build, chunk_ids, clustered, exact, recall
 
-from mnemodex.indexers.dense import DenseIndexer, DenseSettings, set_threads
+from mnemodex.indexers.dense import DenseIndexer, DenseSearcher, DenseSettings, set_threads
 from mnemodex.indexers.dense.threads import use_threads
 from mnemodex.schemas.errors import CorruptFileError, NotFiniteError, QueryError, RecipeError
 
-ROWS = 2400
-SIZES = [900, 0, 1500]
+ROWS = 2000
+SIZES = [800, 0, 1200]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_flat_index_answers_as_numpy_does(tmp_path, matrix, queries, metric, d
 @pytest.mark.parametrize("with_queries", [True, False])
 def test_other_queries_than_those_measured_reach_the_target(tmp_path, matrix, queries, settings, with_queries):
     probes = clustered(200, seed=9) if with_queries else None
-    built = build(tmp_path, matrix, sizes=[1200, 1200], groups=[[0], [1]], probes=probes, **settings)
+    built = build(tmp_path, matrix, sizes=[1000, 1000], groups=[[0], [1]], probes=probes, **settings)
     measured = built.indexer.measure(built.shards)
     assert measured.reached
     assert measured.source == ("queries" if with_queries else "held-out rows")
@@ -64,7 +64,7 @@ def test_other_queries_than_those_measured_reach_the_target(tmp_path, matrix, qu
 
 @pytest.mark.parametrize("settings", [{"factory": "Flat"}, {"factory": "IVF16,Flat"}], ids=["flat", "ivf-merged"])
 def test_shards_answer_as_one_index(tmp_path, matrix, queries, settings):
-    sizes = [700, 900, 800]
+    sizes = [500, 700, 800]
     one = build(tmp_path / "one", matrix, sizes=sizes, **settings)
     three = build(tmp_path / "three", matrix, sizes=sizes, groups=[[0], [1], [2]], **settings)
     for found, expected in zip(three.open(4).search(queries, 20)[:2], one.open(4).search(queries, 20)[:2], strict=True):
@@ -125,6 +125,15 @@ def test_tiny_shards_and_missing_places(tmp_path, matrix, settings, rows):
     assert (ids[:, 400:] == -1).all() and np.isneginf(scores[:, 400:]).all()
     assert (shard[:, 400:] == -1).all() and (position[:, 400:] == -1).all()
     assert (built.open(8).locate(shard, position)[1][:, 400:] == -1).all()
+
+
+@pytest.mark.parametrize("settings", [{"factory": "HNSW8"}, {"factory": "IVF16,Flat"}, {"engine": "hnswlib"}])
+def test_without_a_measured_parameter_the_search_is_thorough(tmp_path, matrix, queries, settings):
+    built = build(tmp_path, matrix, **settings)
+    searcher = DenseSearcher(built.shards, None, vectors={"p0": built.parts[0].files["npy"]}.__getitem__)
+    true = exact(matrix, built.ids, queries, 10)[1]
+    assert recall(searcher.search(queries, 10)[1], true) > 0.99
+    assert recall(searcher.search(queries, 10, allowed=np.sort(built.ids))[1], true) > 0.99
 
 
 def test_no_queries_give_no_answers(tmp_path, matrix):
@@ -225,7 +234,7 @@ def test_training_takes_the_sample_from_everywhere(tmp_path, matrix):
     import faiss
 
     grown = matrix + np.arange(ROWS)[:, None].astype(np.float32)
-    built = build(tmp_path, grown, sizes=[600] * 4, factory="IVF16,Flat", metric="l2")
+    built = build(tmp_path, grown, sizes=[500] * 4, factory="IVF16,Flat", metric="l2")
     index = faiss.read_index(str(built.shards[0] / "index.faiss"))
     assert max(index.invlists.list_size(number) for number in range(16)) < ROWS / 4
 

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mnemodex.indexers.dense import searcher as searcher_module
+from mnemodex.indexers.dense import vectors as vectors_module
 from mnemodex.indexers.dense.ties import find_ranked
 
-ROWS = 3000
+ROWS = 2000
 ENGINES = {
     "flat": {"factory": "Flat"},
     "hnsw": {"factory": "HNSW16"},
@@ -30,17 +31,17 @@ def matrix():
 
 @pytest.fixture(scope="module", params=ENGINES.values(), ids=ENGINES.keys())
 def built(request, matrix, tmp_path_factory):
-    return build(tmp_path_factory.mktemp("index"), matrix, sizes=[2000, 1000], groups=[[0], [1]], **request.param)
+    return build(tmp_path_factory.mktemp("index"), matrix, sizes=[1200, 800], groups=[[0], [1]], **request.param)
 
 
 @pytest.mark.parametrize("budget", [0, 50_000], ids=["by-the-index", "within-the-row-budget"])
-@pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.3, 0.7, 1.0])
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.3, 1.0])
 def test_a_filter_never_costs_hits(built, matrix, monkeypatch, share, budget):
     monkeypatch.setattr(searcher_module, "EXACT_ROWS", budget)
     rng = np.random.default_rng(int(1000 * share))
     kept = np.sort(rng.choice(ROWS, round(share * ROWS), replace=False))
     allowed = np.sort(built.ids[kept])
-    queries = clustered(25, seed=3)
+    queries = clustered(15, seed=3)
     for k in (10, 100):
         scores, ids, _, _ = built.open().search(queries, k, allowed=allowed)
         matching = min(k, len(allowed))
@@ -52,6 +53,16 @@ def test_a_filter_never_costs_hits(built, matrix, monkeypatch, share, budget):
             assert np.array_equal(ids[:, :matching], true)
         else:
             assert recall(ids, true) > (0.5 if built.indexer.factory == "PQ12x4" else 0.9)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_reading_vectors_in_small_blocks_changes_nothing(built, matrix, monkeypatch, rows):
+    monkeypatch.setattr(vectors_module, "BLOCK_BYTES", rows * 4 * matrix.shape[1])
+    queries, allowed = clustered(15, seed=3), np.sort(built.ids[:100])
+    _, ids, _, _ = built.open().search(queries, 30, allowed=allowed)
+    assert np.array_equal(
+        ids, exact(matrix[:100], built.ids[:100], queries, 30, metric=built.indexer.settings.metric)[1]
+    )
 
 
 def test_ids_that_are_not_in_the_index_are_no_hits(built):

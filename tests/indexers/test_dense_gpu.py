@@ -40,6 +40,8 @@ def test_what_is_built_with_a_gpu_answers_as_without(tmp_path, monkeypatch, sett
     monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", copy)
     on_gpu = build(tmp_path / "gpu", matrix, sizes=[500, 700], groups=[[0], [1]], **settings)
     assert copied
+    if settings["factory"] == "IVF16,Flat":
+        assert any(index.ntotal == 16 for index in copied), "the centroids were not brought to the GPU"
     for found, expected in zip(
         on_gpu.open(8).search(queries, 10)[:2], plain.open(8).search(queries, 10)[:2], strict=True
     ):
