@@ -51,7 +51,7 @@ class TableBuilder:
         source = self._recipe.source
         path = Path(source.path)
         settings = {**source.model_dump(exclude={"max_errors"}), "id_salt": self._recipe.id_salt}
-        splits = plan(self._store, open_source(path, fields=dict(source.fields), format=source.format), path, settings)
+        splits = plan(self._store, open_source(path, fields=source.fields, format=source.format), path, settings)
         decisive = {**settings, "path": None}
         names = {
             split.label: fingerprint("documents", ReadJob.version, decisive, split.fingerprint()) for split in splits

@@ -91,8 +91,8 @@ def _view(connection: duckdb.DuckDBPyConnection, store: Store, partitions: Seque
     connection.executemany("INSERT INTO places VALUES (?, ?)", [[path, number] for number, path in enumerate(paths)])
     listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
     connection.execute(
-        "CREATE TEMP VIEW rows AS "
+        "CREATE TEMP VIEW rows AS "  # noqa: S608 - our own paths, quoted
         "SELECT r.* EXCLUDE (filename, file_row_number), places.partition, r.file_row_number AS row "
-        f"FROM read_parquet([{listed}], filename = true, file_row_number = true) r "  # noqa: S608 - our paths, quoted
+        f"FROM read_parquet([{listed}], filename = true, file_row_number = true) r "
         "JOIN places ON places.path = r.filename"
     )

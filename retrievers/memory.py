@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,8 @@ class Memory:
     def _sql(self) -> Connection:
         from mnemodex.retrievers.sql import Connection
 
-        return Connection(self.snapshot, self.encoder)
+        # DuckDB keeps its functions where Python's collector does not look: a strong reference would never end.
+        return Connection(self.snapshot, weakref.proxy(self).encoder)
 
     def encoder(self, name: str) -> Encoder:
         """The encoder of an embedding, loaded at the first call.

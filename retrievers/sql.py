@@ -104,8 +104,8 @@ class Connection:
         # inner one.
         # An expression that closes the bracket gives other ids at most: the connection can only read the memory.
         query = (
-            "SELECT kept.chunk_id FROM documents d, LATERAL "
-            f"(SELECT c.chunk_id FROM chunks c WHERE c.doc_id = d.doc_id AND (\n{where}\n)) kept"  # noqa: S608
+            "SELECT kept.chunk_id FROM documents d, LATERAL "  # noqa: S608
+            f"(SELECT c.chunk_id FROM chunks c WHERE c.doc_id = d.doc_id AND (\n{where}\n)) kept"
         )
         try:
             ids = self.query(query).to_arrow_table()["chunk_id"].to_numpy()

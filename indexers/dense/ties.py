@@ -19,7 +19,11 @@ MOST_TIES = 4096
 
 def ranking(scores: NDArray[np.float32], ids: NDArray[np.int64]) -> NDArray[np.int64]:
     """The order of each query's hits by falling score, equal scores by rising id; all of shape (q, n)."""
-    order: NDArray[np.int64] = np.lexsort((ids, -scores), axis=-1)
+    order: NDArray[np.int64] = np.argsort(-scores, axis=1, kind="stable")
+    ranked = np.take_along_axis(scores, order, axis=1)
+    # Sorting by two keys takes ten times as long, and few queries have ties (missing hits do not count as such).
+    ties = np.flatnonzero(((ranked[:, 1:] == ranked[:, :-1]) & np.isfinite(ranked[:, 1:])).any(axis=1))
+    order[ties] = np.lexsort((ids[ties], -scores[ties]), axis=-1)
     return order
 
 
