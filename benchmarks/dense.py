@@ -2,9 +2,10 @@
 
     python benchmarks/dense.py [--vectors FILE.npy] [--rows N] [--threads N] [--json FILE]
 
-"ours" builds through the indexer (reading the files, choosing an order, measuring recall, writing the shard) and searches through
-the searcher; "plain" hands the library the whole matrix at once and searches with the same value of the parameter. A ratio is ours
-by plain: of build seconds without measuring, and of queries per second. Each search figure is the best of three.
+"ours" builds through the indexer (reading the files, choosing an order, measuring recall, writing the shard) and
+searches through the searcher; "plain" hands the library the whole matrix at once and searches with the same value of
+the parameter. A ratio is ours by plain: of build seconds without measuring, and of queries per second. Each search
+figure is the best of three.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ ORDERS = ("shuffle", "lid_desc", "lid_asc", "cluster", "as_is")
 
 
 def synthetic(rows: int, dimension: int, seed: int = 0) -> NDArray[np.float32]:
-    """Unit vectors in clusters of uneven size, sorted by cluster, with 16 directions inside a cluster."""
+    """Unit vectors in overlapping clusters of uneven size, sorted by cluster, with 24 directions inside a cluster."""
     rng = np.random.default_rng(seed)
     clusters = max(2, int(np.sqrt(rows)))
     member = np.sort(rng.choice(clusters, rows, p=rng.dirichlet(np.ones(clusters))))
     matrix = rng.normal(size=(clusters, dimension))[member]
-    matrix += rng.normal(size=(rows, 16)) @ rng.normal(size=(16, dimension)) * 0.25
+    matrix += rng.normal(size=(rows, 24)) @ rng.normal(size=(24, dimension)) * 0.4
     return (matrix / np.linalg.norm(matrix, axis=1, keepdims=True)).astype(np.float32)
 
 

@@ -65,7 +65,16 @@ class Memory:
         from mnemodex.retrievers.sql import Connection
 
         # DuckDB keeps its functions where Python's collector does not look: a strong reference would never end.
-        return Connection(self.snapshot, weakref.proxy(self).encoder)
+        find = weakref.WeakMethod(self.encoder)
+
+        def encoder(name: str) -> Encoder:
+            method = find()
+            if method is None:
+                msg = "the memory is gone: keep it as long as its SQL relations"
+                raise QueryError(msg)
+            return method(name)
+
+        return Connection(self.snapshot, encoder)
 
     def encoder(self, name: str) -> Encoder:
         """The encoder of an embedding, loaded at the first call.

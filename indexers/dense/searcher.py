@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnemodex.indexers.dense.shard_searcher import ShardSearcher
-from mnemodex.indexers.dense.ties import ranking
+from mnemodex.indexers.dense.ties import merge_ranked
 from mnemodex.schemas.errors import CorruptFileError, QueryError
 
 if TYPE_CHECKING:
@@ -82,16 +82,7 @@ class DenseSearcher:
             QueryError: the queries are of another dimension or not finite, or k is below 1.
         """
         queries = self._checked(queries, k)
-        answers = self._answers(queries, k, allowed)
-        scores, ids, positions = (np.concatenate(arrays, axis=1) for arrays in zip(*answers, strict=True))
-        shard = np.where(ids >= 0, np.repeat(np.arange(len(answers), dtype=np.int32), k), np.int32(-1))
-        first = ranking(scores, ids)[:, :k]
-        return (
-            np.take_along_axis(scores, first, axis=1),
-            np.take_along_axis(ids, first, axis=1),
-            np.take_along_axis(shard, first, axis=1),
-            np.take_along_axis(positions, first, axis=1),
-        )
+        return merge_ranked(self._answers(queries, k, allowed), k)
 
     def locate(
         self, shard: NDArray[np.int32], position: NDArray[np.int64]

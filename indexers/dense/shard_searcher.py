@@ -52,19 +52,18 @@ class ShardSearcher:
         Returns:
             Scores, chunk ids and positions as `find_ranked` gives them.
         """
-        rows = self.shard.header.rows
-        positions = np.arange(rows) if kept is None else kept
-        if exact:
-            find = partial(self._find_exactly, positions)
-        else:
-            allowed = None if kept is None else np.bincount(kept, minlength=rows).astype(bool)
-            find = partial(self._find, positions, allowed)
-        return find_ranked(find, queries, k, matching=len(positions), ids=self.shard.rows.ids)
+        matching = self.shard.header.rows if kept is None else len(kept)
+        find = partial(self._find_exactly, kept) if exact else partial(self._find, kept)
+        return find_ranked(find, queries, k, matching=matching, ids=self.shard.rows.ids)
 
     def _find(
-        self, kept: NDArray[np.int64], allowed: NDArray[np.bool_] | None, queries: NDArray[np.float32], k: int
+        self, kept: NDArray[np.int64] | None, queries: NDArray[np.float32], k: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Ask the index; wider again for queries with fewer than k hits, and in the end exactly."""
+        allowed = None
+        if kept is not None:
+            allowed = np.zeros(self.shard.header.rows, dtype=bool)
+            allowed[kept] = True
         engine, parameter = self.shard.engine, self._parameter
         scores, positions = engine.search(queries, k, parameter=parameter, allowed=allowed)
         short = np.flatnonzero(positions[:, -1] < 0)
@@ -77,10 +76,11 @@ class ShardSearcher:
         return scores, positions
 
     def _find_exactly(
-        self, kept: NDArray[np.int64], queries: NDArray[np.float32], k: int
+        self, kept: NDArray[np.int64] | None, queries: NDArray[np.float32], k: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Compare the queries with the vectors at the kept positions, which are read in the order of the files."""
         rows = self.shard.rows
+        kept = np.arange(len(rows.ids)) if kept is None else kept
         places = self._vectors.starts[rows.partition[kept]] + rows.row[kept]
         front = np.argsort(places)
         blocks = self._vectors.blocks(places[front])
