@@ -113,7 +113,7 @@ def _run(
     """All tables and indexes of a recipe, and the commit."""
     parent = store.current()
     builder = TableBuilder(store, recipe, engine, progress)
-    documents, errors = builder.documents()
+    documents, errors = builder.documents(parent.tables["documents"] if parent else None)
     tables = {"documents": documents, "chunks": builder.chunks(documents)}
     if errors.partitions:
         tables["errors"] = errors

@@ -43,7 +43,7 @@ def run(folder: Path, *, full: bool) -> None:
 
     console = Console(soft_wrap=True)
     started = time.perf_counter()
-    corpus = _write_corpus(folder.parent / f"{folder.name}-source" / "manual.jsonl", full=full)
+    corpus = write_corpus(folder.parent / f"{folder.name}-source" / "manual.jsonl", full=full)
     recipe = parse_recipe(
         {
             "memory": str(folder.absolute()),
@@ -94,7 +94,7 @@ def _first_words(chunk: Chunk) -> str:
     return f"{chunk.title}: {text[:200]}{'…' if len(text) > 200 else ''}"
 
 
-def _write_corpus(path: Path, *, full: bool) -> Path:
+def write_corpus(path: Path, *, full: bool) -> Path:
     """The language reference and the library's docstrings as JSONL.
 
     A part that gives about `_LIMIT` chunks, unless `full`.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import tempfile
 import time
 import uuid
 from dataclasses import asdict
@@ -117,13 +119,14 @@ class Engine:
         if not ray.is_initialized():
             local = self._address in {None, "local"}
             extra: dict[str, Any] = {"object_store_memory": _OBJECT_STORE_BYTES} if local else {}
-            ray.init(
-                address=self._address or "local",
-                include_dashboard=False if local else None,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                **extra,
-            )
+            with _native_stderr_held():
+                ray.init(
+                    address=self._address or "local",
+                    include_dashboard=False if local else None,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    **extra,
+                )
             self._started_here = True
         self._configure()
         self._ready = True
@@ -136,6 +139,23 @@ class Engine:
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def _native_stderr_held() -> Iterator[None]:
+    """Keep what Ray's C++ part writes while it starts (that its log level was set), and show it only if that fails."""
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            file.seek(0)
+            os.write(kept, file.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 class _Actor:

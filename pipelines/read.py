@@ -129,7 +129,7 @@ class DeduplicateJob:
         path = self._store.files.check(source.file(".parquet"))
         attempt = self._store.files.attempt()
         rows = write_partition(attempt, DOCUMENTS, _without(parquet.read_batches(path), unit.payload["rows"]))
-        facts = {**source.facts, "repeated": len(unit.payload["rows"])}
+        facts = {**source.facts, "repeated": len(unit.payload["rows"]), "of": source.fingerprint}
         return [self._store.publish(attempt, unit.folder, unit.label, unit.fingerprint, rows=rows, facts=facts)]
 
 

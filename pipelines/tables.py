@@ -41,8 +41,8 @@ class TableBuilder:
         self._progress = progress
         self.warnings: list[str] = []
 
-    def documents(self) -> tuple[TableEntry, TableEntry]:
-        """The documents, and the rows that were left out.
+    def documents(self, former: TableEntry | None) -> tuple[TableEntry, TableEntry]:
+        """The documents, and the rows that were left out; `former` are those of the current snapshot.
 
         Raises:
             SourceError: no documents, or more bad rows than the recipe accepts.
@@ -67,7 +67,7 @@ class TableBuilder:
         if errors:
             count = sum(part.rows for part in errors)
             self.warnings.append(f"{_rows(count)} left out{self._first_reason(errors)}; the table errors has them all")
-        return self._deduplicate(found), TableEntry(name="errors", partitions=tuple(errors))
+        return self._deduplicate(found, former), TableEntry(name="errors", partitions=tuple(errors))
 
     def chunks(self, documents: TableEntry) -> TableEntry:
         """The chunks.
@@ -135,9 +135,12 @@ class TableBuilder:
         spec: JobSpec,
         units: Callable[[Sequence[str]], list[Unit]],
         check: Callable[[Sequence[Artifact]], None] = lambda _: None,
+        *,
+        folder: str | None = None,
     ) -> list[Artifact]:
         """The partitions of a table in order: those that are there, and those that its units compute."""
-        there = {label: self._store.find(f"tables/{table}", label, name) for label, name in names.items()}
+        place = f"tables/{folder or table}"
+        there = {label: self._store.find(place, label, name) for label, name in names.items()}
         done = {label: part for label, part in there.items() if part is not None}
         todo = [label for label in names if label not in done]
         check(list(done.values()))
@@ -175,11 +178,25 @@ class TableBuilder:
         row = parquet.read(self._store.files.check(errors[0].file(".parquet"))).slice(0, 1).to_pylist()[0]
         return f": {row['source']} line {row['line']}: {row['reason']}"
 
-    def _deduplicate(self, documents: list[Artifact]) -> TableEntry:
+    def _deduplicate(self, documents: list[Artifact], former: TableEntry | None) -> TableEntry:
         """Drop documents that stand in the source twice; partitions without such stay as they are."""
-        drop = repeated_documents(self._store, documents)
-        if not drop:
-            return TableEntry(name="documents", partitions=tuple(documents))
+        names = [part.fingerprint for part in documents]
+        if former is not None and self._are_of(former.partitions, names):
+            table = former
+        else:
+            table = self._without_repeats(documents, repeated_documents(self._store, documents))
+        count = sum(part.facts.get("repeated", 0) for part in table.partitions)
+        if count:
+            self.warnings.append(f"{_rows(count)} of the source repeat a document, key and content; each is kept once")
+        return table
+
+    def _are_of(self, cleaned: Sequence[Artifact], names: list[str]) -> bool:
+        """Whether these partitions came of those, given by fingerprint, and are all there."""
+        found = [self._store.find("tables/documents", part.label, part.fingerprint) for part in cleaned]
+        return [part.facts.get("of", part.fingerprint) for part in found if part is not None] == names
+
+    def _without_repeats(self, documents: list[Artifact], drop: dict[str, list[int]]) -> TableEntry:
+        """The documents without some rows, given by partition label."""
         inputs = {part.label: part for part in documents if part.label in drop}
         names = {
             label: fingerprint("deduplicate", DeduplicateJob.version, part.fingerprint, drop[label])
@@ -187,21 +204,11 @@ class TableBuilder:
         }
 
         def units(todo: Sequence[str]) -> list[Unit]:
-            return [
-                Unit(
-                    "tables/documents",
-                    label,
-                    names[label],
-                    {"input": inputs[label].model_dump(mode="json"), "rows": drop[label]},
-                )
-                for label in todo
-            ]
+            payloads = {label: {"input": inputs[label].model_dump(mode="json"), "rows": drop[label]} for label in todo}
+            return [Unit("tables/documents", label, names[label], payloads[label]) for label in todo]
 
-        count = sum(map(len, drop.values()))
-        self.warnings.append(
-            f"{_rows(count)} of the source repeat a document, key and content; each document is kept once"
-        )
-        cleaned = {part.label: part for part in self._compute("documents", names, _DEDUPLICATE, units)}
+        made = self._compute("documents: repeats", names, _DEDUPLICATE, units, folder="documents") if drop else []
+        cleaned = {part.label: part for part in made}
         return TableEntry(name="documents", partitions=tuple(cleaned.get(part.label, part) for part in documents))
 
 

@@ -116,8 +116,8 @@ class Manifest(_Frozen):
     tombstones: tuple[Artifact, ...] = ()
 
     def to_bytes(self) -> bytes:
-        """The file's content: JSON with sorted keys."""
-        return (json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, indent=1) + "\n").encode()
+        """The file's content: JSON, tables and indexes in their order."""
+        return (json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n").encode()
 
     def same_content(self, other: Manifest) -> bool:
         """Whether both snapshots hold the same tables, indexes and recipe.

@@ -1,0 +1,111 @@
+"""Embedding through the engine against a plain sentence-transformers loop over the same length-sorted texts, in one run.
+
+python benchmarks/embedding.py [--source FILE.jsonl] [--rows N] [--json FILE]
+
+Both encode the same passages with the same weights on all CPUs. Rates are after start-up: the loop's clock starts when
+its model is loaded and warm, the engine's counts the time in which its actors worked on partitions. The chunks are
+made before; start-up (Ray, actors, model loading) is the rest of the stage's wall time, reported apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from report import publish
+
+import mnemodex
+from mnemodex.indexers.models import locate
+from mnemodex.indexers.text import passages
+from mnemodex.pipelines.demo import write_corpus
+from mnemodex.retrievers.snapshot import Snapshot
+from mnemodex.schemas.recipe import DEFAULT_MODEL
+from mnemodex.schemas.store import parquet
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--source", type=Path, help="a corpus; the Python manual by default")
+    parser.add_argument("--rows", type=int, default=2000, help="most passages")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        publish(
+            "Embedding, MiniLM, float32", measure(Path(folder), options.source, options.rows), json_path=options.json
+        )
+
+
+def measure(folder: Path, source: Path | None, rows: int) -> list[dict[str, Any]]:
+    """Encode a corpus both ways."""
+    corpus = source or write_corpus(folder / "manual.jsonl", full=True)
+    recipe: dict[str, Any] = {
+        "memory": str(folder / "memory"),
+        "source": str(_head(corpus, folder, rows)),
+        "chunks": {"by": "document"},
+        "indexes": {"words": {"type": "bm25"}},
+    }
+    mnemodex.build(recipe)
+    snapshot = Snapshot.open(folder / "memory")
+    texts = [text for path in snapshot.paths("chunks") for text in passages(parquet.read(path))]
+    before = plain_loop(texts)
+    result = mnemodex.build({**recipe, "indexes": {"dense": {"type": "dense"}}})
+    after = plain_loop(texts)
+    stage = next(stage for stage in result.stages if stage.name == "embeddings/minilm")
+    parts = Snapshot.open(folder / "memory").manifest.tables["embeddings/minilm"].partitions
+    actors = min(len(parts), 2)
+    worked = sum(part.facts["seconds"] for part in parts) / actors
+    padding = sum(part.facts["padded"] for part in parts) / sum(part.facts["tokens"] for part in parts)
+    loop = (before + after) / 2
+    return [
+        {
+            "way": "plain loop, sorted, batch 32",
+            "rows": len(texts),
+            "seconds": loop,
+            "rows/s": len(texts) / loop,
+            "ratio": 1.0,
+        },
+        {
+            "way": f"engine, {actors} actor(s)",
+            "rows": len(texts),
+            "seconds": worked,
+            "rows/s": len(texts) / worked,
+            "ratio": loop / worked,
+            "padded/real tokens": padding,
+            "start-up seconds": stage.seconds - worked + result.start_seconds,
+        },
+    ]
+
+
+def plain_loop(texts: list[str]) -> float:
+    """Seconds of `SentenceTransformer.encode` over length-sorted texts, the model loaded and warm."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(locate(DEFAULT_MODEL)), device="cpu")
+    ordered = sorted(texts, key=len, reverse=True)
+    model.encode(ordered[-64:], batch_size=32)
+    started = time.perf_counter()
+    for start in range(0, len(ordered), 32):
+        model.encode(ordered[start : start + 32], batch_size=32, normalize_embeddings=True)
+    return time.perf_counter() - started
+
+
+def _head(corpus: Path, folder: Path, rows: int) -> Path:
+    """The first rows of a JSONL corpus, as two files, so that there are two partitions to share out."""
+    import gzip
+    from itertools import islice
+
+    opened = gzip.open if corpus.suffix == ".gz" else open
+    with opened(corpus, "rt", encoding="utf-8") as file:
+        lines = list(islice(file, rows))
+    target = folder / "source"
+    target.mkdir()
+    for number in range(2):
+        (target / f"part-{number}.jsonl").write_text("".join(lines[number::2]), encoding="utf-8")
+    return target
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""What every benchmark prints: the machine, a table, and with --json the same as a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+
+def machine() -> dict[str, Any]:
+    """The machine that a figure was measured on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return {"cpu": model, "cores": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version()}
+
+
+def publish(title: str, rows: list[dict[str, Any]], *, json_path: Path | None) -> None:
+    """Print rows as a Markdown table, and write them with the machine as JSON."""
+    columns = list(rows[0])
+    print(f"\n{title}  ({machine()})\n")
+    print("| " + " | ".join(columns) + " |")
+    print("|" + " --- |" * len(columns))
+    for row in rows:
+        print("| " + " | ".join(_cell(row.get(column)) for column in columns) + " |")
+    if json_path is not None:
+        json_path.write_text(json.dumps({"title": title, "machine": machine(), "rows": rows}, indent=1) + "\n")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}" if abs(value) < 1 else f"{value:.2f}"
+    return "" if value is None else str(value)

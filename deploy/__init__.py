@@ -1,0 +1,1 @@
+"""Deployment: what runs Mnemodex as a service and on clusters."""
