@@ -1,4 +1,4 @@
-"""Embedding through the engine against a plain sentence-transformers loop over the same length-sorted texts, in one run.
+"""Embedding through the engine against a plain sentence-transformers loop over the same length-sorted texts.
 
 python benchmarks/embedding.py [--source FILE.jsonl] [--rows N] [--json FILE]
 

@@ -18,7 +18,7 @@ def machine() -> dict[str, Any]:
 
 def publish(title: str, rows: list[dict[str, Any]], *, json_path: Path | None) -> None:
     """Print rows as a Markdown table, and write them with the machine as JSON."""
-    columns = list(rows[0])
+    columns = list(dict.fromkeys(column for row in rows for column in row))
     print(f"\n{title}  ({machine()})\n")
     print("| " + " | ".join(columns) + " |")
     print("|" + " --- |" * len(columns))

@@ -73,7 +73,8 @@ class BM25Indexer(Indexer):
     Settings: ClassVar[type[BM25Settings]] = BM25Settings
     settings: BM25Settings
     merges = True
-    shard_rows = 250_000
+    # A shard a partition: a source that grew has only its new partitions counted.
+    shard_rows = 1
 
     def build(self, partitions: list[InputPartition], out: Path) -> dict[str, Any]:
         """Count the words of some chunk partitions, partition by partition.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,8 @@ class Worker:
 
     def _ready(self) -> Job:
         if self._job is None:
+            # Rust's tokenizers take every core of the machine unless they are told.
+            os.environ["RAYON_NUM_THREADS"] = str(self._cpus)
             job = self._spec.load(self._store)
             job.setup(self._cpus)
             self._job = job

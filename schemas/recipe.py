@@ -172,6 +172,7 @@ def parse_recipe(data: Any, *, name: str, base: Path, stem: str = "memory") -> R
             "source": source,
             "memory": memory if "://" in memory else str(_under(base, memory)),
             "embed": embed,
+            "chunks": _chunk_paths(base, recipe.chunks),
             "indexes": {key: _index_paths(base, index) for key, index in recipe.indexes.items()},
         }
     )
@@ -185,6 +186,11 @@ def _model(base: Path, model: str) -> str:
     """A model that is a folder beside the recipe becomes an absolute path; hub ids and `pkg:` names stay."""
     local = _under(base, model)
     return str(local) if not model.startswith("pkg:") and local.exists() else model
+
+
+def _chunk_paths(base: Path, chunks: dict[str, Any]) -> dict[str, Any]:
+    tokenizer = chunks.get("tokenizer")
+    return {**chunks, "tokenizer": _model(base, tokenizer)} if isinstance(tokenizer, str) else chunks
 
 
 def _index_paths(base: Path, index: dict[str, Any]) -> dict[str, Any]:

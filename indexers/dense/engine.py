@@ -43,7 +43,7 @@ class Engine(Protocol):
         """The largest value that makes sense."""
 
     def batch_rows(self, rows: int) -> int | None:
-        """Vectors to add at a time when there will be `rows`; None: as many as are read at a time."""
+        """Vectors to add at a time so that their order is kept, of `rows` in all; None if it is with any number."""
 
     def add(self, blocks: Iterable[NDArray[np.float32]]) -> None:
         """Add matrices of shape (n, dimension) one after the other."""

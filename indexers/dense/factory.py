@@ -14,9 +14,9 @@ FLAT_ROWS = 20_000
 5,400 in batches."""
 
 HNSW_ROWS = 2_000_000
-"""Up to here a graph is the fastest at equal recall, and 2 shards of a million rows still build within an hour on a few
-cores. Beyond, a graph's shards cannot be merged and each must be searched, while inverted lists merge into one
-index."""
+"""Up to here a graph answers most: 8,032 queries a second of one core against 3,057 of inverted lists, both with recall
+0.96 to 0.97 over 18,479 rows. But graphs do not merge, so each shard has to be searched, and from a few shards on lists
+are better: they merge into one index."""
 
 LISTS = ((10_000_000, 16_384), (300_000_000, 65_536))
 """Rows below which so many inverted lists are used: about 4 to 5 sqrt(rows) as a power of two (autofaiss' table)."""

@@ -117,8 +117,8 @@ class DenseIndexer(Indexer):
     ) -> dict[str, Any]:
         """Build one shard from embedding partitions, and measure its recall on the way.
 
-        Memory holds the index and one batch of vectors (and the shard's vectors once for the `lid` and `cluster`
-        orders).
+        Memory holds one batch of vectors and the index, for a moment up to twice as FAISS's arrays grow; the `lid` and
+        `cluster` orders hold the shard's vectors before that.
 
         Args:
             partitions: their files `npy` and `parquet` are read.
@@ -143,7 +143,8 @@ class DenseIndexer(Indexer):
         order = hold_out(order, held_out, seed=self.settings.seed)
         clock.lap("order")
         engine = self._engine(trained, len(order))
-        batch = engine.batch_rows(len(order))
+        # Small batches make threads wait for each other, so they are for orders that matter only.
+        batch = None if self._order == "shuffle" else engine.batch_rows(len(order))
         first, last = np.split(order, [len(order) - held_out])
         engine.add(vectors.blocks(first, batch))
         clock.lap("add")

@@ -39,18 +39,15 @@ def sql(
     rows = table.to_pylist()
     if as_json:
         print_json(
-            {
-                "columns": table.column_names,
-                "rows": [[_plain(row[name]) for name in table.column_names] for row in rows],
-            }
+            {"columns": table.column_names, "rows": [[_plain(row[n], n) for n in table.column_names] for row in rows]}
         )
         return
     print_table("", table.column_names, [[_shown(row[name]) for name in table.column_names] for row in rows])
 
 
-def _plain(value: Any) -> Any:
-    """Ids are beyond what a JavaScript number holds, so large integers are strings; dates and the like too."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53:
+def _plain(value: Any, column: str = "") -> Any:
+    """A value for JSON: ids and what a JavaScript number does not hold are strings; dates and the like too."""
+    if isinstance(value, int) and not isinstance(value, bool) and (column.endswith("_id") or abs(value) > 2**53):
         return str(value)
     if isinstance(value, list):
         return [_plain(item) for item in value]

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from mnemodex.indexers.models import tokenizer
 from mnemodex.pipelines.chunkers import chunker_for
+from mnemodex.pipelines.chunkers.offsets import token_offsets
 from mnemodex.schemas.ids import hash_columns
 from mnemodex.schemas.recipe import DEFAULT_MODEL
 from mnemodex.schemas.tables import CHUNKS
@@ -38,8 +39,6 @@ class ChunkStage:
         """See `Stage.setup`."""
         self._chunker = chunker_for(self._settings)
         self._tokenizer = tokenizer(DEFAULT_MODEL)
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
 
     def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """See `Stage.run`."""
@@ -79,5 +78,4 @@ class ChunkStage:
         return pa.record_batch(list(columns.values()), schema=CHUNKS.schema)
 
     def _count(self, texts: list[str]) -> np.ndarray[Any, np.dtype[np.int32]]:
-        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return np.fromiter(map(len, encodings), np.int32, len(texts))
+        return np.fromiter(map(len, token_offsets(self._tokenizer, texts)), np.int32, len(texts))

@@ -1,0 +1,74 @@
+"""Fixtures of all tests: builds without Ray, one memory for tests that only read, one Ray for those that need it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from engines import InlineEngine
+from library import records, write_parts
+
+import mnemodex
+from mnemodex.pipelines import build as build_module
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mnemodex.retrievers.memory import Memory
+
+LIBRARY_INDEXES = {
+    "flat": {"type": "dense", "factory": "Flat"},
+    "hnsw": {"type": "dense", "factory": "HNSW8", "shard_rows": 40},
+    "ivf": {"type": "dense", "factory": "IVF4,Flat", "shard_rows": 40},
+    "hnswlib": {"type": "dense", "engine": "hnswlib", "m": 8, "metric": "l2"},
+    "words": {"type": "bm25"},
+    "both": {"type": "hybrid", "of": ["flat", "words"]},
+}
+
+
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> type[InlineEngine]:
+    """Builds run in this process; the class counts the units that they compute."""
+    monkeypatch.setattr(build_module, "Engine", InlineEngine)
+    InlineEngine.computed = 0
+    return InlineEngine
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A memory of the library in three partitions with every kind of index. Only for reading."""
+    folder = tmp_path_factory.mktemp("library")
+    recipe = {
+        "source": {"path": str(write_parts(folder / "source", records(), 3))},
+        "memory": str(folder / "memory"),
+        "chunks": {"by": "tokens", "size": 32, "overlap": 8},
+        "indexes": LIBRARY_INDEXES,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build_module, "Engine", InlineEngine)
+        mnemodex.build(recipe)
+    return folder / "memory"
+
+
+@pytest.fixture(scope="session")
+def memory(library: Path) -> Memory:
+    """The library, opened."""
+    return mnemodex.open(library)
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One local Ray with two CPUs; the engine takes the Ray that is there."""
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=100 << 20,
+        logging_level="ERROR",
+    )
+    yield
+    ray.shutdown()

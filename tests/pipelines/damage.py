@@ -1,0 +1,77 @@
+"""Ways in which a disk, a copy or a hand damages a file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_random = random.Random(20240607)
+
+
+def _flip(data: bytes, place: int) -> bytes:
+    changed = data[place] ^ _random.randrange(1, 256)
+    return data[:place] + bytes([changed]) + data[place + 1 :]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
+    "first byte": lambda data: _flip(data, 0),
+    "last byte": lambda data: _flip(data, len(data) - 1),
+    "some byte": lambda data: _flip(data, _random.randrange(len(data))),
+    "another byte": lambda data: _flip(data, _random.randrange(len(data))),
+    "one bit": lambda data: _flip_bit(data, _random.randrange(len(data) * 8)),
+    "half": lambda data: data[: len(data) // 2],
+    "all but a byte": lambda data: data[:-1],
+    "empty": lambda data: b"",
+    "a byte more": lambda data: data + bytes([_random.randrange(256)]),
+    "a newline more": lambda data: data + b"\n",
+    "missing": lambda data: None,
+}
+"""By name: a file's content to what is left of it, None where it is gone."""
+
+
+def _flip_bit(data: bytes, place: int) -> bytes:
+    changed = bytearray(data)
+    changed[place // 8] ^= 1 << place % 8
+    return bytes(changed)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder whose files are damaged one at a time."""
+
+    root: Path
+
+    def files(self) -> list[str]:
+        """All of them, with forward slashes."""
+        return sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file())
+
+    @contextlib.contextmanager
+    def damaged(self, file: str, damage: str) -> Iterator[Path]:
+        """Damage a file in place, with its former times, and make it whole again afterwards."""
+        path = self.root / file
+        data, stat = path.read_bytes(), path.stat()
+        changed = DAMAGES[damage](data)
+        assert changed != data
+        if changed is None:
+            path.unlink()
+        else:
+            _overwrite(path, changed)
+            os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        try:
+            yield path
+        finally:
+            _overwrite(path, data)
+
+
+def _overwrite(path: Path, data: bytes) -> None:
+    """In place, so that the inode stays."""
+    with path.open("r+b" if path.exists() else "wb") as file:
+        file.write(data)
+        file.truncate()

@@ -1,0 +1,89 @@
+"""A small memory with every kind of file, and what it answers."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from engines import InlineEngine
+
+from mnemodex.pipelines.build import build
+from mnemodex.retrievers.memory import Memory
+from mnemodex.schemas.errors import MnemodexError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mnemodex.pipelines.build import BuildResult
+
+INDEXES = {
+    "flat": {"type": "dense", "factory": "Flat"},
+    "graph": {"type": "dense", "engine": "hnswlib"},
+    "lists": {"type": "dense", "factory": "IVF2,Flat"},
+    "words": {"type": "bm25"},
+    "both": {"type": "hybrid", "of": ["flat", "words"]},
+}
+QUESTIONS = ["Which river flows through a city?", "lighthouse keeper"]
+_SENTENCES = (
+    "The river flows through the old city and under seven bridges.",
+    "A lighthouse keeper wrote letters to the harbour every week.",
+    "Copper was mined in these hills until the last war.",
+    "The orchestra plays in the market hall on summer evenings.",
+    "Its library holds charts of the northern coast.",
+    "Bakers here use rye that grows on the salt marshes.",
+)
+
+
+def write_corpus(folder: Path, name: str, documents: range, *, bad_row: bool = False) -> None:
+    """One file of short documents; equal numbers give equal documents."""
+    folder.mkdir(exist_ok=True)
+    rows = [
+        json.dumps({"id": f"d{n}", "title": f"Town {n}", "text": f"{_SENTENCES[n % 6]} Founded in {1200 + n}."})
+        for n in documents
+    ]
+    (folder / name).write_text("\n".join([*rows, *(["{not json"] if bad_row else [])]) + "\n")
+
+
+def build_inline(source: Path, memory: Path, indexes: dict[str, Any] = INDEXES) -> BuildResult:
+    """Build without Ray."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mnemodex.pipelines.build.Engine", InlineEngine)
+        return build({"source": {"path": str(source)}, "indexes": indexes}, memory=memory)
+
+
+def build_small(folder: Path) -> Path:
+    """A memory of two snapshots, with rows in all tables and all kinds of indexes."""
+    source, memory = folder / "source", folder / "memory"
+    write_corpus(source, "a.jsonl", range(6), bad_row=True)
+    build_inline(source, memory)
+    write_corpus(source, "b.jsonl", range(6, 12))
+    build_inline(source, memory)
+    return memory
+
+
+def answers(root: Path) -> dict[str, Any]:
+    """What a memory that is opened anew answers: hits of every index, rows of every view, or an error of ours."""
+    try:
+        memory = Memory(root)
+    except MnemodexError as error:
+        return {"open": error}
+    told = {f"search {name}": _ask(lambda name=name: _hits(memory, name)) for name in memory.indexes}
+    for view in (*memory.snapshot.views, "files", "indexes", "shards", "snapshots"):
+        query = f"SELECT * FROM {view} ORDER BY ALL"
+        told[f"sql {view}"] = _ask(lambda query=query: memory.sql(query).to_arrow_table().to_pylist())
+    return told
+
+
+def _hits(memory: Memory, name: str) -> list[Any]:
+    retriever = memory.retriever(name)
+    filtered = retriever.search(QUESTIONS, 2, where="title LIKE '%1' OR d.key = 'd4'")
+    return [*retriever.search(QUESTIONS, 5).to_arrow().to_pylist(), *filtered.to_arrow().to_pylist()]
+
+
+def _ask(question: Callable[[], Any]) -> Any:
+    try:
+        return question()
+    except MnemodexError as error:
+        return error

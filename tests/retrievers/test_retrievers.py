@@ -1,0 +1,184 @@
+"""The contract of every retriever, over the library's indexes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mnemodex.retrievers.registry import RETRIEVERS
+from mnemodex.schemas.errors import QueryError
+
+CASES = {
+    "dense-flat": "flat",
+    "dense-hnsw": "hnsw",
+    "dense-ivf": "ivf",
+    "dense-hnswlib": "hnswlib",
+    "bm25": "words",
+    "hybrid": "both",
+}
+"""An index of the library for each kind of retriever: a new type is one line here, and one in `LIBRARY_INDEXES`."""
+
+QUESTIONS = [
+    "Who winds the clockwork of the lamp?",
+    "apples in straw",
+    "Где маяк?",
+    "港の灯台",
+    "السفن",
+    "पुस्तकालय",
+    "",
+    "xyzzy",
+    "two notes say the very same thing",
+]
+
+
+@pytest.fixture(scope="module", params=CASES.values(), ids=CASES.keys())
+def retriever(request, memory):
+    return memory.retriever(request.param)
+
+
+@pytest.fixture(scope="module")
+def chunks(memory):
+    """The table's rows by chunk id."""
+    rows = memory.sql(
+        'SELECT c.chunk_id, c.doc_id, d.key, c.title, c.text, c.start, c."end" '
+        "FROM chunks c JOIN documents d USING (doc_id)"
+    ).to_arrow_table()
+    return {row["chunk_id"]: row for row in rows.to_pylist()}
+
+
+def test_every_registered_type_is_tested_here(memory):
+    assert {memory.snapshot.index(name).type for name in CASES.values()} == set(RETRIEVERS)
+
+
+def assert_sound(hits, *, queries, k, matching):
+    """What holds of every answer: shapes, types, order, uniqueness, and missing places at the end only."""
+    assert hits.ids.shape == hits.scores.shape == hits.partition.shape == hits.row.shape == (queries, k)
+    assert (hits.ids.dtype, hits.scores.dtype) == (np.int64, np.float32)
+    assert (hits.partition.dtype, hits.row.dtype) == (np.int32, np.int64)
+    found = min(k, matching)
+    assert (hits.ids[:, :found] >= 0).all() and np.isfinite(hits.scores[:, :found]).all()
+    assert (hits.ids[:, found:] == -1).all() and np.isneginf(hits.scores[:, found:]).all()
+    assert (hits.partition[:, found:] == -1).all() and (hits.row[:, found:] == -1).all()
+    for ids, scores in zip(hits.ids[:, :found], hits.scores[:, :found], strict=True):
+        assert len(set(ids.tolist())) == found
+        assert np.array_equal(np.lexsort((ids, -scores)), np.arange(found)), "by score, and equal scores by id"
+
+
+@pytest.mark.parametrize("k", [1, 3, 10, 119, 150])
+def test_answers_have_the_promised_shape_order_and_missing_places(retriever, chunks, k):
+    hits = retriever.search(QUESTIONS, k)
+    assert_sound(hits, queries=len(QUESTIONS), k=k, matching=len(chunks))
+    assert set(hits.ids.ravel().tolist()) <= {*chunks, -1}
+    assert len(hits) == len(QUESTIONS) and hits.kind == "chunk"
+
+
+def test_the_best_hit_is_what_was_asked_for(retriever):
+    answers = retriever.search(["Who winds the clockwork of the lamp?", "apples stored in straw"], 1).chunks()
+    assert [answer[0].title.split()[0] for answer in answers] == ["Lighthouse", "Orchard"]
+
+
+@pytest.mark.parametrize(
+    ("question", "key"), [("Смотритель маяка заводит часы", "ru"), ("السفن تدخل الميناء", "ar")], ids=["ru", "ar"]
+)
+def test_other_scripts_are_found(retriever, question, key):
+    assert key in [chunk.key for chunk in retriever.search([question], 3).chunks()[0]]
+
+
+def test_a_smaller_k_is_the_beginning_of_a_larger_one(retriever):
+    few, many = retriever.search(QUESTIONS, 4), retriever.search(QUESTIONS, 60)
+    np.testing.assert_allclose(few.scores, many.scores[:, :4], atol=1e-5)
+    clear = np.diff(-many.scores[:, :6]).min(axis=1) > 1e-4
+    assert clear.any() and np.array_equal(few.ids[clear], many.ids[clear, :4])
+
+
+def test_a_batch_gives_the_answers_of_single_questions(retriever):
+    batch = retriever.search(QUESTIONS, 7)
+    for number, question in enumerate(QUESTIONS):
+        single = retriever.search([question], 7)
+        np.testing.assert_allclose(single.scores[0], batch.scores[number], atol=1e-5)
+        apart = np.diff(-batch.scores[number]) > 1e-4
+        # Of scores that are a rounding error apart, either may come first.
+        if apart.all():
+            assert np.array_equal(single.ids[0], batch.ids[number])
+
+
+def test_the_same_question_twice_in_a_batch_gets_one_answer(retriever):
+    hits = retriever.search(["apples in straw", "xyzzy", "apples in straw"], 5)
+    assert np.array_equal(hits.ids[0], hits.ids[2])
+
+
+def test_no_questions_give_no_answers(retriever):
+    hits = retriever.search([], 5)
+    assert_sound(hits, queries=0, k=5, matching=5)
+    assert hits.chunks() == [] and hits.to_arrow().num_rows == 0 and hits.to_trec() == ""
+    assert hits.documents() == []
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_k_below_one_is_refused(retriever, k):
+    with pytest.raises(QueryError, match=f"k is {k}"):
+        retriever.search(["a"], k)
+    with pytest.raises(QueryError, match=f"k is {k}"):
+        retriever.search([], k)
+
+
+@pytest.mark.parametrize(
+    ("questions", "message"),
+    [
+        ("one string", r"a list of questions: search\(\[question\]\)"),
+        ([None], "question 0 is a NoneType"),
+        (["a", 5], "question 1 is a int"),
+        (["a", "b\udcff"], "question 1 holds a lone surrogate"),
+    ],
+    ids=["string", "none", "number", "surrogate"],
+)
+def test_what_is_no_list_of_texts_is_refused(retriever, questions, message):
+    with pytest.raises(QueryError, match=message):
+        retriever.search(questions, 3)
+
+
+def test_questions_may_be_any_sequence_and_hold_any_characters(retriever):
+    strange = ("a\0b", "\N{PILE OF POO}" * 3, " \t\n", "word " * 2000, "e\u0301")
+    assert_sound(retriever.search(strange, 3), queries=len(strange), k=3, matching=3)
+
+
+def test_chunks_are_the_tables_rows(retriever, chunks):
+    hits = retriever.search(QUESTIONS, 150)
+    answers = hits.chunks()
+    assert [len(answer) for answer in answers] == [len(chunks)] * len(QUESTIONS)
+    for ids, scores, answer in zip(hits.ids, hits.scores, answers, strict=True):
+        assert [chunk.chunk_id for chunk in answer] == ids[ids >= 0].tolist()
+        assert [chunk.score for chunk in answer] == scores[ids >= 0].tolist()
+        assert [chunk.rank for chunk in answer] == list(range(1, len(answer) + 1))
+        for chunk in answer:
+            row = chunks[chunk.chunk_id]
+            assert {name: getattr(chunk, name) for name in row} == row
+
+
+def test_arrow_pandas_chunks_and_trec_agree(retriever):
+    hits = retriever.search(QUESTIONS, 12)
+    table = hits.to_arrow()
+    listed = [
+        {"query": number, **{name: getattr(chunk, name) for name in chunk.__slots__}}
+        for number, answer in enumerate(hits.chunks())
+        for chunk in answer
+    ]
+    assert table.to_pylist() == listed
+    assert hits.to_pandas().to_dict("records") == listed
+    best = {}
+    for row in listed:
+        best.setdefault((row["query"], row["key"].replace(" ", "%20")), row["score"])
+    lines = [line.split() for line in hits.to_trec().splitlines()]
+    assert [(int(query), key) for query, _, key, _, _, _ in lines] == list(best)
+    np.testing.assert_allclose([float(line[4]) for line in lines], list(best.values()), atol=1e-5)
+    ranks = [int(line[3]) for line in lines]
+    assert all(rank == 1 or rank == before + 1 for before, rank in zip([0, *ranks], ranks, strict=False))
+
+
+def test_documents_of_hits(retriever, chunks):
+    hits = retriever.search(QUESTIONS, 130)
+    found = hits.ids >= 0
+    expected = [chunks[chunk_id]["doc_id"] for chunk_id in hits.ids[found].tolist()]
+    documents = hits.document_ids()
+    assert documents[found].tolist() == expected
+    assert (documents[~found] == -1).all()
