@@ -41,7 +41,19 @@ def check(queries: Sequence[str], k: int) -> list[str]:
         if not isinstance(question, str):
             msg = f"question {number} is a {type(question).__name__}, not a string"
             raise QueryError(msg)
+        if not _is_unicode(question):
+            msg = f"question {number} holds a lone surrogate: {question!r}; give it as valid Unicode"
+            raise QueryError(msg)
     if k < 1:
         msg = f"k is {k}; ask for at least 1 hit"
         raise QueryError(msg)
     return questions
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether tokenizers and Arrow take the text; a command line's argument that is no UTF-8 is none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

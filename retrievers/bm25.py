@@ -50,8 +50,8 @@ class BM25Retriever:
         return Hits(
             np.where(found, ids[position], MISSING_ID) if len(ids) else position,
             scores,
-            np.where(found, self._rows.partition[position], 0) if len(ids) else np.zeros(shape, np.int32),
-            np.where(found, self._rows.row[position], 0) if len(ids) else np.zeros(shape, np.int64),
+            np.where(found, self._rows.partition[position], np.int32(-1)) if len(ids) else position.astype(np.int32),
+            np.where(found, self._rows.row[position], -1) if len(ids) else position,
             self._rows.labels,
             self._memory.snapshot,
         )

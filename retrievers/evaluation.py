@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.retrievers.folding import search_documents
+from mnemodex.retrievers.hits import trec_run
 from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
@@ -97,14 +98,5 @@ def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10) -> 
         k,
         {name: float(values[measure]) for name, measure in measures.items()},
         seconds,
-        _trec(asked, answers, k, retriever.name),
+        trec_run([query.id for query in asked], [answer[:k] for answer in answers], tag=retriever.name),
     )
-
-
-def _trec(queries: Sequence[Query], answers: Sequence[Sequence[tuple[str, float]]], k: int, tag: str) -> str:
-    lines = [
-        f"{query.id} Q0 {key} {rank} {score:.6f} {tag}\n"
-        for query, answer in zip(queries, answers, strict=True)
-        for rank, (key, score) in enumerate(answer[:k], start=1)
-    ]
-    return "".join(lines)

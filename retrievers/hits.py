@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -53,8 +55,8 @@ class Hits:
     Attributes:
         ids: int64 of shape (queries, k); -1 where there are fewer than k.
         scores: float32 of shape (queries, k), descending, ties by ascending id; -inf where there are fewer than k.
-        partition: number of each hit's partition in `labels`, int32 of shape (queries, k).
-        row: its row there, int64 of shape (queries, k).
+        partition: number of each hit's partition in `labels`, int32 of shape (queries, k); -1 where there is none.
+        row: its row there, int64 of shape (queries, k); -1 where there is none.
         labels: the partitions' labels.
         snapshot: where the rows are read from.
         kind: the id space: "chunk", "pair" or "position".
@@ -108,12 +110,7 @@ class Hits:
             tag: the run's name.
         """
         names = query_ids if query_ids is not None else [str(number) for number in range(len(self))]
-        lines = [
-            f"{names[query]} Q0 {key} {rank} {score:.6f} {tag}"
-            for query, documents in enumerate(self.documents())
-            for rank, (key, score) in enumerate(documents, start=1)
-        ]
-        return "".join(line + "\n" for line in lines)
+        return trec_run(names, self.documents(), tag=tag)
 
     def documents(self) -> list[list[tuple[str, float]]]:
         """For each query the keys and scores of its documents, best first; a document scores as its best chunk."""
@@ -163,6 +160,29 @@ class Hits:
             rows = order[np.searchsorted(ids, documents[where], sorter=order)]
             keys[where] = self.snapshot.column("documents", label, "key")[rows]
         return list(keys[self.ids != MISSING_ID])
+
+
+def trec_run(names: Sequence[str], answers: Sequence[Sequence[tuple[str, float]]], *, tag: str) -> str:
+    """A TREC run: `query Q0 document rank score tag` a line.
+
+    Fields end at white space, so that of names and keys is written as in a URL (`a b` is `a%20b`).
+
+    Args:
+        names: the queries' names.
+        answers: for each query the keys and scores of its documents, best first.
+        tag: the run's name.
+    """
+    # Nine digits tell any two float32 apart: evaluators sort by the score.
+    lines = [
+        f"{_field(name)} Q0 {_field(key)} {rank} {score:.9g} {tag}\n"
+        for name, answer in zip(names, answers, strict=True)
+        for rank, (key, score) in enumerate(answer, start=1)
+    ]
+    return "".join(lines)
+
+
+def _field(text: str) -> str:
+    return re.sub(r"\s", lambda space: quote(space[0]), text)
 
 
 def best(ids: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:

@@ -34,8 +34,8 @@ class HybridRetriever:
         shape = (len(questions), k)
         ids = np.full(shape, MISSING_ID, np.int64)
         scores = np.full(shape, MISSING_SCORE, np.float32)
-        partition = np.zeros(shape, np.int32)
-        row = np.zeros(shape, np.int64)
+        partition = np.full(shape, -1, np.int32)
+        row = np.full(shape, -1, np.int64)
         rank = 1 / (self._settings.constant + 1 + np.arange(answers[0].ids.shape[1]))
         for number in range(len(questions)):
             found = [answer.ids[number] != MISSING_ID for answer in answers]
