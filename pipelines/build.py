@@ -134,7 +134,7 @@ def _run(
         models=models,
         versions=_versions(),
     )
-    changed = parent is None or not manifest.same_content(parent)
+    changed = parent is None or not manifest.same_files(parent)
     current = store.commit(manifest) if changed else parent
     assert current is not None  # noqa: S101 - without a parent the content has changed
     return BuildResult(

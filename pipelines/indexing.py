@@ -173,7 +173,7 @@ class _IndexBuild:
     def _entry(self, shards: tuple[Artifact, ...], former: IndexEntry | None) -> IndexEntry:
         settings = self._settings.model_dump(mode="json")
         name = fingerprint(self._identity, settings, [shard.fingerprint for shard in shards])
-        if former is not None and former.fingerprint == name:
+        if former is not None and former.fingerprint == name and former.shards == shards:
             return former
         measured = self._indexer.measure([self._folder(shard) for shard in shards]) if shards else None
         return IndexEntry(

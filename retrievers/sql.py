@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -32,7 +33,7 @@ _LOCK = (
     "SET python_enable_replacements = false",
     "SET lock_configuration = true",
 )
-_READS = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+_EXPLAIN = re.compile(r"\s*explain(\s+analyze)?(\s*\(\s*(analyze|format)\b[^()]*\))?", re.IGNORECASE)
 
 
 class Connection:
@@ -102,12 +103,13 @@ class Connection:
     def _select_ids(self, where: str) -> NDArray[np.int64]:
         # The lateral query gives the chunk's columns precedence over the document's, as an outer scope gives way to an
         # inner one.
-        # An expression that closes the bracket gives other ids at most: the connection can only read the memory.
         query = (
             "SELECT kept.chunk_id FROM documents d, LATERAL "  # noqa: S608
             f"(SELECT c.chunk_id FROM chunks c WHERE c.doc_id = d.doc_id AND (\n{where}\n)) kept"
         )
         try:
+            # Refuses what is more than one expression, such as one that closes the bracket it stands in.
+            duckdb.SQLExpression(where)
             ids = self.query(query).to_arrow_table()["chunk_id"].to_numpy()
         except (QueryError, duckdb.Error) as error:
             msg = f"where {where!r} is not a boolean expression over chunks c and documents d: {_first_line(error)}"
@@ -115,14 +117,20 @@ class Connection:
         return np.sort(ids)
 
     def _check(self, query: str) -> None:
-        try:
-            statements = self._connection.extract_statements(query)
-        except duckdb.Error as error:
-            raise _explain(error) from error
-        if len(statements) != 1 or statements[0].type not in _READS:
-            msg = "exactly one SELECT or EXPLAIN statement can be asked"
+        kinds = self._kinds(query)
+        if kinds == [duckdb.StatementType.EXPLAIN]:
+            # EXPLAIN ANALYZE runs what it explains, so that too has to be a SELECT.
+            kinds = self._kinds(_EXPLAIN.sub("", query, count=1))
+        if kinds != [duckdb.StatementType.SELECT]:
+            msg = "exactly one SELECT statement, or the EXPLAIN of one, can be asked"
             raise QueryError(msg)
         self._register_tables(query)
+
+    def _kinds(self, query: str) -> list[duckdb.StatementType]:
+        try:
+            return [statement.type for statement in self._connection.extract_statements(query)]
+        except duckdb.Error as error:
+            raise _explain(error) from error
 
     def _register_tables(self, query: str) -> None:
         """Register the tables that a statement names, so that only these files are hashed and opened."""

@@ -126,6 +126,10 @@ class Manifest(_Frozen):
         """
         return self._content() == other._content()
 
+    def same_files(self, other: Manifest) -> bool:
+        """Whether both snapshots name the very same files: what was computed anew may have other bytes."""
+        return self.same_content(other) and (self.tables, self.indexes) == (other.tables, other.indexes)
+
     def _content(self) -> list[Any]:
         tables = {
             name: [(part.label, part.fingerprint, part.rows) for part in table.partitions]
