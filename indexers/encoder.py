@@ -75,6 +75,10 @@ class Encoder:
             raise ModelError(msg) from error
         if spec.max_length is not None:
             self._model.max_seq_length = spec.max_length
+        # Once and for all: a tokenizer that works in one thread cannot be set in another.
+        backend = self._model.tokenizer.backend_tokenizer
+        backend.no_padding()
+        backend.enable_truncation(self.max_length)
         self._max_tokens = _GPU_TOKENS if self._device == "cuda" else _CPU_TOKENS
 
     def _dtype(self) -> Any:
@@ -121,11 +125,7 @@ class Encoder:
 
     def _tokenize(self, texts: list[str]) -> list[Any]:
         """Token ids of each text without padding, as the Rust tokenizer's encodings."""
-        tokenizer = self._model.tokenizer
-        backend = tokenizer.backend_tokenizer
-        backend.no_padding()
-        backend.enable_truncation(self.max_length)
-        return list(backend.encode_batch(texts))
+        return list(self._model.tokenizer.backend_tokenizer.encode_batch(texts))
 
     def _run(self, encodings: list[Any]) -> NDArray[np.float32]:
         torch = self._torch

@@ -138,7 +138,7 @@ class _IndexBuild:
         embedding: str = getattr(self._settings, "embed")  # noqa: B009 - only indexes over vectors have queries
         spec = self._models[embedding]["settings"]
         name = fingerprint("queries", texts, {**spec, "model": model_hash(spec["model"])})
-        return Unit(f"indexes/{self._name}", "queries", name, {"step": "queries", "path": path, "spec": spec})
+        return Unit(f"tables/queries/{embedding}", "queries", name, {"step": "queries", "path": path, "spec": spec})
 
     def _unit(self, step: str, label: str, inputs: Sequence[Artifact], extras: dict[str, Artifact]) -> Unit:
         name = fingerprint(

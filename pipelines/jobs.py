@@ -159,7 +159,7 @@ class IndexJob:
         """See `Job.run`."""
         started = time.perf_counter()
         inputs = [Artifact.model_validate(item) for item in unit.payload["inputs"]]
-        extras = {name: self._folder(Artifact.model_validate(item)) for name, item in unit.payload["extras"].items()}
+        extras = {name: self._input(Artifact.model_validate(item)) for name, item in unit.payload["extras"].items()}
         attempt = self._store.files.attempt()
         step = getattr(self._indexer, unit.payload["step"])
         given = [
@@ -169,6 +169,13 @@ class IndexJob:
         facts = {**step(given, attempt, **extras), "seconds": time.perf_counter() - started}
         rows = int(facts.pop("rows", 0))
         return [self._store.publish(attempt, unit.folder, unit.label, unit.fingerprint, rows=rows, facts=facts)]
+
+    def _input(self, artifact: Artifact) -> Path:
+        """An extra input as a path: a shard's folder, or the one file of what is kept among the tables."""
+        folder = self._folder(artifact)
+        return (
+            folder if artifact.files[0].path.startswith("indexes/") else self._store.files.local(artifact.files[0].path)
+        )
 
     def _folder(self, artifact: Artifact) -> Path:
         paths = [self._store.files.check(file) for file in artifact.files]

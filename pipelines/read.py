@@ -96,9 +96,14 @@ def _documents(records: Iterable[Record | BadRow], bad: list[BadRow], salt: str)
 
 def _row(record: Record, salt: str) -> tuple[Any, ...]:
     metadata = json.dumps(record.metadata, sort_keys=True, ensure_ascii=False)
-    content = hashlib.sha256(f"{record.title}\0{record.text}\0{metadata}".encode()).hexdigest()
+    content = content_hash(record.title, record.text, metadata)
     doc_id = hash_text(record.key, content, salt=salt)
     return doc_id, record.key, record.title, record.text, metadata, content, record.source, record.line
+
+
+def content_hash(title: str, text: str, metadata: str) -> str:
+    """SHA-256 of a document without its key; `metadata` is its JSON."""
+    return hashlib.sha256(f"{title}\0{text}\0{metadata}".encode()).hexdigest()
 
 
 def _batch(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:

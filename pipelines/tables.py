@@ -140,7 +140,7 @@ class TableBuilder:
     ) -> list[Artifact]:
         """The partitions of a table in order: those that are there, and those that its units compute."""
         place = f"tables/{folder or table}"
-        there = {label: self._store.find(place, label, name) for label, name in names.items()}
+        there = {label: self._find(place, label, name) for label, name in names.items()}
         done = {label: part for label, part in there.items() if part is not None}
         todo = [label for label in names if label not in done]
         check(list(done.values()))
@@ -153,6 +153,12 @@ class TableBuilder:
                     progress.done(artifact)
                 check(list(done.values()))
         return [done[label] for label in names]
+
+    def _find(self, place: str, label: str, name: str) -> Artifact | None:
+        """A published partition; documents whose left-out rows are lost count as lost too."""
+        part = self._store.find(place, label, name)
+        whole = part is None or not part.facts.get("errors") or self._errors_of(part) is not None
+        return part if whole else None
 
     def _check_errors(self, documents: Sequence[Artifact]) -> None:
         """Fail once more rows are bad than the recipe accepts."""
@@ -169,7 +175,8 @@ class TableBuilder:
     def _errors_of(self, documents: Artifact) -> Artifact | None:
         if not documents.facts["errors"]:
             return None
-        return self._store.find("tables/errors", f"documents-{documents.label}", documents.fingerprint)
+        read_as = documents.facts.get("of", documents.fingerprint)
+        return self._store.find("tables/errors", f"documents-{documents.label}", read_as)
 
     def _first_reason(self, errors: Sequence[Artifact]) -> str:
         """Where the first bad row stands and why it is bad, as the end of a sentence."""
@@ -180,20 +187,20 @@ class TableBuilder:
 
     def _deduplicate(self, documents: list[Artifact], former: TableEntry | None) -> TableEntry:
         """Drop documents that stand in the source twice; partitions without such stay as they are."""
-        names = [part.fingerprint for part in documents]
-        if former is not None and self._are_of(former.partitions, names):
-            table = former
-        else:
+        table = self._former(documents, former.partitions) if former is not None else None
+        if table is None:
             table = self._without_repeats(documents, repeated_documents(self._store, documents))
         count = sum(part.facts.get("repeated", 0) for part in table.partitions)
         if count:
             self.warnings.append(f"{_rows(count)} of the source repeat a document, key and content; each is kept once")
         return table
 
-    def _are_of(self, cleaned: Sequence[Artifact], names: list[str]) -> bool:
-        """Whether these partitions came of those, given by fingerprint, and are all there."""
+    def _former(self, documents: list[Artifact], cleaned: Sequence[Artifact]) -> TableEntry | None:
+        """The current snapshot's documents as they are now, if they came of these and are all there."""
         found = [self._store.find("tables/documents", part.label, part.fingerprint) for part in cleaned]
-        return [part.facts.get("of", part.fingerprint) for part in found if part is not None] == names
+        there = tuple(part for part in found if part is not None)
+        same = [part.facts.get("of", part.fingerprint) for part in there] == [part.fingerprint for part in documents]
+        return TableEntry(name="documents", partitions=there) if same else None
 
     def _without_repeats(self, documents: list[Artifact], drop: dict[str, list[int]]) -> TableEntry:
         """The documents without some rows, given by partition label."""

@@ -86,7 +86,7 @@ def _connect(store: Store) -> duckdb.DuckDBPyConnection:
 
 def _view(connection: duckdb.DuckDBPyConnection, store: Store, partitions: Sequence[Artifact]) -> None:
     """The view `rows`: the partitions' columns with the partition's number and the row's position."""
-    paths = [str(store.files.local(part.file(".parquet").path)) for part in partitions]
+    paths = [str(store.files.check(part.file(".parquet"))) for part in partitions]
     connection.execute("CREATE TEMP TABLE places (path VARCHAR, partition BIGINT)")
     connection.executemany("INSERT INTO places VALUES (?, ?)", [[path, number] for number, path in enumerate(paths)])
     listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)

@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnemodex.indexers.registry import indexer_class
+from mnemodex.indexers.rows import Rows
 from mnemodex.pipelines.plan import read_memo
+from mnemodex.pipelines.read import content_hash
 from mnemodex.schemas.errors import CorruptFileError, MnemodexError
-from mnemodex.schemas.ids import hash_columns
+from mnemodex.schemas.ids import hash_columns, hash_text
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.store.store import close_marker, open_marker, open_store
+from mnemodex.schemas.store.store import close_marker, marker_path, open_marker, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from mnemodex.schemas.manifest import Artifact, FileEntry, IndexEntry, Manifest
     from mnemodex.schemas.store.store import Store
@@ -47,41 +51,35 @@ def verify(root: str | Path) -> Verification:
     """
     store, manifest = open_store(root)
     result = Verification()
-    known = _check_files(store, result)
+    known = _check_files(store, manifest, result)
     _check_strays(store, known, result)
     if not result.problems:
         result.problems.extend(_cross_references(store, manifest))
     return result
 
 
-def _check_files(store: Store, result: Verification) -> set[str]:
-    """Compare the files of all snapshots with their checksums; returns the paths that snapshots name."""
+def _check_files(store: Store, manifest: Manifest, result: Verification) -> set[str]:
+    """Compare the files of all snapshots with their checksums; returns the paths that snapshots name.
+
+    A damaged result that was made anew has replaced the former in the older snapshots too: the newest one that names a
+    file says what it is.
+    """
     known = {"CURRENT"}
-    seen: set[FileEntry] = set()
-    history = store.history()
-    while True:
-        try:
-            manifest = next(history, None)
-        except MnemodexError as error:
-            result.problems.append(str(error))
-            return known
-        if manifest is None:
-            return known
-        known.add(f"snapshots/{manifest.name}.json")
-        for artifact in _artifacts(manifest):
-            for entry in artifact.files:
-                known.add(entry.path)
-                if entry not in seen:
-                    seen.add(entry)
-                    _check_file(store, entry, result)
-
-
-def _artifacts(manifest: Manifest) -> Iterator[Artifact]:
-    for table in manifest.tables.values():
-        yield from table.partitions
-    for index in manifest.indexes.values():
-        yield from index.shards
-    yield from manifest.tombstones
+    markers: set[str] = set()
+    try:
+        for snapshot in store.history(manifest):
+            known.add(f"snapshots/{snapshot.name}.json")
+            for artifact in snapshot.artifacts():
+                markers.add(marker_path(artifact))
+                for entry in artifact.files:
+                    if entry.path not in known:
+                        known.add(entry.path)
+                        _check_file(store, entry, result)
+    except MnemodexError as error:
+        result.problems.append(str(error))
+    missing = [path for path in sorted(markers) if not store.files.exists(path)]
+    result.problems.extend(f"{store.root / path}: this marker is missing; build again" for path in missing)
+    return known
 
 
 def _check_file(store: Store, entry: FileEntry, result: Verification) -> None:
@@ -98,7 +96,11 @@ def _check_strays(store: Store, known: set[str], result: Verification) -> None:
     for path in [path for folder in ("tables", "indexes", "snapshots", "work") for path in store.files.walk(folder)]:
         if path in known:
             continue
-        data = store.files.read(path)
+        try:
+            data = store.files.read(path)
+        except (OSError, CorruptFileError) as error:
+            result.problems.append(f"{store.root / path}: cannot be read ({error}); remove it")
+            continue
         result.files += 1
         result.bytes += len(data)
         if path.startswith("work/plan-"):
@@ -130,25 +132,38 @@ def _check_marker(store: Store, path: str, data: bytes, known: set[str], result:
 
 def _cross_references(store: Store, manifest: Manifest) -> Iterator[str]:
     """Problems of the current snapshot's ids and offsets, partition by partition."""
-    documents = {part.label: part for part in manifest.tables["documents"].partitions}
     salt = manifest.recipe.get("id_salt", "")
-    for chunks in manifest.tables["chunks"].partitions:
-        yield from _check_chunks(store, documents[chunks.label], chunks, salt)
+    documents, chunks = (
+        {part.label: part for part in manifest.tables[name].partitions} for name in ("documents", "chunks")
+    )
+    for part in documents.values():
+        yield from _check_documents(store, part, salt)
+    for part in chunks.values():
+        yield from _check_chunks(store, documents[part.label], part, salt)
     for name, table in manifest.tables.items():
         if name.startswith("embeddings/"):
-            chunk_parts = {part.label: part for part in manifest.tables["chunks"].partitions}
             for part in table.partitions:
-                yield from _check_vectors(store, chunk_parts[part.label], part, name)
+                yield from _check_vectors(store, chunks[part.label], part, name)
     for index in manifest.indexes.values():
         yield from _check_index(store, manifest, index)
+
+
+def _check_documents(store: Store, documents: Artifact, salt: str) -> Iterator[str]:
+    """Every doc_id is the hash of the key and the content."""
+    place = f"{store.root}: documents partition {documents.label}"
+    for batch in parquet.read_batches(_file(store, documents)):
+        columns = (batch[name].to_pylist() for name in ("doc_id", "content_hash", "key", "title", "text", "metadata"))
+        for doc_id, content, key, *parts in zip(*columns, strict=True):
+            if content != content_hash(*parts) or doc_id != hash_text(key, content, salt=salt):
+                yield f"{place}: the doc_id of {key!r} is not the hash of its key and content; build again"
 
 
 def _check_chunks(store: Store, documents: Artifact, chunks: Artifact, salt: str) -> Iterator[str]:
     """Every chunk is `text[start:end]` of its document, and its id the hash of where it stands."""
     place = f"{store.root}: chunks partition {chunks.label}"
-    document = parquet.read(store.files.local(documents.file(".parquet").path), columns=["doc_id", "text"])
+    document = parquet.read(_file(store, documents), columns=["doc_id", "text"])
     texts = dict(zip(document["doc_id"].to_pylist(), document["text"].to_pylist(), strict=True))
-    table = parquet.read(store.files.local(chunks.file(".parquet").path))
+    table = parquet.read(_file(store, chunks))
     arrays = [table[name].to_numpy() for name in ("doc_id", "start", "end")]
     if not np.array_equal(hash_columns(arrays, salt=salt), table["chunk_id"].to_numpy()):
         yield f"{place}: a chunk_id is not the hash of its document and offsets; build again"
@@ -162,9 +177,9 @@ def _check_chunks(store: Store, documents: Artifact, chunks: Artifact, salt: str
 def _check_vectors(store: Store, chunks: Artifact, vectors: Artifact, table: str) -> Iterator[str]:
     """Vectors stand in the order of their chunks, the same in both files."""
     place = f"{store.root}: {table} partition {vectors.label}"
-    ids = parquet.read(store.files.local(chunks.file(".parquet").path), columns=["chunk_id"])["chunk_id"]
-    content = parquet.read(store.files.local(vectors.file(".parquet").path))
-    matrix = np.load(store.files.local(vectors.file(".npy").path), mmap_mode="r", allow_pickle=False)
+    ids = parquet.read(_file(store, chunks), columns=["chunk_id"])["chunk_id"]
+    content = parquet.read(_file(store, vectors))
+    matrix = np.load(_file(store, vectors, ".npy"), mmap_mode="r", allow_pickle=False)
     if not content["chunk_id"].equals(ids):
         yield f"{place}: its chunk ids are not those of the chunks; build again"
     if not np.array_equal(content["vector"].combine_chunks().flatten().to_numpy().reshape(matrix.shape), matrix):
@@ -172,19 +187,33 @@ def _check_vectors(store: Store, chunks: Artifact, vectors: Artifact, table: str
 
 
 def _check_index(store: Store, manifest: Manifest, index: IndexEntry) -> Iterator[str]:
-    """An index holds each row of its table once."""
+    """An index holds each row of its table once, and says of each id in which row of which partition it stands."""
     if index.table is None:
         return
-    table = manifest.tables[index.table]
     column = indexer_class(index.type).id_column
-    expected = [
-        parquet.read(store.files.local(part.file(".parquet").path), columns=[column])[column].to_numpy()
-        for part in table.partitions
-    ]
-    held = [
-        np.load(store.files.local(shard.file(f"/{column}s.npy").path), mmap_mode="r", allow_pickle=False)
-        for shard in index.shards
-    ]
-    if not np.array_equal(np.sort(np.concatenate(expected)), np.sort(np.concatenate(held))):
+    ids = {
+        part.label: parquet.read(_file(store, part), columns=[column])[column].to_numpy()
+        for part in manifest.tables[index.table].partitions
+    }
+    seen = {label: np.zeros(len(column_ids), np.int64) for label, column_ids in ids.items()}
+    agree = all(_count_rows(Rows.open(store.files.local(shard.place)), ids, seen) for shard in index.shards)
+    if not agree or not all((count == 1).all() for count in seen.values()):
         place = f"{store.root}: index {index.name}"
         yield f"{place} does not hold each row of {index.table} once; remove indexes/{index.name} and build again"
+
+
+def _count_rows(rows: Rows, ids: dict[str, NDArray[np.int64]], seen: dict[str, NDArray[np.int64]]) -> bool:
+    """Count in `seen` which rows of which partition a shard holds; whether its ids are those of the table."""
+    for number, label in enumerate(rows.labels):
+        here = rows.partition == number
+        place = rows.row[here]
+        if label not in ids or not ((place >= 0) & (place < len(ids[label]))).all():
+            return False
+        if (ids[label][place] != rows.ids[here]).any():
+            return False
+        seen[label] += np.bincount(place, minlength=len(ids[label]))
+    return bool((rows.partition < len(rows.labels)).all())
+
+
+def _file(store: Store, artifact: Artifact, ending: str = ".parquet") -> Path:
+    return store.files.local(artifact.file(ending).path)

@@ -43,7 +43,7 @@ class Worker:
         deaths = f"work/{self._run}/{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         died = len(self._store.files.names(deaths))
         if died >= MAX_DEATHS:
-            return _error(
+            return self._error(
                 unit,
                 StageFailedError(
                     f"its worker died {died} times (out of memory, perhaps): give workers more, or use smaller "
@@ -56,7 +56,7 @@ class Worker:
             self._store.files.remove(deaths)
         except Exception as error:
             self._store.files.remove(deaths)
-            return _error(unit, error)
+            return self._error(unit, error)
         return json.dumps({"artifacts": [artifact.model_dump(mode="json") for artifact in artifacts]})
 
     def _ready(self) -> Job:
@@ -68,20 +68,24 @@ class Worker:
             self._job = job
         return self._job
 
+    def _error(self, unit: Unit, error: Exception) -> str:
+        """An error as a row: the class of ours that it is, and a message that names the partition."""
+        place = f"{unit.folder} partition {unit.label}"
+        if isinstance(error, MnemodexError) and not isinstance(error, StageFailedError):
+            message, kind = str(error), type(error).__name__
+        elif self._is_full(error):
+            message, kind = (
+                f"{place}: no space left on the disk ({error}); what is finished is kept: free some space and run the "
+                "build again",
+                "StageFailedError",
+            )
+        else:
+            message, kind = f"{place}: {type(error).__name__}: {error}", "StageFailedError"
+        return json.dumps({"error": message, "kind": kind, "detail": "".join(traceback.format_exception(error))})
 
-def _error(unit: Unit, error: Exception) -> str:
-    """An error as a row: the class of ours that it is, and a message that names the partition."""
-    place = f"{unit.folder} partition {unit.label}"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        message = (
-            f"{place}: no space left on the disk; what is finished is kept: free some space and run the build again"
-        )
-        kind = "StageFailedError"
-    elif isinstance(error, MnemodexError) and not isinstance(error, StageFailedError):
-        message, kind = str(error), type(error).__name__
-    else:
-        message, kind = f"{place}: {type(error).__name__}: {error}", "StageFailedError"
-    return json.dumps({"error": message, "kind": kind, "detail": "".join(traceback.format_exception(error))})
+    def _is_full(self, error: Exception) -> bool:
+        # numpy's and FAISS's errors of a short write do not tell why it was short.
+        return (isinstance(error, OSError) and error.errno == errno.ENOSPC) or self._store.files.is_full()
 
 
 def result(text: str) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from mnemodex.schemas.errors import QueryError
 
@@ -13,9 +13,15 @@ if TYPE_CHECKING:
 
 
 class Retriever(Protocol):
-    """Opens one index of a snapshot."""
+    """Opens one index of a snapshot.
+
+    Attributes:
+        name: the index's name.
+        no_match: the score of hits that have nothing of the question and only fill places; None where all have some.
+    """
 
     name: str
+    no_match: ClassVar[float | None]
 
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
         """Answer a batch of questions.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 class BM25Retriever:
     """Searches the words of chunks. Chunks with none of a question's words score 0 and come last, by id."""
+
+    no_match: ClassVar[float | None] = 0.0
 
     def __init__(self, memory: Memory, entry: IndexEntry) -> None:
         from bm25s import BM25

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from mnemodex.indexers.dense.searcher import DenseSearcher
 from mnemodex.retrievers.base import check
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 class DenseRetriever:
     """Searches the vectors of chunks."""
+
+    no_match: ClassVar[float | None] = None
 
     def __init__(self, memory: Memory, entry: IndexEntry) -> None:
         self.name = entry.name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 class HybridRetriever:
     """Fuses the ranks of other indexes: score = sum over indexes of 1 / (constant + rank)."""
+
+    no_match: ClassVar[float | None] = 0.0
 
     def __init__(self, memory: Memory, entry: IndexEntry) -> None:
         self.name = entry.name
@@ -40,9 +42,12 @@ class HybridRetriever:
         for number in range(len(questions)):
             found = [answer.ids[number] != MISSING_ID for answer in answers]
             all_ids = np.concatenate([answer.ids[number][here] for answer, here in zip(answers, found, strict=True)])
-            # A score of exactly 0 is BM25's "none of the words": such a row fills a place, but its rank says nothing.
+            # A hit that has nothing of the question fills a place, but its rank says nothing.
             weight = np.concatenate(
-                [np.where(a.scores[number] == 0, 0, rank)[here] for a, here in zip(answers, found, strict=True)]
+                [
+                    np.where(answer.scores[number] == part.no_match, 0, rank)[here]
+                    for part, answer, here in zip(self._parts, answers, found, strict=True)
+                ]
             )
             unique, first, place = np.unique(all_ids, return_index=True, return_inverse=True)
             fused = np.bincount(place, weight, len(unique)).astype(np.float32)

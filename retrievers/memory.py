@@ -58,10 +58,18 @@ class Memory:
 
     def ids_where(self, where: str) -> NDArray[np.int64]:
         """The ids of the chunks that a `where` expression keeps, int64, ascending."""
-        return self._sql.ids_where(where)
+        return self._filters.ids_where(where)
 
     @cached_property
     def _sql(self) -> Connection:
+        return self._connect()
+
+    @cached_property
+    def _filters(self) -> Connection:
+        # Searches may run in several threads, also while the rows of a relation are fetched.
+        return self._connect()
+
+    def _connect(self) -> Connection:
         from mnemodex.retrievers.sql import Connection
 
         # DuckDB keeps its functions where Python's collector does not look: a strong reference would never end.

@@ -71,8 +71,7 @@ class Snapshot:
     def folder(self, shard: Artifact) -> Path:
         """The folder of one shard, every file of it checked."""
         paths = [self.store.files.check(file) for file in shard.files]
-        base = next(iter(shard.files)).path.split(f"{shard.label}-{shard.fingerprint}/")[0]
-        folder = self.store.files.local(f"{base}{shard.label}-{shard.fingerprint}")
+        folder = self.store.files.local(shard.place)
         assert all(path.is_relative_to(folder) for path in paths)  # noqa: S101 - a shard is one folder by construction
         return folder
 

@@ -43,6 +43,10 @@ class Connection:
         snapshot: what is looked into.
         encoder: gives the encoder of an embedding, for `embed_NAME(text)`.
         memory_limit: as DuckDB writes it ("4GB"); DuckDB's own default where None.
+
+    Attributes:
+        ids_where: the ids of the chunks that a boolean expression keeps, int64, ascending; the last answers are kept.
+            Safe to call from several threads, unlike `query` and `fetch`.
     """
 
     def __init__(
@@ -51,7 +55,8 @@ class Connection:
         self._snapshot = snapshot
         self._connection = duckdb.connect(":memory:")
         self._registered: set[str] = set()
-        self._ids: dict[str, NDArray[np.int64]] = {}
+        self._lock = threading.Lock()
+        self.ids_where = lru_cache(maxsize=16)(self._ids_where)
         self._register_catalogue()
         self._register_functions(encoder)
         if memory_limit is not None:
@@ -94,13 +99,7 @@ class Connection:
         finally:
             timer.cancel()
 
-    def ids_where(self, where: str) -> NDArray[np.int64]:
-        """The ids of the chunks that a boolean expression keeps, int64, ascending; kept for the next call."""
-        if where not in self._ids:
-            self._ids[where] = self._select_ids(where)
-        return self._ids[where]
-
-    def _select_ids(self, where: str) -> NDArray[np.int64]:
+    def _ids_where(self, where: str) -> NDArray[np.int64]:
         # The lateral query gives the chunk's columns precedence over the document's, as an outer scope gives way to an
         # inner one.
         query = (
@@ -110,7 +109,8 @@ class Connection:
         try:
             # Refuses what is more than one expression, such as one that closes the bracket it stands in.
             duckdb.SQLExpression(where)
-            ids = self.query(query).to_arrow_table()["chunk_id"].to_numpy()
+            with self._lock:
+                ids = self.query(query).to_arrow_table()["chunk_id"].to_numpy()
         except (QueryError, duckdb.Error) as error:
             msg = f"where {where!r} is not a boolean expression over chunks c and documents d: {_first_line(error)}"
             raise QueryError(msg) from error
@@ -203,7 +203,7 @@ def _catalogue(snapshot: Snapshot) -> dict[str, pa.Table]:
     shards = [(i.name, s.label, s.rows, s.bytes) for i in manifest.indexes.values() for s in i.shards]
     snapshots = [
         (m.name, m.parent, m.created, sum(t.rows for n, t in m.tables.items() if n == "chunks"), m.recipe_hash)
-        for m in snapshot.store.history()
+        for m in snapshot.store.history(manifest)
     ]
     text, whole, real = pa.string(), pa.int64(), pa.float64()
     return {

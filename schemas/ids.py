@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MASK = np.uint64((1 << 63) - 1)
+_KEY_BYTES = hashlib.blake2b.MAX_KEY_SIZE
 
 
 def hash_text(*parts: str, salt: str = "") -> int:
@@ -20,7 +21,9 @@ def hash_text(*parts: str, salt: str = "") -> int:
 
     The parts are length-prefixed, so ("ab", "c") differs from ("a", "bc").
     """
-    digest = hashlib.blake2b(digest_size=8, key=salt.encode()[:64])
+    key = salt.encode()
+    # A longer key than BLAKE2b takes is hashed first, as in HMAC.
+    digest = hashlib.blake2b(digest_size=8, key=key if len(key) <= _KEY_BYTES else hashlib.blake2b(key).digest())
     for part in parts:
         data = part.encode("utf-8", "surrogatepass")
         digest.update(len(data).to_bytes(8, "little"))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FORMAT = 1
 """The version of the folder's layout; a reader refuses a newer one."""
@@ -57,6 +60,12 @@ class Artifact(_Frozen):
     def bytes(self) -> int:
         """Bytes of all files."""
         return sum(file.bytes for file in self.files)
+
+    @property
+    def place(self) -> str:
+        """What the paths of all its files begin with: `tables/TABLE/LABEL-FINGERPRINT` or `indexes/NAME/LABEL-…`."""
+        name = f"{self.label}-{self.fingerprint}"
+        return self.files[0].path.partition(name)[0] + name
 
     def file(self, ending: str) -> FileEntry:
         """The file whose name ends so."""
@@ -118,6 +127,14 @@ class Manifest(_Frozen):
     def to_bytes(self) -> bytes:
         """The file's content: JSON, tables and indexes in their order."""
         return (json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n").encode()
+
+    def artifacts(self) -> Iterator[Artifact]:
+        """All that it names."""
+        for table in self.tables.values():
+            yield from table.partitions
+        for index in self.indexes.values():
+            yield from index.shards
+        yield from self.tombstones
 
     def same_content(self, other: Manifest) -> bool:
         """Whether both snapshots hold the same tables, indexes and recipe.

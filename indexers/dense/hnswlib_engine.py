@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -124,8 +125,16 @@ class HnswlibEngine:
         return distances, positions.astype(np.int64)
 
     def save(self, folder: Path) -> None:
-        """Write `index.hnsw`."""
-        self._index.save_index(str(folder / FILE))
+        """Write `index.hnsw`.
+
+        Raises:
+            OSError: it was not written to its end, which hnswlib does not say.
+        """
+        path = folder / FILE
+        self._index.save_index(str(path))
+        size = self._index.index_file_size()
+        if path.stat().st_size != size:
+            raise OSError(errno.ENOSPC, f"only {path.stat().st_size} of {size} bytes could be written", str(path))
 
 
 def _stored_dimension(path: Path) -> int:

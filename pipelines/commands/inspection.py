@@ -74,7 +74,7 @@ def show(
         entry = snapshot.index(index)
         print_json(entry.model_dump(mode="json")) if as_json else _show_index(entry)
         return
-    history = list(snapshot.store.history())
+    history = list(snapshot.store.history(snapshot.manifest))
     if as_json:
         print_json({**snapshot.manifest.model_dump(mode="json"), "history": [manifest.name for manifest in history]})
         return

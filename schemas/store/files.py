@@ -30,6 +30,15 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def _make_folder(path: Path) -> None:
+    """Make a folder and the parents that it lacks, each on disk in its own parent."""
+    if path.is_dir():
+        return
+    _make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    _sync_folder(path.parent)
+
+
 def _sync_file(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -42,6 +51,9 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, read as a stream."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_ROOM = 1 << 20
 
 
 class LocalFiles:
@@ -62,6 +74,14 @@ class LocalFiles:
             msg = f"{local}: leads out of the memory's folder; remove the link"
             raise CorruptFileError(msg)
         return local
+
+    def make(self) -> None:
+        """Make the memory's folder if it is not there."""
+        _make_folder(self.root)
+
+    def is_full(self) -> bool:
+        """Whether the disk has less than 1 MiB left; libraries in C often fail without saying so."""
+        return shutil.disk_usage(self.root).free < _ROOM
 
     def exists(self, path: str) -> bool:
         """Whether the file or folder is there."""
@@ -103,7 +123,7 @@ class LocalFiles:
     def move(self, local: Path, path: str) -> None:
         """Put a finished file in place: content on disk first, then the name."""
         target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(target.parent)
         _sync_file(local)
         local.replace(target)
         _sync_folder(target.parent)
@@ -111,7 +131,7 @@ class LocalFiles:
     def move_folder(self, local: Path, path: str) -> None:
         """Put a finished folder in place in one step; a damaged one that stood there is set aside below `work/`."""
         target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(target.parent)
         for file in local.rglob("*"):
             (_sync_folder if file.is_dir() else _sync_file)(file)
         _sync_folder(local)
@@ -129,18 +149,24 @@ class LocalFiles:
         """Create a small file, whole or not at all.
 
         Raises:
-            CommitFailedError: there is one of that name.
+            CommitFailedError: there is one of that name, or it could not be written.
         """
         target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with self._draft(data) as draft:
-            try:
+        try:
+            _make_folder(target.parent)
+            with self._draft(data) as draft:
                 # A hard link is create-exclusive and shows the whole content at once, which O_EXCL and write do not.
                 target.hardlink_to(draft)
-            except FileExistsError as error:
+                _sync_folder(target.parent)
+        except OSError as error:
+            if isinstance(error, FileExistsError) and target.exists():
                 msg = f"{target} exists: another writer committed first; run the build again"
-                raise CommitFailedError(msg) from error
-            _sync_folder(target.parent)
+            else:
+                msg = (
+                    f"{target} could not be written ({error}); the former snapshot is current; mend that and build "
+                    "again"
+                )
+            raise CommitFailedError(msg) from error
 
     def point(self, path: str, data: bytes) -> None:
         """Move a pointer file to new content; the last step of a commit.
@@ -165,11 +191,13 @@ class LocalFiles:
     @contextlib.contextmanager
     def _draft(self, data: bytes) -> Iterator[Path]:
         folder = self.attempt()
-        draft = folder / "draft"
-        draft.write_bytes(data)
-        _sync_file(draft)
-        yield draft
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            draft = folder / "draft"
+            draft.write_bytes(data)
+            _sync_file(draft)
+            yield draft
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def remove(self, path: str) -> None:
         """Remove a file or a folder with all below it, if it is there."""
@@ -187,7 +215,7 @@ class LocalFiles:
             WriterBusyError: another process holds it, and `wait` is off.
         """
         path = self.root / folder
-        path.mkdir(parents=True, exist_ok=True)
+        _make_folder(path)
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             try:
@@ -213,17 +241,24 @@ class LocalFiles:
             Its local path, safe to be opened.
 
         Raises:
-            CorruptFileError: the file is missing or differs.
+            CorruptFileError: the file is missing, cannot be read, or differs.
         """
         local = self.local(entry.path)
         try:
-            stat = local.stat()
+            self._compare(local, entry, again=again)
         except FileNotFoundError:
             msg = f"{local}: missing; run the build again to make it anew"
             raise CorruptFileError(msg) from None
+        except OSError as error:
+            msg = f"{local}: cannot be read ({error.strerror}); mend that, or remove it and run the build again"
+            raise CorruptFileError(msg) from error
+        return local
+
+    def _compare(self, local: Path, entry: FileEntry, *, again: bool) -> None:
+        stat = local.stat()
         seen = (stat.st_size, stat.st_ctime_ns, stat.st_ino, entry.sha256)
         if not again and self._trusted.get(entry.path) == seen:
-            return local
+            return
         if stat.st_size != entry.bytes:
             msg = f"{local}: has {stat.st_size} bytes where the manifest says {entry.bytes}; remove it and build again"
             raise CorruptFileError(msg)
@@ -231,4 +266,3 @@ class LocalFiles:
             msg = f"{local}: differs from its checksum; remove it and run the build again"
             raise CorruptFileError(msg)
         self._trusted[entry.path] = seen
-        return local

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 _CURRENT = re.compile(rb"(\d{6}) ([0-9a-f]{64})\n")
+_SNAPSHOT = re.compile(r"\d{6}\.json")
 _KNOWN = {"CURRENT", "snapshots", "tables", "indexes", "work"}
 
 
@@ -38,16 +39,22 @@ class Store:
         """Make the folder ready for writing.
 
         Raises:
-            MemoryNotFoundError: it holds something else.
+            MemoryNotFoundError: it holds something else, or cannot be made.
         """
         if self.root.exists() and not self.root.is_dir():
             msg = f"{self.root}: is a file, not a memory; choose another folder for `memory`"
             raise MemoryNotFoundError(msg)
+        try:
+            self.files.make()
+        except OSError as error:
+            msg = (
+                f"{self.root}: cannot be made ({error.strerror}: {error.filename}); choose another folder for `memory`"
+            )
+            raise MemoryNotFoundError(msg) from error
         strange = [name for name in self.files.names(".") if name not in _KNOWN]
         if strange and not self.files.exists("CURRENT"):
             msg = f"{self.root}: is not a memory (it holds {strange[0]!r}); choose an empty or new folder for `memory`"
             raise MemoryNotFoundError(msg)
-        self.root.mkdir(parents=True, exist_ok=True)
 
     def lock(self) -> AbstractContextManager[None]:
         """The writer lock of the memory."""
@@ -62,7 +69,7 @@ class Store:
             if name.startswith(("attempt-", "run-")):
                 self.files.remove(f"work/{name}")
         pointer = self._pointer()
-        for name in self.files.names("snapshots"):
+        for name in self._snapshots():
             if pointer is None or name > f"{pointer[0]}.json":
                 self.files.remove(f"snapshots/{name}")
 
@@ -74,50 +81,80 @@ class Store:
             NewerFormatError: a newer version of Mnemodex wrote it.
         """
         pointer = self._pointer()
-        return self.manifest(*pointer) if pointer else None
+        return self._manifest(*pointer, named_in="CURRENT") if pointer else None
+
+    def _snapshots(self) -> list[str]:
+        return [name for name in self.files.names("snapshots") if _SNAPSHOT.fullmatch(name)]
 
     def _pointer(self) -> tuple[str, str] | None:
         """The name and SHA-256 in `CURRENT`."""
-        if not self.files.exists("CURRENT"):
-            return None
-        match = _CURRENT.fullmatch(self.files.read("CURRENT"))
+        try:
+            data = self.files.read("CURRENT")
+        except FileNotFoundError:
+            # The first commit may have stopped before it; a second snapshot is not made without it.
+            if max(self._snapshots(), default="") <= "000001.json":
+                return None
+            raise self._no_pointer("is missing") from None
+        except OSError as error:
+            raise self._no_pointer(f"cannot be read ({error.strerror})") from error
+        match = _CURRENT.fullmatch(data)
         if match is None:
-            msg = f"{self.root / 'CURRENT'}: is damaged; write the name and SHA-256 of the newest good snapshot into it"
-            raise CorruptFileError(msg)
+            raise self._no_pointer("is damaged")
         return match[1].decode(), match[2].decode()
 
-    def manifest(self, name: str, digest: str) -> Manifest:
-        """Read one snapshot's manifest and compare it with its SHA-256."""
+    def _no_pointer(self, what: str) -> CorruptFileError:
+        newest = self.root / "snapshots" / max(self._snapshots(), default="NAME.json")
+        return CorruptFileError(
+            f"{self.root / 'CURRENT'}: {what}; write one line into it: the newest snapshot's name ({newest.stem}), a "
+            f"space, and its SHA-256 (sha256sum {newest})"
+        )
+
+    def _manifest(self, name: str, digest: str, *, named_in: str) -> Manifest:
+        """Read one snapshot's manifest and compare it with its SHA-256, which another file of the memory has."""
         path = self.root / "snapshots" / f"{name}.json"
         try:
             data = self.files.read(f"snapshots/{name}.json")
-        except FileNotFoundError:
-            msg = f"{path}: missing; restore it from a copy, or build the memory anew"
-            raise CorruptFileError(msg) from None
+        except OSError as error:
+            what = "missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+            msg = f"{path}, named in {self.root / named_in}: {what}; restore it from a copy, or build the memory anew"
+            raise CorruptFileError(msg) from error
         if hashlib.sha256(data).hexdigest() != digest:
-            msg = f"{path}: differs from its checksum; restore it from a copy, or build the memory anew"
+            msg = (
+                f"{path}: differs from its checksum in {self.root / named_in}; restore it from a copy, or build the "
+                "memory anew"
+            )
             raise CorruptFileError(msg)
         return self._parse(path, data)
 
     def _parse(self, path: Path, data: bytes) -> Manifest:
-        content = json.loads(data)
-        if content.get("format", 0) > FORMAT:
-            msg = f"{path}: has format {content['format']}, this version reads up to {FORMAT}; install a newer mnemodex"
-            raise NewerFormatError(msg)
         try:
+            content = json.loads(data)
+            version = content.get("format") if isinstance(content, dict) else None
+            if isinstance(version, int) and version > FORMAT:
+                msg = f"{path}: has format {version}, this version reads up to {FORMAT}; install a newer mnemodex"
+                raise NewerFormatError(msg)
             return Manifest.model_validate(content)
         except ValidationError as error:
-            msg = f"{path}: is not a manifest ({error.errors()[0]['msg']}); build the memory anew"
+            problem = error.errors()[0]
+            where = ".".join(map(str, problem["loc"]))
+            msg = f"{path}: is not a manifest ({where}: {problem['msg']}); build the memory anew"
+            raise CorruptFileError(msg) from error
+        except ValueError as error:
+            msg = f"{path}: is not JSON ({error}); build the memory anew"
             raise CorruptFileError(msg) from error
 
-    def history(self) -> Iterator[Manifest]:
-        """The current snapshot and its ancestors, newest first."""
-        manifest = self.current()
-        while manifest is not None:
+    def history(self, manifest: Manifest) -> Iterator[Manifest]:
+        """A snapshot and its ancestors, newest first.
+
+        Raises:
+            CorruptFileError: an ancestor's manifest is missing or damaged.
+        """
+        while True:
             yield manifest
             if manifest.parent is None or manifest.parent_sha256 is None:
                 return
-            manifest = self.manifest(manifest.parent, manifest.parent_sha256)
+            named_in = f"snapshots/{manifest.name}.json"
+            manifest = self._manifest(manifest.parent, manifest.parent_sha256, named_in=named_in)
 
     def commit(self, manifest: Manifest) -> Manifest:
         """Make a manifest the current snapshot; `name`, `parent` and `created` are filled in. Call with the lock held.
@@ -143,17 +180,13 @@ class Store:
     def find(self, folder: str, label: str, fingerprint: str) -> Artifact | None:
         """A published result whose files are all there in their size, or None (then it is to be computed)."""
         try:
-            marker = json.loads(self.files.read(self._marker(folder, label, fingerprint)))
+            marker = json.loads(self.files.read(_marker(f"{folder}/{label}-{fingerprint}")))
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
         artifact = open_marker(marker)
         if artifact is None or any(self.files.size(file.path) != file.bytes for file in artifact.files):
             return None
         return artifact
-
-    def _marker(self, folder: str, label: str, fingerprint: str) -> str:
-        name = f"{folder}/{label}-{fingerprint}"
-        return f"{name}/marker.json" if folder.startswith("indexes/") else f"{name}.json"
 
     def publish(
         self,
@@ -198,6 +231,15 @@ class Store:
                 self.files.write(f"{name}.json", close_marker(artifact))
                 self.files.remove(attempt.relative_to(self.root).as_posix())
         return artifact
+
+
+def marker_path(artifact: Artifact) -> str:
+    """Where a result's marker stands."""
+    return _marker(artifact.place)
+
+
+def _marker(place: str) -> str:
+    return f"{place}/marker.json" if place.startswith("indexes/") else f"{place}.json"
 
 
 def close_marker(artifact: Artifact) -> bytes:

@@ -53,21 +53,27 @@ class Folder:
         return sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file())
 
     @contextlib.contextmanager
-    def damaged(self, file: str, damage: str) -> Iterator[Path]:
-        """Damage a file in place, with its former times, and make it whole again afterwards."""
-        path = self.root / file
-        data, stat = path.read_bytes(), path.stat()
-        changed = DAMAGES[damage](data)
-        assert changed != data
-        if changed is None:
-            path.unlink()
-        else:
-            _overwrite(path, changed)
-            os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    def damaged(self, *files: str, damage: str) -> Iterator[list[str]]:
+        """Damage files in place, with their former times, and make them whole again; gives their absolute paths."""
+        paths = [self.root / file for file in files]
+        contents = {path: path.read_bytes() for path in paths}
         try:
-            yield path
+            for path in paths:
+                _damage(path, DAMAGES[damage](contents[path]))
+                assert not path.exists() or path.read_bytes() != contents[path]
+            yield [str(path) for path in paths]
         finally:
-            _overwrite(path, data)
+            for path, data in contents.items():
+                _overwrite(path, data)
+
+
+def _damage(path: Path, data: bytes | None) -> None:
+    stat = path.stat()
+    if data is None:
+        path.unlink()
+    else:
+        _overwrite(path, data)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
 def _overwrite(path: Path, data: bytes) -> None:
