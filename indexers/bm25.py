@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import unicodedata
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -55,8 +57,20 @@ def tokenize(texts: Sequence[str]) -> tuple[list[list[int]], dict[str, int]]:
 
     folded = _without_accents(texts)
     stemmer = Stemmer.Stemmer("english")
-    result = bm25s.tokenize(folded, stopwords="english_plus", stemmer=stemmer, show_progress=False, return_ids=True)
+    result = bm25s.tokenize(
+        folded, token_pattern=_words(), stopwords="english_plus", stemmer=stemmer, show_progress=False, return_ids=True
+    )
     return result.ids, result.vocab
+
+
+@lru_cache(maxsize=1)
+def _words() -> str:
+    r"""The pattern of words: bm25s's own, and marks inside a word.
+
+    The vowel signs of Indic scripts are marks, which Python's `\w` leaves out: words would fall into single letters.
+    """
+    marks = "".join(mark for mark in map(chr, range(0x370, 0x20000)) if unicodedata.category(mark) in {"Mn", "Mc"})
+    return rf"\w[\w{marks}]+"
 
 
 def _without_accents(texts: Sequence[str]) -> list[str]:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.sources.base import Split
     from mnemodex.schemas.store.store import Store
 
+_PARTITION_ROWS = 1024
+"""Documents of a partition, at most: so few that a small corpus has work for every CPU, and that little is lost with one."""
+
 _READ = JobSpec("mnemodex.pipelines.read:ReadJob", {})
 _DEDUPLICATE = JobSpec("mnemodex.pipelines.read:DeduplicateJob", {})
 
@@ -51,7 +54,8 @@ class TableBuilder:
         source = self._recipe.source
         path = Path(source.path)
         settings = {**source.model_dump(exclude={"max_errors"}), "id_salt": self._recipe.id_salt}
-        splits = plan(self._store, open_source(path, fields=source.fields, format=source.format), path, settings)
+        opened = open_source(path, fields=source.fields, format=source.format, rows=_PARTITION_ROWS)
+        splits = plan(self._store, opened, path, settings)
         decisive = {**settings, "path": None}
         names = {
             split.label: fingerprint("documents", ReadJob.version, decisive, split.fingerprint()) for split in splits

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mnemodex.retrievers.base import check
 from mnemodex.retrievers.folding import search_documents
 from mnemodex.retrievers.hits import trec_run
 from mnemodex.schemas.errors import QueryError
@@ -64,7 +65,7 @@ def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10) -> 
     """Search all queries that have gold, fold chunks to documents, and measure.
 
     Raises:
-        QueryError: no query has gold.
+        QueryError: no query has gold, or k is below 1.
     """
     from ir_measures import RR, Qrel, R, ScoredDoc, calc_aggregate, nDCG
 
@@ -75,7 +76,7 @@ def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10) -> 
             "queries"
         )
         raise QueryError(msg)
-    questions = [query.question for query in asked]
+    questions = check([query.question for query in asked], k)
     depth = max(k, *_CUTOFFS)
     retriever.search(questions[:1], 1)
     started = time.perf_counter()

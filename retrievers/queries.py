@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ def read_queries(path: Path, *, qrels: Path | None = None) -> list[Query]:
     Raises:
         QueryError: the file is missing, empty, or has a line that is no query; the message names the line.
     """
-    queries = [_query(path, number, line) for number, line in enumerate(_text(path).splitlines(), 1) if line.strip()]
+    queries = [_query(path, number, line) for number, line in enumerate(_lines(path), 1) if line.strip()]
     if not queries:
         msg = f"{path}: has no queries"
         raise QueryError(msg)
@@ -52,11 +53,13 @@ def read_queries(path: Path, *, qrels: Path | None = None) -> list[Query]:
     return [Query(query.id, query.question, judged.get(query.id, {})) for query in queries]
 
 
-def _text(path: Path) -> str:
+def _lines(path: Path) -> list[str]:
     try:
         data = path.read_bytes()
-        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+        # JSON may hold other line ends (U+2028), at which `splitlines` would cut.
+        return [line.removesuffix("\r") for line in text.split("\n")]
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         msg = f"{path}: cannot be read: {error}"
         raise QueryError(msg) from error
 
@@ -80,15 +83,16 @@ def _query(path: Path, number: int, line: str) -> Query:
 def _read_qrels(path: Path) -> dict[str, dict[str, int]]:
     """BEIR's qrels (tab-separated query, document, relevance, with a head) or TREC's (with a 0 after the query)."""
     judged: dict[str, dict[str, int]] = {}
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    for number, line in enumerate(_lines(path), 1):
         fields = next(csv.reader(io.StringIO(line), delimiter="\t")) if "\t" in line else line.split()
         if not fields or (number == 1 and not fields[-1].lstrip("-").isdigit()):
             continue
         try:
-            query, document, relevance = fields[0], fields[-2], int(fields[-1])
-        except (ValueError, IndexError) as error:
+            query, document, relevance = fields if len(fields) == 3 else (fields[0], *fields[2:])
+            degree = int(relevance)
+        except ValueError as error:
             msg = f"{path} line {number}: is not a judgement (query, document, relevance): {line!r}"
             raise QueryError(msg) from error
-        if relevance > 0:
-            judged.setdefault(query, {})[document] = relevance
+        if degree > 0:
+            judged.setdefault(query, {})[document] = degree
     return judged

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_retrievers import CASES, QUESTIONS, assert_sound
+from contract import CASES, QUESTIONS, assert_sound
 
 from mnemodex.schemas.errors import QueryError
 
