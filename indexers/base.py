@@ -70,6 +70,14 @@ class Indexer:
     def __init__(self, settings: Any, rows: int, dimension: int) -> None:
         self.settings = settings
 
+    @staticmethod
+    def check(settings: Any) -> None:
+        """Refuse settings that their types cannot, before anything is built.
+
+        Raises:
+            RecipeError: names the setting and the remedy.
+        """
+
     def setup(self, cpus: int) -> None:
         """Called once in a worker that may use so many CPUs, before any step."""
 

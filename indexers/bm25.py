@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from mnemodex.indexers.base import InputPartition
 
 _ARRAYS = ("indptr", "documents", "frequencies", "lengths")
+_BLOCK = 1 << 20
+"""Postings that are scored at a time."""
 
 
 class BM25Settings(IndexSettings):
@@ -205,11 +207,18 @@ def _merge_counts(parts: Sequence[_Counts]) -> _Counts:
 
 
 def _scores(counts: _Counts, *, k1: float, b: float) -> NDArray[np.float32]:
-    """Each posting's BM25 score: idf * tf / (tf + k1 * (1 - b + b * length / mean length))."""
+    """Each posting's BM25 score: idf * tf / (tf + k1 * (1 - b + b * length / mean length)).
+
+    In the precision of bm25s, so that the scores are its own to the last bit; a block of postings at a time.
+    """
     total = len(counts.lengths)
     found = np.diff(counts.indptr)
     idf = np.log(1 + (total - found + 0.5) / (found + 0.5)).astype(np.float32)
     mean = float(counts.lengths.mean()) if total else 1.0
-    norm = (k1 * (1 - b + b * counts.lengths / max(mean, 1e-9))).astype(np.float32)
-    frequency = counts.frequencies.astype(np.float32)
-    return np.repeat(idf, found) * frequency / (frequency + norm[counts.documents])
+    norm = k1 * (1 - b + b * counts.lengths / max(mean, 1e-9))
+    scores = np.repeat(idf, found)
+    for start in range(0, len(scores), _BLOCK):
+        here = slice(start, start + _BLOCK)
+        frequency = counts.frequencies[here].astype(np.float64)
+        scores[here] = scores[here] * (frequency / (norm[counts.documents[here]] + frequency))
+    return scores

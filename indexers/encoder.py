@@ -51,6 +51,7 @@ class Encoder:
         # thread here.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         import torch
+        from safetensors import SafetensorError
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
 
@@ -70,7 +71,7 @@ class Encoder:
                 local_files_only=True,
                 model_kwargs={"dtype": self._dtype()},
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             msg = f"embed model {spec.model!r} ({path}) cannot be loaded as an encoder: {error}"
             raise ModelError(msg) from error
         if spec.max_length is not None:

@@ -26,7 +26,7 @@ def indexer_class(kind: str) -> Any:
     """
     place = INDEXERS.get(kind)
     if place is None:
-        near = difflib.get_close_matches(kind, INDEXERS, n=1)
+        near = difflib.get_close_matches(str(kind), INDEXERS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(INDEXERS)}"
         msg = f"unknown index type {kind!r}; {hint}"
         raise RecipeError(msg)

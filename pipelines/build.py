@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnemodex.pipelines.chunkers import chunk_settings
 from mnemodex.pipelines.engine import Engine
 from mnemodex.pipelines.indexing import build_indexes, check_indexes
 from mnemodex.pipelines.progress import Progress, StageReport
@@ -20,6 +21,7 @@ from mnemodex.schemas.store.store import Store
 
 if TYPE_CHECKING:
     from mnemodex.indexers.base import IndexSettings
+    from mnemodex.pipelines.chunkers import ChunkSettings
     from mnemodex.schemas.manifest import TableEntry
 
 _LIBRARIES = (
@@ -80,14 +82,16 @@ def build(
         StageFailedError: a partition could not be processed.
     """
     checked = _recipe(recipe)
-    indexes = check_indexes(checked)
+    name = str(recipe) if isinstance(recipe, str | Path) else "recipe"
+    indexes = check_indexes(checked, name=name)
+    chunks = chunk_settings(checked.chunks, name=name)
     store = Store(Path(memory or checked.memory or "").absolute())
     store.prepare()
     with store.lock():
         store.clean()
         engine = Engine(store, address=address)
         try:
-            return _run(store, checked, engine, progress or Progress(), indexes)
+            return _run(store, checked, engine, progress or Progress(), chunks=chunks, indexes=indexes)
         except OSError as error:
             msg = (
                 f"{store.root}: {error.strerror or error}: {error.filename or ''}; what is finished is kept: mend that "
@@ -108,11 +112,17 @@ def _recipe(recipe: str | Path | dict[str, Any] | Recipe) -> Recipe:
 
 
 def _run(
-    store: Store, recipe: Recipe, engine: Engine, progress: Progress, indexes: dict[str, IndexSettings]
+    store: Store,
+    recipe: Recipe,
+    engine: Engine,
+    progress: Progress,
+    *,
+    chunks: ChunkSettings,
+    indexes: dict[str, IndexSettings],
 ) -> BuildResult:
     """All tables and indexes of a recipe, and the commit."""
     parent = store.current()
-    builder = TableBuilder(store, recipe, engine, progress)
+    builder = TableBuilder(store, recipe, chunks, engine, progress)
     documents, errors = builder.documents(parent.tables["documents"] if parent else None)
     tables = {"documents": documents, "chunks": builder.chunks(documents)}
     if errors.partitions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.indexers.models import model_hash
+from mnemodex.indexers.models import locate, model_hash
 from mnemodex.indexers.registry import indexer_class, make_indexer
 from mnemodex.pipelines.jobs import JobSpec, Unit
 from mnemodex.retrievers.queries import read_queries
@@ -22,37 +22,61 @@ if TYPE_CHECKING:
     from mnemodex.schemas.store.store import Store
 
 
-def check_indexes(recipe: Recipe) -> dict[str, IndexSettings]:
-    """The settings of every index, checked, with the defaults filled in.
+def check_indexes(recipe: Recipe, *, name: str) -> dict[str, IndexSettings]:
+    """The settings of every index, checked, with the defaults filled in; `name` is what errors call the recipe.
 
     Raises:
         RecipeError: an unknown type or key, an embedding or index that the recipe does not have.
     """
     checked: dict[str, IndexSettings] = {}
-    for name, given in recipe.indexes.items():
-        at = f"indexes.{name}"
-        if "type" not in given:
-            msg = f"recipe: the key '{at}.type' is missing"
-            raise RecipeError(msg)
-        settings = validate(indexer_class(given["type"]).Settings, given, name="recipe", at=at)
-        if "embed" in type(settings).model_fields:
-            settings = settings.model_copy(update={"embed": _embedding(recipe, getattr(settings, "embed", None), at)})
+    for index, given in recipe.indexes.items():
+        at = f"indexes.{index}"
+        try:
+            checked[index] = _check_index(recipe, given, name=name, at=at)
+        except RecipeError as error:
+            text = str(error)
+            raise RecipeError(text if text.startswith(name) else f"{name}: {at}: {text}") from error
+    for index, settings in checked.items():
         for other in getattr(settings, "of", ()):
-            if other not in recipe.indexes or other == name:
-                msg = (
-                    f"recipe: {at}.of names {other!r}; other indexes are: "
-                    f"{', '.join(n for n in recipe.indexes if n != name)}"
-                )
+            if other not in checked or other == index:
+                others = ", ".join(known for known in checked if known != index) or "none"
+                msg = f"{name}: indexes.{index}.of names {other!r}; other indexes are: {others}"
                 raise RecipeError(msg)
-        checked[name] = settings
     return checked
 
 
-def _embedding(recipe: Recipe, name: str | None, at: str) -> str:
+def _check_index(recipe: Recipe, given: dict[str, Any], *, name: str, at: str) -> IndexSettings:
+    if "type" not in given:
+        msg = "the key 'type' is missing"
+        raise RecipeError(msg)
+    kind = indexer_class(given["type"])
+    settings: IndexSettings = validate(kind.Settings, given, name=name, at=at)
+    if "embed" in type(settings).model_fields:
+        settings = settings.model_copy(update={"embed": _embedding(recipe, getattr(settings, "embed", None))})
+    kind.check(settings)
+    _check_inputs(recipe, settings)
+    return settings
+
+
+def _check_inputs(recipe: Recipe, settings: IndexSettings) -> None:
+    """Look for the model and the query file now, and not after an hour of other work.
+
+    Raises:
+        ModelError: the model is not there.
+        QueryError: the query file is not there, or is none.
+    """
+    embed, queries = (getattr(settings, key, None) for key in ("embed", "queries"))
+    if embed is not None:
+        locate(recipe.embed[embed].model)
+    if queries is not None:
+        read_queries(Path(queries))
+
+
+def _embedding(recipe: Recipe, name: str | None) -> str:
     if name is None:
         return next(iter(recipe.embed))
     if name not in recipe.embed:
-        msg = f"recipe: {at}.embed names {name!r}; embeddings are: {', '.join(recipe.embed)}"
+        msg = f"`embed` names {name!r}; embeddings are: {', '.join(recipe.embed)}"
         raise RecipeError(msg)
     return name
 

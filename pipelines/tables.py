@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.indexers.models import model_hash
-from mnemodex.pipelines.chunkers import chunk_settings
 from mnemodex.pipelines.jobs import JobSpec, Unit
 from mnemodex.pipelines.plan import plan
 from mnemodex.pipelines.read import DeduplicateJob, ReadJob
@@ -21,13 +20,14 @@ from mnemodex.schemas.store import parquet
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from mnemodex.pipelines.chunkers import ChunkSettings
     from mnemodex.pipelines.engine import Engine
     from mnemodex.pipelines.progress import Progress
     from mnemodex.pipelines.sources.base import Split
     from mnemodex.schemas.store.store import Store
 
 _PARTITION_ROWS = 1024
-"""Documents of a partition, at most: so few that a small corpus has work for every CPU, and that little is lost with one."""
+"""Most documents of a partition: so few that a small corpus has work for every CPU."""
 
 _READ = JobSpec("mnemodex.pipelines.read:ReadJob", {})
 _DEDUPLICATE = JobSpec("mnemodex.pipelines.read:DeduplicateJob", {})
@@ -36,10 +36,10 @@ _DEDUPLICATE = JobSpec("mnemodex.pipelines.read:DeduplicateJob", {})
 class TableBuilder:
     """Finds or computes every partition of the tables; `warnings` gathers what the user should know."""
 
-    def __init__(self, store: Store, recipe: Recipe, engine: Engine, progress: Progress) -> None:
+    def __init__(self, store: Store, recipe: Recipe, chunks: ChunkSettings, engine: Engine, progress: Progress) -> None:
         self._store = store
         self._recipe = recipe
-        self._chunks = chunk_settings(recipe.chunks)
+        self._chunks = chunks
         self._engine = engine
         self._progress = progress
         self.warnings: list[str] = []
@@ -55,7 +55,7 @@ class TableBuilder:
         path = Path(source.path)
         settings = {**source.model_dump(exclude={"max_errors"}), "id_salt": self._recipe.id_salt}
         opened = open_source(path, fields=source.fields, format=source.format, rows=_PARTITION_ROWS)
-        splits = plan(self._store, opened, path, settings)
+        splits = plan(self._store, opened, path, [settings, _PARTITION_ROWS])
         decisive = {**settings, "path": None}
         names = {
             split.label: fingerprint("documents", ReadJob.version, decisive, split.fingerprint()) for split in splits

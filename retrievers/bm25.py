@@ -43,7 +43,8 @@ class BM25Retriever:
         scores = np.full(shape, MISSING_SCORE, np.float32)
         ids = np.asarray(self._rows.ids)
         for number, words in enumerate(self._word_ids(questions)):
-            all_scores = self._index.get_scores_from_ids(words)
+            # Bm25s cannot be asked for nothing where no chunk has a word.
+            all_scores = self._index.get_scores_from_ids(words) if len(words) else np.zeros(len(ids), np.float32)
             candidates = all_scores if kept is None else all_scores[kept]
             chosen = best(ids if kept is None else ids[kept], candidates, k)
             scores[number, : len(chosen)] = candidates[chosen]

@@ -46,6 +46,25 @@ def faiss_metric(metric: Metric) -> int:
     return int(faiss.METRIC_INNER_PRODUCT if metric == "ip" else faiss.METRIC_L2)
 
 
+_LIKELY_DIMENSIONS = (768, 384, 1024, 1536)
+
+
+def check_factory(factory: str, metric: Metric) -> None:
+    """Refuse a string that is a factory string for no likely dimension, before anything is embedded.
+
+    Raises:
+        RecipeError: as `make_index`.
+    """
+    for dimension in _LIKELY_DIMENSIONS:
+        try:
+            make_index(factory, dimension, metric)
+        except RecipeError as error:
+            problem = error
+        else:
+            return
+    raise problem
+
+
 def make_index(factory: str, dimension: int, metric: Metric) -> Any:
     """Make the empty FAISS index that a factory string describes.
 
@@ -73,7 +92,8 @@ def make_index(factory: str, dimension: int, metric: Metric) -> Any:
 
 def faiss_reason(error: RuntimeError) -> str:
     """What FAISS has to say, without the place in its sources."""
-    return str(error).rsplit("Error: ", maxsplit=1)[-1].splitlines()[0]
+    text = str(error).rsplit("Error: ", maxsplit=1)[-1].splitlines()[0]
+    return text.rsplit(".cpp:", maxsplit=1)[-1].partition(": ")[2] or text
 
 
 def leaf(index: Any) -> Any:

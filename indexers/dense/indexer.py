@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from mnemodex.indexers.base import Indexer
-from mnemodex.indexers.dense.factory import auto_factory, can_merge, make_index
+from mnemodex.indexers.dense.factory import auto_factory, can_merge, check_factory, make_index
 from mnemodex.indexers.dense.faiss_engine import FaissEngine, read_index
 from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
 from mnemodex.indexers.dense.merging import merge_shards
@@ -75,6 +75,12 @@ class DenseIndexer(Indexer):
             graph = FaissEngine(index, settings.metric).parameter == "efSearch"
         # Only a graph depends on its order: see DenseSettings.order.
         self._order: Order = settings.order if graph else "as_is"
+
+    @staticmethod
+    def check(settings: DenseSettings) -> None:
+        """Refuse a factory string that FAISS does not know."""
+        if settings.engine == "faiss" and settings.factory != "auto":
+            check_factory(settings.factory, settings.metric)
 
     @staticmethod
     def table(settings: DenseSettings) -> str:
