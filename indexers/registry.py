@@ -18,13 +18,13 @@ INDEXERS = {
 }
 
 
-def indexer_class(kind: str) -> Any:
-    """The indexer of a recipe type.
+def indexer_class(kind: Any) -> Any:
+    """The indexer of a recipe type, which is what the user wrote and may be anything.
 
     Raises:
         RecipeError: there is no such type.
     """
-    place = INDEXERS.get(kind)
+    place = INDEXERS.get(kind) if isinstance(kind, str) else None
     if place is None:
         near = difflib.get_close_matches(str(kind), INDEXERS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(INDEXERS)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,18 @@ def check_indexes(recipe: Recipe, *, name: str) -> dict[str, IndexSettings]:
                 others = ", ".join(known for known in checked if known != index) or "none"
                 msg = f"{name}: indexes.{index}.of names {other!r}; other indexes are: {others}"
                 raise RecipeError(msg)
+    _check_cycles(checked, name=name)
     return checked
+
+
+def _check_cycles(indexes: dict[str, IndexSettings], *, name: str) -> None:
+    """Refuse indexes that are made of themselves."""
+    try:
+        TopologicalSorter({index: getattr(settings, "of", ()) for index, settings in indexes.items()}).prepare()
+    except CycleError as error:
+        circle = " of ".join(reversed(error.args[1]))
+        msg = f"{name}: indexes are made of each other: {circle}; leave one of them out of `of`"
+        raise RecipeError(msg) from error
 
 
 def _check_index(recipe: Recipe, given: dict[str, Any], *, name: str, at: str) -> IndexSettings:

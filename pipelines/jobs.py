@@ -120,13 +120,17 @@ class TableJob:
 
     def run(self, unit: Unit) -> list[Artifact]:
         """See `Job.run`; the payload is the input partition's artifact as `input`."""
-        started = time.perf_counter()
+        started, spent = time.perf_counter(), time.process_time()
         source = Artifact.model_validate(unit.payload["input"])
         path = self._store.files.check(source.file(".parquet"))
         attempt = self._store.files.attempt()
         batches = parquet.read_batches(path, columns=self._stage.columns)
         rows = write_partition(attempt, self._stage.table, self._stage.run(batches))
-        facts = {**self._stage.facts(), "seconds": time.perf_counter() - started}
+        facts = {
+            **self._stage.facts(),
+            "seconds": time.perf_counter() - started,
+            "cpu_seconds": time.process_time() - spent,
+        }
         return [self._store.publish(attempt, unit.folder, unit.label, unit.fingerprint, rows=rows, facts=facts)]
 
 

@@ -21,7 +21,7 @@ def hash_text(*parts: str, salt: str = "") -> int:
 
     The parts are length-prefixed, so ("ab", "c") differs from ("a", "bc").
     """
-    key = salt.encode()
+    key = salt.encode("utf-8", "surrogatepass")
     # A longer key than BLAKE2b takes is hashed first, as in HMAC.
     digest = hashlib.blake2b(digest_size=8, key=key if len(key) <= _KEY_BYTES else hashlib.blake2b(key).digest())
     for part in parts:

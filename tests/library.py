@@ -82,6 +82,6 @@ def write_parts(folder: Path, rows: list[dict[str, Any]], parts: int) -> Path:
     return folder
 
 
-def words_recipe(source: Path, memory: Path, **sections: Any) -> dict[str, Any]:
+def words_recipe(source: Path, memory: Path, /, **sections: Any) -> dict[str, Any]:
     """A recipe without a model: BM25 alone."""
     return {"source": {"path": str(source)}, "memory": str(memory), "indexes": {"words": {"type": "bm25"}}, **sections}

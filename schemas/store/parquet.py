@@ -61,9 +61,9 @@ def take(path: Path, rows: Sequence[int], *, columns: Sequence[str]) -> pa.Table
     wanted = np.asarray(rows, dtype=np.int64)
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
-        starts = np.concatenate([[0], np.cumsum(sizes)])
+        starts = np.cumsum([0, *sizes])
         groups = np.unique(np.searchsorted(starts, wanted, side="right") - 1)
         table = file.read_row_groups(groups.tolist(), columns=list(columns))
-    offsets = np.concatenate([[0], np.cumsum([sizes[group] for group in groups])])
+    offsets = np.cumsum([0, *(sizes[group] for group in groups)])
     group_of = np.searchsorted(starts, wanted, side="right") - 1
     return table.take(offsets[np.searchsorted(groups, group_of)] + wanted - starts[group_of])

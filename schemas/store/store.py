@@ -222,13 +222,14 @@ class Store:
                 files=tuple(FileEntry(path=path, bytes=size, sha256=digest) for path, size, digest in entries),
                 facts=facts or {},
             )
+            marker = attempt / "marker.json"
+            marker.write_bytes(close_marker(artifact))
             if as_folder:
-                (attempt / "marker.json").write_bytes(close_marker(artifact))
                 self.files.move_folder(attempt, name)
             else:
-                for path, target in zip(local, targets, strict=True):
+                # The marker last, and written already: from here on nothing needs room on the disk.
+                for path, target in zip([*local, marker], [*targets, _marker(name)], strict=True):
                     self.files.move(path, target)
-                self.files.write(f"{name}.json", close_marker(artifact))
                 self.files.remove(attempt.relative_to(self.root).as_posix())
         return artifact
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from damage import DAMAGES, Folder
-from small_memory import answers, build_small
+from small_memory import answers
 
 from mnemodex.indexers.encoder import Encoder
 from mnemodex.pipelines.verify import verify
@@ -17,8 +17,9 @@ from mnemodex.schemas.errors import CorruptFileError, MnemodexError
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    return Folder(build_small(tmp_path_factory.mktemp("damage")))
+def small(small_memory):
+    """The memory itself: whatever is damaged is made whole again at once."""
+    return Folder(small_memory / "memory")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,200 @@
+"""The contract of every indexer, whatever it builds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from chunk_data import chunk_ids, chunk_partitions
+from dense_data import clustered, partitions
+from pydantic import ValidationError
+
+from mnemodex.indexers.base import Indexer
+from mnemodex.indexers.dense import set_threads
+from mnemodex.indexers.registry import INDEXERS, indexer_class, make_indexer
+from mnemodex.indexers.rows import Rows
+from mnemodex.schemas.errors import RecipeError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROWS, DIMENSION = 90, 16
+SIZES = [40, 0, 50]
+
+
+def words(folder):
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(["lamp", "rye", "straw", "ferry", "slate"], rng.integers(0, 9))) for _ in range(ROWS)]
+    return chunk_partitions(folder, texts, SIZES)
+
+
+def vectors(folder):
+    return partitions(folder, clustered(ROWS, DIMENSION), SIZES, ids=chunk_ids(ROWS))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of index: its settings, its table, a setting that changes the files and one that only a search reads."""
+
+    settings: dict[str, Any]
+    table: Any
+    decisive: dict[str, Any]
+    idle: dict[str, Any] = field(default_factory=dict)
+
+
+CASES = {
+    "flat": Case({"type": "dense", "embed": "e", "factory": "Flat"}, vectors, {"metric": "l2"}, {"target_recall": 0.5}),
+    "hnsw": Case({"type": "dense", "embed": "e", "factory": "HNSW8"}, vectors, {"seed": 1}, {"queries": "q.jsonl"}),
+    "ivf": Case({"type": "dense", "embed": "e", "factory": "IVF2,Flat"}, vectors, {"factory": "IVF3,Flat"}),
+    "hnswlib": Case({"type": "dense", "embed": "e", "engine": "hnswlib"}, vectors, {"m": 8}, {"target_recall": 0.5}),
+    "bm25": Case({"type": "bm25"}, words, {"k1": 0.9}),
+}
+"""One line an index type (and engine)."""
+
+WITHOUT_FILES = {"hybrid": {"type": "hybrid", "of": ["a", "b"]}}
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+def case(request):
+    set_threads(1)
+    return request.param
+
+
+def make(case, rows=ROWS, **changes) -> Any:
+    return make_indexer(case.settings["type"], {**case.settings, **changes}, rows, DIMENSION)
+
+
+def build(indexer, parts, out: Path, groups=None) -> list[Path]:
+    """All steps of an indexer: the shards that are searched."""
+    extras = {}
+    if indexer.needs_training:
+        extras["trained"] = out / "trained"
+        extras["trained"].mkdir(parents=True)
+        indexer.train(parts, extras["trained"])
+    shards = []
+    for number, group in enumerate(groups or [range(len(parts))]):
+        shards.append(out / f"shard{number}")
+        shards[-1].mkdir(parents=True)
+        facts = indexer.build([parts[place] for place in group], shards[-1], **extras)
+        assert facts["rows"] == sum(parts[place].rows for place in group)
+        json.dumps(facts, allow_nan=False)
+    if indexer.merges:
+        (out / "merged").mkdir()
+        assert indexer.merge(shards, out / "merged")["rows"] == sum(part.rows for part in parts)
+        return [out / "merged"]
+    return shards
+
+
+def test_every_registered_type_is_tested_here():
+    assert {case.settings["type"] for case in CASES.values()} | set(WITHOUT_FILES) == set(INDEXERS)
+
+
+@pytest.mark.parametrize("kind", INDEXERS)
+def test_a_type_says_what_it_is(kind):
+    found = indexer_class(kind)
+    assert issubclass(found, Indexer)
+    assert found.Settings.model_fields["type"].default == kind
+    assert isinstance(found.version, int)
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        ("dens", "did you mean 'dense'"),
+        ("annoy", "known: dense, bm25, hybrid"),
+        (5, "known:"),
+        (None, "known:"),
+        (["dense"], "did you mean 'dense'"),
+    ],
+)
+def test_an_unknown_type_is_refused_with_the_nearest(kind, hint):
+    with pytest.raises(RecipeError, match=hint):
+        indexer_class(kind)
+
+
+@pytest.mark.parametrize("settings", [*(case.settings for case in CASES.values()), *WITHOUT_FILES.values()])
+def test_settings_survive_the_manifest_and_refuse_what_is_unknown(settings):
+    kind = indexer_class(settings["type"]).Settings
+    checked = kind.model_validate(settings)
+    assert kind.model_validate(json.loads(json.dumps(checked.model_dump(mode="json")))) == checked
+    with pytest.raises(ValidationError):
+        kind.model_validate({**settings, "nonsense": 1})
+    with pytest.raises(ValidationError):
+        checked.type = "other"
+
+
+def test_an_index_without_files_needs_no_table():
+    for settings in WITHOUT_FILES.values():
+        indexer = make_indexer(settings["type"], settings, 0, 0)
+        assert indexer.table(indexer.settings) is None
+
+
+def test_the_identity_is_json_and_changes_with_what_decides_the_files(case):
+    identity = make(case).identity
+    assert json.loads(json.dumps(identity)) == json.loads(json.dumps(make(case).identity))
+    assert make(case, **case.decisive).identity != identity
+    assert make(case, **case.idle).identity == identity
+
+
+def test_an_index_holds_every_row_once_and_knows_where_it_stands(case, tmp_path):
+    indexer, parts = make(case), case.table(tmp_path / "table")
+    for number, groups in enumerate([[[0, 1, 2]], [[0], [1, 2]]]):
+        shards = build(indexer, parts, tmp_path / str(number), groups)
+        opened = [Rows.open(shard) for shard in shards]
+        ids = np.concatenate([rows.ids for rows in opened])
+        assert sorted(ids.tolist()) == sorted(chunk_ids(ROWS).tolist())
+        starts = dict(zip(("p0", "p1", "p2"), np.cumsum([0, *SIZES[:-1]]).tolist(), strict=True))
+        for rows in opened:
+            place = [starts[rows.labels[part]] + row for part, row in zip(rows.partition, rows.row, strict=True)]
+            assert np.array_equal(chunk_ids(ROWS)[place], rows.ids)
+        assert all((shard / f"{indexer.id_column}s.npy").is_file() for shard in shards)
+
+
+def test_building_writes_nothing_elsewhere_and_is_repeatable(case, tmp_path):
+    indexer, parts = make(case), case.table(tmp_path / "table")
+    before = {file: file.read_bytes() for file in sorted((tmp_path / "table").iterdir())}
+    first = build(indexer, parts, tmp_path / "first")
+    second = build(make(case), parts, tmp_path / "second")
+    assert {file: file.read_bytes() for file in sorted((tmp_path / "table").iterdir())} == before
+    for one, other in zip(first, second, strict=True):
+        names = sorted(path.relative_to(one).as_posix() for path in one.rglob("*"))
+        assert names == sorted(path.relative_to(other).as_posix() for path in other.rglob("*"))
+        for name in names:
+            if name not in {"index.faiss", "index.hnsw", "probe.npz"}:
+                assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def test_no_file_is_a_pickle(case, tmp_path):
+    indexer = make(case)
+    for shard in build(indexer, case.table(tmp_path / "table"), tmp_path / "out"):
+        for file in shard.rglob("*"):
+            assert file.suffix in {".npy", ".npz", ".json", ".faiss", ".hnsw"}, file.name
+            if file.suffix in {".npy", ".npz"}:
+                loaded = np.load(file, allow_pickle=False)
+                for name in getattr(loaded, "files", ()):
+                    assert loaded[name].dtype != object
+            assert not file.read_bytes().startswith(b"\x80\x04")
+
+
+def test_a_measurement_says_what_the_manifest_keeps(case, tmp_path):
+    indexer = make(case)
+    measured = indexer.measure(build(indexer, case.table(tmp_path / "table"), tmp_path / "out"))
+    if measured is None:
+        assert case.settings["type"] == "bm25"
+        return
+    kept = json.loads(json.dumps(measured.to_json(), allow_nan=False))
+    assert {"recall", "k", "reached", "target", "probes", "source"} <= set(kept)
+    assert 0 <= kept["recall"] <= 1
+    json.dumps(measured.search)
+
+
+def test_a_table_without_rows_can_be_built(case, tmp_path):
+    if "IVF" in case.settings.get("factory", ""):
+        pytest.skip("inverted lists cannot be trained without rows")
+    empty = case.table(tmp_path / "table")[1:2]
+    indexer = make(case, rows=0)
+    shards = build(indexer, empty, tmp_path / "out")
+    assert sum(len(Rows.open(shard).ids) for shard in shards) == 0

@@ -1,0 +1,118 @@
+"""The text encoder, with the default model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from mnemodex.indexers.encoder import Encoder
+from mnemodex.indexers.models import locate
+from mnemodex.schemas.errors import ModelError
+from mnemodex.schemas.recipe import DEFAULT_MODEL, Embedding
+
+TEXTS = [
+    "Apples are stored in straw.",
+    "",
+    "a",
+    "The keeper climbs two hundred steps every evening to wind the clockwork. " * 6,
+    "港の灯台は毎晩船を導く。",
+    "Смотритель маяка",
+    "word " * 400,
+    "Apples are stored in straw.",
+]
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return Encoder(Embedding(), threads=1)
+
+
+def test_vectors_are_those_of_sentence_transformers(encoder):
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(locate(DEFAULT_MODEL)), device="cpu")
+    expected = model.encode(TEXTS, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False)
+    found = encoder.encode(TEXTS)
+    assert found.shape == (len(TEXTS), encoder.dimension) == (len(TEXTS), 384) and found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_the_order_of_texts_is_kept_and_batches_change_nothing(encoder):
+    together = encoder.encode(TEXTS)
+    alone = np.concatenate([encoder.encode([text]) for text in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=2e-6)
+
+
+def test_windows_come_in_order_and_may_be_empty(encoder):
+    windows = [TEXTS[:3], [], TEXTS[3:4], TEXTS[4:]]
+    found = list(encoder.encode_windows(iter(windows)))
+    assert [len(vectors) for vectors in found] == [3, 0, 1, 4]
+    np.testing.assert_allclose(np.concatenate(found), encoder.encode(TEXTS), atol=2e-6)
+    assert list(encoder.encode_windows([])) == []
+
+
+def test_no_texts_give_no_vectors(encoder):
+    assert encoder.encode([]).shape == (0, 384)
+
+
+def test_the_query_prefix_stands_before_queries_only():
+    prefixed = Encoder(Embedding(query_prefix="query: "), threads=1)
+    np.testing.assert_allclose(prefixed.encode_queries(["apples"]), prefixed.encode(["query: apples"]), atol=1e-6)
+    assert np.abs(prefixed.encode(["apples"]) - prefixed.encode_queries(["apples"])).max() > 1e-3
+
+
+def test_vectors_have_length_one_unless_told_otherwise(encoder):
+    np.testing.assert_allclose(np.linalg.norm(encoder.encode(TEXTS), axis=1), 1, atol=1e-5)
+    raw = Encoder(Embedding(normalize=False), threads=1)
+    model_normalizes = any(
+        "Normalize" in part["type"] for part in json.loads((locate(DEFAULT_MODEL) / "modules.json").read_text())
+    )
+    assert model_normalizes or np.abs(np.linalg.norm(raw.encode(TEXTS), axis=1) - 1).max() > 1e-3
+
+
+def test_what_is_cut_is_counted():
+    short = Encoder(Embedding(max_length=16), threads=1)
+    assert short.max_length == 16
+    short.encode(["one two three", "word " * 50])
+    stats = short.stats
+    assert (stats.texts, stats.truncated) == (2, 1)
+    assert stats.tokens == 5 + 16 and stats.padded >= stats.tokens
+    np.testing.assert_allclose(short.encode(["word " * 50]), short.encode(["word " * 14]), atol=1e-6)
+
+
+def test_little_is_padding(encoder):
+    rng = np.random.default_rng(0)
+    texts = ["ship " * int(size) for size in rng.integers(1, 40, 200)]
+    before = (encoder.stats.tokens, encoder.stats.padded)
+    encoder.encode(texts)
+    assert (encoder.stats.padded - before[1]) / (encoder.stats.tokens - before[0]) < 1.15
+
+
+def test_threads_may_share_an_encoder(encoder):
+    expected = encoder.encode(TEXTS)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: encoder.encode(TEXTS), range(8)):
+            np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_a_model_that_is_not_there_is_named():
+    with pytest.raises(ModelError, match="no package 'nothing_here' is installed"):
+        Encoder(Embedding(model="pkg:nothing_here/model"))
+
+
+@pytest.mark.parametrize("weights", [None, b"", b"not safetensors at all"], ids=["none", "empty", "damaged"])
+def test_a_folder_that_is_no_encoder_is_named(tmp_path, weights):
+    for file in locate(DEFAULT_MODEL).rglob("*"):
+        if file.is_file() and file.suffix != ".safetensors":
+            target = tmp_path / file.relative_to(locate(DEFAULT_MODEL))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, target)
+        elif weights is not None and file.suffix == ".safetensors":
+            (tmp_path / file.relative_to(locate(DEFAULT_MODEL))).write_bytes(weights)
+    with pytest.raises(ModelError, match="cannot be loaded as an encoder") as caught:
+        Encoder(Embedding(model=str(tmp_path)))
+    assert str(tmp_path) in str(caught.value)

@@ -1,0 +1,317 @@
+"""A build: what it makes, what it leaves alone, and what a change of the recipe costs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from library import STRANGE, records, words_recipe, write_jsonl, write_parts
+
+import mnemodex
+from mnemodex.pipelines import build as build_module
+from mnemodex.schemas.errors import (
+    IdCollisionError,
+    MemoryNotFoundError,
+    ModelError,
+    NotFiniteError,
+    RecipeError,
+    WriterBusyError,
+)
+from mnemodex.schemas.recipe import DEFAULT_MODEL
+from mnemodex.schemas.store.store import Store, open_store
+
+pytestmark = pytest.mark.usefixtures("inline")
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Twelve notes in three files, each of which becomes a partition."""
+    return write_parts(tmp_path / "notes", records()[:12], 3)
+
+
+def computed(result):
+    """Partitions that a build computed, by stage."""
+    return {stage.name: stage.computed for stage in result.stages if stage.computed}
+
+
+def manifest(memory):
+    return open_store(memory)[1]
+
+
+def files(memory):
+    return {path: path.stat().st_mtime_ns for path in memory.rglob("*") if path.is_file() and "work" not in path.parts}
+
+
+def test_a_build_makes_the_tables_and_indexes_of_the_recipe(source, tmp_path):
+    result = mnemodex.build(words_recipe(source, tmp_path / "memory"))
+    assert (result.memory, result.snapshot, result.committed) == (tmp_path / "memory", "000001", True)
+    assert computed(result) == {"documents": 3, "chunks": 3, "words": 3, "words: merge": 1}
+    made = manifest(tmp_path / "memory")
+    assert {name: table.rows for name, table in made.tables.items()} == {"documents": 12, "chunks": 12}
+    assert made.indexes["words"].rows == 12 and made.parent is None
+    assert {stage.name: stage.rows for stage in result.stages} == {
+        "documents": 12, "chunks": 12, "words": 12, "words: merge": 12,
+    }  # fmt: skip
+
+
+def test_documents_are_the_records_of_the_source(tmp_path):
+    source = write_jsonl(tmp_path / "notes.jsonl", records())
+    mnemodex.build(words_recipe(source, tmp_path / "memory"))
+    found = mnemodex.open(tmp_path / "memory").sql("SELECT * FROM documents ORDER BY line").to_arrow_table().to_pylist()
+    assert [(row["key"], row["title"], row["text"]) for row in found] == [
+        (row["id"], row["title"], row["text"]) for row in records()
+    ]
+    assert [json.loads(row["metadata"]) for row in found] == [
+        {"lang": row["lang"], "year": row["year"]} for row in records()
+    ]
+    assert {(row["source"], row["line"]) for row in found} == {("notes.jsonl", n + 1) for n in range(len(records()))}
+    assert len({row["doc_id"] for row in found}) == len(found)
+
+
+def test_a_second_build_computes_nothing_and_does_not_start_the_engine(source, tmp_path, monkeypatch, inline):
+    recipe = words_recipe(source, tmp_path / "memory")
+    mnemodex.build(recipe)
+    before = files(tmp_path / "memory")
+
+    def start(self):
+        raise AssertionError("started")
+
+    monkeypatch.setattr(inline, "start", start)
+    monkeypatch.setattr(inline, "run", lambda self, job, units: iter(start(self) if units else ()))
+    result = mnemodex.build(recipe)
+    assert (result.committed, result.snapshot, computed(result)) == (False, "000001", {})
+    assert files(tmp_path / "memory") == before
+    assert sum(stage.rows for stage in result.stages if stage.name == "chunks") == 12
+
+
+def test_the_engine_is_not_started_either_where_only_the_recipe_has_changed(source, tmp_path, monkeypatch, inline):
+    mnemodex.build(words_recipe(source, tmp_path / "memory"))
+    monkeypatch.setattr(inline, "start", lambda self: pytest.fail("started"))
+    again = words_recipe(source, tmp_path / "memory")
+    again["source"]["max_errors"] = 7
+    result = mnemodex.build(again)
+    assert computed(result) == {} and result.snapshot == manifest(tmp_path / "memory").name
+
+
+def test_the_same_content_in_another_place_has_the_same_fingerprints(source, tmp_path):
+    mnemodex.build(words_recipe(source, tmp_path / "a"))
+    mnemodex.build(words_recipe(source, tmp_path / "b"))
+    assert manifest(tmp_path / "a").same_content(manifest(tmp_path / "b"))
+    shutil.copytree(source, tmp_path / "copy")
+    mnemodex.build(words_recipe(tmp_path / "copy", tmp_path / "c"))
+    made = [manifest(tmp_path / name) for name in "ac"]
+    assert _fingerprints(made[0]) == _fingerprints(made[1])
+
+
+def _fingerprints(made):
+    parts = [part for table in made.tables.values() for part in table.partitions]
+    return [(part.label, part.fingerprint, part.rows) for part in (*parts, *made.indexes["words"].shards)]
+
+
+def test_changing_the_chunks_leaves_the_documents_as_they_were(source, tmp_path):
+    mnemodex.build(words_recipe(source, tmp_path / "memory"))
+    result = mnemodex.build(words_recipe(source, tmp_path / "memory", chunks={"by": "tokens", "size": 10}))
+    assert computed(result) == {"chunks": 3, "words": 3, "words: merge": 1}
+    current = manifest(tmp_path / "memory")
+    first = json.loads((tmp_path / "memory" / "snapshots" / "000001.json").read_text())
+    assert first["tables"]["documents"] == current.tables["documents"].model_dump(mode="json")
+    assert current.parent == "000001" and current.tables["chunks"].rows > 12
+
+
+def test_going_back_to_an_old_recipe_finds_its_files(source, tmp_path):
+    recipe = words_recipe(source, tmp_path / "memory")
+    mnemodex.build(recipe)
+    mnemodex.build({**recipe, "chunks": {"by": "tokens", "size": 10}})
+    result = mnemodex.build(recipe)
+    assert computed(result) == {} and (result.committed, result.snapshot) == (True, "000003")
+    first = json.loads((tmp_path / "memory" / "snapshots" / "000001.json").read_text())
+    assert first["tables"] == manifest(tmp_path / "memory").model_dump(mode="json")["tables"]
+
+
+def test_an_index_more_computes_that_index_alone(source, tmp_path):
+    mnemodex.build(words_recipe(source, tmp_path / "memory"))
+    indexes = {"words": {"type": "bm25"}, "plain": {"type": "bm25", "k1": 0.9}}
+    result = mnemodex.build(words_recipe(source, tmp_path / "memory", indexes=indexes))
+    assert computed(result) == {"plain": 3, "plain: merge": 1}
+
+
+def test_an_index_less_is_gone_from_the_snapshot_and_its_files_stay(source, tmp_path):
+    indexes = {"words": {"type": "bm25"}, "plain": {"type": "bm25", "k1": 0.9}}
+    mnemodex.build(words_recipe(source, tmp_path / "memory", indexes=indexes))
+    result = mnemodex.build(words_recipe(source, tmp_path / "memory"))
+    assert computed(result) == {} and result.committed
+    assert list(manifest(tmp_path / "memory").indexes) == ["words"]
+    assert any((tmp_path / "memory" / "indexes" / "plain").iterdir())
+
+
+def test_snapshots_share_their_files(source, tmp_path):
+    mnemodex.build(words_recipe(source, tmp_path / "memory"))
+    before = files(tmp_path / "memory")
+    write_jsonl(source / "part-9.jsonl", records()[12:16])
+    mnemodex.build(words_recipe(source, tmp_path / "memory"))
+    after = files(tmp_path / "memory")
+    assert {path: after.get(path) for path in before if path.name != "CURRENT"} == {
+        path: time for path, time in before.items() if path.name != "CURRENT"
+    }
+    first, second = (
+        set(_paths(json.loads((tmp_path / "memory" / "snapshots" / name).read_text())))
+        for name in ("000001.json", "000002.json")
+    )
+    assert len(first & second) == 3 + 3, "documents and chunks of three partitions"
+
+
+def _paths(data):
+    for table in data["tables"].values():
+        for part in table["partitions"]:
+            yield from (file["path"] for file in part["files"])
+    for index in data["indexes"].values():
+        for shard in index["shards"]:
+            yield from (file["path"] for file in shard["files"])
+
+
+def test_work_is_empty_but_for_the_plan_after_a_build(source, tmp_path):
+    mnemodex.build(words_recipe(source, tmp_path / "memory"))
+    assert all(path.name.startswith("plan-") for path in (tmp_path / "memory" / "work").iterdir())
+
+
+def test_a_salt_changes_every_id(source, tmp_path):
+    ids = []
+    for name, salt in (("a", ""), ("b", "pepper")):
+        mnemodex.build(words_recipe(source, tmp_path / name, id_salt=salt))
+        rows = mnemodex.open(tmp_path / name).sql("SELECT doc_id, chunk_id FROM chunks").fetchall()
+        ids.append({number for row in rows for number in row})
+    assert len(ids[0]) == len(ids[1]) == 24 and not ids[0] & ids[1]
+    assert all(0 <= number < 2**63 for number in ids[0] | ids[1])
+
+
+def test_ids_that_collide_are_refused_with_the_remedy(source, tmp_path, monkeypatch):
+    from mnemodex.pipelines import read
+
+    monkeypatch.setattr(read, "hash_text", lambda *parts, salt="": 5)
+    with pytest.raises(IdCollisionError, match="the doc_id 5: a hash collision; set `id_salt`"):
+        mnemodex.build(words_recipe(source, tmp_path / "memory"))
+    assert Store(tmp_path / "memory").current() is None
+
+
+def test_two_builds_at_once_do_not_mix(source, tmp_path):
+    recipe = words_recipe(source, tmp_path / "memory")
+    mnemodex.build(recipe)
+    with Store(tmp_path / "memory").lock(), pytest.raises(WriterBusyError, match="another build is writing"):
+        mnemodex.build(recipe)
+    assert not mnemodex.build(recipe).committed
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(source, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(MemoryNotFoundError, match=r"is not a memory \(it holds 'thesis.txt'\)"):
+        mnemodex.build(words_recipe(source, tmp_path / "mine"))
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_the_manifest_names_the_versions_and_the_recipe(source, tmp_path):
+    mnemodex.build(words_recipe(source, tmp_path / "memory"))
+    made = manifest(tmp_path / "memory")
+    assert {"python", "mnemodex", "numpy", "pyarrow", "duckdb", "bm25s"} <= set(made.versions)
+    assert made.recipe["indexes"] == {"words": {"type": "bm25"}}
+    assert made.recipe["source"]["path"] == str(source)
+
+
+def test_a_recipe_file_is_built_beside_itself(source, tmp_path):
+    path = tmp_path / "notes.yaml"
+    path.write_text("source: notes\nindexes:\n  words: {type: bm25}\n")
+    result = mnemodex.build(path)
+    assert result.memory == tmp_path / "memories" / "notes"
+    assert mnemodex.build(str(path), memory=tmp_path / "other").memory == tmp_path / "other"
+
+
+class TestEmbedding:
+    """With a model: the vectors are the cost, so they are made as seldom as can be."""
+
+    @pytest.fixture
+    def recipe(self, tmp_path):
+        source = write_parts(tmp_path / "few", [*records()[:4], *STRANGE[-2:]], 2)
+        return {
+            "source": {"path": str(source)},
+            "memory": str(tmp_path / "memory"),
+            "embed": {"minilm": {"model": DEFAULT_MODEL}},
+            "indexes": {"dense": {"type": "dense"}},
+        }
+
+    def test_only_what_decides_the_vectors_embeds_again(self, recipe, tmp_path):
+        first = mnemodex.build(recipe)
+        assert computed(first) == {"documents": 2, "chunks": 2, "embeddings/minilm": 2, "dense": 1}
+        asked = mnemodex.build({**recipe, "embed": {"minilm": {"query_prefix": "query: "}}})
+        assert computed(asked) == {} and asked.committed
+        spec = manifest(tmp_path / "memory").models["minilm"]["settings"]
+        assert spec["query_prefix"] == "query: "
+        titled = mnemodex.build({**recipe, "embed": {"minilm": {"with_title": False}}})
+        assert computed(titled) == {"embeddings/minilm": 2, "dense": 1}
+
+    def test_vectors_are_in_both_files_and_in_the_order_of_the_chunks(self, recipe, tmp_path):
+        mnemodex.build(recipe)
+        memory = mnemodex.open(tmp_path / "memory")
+        snapshot = memory.snapshot
+        table = memory.sql("SELECT * FROM embeddings_minilm").to_arrow_table()
+        parts = [np.load(path) for path in snapshot.paths("embeddings/minilm", ".npy")]
+        vectors = table["vector"].combine_chunks().flatten().to_numpy().reshape(-1, 384)
+        assert np.array_equal(vectors, np.concatenate(parts))
+        assert table["chunk_id"].to_pylist() == [row[0] for row in memory.sql("SELECT chunk_id FROM chunks").fetchall()]
+        model = snapshot.manifest.models["minilm"]
+        assert (model["dimension"], model["max_length"]) == (384, 256) and len(model["sha256"]) == 64
+
+    def test_a_chunk_that_the_model_cuts_is_warned_of(self, recipe, tmp_path):
+        write_jsonl(tmp_path / "few" / "long.jsonl", [{"id": "long", "title": "", "text": "ship " * 400}])
+        warnings = mnemodex.build(recipe).warnings
+        assert any("1 of 7 chunks have more than the 256 tokens that pkg:gt_all" in warning for warning in warnings)
+        assert mnemodex.build(recipe).warnings == warnings
+
+    def test_vectors_that_are_no_numbers_fail_the_build_and_commit_nothing(self, recipe, tmp_path, monkeypatch):
+        from mnemodex.indexers.encoder import Encoder
+
+        def encode_windows(self, windows):
+            for texts in windows:
+                vectors = np.zeros((len(texts), 384), np.float32)
+                vectors[-1, 7] = np.nan
+                yield vectors
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Encoder, "encode_windows", encode_windows)
+            with pytest.raises(
+                NotFiniteError, match=r"embedding 'minilm': model .* gives NaN or infinity for chunk \d+"
+            ):
+                mnemodex.build(recipe)
+        assert Store(tmp_path / "memory").current() is None
+        assert computed(mnemodex.build(recipe)) == {"embeddings/minilm": 2, "dense": 1}
+
+    def test_a_model_that_is_not_there_fails_before_any_work(self, recipe, tmp_path, inline):
+        with pytest.raises(ModelError, match="no package 'nowhere' is installed"):
+            mnemodex.build({**recipe, "embed": {"minilm": {"model": "pkg:nowhere/model"}}})
+        assert inline.computed == 0
+
+    def test_another_model_under_the_same_name_embeds_again(self, recipe, monkeypatch):
+        from mnemodex.pipelines import tables
+
+        mnemodex.build(recipe)
+        digest = tables.model_hash
+
+        def other(name):
+            return "0" * 64
+
+        monkeypatch.setattr(tables, "model_hash", lambda name: other(name) if name == "pkg:x" else digest(name))
+        assert computed(mnemodex.build(recipe)) == {}
+        monkeypatch.setattr(tables, "model_hash", other)
+        assert "embeddings/minilm" in computed(mnemodex.build(recipe))
+
+
+@pytest.mark.parametrize("recipe", [5, None, [], "nowhere.yaml"])
+def test_what_is_no_recipe_is_refused(tmp_path, monkeypatch, recipe):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((RecipeError, TypeError)):
+        mnemodex.build(recipe)
+
+
+def test_the_fixture_really_replaces_the_engine(inline):
+    assert build_module.Engine is inline

@@ -1,0 +1,132 @@
+"""The remedy of every message about a damaged file: remove it, and build again."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+
+import pytest
+from damage import Folder
+from small_memory import answers, build_inline, write_corpus
+
+from mnemodex.pipelines.verify import verify
+from mnemodex.retrievers.memory import Memory
+from mnemodex.schemas.errors import MnemodexError
+from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.store import open_store
+
+WORDS = {"words": {"type": "bm25"}}
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    """A memory without vectors, so that building it again is quick: its source, its folder, and what it answers."""
+    folder = tmp_path_factory.mktemp("healing")
+    source, memory = folder / "source", folder / "memory"
+    write_corpus(source, "a.jsonl", range(4), bad_row=True)
+    write_corpus(source, "b.jsonl", range(4, 8))
+    build_inline(source, memory, WORDS)
+    return source, memory, without_history(answers(memory))
+
+
+@pytest.fixture
+def copy(words, tmp_path):
+    source, memory, told = words
+    return source, Folder(shutil.copytree(memory, tmp_path / "memory")), told
+
+
+def without_history(told):
+    """Answers but for those that tell of snapshots and files, which a healed memory has other ones of."""
+    return {name: answer for name, answer in told.items() if name not in {"sql snapshots", "sql files", "sql shards"}}
+
+
+def one_of_each_kind(files):
+    """Of the files of several partitions those of the first."""
+    return list({re.sub(r"[ab]\.jsonl-00000-[0-9a-f]+", "PARTITION", file): file for file in reversed(files)}.values())
+
+
+def test_a_removed_file_is_made_again(copy):
+    source, memory, told = copy
+    for file in one_of_each_kind(memory.files()):
+        if file == "CURRENT" or file.startswith("snapshots/"):
+            continue
+        (memory.root / file).unlink()
+        build_inline(source, memory.root, WORDS)
+        assert (memory.root / file).exists(), file
+        assert verify(memory.root).problems == [], file
+    assert without_history(answers(memory.root)) == told
+
+
+def test_many_removed_files_are_made_again(small_memory, tmp_path):
+    memory = shutil.copytree(small_memory / "memory", tmp_path / "memory")
+    told = without_history(answers(memory))
+    current = open_store(memory)[1]
+    for artifact in current.artifacts():
+        (memory / artifact.files[-1].path).unlink()
+    build_inline(small_memory / "source", memory)
+    assert without_history(answers(memory)) == told
+    assert verify(memory).problems == []
+
+
+def test_a_build_on_a_damaged_file_stops_there_or_makes_nothing_of_it(words, tmp_path):
+    source, memory, _ = words
+    grown = shutil.copytree(source, tmp_path / "source")
+    write_corpus(grown, "c.jsonl", range(8, 10))
+    build_inline(grown, shutil.copytree(memory, tmp_path / "sound"), WORDS)
+    told = without_history(answers(tmp_path / "sound"))
+    stopped = []
+    for file in one_of_each_kind(Folder(memory).files()):
+        copy = Folder(shutil.copytree(memory, tmp_path / "memory"))
+        with copy.damaged(file, damage="some byte") as (path,):
+            try:
+                build_inline(grown, copy.root, WORDS)
+            except MnemodexError as error:
+                assert path in str(error)
+                stopped.append(file)
+            else:
+                after = without_history(answers(copy.root))
+                wrong = [name for name, answer in after.items() if answer != told[name] and path not in str(answer)]
+                assert wrong == []
+        shutil.rmtree(copy.root)
+    assert {file.split("/")[0] for file in stopped} >= {"CURRENT", "snapshots", "tables", "indexes"}
+
+
+def test_what_is_made_again_with_other_bytes_becomes_a_new_snapshot(copy, monkeypatch):
+    source, memory, told = copy
+    chunks = next(file for file in memory.files() if file.startswith("tables/chunks/") and file.endswith(".parquet"))
+    before = (memory.root / chunks).read_bytes()
+    (memory.root / chunks).unlink()
+    write = parquet.write
+
+    def write_otherwise(path, table, batches):
+        return write(path, dataclasses.replace(table, row_group_rows=1), batches)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parquet, "write", write_otherwise)
+        assert build_inline(source, memory.root, WORDS).committed
+    assert (memory.root / chunks).read_bytes() != before
+    assert verify(memory.root).problems == []
+    assert without_history(answers(memory.root)) == told
+    assert not build_inline(source, memory.root, WORDS).committed
+
+
+def test_lost_rows_of_errors_are_found_again_in_the_source(copy):
+    source, memory, told = copy
+    shutil.rmtree(memory.root / "tables" / "errors")
+    build_inline(source, memory.root, WORDS)
+    assert without_history(answers(memory.root))["sql errors"] == told["sql errors"]
+    assert len(told["sql errors"]) == 1
+
+
+def test_a_memory_that_is_open_keeps_its_answers_while_others_build(copy):
+    source, memory, _ = copy
+    opened, late = Memory(memory.root), Memory(memory.root)
+    asked = "SELECT name FROM snapshots"
+    assert opened.sql(asked).fetchall() == [("000001",)]
+    build_inline(source, memory.root, {"words": {"type": "bm25", "k1": 0.5}})
+    assert Memory(memory.root).sql(asked).fetchall() == [("000002",), ("000001",)]
+    # Also where the first question comes after the other's commit.
+    assert late.sql(asked).fetchall() == [("000001",)]
+    found = late.retriever("words").search(["river"], 3).to_arrow().to_pylist()
+    assert found == opened.retriever("words").search(["river"], 3).to_arrow().to_pylist()

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mnemodex.schemas.errors import RecipeError
+from mnemodex.schemas.recipe import Recipe, load_recipe, parse_recipe
+
+
+def parse(data):
+    return parse_recipe(data, name="recipe.yaml", base=Path("/recipes"))
+
+
+def write(tmp_path, text):
+    path = tmp_path / "notes.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_every_key_but_the_source_has_a_default():
+    recipe = parse({"source": "notes.jsonl"})
+    assert recipe.source.path == "/recipes/notes.jsonl"
+    assert recipe.memory == "/recipes/memories/memory"
+    assert recipe.chunks == {"by": "document"}
+    assert list(recipe.embed) == ["minilm"]
+    assert list(recipe.indexes) == ["dense", "words", "both"]
+    assert recipe == parse({"source": {"path": "notes.jsonl"}})
+
+
+def test_relative_paths_are_relative_to_the_recipe(tmp_path):
+    (tmp_path / "model").mkdir()
+    path = write(
+        tmp_path,
+        "source: {path: ../corpus}\n"
+        "chunks: {by: tokens, tokenizer: model}\n"
+        "embed:\n  own: {model: model}\n  hub: {model: org/name}\n  wheel: {model: 'pkg:module/model'}\n"
+        "indexes:\n  dense: {type: dense, queries: asked.jsonl}\n",
+    )
+    recipe = load_recipe(path)
+    assert recipe.source.path == str(tmp_path / ".." / "corpus")
+    assert recipe.memory == str(tmp_path / "memories" / "notes")
+    assert [spec.model for spec in recipe.embed.values()] == [str(tmp_path / "model"), "org/name", "pkg:module/model"]
+    assert recipe.chunks["tokenizer"] == str(tmp_path / "model")
+    assert recipe.indexes["dense"]["queries"] == str(tmp_path / "asked.jsonl")
+    assert load_recipe(path).hash() == recipe.hash()
+
+
+def test_the_hash_is_of_the_content_and_not_of_its_place():
+    hashed = parse({"source": "a", "memory": "here"}).hash()
+    assert hashed == parse({"source": "a", "memory": "there"}).hash()
+    assert hashed != parse({"source": "a", "id_salt": "x"}).hash()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"sourse": "a"}, "the key 'source' is missing; unknown key 'sourse'; did you mean 'source'?"),
+        ({"source": "a", "index": {}}, "unknown key 'index'; did you mean 'indexes'?"),
+        ({"source": {"path": "a", "feilds": {}}}, "unknown key 'source.feilds'; did you mean 'fields'?"),
+        ({"source": {"paht": "a"}}, "unknown key 'source.paht'; did you mean 'path'?"),
+        ({"source": {"path": "a", "fields": {"titel": "t"}}}, "unknown field 'titel'; did you mean 'title'?"),
+        ({"source": {"path": "a", "fields": {"zzz": "t"}}}, "unknown field 'zzz'; the fields are key, title, text"),
+        ({"source": "a", "embed": {"m": {"modle": "x"}}}, "unknown key 'embed.m.modle'; did you mean 'model'?"),
+        ({"source": "a", "zzz": 1}, "unknown key 'zzz'; known keys: chunks, embed, id_salt, indexes, memory, source"),
+    ],
+)  # fmt: skip
+def test_an_unknown_key_suggests_the_nearest_one(data, message):
+    with pytest.raises(RecipeError, match=r"^recipe\.yaml: ") as error:
+        parse(data)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (None, "a recipe is a mapping that has at least `source: {path: …}`"),
+        ([], "a recipe is a mapping"),
+        ({}, "the key 'source' is missing"),
+        ({"source": ""}, "source.path: String should have at least 1 character"),
+        ({"source": True}, "source: should be a mapping of keys to values (it is True)"),
+        ({"source": {}}, "the key 'source.path' is missing"),
+        ({"source": {"path": "a", "max_errors": -1}}, "source.max_errors: Input should be greater than or equal to 0"),
+        ({"source": {"path": "a", "format": "xml"}}, "source.format: Input should be 'jsonl'"),
+        ({"source": {"path": "a", "fields": {"key": 3}}}, "source.fields.key: Input should be a valid string"),
+        ({"source": "a", "memory": 5}, "memory: Input should be a valid string (it is 5)"),
+        ({"source": "a", "id_salt": 7}, "id_salt: Input should be a valid string (it is 7)"),
+        ({"source": "a", "chunks": "document"}, "chunks: should be a mapping of keys to values (it is 'document')"),
+        ({"source": "a", "embed": {}}, "embed: Dictionary should have at least 1 item"),
+        ({"source": "a", "embed": {"minilm": None}}, "embed.minilm: should be a mapping of keys to values"),
+        ({"source": "a", "embed": {"minilm": {"dtype": "int8"}}}, "embed.minilm.dtype: Input should be 'auto'"),
+        ({"source": "a", "embed": {"minilm": {"max_length": 0}}}, "embed.minilm.max_length: Input should be greater"),
+        ({"source": "a", "indexes": ["dense"]}, "indexes: should be a mapping"),
+        ({"source": "a", "indexes": {"dense": None}}, "indexes.dense: should be a mapping"),
+        ({1: 2, "source": "a"}, "1: Keys should be strings"),
+        ({"source": "~nobody-of-this-name/a"}, "there is no such user"),
+    ],
+)  # fmt: skip
+def test_a_bad_value_is_named_with_its_key(data, message):
+    with pytest.raises(RecipeError) as error:
+        parse(data)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("section", ["embed", "indexes"])
+@pytest.mark.parametrize("name", ["Dense", "my index", "größe", "2x", "-", "", "a/b", "..", "a.b", "a'b"])
+def test_a_name_that_is_no_folder_or_sql_name_is_refused(section, name):
+    with pytest.raises(RecipeError, match=f"{section}: the name .* is used as a folder and in SQL"):
+        parse({"source": "a", section: {name: {}}})
+
+
+@pytest.mark.parametrize("name", ["dense", "my_index", "my-index", "a", "x2"])
+def test_plain_names_are_taken(name):
+    assert name in parse({"source": "a", "embed": {name: {}}, "indexes": {name: {"type": "bm25"}}}).indexes
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ("source: a\nsource: b\n", 2, "source"),
+        ("source:\n  path: a\n  path: b\n", 3, "path"),
+        ("source: {path: a, path: b}\n", 1, "path"),
+        ("source: a\nindexes:\n  x: {type: bm25}\n  y: {type: bm25, k1: 1, k1: 2}\n", 4, "k1"),
+        ("source: a\nindexes:\n  x: {type: bm25}\n  x: {type: bm25}\n", 4, "x"),
+    ],
+)
+def test_a_key_that_stands_twice_is_named_with_its_line(tmp_path, text, line, key):
+    path = write(tmp_path, text)
+    with pytest.raises(RecipeError) as error:
+        load_recipe(path)
+    assert str(error.value) == f"{path}: is not valid YAML: line {line}: the key '{key}' stands twice"
+
+
+def test_merged_keys_of_yaml_may_be_overwritten(tmp_path):
+    text = (
+        "source: a\n"
+        "embed:\n"
+        "  first: &first {query_prefix: 'query: ', normalize: true}\n"
+        "  second: {<<: *first, normalize: false}\n"
+    )
+    second = load_recipe(write(tmp_path, text)).embed["second"]
+    assert (second.query_prefix, second.normalize) == ("query: ", False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "source: [",
+        "{[a]: b}",
+        "source: a\n---\nsource: b\n",
+        "!!python/object:os.system {}",
+        "[" * 1500,
+        "a: b: c",
+        "\t- x",
+    ],
+)
+def test_what_is_no_yaml_is_one_message(tmp_path, text):
+    with pytest.raises(RecipeError, match="is not valid YAML") as error:
+        load_recipe(write(tmp_path, text))
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    for path in (tmp_path / "gone.yaml", tmp_path, write(tmp_path, b"\xff\xfe")):
+        with pytest.raises(RecipeError, match="cannot be read as a recipe") as error:
+            load_recipe(path)
+        assert str(path) in str(error.value)
+
+
+def test_a_recipe_from_a_manifest_is_the_recipe():
+    recipe = parse({"source": "a", "indexes": {"w": {"type": "bm25", "k1": 0.9}}})
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from stores import commit, find, manifest, publish
+
+from mnemodex.schemas.errors import CommitFailedError, CommitStateUnknownError, CorruptFileError
+from mnemodex.schemas.store.store import Store
+
+TABLE = "tables/notes/a-f1"
+SHARD = "indexes/words/a-f1"
+
+
+# Publishing and finding
+
+
+@pytest.mark.parametrize("place", [TABLE, SHARD, "tables/embeddings/minilm/a.jsonl-00000-f1"])
+def test_what_is_published_is_found_under_its_fingerprint_only(store, place):
+    published = publish(store, place, rows=3)
+    assert find(store, place) == published
+    assert (published.place, published.rows) == (place, 3)
+    assert published.bytes == sum((store.root / file.path).stat().st_size for file in published.files)
+    for other in (f"{place}x", place.replace("/a", "/b")):
+        assert find(store, other) is None
+    assert store.files.names("work") == []
+
+
+@pytest.mark.parametrize("place", [TABLE, SHARD])
+def test_what_another_worker_published_first_stays(store, place):
+    first = publish(store, place, "first")
+    assert publish(store, place, "second, and longer") == first
+    assert (store.root / first.files[0].path).read_text() == "first"
+
+
+@pytest.mark.parametrize("place", [TABLE, SHARD])
+@pytest.mark.parametrize("harm", ["shorter", "gone", "no marker", "bad marker"])
+def test_a_result_that_is_not_whole_is_not_found_and_is_published_anew(store, place, harm):
+    published = publish(store, place, "first")
+    marker = store.root / (f"{place}/marker.json" if place == SHARD else f"{place}.json")
+    data = store.root / published.files[-1].path
+    if harm == "shorter":
+        data.write_text("f")
+    elif harm == "gone":
+        data.unlink()
+    elif harm == "no marker":
+        marker.unlink()
+    else:
+        marker.write_text(marker.read_text().replace('"rows": 1', '"rows": 2'))
+    assert find(store, place) is None
+    anew = publish(store, place, "second")
+    assert find(store, place) == anew
+    assert [store.files.check(file).is_file() for file in anew.files] == [True] * len(anew.files)
+    store.clean()
+    assert store.files.names("work") == []
+
+
+# Committing
+
+
+def test_a_commit_names_its_parent_and_history_goes_back_to_the_first(store):
+    assert store.current() is None
+    names = [commit(store, TABLE, recipe_hash=str(number)).name for number in range(3)]
+    assert names == ["000001", "000002", "000003"]
+    current = store.current()
+    assert [(item.name, item.parent) for item in store.history(current)] == [
+        ("000003", "000002"),
+        ("000002", "000001"),
+        ("000001", None),
+    ]
+    assert datetime.fromisoformat(current.created).tzinfo is None
+
+
+def test_a_commit_over_a_snapshot_that_is_there_fails_and_changes_nothing(store):
+    first = commit(store, TABLE)
+    other = store.root / "snapshots" / "000002.json"
+    other.write_text("of somebody else")
+    with pytest.raises(CommitFailedError, match=r"000002\.json exists: another writer committed first"):
+        commit(store, SHARD)
+    assert store.current() == first
+    assert other.read_text() == "of somebody else"
+
+
+@pytest.mark.parametrize("step", ["link", "replace"])
+def test_a_commit_that_the_disk_refuses_fails_and_changes_nothing(store, monkeypatch, step):
+    first = commit(store, TABLE)
+    new = manifest([publish(store, SHARD)])
+
+    def refuse(source, target, **_):
+        raise OSError(28, "No space left on device", str(target))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, refuse)
+        with pytest.raises(CommitFailedError, match="the former snapshot is current") as failure:
+            store.commit(new)
+    assert "No space left on device" in str(failure.value)
+    assert store.current() == first
+    with store.lock():
+        store.clean()
+        assert store.commit(new).name == "000002"
+
+
+def test_a_commit_that_the_disk_does_not_confirm_is_of_unknown_state(store, monkeypatch):
+    commit(store, TABLE)
+    new = manifest([publish(store, SHARD)])
+    sync = os.fsync
+
+    def refuse_the_root(descriptor):
+        if Path(f"/proc/self/fd/{descriptor}").resolve() == store.root.resolve():
+            raise OSError(5, "Input/output error")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_the_root)
+    with pytest.raises(CommitStateUnknownError, match=r"CURRENT was replaced, but the disk did not confirm it.*show"):
+        store.commit(new)
+    assert store.current().same_content(new)
+
+
+def test_before_current_moves_everything_it_leads_to_is_on_disk(tmp_path, monkeypatch):
+    """Each file and folder on the way to it was fsynced after its last change: a power cut loses nothing committed."""
+    step = 0
+    synced: dict[int, int] = {}
+    changed: dict[int, int] = {}
+
+    def sync(descriptor, real=os.fsync):
+        nonlocal step
+        step += 1
+        real(descriptor)
+        # By inode: a file is synced under its draft's name before it gets its own.
+        synced[os.fstat(descriptor).st_ino] = step
+
+    def changes(name, place):
+        real = getattr(os, name)
+
+        def change(*arguments, **options):
+            nonlocal step
+            step += 1
+            if Path(arguments[place]).name == "CURRENT":
+                check()
+            real(*arguments, **options)
+            changed[Path(arguments[place]).parent.stat().st_ino] = step
+
+        monkeypatch.setattr(os, name, change)
+
+    def check():
+        files = [store.root / file.path for part in parts for file in part.files]
+        files += [store.root / "snapshots" / "000001.json", store.root / f"{TABLE}.json"]
+        paths = {path for file in files for path in (file, *file.parents) if path.is_relative_to(tmp_path)}
+        late = {path: changed.get(path.stat().st_ino, 0) for path in paths}
+        assert {path for path, when in late.items() if synced.get(path.stat().st_ino, -1) < when} == set()
+
+    monkeypatch.setattr(os, "fsync", sync)
+    for name, place in (("replace", 1), ("link", 1), ("mkdir", 0)):
+        changes(name, place)
+    store = Store(tmp_path / "memory")
+    store.prepare()
+    parts = [publish(store, TABLE), publish(store, SHARD), publish(store, "tables/embeddings/minilm/a-f1")]
+    store.commit(manifest(parts))
+    assert synced[store.root.stat().st_ino] == step
+
+
+# Cleaning
+
+
+def test_clean_removes_what_is_unfinished_and_nothing_else(store):
+    commit(store, TABLE, SHARD)
+    files = sorted(store.files.walk("."))
+    (store.files.attempt() / "half").write_text("half")
+    store.files.write("work/run-1/deaths/0", b"")
+    store.files.write("snapshots/000002.json", b"never became current")
+    kept = {"work/plan-1.json": b"{}", "snapshots/notes.txt": b"not ours"}
+    for path, data in kept.items():
+        store.files.write(path, data)
+    store.clean()
+    assert sorted(store.files.walk(".")) == sorted([*files, *kept])
+
+
+def test_clean_keeps_every_snapshot_when_current_is_lost(store):
+    for number in range(2):
+        commit(store, TABLE, recipe_hash=str(number))
+    (store.root / "CURRENT").unlink()
+    with pytest.raises(CorruptFileError, match="CURRENT: is missing"):
+        store.clean()
+    assert store.files.names("snapshots") == ["000001.json", "000002.json"]

@@ -1,0 +1,113 @@
+"""Any sequence of publishing, committing, dying and reopening, against a dictionary."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from stores import find, manifest, publish
+
+from mnemodex.schemas.errors import CommitFailedError
+from mnemodex.schemas.store.store import Store
+
+PLACES = [f"{folder}/{label}-f{n}" for folder in ("tables/notes", "indexes/words") for label in "ab" for n in (1, 2)]
+places = st.sampled_from(PLACES)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """`published` maps the place of each result to its content, `snapshots` are the places of each commit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = Path(tempfile.mkdtemp()) / "memory"
+        self.store = Store(self.root)
+        self.store.prepare()
+        self.published: dict[str, str] = {}
+        self.snapshots: list[list[str]] = []
+        self.orphan = False
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.root.parent)
+
+    @rule(place=places, content=st.sampled_from(["short", "longer content"]))
+    def publish(self, place, content):
+        artifact = publish(self.store, place, content)
+        kept = self.published.setdefault(place, content)
+        assert (self.root / artifact.files[0].path).read_text() == kept
+
+    @rule(chosen=st.sets(places))
+    def commit(self, chosen):
+        chosen = [place for place in PLACES if place in chosen and place in self.published]
+        wanted = manifest([find(self.store, place) for place in chosen], recipe_hash=str(chosen))
+        with self.store.lock():
+            if self.orphan:
+                with pytest.raises(CommitFailedError):
+                    self.store.commit(wanted)
+            else:
+                assert self.store.commit(wanted).same_content(wanted)
+                self.snapshots.append(chosen)
+
+    @rule()
+    def clean(self):
+        with self.store.lock():
+            self.store.clean()
+        self.orphan = False
+        assert self.store.files.names("work") == []
+
+    @rule()
+    def reopen(self):
+        self.store = Store(self.root)
+        self.store.prepare()
+
+    @rule()
+    def die_before_publishing(self):
+        (self.store.files.attempt() / "data.txt").write_text("half")
+
+    @rule(place=places)
+    def die_between_files_and_marker(self, place):
+        if place in self.published:
+            return
+        path = self.root / place
+        if place.startswith("tables/"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_name(f"{path.name}.txt").write_text("whole, but without its marker")
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "data.txt").write_text("half")
+
+    @precondition(lambda self: not self.orphan)
+    @rule()
+    def die_before_current_moves(self):
+        name = f"snapshots/{len(self.snapshots) + 1:06d}.json"
+        self.store.files.create(name, manifest([]).to_bytes())
+        self.orphan = True
+
+    @rule(place=places)
+    def lose(self, place):
+        if place in self.published:
+            del self.published[place]
+            (self.root / find(self.store, place).files[0].path).unlink()
+
+    @invariant()
+    def current_is_the_last_commit(self):
+        current = self.store.current()
+        history = [] if current is None else [*self.store.history(current)]
+        held = [sorted(artifact.place for artifact in item.artifacts()) for item in reversed(history)]
+        assert held == [sorted(snapshot) for snapshot in self.snapshots]
+
+    @invariant()
+    def what_was_published_is_found_whole(self):
+        for place in PLACES:
+            artifact = find(self.store, place)
+            assert (artifact is not None) == (place in self.published)
+            for file in artifact.files if artifact else ():
+                self.store.files.check(file, again=True)
+
+
+StoreMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+TestStore = StoreMachine.TestCase

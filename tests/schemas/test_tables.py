@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnemodex.schemas.store import parquet
+from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, ERRORS, embeddings, view_name
+
+
+@pytest.fixture(scope="module")
+def partition(tmp_path_factory):
+    """2,500 rows in uneven batches: three row groups of 1,024 at most."""
+    path = tmp_path_factory.mktemp("tables") / "data.parquet"
+    batches = [rows(start, min(start + 300, 2500)) for start in range(0, 2500, 300)]
+    assert parquet.write(path, CHUNKS, iter(batches)) == 2500
+    return path
+
+
+def rows(start, end):
+    count = np.arange(start, end)
+    text = [f"text {n}" for n in count]
+    columns = [count, count * 2, count, count, count + 1, text, text, count]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, CHUNKS.schema, strict=True)]
+    return pa.record_batch(arrays, schema=CHUNKS.schema)
+
+
+def test_a_partition_reads_back_whole_and_by_columns(partition):
+    table = parquet.read(partition)
+    assert table.schema.equals(CHUNKS.schema)
+    assert table["chunk_id"].to_pylist() == list(range(2500))
+    assert parquet.read(partition, columns=["text"]).column_names == ["text"]
+    batches = list(parquet.read_batches(partition, columns=["chunk_id"], rows=700))
+    assert [batch.num_rows for batch in batches] == [700, 700, 700, 400]
+    assert pa.Table.from_batches(batches)["chunk_id"].to_pylist() == list(range(2500))
+
+
+@given(st.lists(st.integers(0, 2499), max_size=30))
+def test_rows_are_taken_in_the_order_asked_for(partition, wanted):
+    taken = parquet.take(partition, wanted, columns=["chunk_id", "text"])
+    assert taken["chunk_id"].to_pylist() == wanted
+    assert taken["text"].to_pylist() == [f"text {n}" for n in wanted]
+
+
+def test_row_groups_are_as_small_as_the_table_says(partition):
+    with pq.ParquetFile(partition) as file:
+        sizes = [file.metadata.row_group(n).num_rows for n in range(file.metadata.num_row_groups)]
+        assert max(sizes) <= CHUNKS.row_group_rows
+        assert sum(sizes) == 2500
+        assert file.metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+@pytest.mark.parametrize("table", [DOCUMENTS, CHUNKS, ERRORS, embeddings("m", 3)])
+def test_a_partition_without_rows_has_its_schema(tmp_path, table):
+    path = tmp_path / "data.parquet"
+    assert parquet.write(path, table, iter(())) == 0
+    assert parquet.read(path).schema.equals(table.schema)
+
+
+def test_vectors_are_split_by_bytes_and_come_back_exactly(tmp_path):
+    table = embeddings("m", 4)
+    vectors = np.random.default_rng(0).standard_normal((10, 4)).astype(np.float32)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 4)
+    path = tmp_path / "data.parquet"
+    parquet.write(path, table, [pa.record_batch([pa.array(np.arange(10)), column], schema=table.schema)])
+    again = parquet.read(path)["vector"].combine_chunks().flatten().to_numpy().reshape(10, 4)
+    assert np.array_equal(again, vectors)
+    with pq.ParquetFile(path) as file:
+        assert "BYTE_STREAM_SPLIT" in file.metadata.row_group(0).column(1).encodings
+
+
+def test_a_flipped_page_is_not_read(partition, tmp_path):
+    data = bytearray(partition.read_bytes())
+    data[len(data) // 2] ^= 1
+    path = tmp_path / "flipped.parquet"
+    path.write_bytes(data)
+    with pytest.raises(OSError, match=r"(?i)crc|checksum|corrupt"):
+        parquet.read(path)
+
+
+def test_views_are_named_after_their_tables():
+    assert [view_name(name) for name in ("chunks", "embeddings/mini-lm")] == ["chunks", "embeddings_mini-lm"]
