@@ -11,12 +11,14 @@ in a process of its own, before and after the engine. On a busy machine trust th
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,7 @@ def main() -> None:
 
 def measure(folder: Path, source: Path | None, rows: int) -> list[dict[str, Any]]:
     """Encode a corpus both ways."""
-    corpus = source or write_corpus(folder / "manual.jsonl", full=True)
+    corpus = source or write_corpus(folder / "manual", full=True)
     recipe: dict[str, Any] = {
         "memory": str(folder / "memory"),
         "source": str(_head(corpus, folder, rows)),
@@ -109,12 +111,11 @@ def loop(path: Path) -> None:
 
 def _head(corpus: Path, folder: Path, rows: int) -> Path:
     """The first rows of a JSONL corpus, as two files, so that there are two partitions to share out."""
-    import gzip
-    from itertools import islice
-
-    opened = gzip.open if corpus.suffix == ".gz" else open
-    with opened(corpus, "rt", encoding="utf-8") as file:
-        lines = list(islice(file, rows))
+    lines: list[str] = []
+    for path in sorted(corpus.iterdir()) if corpus.is_dir() else [corpus]:
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", encoding="utf-8") as file:
+            lines.extend(islice(file, rows - len(lines)))
     target = folder / "source"
     target.mkdir()
     for number in range(2):

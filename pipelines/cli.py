@@ -42,11 +42,18 @@ def main() -> None:
     except MnemodexError as error:
         if debug:
             raise
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        typer.echo("stopped; what is finished is kept, the next build goes on from there", err=True)
-        raise SystemExit(130) from None
+    except SystemExit as ended:
+        # What Typer makes of an interrupt.
+        if ended.code == 130:
+            typer.echo("stopped; what is finished is kept, the next build goes on from there", err=True)
+        raise
+    except OSError as error:
+        if debug:
+            raise
+        typer.echo(f"error: {error.filename or 'the system'}: {error.strerror or error}", err=True)
+        raise SystemExit(1) from None
     except Exception as error:
         if debug:
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import sys
 import sysconfig
 import time
 from pathlib import Path
@@ -41,9 +42,10 @@ def run(folder: Path, *, full: bool) -> None:
     from mnemodex.pipelines.progress import Progress
     from mnemodex.retrievers.memory import Memory
 
-    console = Console(soft_wrap=True)
+    # Rich assumes 80 columns off a terminal, too few for three indexes side by side.
+    console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 110)
     started = time.perf_counter()
-    corpus = write_corpus(folder.parent / f"{folder.name}-source" / "manual.jsonl", full=full)
+    corpus = write_corpus(folder.parent / f"{folder.name}-source", full=full)
     recipe = parse_recipe(
         {
             "memory": str(folder.absolute()),
@@ -94,20 +96,22 @@ def _first_words(chunk: Chunk) -> str:
     return f"{chunk.title}: {text[:200]}{'…' if len(text) > 200 else ''}"
 
 
-def write_corpus(path: Path, *, full: bool) -> Path:
+def write_corpus(folder: Path, *, full: bool) -> Path:
     """The language reference and the library's docstrings as JSONL.
 
-    A part that gives about `_LIMIT` chunks, unless `full`.
+    A part that gives about `_LIMIT` chunks, unless `full`; in two files, so that two CPUs have something to do.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     budget = _LIMIT * _CHUNK_TOKENS * 3  # characters: a token of such text has about three, and chunks overlap
-    with path.open("w", encoding="utf-8") as file:
-        for key, title, text in (*_topics(), *_docstrings()):
-            budget -= len(text)
-            if budget < 0 and not full:
-                break
-            file.write(json.dumps({"id": key, "title": title, "text": text}, ensure_ascii=False) + "\n")
-    return path
+    lines = []
+    for key, title, text in (*_topics(), *_docstrings()):
+        budget -= len(text)
+        if budget < 0 and not full:
+            break
+        lines.append(json.dumps({"id": key, "title": title, "text": text}, ensure_ascii=False) + "\n")
+    for number in range(2):
+        (folder / f"manual-{number}.jsonl").write_text("".join(lines[number::2]), encoding="utf-8")
+    return folder
 
 
 def _topics() -> Iterator[tuple[str, str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.sources import open_source
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 _TEMPLATE = """\
 # What to build, and from what. Every key but `source` has a default; `mnemodex build {name}` runs it.
 
-memory: memories/{stem}            # the folder that is built; relative to this file
+memory: {memory}   # the folder that is built; relative to this file
 
 source:
   path: {path}
@@ -44,6 +45,9 @@ def write_recipe(source: Path, output: Path) -> None:
     if output.exists():
         msg = f"{output}: is there already; choose another name with --output, or remove it"
         raise RecipeError(msg)
+    if not output.absolute().parent.is_dir():
+        msg = f"{output}: its folder is not there; make it, or choose another name with --output"
+        raise RecipeError(msg)
     opened = open_source(source, fields={})
     record = next((row for _, rows in opened.read(opened.plan()[:1]) for row in rows if isinstance(row, Record)), None)
     if record is None:
@@ -57,7 +61,7 @@ def write_recipe(source: Path, output: Path) -> None:
     )
     text = _TEMPLATE.format(
         name=output.name,
-        stem=source.name.split(".")[0] or "memory",
+        memory=_quoted(f"memories/{source.name.split('.')[0] or 'memory'}"),
         path=_relative(source, output),
         key=record.key,
         length=len(record.text),
@@ -69,8 +73,11 @@ def write_recipe(source: Path, output: Path) -> None:
 
 def _relative(source: Path, output: Path) -> str:
     """The source as the recipe names it: relative where it lies below the recipe's folder."""
-    import json
-
     absolute, base = source.absolute(), output.absolute().parent
     path = absolute.relative_to(base) if absolute.is_relative_to(base) else absolute
-    return json.dumps(path.as_posix(), ensure_ascii=False)
+    return _quoted(path.as_posix())
+
+
+def _quoted(text: str) -> str:
+    """A string as YAML and JSON both write it."""
+    return json.dumps(text, ensure_ascii=False)

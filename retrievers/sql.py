@@ -60,9 +60,16 @@ class Connection:
         self._register_catalogue()
         self._register_functions(encoder)
         if memory_limit is not None:
-            self._connection.execute("SET memory_limit = ?", [memory_limit])
+            self._limit(memory_limit)
         for statement in _LOCK:
             self._connection.execute(statement)
+
+    def _limit(self, memory_limit: str) -> None:
+        try:
+            self._connection.execute("SET memory_limit = ?", [memory_limit])
+        except duckdb.Error as error:
+            msg = f"memory limit {memory_limit!r} is none ({_first_line(error)}); write it as 4GB"
+            raise QueryError(msg) from error
 
     def close(self) -> None:
         """Drop the database and its functions."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from commands import Ran
 from engines import InlineEngine
 from library import records, write_parts
 
 import mnemodex
 from mnemodex.pipelines import build as build_module
+from mnemodex.pipelines.cli import main
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from mnemodex.retrievers.memory import Memory
@@ -33,6 +36,21 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> type[InlineEngine]:
     monkeypatch.setattr(build_module, "Engine", InlineEngine)
     InlineEngine.computed = 0
     return InlineEngine
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Runs a command of the command line in this process."""
+
+    def run(*arguments: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["mnemodex", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return Ran(int(ended.value.code or 0), out, err)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -187,7 +187,7 @@ class DenseIndexer(Indexer):
         clock = _Clock()
         header = merge_shards(shards, out)
         clock.lap("merge")
-        return {"rows": header.rows, "shards": len(shards), "steps": clock.laps}
+        return {"rows": header.rows, "shards": len(shards), "factory": self.factory, "steps": clock.laps}
 
     def measure(self, shards: Sequence[Path]) -> Recall:
         """The recall of all shards searched together, and the value of the search parameter that reaches the target."""

@@ -28,7 +28,11 @@ def evaluate(
     from mnemodex.retrievers.evaluation import evaluate as measure
     from mnemodex.retrievers.memory import Memory
     from mnemodex.retrievers.queries import read_queries
+    from mnemodex.schemas.errors import UserError
 
+    if run is not None and (run.is_dir() or not run.parent.is_dir()):
+        msg = f"{run}: cannot be written there; name a file in a folder that exists with --run"
+        raise UserError(msg)
     asked = read_queries(queries, qrels=qrels)
     result = measure(Memory(memory).retriever(index), asked, k=k)
     if run is not None:

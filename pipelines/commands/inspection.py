@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,28 +38,38 @@ def sql(
     opened = Memory(memory)
     with contextlib.closing(Connection(opened.snapshot, opened.encoder, memory_limit=memory_limit)) as connection:
         table = connection.fetch(query, seconds=timeout)
-    rows = table.to_pylist()
+    # By columns: two may have one name, as in a join.
+    values = [
+        [_plain(value, name) for value in column.to_pylist()]
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    ]
+    rows = list(zip(*values, strict=True))
     if as_json:
-        print_json(
-            {"columns": table.column_names, "rows": [[_plain(row[n], n) for n in table.column_names] for row in rows]}
-        )
+        print_json({"columns": table.column_names, "rows": rows})
         return
-    print_table("", table.column_names, [[_shown(row[name]) for name in table.column_names] for row in rows])
+    print_table("", table.column_names, [list(map(_shown, row)) for row in rows])
 
 
 def _plain(value: Any, column: str = "") -> Any:
     """A value for JSON: ids and what a JavaScript number does not hold are strings; dates and the like too."""
+    if isinstance(value, Decimal):
+        # What DuckDB's sum of integers is.
+        value = int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, int) and not isinstance(value, bool) and (column.endswith("_id") or abs(value) > 2**53):
         return str(value)
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(name): _plain(item, str(name)) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, column) for item in value]
+    return value if isinstance(value, str | int | bool | None) else str(value)
 
 
 def _shown(value: Any) -> Any:
     if isinstance(value, int | float | None):
         return str(value) if isinstance(value, int) else value
-    text = json.dumps(_plain(value)) if isinstance(value, list) else str(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 400 else text[:400] + "…"
 
 
@@ -109,6 +121,8 @@ def _show_index(entry: IndexEntry) -> None:
         "rows": entry.rows,
         "size": size(entry.bytes),
         **entry.settings,
+        # What `auto` became.
+        "built as": next((shard.facts["factory"] for shard in entry.shards if "factory" in shard.facts), None),
         **entry.search,
     }
     print_table(

@@ -18,7 +18,7 @@ from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import MnemodexError
 from mnemodex.schemas.store.store import open_store
 
-STEPS = 14
+STEPS = 9
 
 
 def fill(disk: Path, left: int) -> Path:
@@ -49,7 +49,7 @@ def main(source: Path, memory: Path, disk: Path, indexes: dict) -> None:
         except MnemodexError as error:
             messages.append(str(error))
             problems += [] if open_store(copy)[1] == open_store(memory)[1] else [f"{step}: another snapshot"]
-            problems += [name for name in os.listdir(copy / "work") if not name.startswith("plan-")]
+            problems += [str(path) for path in (copy / "work").iterdir() if not path.name.startswith("plan-")]
         problems += verify(copy).problems
         filler.unlink()
         build_inline(source, copy, indexes)

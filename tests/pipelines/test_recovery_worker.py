@@ -26,7 +26,7 @@ def unit(label: str, **payload) -> str:
 
 
 def worker(store: Store, run: str = "run-1", *, job: str = "Dies", **settings) -> Worker:
-    settings = {"deaths": str(store.root.parent / "deaths"), "how": "exit", **settings}
+    settings = {"deaths": str(store.root.parent / "deaths"), **settings}
     return Worker(str(store.root), json.dumps(asdict(JobSpec(f"jobs_that_fail:{job}", settings))), 1, run)
 
 

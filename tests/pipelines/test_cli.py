@@ -1,0 +1,273 @@
+"""The command line: commands, JSON, exit codes, one-line errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from commands import assert_refused
+from library import records, words_recipe, write_jsonl, write_parts
+
+import mnemodex
+from mnemodex.pipelines import cli as cli_module
+from mnemodex.schemas.store.store import open_store
+
+
+class TestJourney:
+    def test_from_a_file_to_an_answer(self, cli, inline, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        write_jsonl(tmp_path / "notes.jsonl", records()[:12])
+        written = cli("init", "notes.jsonl")
+        assert (written.code, written.out) == (0, "") and "next: mnemodex build recipe.yaml" in written.err
+        assert "# " in (tmp_path / "recipe.yaml").read_text()
+        built = cli("build", "recipe.yaml")
+        assert built.code == 0 and "snapshot 000001 committed" in built.out
+        assert "embeddings/minilm" in built.out and "recall@10" in built.out
+        again = cli("build", "recipe.yaml")
+        assert "was up to date: nothing computed" in again.out
+        found = cli("search", "memories/notes", "both", "apples in straw", "-k", 2)
+        assert found.code == 0 and "Orchard in the north" in found.out and "[orchard-1]" in found.out
+        counted = cli("sql", "memories/notes", "SELECT count(*) AS n FROM chunks")
+        assert counted.out.split() == ["n", "12"]
+        shown = cli("show", "memories/notes")
+        assert all(name in shown.out for name in ("documents", "dense", "words", "both", "000001", "minilm"))
+        dense = cli("show", "memories/notes", "dense").out
+        assert "auto" in dense and "Flat" in dense, "what was asked for and what it became"
+        checked = cli("verify", "memories/notes")
+        assert checked.code == 0 and "sound" in checked.out
+
+    def test_init_does_not_overwrite(self, cli, tmp_path):
+        source = write_jsonl(tmp_path / "notes.jsonl", records()[:2])
+        target = tmp_path / "mine.yaml"
+        target.write_text("mine")
+        assert_refused(cli("init", source, "--output", target), saying="mine.yaml: is there already")
+        assert target.read_text() == "mine"
+
+    def test_init_into_a_folder_that_is_not_there(self, cli, tmp_path):
+        source = write_jsonl(tmp_path / "notes.jsonl", records()[:2])
+        assert_refused(cli("init", source, "-o", tmp_path / "no" / "recipe.yaml"), saying="its folder is not there")
+
+    def test_init_of_what_is_no_source(self, cli, tmp_path):
+        (tmp_path / "notes.xyz").write_text("x")
+        assert_refused(cli("init", tmp_path / "notes.xyz", "-o", tmp_path / "r.yaml"), saying="no known format")
+        assert_refused(cli("init", tmp_path / "nowhere", "-o", tmp_path / "r.yaml"), saying="no such file or folder")
+        assert not (tmp_path / "r.yaml").exists()
+
+    @pytest.mark.parametrize("title", ["plain", 'quote " and {brace}', "# hash: 'x'\n  second"])
+    def test_the_written_recipe_is_read_again_whatever_the_source_holds(self, cli, inline, tmp_path, title):
+        source = write_jsonl(tmp_path / "a b: c.jsonl", [{"id": title, "title": title, "text": "ships " * 500}])
+        assert cli("init", source, "-o", tmp_path / "recipe.yaml").code == 0
+        from mnemodex.schemas.recipe import load_recipe
+
+        recipe = load_recipe(tmp_path / "recipe.yaml")
+        assert recipe.source.path == str(source) and recipe.chunks["by"] == "tokens"
+        assert list(recipe.indexes) == ["dense", "words", "both"]
+
+
+class TestBuild:
+    @pytest.fixture
+    def recipe(self, tmp_path):
+        write_parts(tmp_path / "notes", records()[:6], 2)
+        path = tmp_path / "notes.yaml"
+        path.write_text("source: notes\nindexes:\n  words: {type: bm25}\n")
+        return path
+
+    def test_json_is_one_object_and_progress_goes_to_stderr(self, cli, inline, recipe, tmp_path):
+        made = cli("build", recipe, "--memory", tmp_path / "m", "--json").json
+        assert set(made) == {"memory", "snapshot", "committed", "start_seconds", "stages", "warnings"}
+        assert (made["memory"], made["snapshot"], made["committed"]) == (str(tmp_path / "m"), "000001", True)
+        assert set(made["stages"][0]) == {"name", "partitions", "computed", "rows", "bytes", "seconds"}
+        assert [stage["name"] for stage in made["stages"]] == ["documents", "chunks", "words", "words: merge"]
+        again = cli("build", recipe, "--memory", tmp_path / "m", "--json").json
+        assert (again["committed"], sum(stage["computed"] for stage in again["stages"])) == (False, 0)
+
+    def test_warnings_are_shown_and_listed(self, cli, inline, recipe, tmp_path):
+        (tmp_path / "notes" / "bad.jsonl").write_text("broken\n")
+        ran = cli("build", recipe)
+        assert ran.code == 0 and "warning: 1 row left out: bad.jsonl line 1: is not JSON" in ran.err
+        (warning,) = cli("build", recipe, "--json").json["warnings"]
+        assert warning.startswith("1 row left out")
+
+    @pytest.mark.parametrize(
+        ("text", "saying"),
+        [
+            ("source: notes\nindexs: {}\n", "unknown key 'indexs'; did you mean 'indexes'?"),
+            ("indexes: {}\n", "the key 'source' is missing"),
+            ("source: nowhere\n", "nowhere: no such file or folder"),
+            ("source: [\n", "is not valid YAML"),
+            ("source: notes\nsource: notes\n", "line 2: the key 'source' stands twice"),
+            ("5\n", "a recipe is a mapping"),
+            ("source: notes\nchunks: {by: token}\n", "chunks.by: 'token' is unknown"),
+            ("source: notes\nindexes:\n  a: {type: dens}\n", "did you mean 'dense'"),
+            ("source: notes\nembed:\n  e: {model: pkg:nope/x}\nindexes:\n  a: {type: dense}\n", "no package 'nope'"),
+        ],
+    )
+    def test_a_wrong_recipe_is_one_line_with_the_remedy(self, cli, inline, recipe, text, saying):
+        recipe.write_text(text)
+        assert_refused(cli("build", recipe), saying=saying)
+
+    def test_a_recipe_that_is_not_there(self, cli, tmp_path):
+        assert_refused(cli("build", tmp_path / "no.yaml"), saying="no.yaml: cannot be read as a recipe")
+
+    def test_another_build_at_work_is_exit_code_1(self, cli, inline, recipe, tmp_path):
+        from mnemodex.schemas.store.store import Store
+
+        assert cli("build", recipe, "--memory", tmp_path / "m").code == 0
+        with Store(tmp_path / "m").lock():
+            ran = cli("build", recipe, "--memory", tmp_path / "m")
+        assert_refused(ran, code=1, saying="another build is writing to this memory")
+
+    def test_debug_shows_the_traceback_wherever_it_stands(self, cli, recipe, monkeypatch, capsys):
+        for arguments in (["--debug", "build", "no.yaml"], ["build", "no.yaml", "--debug"]):
+            monkeypatch.setattr(sys, "argv", ["mnemodex", *arguments])
+            with pytest.raises(mnemodex.UserError, match=r"no\.yaml"):
+                cli_module.main()
+
+    def test_what_nobody_foresaw_is_one_line_too(self, cli, inline, recipe, monkeypatch):
+        from mnemodex.pipelines import build
+
+        def break_down(*_, **__):
+            raise ZeroDivisionError("by\nzero")
+
+        monkeypatch.setattr(build, "build", break_down)
+        ran = cli("build", recipe)
+        assert ran.code == 1 and ran.err.startswith("error: ZeroDivisionError: ") and "--debug shows where" in ran.err
+
+    def test_a_stop_by_hand_says_what_is_kept(self, cli, recipe, monkeypatch):
+        from mnemodex.pipelines import build
+
+        def interrupt(*_, **__):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(build, "build", interrupt)
+        ran = cli("build", recipe)
+        assert ran.code == 130 and "what is finished is kept" in ran.err and "Traceback" not in ran.err
+
+
+class TestSearch:
+    def test_json_is_as_the_api_has_it(self, cli, library, memory):
+        questions = ["apples in straw", "маяк", ""]
+        answer = cli("search", library, "words", *questions, "-k", 3, "--json").json
+        assert set(answer) == {"index", "hits"} and answer["index"] == "words"
+        expected = memory.retriever("words").search(questions, 3).chunks()
+        assert answer["hits"] == [
+            [
+                {
+                    "rank": c.rank,
+                    "score": c.score,
+                    "chunk_id": str(c.chunk_id),
+                    "key": c.key,
+                    "title": c.title,
+                    "text": c.text,
+                }
+                for c in chunks
+            ]
+            for chunks in expected
+        ]
+
+    def test_a_filter_narrows(self, cli, library):
+        answer = cli("search", library, "both", "the lamp", "--where", "metadata->>'lang' = 'ja'", "--json").json
+        assert [hit["key"] for hit in answer["hits"][0]] == ["ja"]
+        none = cli("search", library, "words", "the lamp", "--where", "false")
+        assert none.code == 0 and "no hits" in none.out
+
+    def test_people_see_rank_score_title_key_and_the_beginning(self, cli, library):
+        ran = cli("search", library, "words", "apples in straw", "-k", 1)
+        lines = [line.strip() for line in ran.out.splitlines() if line.strip()]
+        assert lines[0] == "apples in straw"
+        assert lines[1].startswith("1 ") and lines[1].endswith("]") and "Orchard" in lines[1]
+        assert "straw" in lines[2]
+
+    @pytest.mark.parametrize(
+        ("arguments", "saying"),
+        [
+            (["nope", "a"], "no index 'nope'; there are: flat, "),
+            (["words", "a", "-k", "0"], "k is 0; ask for at least 1 hit"),
+            (["words", "a", "--where", "titel = 1"], "where 'titel = 1' is not a boolean expression"),
+            (["words", "a\udcff"], "question 0 holds a lone surrogate"),
+        ],
+    )
+    def test_a_wrong_question_is_one_line(self, cli, library, arguments, saying):
+        assert_refused(cli("search", library, *arguments), saying=saying)
+
+    @pytest.mark.parametrize("command", [["search", "words", "a"], ["sql", "SELECT 1"], ["show"], ["verify"]])
+    def test_a_memory_that_is_not_there_is_one_line(self, cli, tmp_path, command):
+        name, *rest = command
+        assert_refused(cli(name, tmp_path / "nowhere", *rest), saying="nowhere: no such memory; build one with")
+        (tmp_path / "empty").mkdir()
+        assert_refused(cli(name, tmp_path / "empty", *rest), saying="its first build has not finished")
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [["search"], ["nonsense"], ["search", "m", "i", "q", "--nonsense"], ["search", "m", "i", "q", "-k", "x"]],
+    )
+    def test_wrong_usage_is_exit_code_2(self, cli, arguments):
+        ran = cli(*arguments)
+        assert ran.code == 2 and ran.out == "" and "Traceback" not in ran.err
+
+    def test_help_names_every_command(self, cli):
+        ran = cli("--help")
+        assert ran.code == 0
+        for command in ("init", "build", "search", "sql", "show", "verify", "eval", "demo"):
+            assert f" {command} " in ran.out
+            assert cli(command, "--help").code == 0
+
+
+class TestShowAndVerify:
+    def test_show_json_is_the_manifest_with_its_history(self, cli, library):
+        shown = cli("show", library, "--json").json
+        manifest = open_store(library)[1]
+        assert shown == {**manifest.model_dump(mode="json"), "history": ["000001"]}
+
+    def test_show_of_an_index_is_its_entry(self, cli, library):
+        shown = cli("show", library, "hnsw", "--json").json
+        assert shown == open_store(library)[1].indexes["hnsw"].model_dump(mode="json")
+        text = cli("show", library, "hnsw").out
+        assert "efSearch" in text and "held-out rows" in text and "Shards" in text
+        assert_refused(cli("show", library, "nope"), saying="no index 'nope'")
+
+    def test_verify_json_counts_what_was_read(self, cli, library):
+        checked = cli("verify", library, "--json").json
+        assert checked["problems"] == [] and checked["files"] > 10 and checked["bytes"] > 10_000
+
+    def test_a_damaged_file_is_a_problem_by_name_and_exit_code_1(self, cli, inline, tmp_path):
+        source = write_jsonl(tmp_path / "notes.jsonl", records()[:5])
+        mnemodex.build(words_recipe(source, tmp_path / "m"))
+        file = next((tmp_path / "m" / "tables" / "chunks").glob("*.parquet"))
+        data = bytearray(file.read_bytes())
+        data[100] ^= 1
+        file.write_bytes(data)
+        ran = cli("verify", tmp_path / "m")
+        assert ran.code == 1 and f"problem: {file}" in ran.err and "1 problem" in ran.out
+        ran = cli("verify", tmp_path / "m", "--json")
+        assert ran.code == 1 and str(file) in json.loads(ran.out)["problems"][0]
+        assert_refused(cli("sql", tmp_path / "m", "SELECT * FROM chunks"), code=1, saying="differs from its checksum")
+
+
+class TestProcess:
+    """As a shell sees it."""
+
+    def run(self, *arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "mnemodex", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def test_stdout_is_json_and_nothing_else(self, library):
+        ran = self.run("search", library, "words", "apples in straw", "-k", 1, "--json")
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert json.loads(ran.stdout)["hits"][0][0]["title"].startswith("Orchard")
+
+    def test_an_error_is_one_line_and_exit_code_2(self, tmp_path):
+        ran = self.run("search", tmp_path / "nowhere", "words", "a")
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert ran.stderr.startswith("error: ") and ran.stderr.count("\n") == 1
+
+    def test_debug_prints_the_traceback(self, tmp_path):
+        ran = self.run("show", tmp_path / "nowhere", "--debug")
+        assert ran.returncode == 1 and "Traceback" in ran.stderr and "MemoryNotFoundError" in ran.stderr
