@@ -24,15 +24,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     from rich.text import Text
 
     listed = [list(row) for row in rows]
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        header_style="dim",
-        box=None,
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-    )
+    table = Table(header_style="dim", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for place, column in enumerate(columns):
         numeric = bool(listed) and all(isinstance(row[place], int | float | None) for row in listed)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
@@ -42,6 +34,9 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     if not console.is_terminal:
         # Rich assumes 80 columns there, and would fold what a script or a log wants in one line.
         console = Console(stderr=err, width=240)
+    if title:
+        # Not as the table's title, which is folded to the table's width.
+        console.print(Text(title, style="bold"))
     console.print(table)
 
 
