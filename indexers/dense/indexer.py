@@ -17,6 +17,7 @@ from mnemodex.indexers.dense.probe import MOST_PROBES, Probe, held_out_rows, mer
 from mnemodex.indexers.dense.recall import Recall, choose
 from mnemodex.indexers.dense.settings import DenseSettings, Order
 from mnemodex.indexers.dense.shard import ShardHeader, write_shard
+from mnemodex.indexers.dense.threads import set_threads
 from mnemodex.indexers.dense.training import FILE as TRAINED
 from mnemodex.indexers.dense.training import sample_rows, train_index
 from mnemodex.indexers.dense.vectors import Vectors
@@ -75,6 +76,10 @@ class DenseIndexer(Indexer):
             graph = FaissEngine(index, settings.metric).parameter == "efSearch"
         # Only a graph depends on its order: see DenseSettings.order.
         self._order: Order = settings.order if graph else "as_is"
+
+    def setup(self, cpus: int) -> None:
+        """Let FAISS and hnswlib use so many threads, and no more."""
+        set_threads(cpus)
 
     @staticmethod
     def check(settings: DenseSettings) -> None:
