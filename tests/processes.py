@@ -15,19 +15,29 @@ if TYPE_CHECKING:
 
 def descendants(ancestor: int, title: str) -> list[int]:
     """The processes below another one whose command line begins so."""
-    parents, found = {}, []
+    parents = {}
     for pid, folder in _processes():
-        with contextlib.suppress(OSError, IndexError):
+        with contextlib.suppress(OSError):
             parents[pid] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if (folder / "cmdline").read_bytes().startswith(title.encode()):
-                found.append(pid)
-    return [pid for pid in found if ancestor in _line(pid, parents)]
+    return with_title([pid for pid in parents if ancestor in _line(pid, parents)], title)
 
 
 def _line(pid: int, parents: dict[int, int]) -> Iterator[int]:
     while pid in parents:
         pid = parents[pid]
         yield pid
+
+
+def with_title(pids: list[int], title: str) -> list[int]:
+    """Those whose command line begins so."""
+    return [pid for pid, folder in _processes() if pid in pids and _title(folder).startswith(title.encode())]
+
+
+def _title(folder: Path) -> bytes:
+    try:
+        return (folder / "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def tagged(tag: str) -> list[int]:

@@ -86,16 +86,17 @@ def test_what_is_cut_is_counted():
 
 def test_little_is_padding(encoder):
     rng = np.random.default_rng(0)
-    texts = ["ship " * int(size) for size in rng.integers(1, 40, 200)]
+    texts = ["ship " * int(size) for size in rng.integers(1, 20, 200)]
     before = (encoder.stats.tokens, encoder.stats.padded)
     encoder.encode(texts)
     assert (encoder.stats.padded - before[1]) / (encoder.stats.tokens - before[0]) < 1.15
 
 
 def test_threads_may_share_an_encoder(encoder):
-    expected = encoder.encode(TEXTS)
+    short = TEXTS[:3]
+    expected = encoder.encode(short)
     with ThreadPoolExecutor(4) as pool:
-        for found in pool.map(lambda _: encoder.encode(TEXTS), range(8)):
+        for found in pool.map(lambda _: encoder.encode(short), range(40)):
             np.testing.assert_allclose(found, expected, atol=2e-6)
 
 

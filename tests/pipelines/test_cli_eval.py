@@ -20,7 +20,7 @@ DOCUMENTS = (
     {"id": "d3", "text": "lamp straw straw straw"},
     {"id": "d4", "text": "ferry ferry ferry ferry"},
 )
-"""For `lamp` BM25 gives d1, d2, d3; for `straw` d3, d2: texts of one length, with the word in them more or less often."""
+"""For `lamp` BM25 gives d1, d2, d3; for `straw` d3, d2: the texts have one length, and the word one to four times."""
 
 QUERIES = (
     {"id": "q1", "question": "lamp", "answers": ["x"], "gold_ids": ["d2", "d3"]},

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import threading
-import uuid
 
 import pytest
 from engines import InlineEngine
 from library import words_recipe
-from processes import descendants, kill_tagged, send, tagged, wait_until
+from processes import descendants, send, tagged, wait_until
+from recovery import assert_kept, assert_same, build_process, published
 from small_memory import build_inline, write_corpus
 
 import mnemodex
 from mnemodex.pipelines.engine import Engine
 from mnemodex.pipelines.jobs import JobSpec, Unit
 from mnemodex.pipelines.sources.base import Piece, Split
-from mnemodex.pipelines.verify import verify
 from mnemodex.pipelines.worker import MAX_DEATHS
 from mnemodex.schemas.errors import StageFailedError
-from mnemodex.schemas.store import parquet
-from mnemodex.schemas.store.store import Store, open_store
+from mnemodex.schemas.store.store import Store
 
 pytestmark = pytest.mark.ray
 
@@ -48,61 +43,20 @@ def undisturbed(source, tmp_path_factory):
     return memory
 
 
-def published(memory):
-    """Every finished result: its marker, and what changes when it is made again."""
-    markers = [*memory.glob("tables/*/*.json"), *memory.glob("indexes/*/*/marker.json")]
-    return {marker: (marker.stat().st_ino, marker.stat().st_mtime_ns) for marker in markers}
-
-
-def assert_same(memory, undisturbed):
-    assert verify(memory).problems == []
-    (store, manifest), (other_store, wanted) = open_store(memory), open_store(undisturbed)
-    assert manifest.same_content(wanted)
-    for table in ("documents", "chunks"):
-        parts = zip(manifest.tables[table].partitions, wanted.tables[table].partitions, strict=True)
-        for part, other in parts:
-            mine, others = (
-                parquet.read(opened.files.check(artifact.file(".parquet")))
-                for opened, artifact in ((store, part), (other_store, other))
-            )
-            assert mine.equals(others)
-
-
-@pytest.fixture
-def driver(source, tmp_path):
-    """The command line's build in a process of its own, and its Ray with it."""
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(json.dumps(words_recipe(source, tmp_path / "memory")))
-    tag = f"MNEMODEX_TEST={uuid.uuid4().hex}"
-    name, _, value = tag.partition("=")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mnemodex", "build", str(recipe)],
-        env={**os.environ, name: value},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    process.tag = tag
-    yield process
-    process.kill()
-    process.wait()
-    kill_tagged(tag)
-
-
-def test_the_next_build_goes_on_where_a_killed_driver_stopped(driver, source, undisturbed, tmp_path):
+def test_the_next_build_goes_on_where_a_killed_driver_stopped(source, undisturbed, tmp_path):
     memory = tmp_path / "memory"
-    wait_until(lambda: len(published(memory)) > PARTITIONS or driver.poll() is not None)
-    driver.kill()
-    driver.wait()
-    before = published(memory)
-    assert not (memory / "CURRENT").exists()
-    # At once, beside the workers of the killed build, which live on for some seconds.
-    InlineEngine.computed = 0
-    build_inline(source, memory, WORDS)
-    total = len(published(undisturbed))
-    assert 0 < InlineEngine.computed <= total - len(before)
-    wait_until(lambda: not tagged(driver.tag))
-    after = published(memory)
-    assert {marker: after[marker] for marker in before} == before
+    with build_process(words_recipe(source, memory), tmp_path) as (driver, tag):
+        wait_until(lambda: len(published(memory)) > PARTITIONS or driver.poll() is not None)
+        driver.kill()
+        driver.wait()
+        before = published(memory)
+        assert not (memory / "CURRENT").exists()
+        # At once, beside the workers of the killed build, which live on for some seconds.
+        InlineEngine.computed = 0
+        build_inline(source, memory, WORDS)
+        assert 0 < InlineEngine.computed <= len(published(undisturbed)) - len(before)
+        wait_until(lambda: not tagged(tag))
+    assert_kept(before, memory)
     assert_same(memory, undisturbed)
     assert not build_inline(source, memory, WORDS).committed
 
@@ -116,9 +70,8 @@ def test_a_build_goes_on_when_a_worker_is_killed(source, undisturbed, tmp_path):
     result = mnemodex.build({"source": {"path": str(source)}, "indexes": WORDS}, memory=memory)
     killer.join(timeout=10)
     assert found, "no worker was caught at work"
-    after = published(memory)
-    assert {marker: after[marker] for marker in found["published"]} == found["published"]
-    assert sum(stage.computed for stage in result.stages) == len(after)
+    assert_kept(found["published"], memory)
+    assert sum(stage.computed for stage in result.stages) == len(published(memory))
     assert_same(memory, undisturbed)
 
 
@@ -146,20 +99,17 @@ def test_a_unit_that_kills_every_worker_fails_the_build(tmp_path):
     unit = Unit("tables/documents", "bad", "f", {"splits": [{"split": split, "fingerprint": "f"}]})
     settings = {"path": str(source), "fields": {}, "format": None, "id_salt": ""}
     killed: list[int] = []
-    killer = threading.Thread(target=kill_whoever_reads, args=(source / "pipe.jsonl", killed), daemon=True)
+    killer = threading.Thread(target=kill_every_worker, args=(store.root, killed), daemon=True)
     killer.start()
     with pytest.raises(StageFailedError, match=f"tables/documents partition bad: .*died {MAX_DEATHS} times"):
         list(Engine(store).run(JobSpec("mnemodex.pipelines.read:ReadJob", settings), [unit]))
+    killer.join(timeout=10)
     assert len(killed) == MAX_DEATHS
     assert store.files.names("work") == []
-    killer.join(timeout=10)
 
 
-def kill_whoever_reads(pipe, killed):
-    """Wait for the pipe's reader, and kill it; as often as a unit may kill its worker, and no more."""
-    while len(killed) < MAX_DEATHS:
-        # Opening it for writing waits until somebody reads it.
-        with pipe.open("wb"):
-            for pid in descendants(os.getpid(), "ray::MapWorker"):
-                if pid not in killed and send(pid, signal.SIGKILL):
-                    killed.append(pid)
+def kill_every_worker(memory, killed):
+    """Kill the worker that has begun with the unit, as often as a unit may kill its worker."""
+    for death in range(MAX_DEATHS):
+        wait_until(lambda death=death: list(memory.glob(f"work/run-*/*/{death}")))
+        killed += [pid for pid in descendants(os.getpid(), "ray::MapWorker") if send(pid, signal.SIGKILL)]

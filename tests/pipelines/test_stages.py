@@ -117,14 +117,15 @@ class TestChunk:
             stage.setup(1)
 
 
+@pytest.fixture(scope="module")
+def stage():
+    stage = make_stage("embed", {"name": "minilm", "spec": Embedding().model_dump(mode="json")})
+    stage.setup(1)
+    return stage
+
+
 class TestEmbed:
     ROWS = tuple((number, title, text) for number, title, text in DOCUMENTS if number != 14)
-
-    @pytest.fixture(scope="class")
-    def stage(self):
-        stage = make_stage("embed", {"name": "minilm", "spec": Embedding().model_dump(mode="json")})
-        stage.setup(1)
-        return stage
 
     def batches(self, *bounds):
         for start, end in pairwise(bounds):

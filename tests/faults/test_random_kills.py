@@ -1,0 +1,102 @@
+"""Ten real builds on Ray, each with a kill -9 at a random moment: run by `make faults`.
+
+A failure prints the seed; `FAULTS_SEED=… make faults` kills at the same moments again, as far as a clock can.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import shutil
+import signal
+import time
+
+import pytest
+from engines import InlineEngine
+from processes import send, tagged, wait_until, with_title
+from recovery import assert_kept, assert_same, build_process, published
+from small_memory import build_inline, write_corpus
+
+from mnemodex.schemas.errors import MemoryNotFoundError
+from mnemodex.schemas.store.store import open_store
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
+SEED = os.environ.get("FAULTS_SEED") or secrets.token_hex(4)
+INDEXES = {
+    "words": {"type": "bm25"},
+    "flat": {"type": "dense", "factory": "Flat"},
+    "graph": {"type": "dense", "engine": "hnswlib"},
+}
+PARTITIONS = 6
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faults") / "source"
+    for number in range(PARTITIONS):
+        write_corpus(folder, f"{number}.jsonl", range(number * 60, number * 60 + 60))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(source, tmp_path_factory):
+    """A memory that was built in peace by the same command line, and the seconds that took."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    started = time.monotonic()
+    with build_process(recipe(source, folder / "memory"), folder) as (driver, _):
+        assert driver.wait() == 0
+    return folder / "memory", time.monotonic() - started
+
+
+def recipe(source, memory):
+    return {"source": {"path": str(source)}, "memory": str(memory), "indexes": INDEXES}
+
+
+def finish_and_check(source, memory, undisturbed):
+    """Build to the end without Ray: only what is missing is computed, and the memory is as if nothing had happened."""
+    before = published(memory)
+    InlineEngine.computed = 0
+    build_inline(source, memory, INDEXES)
+    assert InlineEngine.computed <= len(published(undisturbed)) - len(before)
+    assert_kept(before, memory)
+    assert_same(memory, undisturbed)
+
+
+@pytest.mark.parametrize("trial", range(10))
+def test_a_kill_at_any_moment_loses_nothing(source, undisturbed, tmp_path, trial):
+    peaceful, seconds = undisturbed
+    chance = random.Random(f"{SEED} {trial}")
+    moment, victim = chance.uniform(0, seconds), chance.choice(["driver", "worker"])
+    print(f"FAULTS_SEED={SEED}: {victim} killed after {moment:.2f} s of {seconds:.2f} s")
+    memory = tmp_path / "memory"
+    if chance.random() < 0.5:
+        # A memory that has a snapshot already: of the first half of the source.
+        half = tmp_path / "half"
+        half.mkdir()
+        for number in range(PARTITIONS // 2):
+            shutil.copy2(source / f"{number}.jsonl", half)
+        build_inline(half, memory, {"words": INDEXES["words"]})
+    former = opened(memory)
+    with build_process(recipe(source, memory), tmp_path) as (driver, tag):
+        time.sleep(moment)
+        workers = with_title(tagged(tag), "ray::MapWorker")
+        if victim == "worker" and workers:
+            send(chance.choice(workers), signal.SIGKILL)
+            assert driver.wait() == 0
+        else:
+            driver.kill()
+            driver.wait()
+        found = opened(memory)
+        assert found in (former, None) or found.same_content(open_store(peaceful)[1])
+        finish_and_check(source, memory, peaceful)
+        wait_until(lambda: not tagged(tag))
+    assert_same(memory, peaceful)
+
+
+def opened(memory):
+    try:
+        return open_store(memory)[1]
+    except MemoryNotFoundError:
+        return None

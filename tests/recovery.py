@@ -1,0 +1,64 @@
+"""Builds in a process of their own, to be killed, and what must be so afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from processes import kill_tagged
+
+from mnemodex.pipelines.verify import verify
+from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextlib.contextmanager
+def build_process(recipe: dict[str, Any], folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The command line's build, its Ray with it; gives the process and the tag of all that it starts."""
+    path = folder / "recipe.yaml"
+    path.write_text(json.dumps(recipe))
+    name, value = "MNEMODEX_TEST", uuid.uuid4().hex
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mnemodex", "build", str(path)],
+        env={**os.environ, name: value},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process, f"{name}={value}"
+    finally:
+        process.kill()
+        process.wait()
+        kill_tagged(f"{name}={value}")
+
+
+def published(memory: Path) -> dict[Path, tuple[int, int]]:
+    """Every finished result: its marker, and what changes when it is made again."""
+    markers = [*memory.glob("tables/**/*.json"), *memory.glob("indexes/*/*/marker.json")]
+    return {marker: (marker.stat().st_ino, marker.stat().st_mtime_ns) for marker in markers}
+
+
+def assert_kept(before: dict[Path, tuple[int, int]], memory: Path) -> None:
+    """What was finished before is there, and was not made again."""
+    after = published(memory)
+    assert {marker: after.get(marker) for marker in before} == before
+
+
+def assert_same(memory: Path, undisturbed: Path) -> None:
+    """Both memories are sound and have the same content, row by row."""
+    assert verify(memory).problems == []
+    (store, manifest), (other_store, wanted) = open_store(memory), open_store(undisturbed)
+    assert manifest.same_content(wanted)
+    for name in ("documents", "chunks"):
+        for part, other in zip(manifest.tables[name].partitions, wanted.tables[name].partitions, strict=True):
+            rows = parquet.read(store.files.check(part.file(".parquet")))
+            assert rows.equals(parquet.read(other_store.files.check(other.file(".parquet"))))
