@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from commands import Ran
 from engines import InlineEngine
-from library import records, write_parts
+from hypothesis import settings
+from library import records, words_recipe, write_parts
 
 import mnemodex
 from mnemodex.pipelines import build as build_module
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from mnemodex.pipelines.build import BuildResult
     from mnemodex.retrievers.memory import Memory
+
+# A machine that does other work beside must not fail a property by its slowness.
+settings.register_profile("mnemodex", deadline=None)
+settings.load_profile("mnemodex")
 
 LIBRARY_INDEXES = {
     "flat": {"type": "dense", "factory": "Flat"},
@@ -36,6 +42,16 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> type[InlineEngine]:
     monkeypatch.setattr(build_module, "Engine", InlineEngine)
     InlineEngine.computed = 0
     return InlineEngine
+
+
+@pytest.fixture
+def build(tmp_path: Path, inline: type[InlineEngine]) -> Callable[..., BuildResult]:
+    """Builds the folder `notes` (or what is given) into `memory`."""
+
+    def run(path: Path | None = None, *, memory: str = "memory", **sections: Any) -> BuildResult:
+        return mnemodex.build(words_recipe(path or tmp_path / "notes", tmp_path / memory, **sections))
+
+    return run
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from processes import kill_tagged
+from processes import kill_tagged, tagged, with_title
 
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.store import parquet
@@ -19,6 +19,10 @@ from mnemodex.schemas.store.store import open_store
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+WORKER = "ray::MapWorker"
+"""How Ray calls the processes that work on units."""
 
 
 @contextlib.contextmanager
@@ -41,10 +45,21 @@ def build_process(recipe: dict[str, Any], folder: Path) -> Iterator[tuple[subpro
         kill_tagged(f"{name}={value}")
 
 
+def workers_of(tag: str) -> list[int]:
+    """The workers of a build process that are alive."""
+    return with_title(tagged(tag), WORKER)
+
+
 def published(memory: Path) -> dict[Path, tuple[int, int]]:
     """Every finished result: its marker, and what changes when it is made again."""
     markers = [*memory.glob("tables/**/*.json"), *memory.glob("indexes/*/*/marker.json")]
     return {marker: (marker.stat().st_ino, marker.stat().st_mtime_ns) for marker in markers}
+
+
+def missing(before: dict[Path, tuple[int, int]], memory: Path, undisturbed: Path) -> set[Path]:
+    """The results that were not finished before."""
+    wanted = {marker.relative_to(undisturbed) for marker in published(undisturbed)}
+    return wanted - {marker.relative_to(memory) for marker in before}
 
 
 def assert_kept(before: dict[Path, tuple[int, int]], memory: Path) -> None:

@@ -14,8 +14,8 @@ import time
 
 import pytest
 from engines import InlineEngine
-from processes import send, tagged, wait_until, with_title
-from recovery import assert_kept, assert_same, build_process, published
+from processes import send, wait_until
+from recovery import assert_kept, assert_same, build_process, missing, published, workers_of
 from small_memory import build_inline, write_corpus
 
 from mnemodex.schemas.errors import MemoryNotFoundError
@@ -59,7 +59,7 @@ def finish_and_check(source, memory, undisturbed):
     before = published(memory)
     InlineEngine.computed = 0
     build_inline(source, memory, INDEXES)
-    assert InlineEngine.computed <= len(published(undisturbed)) - len(before)
+    assert InlineEngine.computed <= len(missing(before, memory, undisturbed))
     assert_kept(before, memory)
     assert_same(memory, undisturbed)
 
@@ -81,7 +81,7 @@ def test_a_kill_at_any_moment_loses_nothing(source, undisturbed, tmp_path, trial
     former = opened(memory)
     with build_process(recipe(source, memory), tmp_path) as (driver, tag):
         time.sleep(moment)
-        workers = with_title(tagged(tag), "ray::MapWorker")
+        workers = workers_of(tag)
         if victim == "worker" and workers:
             send(chance.choice(workers), signal.SIGKILL)
             assert driver.wait() == 0
@@ -91,7 +91,7 @@ def test_a_kill_at_any_moment_loses_nothing(source, undisturbed, tmp_path, trial
         found = opened(memory)
         assert found in (former, None) or found.same_content(open_store(peaceful)[1])
         finish_and_check(source, memory, peaceful)
-        wait_until(lambda: not tagged(tag))
+        wait_until(lambda: not workers_of(tag))
     assert_same(memory, peaceful)
 
 

@@ -78,7 +78,7 @@ def test_k1_and_b_are_settings(tmp_path, options):
     assert not np.array_equal(found, default.get_scores_from_ids([default.vocab_dict[w] for w in ("lamp", "ferri")]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     documents=st.lists(st.lists(st.sampled_from(["aa", "bb", "cc", "dd", "the"]), max_size=6), min_size=1, max_size=12),
     cuts=st.lists(st.integers(0, 12), max_size=4),

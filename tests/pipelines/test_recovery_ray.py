@@ -9,8 +9,8 @@ import threading
 import pytest
 from engines import InlineEngine
 from library import words_recipe
-from processes import descendants, send, tagged, wait_until
-from recovery import assert_kept, assert_same, build_process, published
+from processes import descendants, send, wait_until
+from recovery import WORKER, assert_kept, assert_same, build_process, missing, published, workers_of
 from small_memory import build_inline, write_corpus
 
 import mnemodex
@@ -54,8 +54,8 @@ def test_the_next_build_goes_on_where_a_killed_driver_stopped(source, undisturbe
         # At once, beside the workers of the killed build, which live on for some seconds.
         InlineEngine.computed = 0
         build_inline(source, memory, WORDS)
-        assert 0 < InlineEngine.computed <= len(published(undisturbed)) - len(before)
-        wait_until(lambda: not tagged(tag))
+        assert 0 < InlineEngine.computed <= len(missing(before, memory, undisturbed))
+        wait_until(lambda: not workers_of(tag))
     assert_kept(before, memory)
     assert_same(memory, undisturbed)
     assert not build_inline(source, memory, WORDS).committed
@@ -78,7 +78,7 @@ def test_a_build_goes_on_when_a_worker_is_killed(source, undisturbed, tmp_path):
 def kill_one_at_work(memory, found):
     """Stop workers again and again until one is stopped in the midst of a unit, and kill that."""
     while not found and threading.main_thread().is_alive():
-        for pid in descendants(os.getpid(), "ray::MapWorker"):
+        for pid in descendants(os.getpid(), WORKER):
             if not found and send(pid, signal.SIGSTOP):
                 if list(memory.glob("work/run-*/*/0")):
                     found["published"] = published(memory)
@@ -98,18 +98,15 @@ def test_a_unit_that_kills_every_worker_fails_the_build(tmp_path):
     split = Split("bad", (Piece("pipe.jsonl", 0, 1, 1, ""),)).to_json()
     unit = Unit("tables/documents", "bad", "f", {"splits": [{"split": split, "fingerprint": "f"}]})
     settings = {"path": str(source), "fields": {}, "format": None, "id_salt": ""}
-    killed: list[int] = []
-    killer = threading.Thread(target=kill_every_worker, args=(store.root, killed), daemon=True)
+    killer = threading.Thread(target=kill_every_worker, args=(store.root,), daemon=True)
     killer.start()
     with pytest.raises(StageFailedError, match=f"tables/documents partition bad: .*died {MAX_DEATHS} times"):
         list(Engine(store).run(JobSpec("mnemodex.pipelines.read:ReadJob", settings), [unit]))
-    killer.join(timeout=10)
-    assert len(killed) == MAX_DEATHS
     assert store.files.names("work") == []
 
 
-def kill_every_worker(memory, killed):
+def kill_every_worker(memory):
     """Kill the worker that has begun with the unit, as often as a unit may kill its worker."""
     for death in range(MAX_DEATHS):
         wait_until(lambda death=death: list(memory.glob(f"work/run-*/*/{death}")))
-        killed += [pid for pid in descendants(os.getpid(), "ray::MapWorker") if send(pid, signal.SIGKILL)]
+        wait_until(lambda: [pid for pid in descendants(os.getpid(), WORKER) if send(pid, signal.SIGKILL)])

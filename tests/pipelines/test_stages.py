@@ -88,7 +88,7 @@ class TestChunk:
         table, _ = chunk([(1, "", "word " * 3000)])
         assert table["tokens"].to_pylist() == [3000]
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(
         texts=st.lists(st.text(max_size=40), min_size=1, max_size=8),
         cut=st.integers(0, 8),

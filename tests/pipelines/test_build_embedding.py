@@ -1,0 +1,95 @@
+"""Builds with a model: the vectors are the cost, so they are made as seldom as can be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from builds import computed, manifest
+from library import STRANGE, records, write_jsonl, write_parts
+
+import mnemodex
+from mnemodex.schemas.errors import ModelError, NotFiniteError
+from mnemodex.schemas.recipe import DEFAULT_MODEL
+from mnemodex.schemas.store.store import Store
+
+pytestmark = pytest.mark.usefixtures("inline")
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    source = write_parts(tmp_path / "few", [*records()[:4], *STRANGE[-2:]], 2)
+    return {
+        "source": {"path": str(source)},
+        "memory": str(tmp_path / "memory"),
+        "embed": {"minilm": {"model": DEFAULT_MODEL}},
+        "indexes": {"dense": {"type": "dense"}},
+    }
+
+
+def test_only_what_decides_the_vectors_embeds_again(recipe, tmp_path):
+    first = mnemodex.build(recipe)
+    assert computed(first) == {"documents": 2, "chunks": 2, "embeddings/minilm": 2, "dense": 1}
+    asked = mnemodex.build({**recipe, "embed": {"minilm": {"query_prefix": "query: "}}})
+    assert computed(asked) == {} and asked.committed
+    spec = manifest(tmp_path / "memory").models["minilm"]["settings"]
+    assert spec["query_prefix"] == "query: "
+    titled = mnemodex.build({**recipe, "embed": {"minilm": {"with_title": False}}})
+    assert computed(titled) == {"embeddings/minilm": 2, "dense": 1}
+
+
+def test_vectors_are_in_both_files_and_in_the_order_of_the_chunks(recipe, tmp_path):
+    mnemodex.build(recipe)
+    memory = mnemodex.open(tmp_path / "memory")
+    snapshot = memory.snapshot
+    table = memory.sql("SELECT * FROM embeddings_minilm").to_arrow_table()
+    parts = [np.load(path) for path in snapshot.paths("embeddings/minilm", ".npy")]
+    vectors = table["vector"].combine_chunks().flatten().to_numpy().reshape(-1, 384)
+    assert np.array_equal(vectors, np.concatenate(parts))
+    assert table["chunk_id"].to_pylist() == [row[0] for row in memory.sql("SELECT chunk_id FROM chunks").fetchall()]
+    model = snapshot.manifest.models["minilm"]
+    assert (model["dimension"], model["max_length"]) == (384, 256) and len(model["sha256"]) == 64
+
+
+def test_a_chunk_that_the_model_cuts_is_warned_of(recipe, tmp_path):
+    write_jsonl(tmp_path / "few" / "long.jsonl", [{"id": "long", "title": "", "text": "ship " * 400}])
+    warnings = mnemodex.build(recipe).warnings
+    assert any("1 of 7 chunks have more than the 256 tokens that pkg:gt_all" in warning for warning in warnings)
+    assert mnemodex.build(recipe).warnings == warnings
+
+
+def test_vectors_that_are_no_numbers_fail_the_build_and_commit_nothing(recipe, tmp_path, monkeypatch):
+    from mnemodex.indexers.encoder import Encoder
+
+    def encode_windows(self, windows):
+        for texts in windows:
+            vectors = np.zeros((len(texts), 384), np.float32)
+            vectors[-1, 7] = np.nan
+            yield vectors
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Encoder, "encode_windows", encode_windows)
+        with pytest.raises(NotFiniteError, match=r"embedding 'minilm': model .* gives NaN or infinity for chunk \d+"):
+            mnemodex.build(recipe)
+    assert Store(tmp_path / "memory").current() is None
+    assert computed(mnemodex.build(recipe)) == {"embeddings/minilm": 2, "dense": 1}
+
+
+def test_a_model_that_is_not_there_fails_before_any_work(recipe, tmp_path, inline):
+    with pytest.raises(ModelError, match="no package 'nowhere' is installed"):
+        mnemodex.build({**recipe, "embed": {"minilm": {"model": "pkg:nowhere/model"}}})
+    assert inline.computed == 0
+
+
+def test_another_model_under_the_same_name_embeds_again(recipe, monkeypatch):
+    from mnemodex.pipelines import tables
+
+    mnemodex.build(recipe)
+    digest = tables.model_hash
+
+    def other(name):
+        return "0" * 64
+
+    monkeypatch.setattr(tables, "model_hash", lambda name: other(name) if name == "pkg:x" else digest(name))
+    assert computed(mnemodex.build(recipe)) == {}
+    monkeypatch.setattr(tables, "model_hash", other)
+    assert "embeddings/minilm" in computed(mnemodex.build(recipe))
