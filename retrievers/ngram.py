@@ -81,7 +81,7 @@ class NgramIndex:
             )
             raise ModelError(msg)
         self.corpus = NgramCorpus(memory.snapshot.shards(entry))
-        self._phrases = PhraseTokenizer(tokenizer(name))
+        self.phrases = PhraseTokenizer(tokenizer(name))
 
     def count(self, phrases: Phrases) -> NDArray[np.int64]:
         """How often each phrase occurs: int64 of shape (phrases,).
@@ -134,7 +134,7 @@ class NgramIndex:
         phrase, tokens, counts = _sums(phrase, found.tokens, found.counts)
         order = np.lexsort((tokens, -counts, phrase))
         tokens = tokens[order]
-        return NextTokens(_offsets(phrase, len(phrases)), tokens, counts[order], self._phrases.decode(tokens))
+        return NextTokens(_offsets(phrase, len(phrases)), tokens, counts[order], self.phrases.decode(tokens))
 
     def documents(self, phrases: Phrases) -> DocumentCounts:
         """The documents that each phrase occurs in, and how often.
@@ -156,11 +156,18 @@ class NgramIndex:
         Chunks in which it does not are no hits: a phrase has fewer than k where fewer chunks (that `where` keeps) hold
         it, and one without a token has none.
         """
-        questions = check(queries, k)
+        numbers, scores = self.best_chunks(check(queries, k), k, where=where)
+        found = self.corpus.places("chunks", numbers)
+        return Hits(found.ids, scores, found.partition, found.row, self.corpus.labels, self._memory.snapshot)
+
+    def best_chunks(
+        self, questions: list[str], k: int, *, where: str | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The numbers and scores of the hits of `search`, of shape (questions, k); -1 and -inf where there is none."""
         numbers = np.full((len(questions), k), -1, np.int64)
         scores = np.full((len(questions), k), MISSING_SCORE, np.float32)
         allowed = None if where is None else self._memory.ids_where(where)
-        question, chunks, counts = self._chunks(self._phrases.variants(questions))
+        question, chunks, counts = self._chunks(self.phrases.variants(questions))
         ids = self.corpus.places("chunks", chunks).ids
         kept = np.flatnonzero(ids >= 0 if allowed is None else np.isin(ids, allowed))
         borders = np.searchsorted(question[kept], np.arange(len(questions) + 1))
@@ -169,8 +176,7 @@ class NgramIndex:
             chosen = here[best(ids[here], counts[here], k)]
             numbers[number, : len(chosen)] = chunks[chosen]
             scores[number, : len(chosen)] = counts[chosen]
-        found = self.corpus.places("chunks", numbers)
-        return Hits(found.ids, scores, found.partition, found.row, self.corpus.labels, self._memory.snapshot)
+        return numbers, scores
 
     def _chunks(self, variants: Variants) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         """The chunks in which phrases begin: phrase, chunk number and count, by phrase and chunk."""
@@ -182,7 +188,7 @@ class NgramIndex:
         return phrase, chunks, counts.astype(np.float32)
 
     def _variants(self, phrases: Phrases) -> Variants:
-        variants = self._phrases.variants(phrases)
+        variants = self.phrases.variants(phrases)
         if variants.empty:
             msg = f"phrase {variants.empty[0]} has no token: leave it out"
             raise QueryError(msg)

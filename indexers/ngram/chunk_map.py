@@ -93,6 +93,22 @@ class ChunkMap:
         chunks = np.searchsorted(self.first_tokens, places, side="right") - 1
         return np.where(chunks >= self.document_chunks[documents], chunks, -1)
 
+    def owned(self, chunks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """What chunks own: their document, and their first token there and the one after their last.
+
+        Args:
+            chunks: numbers of chunks, int64 of shape (n,).
+
+        Returns:
+            Three int64 arrays of shape (n,).
+        """
+        documents = np.searchsorted(self.document_chunks, chunks, side="right") - 1
+        last = chunks + 1 == self.document_chunks[documents + 1]
+        following = self.first_tokens[np.minimum(chunks + 1, len(self.first_tokens) - 1)]
+        stops = np.where(last, self.document_tokens[documents + 1], following)
+        before = self.document_tokens[documents]
+        return documents, self.first_tokens[chunks] - before, stops - before
+
     def save(self, out: Path) -> None:
         """Write each array as `.npy` into a folder."""
         for name in _NAMES:

@@ -70,6 +70,13 @@ class NgramCorpus:
             found[here] = np.where(chunks >= 0, chunks + self._first["chunks"][number], -1)
         return found
 
+    def owned(self, chunk: int) -> tuple[int, int, int]:
+        """What a chunk owns: its document's number, its first token there, and the one after its last."""
+        shard = int(np.searchsorted(self._first["chunks"], chunk, side="right")) - 1
+        inside = np.array([chunk - self._first["chunks"][shard]])
+        document, start, stop = (int(column[0]) for column in self._maps[shard].owned(inside))
+        return document + int(self._first["documents"][shard]), start, stop
+
     def places(self, table: str, numbers: NDArray[np.int64]) -> Places:
         """The rows of documents or chunks.
 

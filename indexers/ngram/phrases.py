@@ -39,10 +39,13 @@ class PhraseTokenizer:
 
     Args:
         tokenizer: with truncation and padding off.
+
+    Attributes:
+        tokenizer: the same.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         model = json.loads(tokenizer.to_str())["model"]
         unknown = model.get("unk_id")
         if unknown is None and model.get("unk_token") is not None:
@@ -67,7 +70,7 @@ class PhraseTokenizer:
             )
         texts = [_stripped(number, phrase) for number, phrase in enumerate(phrases)]
         plain, spaced = (
-            [encoding.ids for encoding in self._tokenizer.encode_batch(some, add_special_tokens=False)]
+            [encoding.ids for encoding in self.tokenizer.encode_batch(some, add_special_tokens=False)]
             for some in (texts, [f" {text}" for text in texts])
         )
         found = [
@@ -85,7 +88,7 @@ class PhraseTokenizer:
     def decode(self, tokens: NDArray[np.int64]) -> list[str]:
         """The text of each token; byte-pair tokens keep the space before them."""
         different, place = np.unique(tokens, return_inverse=True)
-        texts = self._tokenizer.decode_batch([[token] for token in different.tolist()], skip_special_tokens=False)
+        texts = self.tokenizer.decode_batch([[token] for token in different.tolist()], skip_special_tokens=False)
         return [texts[number] for number in place.tolist()]
 
 
