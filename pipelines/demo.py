@@ -8,8 +8,9 @@ import re
 import sys
 import sysconfig
 import time
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.commands.building import report
 from mnemodex.pipelines.commands.output import on_terminal
@@ -30,7 +31,7 @@ QUESTIONS = (
     "What is the difference between is and ==?",
 )
 PHRASES = ("an exception is", "is equivalent to", "the value of")
-INDEXES = {
+INDEXES: dict[str, dict[str, Any]] = {
     "dense": {"type": "dense"},
     "words": {"type": "bm25"},
     "both": {"type": "hybrid", "of": ["dense", "words"]},
@@ -113,12 +114,12 @@ def _phrases(console: Console, memory: Memory) -> None:
     assert isinstance(index, NgramIndex)  # noqa: S101 - the recipe says so
     console.print(Text("How often are these phrases written, and what follows them?", style="bold"))
     following = index.continuations(PHRASES)
-    for phrase, count, start in zip(PHRASES, index.count(PHRASES), following.offsets.tolist(), strict=False):
-        words = [
-            f"{text} ({times})"
-            for text, times in zip(following.texts[start : start + 4], following.counts[start:], strict=False)
-        ]
-        console.print(Text(f"  {phrase:20}{count:>5}   {', '.join(words)}, …"))
+    for phrase, count, (start, stop) in zip(
+        PHRASES, index.count(PHRASES), pairwise(following.offsets.tolist()), strict=True
+    ):
+        first = slice(start, min(start + 4, stop))
+        words = zip(following.texts[first], following.counts[first], strict=True)
+        console.print(Text(f"  {phrase:20}{count:>5}   {', '.join(f'{text} ({times})' for text, times in words)}, …"))
     console.print("")
     print_concordances(index, memory, PHRASES[:1], 3)
 
