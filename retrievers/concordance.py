@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -135,6 +136,9 @@ def _occurrence(document: _Document, first: int, after: int) -> Occurrence:
     start, end = int(document.tokens.offsets[first, 0]), int(document.tokens.offsets[after - 1, 1])
     # Byte-pair tokens hold the space before them.
     start += len(text[start:end]) - len(text[start:end].lstrip())
+    # Marks that a tokenizer drops belong to the letter before them.
+    while unicodedata.category(text[end : end + 1] or " ").startswith("M"):
+        end += 1
     left, right = text[max(start - _WIDTH, 0) : start].split(), text[end : end + _WIDTH].split()
     return Occurrence(start, end, " ".join(left[-_WORDS:]), text[start:end], " ".join(right[:_WORDS]))
 

@@ -90,7 +90,7 @@ def sort_suffixes(text: NDArray[np.uint8]) -> NDArray[np.int32]:
         int32 array of shape (rows * bytes a symbol,), whose first `rows` elements are the suffix array; the rest is
         free.
     """
-    from pydivsufsort import divsufsort  # type: ignore[import-untyped]  # it ships no types
+    from pydivsufsort import divsufsort
 
     suffixes: NDArray[np.int32] = divsufsort(text.reshape(-1))
     construct.keep_symbol_starts(suffixes, text.shape[1])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from llvmlite import ir  # type: ignore[import-untyped]  # it ships no types
+from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -52,7 +52,7 @@ def _prefetch(_context: Any, array: Any, index: Any) -> tuple[Any, Any]:
         byte = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
         int32 = ir.IntType(32)
         declared = ir.FunctionType(ir.VoidType(), [byte.type, int32, int32, int32])
-        function: Any = cgutils.get_or_insert_function(builder.module, declared, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]  # numba has no types here
+        function: Any = cgutils.get_or_insert_function(builder.module, declared, "llvm.prefetch.p0")
         # For reading (0), to be kept in every cache (3), data (1).
         builder.call(function, [byte, int32(0), int32(3), int32(1)])
         return target.get_dummy_value()

@@ -84,7 +84,7 @@ def print_concordances(
     answers = concordances(index, memory.snapshot, phrases, k, where=where)
     for phrase, answer, (start, stop) in zip(phrases, answers, pairwise(documents.offsets.tolist()), strict=True):
         count = documents.counts[start:stop].sum()
-        console.print(Text.assemble((phrase, "bold"), f"  {count:,} occurrences in {stop - start:,} documents"))
+        console.print(Text.assemble((phrase, "bold"), f"  occurrences: {count:,}  documents: {stop - start:,}"))
         for rank, found in enumerate(answer, start=1):
             title = f"{found.title}  " if found.title else ""
             console.print(Text.assemble(f"{rank:>3}  {found.count:>8}  ", (title, "cyan"), (f"[{found.key}]", "dim")))
