@@ -9,7 +9,7 @@ from contract import CASES, assert_sound, possible
 from mnemodex.schemas.errors import QueryError
 
 ROWS = 119
-QUESTIONS = ["Who winds the clockwork of the lamp?", "Где маяк?", ""]
+QUESTIONS = ["Who winds the clockwork of the lamp?", "Где маяк?", "", "the harbour"]
 
 
 @pytest.fixture(scope="module", params=CASES.values(), ids=CASES.keys())
