@@ -55,6 +55,15 @@ class NgramIndexer(Indexer):
         """See `Indexer.beside`."""
         return ("chunks",)
 
+    @staticmethod
+    def check(settings: Any) -> None:
+        """See `Indexer.check`.
+
+        Raises:
+            ModelError: the tokenizer is not there, or is none.
+        """
+        tokenizer(settings.tokenizer)
+
     @property
     def identity(self) -> dict[str, Any]:
         """See `Indexer.identity`: what decides the tokens is the tokenizer's content, not its name."""

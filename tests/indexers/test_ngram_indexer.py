@@ -132,6 +132,10 @@ def test_a_tokenizer_beside_the_recipe_is_found(source, tmp_path, inline):
 def test_a_tokenizer_that_is_not_there_is_told_before_any_work(source, tmp_path, inline):
     with pytest.raises(ModelError, match="no such file or folder"):
         build(source, tmp_path / "memory", tokenizer="nowhere")
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelError, match="is not a tokenizer"):
+        build(source, tmp_path / "memory", tokenizer=str(tmp_path))
+    assert inline.computed == 0
 
 
 def test_an_unknown_setting_is_told(source, tmp_path, inline):
