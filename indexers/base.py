@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -26,11 +26,13 @@ class InputPartition:
         label: the partition's name in the table.
         rows: its number of rows.
         files: its files by ending: `parquet`, and for embeddings `npy` (float32 or float16 matrix of shape (rows, d)).
+        beside: the partition of the same label of each table that `Indexer.beside` names.
     """
 
     label: str
     rows: int
     files: dict[str, Path]
+    beside: dict[str, InputPartition] = field(default_factory=dict)
 
 
 class Measured(Protocol):
@@ -66,6 +68,9 @@ class Indexer:
     needs_training: bool = False
     merges: bool = False
     shard_rows: int = 1_000_000
+    """Rows of the partitions that are built into one shard."""
+    shard_bytes: int | None = None
+    """Bytes of the Parquet files of these partitions, where rows do not tell how much there is in them."""
 
     def __init__(self, settings: Any, rows: int, dimension: int) -> None:
         self.settings = settings
@@ -85,6 +90,11 @@ class Indexer:
     def table(settings: Any) -> str | None:
         """The table that the index is built over; None for an index without files."""
         return "chunks"
+
+    @staticmethod
+    def beside(settings: Any) -> tuple[str, ...]:
+        """Further tables that a shard is built from; it keeps the `Rows` of each in a folder of the table's name."""
+        return ()
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -94,14 +94,7 @@ def tokenizer(name: str) -> Tokenizer:
     """
     from tokenizers import Tokenizer
 
-    folder = locate(name)
-    file = folder / "tokenizer.json"
-    if not file.is_file():
-        msg = (
-            f"model {name!r}: {folder} has no tokenizer.json; make one with "
-            "transformers.AutoTokenizer.from_pretrained(MODEL).save_pretrained(FOLDER)"
-        )
-        raise ModelError(msg)
+    file = _tokenizer_file(name)
     try:
         loaded = Tokenizer.from_file(str(file))
     except Exception as error:
@@ -111,6 +104,29 @@ def tokenizer(name: str) -> Tokenizer:
     loaded.no_truncation()
     loaded.no_padding()
     return loaded
+
+
+def tokenizer_hash(name: str) -> str:
+    """SHA-256 of the model's `tokenizer.json`, in hexadecimal.
+
+    Raises:
+        ModelError: there is no such model, or it has no `tokenizer.json`.
+    """
+    file = _tokenizer_file(name)
+    state = file.stat()
+    return _file_hash(file, state.st_size, state.st_mtime_ns)
+
+
+def _tokenizer_file(name: str) -> Path:
+    folder = locate(name)
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        msg = (
+            f"model {name!r}: {folder} has no tokenizer.json; make one with "
+            "transformers.AutoTokenizer.from_pretrained(MODEL).save_pretrained(FOLDER)"
+        )
+        raise ModelError(msg)
+    return file
 
 
 def model_hash(name: str) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 INDEXERS = {
     "dense": "mnemodex.indexers.dense.indexer:DenseIndexer",
     "bm25": "mnemodex.indexers.bm25:BM25Indexer",
+    "ngram": "mnemodex.indexers.ngram.indexer:NgramIndexer",
     "hybrid": "mnemodex.indexers.hybrid:HybridIndexer",
 }
 

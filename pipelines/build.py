@@ -34,6 +34,7 @@ _LIBRARIES = (
     "faiss-cpu",
     "hnswlib",
     "bm25s",
+    "tokenizers",
     "torch",
     "sentence-transformers",
 )

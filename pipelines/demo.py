@@ -8,11 +8,13 @@ import re
 import sys
 import sysconfig
 import time
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.commands.building import report
 from mnemodex.pipelines.commands.output import on_terminal
+from mnemodex.retrievers.ngram import NgramIndex
 from mnemodex.schemas.recipe import parse_recipe
 
 if TYPE_CHECKING:
@@ -28,6 +30,13 @@ QUESTIONS = (
     "remove and return the last item of a list",
     "What is the difference between is and ==?",
 )
+PHRASES = ("an exception is", "is equivalent to", "the value of")
+INDEXES: dict[str, dict[str, Any]] = {
+    "dense": {"type": "dense"},
+    "words": {"type": "bm25"},
+    "both": {"type": "hybrid", "of": ["dense", "words"]},
+    "ngrams": {"type": "ngram"},
+}
 _CHUNK_TOKENS = 128
 _LIMIT = 1500
 _SHORTEST = 80
@@ -51,6 +60,7 @@ def run(folder: Path, *, full: bool) -> None:
             "memory": str(folder.absolute()),
             "source": {"path": str(corpus.absolute())},
             "chunks": {"by": "tokens", "size": _CHUNK_TOKENS, "overlap": 16},
+            "indexes": INDEXES,
         },
         name="demo",
         base=Path.cwd(),
@@ -61,6 +71,7 @@ def run(folder: Path, *, full: bool) -> None:
     console.print("")
     for question in QUESTIONS:
         _ask(console, memory, question)
+    _phrases(console, memory)
     console.print("The same in SQL: which parts of the manual are longest?")
     console.print(
         memory.sql(
@@ -70,6 +81,7 @@ def run(folder: Path, *, full: bool) -> None:
     console.print(f"\nDone in {time.perf_counter() - started:.0f} s. Now try:")
     console.print(f'  mnemodex search {folder} both "how do decorators work" -k 3')
     console.print(f"  mnemodex sql {folder} \"SELECT title, text FROM chunks WHERE text LIKE '%walrus%'\"")  # noqa: S608 - printed
+    console.print(f'  mnemodex search {folder} ngrams "assignment expression"')
     console.print(f"  mnemodex show {folder} dense")
 
 
@@ -78,7 +90,8 @@ def _ask(console: Console, memory: Memory, question: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    answers = {name: memory.retriever(name).search([question], k=3).chunks()[0] for name in memory.indexes}
+    names = [name for name in INDEXES if INDEXES[name]["type"] != "ngram"]
+    answers = {name: memory.retriever(name).search([question], k=3).chunks()[0] for name in names}
     table = Table(
         title=question, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 3, 0, 0)
     )
@@ -89,6 +102,26 @@ def _ask(console: Console, memory: Memory, question: str) -> None:
     console.print(table)
     best = answers[next(reversed(answers))][0]
     console.print(Text(f"{_first_words(best)}\n", style="dim"))
+
+
+def _phrases(console: Console, memory: Memory) -> None:
+    """What the n-gram index knows of phrases: how often, what follows, and where."""
+    from rich.text import Text
+
+    from mnemodex.pipelines.commands.searching import print_concordances
+
+    index = memory.retriever("ngrams")
+    assert isinstance(index, NgramIndex)  # noqa: S101 - the recipe says so
+    console.print(Text("How often are these phrases written, and what follows them?", style="bold"))
+    following = index.continuations(PHRASES)
+    for phrase, count, (start, stop) in zip(
+        PHRASES, index.count(PHRASES), pairwise(following.offsets.tolist()), strict=True
+    ):
+        first = slice(start, min(start + 4, stop))
+        words = zip(following.texts[first], following.counts[first], strict=True)
+        console.print(Text(f"  {phrase:20}{count:>5}   {', '.join(f'{text} ({times})' for text, times in words)}, …"))
+    console.print("")
+    print_concordances(index, memory, PHRASES[:1], 3)
 
 
 def _first_words(chunk: Chunk) -> str:

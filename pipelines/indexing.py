@@ -137,6 +137,7 @@ class _IndexBuild:
         self._models = models
         kind = indexer_class(settings.type)
         self._table = tables[table] if (table := kind.table(settings)) is not None else None
+        self._beside = {name: {part.label: part for part in tables[name].partitions} for name in kind.beside(settings)}
         embedding = getattr(settings, "embed", None)
         self._spec: dict[str, Any] = {
             "type": settings.type,
@@ -152,7 +153,7 @@ class _IndexBuild:
         if self._table is None:
             return self._entry((), former)
         extras = self._extras(progress)
-        groups = _group(self._table.partitions, self._indexer.shard_rows)
+        groups = _group(self._table.partitions, self._indexer.shard_rows, self._indexer.shard_bytes)
         units = [self._unit("build", group[0].label, group, extras) for group in groups]
         built = self._results(units, progress)
         merged = self._results([self._unit("merge", "merged", built, {})], progress) if self._indexer.merges else built
@@ -177,15 +178,20 @@ class _IndexBuild:
         return Unit(f"tables/queries/{embedding}", "queries", name, {"step": "queries", "path": path, "spec": spec})
 
     def _unit(self, step: str, label: str, inputs: Sequence[Artifact], extras: dict[str, Artifact]) -> Unit:
+        # Shards, which are inputs of a merge, are made of the tables beside already.
+        tables = self._beside if step != "merge" else {}
+        beside = [{table: parts[part.label] for table, parts in tables.items()} for part in inputs]
         name = fingerprint(
             step,
             self._identity,
             [part.fingerprint for part in inputs],
             {key: item.fingerprint for key, item in extras.items()},
+            [[part.fingerprint for part in parts.values()] for parts in beside],
         )
         payload = {
             "step": step,
             "inputs": [part.model_dump(mode="json") for part in inputs],
+            "beside": [{table: part.model_dump(mode="json") for table, part in parts.items()} for parts in beside],
             "extras": {key: item.model_dump(mode="json") for key, item in extras.items()},
         }
         return Unit(f"indexes/{self._name}", label, name, payload)
@@ -230,17 +236,18 @@ class _IndexBuild:
         return first.parent
 
 
-def _group(partitions: Sequence[Artifact], rows: int) -> list[list[Artifact]]:
-    """Consecutive partitions with together at most `rows` rows.
+def _group(partitions: Sequence[Artifact], rows: int, size: int | None) -> list[list[Artifact]]:
+    """Consecutive partitions with together at most `rows` rows and `size` bytes, or a single one.
 
     When the source grows at its end, only the last group changes.
     """
     groups: list[list[Artifact]] = []
-    size = 0
+    counted = filled = 0
     for part in partitions:
-        if not groups or size + part.rows > rows:
+        if not groups or counted + part.rows > rows or (size is not None and filled + part.bytes > size):
             groups.append([])
-            size = 0
+            counted = filled = 0
         groups[-1].append(part)
-        size += part.rows
+        counted += part.rows
+        filled += part.bytes
     return groups

@@ -32,6 +32,7 @@ indexes:
   dense: {{type: dense, embed: minilm, target_recall: 0.95}}   # queries: FILE measures recall with real questions
   words: {{type: bm25}}
   both:  {{type: hybrid, of: [dense, words]}}
+  # ngrams: {{type: ngram}}   # counts, places and continuations of exact phrases
 """
 
 

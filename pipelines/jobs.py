@@ -144,7 +144,8 @@ class IndexJob:
     """Runs one step of an indexer.
 
     Settings: `type`, `settings`, `rows`, `facts` of the table. A unit's payload: `step`, `inputs` (artifacts of
-    partitions or of shards), `extras` (artifacts of other steps by argument name).
+    partitions or of shards), `beside` (for each input, artifacts by table), `extras` (artifacts of other steps by
+    argument name).
     """
 
     resources: ClassVar[Resources] = Resources(gpu=True, threads=True)
@@ -167,8 +168,8 @@ class IndexJob:
         attempt = self._store.files.attempt()
         step = getattr(self._indexer, unit.payload["step"])
         given = [
-            self._folder(item) if item.files[0].path.startswith("indexes/") else self._partition(item)
-            for item in inputs
+            self._folder(item) if item.files[0].path.startswith("indexes/") else self._partition(item, beside)
+            for item, beside in zip(inputs, unit.payload["beside"], strict=True)
         ]
         facts = {**step(given, attempt, **extras), "seconds": time.perf_counter() - started}
         rows = int(facts.pop("rows", 0))
@@ -185,9 +186,10 @@ class IndexJob:
         paths = [self._store.files.check(file) for file in artifact.files]
         return paths[0].parent
 
-    def _partition(self, artifact: Artifact) -> InputPartition:
+    def _partition(self, artifact: Artifact, beside: dict[str, Any]) -> InputPartition:
         files = {file.path.rpartition(".")[2]: self._store.files.check(file) for file in artifact.files}
-        return InputPartition(artifact.label, artifact.rows, files)
+        others = {table: self._partition(Artifact.model_validate(part), {}) for table, part in beside.items()}
+        return InputPartition(artifact.label, artifact.rows, files, others)
 
 
 class QueriesJob:

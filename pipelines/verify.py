@@ -16,6 +16,7 @@ from mnemodex.schemas.errors import CorruptFileError, MnemodexError
 from mnemodex.schemas.ids import hash_columns, hash_text
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.store import close_marker, marker_path, open_marker, open_store
+from mnemodex.schemas.tables import CHUNKS, DOCUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from mnemodex.schemas.manifest import Artifact, FileEntry, IndexEntry, Manifest
     from mnemodex.schemas.store.store import Store
+
+_ID_COLUMNS = {table.name: str(table.id_column) for table in (DOCUMENTS, CHUNKS)}
 
 
 @dataclass
@@ -187,19 +190,23 @@ def _check_vectors(store: Store, chunks: Artifact, vectors: Artifact, table: str
 
 
 def _check_index(store: Store, manifest: Manifest, index: IndexEntry) -> Iterator[str]:
-    """An index holds each row of its table once, and says of each id in which row of which partition it stands."""
+    """An index holds each row of its tables once, and says of each id in which row of which partition it stands."""
     if index.table is None:
         return
-    column = indexer_class(index.type).id_column
-    ids = {
-        part.label: parquet.read(_file(store, part), columns=[column])[column].to_numpy()
-        for part in manifest.tables[index.table].partitions
-    }
-    seen = {label: np.zeros(len(column_ids), np.int64) for label, column_ids in ids.items()}
-    agree = all(_count_rows(Rows.open(store.files.local(shard.place)), ids, seen) for shard in index.shards)
-    if not agree or not all((count == 1).all() for count in seen.values()):
-        place = f"{store.root}: index {index.name}"
-        yield f"{place} does not hold each row of {index.table} once; remove indexes/{index.name} and build again"
+    kind = indexer_class(index.type)
+    folders = [store.files.local(shard.place) for shard in index.shards]
+    kept = {(index.table, kind.id_column): folders}
+    kept |= {(name, _ID_COLUMNS[name]): [folder / name for folder in folders] for name in kind.beside(index.settings)}
+    for (table, column), places in kept.items():
+        ids = {
+            part.label: parquet.read(_file(store, part), columns=[column])[column].to_numpy()
+            for part in manifest.tables[table].partitions
+        }
+        seen = {label: np.zeros(len(column_ids), np.int64) for label, column_ids in ids.items()}
+        agree = all(_count_rows(Rows.open(place), ids, seen) for place in places)
+        if not agree or not all((count == 1).all() for count in seen.values()):
+            place = f"{store.root}: index {index.name}"
+            yield f"{place} does not hold each row of {table} once; remove indexes/{index.name} and build again"
 
 
 def _count_rows(rows: Rows, ids: dict[str, NDArray[np.int64]], seen: dict[str, NDArray[np.int64]]) -> bool:

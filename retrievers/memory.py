@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import weakref
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mnemodex.retrievers.snapshot import Snapshot
 from mnemodex.schemas.errors import ModelError, QueryError
 from mnemodex.schemas.recipe import Embedding
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from mnemodex.indexers.encoder import Encoder
     from mnemodex.retrievers.base import Retriever
     from mnemodex.retrievers.sql import Connection, Relation
+
+_T = TypeVar("_T")
 
 
 class Memory:
@@ -73,16 +76,7 @@ class Memory:
         from mnemodex.retrievers.sql import Connection
 
         # DuckDB keeps its functions where Python's collector does not look: a strong reference would never end.
-        find = weakref.WeakMethod(self.encoder)
-
-        def encoder(name: str) -> Encoder:
-            method = find()
-            if method is None:
-                msg = "the memory is gone: keep it as long as its SQL relations"
-                raise QueryError(msg)
-            return method(name)
-
-        return Connection(self.snapshot, encoder)
+        return Connection(self.snapshot, _weak(self.encoder), _weak(self.retriever))
 
     def encoder(self, name: str) -> Encoder:
         """The encoder of an embedding, loaded at the first call.
@@ -109,3 +103,17 @@ class Memory:
                 raise ModelError(msg)
             self._encoders[name] = Encoder(spec)
         return self._encoders[name]
+
+
+def _weak(method: Callable[[str], _T]) -> Callable[[str], _T]:
+    """A memory's method that does not keep the memory."""
+    find = weakref.WeakMethod(method)
+
+    def call(name: str) -> _T:
+        found = find()
+        if found is None:
+            msg = "the memory is gone: keep it as long as its SQL relations"
+            raise QueryError(msg)
+        return found(name)
+
+    return call

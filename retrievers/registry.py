@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 RETRIEVERS = {
     "dense": "mnemodex.retrievers.dense:DenseRetriever",
     "bm25": "mnemodex.retrievers.bm25:BM25Retriever",
+    "ngram": "mnemodex.retrievers.ngram:NgramIndex",
     "hybrid": "mnemodex.retrievers.hybrid:HybridRetriever",
 }
 

@@ -42,6 +42,7 @@ class Connection:
     Args:
         snapshot: what is looked into.
         encoder: gives the encoder of an embedding, for `embed_NAME(text)`.
+        retriever: gives the retriever of an index, for `ngram_count(index, text)`.
         memory_limit: as DuckDB writes it ("4GB"); DuckDB's own default where None.
 
     Attributes:
@@ -50,7 +51,12 @@ class Connection:
     """
 
     def __init__(
-        self, snapshot: Snapshot, encoder: Callable[[str], Encoder], *, memory_limit: str | None = None
+        self,
+        snapshot: Snapshot,
+        encoder: Callable[[str], Encoder],
+        retriever: Callable[[str], Any],
+        *,
+        memory_limit: str | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._connection = duckdb.connect(":memory:")
@@ -59,6 +65,7 @@ class Connection:
         self.ids_where = lru_cache(maxsize=16)(self._ids_where)
         self._register_catalogue()
         self._register_functions(encoder)
+        self._register_counts(retriever)
         if memory_limit is not None:
             self._limit(memory_limit)
         for statement in _LOCK:
@@ -166,6 +173,33 @@ class Connection:
                     duckdb.list_type(duckdb.sqltypes.FLOAT),
                     type=PythonUDFType.ARROW,
                 )
+
+    def _register_counts(self, retriever: Callable[[str], Any]) -> None:
+        indexes = [index.name for index in self._snapshot.manifest.indexes.values() if index.type == "ngram"]
+        if indexes:
+            text, whole = duckdb.sqltypes.VARCHAR, duckdb.sqltypes.BIGINT
+            self._connection.create_function(
+                "ngram_count", _ngram_count(retriever, indexes), [text, text], whole, type=PythonUDFType.ARROW
+            )
+
+
+def _ngram_count(retriever: Callable[[str], Any], indexes: list[str]) -> Callable[[Any, Any], pa.Array]:
+    def ngram_count(names: Any, texts: Any) -> pa.Array:
+        table = pa.table({"name": names, "text": texts})
+        asked = table.drop_null().group_by(["name", "text"]).aggregate([])
+        counts = np.zeros(asked.num_rows, np.int64)
+        name = np.array(asked["name"].to_pylist(), dtype=object)
+        for index in set(name.tolist()):
+            if index not in indexes:
+                msg = f"no n-gram index {index!r}; there are: {', '.join(indexes)}"
+                raise QueryError(msg)
+            here = np.flatnonzero(name == index)
+            counts[here] = retriever(index).count(asked["text"].take(pa.array(here)).to_pylist())
+        numbered = table.append_column("row", pa.array(np.arange(table.num_rows)))
+        joined = numbered.join(asked.append_column("count", pa.array(counts)), ["name", "text"])
+        return joined.sort_by("row")["count"].combine_chunks()
+
+    return ngram_count
 
 
 def _embed(encoder: Callable[[str], Encoder], name: str, dimension: int) -> Callable[[Any], pa.Array]:

@@ -209,8 +209,10 @@ def _chunk_paths(base: Path, chunks: dict[str, Any]) -> dict[str, Any]:
 
 
 def _index_paths(base: Path, index: dict[str, Any]) -> dict[str, Any]:
-    queries = index.get("queries")
-    return {**index, "queries": str(_under(base, queries))} if isinstance(queries, str) else index
+    queries, tokenizer = index.get("queries"), index.get("tokenizer")
+    paths = {"queries": str(_under(base, queries))} if isinstance(queries, str) else {}
+    models = {"tokenizer": _model(base, tokenizer)} if isinstance(tokenizer, str) else {}
+    return {**index, **paths, **models}
 
 
 def validate(model: type[_Model], data: Any, *, name: str, at: str = "") -> _Model:

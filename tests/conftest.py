@@ -32,6 +32,7 @@ LIBRARY_INDEXES = {
     "ivf": {"type": "dense", "factory": "IVF4,Flat", "shard_rows": 40},
     "hnswlib": {"type": "dense", "engine": "hnswlib", "m": 8, "metric": "l2"},
     "words": {"type": "bm25"},
+    "ngrams": {"type": "ngram"},
     "both": {"type": "hybrid", "of": ["flat", "words"]},
 }
 

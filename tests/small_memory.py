@@ -23,6 +23,7 @@ INDEXES = {
     "graph": {"type": "dense", "engine": "hnswlib"},
     "lists": {"type": "dense", "factory": "IVF2,Flat"},
     "words": {"type": "bm25"},
+    "ngrams": {"type": "ngram"},
     "both": {"type": "hybrid", "of": ["flat", "words"]},
 }
 QUESTIONS = ["Which river flows through a city?", "lighthouse keeper"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnemodex.indexers.models import tokenizer
-from mnemodex.pipelines.chunkers.offsets import token_offsets
+from mnemodex.indexers.tokens import token_offsets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -36,7 +36,8 @@ def sql(
     from mnemodex.retrievers.sql import Connection
 
     opened = Memory(memory)
-    with contextlib.closing(Connection(opened.snapshot, opened.encoder, memory_limit=memory_limit)) as connection:
+    made = Connection(opened.snapshot, opened.encoder, opened.retriever, memory_limit=memory_limit)
+    with contextlib.closing(made) as connection:
         table = connection.fetch(query, seconds=timeout)
     # By columns: two may have one name, as in a join.
     values = [

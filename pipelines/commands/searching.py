@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnemodex.retrievers.hits import Chunk
+    from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.ngram import NgramIndex
 
 _SNIPPET = 160
 
@@ -32,8 +35,14 @@ def search(
 ) -> None:
     """Search an index."""
     from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.ngram import NgramIndex
 
-    answers = Memory(memory).retriever(index).search(questions, k, where=where).chunks()
+    opened = Memory(memory)
+    retriever = opened.retriever(index)
+    if isinstance(retriever, NgramIndex) and not as_json:
+        print_concordances(retriever, opened, questions, k, where=where)
+        return
+    answers = retriever.search(questions, k, where=where).chunks()
     if as_json:
         print_json({"index": index, "hits": [[chunk.to_json() for chunk in answer] for answer in answers]})
         return
@@ -59,3 +68,30 @@ def print_hits(question: str, chunks: Sequence[Chunk]) -> None:
     if not chunks:
         console.print("  no hits")
     console.print()
+
+
+def print_concordances(
+    index: NgramIndex, memory: Memory, phrases: Sequence[str], k: int, *, where: str | None = None
+) -> None:
+    """The occurrences of phrases in their context, for people."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from mnemodex.retrievers.concordance import concordances
+
+    console = Console(soft_wrap=True)
+    documents = index.documents(phrases)
+    answers = concordances(index, memory.snapshot, phrases, k, where=where)
+    for phrase, answer, (start, stop) in zip(phrases, answers, pairwise(documents.offsets.tolist()), strict=True):
+        count = documents.counts[start:stop].sum()
+        console.print(Text.assemble((phrase, "bold"), f"  occurrences: {count:,}  documents: {stop - start:,}"))
+        for rank, found in enumerate(answer, start=1):
+            title = f"{found.title}  " if found.title else ""
+            console.print(Text.assemble(f"{rank:>3}  {found.count:>8}  ", (title, "cyan"), (f"[{found.key}]", "dim")))
+            for one in found.occurrences:
+                console.print(
+                    Text.assemble(
+                        (f"{one.start:>14}  ", "dim"), f"{one.before} ", (f"»{one.phrase}«", "bold"), f" {one.after}"
+                    )
+                )
+        console.print()

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from mnemodex.indexers.models import tokenizer
+from mnemodex.indexers.tokens import token_offsets
 from mnemodex.pipelines.chunkers import chunker_for
-from mnemodex.pipelines.chunkers.offsets import token_offsets
 from mnemodex.schemas.ids import hash_columns
 from mnemodex.schemas.recipe import DEFAULT_MODEL
 from mnemodex.schemas.tables import CHUNKS

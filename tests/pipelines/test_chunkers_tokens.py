@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from mnemodex.pipelines.chunkers import TokenChunks, offsets
-from mnemodex.pipelines.chunkers.offsets import token_offsets
+from mnemodex.indexers import tokens as token_module
+from mnemodex.indexers.tokens import token_offsets
+from mnemodex.pipelines.chunkers import TokenChunks
 from mnemodex.pipelines.chunkers.tokens import TokenChunker, token_windows
 
 SAMPLE = (
@@ -170,7 +171,7 @@ def test_a_text_in_pieces_has_the_tokens_of_the_whole(kind, parts):
     tokenizer = TOKENIZERS[kind]()
     text = "".join(f"{one} {two}{separator}" for one, two, separator in parts)
     whole = [offset for offset in tokenizer.encode(text, add_special_tokens=False).offsets if offset[1] > offset[0]]
-    with patch.object(offsets, "_PIECE", 40), patch.object(offsets, "_BATCH", 100):
+    with patch.object(token_module, "_PIECE", 40), patch.object(token_module, "_BATCH", 100):
         (found,) = token_offsets(tokenizer, [text])
     assert [tuple(pair) for pair in found.tolist()] == whole
 
@@ -178,14 +179,14 @@ def test_a_text_in_pieces_has_the_tokens_of_the_whole(kind, parts):
 def test_a_run_of_white_space_is_not_cut():
     text = "abc def\n\n  ghi jkl"
     (whole,) = token_offsets(byte_level(), [text])
-    with patch.object(offsets, "_PIECE", text.index("  ") + 1):
+    with patch.object(token_module, "_PIECE", text.index("  ") + 1):
         (found,) = token_offsets(byte_level(), [text])
     assert found.tolist() == whole.tolist()
 
 
 @given(text=TEXTS, piece=st.integers(1, 10))
 def test_pieces_cut_anywhere_still_lose_nothing(tokenizer, text, piece):
-    with patch.object(offsets, "_PIECE", piece):
+    with patch.object(token_module, "_PIECE", piece):
         spans = cut(tokenizer, text, size=3, overlap=1)
     covered = {place for start, end in spans.tolist() for place in range(start, end)}
     assert not len(spans) or all(text[place].isspace() for place in set(range(len(text))) - covered)

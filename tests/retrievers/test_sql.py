@@ -20,7 +20,9 @@ from mnemodex.schemas.errors import CorruptFileError, QueryError
 @pytest.fixture(scope="module")
 def connection(memory):
     """As the command line has it, for statements of strangers."""
-    with contextlib.closing(Connection(memory.snapshot, memory.encoder, memory_limit="1GB")) as opened:
+    with contextlib.closing(
+        Connection(memory.snapshot, memory.encoder, memory.retriever, memory_limit="1GB")
+    ) as opened:
         yield opened
 
 
@@ -91,7 +93,7 @@ def test_another_model_is_told_by_name(library, monkeypatch):
     opened = Memory(library)
     monkeypatch.setattr(models, "model_hash", lambda name: "0" * 64)
     with (
-        contextlib.closing(Connection(opened.snapshot, opened.encoder)) as connection,
+        contextlib.closing(Connection(opened.snapshot, opened.encoder, opened.retriever)) as connection,
         pytest.raises(QueryError, match="ModelError: embedding 'minilm' was built with another"),
     ):
         connection.fetch("SELECT embed('a')", seconds=20)
@@ -216,7 +218,9 @@ def test_an_endless_statement_is_stopped(connection):
 
 
 def test_a_statement_that_wants_too_much_memory_fails_alone(memory):
-    with contextlib.closing(Connection(memory.snapshot, memory.encoder, memory_limit="50MB")) as small:
+    with contextlib.closing(
+        Connection(memory.snapshot, memory.encoder, memory.retriever, memory_limit="50MB")
+    ) as small:
         with pytest.raises(QueryError, match="Out of Memory"):
             small.fetch("SELECT list(a) FROM range(100000000) t(a)", seconds=60)
         assert rows(small, "SELECT 1 AS a") == [{"a": 1}]

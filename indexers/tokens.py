@@ -1,8 +1,8 @@
-"""Where the tokens of texts stand, for texts of any length."""
+"""The tokens of texts and where they stand, for texts of any length."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,17 @@ _BATCH = 1 << 20
 """Characters that are handed to the tokenizer's threads at once."""
 
 
-def token_offsets(tokenizer: Tokenizer, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-    """Character offsets of every token.
+class Tokens(NamedTuple):
+    """The tokens of one text, without those that a model adds at its ends."""
+
+    ids: NDArray[np.int32]
+    """Token ids, shape (tokens,)."""
+    offsets: NDArray[np.int64]
+    """Character offsets of each token, start and end, shape (tokens, 2)."""
+
+
+def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Tokens]:
+    """The tokens of each text.
 
     A long text is tokenised piece by piece, cut before a single space between words. Tokenizers that work on words
     (BERT's, byte-level BPE) give the tokens of the whole text; others may give one token more a piece.
@@ -28,18 +37,24 @@ def token_offsets(tokenizer: Tokenizer, texts: Sequence[str]) -> list[NDArray[np
     Args:
         tokenizer: with truncation and padding off.
         texts: the texts.
-
-    Returns:
-        For each text an int64 array of shape (tokens, 2): start and end of each token that stands for characters.
     """
-    found: list[list[NDArray[np.int64]]] = [[np.zeros((0, 2), np.int64)] for _ in texts]
+    ids: list[list[NDArray[np.int32]]] = [[np.zeros(0, np.int32)] for _ in texts]
+    offsets: list[list[NDArray[np.int64]]] = [[np.zeros((0, 2), np.int64)] for _ in texts]
     for batch in _batches(texts):
         pieces = [texts[number][start:end] for number, start, end in batch]
         encodings = tokenizer.encode_batch(pieces, add_special_tokens=False)
         for (number, start, _), encoding in zip(batch, encodings, strict=True):
-            offsets = np.array(encoding.offsets, np.int64).reshape(-1, 2)
-            found[number].append(offsets[offsets[:, 1] > offsets[:, 0]] + start)
-    return [np.concatenate(parts) for parts in found]
+            ids[number].append(np.array(encoding.ids, np.int32))
+            offsets[number].append(np.array(encoding.offsets, np.int64).reshape(-1, 2) + start)
+    return [Tokens(np.concatenate(some), np.concatenate(places)) for some, places in zip(ids, offsets, strict=True)]
+
+
+def token_offsets(tokenizer: Tokenizer, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+    """Character offsets of every token that stands for characters: for each text an int64 array of shape (tokens, 2).
+
+    See `tokenize`.
+    """
+    return [offsets[offsets[:, 1] > offsets[:, 0]] for _, offsets in tokenize(tokenizer, texts)]
 
 
 def _batches(texts: Sequence[str]) -> Iterator[list[tuple[int, int, int]]]:

@@ -1,0 +1,282 @@
+"""The n-gram index: batched questions over any number of shards, with the answers of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from mnemodex.indexers.ngram.ragged import Ragged, as_ragged, spans
+from mnemodex.indexers.ngram.shard import FMShard
+from mnemodex.indexers.ngram.vocabulary import Vocabulary
+from mnemodex.schemas.errors import CorruptFileError, QueryError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike, NDArray
+
+    Ngrams = Ragged | Sequence[ArrayLike] | NDArray[np.integer]
+
+_ROOM = 1 << 17
+"""Rows or tree nodes worked on at a time, unless a single n-gram has more: a few MiB of scratch."""
+
+_NONE = np.empty(0, dtype=np.int64)
+
+
+class Continuations(NamedTuple):
+    """What follows each range, the ends of documents left out: of range i, the elements `offsets[i]:offsets[i + 1]`."""
+
+    offsets: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    """Token ids, ascending for each range."""
+    counts: NDArray[np.int64]
+
+
+class Occurrences(NamedTuple):
+    """Where each n-gram occurs, in the order of the corpus: of n-gram i, the elements `offsets[i]:offsets[i + 1]`."""
+
+    offsets: NDArray[np.int64]
+    documents: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    """Offsets of the n-gram's first token in its document, in tokens."""
+
+
+class DocumentCounts(NamedTuple):
+    """The documents of each n-gram: of n-gram i, the elements `offsets[i]:offsets[i + 1]`."""
+
+    offsets: NDArray[np.int64]
+    documents: NDArray[np.int64]
+    """Ascending for each n-gram."""
+    counts: NDArray[np.int64]
+
+
+class FMIndex:
+    """An FM-index over token ids (Ferragina and Manzini, 2000), in shards that share one vocabulary.
+
+    Documents are numbered from 0 through all shards in the order given. N-grams are a `Ragged`, or a sequence of
+    sequences of token ids; those that do not occur have count 0 and empty ranges.
+
+    A range is where an n-gram stands in the suffix order of a shard; the ranges of a batch are one int64 array of shape
+    (queries, shards, 2). They are small enough to keep for every beam of a decoder.
+
+    Args:
+        folders: one folder a shard, all of the same field.
+
+    Attributes:
+        vocabulary: the shared vocabulary.
+        token_count: number of tokens.
+        document_count: number of documents.
+        first_documents: int64 array of shape (shards + 1,): the number of each shard's first document.
+
+    Raises:
+        CorruptFileError: a file is missing or cut short, or the shards are not of one index.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        if not folders:
+            raise QueryError("an n-gram index needs at least one shard: no document was indexed")
+        self.shards = [FMShard(folder) for folder in folders]
+        for folder, shard in zip(folders, self.shards, strict=True):
+            if shard.vocabulary_sha256 != self.shards[0].vocabulary_sha256:
+                raise CorruptFileError(
+                    f"{folder}: its vocabulary differs from that of {folders[0]}; build both with the same tokenizer"
+                )
+        self.vocabulary = Vocabulary(self.shards[0].vocabulary)
+        self.token_count = sum(shard.tokens for shard in self.shards)
+        self.first_documents = np.cumsum([0, *(shard.documents for shard in self.shards)], dtype=np.int64)
+        self.document_count = int(self.first_documents[-1])
+
+    def whole(self, queries: int) -> NDArray[np.int64]:
+        """The ranges of the empty n-gram, which every token continues: int64 array of shape (queries, shards, 2)."""
+        ranges = np.zeros((queries, len(self.shards), 2), dtype=np.int64)
+        ranges[:, :, 1] = [shard.rows for shard in self.shards]
+        return ranges
+
+    def ranges(self, ngrams: Ngrams) -> NDArray[np.int64]:
+        """Find n-grams.
+
+        Returns:
+            int64 array of shape (n-grams, shards, 2).
+
+        Raises:
+            ModelError: a token id is not in the vocabulary.
+            QueryError: an n-gram is empty.
+        """
+        rows = as_ragged(ngrams)
+        if np.any(rows.lengths == 0):
+            raise QueryError(f"n-gram {np.argmin(rows.lengths)} is empty: give it at least one token")
+        return self._extend(self.whole(len(rows)), rows)
+
+    def step(self, ranges: NDArray[np.int64], tokens: ArrayLike) -> NDArray[np.int64]:
+        """Extend every range by one token to the right.
+
+        Args:
+            ranges: int64 array of shape (queries, shards, 2), from `whole`, `ranges` or `step`.
+            tokens: integers of shape (queries,).
+
+        Returns:
+            The new ranges, of the same shape.
+
+        Raises:
+            ModelError: a token id is not in the vocabulary.
+            QueryError: the ranges are not of this index, or there are not as many tokens.
+        """
+        if np.shape(tokens) != (len(ranges),):
+            raise QueryError(
+                f"there are {len(ranges)} ranges, but tokens of shape {np.shape(tokens)}: give one token each"
+            )
+        appended = Ragged(np.asarray(tokens) if len(ranges) else _NONE, np.arange(len(ranges) + 1, dtype=np.int64))
+        return self._extend(self._own(ranges).copy(), appended)
+
+    def count(self, ngrams: Ngrams) -> NDArray[np.int64]:
+        """Count n-grams: int64 array of shape (n-grams,). Errors as of `ranges`."""
+        ranges = self.ranges(ngrams)
+        counts: NDArray[np.int64] = (ranges[:, :, 1] - ranges[:, :, 0]).sum(axis=1)
+        return counts
+
+    def continuations(self, ranges: NDArray[np.int64]) -> Continuations:
+        """List the tokens that follow ranges, with how often; what is missing to a range's rows ends a document there.
+
+        Args:
+            ranges: int64 array of shape (queries, shards, 2), from `whole`, `ranges` or `step`.
+
+        Returns:
+            The tokens with their counts summed over the shards.
+
+        Raises:
+            QueryError: the ranges are not of this index.
+        """
+        from mnemodex.indexers.ngram.tally import make_sums, sum_by_key
+
+        own = self._own(ranges)
+        room = sum(shard.room(own[:, i]) for i, shard in enumerate(self.shards))
+        sums = make_sums(len(self.vocabulary))
+        lengths, symbols, counts = [_NONE], [_NONE], [_NONE]
+        for part in _parts(np.asarray(room)):
+            asked = own[part]
+            found = np.concatenate(
+                [shard.continuations(np.ascontiguousarray(asked[:, i])) for i, shard in enumerate(self.shards)]
+            )
+            offsets = np.empty(len(asked) + 1, dtype=np.int64)
+            keys, totals = np.empty(len(found), dtype=np.int64), np.empty(len(found), dtype=np.int64)
+            sum_by_key(found, sums, keys, totals, offsets)
+            lengths.append(np.diff(offsets))
+            symbols.append(keys[: offsets[-1]])
+            counts.append(totals[: offsets[-1]])
+        tokens = self.vocabulary.ids[np.concatenate(symbols)].astype(np.int64)
+        return Continuations(_offsets(np.concatenate(lengths)), tokens, np.concatenate(counts))
+
+    def locate(self, ngrams: Ngrams, *, limit: int | None = None) -> Occurrences:
+        """Find where n-grams occur.
+
+        Args:
+            ngrams: what to find.
+            limit: how many occurrences of each n-gram are wanted, the first ones in the corpus. With a document array
+                only about so many are located; without one, all are, and the limit saves no time.
+
+        Returns:
+            The occurrences of each n-gram, by document and position.
+
+        Raises:
+            ModelError: a token id is not in the vocabulary.
+            QueryError: an n-gram is empty, or the limit is not positive.
+        """
+        if limit is not None and limit < 1:
+            raise QueryError(f"limit is {limit}, but must be at least 1")
+        rows = as_ragged(ngrams)
+        ranges = self.ranges(rows)
+        counts = ranges[:, :, 1] - ranges[:, :, 0]
+        wanted = counts if limit is None else np.clip(limit - (np.cumsum(counts, axis=1) - counts), 0, counts)
+        ranges[wanted == 0] = 0
+        found = []
+        for i, shard in enumerate(self.shards):
+            for part in _parts(ranges[:, i, 1] - ranges[:, i, 0]):
+                asked = np.ascontiguousarray(ranges[part, i])
+                lengths, documents, last = shard.locate(asked, np.ascontiguousarray(wanted[part, i]))
+                positions = last + 1 - np.repeat(rows.lengths[part], lengths)
+                found.append((lengths, documents + self.first_documents[i], positions))
+        return Occurrences(*_by_query(found, len(rows), len(self.shards)))
+
+    def documents(self, ngrams: Ngrams) -> DocumentCounts:
+        """Find the documents that n-grams occur in, and how often.
+
+        It looks at every occurrence, and takes 20 bytes for each one of the most frequent n-gram. Without a document
+        array every occurrence is located, which takes some hundred times as long.
+
+        Raises:
+            ModelError: a token id is not in the vocabulary.
+            QueryError: an n-gram is empty.
+        """
+        ranges = self.ranges(ngrams)
+        found = []
+        for i, shard in enumerate(self.shards):
+            for part in _parts(ranges[:, i, 1] - ranges[:, i, 0]):
+                lengths, documents, counts = shard.count_documents(np.ascontiguousarray(ranges[part, i]))
+                found.append((lengths, documents + self.first_documents[i], counts))
+        return DocumentCounts(*_by_query(found, len(ranges), len(self.shards)))
+
+    def shards_of(self, documents: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Translate document numbers: the shard of each, and its number in that shard, int64 arrays of that shape."""
+        shards = np.searchsorted(self.first_documents, documents, side="right") - 1
+        return shards, documents - self.first_documents[shards]
+
+    def _extend(self, ranges: NDArray[np.int64], rows: Ragged) -> NDArray[np.int64]:
+        symbols = self.vocabulary.symbols(rows)
+        for i, shard in enumerate(self.shards):
+            part = np.ascontiguousarray(ranges[:, i])
+            shard.extend(part, symbols, rows.offsets)
+            ranges[:, i] = part
+        return ranges
+
+    def _own(self, ranges: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Check that ranges lie in this index: the kernels read memory by them."""
+        shape = (len(ranges), len(self.shards), 2)
+        if ranges.shape != shape or ranges.dtype != np.int64:
+            raise QueryError(f"ranges must be int64 of shape {shape}, not {ranges.dtype} of shape {ranges.shape}")
+        low, high = ranges[:, :, 0], ranges[:, :, 1]
+        if np.any(low < 0) or np.any(low > high) or np.any(high > [shard.rows for shard in self.shards]):
+            raise QueryError(
+                "ranges lie outside the index: use those that `whole`, `ranges` or `step` of this index gave"
+            )
+        return ranges
+
+
+def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _parts(sizes: NDArray[np.int64]) -> Iterator[slice]:
+    """Cut queries into runs whose sizes add up to `_ROOM` at most, or of one query."""
+    ends = np.cumsum(sizes)
+    start = 0
+    while start < len(sizes):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + _ROOM, side="right")))
+        yield slice(start, stop)
+        start = stop
+
+
+def _by_query(
+    found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]], queries: int, shards: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Bring what was found shard by shard into the order of the queries.
+
+    Args:
+        found: for each shard, for each run of queries: how many were found of each query, and two columns of what was
+            found.
+        queries: number of queries.
+        shards: number of shards.
+
+    Returns:
+        Offsets of shape (queries + 1,), and the two columns.
+    """
+    lengths, first, second = (np.concatenate(column) for column in zip((_NONE, _NONE, _NONE), *found, strict=True))
+    of_shards = lengths.reshape(shards, queries)
+    offsets = _offsets(of_shards.sum(axis=0))
+    starts = offsets[:-1] + np.cumsum(of_shards, axis=0) - of_shards
+    order = spans(starts.reshape(-1), lengths)
+    columns = np.empty((2, len(order)), dtype=np.int64)
+    columns[0, order], columns[1, order] = first, second
+    return offsets, columns[0], columns[1]

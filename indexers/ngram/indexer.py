@@ -1,0 +1,117 @@
+"""The n-gram index of a recipe: documents become shards of an FM-index, and a map from tokens to chunks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from mnemodex.indexers.base import Indexer
+from mnemodex.indexers.models import tokenizer, tokenizer_hash
+from mnemodex.indexers.ngram.chunk_map import ChunkMap
+from mnemodex.indexers.ngram.settings import NgramSettings
+from mnemodex.indexers.rows import Rows
+from mnemodex.indexers.tokens import tokenize
+from mnemodex.schemas.store import parquet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tokenizers import Tokenizer
+
+    from mnemodex.indexers.base import InputPartition
+    from mnemodex.indexers.ngram.ragged import Ragged
+
+_LARGEST_SHARD = 1 << 26
+"""Tokens and documents of one FM-index. Building one takes at most 15 bytes each: 1 GB."""
+
+_BATCH = 256
+"""Documents that are tokenised at once."""
+
+
+class NgramIndexer(Indexer):
+    """Indexes the body and, as a field of its own, the title of every document; each token once.
+
+    A shard's folder holds one FM-index for each field, `00000/body` and `00000/title` (with a second one, `00001`,
+    where the first would have become too large), the rows of its documents, those of its chunks in `chunks`, and the
+    map from tokens to chunks.
+    """
+
+    version: ClassVar[int] = 1
+    Settings: ClassVar[type[NgramSettings]] = NgramSettings
+    settings: NgramSettings
+    id_column: ClassVar[str] = "doc_id"
+    # A text takes a third of its size in Parquet and gives a token for every four or so of its characters.
+    shard_bytes = 64 << 20
+
+    @staticmethod
+    def table(settings: Any) -> str:
+        """See `Indexer.table`: overlapping chunks would count tokens twice."""
+        return "documents"
+
+    @staticmethod
+    def beside(settings: Any) -> tuple[str, ...]:
+        """See `Indexer.beside`."""
+        return ("chunks",)
+
+    @staticmethod
+    def check(settings: Any) -> None:
+        """See `Indexer.check`.
+
+        Raises:
+            ModelError: the tokenizer is not there, or is none.
+        """
+        tokenizer(settings.tokenizer)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """See `Indexer.identity`: what decides the tokens is the tokenizer's content, not its name."""
+        return {**super().identity, "tokenizer": tokenizer_hash(self.settings.tokenizer)}
+
+    def build(self, partitions: list[InputPartition], out: Path) -> dict[str, Any]:
+        """Index the documents of some partitions; see the class for what is written."""
+        from mnemodex.indexers.ngram.build import BuildOptions, build
+
+        model = tokenizer(self.settings.tokenizer)
+        maps: list[ChunkMap] = []
+        options = BuildOptions(document_array=self.settings.document_array, shard_rows=_LARGEST_SHARD)
+        shards = build(_read(partitions, model, maps), out, vocabulary(model), options=options)
+        ChunkMap.concatenate(maps).save(out)
+        rows = Rows.of(partitions, id_column=self.id_column)
+        rows.save(out)
+        (out / "chunks").mkdir()
+        Rows.of([part.beside["chunks"] for part in partitions]).save(out / "chunks")
+        return {
+            "rows": len(rows.ids),
+            "tokens": sum(shard["body"]["tokens"] for shard in shards),
+            "title_tokens": sum(shard["title"]["tokens"] for shard in shards),
+            "tokenizer_sha256": tokenizer_hash(self.settings.tokenizer),
+        }
+
+
+def vocabulary(model: Tokenizer) -> list[int]:
+    """Every token id that a tokenizer can give, added tokens included."""
+    return sorted(set(model.get_vocab(with_added_tokens=True).values()))
+
+
+def _read(partitions: list[InputPartition], model: Tokenizer, maps: list[ChunkMap]) -> Iterator[dict[str, Ragged]]:
+    """The tokens of all documents, in batches; the map of each batch is put into `maps`."""
+    from mnemodex.indexers.ngram.ragged import Ragged
+
+    for part in partitions:
+        chunks = parquet.read(part.beside["chunks"].files["parquet"], columns=["doc_id", "end"])
+        chunk_documents, ends = (chunks[name].to_numpy() for name in ("doc_id", "end"))
+        # Chunks stand in the order of their documents; a document may have none.
+        starts = np.flatnonzero(np.diff(chunk_documents, prepend=-1))
+        sizes = dict(zip(chunk_documents[starts].tolist(), np.diff(starts, append=len(ends)).tolist(), strict=True))
+        used = 0
+        for batch in parquet.read_batches(part.files["parquet"], columns=["doc_id", "title", "text"], rows=_BATCH):
+            body = tokenize(model, batch["text"].to_pylist())
+            title = tokenize(model, batch["title"].to_pylist())
+            counts = np.array([sizes.get(doc_id, 0) for doc_id in batch["doc_id"].to_pylist()], np.int64)
+            here = slice(used, used + int(counts.sum()))
+            used = here.stop
+            document = np.repeat(np.arange(len(counts)), counts)
+            maps.append(ChunkMap.of([text.offsets[:, 0] for text in body], document, ends[here]))
+            yield {"body": Ragged.of([text.ids for text in body]), "title": Ragged.of([text.ids for text in title])}

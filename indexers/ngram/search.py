@@ -1,0 +1,114 @@
+"""Backward search in lock-step: many n-grams at once, so that one waits for memory while others are counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnemodex.indexers.ngram.blocks import rank, touch
+from mnemodex.indexers.ngram.code import CODE, FIRST, LENGTH, SHIFT, START, ZEROS
+from mnemodex.indexers.ngram.compiled import copy_row, helper, kernel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Tree = tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]
+    """The bit vectors, and `levels`, `leaves` and `leaf_of` of the code."""
+
+_LANES = 32
+_QUERY, _NEXT, _DEPTH, _LENGTH, _CODE, _LOW, _HIGH = range(7)
+
+
+@helper
+def _next_symbol(tree: Tree, lanes: NDArray[np.int64], lane: int, symbols: NDArray[np.int32], end: int) -> bool:
+    """Begin the next symbol of a lane's n-gram; False if its range is final."""
+    bits, levels, leaves, leaf_of = tree
+    while lanes[lane, _NEXT] < end and lanes[lane, _LOW] < lanes[lane, _HIGH]:
+        leaf = leaf_of[symbols[lanes[lane, _NEXT]]]
+        lanes[lane, _NEXT] += 1
+        if leaf < 0:
+            lanes[lane, _HIGH] = lanes[lane, _LOW]
+        elif lanes[lane, _LOW] == 0 and lanes[lane, _HIGH] == leaves[len(leaves) - 1, START]:
+            # After nothing, a symbol's range is known without a rank.
+            lanes[lane, _LOW] = leaves[leaf, START]
+            lanes[lane, _HIGH] = leaves[leaf + 1, START]
+        else:
+            lanes[lane, _DEPTH] = 0
+            lanes[lane, _LENGTH] = leaves[leaf, LENGTH]
+            lanes[lane, _CODE] = leaves[leaf, CODE]
+            touch(bits, levels[0, FIRST], lanes[lane, _LOW])
+            touch(bits, levels[0, FIRST], lanes[lane, _HIGH])
+            return True
+    return False
+
+
+@helper
+def _descend(tree: Tree, lanes: NDArray[np.int64], lane: int) -> bool:
+    """Take a lane one level down; True if its symbol is done."""
+    bits, levels, _, _ = tree
+    depth = lanes[lane, _DEPTH]
+    low, high = lanes[lane, _LOW], lanes[lane, _HIGH]
+    ones_low = rank(bits, levels[depth, FIRST], low)
+    ones_high = rank(bits, levels[depth, FIRST], high)
+    if (lanes[lane, _CODE] >> depth) & 1:
+        low, high = levels[depth, ZEROS] + ones_low, levels[depth, ZEROS] + ones_high
+    else:
+        low, high = low - ones_low, high - ones_high
+    done: bool = low == high or depth + 1 == lanes[lane, _LENGTH]
+    if done:
+        low, high = low + levels[depth, SHIFT], high + levels[depth, SHIFT]
+    else:
+        touch(bits, levels[depth + 1, FIRST], low)
+        touch(bits, levels[depth + 1, FIRST], high)
+    lanes[lane, _DEPTH] = depth + 1
+    lanes[lane, _LOW] = low
+    lanes[lane, _HIGH] = high
+    return done
+
+
+@helper
+def _leave(lanes: NDArray[np.int64], lane: int, ranges: NDArray[np.int64]) -> None:
+    """Write down a lane's final range; an empty one is always (0, 0)."""
+    low, high = lanes[lane, _LOW], lanes[lane, _HIGH]
+    found = low < high
+    ranges[lanes[lane, _QUERY], 0] = low if found else 0
+    ranges[lanes[lane, _QUERY], 1] = high if found else 0
+
+
+@kernel
+def extend(tree: Tree, ranges: NDArray[np.int64], symbols: NDArray[np.int32], offsets: NDArray[np.int64]) -> None:
+    """Extend ranges by n-grams.
+
+    Args:
+        tree: the wavelet tree.
+        ranges: int64 array of shape (queries, 2), the rows [low, high) to begin with; overwritten with the rows after
+            the n-gram.
+        symbols: the n-grams' symbols, one n-gram after the other.
+        offsets: int64 array of shape (queries + 1,): where each n-gram begins among them.
+    """
+    lanes = np.empty((_LANES, 7), np.int64)
+    live = following = 0
+    queries = len(ranges)
+    lane = 0
+    while live > 0 or following < queries:
+        while live < _LANES and following < queries:
+            lanes[live, _QUERY] = following
+            lanes[live, _NEXT] = offsets[following]
+            lanes[live, _LOW] = ranges[following, 0]
+            lanes[live, _HIGH] = ranges[following, 1]
+            following += 1
+            if _next_symbol(tree, lanes, live, symbols, offsets[following]):
+                live += 1
+            else:
+                _leave(lanes, live, ranges)
+        lane = 0
+        while lane < live:
+            if _descend(tree, lanes, lane) and not _next_symbol(
+                tree, lanes, lane, symbols, offsets[lanes[lane, _QUERY] + 1]
+            ):
+                _leave(lanes, lane, ranges)
+                live -= 1
+                copy_row(lanes, live, lanes, lane)
+            else:
+                lane += 1

@@ -1,0 +1,42 @@
+"""`search` on the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from mnemodex.pipelines.cli import app
+
+
+@pytest.fixture
+def run(library):
+    def search(*arguments):
+        return CliRunner().invoke(app, ["search", str(library), *arguments])
+
+    return search
+
+
+def test_phrases_are_listed_in_their_context(run):
+    result = run("ngrams", "slice of lemon", "xyzzy", "-k", "2")
+    assert result.exit_code == 0
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    assert lines[0] == "slice of lemon  occurrences: 4  documents: 4"
+    assert "xyzzy  occurrences: 0  documents: 0" in lines
+    found = [line for line in lines if "»" in line]
+    assert len(found) == 2
+    assert found[0].split(maxsplit=1)[1].startswith("café serves naïve guests strong coffee and a »slice of lemon«")
+    assert sum("[café-" in line for line in lines) == 2
+
+
+def test_json_holds_the_hits_as_for_other_indexes(run):
+    answers = [json.loads(run(index, "slice of lemon", "-k", "2", "--json").stdout) for index in ("ngrams", "words")]
+    (phrases,), (words,) = (answer["hits"] for answer in answers)
+    assert [set(hit) for hit in phrases] == [set(hit) for hit in words]
+    assert [(hit["rank"], hit["score"]) for hit in phrases] == [(1, 1.0), (2, 1.0)]
+
+
+def test_a_filter_holds_for_phrases_too(run):
+    result = run("ngrams", "slice of lemon", "--where", "key = 'café-3'")
+    assert sum("»" in line for line in result.stdout.splitlines()) == 1 and "[café-3]" in result.stdout
