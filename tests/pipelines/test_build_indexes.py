@@ -19,7 +19,7 @@ def recipe(tmp_path):
     ("indexes", "message"),
     [
         ({"a": {"type": "dens"}}, "indexes.a: unknown index type 'dens'; did you mean 'dense'?"),
-        ({"a": {"type": 5}}, "indexes.a: unknown index type 5; known: dense, bm25, hybrid"),
+        ({"a": {"type": 5}}, "indexes.a: unknown index type 5; known: dense, bm25"),
         ({"a": {"k1": 1.2}}, "indexes.a: the key 'type' is missing"),
         ({"a": {"type": "bm25", "k": 1.2}}, "unknown key 'indexes.a.k'; did you mean 'k1'?"),
         ({"a": {"type": "bm25", "b": 2}}, "indexes.a.b: Input should be less than or equal to 1 (it is 2)"),

@@ -102,6 +102,7 @@ def test_a_unit_that_kills_every_worker_fails_the_build(tmp_path):
     killer.start()
     with pytest.raises(StageFailedError, match=f"tables/documents partition bad: .*died {MAX_DEATHS} times"):
         list(Engine(store).run(JobSpec("mnemodex.pipelines.read:ReadJob", settings), [unit]))
+    store.clean()
     assert store.files.names("work") == []
 
 
