@@ -60,15 +60,15 @@ class Rows:
             tuple(labels),
         )
 
-    def save(self, out: Path) -> None:
-        """Write `chunk_ids.npy`, `partition.npy`, `row.npy` and `labels.json` into a folder."""
-        np.save(out / "chunk_ids.npy", self.ids, allow_pickle=False)
+    def save(self, out: Path, *, id_column: str = "chunk_id") -> None:
+        """Write `chunk_ids.npy` (after the ids' column), `partition.npy`, `row.npy` and `labels.json` into a folder."""
+        np.save(out / f"{id_column}s.npy", self.ids, allow_pickle=False)
         np.save(out / "partition.npy", self.partition, allow_pickle=False)
         np.save(out / "row.npy", self.row, allow_pickle=False)
         (out / "labels.json").write_text(json.dumps(self.labels), encoding="utf-8")
 
     @classmethod
-    def open(cls, folder: Path) -> Rows:
+    def open(cls, folder: Path, *, id_column: str = "chunk_id") -> Rows:
         """Map what `save` wrote.
 
         Raises:
@@ -76,9 +76,9 @@ class Rows:
         """
         ids, partition, row = (
             np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in ("chunk_ids", "partition", "row")
+            for name in (f"{id_column}s", "partition", "row")
         )
         if not len(ids) == len(partition) == len(row):
-            msg = f"{folder}: chunk_ids, partition and row differ in length; remove the folder and build again"
+            msg = f"{folder}: {id_column}s, partition and row differ in length; remove the folder and build again"
             raise CorruptFileError(msg)
         return cls(ids, partition, row, tuple(json.loads((folder / "labels.json").read_text(encoding="utf-8"))))

@@ -203,7 +203,7 @@ def _check_index(store: Store, manifest: Manifest, index: IndexEntry) -> Iterato
             for part in manifest.tables[table].partitions
         }
         seen = {label: np.zeros(len(column_ids), np.int64) for label, column_ids in ids.items()}
-        agree = all(_count_rows(Rows.open(place), ids, seen) for place in places)
+        agree = all(_count_rows(Rows.open(place, id_column=column), ids, seen) for place in places)
         if not agree or not all((count == 1).all() for count in seen.values()):
             place = f"{store.root}: index {index.name}"
             yield f"{place} does not hold each row of {table} once; remove indexes/{index.name} and build again"

@@ -53,7 +53,7 @@ class NgramCorpus:
         )
         self._maps = [ChunkMap.open(folder) for folder in folders]
         self._rows = {
-            "documents": [Rows.open(folder) for folder in folders],
+            "documents": [Rows.open(folder, id_column="doc_id") for folder in folders],
             "chunks": [Rows.open(folder / "chunks") for folder in folders],
         }
         self.labels = tuple(label for rows in self._rows["documents"] for label in rows.labels)

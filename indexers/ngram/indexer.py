@@ -79,7 +79,7 @@ class NgramIndexer(Indexer):
         shards = build(_read(partitions, model, maps), out, vocabulary(model), options=options)
         ChunkMap.concatenate(maps).save(out)
         rows = Rows.of(partitions, id_column=self.id_column)
-        rows.save(out)
+        rows.save(out, id_column=self.id_column)
         (out / "chunks").mkdir()
         Rows.of([part.beside["chunks"] for part in partitions]).save(out / "chunks")
         return {

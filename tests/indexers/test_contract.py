@@ -151,7 +151,7 @@ def test_an_index_holds_every_row_once_and_knows_where_it_stands(case, tmp_path)
     indexer, parts = make(case), case.table(tmp_path / "table")
     for number, groups in enumerate([[[0, 1, 2]], [[0], [1, 2]]]):
         shards = build(indexer, parts, tmp_path / str(number), groups)
-        opened = [Rows.open(shard) for shard in shards]
+        opened = [Rows.open(shard, id_column=indexer.id_column) for shard in shards]
         ids = np.concatenate([rows.ids for rows in opened])
         expected = chunk_ids(ROWS) + (indexer.id_column == "doc_id")
         assert sorted(ids.tolist()) == sorted(expected.tolist())
@@ -159,6 +159,7 @@ def test_an_index_holds_every_row_once_and_knows_where_it_stands(case, tmp_path)
         for rows in opened:
             place = [starts[rows.labels[part]] + row for part, row in zip(rows.partition, rows.row, strict=True)]
             assert np.array_equal(expected[place], rows.ids)
+        assert all((shard / f"{indexer.id_column}s.npy").is_file() for shard in shards)
 
 
 def test_building_writes_nothing_elsewhere_and_is_repeatable(case, tmp_path):
@@ -207,4 +208,4 @@ def test_a_table_without_rows_can_be_built(case, tmp_path):
             indexer.train(empty, tmp_path)
         return
     shards = build(indexer, empty, tmp_path / "out")
-    assert sum(len(Rows.open(shard).ids) for shard in shards) == 0
+    assert sum(len(Rows.open(shard, id_column=indexer.id_column).ids) for shard in shards) == 0
