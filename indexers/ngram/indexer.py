@@ -38,7 +38,7 @@ class NgramIndexer(Indexer):
     map from tokens to chunks.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     Settings: ClassVar[type[NgramSettings]] = NgramSettings
     settings: NgramSettings
     id_column: ClassVar[str] = "doc_id"
