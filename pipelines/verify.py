@@ -96,30 +96,38 @@ def _check_file(store: Store, entry: FileEntry, result: Verification) -> None:
 
 def _check_strays(store: Store, known: set[str], result: Verification) -> None:
     """Check markers, results that no snapshot names yet, and remembered plans; report what nobody wrote."""
-    for path in [path for folder in ("tables", "indexes", "snapshots", "work") for path in store.files.walk(folder)]:
-        if path in known:
-            continue
-        try:
-            data = store.files.read(path)
-        except (OSError, CorruptFileError) as error:
-            result.problems.append(f"{store.root / path}: cannot be read ({error}); remove it")
-            continue
-        result.files += 1
-        result.bytes += len(data)
-        if path.startswith("work/plan-"):
-            if read_memo(data) is None:
-                result.problems.append(f"{store.root / path}: is damaged; it is only a memo: remove it")
-        elif (path.startswith("tables/") and path.endswith(".json")) or path.endswith("/marker.json"):
-            _check_marker(store, path, data, known, result)
-        elif path.startswith("snapshots/"):
+    walked = [path for folder in ("tables", "indexes", "snapshots", "work") for path in store.files.walk(folder)]
+    for path in walked:
+        if path.startswith("snapshots/") and path not in known:
             result.problems.append(f"{store.root / path}: is in no snapshot's history; remove it")
-    for path in [path for folder in ("tables", "indexes") for path in store.files.walk(folder)]:
-        if path not in known:
+        elif path.startswith("work/plan-") or _is_marker(path):
+            _check_small(store, path, known, result)
+    for path in walked:
+        if path.startswith(("tables/", "indexes/")) and path not in known:
             result.problems.append(f"{store.root / path}: belongs to no finished result; remove it")
 
 
-def _check_marker(store: Store, path: str, data: bytes, known: set[str], result: Verification) -> None:
+def _is_marker(path: str) -> bool:
+    return (path.startswith("tables/") and path.endswith(".json")) or path.endswith("/marker.json")
+
+
+def _check_small(store: Store, path: str, known: set[str], result: Verification) -> None:
+    """Check a marker or a remembered plan, which have their checksum inside."""
     known.add(path)
+    try:
+        data = store.files.read(path)
+    except (OSError, CorruptFileError) as error:
+        result.problems.append(f"{store.root / path}: cannot be read ({error}); remove it")
+        return
+    result.files += 1
+    result.bytes += len(data)
+    if _is_marker(path):
+        _check_marker(store, path, data, known, result)
+    elif read_memo(data) is None:
+        result.problems.append(f"{store.root / path}: is damaged; it is only a memo: remove it")
+
+
+def _check_marker(store: Store, path: str, data: bytes, known: set[str], result: Verification) -> None:
     try:
         artifact = open_marker(json.loads(data))
     except ValueError:

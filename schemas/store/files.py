@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from mnemodex.schemas.manifest import FileEntry
 
 
+_ROOM = 1 << 20
+"""Bytes below which a disk counts as full."""
+
+
 def _sync_folder(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -53,9 +57,6 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-_ROOM = 1 << 20
-
-
 class LocalFiles:
     """A memory's folder on a local file system; every path argument is relative to it, with forward slashes."""
 
@@ -80,7 +81,7 @@ class LocalFiles:
         _make_folder(self.root)
 
     def is_full(self) -> bool:
-        """Whether the disk has less than 1 MiB left; libraries in C often fail without saying so."""
+        """Whether the disk has no room left: libraries in C often fail without saying that this is why."""
         return shutil.disk_usage(self.root).free < _ROOM
 
     def exists(self, path: str) -> bool:

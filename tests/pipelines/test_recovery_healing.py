@@ -7,7 +7,7 @@ import re
 import shutil
 
 import pytest
-from damage import Folder
+from damage import DAMAGES, Folder
 from small_memory import answers, build_inline, write_corpus
 
 from mnemodex.pipelines.verify import verify
@@ -109,6 +109,17 @@ def test_what_is_made_again_with_other_bytes_becomes_a_new_snapshot(copy, monkey
     assert verify(memory.root).problems == []
     assert without_history(answers(memory.root)) == told
     assert not build_inline(source, memory.root, WORDS).committed
+
+
+@pytest.mark.parametrize("damage", [name for name in DAMAGES if name != "missing"])
+def test_a_damaged_plan_is_made_again(copy, damage):
+    source, memory, _ = copy
+    (plan,) = [file for file in memory.files() if file.startswith("work/plan-")]
+    sound = (memory.root / plan).read_bytes()
+    with memory.damaged(plan, damage=damage):
+        assert not build_inline(source, memory.root, WORDS).committed
+        assert (memory.root / plan).read_bytes() == sound
+        assert verify(memory.root).problems == []
 
 
 def test_lost_rows_of_errors_are_found_again_in_the_source(copy):

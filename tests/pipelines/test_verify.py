@@ -1,0 +1,154 @@
+"""What `verify` finds where every checksum is right."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from mnemodex.pipelines.verify import verify
+from mnemodex.schemas.errors import MemoryNotFoundError
+from mnemodex.schemas.manifest import Artifact
+from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.store import close_marker, marker_path, open_store
+from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, embeddings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def memory(small_memory, tmp_path):
+    return shutil.copytree(small_memory / "memory", tmp_path / "memory")
+
+
+def forge(memory: Path, place: str, ending: str, change) -> None:
+    """Change one file of the current snapshot, and put its new checksum in its marker, the manifest and CURRENT."""
+    manifest = open_store(memory)[1]
+    artifact = next(item for item in manifest.artifacts() if item.place.startswith(place))
+    path = artifact.file(ending).path
+    change(memory / path)
+    data = (memory / path).read_bytes()
+    forged = artifact.model_dump(mode="json")
+    for entry in forged["files"]:
+        if entry["path"] == path:
+            entry.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    (memory / marker_path(artifact)).write_bytes(close_marker(Artifact.model_validate(forged)))
+    snapshot = memory / "snapshots" / f"{manifest.name}.json"
+    before = json.dumps(artifact.model_dump(mode="json"))
+    whole = json.dumps(json.loads(snapshot.read_text()))
+    assert whole.count(before) == 1
+    snapshot.write_text(whole.replace(before, json.dumps(forged)))
+    (memory / "CURRENT").write_text(f"{manifest.name} {hashlib.sha256(snapshot.read_bytes()).hexdigest()}\n")
+
+
+def column(table, name, change):
+    """A change of one column's values, for `forge`."""
+
+    def rewrite(path):
+        rows = parquet.read(path)
+        values = rows[name].to_pylist()
+        change(values)
+        changed = rows.set_column(rows.schema.get_field_index(name), table.schema.field(name), [values])
+        parquet.write(path, table, changed.to_batches())
+
+    return rewrite
+
+
+def array(change):
+    """A change of an array in place, for `forge`."""
+
+    def rewrite(path):
+        values = np.load(path)
+        change(values)
+        np.save(path, values)
+
+    return rewrite
+
+
+def put(place, value):
+    def change(values):
+        values[place] = value
+
+    return change
+
+
+def swap(values):
+    values[0], values[1] = values[1].copy() if isinstance(values, np.ndarray) else values[1], values[0]
+
+
+VECTORS = embeddings("minilm", 384)
+INDEX = "indexes/flat"
+
+
+@pytest.mark.parametrize(
+    ("place", "ending", "change", "problem"),
+    [
+        ("tables/documents", ".parquet", column(DOCUMENTS, "title", put(0, "other")), "the doc_id of 'd0' is not"),
+        ("tables/documents", ".parquet", column(DOCUMENTS, "key", put(0, "other")), "the doc_id of 'other' is not"),
+        ("tables/chunks", ".parquet", column(CHUNKS, "text", put(1, "other")), "is not its text from 0 to"),
+        ("tables/chunks", ".parquet", column(CHUNKS, "chunk_id", put(1, 7)), "a chunk_id is not the hash"),
+        ("tables/chunks", ".parquet", column(CHUNKS, "doc_id", put(1, 7)), "document 7 is not in documents"),
+        ("tables/embeddings", ".npy", array(put((2, 3), 0.5)), "the Parquet and .npy vectors differ"),
+        ("tables/embeddings", ".parquet", column(VECTORS, "chunk_id", swap), "its chunk ids are not those of"),
+        (INDEX, "/chunk_ids.npy", array(swap), "index flat does not hold each row of embeddings/minilm once"),
+        (INDEX, "/row.npy", array(put(0, 1)), "index flat does not hold each row"),
+        (INDEX, "/row.npy", array(put(0, 99)), "index flat does not hold each row"),
+        (INDEX, "/row.npy", array(put(0, -1)), "index flat does not hold each row"),
+        (INDEX, "/partition.npy", array(put(0, 5)), "index flat does not hold each row"),
+        ("indexes/words", "/row.npy", array(put(0, 1)), "index words does not hold each row of chunks once"),
+    ],
+)  # fmt: skip
+def test_a_row_that_refers_to_nothing_is_a_problem(memory, place, ending, change, problem):
+    forge(memory, place, ending, change)
+    assert any(problem in found for found in verify(memory).problems), verify(memory).problems
+
+
+def test_a_sound_memory_is_counted(memory):
+    result = verify(memory)
+    counted = [file for file in memory.rglob("*") if file.is_file() and file.name != "CURRENT"]
+    counted = [file for file in counted if file.parent.name != "snapshots"]
+    assert result.problems == []
+    assert result.files == len(counted)
+    assert result.bytes == sum(file.stat().st_size for file in counted)
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("tables/chunks/stray.parquet", "belongs to no finished result; remove it"),
+        ("indexes/flat/stray-1/index.faiss", "belongs to no finished result; remove it"),
+        ("tables/chunks/stray.json", "this marker is damaged; remove it and build again"),
+        ("snapshots/000003.json", "is in no snapshot's history; remove it"),
+        ("work/plan-1.json", "is only a memo: remove it"),
+    ],
+)
+def test_a_file_that_nobody_wrote_is_named_with_its_remedy(memory, path, problem):
+    (memory / path).parent.mkdir(exist_ok=True)
+    (memory / path).write_text("stray")
+    assert [found for found in verify(memory).problems if problem in found and str(memory / path) in found]
+    (memory / path).unlink()
+    assert verify(memory).problems == []
+
+
+def test_what_an_unfinished_build_left_is_no_problem(memory):
+    for path in ("work/attempt-1/data.parquet", "work/run-1/unit/0"):
+        (memory / path).parent.mkdir(parents=True)
+        (memory / path).write_text("half")
+    assert verify(memory).problems == []
+
+
+def test_several_problems_are_all_told(memory):
+    removed = [next((memory / "tables" / name).glob("*.parquet")) for name in ("documents", "chunks")]
+    for path in removed:
+        path.unlink()
+    assert sorted(problem.split(":")[0] for problem in verify(memory).problems) == sorted(map(str, removed))
+
+
+def test_there_must_be_a_memory(tmp_path):
+    with pytest.raises(MemoryNotFoundError):
+        verify(tmp_path / "gone")
