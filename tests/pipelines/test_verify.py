@@ -136,8 +136,8 @@ def test_a_file_that_nobody_wrote_is_named_with_its_remedy(memory, path, problem
 
 
 def test_what_an_unfinished_build_left_is_no_problem(memory):
-    for path in ("work/attempt-1/data.parquet", "work/run-1/unit/0"):
-        (memory / path).parent.mkdir(parents=True)
+    for path in ("work/attempt-1/data.parquet", "work/attempt-1/marker.json", "work/run-1/unit/0"):
+        (memory / path).parent.mkdir(parents=True, exist_ok=True)
         (memory / path).write_text("half")
     assert verify(memory).problems == []
 
