@@ -94,6 +94,36 @@ class FMIndex:
         ranges[:, :, 1] = [shard.rows for shard in self.shards]
         return ranges
 
+    def starts(self, queries: int) -> NDArray[np.int64]:
+        """The ranges before the first token of every document, which only beginnings of documents continue.
+
+        Extended by a whole document's tokens, such a range has as many `ends` as there are documents of just these.
+
+        Returns:
+            int64 array of shape (queries, shards, 2).
+        """
+        ranges = np.empty((queries, len(self.shards), 2), dtype=np.int64)
+        ranges[:] = [shard.separators for shard in self.shards]
+        return ranges
+
+    def ends(self, ranges: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How often the end of a document follows ranges.
+
+        Args:
+            ranges: int64 array of shape (queries, shards, 2), from `whole`, `starts`, `ranges` or `step`.
+
+        Returns:
+            int64 array of shape (queries,).
+
+        Raises:
+            QueryError: the ranges are not of this index.
+        """
+        found = self._own(ranges).copy()
+        symbols = np.full(len(found), len(self.vocabulary), dtype=np.int32)
+        self._extend_by(found, symbols, np.arange(len(found) + 1, dtype=np.int64))
+        counts: NDArray[np.int64] = (found[:, :, 1] - found[:, :, 0]).sum(axis=1)
+        return counts
+
     def ranges(self, ngrams: Ngrams) -> NDArray[np.int64]:
         """Find n-grams.
 
@@ -223,10 +253,14 @@ class FMIndex:
         return shards, documents - self.first_documents[shards]
 
     def _extend(self, ranges: NDArray[np.int64], rows: Ragged) -> NDArray[np.int64]:
-        symbols = self.vocabulary.symbols(rows)
+        return self._extend_by(ranges, self.vocabulary.symbols(rows), rows.offsets)
+
+    def _extend_by(
+        self, ranges: NDArray[np.int64], symbols: NDArray[np.int32], offsets: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         for i, shard in enumerate(self.shards):
             part = np.ascontiguousarray(ranges[:, i])
-            shard.extend(part, symbols, rows.offsets)
+            shard.extend(part, symbols, offsets)
             ranges[:, i] = part
         return ranges
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnemodex.indexers.ngram.code import START
 from mnemodex.indexers.ngram.files import open_array, read_description
 from mnemodex.indexers.ngram.ragged import spans
 
@@ -52,6 +53,12 @@ class FMShard:
         self._leaf_of = mapped("leaf_of")
         self._borders, self._marks, self._samples = mapped("borders"), mapped("marks"), mapped("samples")
         self._documents = mapped("documents") if self._width else None
+
+    @property
+    def separators(self) -> tuple[int, int]:
+        """The rows of the separators, one before every document."""
+        leaf = self._leaf_of[-1]
+        return int(self._leaves[leaf, START]), int(self._leaves[leaf + 1, START])
 
     def extend(self, ranges: NDArray[np.int64], symbols: NDArray[np.int32], offsets: NDArray[np.int64]) -> None:
         """Replace ranges by those after n-grams.

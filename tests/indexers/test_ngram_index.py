@@ -54,9 +54,23 @@ class BruteForce:
     def documents_with(self, ngram):
         return sorted(Counter(self.document[self.places(ngram)].tolist()).items())
 
+    def ends(self, ngram):
+        return int(np.sum(self.text[self.places(ngram) + len(ngram)] < 0))
+
     def continuations(self, ngram):
         following = self.text[self.places(ngram) + len(ngram)]
         return sorted(Counter(following[following >= 0].tolist()).items())
+
+
+def assert_whole_documents_are_counted(index, documents):
+    """From the starts of documents, the tokens of one lead to as many ends as there are documents of just these."""
+    short = [document for document in documents if len(document) < 60]
+    ranges = index.starts(len(short))
+    for place in range(max(map(len, short), default=0)):
+        longer = [number for number, document in enumerate(short) if len(document) > place]
+        ranges[longer] = index.step(ranges[longer], [short[number][place] for number in longer])
+    same = Counter(tuple(document.tolist()) for document in documents)
+    assert index.ends(ranges).tolist() == [same[tuple(document.tolist())] for document in short]
 
 
 @st.composite
@@ -117,6 +131,8 @@ def test_every_answer_is_that_of_brute_force_whatever_the_shards(
         assert rows_of(index.locate(ngrams)) == occurrences
         assert rows_of(index.locate(ngrams, limit=limit)) == [places[:limit] for places in occurrences]
         assert rows_of(index.documents(ngrams)) == [brute.documents_with(ngram) for ngram in ngrams]
+        assert index.ends(index.ranges(ngrams)).tolist() == [brute.ends(ngram) for ngram in ngrams]
+        assert_whole_documents_are_counted(index, documents)
         followed = rows_of(index.continuations(index.ranges(ngrams)))
         assert followed == [brute.continuations(ngram) for ngram in ngrams]
 
