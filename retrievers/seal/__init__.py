@@ -1,1 +1,1 @@
-"""SEAL: documents by the n-grams that a language model, or the question itself, makes of them (Bevilacqua et al., 2022)."""
+"""SEAL: documents by the n-grams that a language model, or the question itself, makes (Bevilacqua et al., 2022)."""
