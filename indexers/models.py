@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import json
 import os
 import re
 from pathlib import Path
@@ -90,13 +91,16 @@ def tokenizer(name: str) -> Tokenizer:
     """The model's tokenizer, with truncation and padding off, so that its counts and offsets are of the whole text.
 
     Raises:
-        ModelError: there is no such model, or it has no readable `tokenizer.json`.
+        ModelError: there is no such model, or it has no readable `tokenizer.json` (a GGUF file has its own inside).
+        ImportError: it is a GGUF file, and what reads those is not installed.
     """
     from tokenizers import Tokenizer
 
     file = _tokenizer_file(name)
     try:
-        loaded = Tokenizer.from_file(str(file))
+        loaded = Tokenizer.from_str(_of_gguf(*_state(file))) if _is_gguf(file) else Tokenizer.from_file(str(file))
+    except ImportError:
+        raise
     except Exception as error:
         # The Rust library raises bare Exception for a file that it cannot read.
         msg = f"model {name!r}: {file} is not a tokenizer ({error}); fetch the model again"
@@ -107,18 +111,28 @@ def tokenizer(name: str) -> Tokenizer:
 
 
 def tokenizer_hash(name: str) -> str:
-    """SHA-256 of the model's `tokenizer.json`, in hexadecimal.
+    """SHA-256 of what decides a tokenizer's tokens, in hexadecimal.
+
+    Files that differ in their layout only, or in how texts are cut and padded, have one hash: a model that was tuned
+    and saved anew keeps the tokenizer of its index.
 
     Raises:
-        ModelError: there is no such model, or it has no `tokenizer.json`.
+        ModelError: see `tokenizer`.
     """
-    file = _tokenizer_file(name)
-    state = file.stat()
-    return _file_hash(file, state.st_size, state.st_mtime_ns)
+    return _tokenizer_content(name, *_state(_tokenizer_file(name)))
+
+
+@functools.lru_cache(maxsize=64)
+def _tokenizer_content(name: str, path: Path, size: int, mtime_ns: int) -> str:
+    """The hash of a tokenizer; the file's state is an argument as in `_file_hash`."""
+    content = json.loads(tokenizer(name).to_str())
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _tokenizer_file(name: str) -> Path:
     folder = locate(name)
+    if _is_gguf(folder):
+        return folder
     file = folder / "tokenizer.json"
     if not file.is_file():
         msg = (
@@ -127,6 +141,31 @@ def _tokenizer_file(name: str) -> Path:
         )
         raise ModelError(msg)
     return file
+
+
+def _is_gguf(path: Path) -> bool:
+    return path.suffix == ".gguf" and path.is_file()
+
+
+@functools.lru_cache(maxsize=4)
+def _of_gguf(path: Path, size: int, mtime_ns: int) -> str:
+    """The tokenizer inside a GGUF file as JSON; reading one takes seconds, so the last ones are kept."""
+    need("gguf", extra="lm")
+    from transformers import AutoTokenizer
+
+    found = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name, local_files_only=True)
+    return str(found.backend_tokenizer.to_str())
+
+
+def need(module: str, *, extra: str) -> None:
+    """Say in one sentence that an extra is not installed, before a library says it in many.
+
+    Raises:
+        ImportError: the module is not there; the message names the extra.
+    """
+    if importlib.util.find_spec(module) is None:
+        msg = f"this needs the package {module!r}: pip install 'mnemodex[{extra}]'"
+        raise ImportError(msg)
 
 
 def model_hash(name: str) -> str:
@@ -142,8 +181,7 @@ def model_hash(name: str) -> str:
         msg = f"model {name!r}: {root} has no weight, configuration or tokenizer file ({', '.join(_ENDINGS)})"
         raise ModelError(msg)
     for relative, file in files:
-        state = file.stat()
-        content = _file_hash(file, state.st_size, state.st_mtime_ns)
+        content = _file_hash(*_state(file))
         # A hash has one length and a path no NUL, so no two sets of files read the same.
         digest.update(f"{relative}\0{content}".encode())
     return digest.hexdigest()
@@ -155,6 +193,12 @@ def _model_files(root: Path) -> Iterator[tuple[str, Path]]:
         return
     files = [file for file in root.rglob("*") if file.suffix in _ENDINGS and file.is_file()]
     yield from sorted((file.relative_to(root).as_posix(), file) for file in files)
+
+
+def _state(path: Path) -> tuple[Path, int, int]:
+    """A file and how it stands, as the key of a cache."""
+    state = path.stat()
+    return path, state.st_size, state.st_mtime_ns
 
 
 @functools.lru_cache(maxsize=4096)

@@ -52,17 +52,29 @@ class Keys:
     @classmethod
     def concatenate(cls, parts: Sequence[Keys]) -> Keys:
         """The keys of all parts, by question; those of one question in the order of the parts."""
-        query = np.concatenate([part.query for part in parts])
-        order = np.argsort(query, kind="stable")
         lengths = np.concatenate([part.ngrams.lengths for part in parts])
-        values = np.concatenate([part.ngrams.values for part in parts])
-        starts = np.cumsum(lengths) - lengths
-        return cls(
-            query[order],
-            Ragged(
-                values[spans(starts[order], lengths[order])],
-                np.concatenate([[0], np.cumsum(lengths[order])]).astype(np.int64),
-            ),
-            np.concatenate([part.log_probability for part in parts])[order],
-            np.concatenate([part.kind for part in parts])[order],
+        joined = cls(
+            np.concatenate([part.query for part in parts]),
+            Ragged(np.concatenate([part.ngrams.values for part in parts]), _offsets(lengths)),
+            np.concatenate([part.log_probability for part in parts]),
+            np.concatenate([part.kind for part in parts]),
         )
+        return joined.take(np.argsort(joined.query, kind="stable"))
+
+    def part(self, start: int, stop: int) -> Keys:
+        """The keys of the questions [start, stop), which are numbered from 0 there."""
+        low, high = np.searchsorted(self.query, [start, stop]).tolist()
+        rows = slice(low, high)
+        return Keys(self.query[rows] - start, self.ngrams.part(low, high), self.log_probability[rows], self.kind[rows])
+
+    def take(self, places: NDArray[np.int64]) -> Keys:
+        """Some of the keys, in the order given."""
+        lengths = self.ngrams.lengths[places]
+        values = self.ngrams.values[spans(self.ngrams.offsets[:-1][places], lengths)]
+        return Keys(
+            self.query[places], Ragged(values, _offsets(lengths)), self.log_probability[places], self.kind[places]
+        )
+
+
+def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

@@ -1,0 +1,113 @@
+"""Language models by name: any transformers encoder-decoder or causal model, on one device."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import TYPE_CHECKING, Any
+
+from mnemodex.indexers.models import locate, need, tokenizer
+from mnemodex.schemas.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tokenizers import Tokenizer
+
+
+class LanguageModel:
+    """A language model with its tokenizer, ready to be asked.
+
+    Args:
+        name: a folder, a hub id, or `pkg:MODULE/FILE`; weights are safetensors, or a GGUF file, which is dequantised.
+        threads: torch's CPU threads; all that torch finds by default.
+
+    Attributes:
+        name: the same.
+        model: the torch module, in evaluation mode: float32 on a CPU, bf16 (else fp16) on a GPU.
+        tokenizer: with truncation and padding off.
+        is_encoder_decoder: whether it reads its prompt with an encoder.
+        device: where its weights are.
+
+    Raises:
+        ModelError: there is no such model, or it is not a language model.
+        ImportError: it is a GGUF file, and what reads those is not installed.
+    """
+
+    def __init__(self, name: str, *, threads: int | None = None) -> None:
+        import torch
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.name = name
+        self.tokenizer: Tokenizer = tokenizer(name)
+        path = locate(name)
+        try:
+            with _silence():
+                loaded = _load(path, _dtype())
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            msg = f"model {name!r} ({path}) cannot be loaded as a language model: {error}"
+            raise ModelError(msg) from error
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model: Any = loaded.to(self.device).eval()
+        self.is_encoder_decoder = bool(self.model.config.is_encoder_decoder)
+
+    @property
+    def size(self) -> int:
+        """The number of tokens that it gives probabilities to."""
+        return int(self.model.get_output_embeddings().weight.shape[0])
+
+    @property
+    def end(self) -> int | None:
+        """The token that ends a text, if it has one."""
+        found: int | list[int] | None = self.model.generation_config.eos_token_id
+        return found[0] if isinstance(found, list) else found
+
+    def save(self, folder: Path) -> None:
+        """Write weights (safetensors), configuration and `tokenizer.json`: a model that can be named by its folder."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def _load(path: Path, dtype: Any) -> Any:
+    """The model with its weights, on the CPU."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "trust_remote_code": False}
+    if path.is_file():
+        # Reading the configuration alone would parse the whole file once more; those that are in use are causal.
+        need("gguf", extra="lm")
+        need("accelerate", extra="lm")
+        loaded: Any = AutoModelForCausalLM.from_pretrained(str(path.parent), gguf_file=path.name, **options)
+        # It counts as quantized, and could not be saved, although its weights are plain numbers by now.
+        loaded.hf_quantizer = None
+        del loaded.config.quantization_config
+        return loaded
+    config = AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
+    kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    return kind.from_pretrained(str(path), use_safetensors=True, **options)
+
+
+def _dtype() -> Any:
+    import torch
+
+    if not torch.cuda.is_available():
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep transformers' progress bars and advice off the terminal while a model is loaded."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call] # transformers leaves it without types
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        # What dequantises GGUF files asks nobody whether it may show its progress.
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.set_verbosity(level)

@@ -1,0 +1,158 @@
+"""SEAL's keys for questions: n-grams and titles of a corpus that a language model writes (Bevilacqua et al., 2022)."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnemodex.indexers.language_model import LanguageModel
+from mnemodex.indexers.models import tokenizer_hash
+from mnemodex.indexers.ngram.ragged import Ragged
+from mnemodex.retrievers.readers.beams import BeamOptions, BeamSearch
+from mnemodex.retrievers.readers.prompted import Prompted
+from mnemodex.retrievers.seal.keys import Keys, Kind
+from mnemodex.schemas.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+    from mnemodex.indexers.ngram.corpus import NgramCorpus
+    from mnemodex.retrievers.readers.prompted import Expected
+
+_ROWS = {"cuda": 1024, "cpu": 128}
+"""Beams that are decoded at once."""
+
+_TITLE_LENGTH = 15
+_UNIGRAMS = 5000
+"""SEAL's constants."""
+
+
+class SealDecoder:
+    """Writes keys with a language model that an n-gram index holds to the corpus.
+
+    Args:
+        corpus: the index.
+        model: the model's name; an encoder-decoder, or a causal model.
+        tokenizer_sha256: the hash of the index's tokenizer, which has to be the model's.
+        beams: of the search.
+        length: tokens of a body n-gram.
+        body_prompt: what the model reads before it writes a passage, with the question for `{question}`.
+        title_prompt: the same before a title.
+
+    Raises:
+        ModelError: the model is not there, or its tokens are not the index's.
+        ImportError: the model is a GGUF file, and what reads those is not installed.
+    """
+
+    def __init__(
+        self,
+        corpus: NgramCorpus,
+        model: str,
+        tokenizer_sha256: str,
+        *,
+        beams: int = 15,
+        length: int = 10,
+        body_prompt: str,
+        title_prompt: str,
+    ) -> None:
+        if tokenizer_hash(model) != tokenizer_sha256:
+            msg = (
+                f"model {model!r} has another tokenizer than the n-gram index: build the index with "
+                f"`tokenizer: {model}`, or name a model with the index's"
+            )
+            raise ModelError(msg)
+        self._lm = LanguageModel(model)
+        self._corpus = corpus
+        self._prompts = {Kind.BODY: body_prompt, Kind.TITLE: title_prompt}
+        self._beams = beams
+        options = {
+            Kind.BODY: BeamOptions(beams=beams, length=length),
+            Kind.TITLE: BeamOptions(beams=beams, length=_TITLE_LENGTH, whole=True, end=self._end_of_title()),
+        }
+        fields = {Kind.BODY: corpus.body, Kind.TITLE: corpus.title}
+        # A corpus without titles has none to be written.
+        self._searches = {
+            kind: (BeamSearch(self._lm, fields[kind], options[kind]), options[kind].length)
+            for kind in fields
+            if fields[kind].token_count
+        }
+
+    def _end_of_title(self) -> int | None:
+        """What the model writes after a title: an encoder-decoder its end, a causal model a new line."""
+        if self._lm.is_encoder_decoder:
+            return self._lm.end
+        line: list[int] = self._lm.tokenizer.encode("\n", add_special_tokens=False).ids
+        return line[0] if len(line) == 1 else self._lm.end
+
+    def keys(self, questions: Sequence[str], query_ngrams: Keys | None = None) -> Keys:
+        """The keys of questions.
+
+        Args:
+            questions: the questions.
+            query_ngrams: n-grams of the questions themselves, whose probabilities are to be had.
+
+        Returns:
+            Body n-grams and whole titles as the beam search met them, single tokens with what the model gives them as a
+            first word, and the questions' n-grams with their probabilities.
+
+        Raises:
+            QueryError: a question is too long for the model.
+        """
+        size = max(_ROWS[self._lm.device.type] // self._beams, 1)
+        none = Keys(np.empty(0, np.int64), Ragged.of([]), np.empty(0), np.empty(0, np.int8))
+        parts = [none]
+        for start in range(0, len(questions), size):
+            part = questions[start : start + size]
+            own = None if query_ngrams is None else query_ngrams.part(start, start + len(part))
+            found = self._some(part, own)
+            parts.append(Keys(found.query + start, found.ngrams, found.log_probability, found.kind))
+        return Keys.concatenate(parts)
+
+    def _some(self, questions: Sequence[str], own: Keys | None) -> Keys:
+        parts = []
+        for kind, (search, length) in self._searches.items():
+            prompts = [self._prompts[kind].replace("{question}", question) for question in questions]
+            prompted = Prompted(self._lm, prompts, room=length)
+            if kind == Kind.BODY:
+                parts.append(self._unigrams(prompted.expected))
+                if own is not None:
+                    parts.append(_score(prompted.fork(), own))
+            parts.append(search.run(prompted, kind))
+        return Keys.concatenate(parts)
+
+    def _unigrams(self, expected: Expected) -> Keys:
+        """The most probable first tokens of each row, of those that occur in the corpus."""
+        rows = np.arange(len(expected), dtype=np.int64)
+        tokens = expected.top(rows, _UNIGRAMS, self._occurring)
+        row, token = np.repeat(rows, tokens.shape[1]), tokens.reshape(-1)
+        ngrams = Ragged(token, np.arange(len(token) + 1, dtype=np.int64))
+        return Keys(row, ngrams, expected.at(row, token), np.full(len(row), Kind.UNIGRAM, np.int8))
+
+    @cached_property
+    def _occurring(self) -> torch.Tensor:
+        import torch
+
+        fields = [field.continuations(field.whole(1)).tokens for field in (self._corpus.body, self._corpus.title)]
+        return torch.from_numpy(np.unique(np.concatenate(fields))).to(self._lm.device)
+
+
+def _score(prompted: Prompted, keys: Keys) -> Keys:
+    """The keys with the probabilities that the model gives them after the prompts; equal beginnings are read once."""
+    score = np.zeros(len(keys))
+    row = keys.query.copy()
+    lengths, firsts = keys.ngrams.lengths, keys.ngrams.offsets[:-1]
+    for place in range(int(lengths.max(initial=0))):
+        going = np.flatnonzero(lengths > place)
+        token = keys.ngrams.values[firsts[going] + place].astype(np.int64)
+        score[going] += prompted.expected.at(row[going], token)
+        longer = going[lengths[going] > place + 1]
+        if len(longer):
+            pairs = np.stack([row[longer], keys.ngrams.values[firsts[longer] + place]], axis=1).astype(np.int64)
+            different, inverse = np.unique(pairs, axis=0, return_inverse=True)
+            row[longer] = inverse
+            prompted.follow(different[:, 0].copy(), different[:, 1].copy())
+    return Keys(keys.query, keys.ngrams, score, keys.kind)
