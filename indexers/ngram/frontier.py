@@ -50,17 +50,16 @@ class Frontier:
         wide = np.flatnonzero((ranges[:, :, 1] - ranges[:, :, 0]).sum(axis=1) > _WIDE)
         names = {int(row): ranges[row].tobytes() for row in wide}
         known = {row: self._kept[name] for row, name in names.items() if name in self._kept}
+        for row in known:
+            self._kept.move_to_end(names[row])
         asked = np.setdiff1d(np.arange(len(ranges)), list(known))
         found = self._index.continuations(ranges[asked])
         parts = {
             int(row): (found.tokens[start:stop], found.counts[start:stop])
             for row, start, stop in zip(asked, found.offsets[:-1], found.offsets[1:], strict=True)
         }
-        for row, name in names.items():
-            if row in known:
-                self._kept.move_to_end(name)
-            else:
-                self._keep(name, parts[row])
+        for row in names.keys() - known.keys():
+            self._keep(names[row], parts[row])
         parts.update(known)
         tokens, counts = zip(*(parts[row] for row in range(len(ranges))), strict=True) if len(ranges) else ((), ())
         none = np.empty(0, np.int64)
