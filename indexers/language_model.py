@@ -37,6 +37,7 @@ class LanguageModel:
 
     def __init__(self, name: str, *, threads: int | None = None) -> None:
         import torch
+        from safetensors import SafetensorError
 
         if threads is not None:
             torch.set_num_threads(threads)
@@ -46,7 +47,7 @@ class LanguageModel:
         try:
             with _silence():
                 loaded = _load(path, _dtype())
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             msg = f"model {name!r} ({path}) cannot be loaded as a language model: {error}"
             raise ModelError(msg) from error
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -86,7 +87,12 @@ def _load(path: Path, dtype: Any) -> Any:
         return loaded
     config = AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
     kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    return kind.from_pretrained(str(path), use_safetensors=True, **options)
+    loaded, info = kind.from_pretrained(str(path), use_safetensors=True, output_loading_info=True, **options)
+    if info["missing_keys"]:
+        # An encoder, for example: transformers would make up what a language model has beyond it.
+        msg = f"its weights lack {min(info['missing_keys'])} and {len(info['missing_keys']) - 1} more"
+        raise ValueError(msg)
+    return loaded
 
 
 def _dtype() -> Any:
