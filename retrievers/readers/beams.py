@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 _END = -1
 """Stands for a token where an n-gram ends."""
 
-_WIDE = {"cuda": 256, "cpu": 1 << 14}
-"""Rows of a range from which the model's best tokens are looked for in the index, and not the index's in the model. On
-a GPU the model's are sorted in no time."""
+_WIDE = {"cuda": 256, "cpu": 1 << 18}
+"""Rows of a range from which the model's best tokens are looked for in the index, and not the index's in the model. A
+GPU finds the model's best in no time; a CPU takes as long as it takes to list some thousand tokens of the index."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
