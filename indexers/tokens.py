@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -47,6 +48,15 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Tokens]:
             ids[number].append(np.array(encoding.ids, np.int32))
             offsets[number].append(np.array(encoding.offsets, np.int64).reshape(-1, 2) + start)
     return [Tokens(np.concatenate(some), np.concatenate(places)) for some, places in zip(ids, offsets, strict=True)]
+
+
+def unknown_token(tokenizer: Tokenizer) -> int | None:
+    """The id that stands for what is not in the vocabulary; None where a tokenizer has none."""
+    model = json.loads(tokenizer.to_str())["model"]
+    unknown: int | None = model.get("unk_id")
+    if unknown is None and model.get("unk_token") is not None:
+        unknown = tokenizer.token_to_id(model["unk_token"])
+    return unknown
 
 
 def token_offsets(tokenizer: Tokenizer, texts: Sequence[str]) -> list[NDArray[np.int64]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mnemodex.pipelines.chunkers import chunk_settings
 from mnemodex.pipelines.engine import Engine
 from mnemodex.pipelines.indexing import build_indexes, check_indexes
+from mnemodex.pipelines.pairs import check_pairs
 from mnemodex.pipelines.progress import Progress, StageReport
 from mnemodex.pipelines.tables import TableBuilder
 from mnemodex.pipelines.uniqueness import check_ids
@@ -78,6 +79,8 @@ def build(
 
     Raises:
         RecipeError: the recipe is wrong.
+        ModelError: a model or tokenizer that it names is not there.
+        QueryError: a query file that it names is not there, or is none.
         SourceError: the source is missing, empty or has too many bad rows; two documents have one key.
         WriterBusyError: another build writes to this memory.
         StageFailedError: a partition could not be processed.
@@ -86,6 +89,7 @@ def build(
     name = str(recipe) if isinstance(recipe, str | Path) else "recipe"
     indexes = check_indexes(checked, name=name)
     chunks = chunk_settings(checked.chunks, name=name)
+    check_pairs(checked)
     store = Store(Path(memory or checked.memory or "").absolute())
     store.prepare()
     with store.lock():
@@ -131,6 +135,8 @@ def _run(
     models = {}
     for name in sorted({embed for settings in indexes.values() if (embed := getattr(settings, "embed", None))}):
         tables[f"embeddings/{name}"], models[name] = builder.embeddings(name, tables["chunks"])
+    for name in recipe.ngram_pairs:
+        tables[f"ngram_pairs/{name}"] = builder.ngram_pairs(name, documents)
     _check_ids(store, parent, tables)
     entries, warnings = build_indexes(store, engine, progress, indexes, tables=tables, models=models, parent=parent)
     manifest = Manifest(
@@ -155,7 +161,8 @@ def _run(
 
 def _check_ids(store: Store, parent: Manifest | None, tables: dict[str, TableEntry]) -> None:
     """Look for colliding ids in tables that are new."""
-    for name, column in (("documents", "doc_id"), ("chunks", "chunk_id")):
+    pairs = [(name, "pair_id") for name in tables if name.startswith("ngram_pairs/")]
+    for name, column in (("documents", "doc_id"), ("chunks", "chunk_id"), *pairs):
         if parent is None or parent.tables.get(name) != tables[name]:
             check_ids(store, tables[name].partitions, column)
 

@@ -1,4 +1,4 @@
-"""Building the tables of a recipe: documents, chunks and embeddings, partition by partition."""
+"""Building the tables of a recipe: documents, chunks, embeddings and training pairs, partition by partition."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnemodex.indexers.models import model_hash
 from mnemodex.pipelines.jobs import JobSpec, Unit
+from mnemodex.pipelines.pairs import answered, decisive
 from mnemodex.pipelines.plan import plan
 from mnemodex.pipelines.read import DeduplicateJob, ReadJob
 from mnemodex.pipelines.sources import open_source
@@ -107,6 +108,27 @@ class TableBuilder:
                 "them is not embedded"
             )
         return table, {"settings": spec.model_dump(mode="json"), "sha256": digest, **shape}
+
+    def ngram_pairs(self, name: str, documents: TableEntry) -> TableEntry:
+        """The training pairs of one section of the recipe."""
+        spec, id_salt = self._recipe.ngram_pairs[name], self._recipe.id_salt
+        queries = answered(spec)
+        settings = {"name": name, "spec": spec.model_dump(mode="json"), "id_salt": id_salt}
+        decided = decisive(spec, queries, id_salt=id_salt)
+        table = self._stage("pairs", settings, documents, f"ngram_pairs/{name}", decisive=decided)
+        gold = len({key for query in queries for key in query.gold})
+        missing = gold - sum(part.facts["gold"] for part in table.partitions)
+        if missing:
+            self.warnings.append(
+                f"ngram_pairs {name!r}: {missing} of the {gold} gold ids of {spec.queries} are no document's key; "
+                "`gold_ids` name documents by the source's own ids"
+            )
+        if not table.rows:
+            self.warnings.append(
+                f"ngram_pairs {name!r} has no pairs: no document that it is about has text in the tokens of "
+                f"{spec.tokenizer}"
+            )
+        return table
 
     def _stage(
         self,

@@ -12,6 +12,7 @@ from mnemodex.indexers.registry import indexer_class
 from mnemodex.indexers.rows import Rows
 from mnemodex.pipelines.plan import read_memo
 from mnemodex.pipelines.read import content_hash
+from mnemodex.pipelines.stages.pairs import pair_ids
 from mnemodex.schemas.errors import CorruptFileError, MnemodexError
 from mnemodex.schemas.ids import hash_columns, hash_text
 from mnemodex.schemas.store import parquet
@@ -156,6 +157,9 @@ def _cross_references(store: Store, manifest: Manifest) -> Iterator[str]:
         if name.startswith("embeddings/"):
             for part in table.partitions:
                 yield from _check_vectors(store, chunks[part.label], part, name)
+        if name.startswith("ngram_pairs/"):
+            for part in table.partitions:
+                yield from _check_pairs(store, documents[part.label], part, name, salt)
     for index in manifest.indexes.values():
         yield from _check_index(store, manifest, index)
 
@@ -196,6 +200,22 @@ def _check_vectors(store: Store, chunks: Artifact, vectors: Artifact, table: str
         yield f"{place}: its chunk ids are not those of the chunks; build again"
     if not np.array_equal(content["vector"].combine_chunks().flatten().to_numpy().reshape(matrix.shape), matrix):
         yield f"{place}: the Parquet and .npy vectors differ; build again"
+
+
+def _check_pairs(store: Store, documents: Artifact, pairs: Artifact, table: str, salt: str) -> Iterator[str]:
+    """Every target stands in the field of its document, and every id is the hash of what it is made of."""
+    place = f"{store.root}: {table} partition {pairs.label}"
+    columns = ["doc_id", "title", "text"]
+    texts = {row["doc_id"]: row for row in parquet.read(_file(store, documents), columns=columns).to_pylist()}
+    content = parquet.read(_file(store, pairs))
+    if not np.array_equal(pair_ids(content, salt=salt), content["pair_id"].to_numpy()):
+        yield f"{place}: a pair_id is not the hash of its document, question and place; build again"
+    for row in content.select(["doc_id", "field", "target"]).to_pylist():
+        doc_id, target = row["doc_id"], row["target"]
+        if doc_id not in texts:
+            yield f"{place}: document {doc_id} is not in documents; build again"
+        elif target not in texts[doc_id]["text"] if row["field"] == "body" else target != texts[doc_id]["title"]:
+            yield f"{place}: a target of document {doc_id} is not its text or title; build again"
 
 
 def _check_index(store: Store, manifest: Manifest, index: IndexEntry) -> Iterator[str]:

@@ -80,6 +80,34 @@ class Embedding(_Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
 
+class NgramPairs(_Section):
+    """Training pairs of questions and n-grams of the documents that answer them (SEAL; Bevilacqua et al., 2022).
+
+    Attributes:
+        tokenizer: the model that will be fine-tuned, or any with its `tokenizer.json`.
+        queries: a query file with `gold_ids`; without one there are unsupervised pairs only.
+        length: tokens of an n-gram.
+        per_query: n-grams for each question and each of its gold documents, beside the title.
+        unsupervised: spans of every document that stand in for questions. Off by default: where there are questions,
+            they are what the model will be asked, and the spans grow with the corpus instead of with the questions.
+        seed: changes the choice of n-grams.
+    """
+
+    tokenizer: str = DEFAULT_MODEL
+    queries: str | None = Field(default=None, min_length=1)
+    length: int = Field(default=10, ge=1)
+    per_query: int = Field(default=10, ge=1)
+    unsupervised: int = Field(default=0, ge=0)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> NgramPairs:
+        if self.queries is None and not self.unsupervised:
+            msg = "nothing to make pairs of; give `queries: FILE`, or `unsupervised` of 1 or more"
+            raise ValueError(msg)
+        return self
+
+
 def _default_indexes() -> dict[str, dict[str, Any]]:
     return {
         "dense": {"type": "dense"},
@@ -100,6 +128,7 @@ class Recipe(_Section):
     chunks: dict[str, Any] = Field(default_factory=lambda: {"by": "document"})
     embed: dict[str, Embedding] = Field(default_factory=lambda: {"minilm": Embedding()}, min_length=1)
     indexes: dict[str, dict[str, Any]] = Field(default_factory=_default_indexes)
+    ngram_pairs: dict[str, NgramPairs] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -108,7 +137,7 @@ class Recipe(_Section):
             return {**data, "source": {"path": data["source"]}}
         return data
 
-    @field_validator("embed", "indexes")
+    @field_validator("embed", "indexes", "ngram_pairs")
     @classmethod
     def _names(cls, section: dict[str, Any]) -> dict[str, Any]:
         for name in section:
@@ -185,6 +214,7 @@ def parse_recipe(data: Any, *, name: str, base: Path, stem: str = "memory") -> R
             "embed": embed,
             "chunks": _chunk_paths(base, recipe.chunks),
             "indexes": {key: _index_paths(base, index) for key, index in recipe.indexes.items()},
+            "ngram_pairs": {key: _pair_paths(base, spec) for key, spec in recipe.ngram_pairs.items()},
         }
     )
 
@@ -213,6 +243,11 @@ def _index_paths(base: Path, index: dict[str, Any]) -> dict[str, Any]:
     paths = {"queries": str(_under(base, queries))} if isinstance(queries, str) else {}
     models = {"tokenizer": _model(base, tokenizer)} if isinstance(tokenizer, str) else {}
     return {**index, **paths, **models}
+
+
+def _pair_paths(base: Path, spec: NgramPairs) -> NgramPairs:
+    queries = str(_under(base, spec.queries)) if spec.queries else None
+    return spec.model_copy(update={"queries": queries, "tokenizer": _model(base, spec.tokenizer)})
 
 
 def validate(model: type[_Model], data: Any, *, name: str, at: str = "") -> _Model:

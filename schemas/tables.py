@@ -79,6 +79,30 @@ def embeddings(name: str, dimension: int) -> Table:
     )
 
 
+def ngram_pairs(name: str) -> Table:
+    """The table `ngram_pairs/NAME`: what a model is fine-tuned on to write n-grams of the documents that answer.
+
+    `target` is an n-gram as it stands in the document and `tokens` its token ids; `field` ("body" or "title") says
+    where, `start` at which token of it. `kind` is "supervised" where `query` is the question `query_id` of the query
+    file, "unsupervised" where it is a span of the same document, with `query_id` empty.
+    """
+    return Table(
+        f"ngram_pairs/{name}",
+        _schema(
+            pair_id=pa.int64(),
+            doc_id=pa.int64(),
+            query=pa.string(),
+            query_id=pa.string(),
+            target=pa.string(),
+            tokens=pa.list_(pa.int32()),
+            field=pa.string(),
+            start=pa.int32(),
+            kind=pa.string(),
+        ),
+        id_column="pair_id",
+    )
+
+
 def view_name(table: str) -> str:
     """The SQL view of a table: `embeddings/minilm` is `embeddings_minilm`."""
     return table.replace("/", "_")

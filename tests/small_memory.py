@@ -26,6 +26,7 @@ INDEXES = {
     "ngrams": {"type": "ngram"},
     "both": {"type": "hybrid", "of": ["flat", "words"]},
 }
+PAIRS = {"spans": {"unsupervised": 1, "length": 4}}
 QUESTIONS = ["Which river flows through a city?", "lighthouse keeper"]
 _SENTENCES = (
     "The river flows through the old city and under seven bridges.",
@@ -47,20 +48,20 @@ def write_corpus(folder: Path, name: str, documents: range, *, bad_row: bool = F
     (folder / name).write_text("\n".join([*rows, *(["{not json"] if bad_row else [])]) + "\n")
 
 
-def build_inline(source: Path, memory: Path, indexes: dict[str, Any] = INDEXES) -> BuildResult:
+def build_inline(source: Path, memory: Path, indexes: dict[str, Any] = INDEXES, **sections: Any) -> BuildResult:
     """Build without Ray."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mnemodex.pipelines.build.Engine", InlineEngine)
-        return build({"source": {"path": str(source)}, "indexes": indexes}, memory=memory)
+        return build({"source": {"path": str(source)}, "indexes": indexes, **sections}, memory=memory)
 
 
 def build_small(folder: Path) -> Path:
     """A memory of two snapshots, with rows in all tables and all kinds of indexes."""
     source, memory = folder / "source", folder / "memory"
     write_corpus(source, "a.jsonl", range(6), bad_row=True)
-    build_inline(source, memory)
+    build_inline(source, memory, ngram_pairs=PAIRS)
     write_corpus(source, "b.jsonl", range(6, 12))
-    build_inline(source, memory)
+    build_inline(source, memory, ngram_pairs=PAIRS)
     return memory
 
 

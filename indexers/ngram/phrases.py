@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mnemodex.indexers.ngram.ragged import Ragged, as_ragged
+from mnemodex.indexers.tokens import unknown_token
 from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
@@ -46,11 +46,7 @@ class PhraseTokenizer:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        model = json.loads(tokenizer.to_str())["model"]
-        unknown = model.get("unk_id")
-        if unknown is None and model.get("unk_token") is not None:
-            unknown = tokenizer.token_to_id(model["unk_token"])
-        self._unknown: int | None = unknown
+        self._unknown = unknown_token(tokenizer)
 
     def variants(self, phrases: Phrases) -> Variants:
         """The n-grams of phrases.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 STAGES = {
     "chunk": "mnemodex.pipelines.stages.chunk:ChunkStage",
     "embed": "mnemodex.pipelines.stages.embed:EmbedStage",
+    "pairs": "mnemodex.pipelines.stages.pairs:PairStage",
 }
 
 

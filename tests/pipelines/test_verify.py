@@ -15,7 +15,7 @@ from mnemodex.schemas.errors import MemoryNotFoundError
 from mnemodex.schemas.manifest import Artifact
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.store import close_marker, marker_path, open_store
-from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, embeddings
+from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, embeddings, ngram_pairs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,6 +82,7 @@ def swap(values):
 
 
 VECTORS = embeddings("minilm", 384)
+PAIRS = ngram_pairs("spans")
 INDEX = "indexes/flat"
 
 
@@ -95,6 +96,10 @@ INDEX = "indexes/flat"
         ("tables/chunks", ".parquet", column(CHUNKS, "doc_id", put(1, 7)), "document 7 is not in documents"),
         ("tables/embeddings", ".npy", array(put((2, 3), 0.5)), "the Parquet and .npy vectors differ"),
         ("tables/embeddings", ".parquet", column(VECTORS, "chunk_id", swap), "its chunk ids are not those of"),
+        ("tables/ngram_pairs", ".parquet", column(PAIRS, "query", put(0, "other")), "a pair_id is not the hash of its"),
+        ("tables/ngram_pairs", ".parquet", column(PAIRS, "doc_id", put(0, 7)), "document 7 is not in documents"),
+        ("tables/ngram_pairs", ".parquet", column(PAIRS, "target", put(0, "other")), "is not its text or title"),
+        ("tables/ngram_pairs", ".parquet", column(PAIRS, "target", put(1, "Town")), "is not its text or title"),
         (INDEX, "/chunk_ids.npy", array(swap), "index flat does not hold each row of embeddings/minilm once"),
         (INDEX, "/row.npy", array(put(0, 1)), "index flat does not hold each row"),
         (INDEX, "/row.npy", array(put(0, 99)), "index flat does not hold each row"),

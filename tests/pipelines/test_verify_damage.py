@@ -55,7 +55,7 @@ def test_the_small_memory_is_sound_and_has_every_kind_of_file(small):
     kinds = {Path(file).suffix for file in small.files()}
     assert kinds == {"", ".faiss", ".hnsw", ".npz", ".npy", ".json", ".parquet"}
     tables = {file.split("/")[1] for file in small.files() if file.startswith("tables/")}
-    assert tables == {"documents", "chunks", "embeddings", "errors"}
+    assert tables == {"documents", "chunks", "embeddings", "errors", "ngram_pairs"}
     assert sum(file.startswith("snapshots/") for file in small.files()) == 2
 
 

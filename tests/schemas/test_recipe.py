@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mnemodex.schemas.errors import RecipeError
-from mnemodex.schemas.recipe import Recipe, load_recipe, parse_recipe
+from mnemodex.schemas.recipe import DEFAULT_MODEL, Recipe, load_recipe, parse_recipe
 
 
 def parse(data):
@@ -35,7 +35,8 @@ def test_relative_paths_are_relative_to_the_recipe(tmp_path):
         "source: {path: ../corpus}\n"
         "chunks: {by: tokens, tokenizer: model}\n"
         "embed:\n  own: {model: model}\n  hub: {model: org/name}\n  wheel: {model: 'pkg:module/model'}\n"
-        "indexes:\n  dense: {type: dense, queries: asked.jsonl}\n",
+        "indexes:\n  dense: {type: dense, queries: asked.jsonl}\n"
+        "ngram_pairs:\n  train: {queries: asked.jsonl, tokenizer: model}\n  free: {unsupervised: 1}\n",
     )
     recipe = load_recipe(path)
     assert recipe.source.path == str(tmp_path / ".." / "corpus")
@@ -43,6 +44,9 @@ def test_relative_paths_are_relative_to_the_recipe(tmp_path):
     assert [spec.model for spec in recipe.embed.values()] == [str(tmp_path / "model"), "org/name", "pkg:module/model"]
     assert recipe.chunks["tokenizer"] == str(tmp_path / "model")
     assert recipe.indexes["dense"]["queries"] == str(tmp_path / "asked.jsonl")
+    train, free = recipe.ngram_pairs["train"], recipe.ngram_pairs["free"]
+    assert (train.queries, train.tokenizer) == (str(tmp_path / "asked.jsonl"), str(tmp_path / "model"))
+    assert (free.queries, free.tokenizer) == (None, DEFAULT_MODEL)
     assert load_recipe(path).hash() == recipe.hash()
 
 
@@ -62,7 +66,8 @@ def test_the_hash_is_of_the_content_and_not_of_its_place():
         ({"source": {"path": "a", "fields": {"titel": "t"}}}, "unknown field 'titel'; did you mean 'title'?"),
         ({"source": {"path": "a", "fields": {"zzz": "t"}}}, "unknown field 'zzz'; the fields are key, title, text"),
         ({"source": "a", "embed": {"m": {"modle": "x"}}}, "unknown key 'embed.m.modle'; did you mean 'model'?"),
-        ({"source": "a", "zzz": 1}, "unknown key 'zzz'; known keys: chunks, embed, id_salt, indexes, memory, source"),
+        ({"source": "a", "zzz": 1}, "unknown key 'zzz'; known keys: chunks, embed, id_salt, indexes, memory, ngram_"),
+        ({"source": "a", "ngram_pairs": {"t": {"quries": "q"}}}, "key 'ngram_pairs.t.quries'; did you mean 'queries'?"),
     ],
 )  # fmt: skip
 def test_an_unknown_key_suggests_the_nearest_one(data, message):
@@ -92,6 +97,10 @@ def test_an_unknown_key_suggests_the_nearest_one(data, message):
         ({"source": "a", "embed": {"minilm": {"max_length": 0}}}, "embed.minilm.max_length: Input should be greater"),
         ({"source": "a", "indexes": ["dense"]}, "indexes: should be a mapping"),
         ({"source": "a", "indexes": {"dense": None}}, "indexes.dense: should be a mapping"),
+        ({"source": "a", "ngram_pairs": {"t": {}}}, "ngram_pairs.t: nothing to make pairs of; give `queries: FILE`"),
+        ({"source": "a", "ngram_pairs": {"t": {"length": 0}}}, "ngram_pairs.t.length: Input should be greater"),
+        ({"source": "a", "ngram_pairs": {"t": {"queries": ""}}}, "ngram_pairs.t.queries: String should have at least"),
+        ({"source": "a", "ngram_pairs": ["t"]}, "ngram_pairs: should be a mapping"),
         ({1: 2, "source": "a"}, "1: Keys should be strings"),
         ({"source": "~nobody-of-this-name/a"}, "there is no such user"),
     ],
@@ -102,11 +111,11 @@ def test_a_bad_value_is_named_with_its_key(data, message):
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize("section", ["embed", "indexes"])
+@pytest.mark.parametrize("section", ["embed", "indexes", "ngram_pairs"])
 @pytest.mark.parametrize("name", ["Dense", "my index", "größe", "2x", "-", "", "a/b", "..", "a.b", "a'b"])
 def test_a_name_that_is_no_folder_or_sql_name_is_refused(section, name):
     with pytest.raises(RecipeError, match=f"{section}: the name .* is used as a folder and in SQL"):
-        parse({"source": "a", section: {name: {}}})
+        parse({"source": "a", section: {name: {"unsupervised": 1} if section == "ngram_pairs" else {}}})
 
 
 @pytest.mark.parametrize("name", ["dense", "my_index", "my-index", "a", "x2"])
@@ -168,5 +177,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 
 
 def test_a_recipe_from_a_manifest_is_the_recipe():
-    recipe = parse({"source": "a", "indexes": {"w": {"type": "bm25", "k1": 0.9}}})
+    recipe = parse(
+        {"source": "a", "indexes": {"w": {"type": "bm25", "k1": 0.9}}, "ngram_pairs": {"t": {"queries": "q.jsonl"}}}
+    )
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe

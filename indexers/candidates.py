@@ -1,0 +1,180 @@
+"""The n-grams of a text that a model may be trained to write, and how much they have in common with a question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnemodex.indexers.tokens import unknown_token
+from mnemodex.schemas.ids import hash_columns
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+
+    from mnemodex.indexers.tokens import Tokens
+
+_BITS = 52
+"""Bits of a random number: so few that no sum with a half rounds up to the next power of two."""
+
+
+class TokenWords:
+    """What tokens have in common, and which say something.
+
+    Tokens are one word where their texts differ in case and in the white space at their ends only: byte-pair tokenizers
+    have several tokens of that kind. Stop words (English) and tokens without a letter or digit say nothing.
+
+    Args:
+        tokenizer: whose tokens.
+
+    Attributes:
+        unknown: the id of the unknown token, None where there is none.
+        word: the word of each token id, int32 of shape (largest id + 1,).
+        says: whether a word says something, bool of shape (words,).
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        from bm25s.stopwords import STOPWORDS_EN_PLUS
+
+        stop = frozenset(STOPWORDS_EN_PLUS)
+        ids = sorted(set(tokenizer.get_vocab(with_added_tokens=True).values()))
+        texts = tokenizer.decode_batch([[token] for token in ids], skip_special_tokens=False)
+        # Parts of a character read as the replacement character, all alike: each stays a word of its own.
+        words = [
+            f"\ufffd{token}" if "\ufffd" in text else text.strip().casefold()
+            for token, text in zip(ids, texts, strict=True)
+        ]
+        number = {word: place for place, word in enumerate(dict.fromkeys(words))}
+        self.unknown = unknown_token(tokenizer)
+        self.word = np.zeros(ids[-1] + 1, np.int32)
+        self.word[ids] = [number[word] for word in words]
+        self.says = np.array([word not in stop and any(map(str.isalnum, word)) for word in number], np.bool_)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The different n-grams of one text: `length` tokens each, or the whole text where it has fewer.
+
+    An n-gram does not begin inside a word, so that a model learns to begin with one, and has no unknown token, since an
+    index does not know what such a token stood for. Of equal n-grams the first stands for all.
+
+    Attributes:
+        text: the text.
+        tokens: its tokens.
+        vocabulary: the words of its tokens.
+        starts: the n-grams' first tokens, int64 of shape (n-grams,), ascending.
+        length: tokens of each n-gram.
+    """
+
+    text: str
+    tokens: Tokens
+    vocabulary: TokenWords
+    starts: NDArray[np.int64]
+    length: int
+
+    @classmethod
+    def of(cls, text: str, tokens: Tokens, vocabulary: TokenWords, *, length: int) -> Candidates:
+        """Find the n-grams of a text. Time and memory grow with its tokens; time also with `length`."""
+        length = min(length, len(tokens.ids))
+        if not length:
+            return cls(text, tokens, vocabulary, np.zeros(0, np.int64), 0)
+        starts = np.flatnonzero(_eligible(text, tokens, vocabulary.unknown, length))
+        contents = hash_columns([tokens.ids[starts + place].astype(np.int64) for place in range(length)])
+        different = np.sort(starts[np.unique(contents, return_index=True)[1]])
+        return cls(text, tokens, vocabulary, different, length)
+
+    def span(self, start: int) -> str:
+        """The text of the n-gram that begins with a token."""
+        offsets = self.tokens.offsets[start : start + self.length]
+        return self.text[offsets[:, 0].min() : offsets[:, 1].max()]
+
+    def overlap(self, question: NDArray[np.int32]) -> NDArray[np.float64]:
+        """How much n-grams have in common with a question.
+
+        Args:
+            question: its token ids.
+
+        Returns:
+            Dice's coefficient of their sets of words that say something, float64 of shape (n-grams,): twice the number
+            of common words by the sum of both numbers, 0 to 1.
+        """
+        says = self.vocabulary.says
+        asked = np.zeros(len(says), np.bool_)
+        asked[self.vocabulary.word[question]] = True
+        asked &= says
+        overlap: NDArray[np.float64] = 2 * self._different(asked) / np.maximum(self._saying + asked.sum(), 1)
+        return overlap
+
+    @cached_property
+    def _saying(self) -> NDArray[np.int64]:
+        """The number of words of each n-gram that say something."""
+        return self._different(self.vocabulary.says)
+
+    def _different(self, counted: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The number of words of each n-gram that count, int64 of shape (n-grams,); `counted` is of shape (words,).
+
+        A token is the first of its word in the n-grams that begin after the word's former place and reach it: it adds
+        one to an interval of them, so that sums over all tokens and n-grams take one pass.
+        """
+        place = np.flatnonzero(counted[self._words])
+        last = len(self._words) - self.length
+        first = np.maximum(self._former[place] + 1, place - self.length + 1)
+        end = np.minimum(place, last) + 1
+        steps = np.bincount(np.minimum(first, end), minlength=last + 2) - np.bincount(end, minlength=last + 2)
+        found: NDArray[np.int64] = np.cumsum(steps)[self.starts]
+        return found
+
+    @cached_property
+    def _words(self) -> NDArray[np.int32]:
+        return self.vocabulary.word[self.tokens.ids]
+
+    @cached_property
+    def _former(self) -> NDArray[np.int64]:
+        """Where the word of each token stood last before it; -1 where nowhere."""
+        order = np.argsort(self._words, kind="stable")
+        again = np.flatnonzero(np.diff(self._words[order]) == 0)
+        former = np.full(len(order), -1, np.int64)
+        former[order[again + 1]] = order[again]
+        return former
+
+
+def uniform(doc_id: int, draw: int, starts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Random numbers between 0 and 1, neither included, that any machine draws alike.
+
+    Args:
+        doc_id: of the document.
+        draw: what is drawn for; another number gives other random numbers.
+        starts: tokens of the document, each of which has its own number.
+
+    Returns:
+        float64 of the shape of `starts`.
+    """
+    columns = [np.full(len(starts), number, np.int64) for number in (doc_id, draw)]
+    bits = hash_columns([*columns, starts]) >> (63 - _BITS)
+    return (bits + 0.5) / (1 << _BITS)
+
+
+def _eligible(text: str, tokens: Tokens, unknown: int | None, length: int) -> NDArray[np.bool_]:
+    """At which tokens an n-gram may begin: bool of shape (tokens - length + 1,)."""
+    known = np.concatenate([[0], np.cumsum(tokens.ids != (-1 if unknown is None else unknown))])
+    characters = np.frombuffer(text.encode("utf-32-le"), dtype="<U1")
+    shown = np.concatenate([[0], np.cumsum(~np.strings.isspace(characters))])
+    starts = np.minimum.accumulate(tokens.offsets[::-1, 0])[::-1]
+    ends = np.maximum.accumulate(tokens.offsets[:, 1])
+    first, last = starts[: len(starts) - length + 1], ends[length - 1 :]
+    begins = _word_starts(characters, starts, ends)[: len(first)]
+    eligible: NDArray[np.bool_] = begins & (known[length:] - known[:-length] == length) & (shown[last] > shown[first])
+    return eligible
+
+
+def _word_starts(characters: NDArray[np.str_], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which tokens begin neither inside a word nor inside a character."""
+    inside = np.zeros(len(starts), np.bool_)
+    # Byte-level tokenizers give several tokens to one character.
+    inside[1:] = starts[1:] < ends[:-1]
+    letters = np.append(np.strings.isalnum(characters), False)
+    within: NDArray[np.bool_] = inside | (letters[starts - 1] & letters[starts] & (starts > 0))
+    return ~within
