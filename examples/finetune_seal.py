@@ -13,53 +13,24 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import mnemodex
-from mnemodex.indexers.models import locate, tokenizer, tokenizer_hash
+from mnemodex.indexers.language_model import LanguageModel
+from mnemodex.indexers.models import tokenizer_hash
+from mnemodex.retrievers.readers.seal_decoder import end_of_title, prompts_for
 from mnemodex.schemas.errors import ModelError, QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pyarrow as pa
-    from tokenizers import Tokenizer
     from transformers import Trainer
-
-# What the model reads before the n-gram. The retriever asks with the same words.
-CAUSAL = {"body": "Question: {question}\nPassage:", "title": "Question: {question}\nTitle:"}
-ENCODER_DECODER = {"body": "{question} || body", "title": "{question} || title"}
 
 IGNORED = -100
 """The label of tokens that the loss leaves out."""
-
-
-class Loaded(NamedTuple):
-    """A model, its tokenizer, and the token that ends a text."""
-
-    model: Any
-    tokenizer: Tokenizer
-    end: int | None
-
-    def save(self, folder: Path) -> None:
-        """Write weights (safetensors), configuration and tokenizer: a model that can be named by its folder."""
-        self.model.save_pretrained(folder)
-        self.tokenizer.save(str(folder / "tokenizer.json"))
-
-
-def load(name: str) -> Loaded:
-    """The model of a name, on the CPU, in float32: shorter numbers lose the small steps of fine-tuning."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
-
-    folder = str(locate(name))
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    model = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
-    end = model.generation_config.eos_token_id
-    return Loaded(model, tokenizer(name), end[0] if isinstance(end, list) else end)
 
 
 def read_pairs(memory: str | Path, name: str, model: str) -> pa.Table:
@@ -86,16 +57,17 @@ def read_pairs(memory: str | Path, name: str, model: str) -> pa.Table:
 class Examples:
     """The pairs as a model is trained on them: `input_ids` and `labels` each.
 
-    The loss is of the target's tokens only. A title is whole, so the token that ends a text belongs to it; an n-gram of
+    The loss is of the target's tokens only. A title is whole, so the token that ends one belongs to it; an n-gram of
     the text goes on, and has none.
     """
 
-    def __init__(self, pairs: pa.Table, loaded: Loaded, prompts: dict[str, str]) -> None:
+    def __init__(self, pairs: pa.Table, lm: LanguageModel, prompts: dict[str, str]) -> None:
         self._pairs = pairs
-        self._tokenizer = loaded.tokenizer
+        self._tokenizer = lm.tokenizer
         self._prompts = prompts
-        self._end = [] if loaded.end is None else [loaded.end]
-        self._with_encoder: bool = loaded.model.config.is_encoder_decoder
+        end = end_of_title(lm)
+        self._end = [] if end is None else [end]
+        self._with_encoder = lm.is_encoder_decoder
 
     def __len__(self) -> int:
         return int(self._pairs.num_rows)
@@ -127,7 +99,9 @@ def collate(examples: Sequence[dict[str, list[int]]]) -> dict[str, Any]:
     return {"input_ids": filled("input_ids", 0), "attention_mask": attended, "labels": filled("labels", IGNORED)}
 
 
-def train(loaded: Loaded, examples: Examples, *, steps: int, batch: int, rate: float, log_steps: int = 10) -> Trainer:
+def train(
+    lm: LanguageModel, examples: Examples, *, steps: int, batch: int, rate: float, log_steps: int = 10
+) -> Trainer:
     """Train so many steps; the trainer's `state.log_history` has the losses."""
     import torch
     from transformers import Trainer, TrainingArguments
@@ -149,7 +123,7 @@ def train(loaded: Loaded, examples: Examples, *, steps: int, batch: int, rate: f
         )
         # Trainer asks a dataset for its length and its items only.
         dataset: Any = examples
-        trainer = Trainer(model=loaded.model, args=options, train_dataset=dataset, data_collator=collate)
+        trainer = Trainer(model=lm.model, args=options, train_dataset=dataset, data_collator=collate)
         trainer.train()
     return trainer
 
@@ -169,12 +143,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
 
     pairs = read_pairs(given.memory, given.pairs, given.model)
-    loaded = load(given.model)
-    prompts = dict(ENCODER_DECODER if loaded.model.config.is_encoder_decoder else CAUSAL)
-    prompts.update({f: p for f, p in (("body", given.body_prompt), ("title", given.title_prompt)) if p is not None})
+    lm = LanguageModel(given.model)
+    # Shorter numbers lose the small steps of fine-tuning.
+    lm.model.float()
+    prompts = prompts_for(lm, given.body_prompt, given.title_prompt)
     print(f"{pairs.num_rows} pairs, {given.steps} steps of {given.batch}")
-    train(loaded, Examples(pairs, loaded, prompts), steps=given.steps, batch=given.batch, rate=given.rate)
-    loaded.save(given.output)
+    train(lm, Examples(pairs, lm, prompts), steps=given.steps, batch=given.batch, rate=given.rate)
+    lm.save(given.output)
     print(f"{given.output} written. In a recipe, with an n-gram index `ngrams` in the tokens of this model:")
     print(f"  seal: {{type: seal, of: ngrams, model: {given.output}}}")
 

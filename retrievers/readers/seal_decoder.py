@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 _ROWS = {"cuda": 1024, "cpu": 128}
 """Beams that are decoded at once."""
 
+_ENCODER_DECODER = {"body": "{question} || body", "title": "{question} || title"}
+_CAUSAL = {"body": "Question: {question}\nPassage:", "title": "Question: {question}\nTitle:\n"}
+"""A title stands alone in its field: its first token has no space before it, so it begins a line."""
+
 _TITLE_LENGTH = 15
 _UNIGRAMS = 5000
 """SEAL's constants."""
@@ -40,7 +44,8 @@ class SealDecoder:
         tokenizer_sha256: the hash of the index's tokenizer, which has to be the model's.
         beams: of the search.
         length: tokens of a body n-gram.
-        body_prompt: what the model reads before it writes a passage, with the question for `{question}`.
+        body_prompt: what the model reads before it writes a passage, with the question for `{question}`; SEAL's own for
+            an encoder-decoder, plain words for a causal model by default.
         title_prompt: the same before a title.
 
     Raises:
@@ -56,8 +61,8 @@ class SealDecoder:
         *,
         beams: int = 15,
         length: int = 10,
-        body_prompt: str,
-        title_prompt: str,
+        body_prompt: str | None = None,
+        title_prompt: str | None = None,
     ) -> None:
         if tokenizer_hash(model) != tokenizer_sha256:
             msg = (
@@ -67,11 +72,12 @@ class SealDecoder:
             raise ModelError(msg)
         self._lm = LanguageModel(model)
         self._corpus = corpus
-        self._prompts = {Kind.BODY: body_prompt, Kind.TITLE: title_prompt}
+        prompts = prompts_for(self._lm, body_prompt, title_prompt)
+        self._prompts = {Kind.BODY: prompts["body"], Kind.TITLE: prompts["title"]}
         self._beams = beams
         options = {
             Kind.BODY: BeamOptions(beams=beams, length=length),
-            Kind.TITLE: BeamOptions(beams=beams, length=_TITLE_LENGTH, whole=True, end=self._end_of_title()),
+            Kind.TITLE: BeamOptions(beams=beams, length=_TITLE_LENGTH, whole=True, end=end_of_title(self._lm)),
         }
         fields = {Kind.BODY: corpus.body, Kind.TITLE: corpus.title}
         # A corpus without titles has none to be written.
@@ -80,13 +86,6 @@ class SealDecoder:
             for kind in fields
             if fields[kind].token_count
         }
-
-    def _end_of_title(self) -> int | None:
-        """What the model writes after a title: an encoder-decoder its end, a causal model a new line."""
-        if self._lm.is_encoder_decoder:
-            return self._lm.end
-        line: list[int] = self._lm.tokenizer.encode("\n", add_special_tokens=False).ids
-        return line[0] if len(line) == 1 else self._lm.end
 
     def keys(self, questions: Sequence[str], query_ngrams: Keys | None = None) -> Keys:
         """The keys of questions.
@@ -138,6 +137,20 @@ class SealDecoder:
 
         fields = [field.continuations(field.whole(1)).tokens for field in (self._corpus.body, self._corpus.title)]
         return torch.from_numpy(np.unique(np.concatenate(fields))).to(self._lm.device)
+
+
+def prompts_for(lm: LanguageModel, body: str | None = None, title: str | None = None) -> dict[str, str]:
+    """What a model reads before it writes an n-gram of a "body" or a "title": what is given, or the default."""
+    default = _ENCODER_DECODER if lm.is_encoder_decoder else _CAUSAL
+    return {"body": default["body"] if body is None else body, "title": default["title"] if title is None else title}
+
+
+def end_of_title(lm: LanguageModel) -> int | None:
+    """What a model writes after a title: an encoder-decoder the end of the text, a causal model a new line."""
+    if lm.is_encoder_decoder:
+        return lm.end
+    line: list[int] = lm.tokenizer.encode("\n", add_special_tokens=False).ids
+    return line[0] if len(line) == 1 else lm.end
 
 
 def _score(prompted: Prompted, keys: Keys) -> Keys:
