@@ -39,12 +39,21 @@ class KeyCounter:
         counts = np.zeros(len(keys), np.int64)
         title = keys.kind == Kind.TITLE
         single = np.flatnonzero((keys.ngrams.lengths == 1) & ~title)
-        counts[single] = self._unigrams[self._body.vocabulary.symbols(keys.ngrams.take(single))]
+        counts[single] = self.count_tokens(keys.ngrams.take(single))
         longer = np.flatnonzero((keys.ngrams.lengths != 1) & ~title)
         ngrams = keys.ngrams.take(longer)
         counts[longer] = self._body.count(ngrams) + self._title.count(ngrams)
         whole = np.flatnonzero(title)
         counts[whole] = self._title.ends(self._beginnings(keys.ngrams.take(whole)))
+        return counts
+
+    def count_tokens(self, ngrams: Ragged) -> NDArray[np.int64]:
+        """Occurrences of each token of n-grams: int64 of the shape of `ngrams.values`.
+
+        Raises:
+            ModelError: a token id is not in the index's vocabulary.
+        """
+        counts: NDArray[np.int64] = self._unigrams[self._body.vocabulary.symbols(ngrams)]
         return counts
 
     def find(self, ngrams: Ragged, title: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -14,7 +15,7 @@ from mnemodex.retrievers.hits import MISSING_SCORE, Hits, Reason
 from mnemodex.retrievers.seal.keys import Keys, Kind
 from mnemodex.retrievers.seal.ranking import RankedKeys
 from mnemodex.retrievers.seal.search import KeySearch
-from mnemodex.retrievers.seal.weights import weigh
+from mnemodex.retrievers.seal.weights import own_log_probability, weigh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
 
 LONGEST_PIECE = 3
 """Tokens of the longest n-gram of a question that is a key."""
-
-_EVEN = float(np.log(0.5))
-"""What is thought of a question's own n-gram without a model: the odds are even, so that its weight is its inverse
-frequency (Robertson and Spärck Jones, 1976)."""
 
 
 class SealRetriever:
@@ -93,8 +90,12 @@ class SealRetriever:
     def keys(self, questions: Sequence[str]) -> Keys:
         """The keys of questions: their n-grams of up to 3 tokens and, with a model, what it writes."""
         pieces = self._index.phrases.pieces(questions, LONGEST_PIECE)
-        number = len(pieces.ngrams)
-        own = Keys(pieces.phrase, pieces.ngrams, np.full(number, _EVEN), np.full(number, Kind.QUERY, np.int8))
+        number, counter = len(pieces.ngrams), self._search.counter
+        own = Keys(pieces.phrase, pieces.ngrams, np.zeros(number), np.full(number, Kind.QUERY, np.int8))
+        thought = own_log_probability(
+            counter.count(own), counter.count_tokens(own.ngrams), own.ngrams.offsets, counter.tokens
+        )
+        own = replace(own, log_probability=thought)
         if self.decoder is None or not questions:
             return own
         return self.decoder.keys(questions, own)

@@ -20,7 +20,7 @@ all keys of a document together, by model and index."""
 ALPHA = 2
 SMOOTHING = 5
 MARGIN = 0.1
-_CERTAIN = -1e-12
+_CERTAIN = -1e-16
 """A model that is more sure of a key than this is taken to be just so sure: the odds of 1 are infinite."""
 
 
@@ -55,7 +55,35 @@ def lm_weights(keys: Keys) -> NDArray[np.float64]:
     return weights
 
 
-def odds_weights(log_probability: NDArray[np.float64], counts: NDArray[np.int64], tokens: int) -> NDArray[np.float64]:
+def own_log_probability(
+    counts: NDArray[np.int64], token_counts: NDArray[np.int64], offsets: NDArray[np.int64], tokens: int
+) -> NDArray[np.float64]:
+    """What is thought of a question's own n-grams without a model.
+
+    The odds that a document which answers has a token of the question are even: a token's weight is its inverse
+    frequency (Robertson and Spärck Jones, *Relevance weighting of search terms*, 1976). Tokens are taken to be
+    independent, as there: an n-gram is thought so probable that its weight is the sum of those of its tokens. Even odds
+    for all n-grams would make three rare words in a row worth no more than one of them.
+
+    Args:
+        counts: how often each n-gram occurs, int64 of shape (n-grams,).
+        token_counts: how often each of its tokens occurs, of all n-grams one after the other.
+        offsets: where each n-gram's begin, int64 of shape (n-grams + 1,).
+        tokens: of the whole corpus.
+
+    Returns:
+        float64 of shape (n-grams,).
+    """
+    even = np.log(0.5)
+    of_tokens = np.add.reduceat(odds_weights(even, token_counts, tokens), offsets[:-1])
+    log_odds = of_tokens - odds_weights(even, counts, tokens)
+    thought: NDArray[np.float64] = -np.logaddexp(0, -log_odds)
+    return thought
+
+
+def odds_weights(
+    log_probability: NDArray[np.float64] | float, counts: NDArray[np.int64], tokens: int
+) -> NDArray[np.float64]:
     """The logarithm of how many times the odds of a key are higher for the question than for the corpus, or 0.
 
     `max(0, log(P(n|q) (1 - P(n)) / (P(n) (1 - P(n|q)))))` with `P(n) = (F + 5) / (N + 5)`, F occurrences of the key

@@ -53,7 +53,7 @@ def assert_sound(hits, *, queries, k, matching):
 
 
 def possible(retriever, questions, ids):
-    """For each question the chunks among `ids` that can be its hits: all, or those that hold the phrase, or parts of it.
+    """For each question the chunks among `ids` that can be its hits: all, or those that hold the phrase or a key.
 
     What holds a phrase is told by the index itself here; its own tests compare that with the text.
     """
