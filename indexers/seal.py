@@ -19,7 +19,7 @@ class SealSettings(IndexSettings):
             index's. Without one, the n-grams of the question are the keys.
         score: `lm`, `lm_fm` or `intersective`, see `retrievers.seal.weights`.
         beams: of the search for keys.
-        length: tokens of the longest key from a text; a key from a title has up to half as many more.
+        length: tokens of the longest key from a text.
         body_prompt: what the model continues with keys from texts; `{question}` stands for the question.
         title_prompt: what it continues with titles.
     """
