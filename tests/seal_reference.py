@@ -46,14 +46,16 @@ def weight(row, rows, count, tokens, score):
     """The weight of a key among those of its question."""
     _, _, log_probability, kind = row
     if score == "lm":
-        return (log_probability - (min(other[2] for other in rows) - 0.1)) ** 2
+        worst = min((other[2] for other in rows if other[3] != Kind.UNIGRAM), default=math.inf)
+        return max(0.0, log_probability - (worst - 0.1)) ** 2
     power = 1 if kind == Kind.UNIGRAM and score == "intersective" else 2
     return odds(log_probability, count, tokens) ** power
 
 
 def ranked(weighed, *, together):
     """Weighed keys (tokens, kind, weight) in their order, each once."""
-    order = sorted(weighed, key=lambda key: (together and key[1] == Kind.UNIGRAM, -key[2], -len(key[0])))
+    counted = [key for key in weighed if together or key[1] != Kind.UNIGRAM]
+    order = sorted(counted, key=lambda key: (key[1] == Kind.UNIGRAM, -key[2], -len(key[0])))
     seen = {}
     for tokens, kind, value in order:
         if value > 0:

@@ -21,7 +21,7 @@ MOST_OCCURRENCES = 1500
 
 @dataclass(frozen=True, slots=True)
 class RankedKeys:
-    """Keys that are worth something, the best first, of equal weights the longest; unigrams last if keys add up.
+    """Keys that are worth something, the best first, of equal weights the longest; unigrams last.
 
     Attributes:
         ngrams: their tokens.
@@ -58,11 +58,13 @@ class RankedKeys:
         """
         from mnemodex.retrievers.seal.kernels import insert_keys
 
-        mine = np.flatnonzero((weights[here] > 0) & (counts[here] > 0)) + here.start
-        last = (keys.kind[mine] == Kind.UNIGRAM) & together
-        order = np.lexsort((-keys.ngrams.lengths[mine], -weights[mine], last))
-        mine = mine[order]
-        ngrams, kind = keys.ngrams.take(mine), keys.kind[mine]
+        # Unigrams fill the places that are left, and where only the best key counts, there are none.
+        unigram = keys.kind[here] == Kind.UNIGRAM
+        chosen = np.flatnonzero((weights[here] > 0) & (counts[here] > 0) & (together | ~unigram))
+        all_ngrams = keys.ngrams.part(here.start, here.stop)
+        order = np.lexsort((-all_ngrams.lengths[chosen], -weights[here][chosen], unigram[chosen]))
+        ngrams, mine = all_ngrams.take(chosen[order]), chosen[order] + here.start
+        kind = keys.kind[mine]
         size = 1 << int(2 * len(ngrams.values) + 1).bit_length()
         trie = np.full((size, 2), -1, np.int64), np.full((len(ngrams.values) + 1, 2), -1, np.int32)
         kept = np.zeros(len(mine), np.bool_)

@@ -45,13 +45,14 @@ def weigh(keys: Keys, counts: NDArray[np.int64], tokens: int, score: Score) -> N
 
 
 def lm_weights(keys: Keys) -> NDArray[np.float64]:
-    """By how much each key's log probability exceeds that of its question's worst key, and `MARGIN`.
+    """By how much each key's log probability exceeds that of its question's worst key less `MARGIN`, or 0.
 
-    The paper's penalty for length is 0, and so left out.
+    Unigrams do not count among these keys. The paper's penalty for length is 0, and so left out.
     """
+    counted = keys.kind != Kind.UNIGRAM
     worst = np.full(int(keys.query.max(initial=-1)) + 1, np.inf)
-    np.minimum.at(worst, keys.query, keys.log_probability)
-    weights: NDArray[np.float64] = keys.log_probability - (worst[keys.query] - MARGIN)
+    np.minimum.at(worst, keys.query[counted], keys.log_probability[counted])
+    weights: NDArray[np.float64] = np.maximum(0.0, keys.log_probability - (worst[keys.query] - MARGIN))
     return weights
 
 
