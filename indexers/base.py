@@ -96,6 +96,14 @@ class Indexer:
         """Further tables that a shard is built from; it keeps the `Rows` of each in a folder of the table's name."""
         return ()
 
+    @staticmethod
+    def searches(settings: Any) -> str | None:
+        """The type of the one index that the setting `of` names; None where it names others, or there is no such key.
+
+        Without a name it is the only index of that type in the recipe.
+        """
+        return None
+
     @property
     def identity(self) -> dict[str, Any]:
         """The settings that decide the files; those that only a search or a measurement reads are left out."""

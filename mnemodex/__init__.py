@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.build import build as build
     from mnemodex.retrievers.hits import Chunk as Chunk
     from mnemodex.retrievers.hits import Hits as Hits
+    from mnemodex.retrievers.hits import Reason as Reason
     from mnemodex.retrievers.memory import Memory as Memory
     from mnemodex.schemas.errors import MnemodexError as MnemodexError
     from mnemodex.schemas.errors import UserError as UserError
@@ -32,11 +33,12 @@ _PLACES = {
     "Chunk": "mnemodex.retrievers.hits",
     "Hits": "mnemodex.retrievers.hits",
     "Memory": "mnemodex.retrievers.memory",
+    "Reason": "mnemodex.retrievers.hits",
     "MnemodexError": "mnemodex.schemas.errors",
     "UserError": "mnemodex.schemas.errors",
 }
 
-__all__ = ["BuildResult", "Chunk", "Hits", "Memory", "MnemodexError", "UserError", "build", "open"]
+__all__ = ["BuildResult", "Chunk", "Hits", "Memory", "MnemodexError", "Reason", "UserError", "build", "open"]
 
 
 def open(path: str | Path) -> Memory:

@@ -38,7 +38,9 @@ def check_indexes(recipe: Recipe, *, name: str) -> dict[str, IndexSettings]:
             text = str(error)
             raise RecipeError(text if text.startswith(name) else f"{name}: {at}: {text}") from error
     for index, settings in checked.items():
-        for other in getattr(settings, "of", ()):
+        checked[index] = _check_other(checked, index, settings, name=name)
+    for index, settings in checked.items():
+        for other in _others(settings):
             if other not in checked or other == index:
                 others = ", ".join(known for known in checked if known != index) or "none"
                 msg = f"{name}: indexes.{index}.of names {other!r}; other indexes are: {others}"
@@ -47,10 +49,42 @@ def check_indexes(recipe: Recipe, *, name: str) -> dict[str, IndexSettings]:
     return checked
 
 
+def _others(settings: IndexSettings) -> tuple[str, ...]:
+    """The indexes that an index is made of."""
+    of: str | tuple[str, ...] = getattr(settings, "of", ())
+    return (of,) if isinstance(of, str) else of
+
+
+def _check_other(indexes: dict[str, IndexSettings], index: str, settings: IndexSettings, *, name: str) -> IndexSettings:
+    """The settings of an index that searches one other, with the other's name filled in.
+
+    Raises:
+        RecipeError: the other is of a wrong type, or it is not named and the recipe does not have just one.
+    """
+    kind = indexer_class(settings.type).searches(settings)
+    if kind is None:
+        return settings
+    there = [other for other, known in indexes.items() if known.type == kind]
+    of: str | None = getattr(settings, "of")  # noqa: B009 - its type has the key
+    if of is None and len(there) == 1:
+        return settings.model_copy(update={"of": there[0]})
+    if of is None:
+        remedy = f"name one in `of`: {', '.join(there)}" if there else f"add one, as `{kind}s: {{type: {kind}}}`"
+        msg = f"{name}: indexes.{index} needs one index of type {kind}, but the recipe has {len(there)}; {remedy}"
+        raise RecipeError(msg)
+    if of in indexes and of not in there:
+        msg = (
+            f"{name}: indexes.{index}.of names {of!r}, which is of type {indexes[of].type} and not {kind}; indexes of "
+            f"that type are: {', '.join(there) or 'none'}"
+        )
+        raise RecipeError(msg)
+    return settings
+
+
 def _check_cycles(indexes: dict[str, IndexSettings], *, name: str) -> None:
     """Refuse indexes that are made of themselves."""
     try:
-        TopologicalSorter({index: getattr(settings, "of", ()) for index, settings in indexes.items()}).prepare()
+        TopologicalSorter({index: _others(settings) for index, settings in indexes.items()}).prepare()
     except CycleError as error:
         circle = " of ".join(reversed(error.args[1]))
         msg = f"{name}: indexes are made of each other: {circle}; leave one of them out of `of`"

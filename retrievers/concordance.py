@@ -113,7 +113,7 @@ class _Reader:
         self._documents: dict[int, _Document] = {}
 
     def concordance(self, chunk: int, count: int, ngrams: list[NDArray[np.integer]], most: int) -> Concordance:
-        number, start, stop = self._index.corpus.owned(chunk)
+        number, start, stop = (int(column[0]) for column in self._index.corpus.owned(np.array([chunk])))
         document = self._documents.get(number) or self._documents.setdefault(number, self._read(number))
         places = sorted(
             (place, place + len(ngram))

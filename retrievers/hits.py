@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -48,6 +48,25 @@ class Chunk:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What spoke for a hit.
+
+    Attributes:
+        kind: what it is, in the retriever's words.
+        text: it, as people read it.
+        score: how much of the hit's score it made.
+    """
+
+    kind: str
+    text: str
+    score: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As `search --json --explain` prints it."""
+        return {"kind": self.kind, "text": self.text, "score": self.score}
+
+
 @dataclass(frozen=True)
 class Hits:
     """The answers to a batch of queries.
@@ -60,6 +79,7 @@ class Hits:
         labels: the partitions' labels.
         snapshot: where the rows are read from.
         kind: the id space: "chunk", "pair" or "position".
+        explain: finds the reasons of every hit; None where the retriever knows none.
     """
 
     ids: NDArray[np.int64]
@@ -69,6 +89,7 @@ class Hits:
     labels: tuple[str, ...]
     snapshot: Snapshot
     kind: str = "chunk"
+    explain: Callable[[], list[list[list[Reason]]]] | None = None
 
     def __len__(self) -> int:
         """The number of queries."""
@@ -81,6 +102,12 @@ class Hits:
         for row in table.to_pylist():
             answers[row.pop("query")].append(Chunk(**row))
         return answers
+
+    def reasons(self) -> list[list[list[Reason]]]:
+        """For each query, for each of its hits: what spoke for it, the most first; nothing where that is not known."""
+        if self.explain is not None:
+            return self.explain()
+        return [[[] for _ in range(found)] for found in (self.ids != MISSING_ID).sum(axis=1).tolist()]
 
     def to_arrow(self) -> pa.Table:
         """One row a hit: query (its number), rank (from 1), score and the fields of `Chunk`, by query and rank."""

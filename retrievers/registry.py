@@ -17,6 +17,7 @@ RETRIEVERS = {
     "bm25": "mnemodex.retrievers.bm25:BM25Retriever",
     "ngram": "mnemodex.retrievers.ngram:NgramIndex",
     "hybrid": "mnemodex.retrievers.hybrid:HybridRetriever",
+    "seal": "mnemodex.retrievers.seal.retriever:SealRetriever",
 }
 
 

@@ -239,9 +239,10 @@ def _chunk_paths(base: Path, chunks: dict[str, Any]) -> dict[str, Any]:
 
 
 def _index_paths(base: Path, index: dict[str, Any]) -> dict[str, Any]:
-    queries, tokenizer = index.get("queries"), index.get("tokenizer")
+    queries = index.get("queries")
     paths = {"queries": str(_under(base, queries))} if isinstance(queries, str) else {}
-    models = {"tokenizer": _model(base, tokenizer)} if isinstance(tokenizer, str) else {}
+    given = {key: index.get(key) for key in ("tokenizer", "model")}
+    models = {key: _model(base, name) for key, name in given.items() if isinstance(name, str)}
     return {**index, **paths, **models}
 
 

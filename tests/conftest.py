@@ -33,6 +33,7 @@ LIBRARY_INDEXES = {
     "hnswlib": {"type": "dense", "engine": "hnswlib", "m": 8, "metric": "l2"},
     "words": {"type": "bm25"},
     "ngrams": {"type": "ngram"},
+    "keys": {"type": "seal"},
     "both": {"type": "hybrid", "of": ["flat", "words"]},
 }
 

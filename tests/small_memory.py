@@ -24,6 +24,7 @@ INDEXES = {
     "lists": {"type": "dense", "factory": "IVF2,Flat"},
     "words": {"type": "bm25"},
     "ngrams": {"type": "ngram"},
+    "keys": {"type": "seal"},
     "both": {"type": "hybrid", "of": ["flat", "words"]},
 }
 PAIRS = {"spans": {"unsupervised": 1, "length": 4}}

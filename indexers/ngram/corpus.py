@@ -70,12 +70,33 @@ class NgramCorpus:
             found[here] = np.where(chunks >= 0, chunks + self._first["chunks"][number], -1)
         return found
 
-    def owned(self, chunk: int) -> tuple[int, int, int]:
-        """What a chunk owns: its document's number, its first token there, and the one after its last."""
-        shard = int(np.searchsorted(self._first["chunks"], chunk, side="right")) - 1
-        inside = np.array([chunk - self._first["chunks"][shard]])
-        document, start, stop = (int(column[0]) for column in self._maps[shard].owned(inside))
-        return document + int(self._first["documents"][shard]), start, stop
+    def owned(self, chunks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """What chunks own: their documents' numbers, their first tokens there, and the ones after their last.
+
+        Args:
+            chunks: numbers of chunks, int64 of shape (n,).
+
+        Returns:
+            Three int64 arrays of shape (n,).
+        """
+        found = np.empty((3, len(chunks)), np.int64)
+        shard = np.searchsorted(self._first["chunks"], chunks, side="right") - 1
+        for number in np.unique(shard):
+            here = np.flatnonzero(shard == number)
+            found[:, here] = self._maps[number].owned(chunks[here] - self._first["chunks"][number])
+            found[0, here] += self._first["documents"][number]
+        return found[0], found[1], found[2]
+
+    def chunks_in(self, documents: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The first chunk of each document and how many it has: two int64 arrays of the shape of `documents`."""
+        found = np.empty((2, len(documents)), np.int64)
+        shard = np.searchsorted(self._first["documents"], documents, side="right") - 1
+        for number in np.unique(shard):
+            here = np.flatnonzero(shard == number)
+            inside = documents[here] - self._first["documents"][number]
+            first, after = (self._maps[number].document_chunks[inside + one] for one in (0, 1))
+            found[0, here], found[1, here] = first + self._first["chunks"][number], after - first
+        return found[0], found[1]
 
     def places(self, table: str, numbers: NDArray[np.int64]) -> Places:
         """The rows of documents or chunks.

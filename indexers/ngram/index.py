@@ -160,6 +160,25 @@ class FMIndex:
         appended = Ragged(np.asarray(tokens) if len(ranges) else _NONE, np.arange(len(ranges) + 1, dtype=np.int64))
         return self._extend(self._own(ranges).copy(), appended)
 
+    def extend(self, ranges: NDArray[np.int64], ngrams: Ngrams) -> NDArray[np.int64]:
+        """Extend every range by an n-gram to the right; by an empty one it stays as it is.
+
+        Args:
+            ranges: int64 array of shape (queries, shards, 2), from `whole`, `starts`, `ranges` or `step`.
+            ngrams: one for each range.
+
+        Returns:
+            The new ranges, of the same shape.
+
+        Raises:
+            ModelError: a token id is not in the vocabulary.
+            QueryError: the ranges are not of this index, or there are not as many n-grams.
+        """
+        rows = as_ragged(ngrams)
+        if len(rows) != len(ranges):
+            raise QueryError(f"there are {len(ranges)} ranges, but {len(rows)} n-grams: give one each")
+        return self._extend(self._own(ranges).copy(), rows)
+
     def count(self, ngrams: Ngrams) -> NDArray[np.int64]:
         """Count n-grams: int64 array of shape (n-grams,). Errors as of `ranges`."""
         ranges = self.ranges(ngrams)
@@ -230,22 +249,76 @@ class FMIndex:
         return Occurrences(*_by_query(found, len(rows), len(self.shards)))
 
     def documents(self, ngrams: Ngrams) -> DocumentCounts:
-        """Find the documents that n-grams occur in, and how often.
+        """Find the documents that n-grams occur in, and how often: `documents_of` their `ranges`."""
+        return self.documents_of(self.ranges(ngrams))
+
+    def documents_of(self, ranges: NDArray[np.int64]) -> DocumentCounts:
+        """Find the documents of ranges, and how often each is in them.
 
         It looks at every occurrence, and takes 20 bytes for each one of the most frequent n-gram. Without a document
         array every occurrence is located, which takes some hundred times as long.
 
+        Args:
+            ranges: int64 array of shape (queries, shards, 2), from `starts`, `ranges` or `step`.
+
         Raises:
-            ModelError: a token id is not in the vocabulary.
-            QueryError: an n-gram is empty.
+            QueryError: the ranges are not of this index.
         """
-        ranges = self.ranges(ngrams)
+        self._own(ranges)
         found = []
         for i, shard in enumerate(self.shards):
             for part in _parts(ranges[:, i, 1] - ranges[:, i, 0]):
                 lengths, documents, counts = shard.count_documents(np.ascontiguousarray(ranges[part, i]))
                 found.append((lengths, documents + self.first_documents[i], counts))
         return DocumentCounts(*_by_query(found, len(ranges), len(self.shards)))
+
+    def lengths(self, documents: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tokens of documents.
+
+        Args:
+            documents: int64 array of shape (documents,), in any order.
+
+        Returns:
+            int64 array of the same shape.
+
+        Raises:
+            QueryError: there is no such document.
+        """
+        lengths = np.zeros(len(documents), dtype=np.int64)
+        for i, here, local in self._by_shard(documents):
+            lengths[here] = self.shards[i].lengths(local)
+        return lengths
+
+    def tokens(self, documents: NDArray[np.int64]) -> Ragged:
+        """Read documents out of the index, some 0.2 us a token.
+
+        The first call finds the row of every document's separator, which are kept: 8 bytes a document.
+
+        Args:
+            documents: int64 array of shape (documents,), in any order.
+
+        Returns:
+            Their token ids, int32, one row a document.
+
+        Raises:
+            QueryError: there is no such document.
+        """
+        offsets = _offsets(self.lengths(documents))
+        symbols = np.empty(offsets[-1], dtype=np.int32)
+        for i, here, local in self._by_shard(documents):
+            self.shards[i].read(local, offsets[here], symbols)
+        return Ragged(self.vocabulary.ids[symbols], offsets)
+
+    def _by_shard(self, documents: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.int64]]]:
+        """Every shard that documents are in: its number, their places among those given, their numbers there."""
+        wrong = documents[(documents < 0) | (documents >= self.document_count)]
+        if len(wrong):
+            last = self.document_count - 1
+            raise QueryError(f"there is no document {wrong[0]}: the index's are numbered from 0 to {last}")
+        shards, local = self.shards_of(documents)
+        for i in np.unique(shards).tolist():
+            here = np.flatnonzero(shards == i)
+            yield i, here, local[here]
 
     def shards_of(self, documents: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Translate document numbers: the shard of each, and its number in that shard, int64 arrays of that shape."""

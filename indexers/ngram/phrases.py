@@ -81,6 +81,31 @@ class PhraseTokenizer:
             [number for number, ids in enumerate(plain) if not ids],
         )
 
+    def pieces(self, texts: Sequence[str], longest: int) -> Variants:
+        """The n-grams of texts as they would stand in the middle of running text, each once a text.
+
+        Args:
+            texts: cut with a space before them, which only byte-pair tokenizers notice.
+            longest: tokens that an n-gram has at most.
+
+        Returns:
+            The n-grams of 1 to `longest` tokens, none with an unknown token.
+        """
+        bare = [_stripped(number, text) for number, text in enumerate(texts)]
+        spaced = [f" {text}" if text else "" for text in bare]
+        encodings = self.tokenizer.encode_batch(spaced, add_special_tokens=False)
+        found = [_pieces(encoding.ids, longest, self._unknown) for encoding in encodings]
+        return Variants(
+            Ragged.of([ids for some in found for ids in some]),
+            np.repeat(np.arange(len(found)), [len(some) for some in found]),
+            [number for number, encoding in enumerate(encodings) if not encoding.ids],
+        )
+
+    def texts(self, ngrams: Ragged) -> list[str]:
+        """The text of each n-gram."""
+        rows = [ngrams.part(row, row + 1).values.tolist() for row in range(len(ngrams))]
+        return list(self.tokenizer.decode_batch(rows, skip_special_tokens=False))
+
     def decode(self, tokens: NDArray[np.int64]) -> list[str]:
         """The text of each token; byte-pair tokens keep the space before them."""
         different, place = np.unique(tokens, return_inverse=True)
@@ -92,6 +117,14 @@ def _stripped(number: int, phrase: object) -> str:
     if not isinstance(phrase, str):
         raise QueryError(f"phrase {number} is a {type(phrase).__name__}: give all as texts, or all as token ids")
     return phrase.strip()
+
+
+def _pieces(ids: list[int], longest: int, unknown: int | None) -> list[tuple[int, ...]]:
+    """The different n-grams of a text, in their order."""
+    found = (
+        tuple(ids[start : start + length]) for length in range(1, longest + 1) for start in range(len(ids) - length + 1)
+    )
+    return [ngram for ngram in dict.fromkeys(found) if unknown not in ngram]
 
 
 def _different(one: list[int], other: list[int]) -> list[list[int]]:

@@ -72,6 +72,13 @@ class Ragged:
         offsets = self.offsets[start : stop + 1]
         return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
+    def take(self, places: NDArray[np.integer[Any]]) -> Ragged:
+        """Some of the rows, in the order given."""
+        lengths = self.lengths[places]
+        offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        return Ragged(self.values[spans(self.offsets[:-1][places], lengths)], offsets)
+
 
 def as_ragged(rows: Ragged | Iterable[ArrayLike]) -> Ragged:
     """Take rows as they are, or join a sequence of them, or the rows of a matrix."""

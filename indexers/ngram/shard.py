@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,6 +132,46 @@ class FMShard:
             ascending, and how often the n-gram occurs in each; int64 arrays.
         """
         return self._count_distinct(self._documents_of(ranges), ranges)
+
+    def lengths(self, documents: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tokens of documents: int64 array of shape (documents,)."""
+        lengths: NDArray[np.int64] = self._borders[documents + 1] - self._borders[documents] - 1
+        return lengths
+
+    def read(self, documents: NDArray[np.int64], starts: NDArray[np.int64], symbols: NDArray[np.int32]) -> None:
+        """Write the symbols of documents.
+
+        Args:
+            documents: int64 array of shape (documents,).
+            starts: int64 array of shape (documents,): where each document's first symbol is written.
+            symbols: int32 array, written.
+        """
+        self._read(self._separator_rows[documents], starts, self.lengths(documents), symbols)
+
+    def _read(
+        self,
+        rows: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        symbols: NDArray[np.int32],
+    ) -> None:
+        from mnemodex.indexers.ngram.read import read_symbols
+
+        read_symbols((self._bits, self._levels, self._leaves), rows, starts, lengths, symbols)
+
+    @cached_property
+    def _separator_rows(self) -> NDArray[np.int64]:
+        """The row of each document's separator; 0 for documents without a token."""
+        of_documents = np.zeros(self.documents, dtype=np.int64)
+        if self.tokens == 0:
+            return of_documents
+        rows = np.arange(*self.separators, dtype=np.int64)
+        following = np.empty(len(rows), dtype=np.int32)
+        self._read(rows, np.arange(len(rows)), np.ones(len(rows), dtype=np.int64), following)
+        # From one separator to the next no walk finds its way: the ends of the stream have no mark of their own.
+        rows = rows[following != len(self._leaf_of) - 1]
+        of_documents[self._documents_of(np.stack([rows, rows + 1], axis=1))] = rows
+        return of_documents
 
     def _count_distinct(
         self, of_rows: NDArray[np.int32], ranges: NDArray[np.int64]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,7 @@ from mnemodex.pipelines.commands.output import print_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnemodex.retrievers.hits import Chunk
+    from mnemodex.retrievers.hits import Chunk, Reason
     from mnemodex.retrievers.memory import Memory
     from mnemodex.retrievers.ngram import NgramIndex
 
@@ -31,6 +31,7 @@ def search(
     questions: Annotated[list[str], typer.Argument(help="One or more questions.", metavar="QUESTION...")],
     k: Annotated[int, typer.Option("-k", help="Hits a question.")] = 10,
     where: Annotated[str | None, typer.Option(help="A boolean SQL expression over chunks c and documents d.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Print what spoke for each hit.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Search an index."""
@@ -42,16 +43,21 @@ def search(
     if isinstance(retriever, NgramIndex) and not as_json:
         print_concordances(retriever, opened, questions, k, where=where)
         return
-    answers = retriever.search(questions, k, where=where).chunks()
+    hits = retriever.search(questions, k, where=where)
+    answers = hits.chunks()
+    reasons = hits.reasons() if explain else None
     if as_json:
-        print_json({"index": index, "hits": [[chunk.to_json() for chunk in answer] for answer in answers]})
+        listed = [[chunk.to_json() for chunk in answer] for answer in answers]
+        for hit, why in zip(chain(*listed), chain(*(reasons or ())), strict=False):
+            hit["reasons"] = [reason.to_json() for reason in why]
+        print_json({"index": index, "hits": listed})
         return
-    for question, answer in zip(questions, answers, strict=True):
-        print_hits(question, answer)
+    for number, (question, answer) in enumerate(zip(questions, answers, strict=True)):
+        print_hits(question, answer, reasons[number] if reasons else ())
 
 
-def print_hits(question: str, chunks: Sequence[Chunk]) -> None:
-    """One question's hits, for people."""
+def print_hits(question: str, chunks: Sequence[Chunk], reasons: Sequence[Sequence[Reason]] = ()) -> None:
+    """One question's hits, for people, with what spoke for each."""
     from rich.console import Console
     from rich.text import Text
 
@@ -65,6 +71,9 @@ def print_hits(question: str, chunks: Sequence[Chunk]) -> None:
             Text.assemble(f"{chunk.rank:>3}  {chunk.score:>8.4f}  ", (title, "cyan"), (f"[{chunk.key}]", "dim"))
         )
         console.print(Text(f"               {snippet}"))
+        for reason in reasons[chunk.rank - 1] if reasons else ():
+            key = (f"»{reason.text}«", "bold")
+            console.print(Text.assemble(f"     {reason.score:>8.4f}  ", key, (f"  {reason.kind}", "dim")))
     if not chunks:
         console.print("  no hits")
     console.print()

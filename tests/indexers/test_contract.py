@@ -62,7 +62,10 @@ CASES = {
 }
 """One line an index type (and engine)."""
 
-WITHOUT_FILES = {"hybrid": {"type": "hybrid", "of": ["a", "b"]}}
+WITHOUT_FILES = {
+    "hybrid": {"type": "hybrid", "of": ["a", "b"]},
+    "seal": {"type": "seal", "of": "a"},
+}
 
 
 @pytest.fixture(params=CASES.values(), ids=CASES.keys())
@@ -112,7 +115,7 @@ def test_a_type_says_what_it_is(kind):
     ("kind", "hint"),
     [
         ("dens", "did you mean 'dense'"),
-        ("annoy", "known: dense, bm25, ngram, hybrid"),
+        ("annoy", "known: dense, bm25, ngram, hybrid, seal"),
         (5, "known:"),
         (None, "known:"),
         (["dense"], "did you mean 'dense'"),

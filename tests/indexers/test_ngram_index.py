@@ -73,6 +73,11 @@ def assert_whole_documents_are_counted(index, documents):
     assert index.ends(ranges).tolist() == [same[tuple(document.tolist())] for document in short]
 
 
+def assert_rows_equal(found, expected):
+    assert found.lengths.tolist() == [len(row) for row in expected]
+    assert found.values.tolist() == np.concatenate(expected).tolist()
+
+
 @st.composite
 def corpora(draw):
     """Documents over alphabets of 1 to 100,000 symbols whose token ids have gaps; some empty, short, or repetitive."""
@@ -133,6 +138,8 @@ def test_every_answer_is_that_of_brute_force_whatever_the_shards(
         assert rows_of(index.documents(ngrams)) == [brute.documents_with(ngram) for ngram in ngrams]
         assert index.ends(index.ranges(ngrams)).tolist() == [brute.ends(ngram) for ngram in ngrams]
         assert_whole_documents_are_counted(index, documents)
+        asked = np.random.default_rng(seed).integers(0, len(documents), len(documents) + 3)
+        assert_rows_equal(index.tokens(asked), [documents[number] for number in asked])
         followed = rows_of(index.continuations(index.ranges(ngrams)))
         assert followed == [brute.continuations(ngram) for ngram in ngrams]
 
@@ -256,6 +263,29 @@ def test_ranges_of_another_index_are_refused(repetitive, change):
     index, _ = repetitive
     with pytest.raises(QueryError, match="ranges"):
         index.continuations(np.ascontiguousarray(change(index.ranges([[10], [15]]))))
+
+
+@pytest.mark.parametrize("number", [-1, 50])
+def test_a_document_that_is_not_there_is_named(repetitive, number):
+    index, _ = repetitive
+    with pytest.raises(QueryError, match=f"no document {number}: the index's are numbered from 0 to 49"):
+        index.tokens(np.array([3, number]))
+
+
+def test_ranges_are_extended_by_whole_ngrams(repetitive):
+    index, documents = repetitive
+    some = [document for document in documents if len(document) > 4][:9]
+    ranges = index.extend(index.ranges([document[:2] for document in some]), [document[2:5] for document in some])
+    np.testing.assert_array_equal(ranges, index.ranges([document[:5] for document in some]))
+    np.testing.assert_array_equal(index.extend(ranges, [[]] * 9), ranges)
+    with pytest.raises(QueryError, match="9 ranges, but 1 n-grams"):
+        index.extend(ranges, [[10]])
+
+
+def test_documents_that_begin_alike_are_those_of_the_extended_starts(repetitive):
+    index, documents = repetitive
+    found = rows_of(index.documents_of(index.extend(index.starts(2), [[10, 11], [15]])))
+    assert found == [[(n, 1) for n, row in enumerate(documents) if row[:2].tolist() == [10, 11]], []]
 
 
 def test_a_step_needs_one_token_a_range(repetitive):

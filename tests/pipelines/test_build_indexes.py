@@ -6,7 +6,7 @@ import pytest
 from library import records, words_recipe, write_jsonl
 
 import mnemodex
-from mnemodex.schemas.errors import QueryError, RecipeError
+from mnemodex.schemas.errors import ModelError, QueryError, RecipeError
 from mnemodex.schemas.store.store import open_store
 
 
@@ -43,6 +43,25 @@ def recipe(tmp_path):
             },
             "indexes are made of each other: ",
         ),
+        (
+            {"a": {"type": "seal"}, "w": {"type": "bm25"}},
+            "indexes.a needs one index of type ngram, but the recipe has 0; add one, as `ngrams: {type: ngram}`",
+        ),
+        (
+            {"a": {"type": "seal"}, "m": {"type": "ngram"}, "n": {"type": "ngram", "document_array": False}},
+            "indexes.a needs one index of type ngram, but the recipe has 2; name one in `of`: m, n",
+        ),
+        (
+            {"a": {"type": "seal", "of": "w"}, "w": {"type": "bm25"}, "n": {"type": "ngram"}},
+            "indexes.a.of names 'w', which is of type bm25 and not ngram; indexes of that type are: n",
+        ),
+        ({"a": {"type": "seal", "of": "x"}, "n": {"type": "ngram"}}, "indexes.a.of names 'x'; other indexes are: n"),
+        ({"a": {"type": "seal", "of": ["n"]}, "n": {"type": "ngram"}}, "indexes.a.of: Input should be a valid string"),
+        ({"a": {"type": "seal", "score": "lm"}, "n": {"type": "ngram"}}, "score lm is what a model thinks of keys"),
+        (
+            {"a": {"type": "seal", "title_prompt": "Name it:"}, "n": {"type": "ngram"}},
+            "indexes.a.title_prompt: a prompt must say where the question stands: write {question} there",
+        ),
         ({"Big Name": {"type": "bm25"}}, "name 'Big Name' is used as a folder and in SQL"),
         ({"../up": {"type": "bm25"}}, "name '../up' is used as a folder and in SQL"),
         ({"a": ["bm25"]}, "indexes.a: should be a mapping"),
@@ -67,6 +86,26 @@ def test_a_query_file_that_is_not_there_is_refused_before_any_work(recipe, inlin
     with pytest.raises(QueryError, match=r"questions\.jsonl: cannot be read"):
         mnemodex.build({**recipe, "indexes": {"dense": index}})
     assert inline.computed == 0
+
+
+def test_a_language_model_that_is_not_there_is_refused_before_any_work(recipe, inline):
+    indexes = {"n": {"type": "ngram"}, "s": {"type": "seal", "model": "no/such/model"}}
+    with pytest.raises(ModelError, match="model 'no/such/model'"):
+        mnemodex.build({**recipe, "indexes": indexes})
+    assert inline.computed == 0
+
+
+def test_an_index_that_searches_one_other_finds_the_only_one(recipe, inline, tmp_path):
+    indexes = {
+        "keys": {"type": "seal"},
+        "n": {"type": "ngram"},
+        "both": {"type": "hybrid", "of": ["keys", "w"]},
+        "w": {"type": "bm25"},
+    }
+    mnemodex.build({**recipe, "indexes": indexes})
+    memory = mnemodex.open(tmp_path / "memory")
+    assert memory.snapshot.index("keys").settings["of"] == "n"
+    assert memory.retriever("both").search(["rye bread baked twice"], 1).chunks()[0][0].title.startswith("Bakery")
 
 
 def test_recall_is_measured_with_held_out_rows_or_with_questions(recipe, inline, tmp_path):

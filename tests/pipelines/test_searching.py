@@ -40,3 +40,26 @@ def test_json_holds_the_hits_as_for_other_indexes(run):
 def test_a_filter_holds_for_phrases_too(run):
     result = run("ngrams", "slice of lemon", "--where", "key = 'café-3'")
     assert sum("»" in line for line in result.stdout.splitlines()) == 1 and "[café-3]" in result.stdout
+
+
+def test_what_spoke_for_a_hit_is_printed_below_it(run):
+    lines = run("keys", "a slice of lemon cake", "-k", "1", "--explain").stdout.splitlines()
+    place = next(number for number, line in enumerate(lines) if "[café-" in line)
+    voted = [line for line in lines[place + 2 :] if line.strip()]
+    assert any("»slice of lemon«  query" in line for line in voted)
+    assert not any("»" in line for line in run("keys", "a slice of lemon cake", "-k", "1").stdout.splitlines())
+
+
+def test_json_holds_what_spoke_for_each_hit_if_asked(run):
+    question = ("a slice of lemon cake", "xyzzy", "-k", "3", "--json")
+    plain, explained = (json.loads(run("keys", *question, *more).stdout)["hits"] for more in ([], ["--explain"]))
+    assert "reasons" not in plain[0][0]
+    assert [{**hit, "reasons": None} for hit in plain[0]] == [{**hit, "reasons": None} for hit in explained[0]]
+    for hit in explained[0]:
+        assert sum(reason["score"] for reason in hit["reasons"]) == pytest.approx(hit["score"], rel=1e-5)
+        assert set(hit["reasons"][0]) == {"kind", "text", "score"}
+
+
+def test_an_index_that_knows_no_reasons_gives_none(run):
+    (hits,) = json.loads(run("words", "lemon", "-k", "2", "--json", "--explain").stdout)["hits"]
+    assert [hit["reasons"] for hit in hits] == [[], []]

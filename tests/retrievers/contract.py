@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mnemodex.retrievers.ngram import NgramIndex
+from mnemodex.retrievers.seal.retriever import SealRetriever
 
 CASES = {
     "dense-flat": "flat",
@@ -14,6 +15,7 @@ CASES = {
     "bm25": "words",
     "ngram": "ngrams",
     "hybrid": "both",
+    "seal": "keys",
 }
 """An index of the library for each kind of retriever: a new type is one line here, and one in `LIBRARY_INDEXES`."""
 
@@ -51,10 +53,10 @@ def assert_sound(hits, *, queries, k, matching):
 
 
 def possible(retriever, questions, ids):
-    """For each question the chunks among `ids` that can be its hits: all, or those that hold the phrase.
+    """For each question the chunks among `ids` that can be its hits: all, or those that hold the phrase or a key.
 
     What holds a phrase is told by the index itself here; its own tests compare that with the text.
     """
-    if not isinstance(retriever, NgramIndex):
+    if not isinstance(retriever, NgramIndex | SealRetriever):
         return [set(ids)] * len(questions)
     return [set(ids) & set(row.tolist()) for row in retriever.search(questions, 1000).ids]

@@ -20,6 +20,7 @@ INDEXES = {
     "hnswlib": {"type": "dense", "engine": "hnswlib"},
     "words": {"type": "bm25"},
     "ngrams": {"type": "ngram"},
+    "keys": {"type": "seal"},
     "both": {"type": "hybrid", "of": ["flat", "words"]},
 }
 
