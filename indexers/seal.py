@@ -20,7 +20,8 @@ class SealSettings(IndexSettings):
         score: `lm`, `lm_fm` or `intersective`, see `retrievers.seal.weights`.
         beams: of the search for keys.
         length: tokens of the longest key from a text.
-        body_prompt: what the model continues with keys from texts; `{question}` stands for the question.
+        body_prompt: what the model continues with keys from texts; `{question}` stands for the question. By default
+            what the model's kind suggests, see `retrievers.readers.seal_decoder.prompts_for`.
         title_prompt: what it continues with titles.
     """
 
@@ -30,13 +31,13 @@ class SealSettings(IndexSettings):
     score: Literal["lm", "lm_fm", "intersective"] = "intersective"
     beams: int = Field(default=15, ge=1)
     length: int = Field(default=10, ge=1)
-    body_prompt: str = "Question: {question}\nThe passage of the encyclopedia that answers it reads:"
-    title_prompt: str = "Question: {question}\nThe article of the encyclopedia that answers it is titled:"
+    body_prompt: str | None = None
+    title_prompt: str | None = None
 
     @field_validator("body_prompt", "title_prompt")
     @classmethod
-    def _has_the_question(cls, prompt: str) -> str:
-        if "{question}" not in prompt:
+    def _has_the_question(cls, prompt: str | None) -> str | None:
+        if prompt is not None and "{question}" not in prompt:
             msg = "a prompt must say where the question stands: write {question} there"
             raise ValueError(msg)
         return prompt

@@ -36,6 +36,7 @@ INDEXES: dict[str, dict[str, Any]] = {
     "words": {"type": "bm25"},
     "both": {"type": "hybrid", "of": ["dense", "words"]},
     "ngrams": {"type": "ngram"},
+    "keys": {"type": "seal"},
 }
 _CHUNK_TOKENS = 128
 _LIMIT = 1500
@@ -90,7 +91,7 @@ def _ask(console: Console, memory: Memory, question: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    names = [name for name in INDEXES if INDEXES[name]["type"] != "ngram"]
+    names = [name for name in INDEXES if INDEXES[name]["type"] not in ("ngram", "seal")]
     answers = {name: memory.retriever(name).search([question], k=3).chunks()[0] for name in names}
     table = Table(
         title=question, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 3, 0, 0)
@@ -105,10 +106,10 @@ def _ask(console: Console, memory: Memory, question: str) -> None:
 
 
 def _phrases(console: Console, memory: Memory) -> None:
-    """What the n-gram index knows of phrases: how often, what follows, and where."""
+    """What the n-gram index knows of phrases: how often, what follows, and where; and documents by n-grams."""
     from rich.text import Text
 
-    from mnemodex.pipelines.commands.searching import print_concordances
+    from mnemodex.pipelines.commands.searching import print_concordances, print_hits
 
     index = memory.retriever("ngrams")
     assert isinstance(index, NgramIndex)  # noqa: S101 - the recipe says so
@@ -122,6 +123,9 @@ def _phrases(console: Console, memory: Memory) -> None:
         console.print(Text(f"  {phrase:20}{count:>5}   {', '.join(f'{text} ({times})' for text, times in words)}, …"))
     console.print("")
     print_concordances(index, memory, PHRASES[:1], 3)
+    console.print(Text("The n-grams of a question as keys, and which of them found what:", style="bold"))
+    hits = memory.retriever("keys").search(QUESTIONS[1:2], k=2)
+    print_hits(QUESTIONS[1], hits.chunks()[0], [reasons[:4] for reasons in hits.reasons()[0]])
 
 
 def _first_words(chunk: Chunk) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -55,6 +55,8 @@ class SealRetriever:
         self._memory = memory
         self._index = cast("NgramIndex", memory.retriever(str(self.settings.of)))
         self._search = KeySearch(self._index.corpus)
+        # An evaluation asks the same questions again, for more hits.
+        self._latest = lru_cache(maxsize=2)(self._make_keys)
 
     @cached_property
     def decoder(self) -> SealDecoder | None:
@@ -88,7 +90,14 @@ class SealRetriever:
         return self.search_keys(self.keys(questions), len(questions), k, where=where)
 
     def keys(self, questions: Sequence[str]) -> Keys:
-        """The keys of questions: their n-grams of up to 3 tokens and, with a model, what it writes."""
+        """The keys of questions: their n-grams of up to 3 tokens and, with a model, what it writes.
+
+        An n-gram of the question is as probable as the model thinks, and no less than it is without a model: one that
+        was never tuned for this task does not expect that a passage begins in the middle of a sentence.
+        """
+        return self._latest(tuple(questions))
+
+    def _make_keys(self, questions: tuple[str, ...]) -> Keys:
         pieces = self._index.phrases.pieces(questions, LONGEST_PIECE)
         number, counter = len(pieces.ngrams), self._search.counter
         own = Keys(pieces.phrase, pieces.ngrams, np.zeros(number), np.full(number, Kind.QUERY, np.int8))
@@ -98,7 +107,11 @@ class SealRetriever:
         own = replace(own, log_probability=thought)
         if self.decoder is None or not questions:
             return own
-        return self.decoder.keys(questions, own)
+        made = self.decoder.keys(questions, own)
+        probability = made.log_probability.copy()
+        mine = made.kind == Kind.QUERY
+        probability[mine] = np.maximum(probability[mine], own.log_probability)
+        return replace(made, log_probability=probability)
 
     def search_keys(
         self, keys: Keys, queries: int, k: int = 10, *, where: str | None = None, score: Score | None = None

@@ -27,7 +27,10 @@ def folder(request, tmp_path_factory):
     recipe = {
         "source": str(write_parts(folder / "source", records(), 2)),
         "memory": str(folder / "memory"),
-        "indexes": {"ngrams": {"type": "ngram", "tokenizer": saved(request.param, folder / "model")}},
+        "indexes": {
+            "ngrams": {"type": "ngram", "tokenizer": saved(request.param, folder / "model")},
+            "seal": {"type": "seal", "model": str(folder / "model"), "beams": 3, "length": 4},
+        },
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build_module, "Engine", InlineEngine)
@@ -36,8 +39,13 @@ def folder(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def index(folder):
-    return mnemodex.open(folder / "memory").retriever("ngrams")
+def opened(folder):
+    return mnemodex.open(folder / "memory")
+
+
+@pytest.fixture(scope="module")
+def index(opened):
+    return opened.retriever("ngrams")
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +148,38 @@ def test_another_tokenizer_is_refused(index, folder, tmp_path):
     other = tokenizer_hash(save(minilm(), tmp_path))
     with pytest.raises(ModelError, match="has another tokenizer than the n-gram index: build the index with"):
         SealDecoder(index.corpus, str(folder / "model"), other, body_prompt="", title_prompt="")
+
+
+def test_a_search_is_by_what_the_model_writes_and_by_the_questions_own_ngrams(opened):
+    retriever = opened.retriever("seal")
+    keys = retriever.keys(QUESTIONS)
+    assert {*keys.kind.tolist()} == {*Kind}
+    own = keys.take(np.flatnonzero(keys.kind == Kind.QUERY))
+    without = retriever._index.phrases.pieces(QUESTIONS, 3)
+    assert own.ngrams.values.tolist() == without.ngrams.values.tolist()
+    hits = retriever.search(QUESTIONS, 5)
+    assert (hits.ids[:, 0] >= 0).all()
+    kinds = {reason.kind for answer in hits.reasons() for hit in answer for reason in hit}
+    assert "query" in kinds and kinds & {"body", "unigram", "title"}
+    for score in ("lm", "lm_fm", "intersective"):
+        assert (retriever.search_keys(keys, len(QUESTIONS), 5, score=score).ids[:, 0] >= 0).all()
+
+
+def test_asking_for_more_hits_does_not_decode_again(opened, monkeypatch):
+    retriever = opened.retriever("seal")
+    few = retriever.search(QUESTIONS, 2)
+    monkeypatch.setattr(SealDecoder, "keys", lambda *_: pytest.fail("decoded again"))
+    assert retriever.search(QUESTIONS, 9).ids[:, :2].tolist() == few.ids.tolist()
+
+
+def test_a_model_with_another_tokenizer_than_the_index_is_told_in_a_search(folder):
+    other = folder / "model" / "tokenizer.json"
+    former = other.read_bytes()
+    memory = mnemodex.open(folder / "memory")
+    retriever = memory.retriever("seal")
+    try:
+        save(minilm(), folder / "model")
+        with pytest.raises(ModelError, match="has another tokenizer than the n-gram index"):
+            retriever.search(["keeper"], 1)
+    finally:
+        other.write_bytes(former)
