@@ -27,8 +27,12 @@ _ROWS = {"cuda": 1024, "cpu": 128}
 """Beams that are decoded at once."""
 
 _ENCODER_DECODER = {"body": "{question} || body", "title": "{question} || title"}
-_CAUSAL = {"body": "Question: {question}\nPassage:", "title": "Question: {question}\nTitle:\n"}
-"""A title stands alone in its field: its first token has no space before it, so it begins a line."""
+_CAUSAL = {
+    "body": "Question: {question}\nAnswer: The text says that",
+    "title": "Question: {question}\nTitle of the encyclopedia article that answers it:\n",
+}
+"""A model that was never tuned writes keys from the middle of a sentence after such words. A title stands alone in its
+field: its first token has no space before it, so it begins a line."""
 
 _TITLE_LENGTH = 15
 _UNIGRAMS = 5000
