@@ -63,6 +63,61 @@ CHUNKS = Table(
 )
 """`start` and `end` are character offsets: `document.text[start:end] == chunk.text`."""
 
+TRIPLES = Table(
+    "triples",
+    _schema(
+        triple_id=pa.int64(),
+        chunk_id=pa.int64(),
+        ordinal=pa.int32(),
+        subject=pa.string(),
+        predicate=pa.string(),
+        object=pa.string(),
+        subject_id=pa.int64(),
+        object_id=pa.int64(),
+        fact_id=pa.int64(),
+        extractor=pa.string(),
+    ),
+    id_column="triple_id",
+)
+"""What was extracted from chunks, as it was written; `ordinal` counts within the chunk. Equal facts of different chunks
+have one `fact_id`, and names that are equal in their normal form one entity id."""
+
+MENTIONS = Table(
+    "mentions",
+    _schema(entity_id=pa.int64(), chunk_id=pa.int64(), name=pa.string(), triples=pa.int32()),
+)
+"""Which entities stand in which chunks: one row a pair, with the name as it is written there first, and in how many of
+the chunk's triples."""
+
+ENTITIES = Table(
+    "entities",
+    _schema(entity_id=pa.int64(), name=pa.string(), normalized=pa.string(), chunks=pa.int64(), facts=pa.int64()),
+    id_column="entity_id",
+)
+"""By ascending id: the name that most chunks use, and in how many chunks and facts the entity stands."""
+
+FACTS = Table(
+    "facts",
+    _schema(
+        fact_id=pa.int64(),
+        subject_id=pa.int64(),
+        object_id=pa.int64(),
+        subject=pa.string(),
+        predicate=pa.string(),
+        object=pa.string(),
+        chunks=pa.int64(),
+    ),
+    id_column="fact_id",
+)
+"""Different triples, by ascending id, in the normal form of their names; and how many chunks state them."""
+
+EDGES = Table(
+    "edges",
+    _schema(source_id=pa.int64(), target_id=pa.int64(), kind=pa.string(), weight=pa.float32()),
+)
+"""One row for each pair of nodes and kind of edge: `fact` and `synonym` join entities (the smaller id first), `mention`
+an entity and a chunk. The weight of a fact edge is how many triples it comes of, of a synonym edge the cosine."""
+
 ERRORS = Table(
     "errors",
     _schema(stage=pa.string(), source=pa.string(), line=pa.int64(), reason=pa.string(), content=pa.string()),
