@@ -23,7 +23,8 @@ class RandomSpace:
 
     Args:
         passages: how many; each states up to six triples, and one in ten states none.
-        entities: how many, a few of which most triples are about; some pairs have nearly the same name.
+        entities: how many, a few of which most triples are about; some pairs have nearly the same name, and facts
+            that join them.
         seed: of the random numbers.
     """
 
@@ -34,6 +35,7 @@ class RandomSpace:
         self.entity_vectors = unit(self.known)
         counts = rng.integers(1, 7, passages) * (np.arange(passages) % 10 > 0)
         drawn = (entities * rng.random((int(counts.sum()), 2)) ** 2).astype(int)
+        drawn[::5] = drawn[::5, :1] // 7 * 7 + [0, 1]
         stated = [(f"e{s}", f"r{s % 5}", f"e{o if s != o else (o + 1) % entities}") for s, o in drawn.tolist()]
         self.triples = sorted(set(stated))
         number = {triple: place for place, triple in enumerate(self.triples)}

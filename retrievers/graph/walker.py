@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from mnemodex.indexers.graph.graph import Graph
 
 _QUESTIONS = 16
-"""Questions whose probabilities are in memory at a time."""
+"""The most questions that walk at a time: more are no faster."""
+_BYTES = 96 << 20
+"""What they may take together, with 24 bytes a node for each (twice that if exact)."""
 
 
 @dataclass
@@ -54,8 +56,9 @@ class Walker:
             For each question the probability of every node, of shape (nodes,); zeros where there is no seed.
         """
         walk = self._walk(graph)
-        for start in range(0, len(seeds), _QUESTIONS):
-            some = seeds[start : start + _QUESTIONS]
+        together = max(1, min(_QUESTIONS, _BYTES // (24 * max(graph.nodes, 1))))
+        for start in range(0, len(seeds), together):
+            some = seeds[start : start + together]
             if self.way == "push":
                 for mass in walk.push(some, epsilon=self.epsilon, threads=self.threads):
                     yield _spread(mass, graph.nodes, np.float32)
