@@ -31,8 +31,14 @@ class Space(Protocol):
     """
 
     graph: Graph
-    fact_vectors: NDArray[np.float32]
-    entity_vectors: NDArray[np.float32]
+
+    @property
+    def fact_vectors(self) -> NDArray[np.float32]:
+        """See the class."""
+
+    @property
+    def entity_vectors(self) -> NDArray[np.float32]:
+        """See the class."""
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of questions, float32 of shape (texts, dimension)."""
