@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnemodex.indexers.base import InputPartition
-    from mnemodex.indexers.graph.adjacency import EdgeList
+    from mnemodex.indexers.graph.adjacency import Edges
 
     Tables = dict[str, list[InputPartition]]
 
@@ -85,7 +85,7 @@ def _of_tables(chunk_ids: NDArray[np.int64], tables: Tables, out: Path) -> Graph
     _write_texts(out / "facts.arrow", facts.select(["subject", "predicate", "object"]))
     entity_ids = entities["entity_id"].to_numpy()
     passages = _Numbers(chunk_ids)
-    edges = {kind: _edges(tables["edges"], kind, entity_ids, passages) for kind in ("fact", "mention", "synonym")}
+    edges = {f"{kind}s": _edges(tables["edges"], kind, entity_ids, passages) for kind in ("fact", "mention", "synonym")}
     offsets, stated = _stated(tables["triples"], facts["fact_id"].to_numpy(), passages, len(chunk_ids))
     return Graph(
         entity_ids,
@@ -99,23 +99,22 @@ def _of_tables(chunk_ids: NDArray[np.int64], tables: Tables, out: Path) -> Graph
     )
 
 
-def _edges(partitions: list[InputPartition], kind: str, entity_ids: NDArray[np.int64], passages: _Numbers) -> EdgeList:
+def _edges(partitions: list[InputPartition], kind: str, entity_ids: NDArray[np.int64], passages: _Numbers) -> Edges:
     """The edges of one kind, in numbers of nodes' own kind."""
-    from mnemodex.indexers.graph.adjacency import EdgeList
+    from mnemodex.indexers.graph.adjacency import Edges
 
-    ends, weights = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.float32)]
+    parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
     for batch in _batches(partitions, ["source_id", "target_id", "kind", "weight"]):
         some = batch.filter(pc.equal(batch["kind"], kind))
         source, target, weight = (some[name].to_numpy() for name in ("source_id", "target_id", "weight"))
         numbers = passages.of(target) if kind == "mention" else np.searchsorted(entity_ids, target)
-        ends.append(np.stack([np.searchsorted(entity_ids, source), numbers], axis=1))
-        weights.append(weight)
-    return EdgeList(np.concatenate(ends), np.concatenate(weights))
+        parts.append((np.searchsorted(entity_ids, source), numbers, weight))
+    return Edges(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def _of_capitals(chunk_ids: NDArray[np.int64], partitions: list[InputPartition], out: Path) -> Graph:
     """The graph of the names that passages write with capitals."""
-    from mnemodex.indexers.graph.adjacency import EdgeList, adjacency
+    from mnemodex.indexers.graph.adjacency import Edges, adjacency
     from mnemodex.indexers.graph.capitals import names_of
 
     written: dict[int, str] = {}
@@ -124,27 +123,28 @@ def _of_capitals(chunk_ids: NDArray[np.int64], partitions: list[InputPartition],
     number = 0
     for batch in _batches(partitions, ["title", "text"]):
         for title, text in zip(batch["title"].to_pylist(), batch["text"].to_pylist(), strict=True):
-            mentioned = {entity_id(form): name for name in names_of(title, text) if (form := normalize(name))}
-            for found, name in mentioned.items():
+            names = {entity_id(form): name for name in names_of(title, text) if (form := normalize(name))}
+            for found, name in names.items():
                 written.setdefault(found, name)
-            sources.extend(mentioned)
-            targets.extend([number] * len(mentioned))
+            sources.extend(names)
+            targets.extend([number] * len(names))
             number += 1
     entity_ids = np.array(sorted(written), np.int64)
     _write_texts(out / "entities.arrow", pa.table({"name": [written[found] for found in entity_ids.tolist()]}))
     _write_texts(out / "facts.arrow", pa.table({name: pa.array([], pa.string()) for name in _FACT}))
-    ends = np.stack([np.searchsorted(entity_ids, np.array(sources, np.int64)), np.array(targets, np.int64)], axis=1)
-    nothing = EdgeList(np.zeros((0, 2), np.int64), np.zeros(0, np.float32))
-    mentions = EdgeList(ends, np.ones(len(ends), np.float32))
+    mentioned = np.searchsorted(entity_ids, np.array(sources, np.int64))
+    none = np.zeros(0, np.int64)
+    nothing = Edges(none, none, np.zeros(0, np.float32))
+    mentions = Edges(mentioned, np.array(targets, np.int64), np.ones(len(mentioned), np.float32))
     return Graph(
         entity_ids,
         chunk_ids,
-        *adjacency(len(entity_ids), len(chunk_ids), fact=nothing, mention=mentions, synonym=nothing),
+        *adjacency(len(entity_ids), len(chunk_ids), facts=nothing, mentions=mentions, synonyms=nothing),
         np.zeros(0, np.int32),
         np.zeros(0, np.int32),
         np.zeros(len(chunk_ids) + 1, np.int64),
         np.zeros(0, np.int32),
-        np.bincount(ends[:, 0], minlength=len(entity_ids)).astype(np.int32),
+        np.bincount(mentioned, minlength=len(entity_ids)).astype(np.int32),
     )
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnemodex.indexers.graph.synonyms import Synonyms
     from mnemodex.pipelines.jobs import Unit
     from mnemodex.schemas.store.store import Store
 
@@ -56,42 +57,45 @@ class SynonymsJob:
 
     def setup(self, cpus: int) -> None:
         """See `Job.setup`."""
-        import faiss
-
-        faiss.omp_set_num_threads(cpus)
 
     def run(self, unit: Unit) -> list[Artifact]:
         """See `Job.run`."""
-        from mnemodex.indexers.graph.synonyms import capped, find_pairs
+        from mnemodex.indexers.graph.synonyms import Synonyms, comparable, pairs, strongest
 
         entities = self._read(unit.payload["entities"], ["entity_id", "normalized"])
-        ids, names = entities["entity_id"].to_numpy(), entities["normalized"].to_pylist()
-        vectors = np.concatenate(
-            [np.load(path, mmap_mode="r") for path in self._paths(unit.payload["vectors"], ".npy")]
-        )
-        new, pairs, cosines = self._known(unit.payload["former"], ids)
-        found, found_cosines = find_pairs(vectors, names, new=new, threshold=unit.payload["threshold"])
-        pairs, cosines = np.concatenate([pairs, found]), np.concatenate([cosines, found_cosines])
-        order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-        pairs, cosines = pairs[order], cosines[order]
-        columns = (ids[pairs[:, 0]], ids[pairs[:, 1]], cosines, capped(pairs, cosines, len(ids)))
+        ids = entities["entity_id"].to_numpy()
+        vectors = self._vectors(unit.payload["vectors"])
+        known, there = self._known(unit.payload["former"], ids)
+        compared = comparable(entities["normalized"].chunk(0)) if len(ids) else np.zeros(0, np.bool_)
+        new, old = np.flatnonzero(compared & ~there), np.flatnonzero(compared & there)
+        parts = [known, *pairs(vectors, new, old, unit.payload["threshold"])]
+        found = Synonyms(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        order = np.lexsort((found.right, found.left))
+        found = Synonyms(*(column[order] for column in found))
+        columns = (ids[found.left], ids[found.right], found.cosine, strongest(found, len(ids)))
         attempt = self._store.files.attempt()
         rows = write_partition(attempt, SYNONYMS, _batches(columns))
         facts = {"compared": len(new)}
         return [self._store.publish(attempt, unit.folder, unit.label, unit.fingerprint, rows=rows, facts=facts)]
 
-    def _known(
-        self, former: dict[str, Any] | None, ids: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """Places of the entities that are new; the pairs among the others, as places, and their cosines."""
+    def _vectors(self, artifacts: list[Any]) -> NDArray[np.float32]:
+        """The vectors of all partitions; a single one, as it mostly is, stays on disk."""
+        parts = [np.load(path, mmap_mode="r", allow_pickle=False) for path in self._paths(artifacts, ".npy")]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _known(self, former: dict[str, Any] | None, ids: NDArray[np.int64]) -> tuple[Synonyms, NDArray[np.bool_]]:
+        """The former pairs of entities that are still there, and which entities were there."""
+        from mnemodex.indexers.graph.synonyms import Synonyms
+
         if former is None:
-            return np.arange(len(ids)), np.zeros((0, 2), np.int64), np.zeros(0, np.float32)
+            none = np.zeros(0, np.int32)
+            return Synonyms(none, none, np.zeros(0, np.float32)), np.zeros(len(ids), np.bool_)
         there = self._read(former["entities"], ["entity_id"])["entity_id"].to_numpy()
-        pairs = self._read(former["synonyms"], ["source_id", "target_id", "weight"])
-        ends = np.stack([pairs[name].to_numpy() for name in ("source_id", "target_id")], axis=1)
-        kept = np.isin(ends, ids).all(axis=1)
-        places = np.searchsorted(ids, ends[kept])
-        return np.flatnonzero(~np.isin(ids, there)), places, pairs["weight"].to_numpy()[kept]
+        rows = self._read(former["synonyms"], ["source_id", "target_id", "weight"])
+        ends = [rows[name].to_numpy() for name in ("source_id", "target_id")]
+        kept = np.isin(ends[0], ids) & np.isin(ends[1], ids)
+        left, right = (np.searchsorted(ids, end[kept]).astype(np.int32) for end in ends)
+        return Synonyms(left, right, rows["weight"].to_numpy()[kept]), np.isin(ids, there)
 
     def _read(self, artifacts: list[Any], columns: list[str]) -> pa.Table:
         return pa.concat_tables(
