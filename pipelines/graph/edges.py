@@ -69,9 +69,9 @@ class SynonymsJob:
         compared = comparable(entities["normalized"].chunk(0)) if len(ids) else np.zeros(0, np.bool_)
         new, old = np.flatnonzero(compared & ~there), np.flatnonzero(compared & there)
         parts = [known, *pairs(vectors, new, old, unit.payload["threshold"])]
-        found = Synonyms(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-        order = np.lexsort((found.right, found.left))
-        found = Synonyms(*(column[order] for column in found))
+        left, right, cosine = (np.concatenate(column) for column in zip(*parts, strict=True))
+        order = np.lexsort((right, left))
+        found = Synonyms(left[order], right[order], cosine[order])
         columns = (ids[found.left], ids[found.right], found.cosine, strongest(found, len(ids)))
         attempt = self._store.files.attempt()
         rows = write_partition(attempt, SYNONYMS, _batches(columns))
