@@ -13,6 +13,7 @@ from mnemodex.indexers.rows import Rows
 from mnemodex.pipelines.plan import read_memo
 from mnemodex.pipelines.read import content_hash
 from mnemodex.pipelines.stages.pairs import pair_ids
+from mnemodex.pipelines.verify_triples import check_mentions, check_triples
 from mnemodex.schemas.errors import CorruptFileError, MnemodexError
 from mnemodex.schemas.ids import hash_columns, hash_text
 from mnemodex.schemas.store import parquet
@@ -160,6 +161,13 @@ def _cross_references(store: Store, manifest: Manifest) -> Iterator[str]:
         if name.startswith("ngram_pairs/"):
             for part in table.partitions:
                 yield from _check_pairs(store, documents[part.label], part, name, salt)
+        if name == "triples":
+            for part in table.partitions:
+                yield from check_triples(store, chunks[part.label], part, salt)
+        if name == "mentions":
+            triples = {part.label: part for part in manifest.tables["triples"].partitions}
+            for part in table.partitions:
+                yield from check_mentions(store, triples[part.label], part)
     for index in manifest.indexes.values():
         yield from _check_index(store, manifest, index)
 
