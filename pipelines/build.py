@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.chunkers import chunk_settings
 from mnemodex.pipelines.engine import Engine
+from mnemodex.pipelines.graph.check import check_graphs, graph_tables
 from mnemodex.pipelines.indexing import build_indexes, check_indexes
 from mnemodex.pipelines.pairs import check_pairs
 from mnemodex.pipelines.progress import Progress, StageReport
@@ -93,6 +94,7 @@ def build(
     chunks = chunk_settings(checked.chunks, name=name)
     check_pairs(checked)
     check_triples(checked)
+    check_graphs(checked, indexes, name=name)
     store = Store(Path(memory or checked.memory or "").absolute())
     store.prepare()
     with store.lock():
@@ -142,6 +144,8 @@ def _run(
     models = {}
     for name in sorted({embed for settings in indexes.values() if (embed := getattr(settings, "embed", None))}):
         tables[f"embeddings/{name}"], models[name] = builder.embeddings(name, tables["chunks"])
+    if recipe.triples is not None:
+        tables |= graph_tables(store, engine, progress, indexes, tables, models=models, parent=parent)
     for name in recipe.ngram_pairs:
         tables[f"ngram_pairs/{name}"] = builder.ngram_pairs(name, documents)
     _check_ids(store, parent, tables)

@@ -34,11 +34,14 @@ WITH joined AS (
         count(*)::FLOAT AS weight
     FROM triples WHERE subject_id <> object_id GROUP BY ALL
     UNION ALL SELECT entity_id, chunk_id, 'mention', 1 FROM mentions
-    UNION ALL SELECT source_id, target_id, 'synonym', weight FROM synonyms WHERE kept
+    {synonyms}
 )
 SELECT source_id, target_id, kind, weight FROM joined WHERE source_id BETWEEN ? AND ?
 ORDER BY source_id, target_id, kind
 """
+
+
+_SYNONYMS = "UNION ALL SELECT source_id, target_id, 'synonym', weight FROM synonyms WHERE kept"
 
 
 class SynonymsJob:
@@ -137,10 +140,10 @@ class EdgesJob:
             for name in ("triples", "mentions", "synonyms")
         }
         bounds = id_range(unit.payload["bucket"], unit.payload["buckets"])
+        query = _EDGES.replace("{synonyms}", _SYNONYMS if tables["synonyms"] else "")
         scratch, attempt = self._store.files.attempt(), self._store.files.attempt()
-        rows = write_partition(
-            attempt, EDGES, _cast(stream(_EDGES, bounds, tables, scratch=scratch, threads=self._cpus))
-        )
+        found = stream(query, bounds, tables, scratch=scratch, threads=self._cpus)
+        rows = write_partition(attempt, EDGES, _cast(found))
         shutil.rmtree(scratch, ignore_errors=True)
         return [self._store.publish(attempt, unit.folder, unit.label, unit.fingerprint, rows=rows)]
 

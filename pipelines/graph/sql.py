@@ -36,7 +36,7 @@ def stream(
     form = ds.ParquetFileFormat(default_fragment_scan_options=options)
     settings: dict[str, Any] = {"memory_limit": _MEMORY, "threads": threads, "temp_directory": str(scratch)}
     with closing(duckdb.connect(":memory:", config=settings)) as connection:
-        for name, paths in tables.items():
+        for name, paths in ((name, paths) for name, paths in tables.items() if paths):
             connection.register(name, ds.dataset([str(path) for path in paths], format=form))
         reader: pa.RecordBatchReader = connection.execute(query, list(parameters)).to_arrow_reader(_ROWS)
         yield from reader

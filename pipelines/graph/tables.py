@@ -107,11 +107,12 @@ class GraphTables:
             return None
         return {"entities": _json(former.tables["entities"]), "synonyms": _json(former.tables["synonyms"])}
 
-    def edges(self, triples: TableEntry, mentions: TableEntry, synonyms: TableEntry) -> TableEntry:
+    def edges(self, triples: TableEntry, mentions: TableEntry, synonyms: TableEntry | None) -> TableEntry:
         """The table `edges`."""
         buckets = _buckets(triples)
         inputs = {"triples": triples, "mentions": mentions, "synonyms": synonyms}
-        decisive = [EdgesJob.version, {name: _fingerprints(table) for name, table in inputs.items()}, buckets]
+        fingerprints = {name: _fingerprints(table) if table else [] for name, table in inputs.items()}
+        decisive = [EdgesJob.version, fingerprints, buckets]
         payload = {name: _json(table) for name, table in inputs.items()}
         units = [
             Unit(
