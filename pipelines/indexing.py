@@ -51,8 +51,8 @@ def check_indexes(recipe: Recipe, *, name: str) -> dict[str, IndexSettings]:
 
 def _others(settings: IndexSettings) -> tuple[str, ...]:
     """The indexes that an index is made of."""
-    of: str | tuple[str, ...] = getattr(settings, "of", ())
-    return (of,) if isinstance(of, str) else of
+    of: str | tuple[str, ...] | None = getattr(settings, "of", None)
+    return (of,) if isinstance(of, str) else of or ()
 
 
 def _check_other(indexes: dict[str, IndexSettings], index: str, settings: IndexSettings, *, name: str) -> IndexSettings:
