@@ -38,5 +38,5 @@ def stream(
     with closing(duckdb.connect(":memory:", config=settings)) as connection:
         for name, paths in ((name, paths) for name, paths in tables.items() if paths):
             connection.register(name, ds.dataset([str(path) for path in paths], format=form))
-        reader: pa.RecordBatchReader = connection.execute(query, list(parameters)).to_arrow_reader(_ROWS)
+        reader: pa.RecordBatchReader = connection.sql(query, params=list(parameters)).to_arrow_reader(_ROWS)
         yield from reader

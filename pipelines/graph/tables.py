@@ -132,7 +132,10 @@ class GraphTables:
         done = {part.place: part for parts in found.values() for part in parts or ()}
         if todo:
             self._engine.start()
-        with self._progress.stage(title, partitions=len(units), found=list(done.values()), todo=len(todo)) as stage:
+        each = len(tables)
+        with self._progress.stage(
+            title, partitions=len(units) * each, found=list(done.values()), todo=len(todo) * each
+        ) as stage:
             for artifacts in self._engine.run(spec, todo):
                 for artifact in artifacts:
                     done[artifact.place] = artifact

@@ -10,5 +10,25 @@ if TYPE_CHECKING:
 
 
 def make_method(settings: GraphSettings) -> Method:
-    """The method that settings name."""
-    raise NotImplementedError
+    """The method that settings name.
+
+    Raises:
+        ImportError: it asks a language model or spaCy, and the extra is not installed.
+    """
+    if settings.method == "hipporag1":
+        from mnemodex.retrievers.graph.hipporag1 import HippoRAG1
+        from mnemodex.retrievers.graph.question_names import question_names
+
+        return HippoRAG1(question_names)
+    if settings.method == "hipporag2":
+        from mnemodex.retrievers.graph.hipporag2 import HippoRAG2
+        from mnemodex.retrievers.graph.recognition import make_recognition
+
+        return HippoRAG2(filter=make_recognition(settings.recognition) if settings.recognition else None)
+    if settings.method == "bridge":
+        from mnemodex.retrievers.graph.bridge import Bridge
+
+        return Bridge()
+    from mnemodex.retrievers.graph.bridge_lite import BridgeLite
+
+    return BridgeLite()
