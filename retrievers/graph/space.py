@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnemodex.indexers.graph.graph import Graph
+    from mnemodex.indexers.graph.ppr import Walk
+    from mnemodex.indexers.graph.words import WordCounts
+
+
+Kind = Literal["fact", "mention", "synonym"]
+"""The kinds of edges."""
 
 
 class Passage(NamedTuple):
@@ -28,6 +34,7 @@ class Space(Protocol):
         graph: the arrays.
         fact_vectors: float32 of shape (facts, dimension), of the text "subject predicate object"; mapped.
         entity_vectors: float32 of shape (entities, dimension), of their names; mapped.
+        words: in how many passages each word stands.
     """
 
     graph: Graph
@@ -40,11 +47,18 @@ class Space(Protocol):
     def entity_vectors(self) -> NDArray[np.float32]:
         """See the class."""
 
+    @property
+    def words(self) -> WordCounts:
+        """See the class."""
+
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of questions, float32 of shape (texts, dimension)."""
 
     def dense(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """The cosine of every passage: float32 of shape (vectors, passages)."""
+
+    def walk(self, *kinds: Kind) -> Walk:
+        """A walk along these kinds of edges, whose weights are added up; made once."""
 
     def names(self, entities: Sequence[int]) -> list[str]:
         """The names of entities, given by number."""
