@@ -63,8 +63,9 @@ class Judge:
             return self._left_out(raw, "self_loop", "both names of the triple are one entity")
         self.counts["one_character"] += len(head) == 1 or len(tail) == 1
         self.counts["no_predicate"] += not middle
-        ids = (entity_id(name, salt=self._salt) for name in (head, tail))
-        return Triple(subject, predicate, object_, *ids, fact_id(head, middle, tail, salt=self._salt))
+        head_id, tail_id = (entity_id(name, salt=self._salt) for name in (head, tail))
+        fact = fact_id(head, middle, tail, salt=self._salt)
+        return Triple(subject, predicate, object_, head_id, tail_id, fact)
 
     def _left_out(self, raw: Raw, kind: str, reason: str) -> Problem:
         self.counts[kind] += 1

@@ -95,7 +95,7 @@ class TripleSorter:
         prints = [part.fingerprint for part in self._documents]
         state = fingerprint(_VERSION, file_state(self._path), prints, self._spec.max_errors)
         memo = f"work/triples-{state}.json"
-        known = _read_memo(self._store.files.read(memo)) if self._store.files.exists(memo) else None
+        known = read_contents(self._store.files.read(memo)) if self._store.files.exists(memo) else None
         if known is not None:
             return known
         contents = self._sort()
@@ -281,8 +281,8 @@ def _memo(contents: Contents) -> bytes:
     return json.dumps({"contents": body, "fingerprint": fingerprint(body)}).encode()
 
 
-def _read_memo(data: bytes) -> Contents | None:
-    """The contents, or None where the memo is damaged."""
+def read_contents(data: bytes) -> Contents | None:
+    """The contents that are remembered, or None where the memo is damaged."""
     try:
         body = json.loads(data)["contents"]
         contents = Contents(**{**body, "bad": [Problem(**bad) for bad in body["bad"]]})
