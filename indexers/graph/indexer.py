@@ -12,6 +12,7 @@ from mnemodex.indexers.base import Indexer
 from mnemodex.indexers.graph.graph import Graph
 from mnemodex.indexers.graph.names import entity_id, normalize
 from mnemodex.indexers.graph.settings import GraphSettings
+from mnemodex.indexers.graph.words import WordCounts
 from mnemodex.indexers.rows import Rows
 from mnemodex.schemas.store import parquet
 
@@ -30,7 +31,7 @@ _EVERYTHING = 1 << 62
 
 
 class GraphIndexer(Indexer):
-    """Writes one shard: the arrays of `Graph`, the passages' rows, `entities.arrow` and `facts.arrow` with their texts.
+    """Writes one shard: the arrays of `Graph`, the passages' rows and words, and the texts of entities and facts.
 
     With the method bridge-lite, entities are the names that passages write with capitals, and there are no facts.
     Building takes some 60 bytes an edge beside the tables' columns.
@@ -67,6 +68,7 @@ class GraphIndexer(Indexer):
         rows.save(out)
         graph = _of_tables(rows.ids, tables, out) if tables is not None else _of_capitals(rows.ids, partitions, out)
         graph.save(out)
+        WordCounts.sum([_words(part) for part in partitions]).save(out)
         return {
             "rows": graph.passages,
             "entities": graph.entities,
@@ -145,6 +147,14 @@ def _of_capitals(chunk_ids: NDArray[np.int64], partitions: list[InputPartition],
         np.zeros(len(chunk_ids) + 1, np.int64),
         np.zeros(0, np.int32),
         np.bincount(mentioned, minlength=len(entity_ids)).astype(np.int32),
+    )
+
+
+def _words(partition: InputPartition) -> WordCounts:
+    return WordCounts.of(
+        f"{title}\n{text}"
+        for batch in _batches([partition], ["title", "text"])
+        for title, text in zip(batch["title"].to_pylist(), batch["text"].to_pylist(), strict=True)
     )
 
 

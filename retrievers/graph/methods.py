@@ -24,7 +24,7 @@ def make_method(settings: GraphSettings) -> Method:
         from mnemodex.retrievers.graph.hipporag2 import HippoRAG2
         from mnemodex.retrievers.graph.recognition import make_recognition
 
-        return HippoRAG2(filter=make_recognition(settings.recognition) if settings.recognition else None)
+        return HippoRAG2(keep=make_recognition(settings.recognition) if settings.recognition else None)
     if settings.method == "bridge":
         from mnemodex.retrievers.graph.bridge import Bridge
 
