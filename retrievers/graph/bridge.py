@@ -78,18 +78,17 @@ def _shares(linked: Nearest, cosines: NDArray[np.float32]) -> NDArray[np.float64
 
 
 def _seeds(space: Space, linked: Nearest, asked: Asked, shares: NDArray[np.float64]) -> list[Mass]:
-    second = nearest(asked.vectors, space.fact_vectors, _SECOND_FACTS) if asked.texts else None
+    """The entities of the facts linked to each question, and of those linked to its rewrites, each as good as another."""
+    second = nearest(asked.vectors, space.fact_vectors, _SECOND_FACTS) if asked.texts else linked
     seeds = []
     for row, share in enumerate(shares):
-        hops = [(linked.rows[row], linked.cosines[row], share)]
         own = np.flatnonzero(asked.owners == row)
-        if second is not None and len(own):
-            hops[0] = (*hops[0][:2], share * (1 - _SECOND))
-            hops.append((second.rows[own].ravel(), second.cosines[own].ravel(), share * _SECOND))
-        parts = [_ends(space.graph, *hop) for hop in hops]
-        nodes, places = np.unique(np.concatenate([part.nodes for part in parts]), return_inverse=True)
-        values = np.concatenate([part.values for part in parts])
-        seeds.append(Mass(nodes, np.bincount(places, values, len(nodes)).astype(np.float64)))
+        first = share * (1 - _SECOND) if len(own) else share
+        hops = [_ends(space.graph, linked.rows[row], linked.cosines[row], first)]
+        hops += [_ends(space.graph, second.rows[at], second.cosines[at], share * _SECOND / len(own)) for at in own]
+        nodes, places = np.unique(np.concatenate([hop.nodes for hop in hops]), return_inverse=True)
+        values = np.bincount(places, np.concatenate([hop.values for hop in hops]), len(nodes))
+        seeds.append(Mass(nodes, values.astype(np.float64)))
     return seeds
 
 
