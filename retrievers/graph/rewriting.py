@@ -10,6 +10,8 @@ import numpy as np
 from mnemodex.indexers.graph.capitals import names_in, plain_title, sentences
 from mnemodex.indexers.graph.words import forms
 from mnemodex.retrievers.graph.coverage import ABSENT, MENTIONED, Mentions
+from mnemodex.retrievers.graph.softmax import best
+from mnemodex.retrievers.graph.walker import min_max
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +25,8 @@ MOST = 5
 """Rewrites of one question."""
 WEIGHT = 0.95
 """What a passage's cosine to a rewrite counts beside its cosine to the question."""
+_PASSAGES = 5
+"""Passages whose sentences are taken for facts."""
 _CELLS = 1 << 24
 """Cosines of rewrites that are in memory at a time."""
 _MENTION = 0.2
@@ -55,6 +59,19 @@ class _Sentence(NamedTuple):
     score: float
 
 
+def through_best(space: Space, question: str, cosines: NDArray[np.float32]) -> list[str]:
+    """Rewrites through the passages nearest to a question.
+
+    Args:
+        space: what holds them.
+        question: its text.
+        cosines: float32 of shape (passages,).
+    """
+    passages = best(cosines[None], _PASSAGES)[0]
+    scores = min_max(cosines)[passages].tolist()
+    return through_passages(question, space.read(passages.tolist()), scores, space.words)
+
+
 def through_passages(
     question: str, passages: Sequence[Passage], scores: Sequence[float], counts: WordCounts
 ) -> list[str]:
@@ -83,10 +100,7 @@ def through_passages(
         score = sentence.score + _MENTION * bool(held) + _OVERLAP * mentions.overlap(forms(sentence.text))
         ranked.extend((score, f"{rest} {name}".strip()) for name in absent)
     ranked.sort(key=lambda pair: -pair[0])
-    found: dict[str, str] = {}
-    for _, text in ranked:
-        found.setdefault(text.casefold(), text)
-    return list(islice(found.values(), MOST))
+    return together([text for _, text in ranked], ())
 
 
 def _sentences(passages: Sequence[Passage], scores: Sequence[float]) -> Iterator[_Sentence]:
@@ -116,6 +130,14 @@ class Asked(NamedTuple):
         """The rewrites of a question with what they weigh, for `Activation`."""
         places = np.flatnonzero(self.owners == question)
         return [(self.texts[place], float(WEIGHT * self.cosines[place])) for place in places]
+
+
+def together(first: Sequence[str], second: Sequence[str]) -> list[str]:
+    """The first rewrites and, where there is room, the second, each once."""
+    found: dict[str, str] = {}
+    for text in (*first, *second):
+        found.setdefault(text.casefold(), text)
+    return list(islice(found.values(), MOST))
 
 
 def ask(space: Space, rewrites: Sequence[list[str]], scores: NDArray[np.float32]) -> Asked:
