@@ -54,6 +54,7 @@ def through_facts(question: str, facts: Sequence[tuple[str, str, str]], counts: 
 
 
 class _Sentence(NamedTuple):
+    title: str
     text: str
     names: list[str]
     score: float
@@ -78,7 +79,7 @@ def through_passages(
     """Rewrites through the sentences of the best passages: each is taken for a fact that joins the names in it.
 
     Where a sentence (with its passage's title) holds a mention, the heaviest one leaves the question for each name that
-    is not in it; where it holds none, the names are only appended.
+    is not in it; where it holds none, the names in its text are only appended.
 
     Args:
         question: its text.
@@ -96,6 +97,9 @@ def through_passages(
     for sentence in split:
         held = [name for name in sentence.names if mentions.coverage(name) >= MENTIONED]
         absent = [name for name in sentence.names if mentions.coverage(name) < ABSENT]
+        if not held:
+            # With its own title a passage would only find itself.
+            absent = [name for name in absent if name != sentence.title]
         rest = mentions.without(max(held, key=mentions.weight)) if held and absent else question
         score = sentence.score + _MENTION * bool(held) + _OVERLAP * mentions.overlap(forms(sentence.text))
         ranked.extend((score, f"{rest} {name}".strip()) for name in absent)
@@ -108,7 +112,7 @@ def _sentences(passages: Sequence[Passage], scores: Sequence[float]) -> Iterator
         name = plain_title(title)
         for sentence in sentences(text):
             names = dict.fromkeys([name, *names_in(sentence)] if name else names_in(sentence))
-            yield _Sentence(f"{title} {sentence}", list(names), score)
+            yield _Sentence(name, f"{title} {sentence}", list(names), score)
 
 
 class Asked(NamedTuple):
