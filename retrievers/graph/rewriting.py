@@ -27,6 +27,8 @@ WEIGHT = 0.95
 """What a passage's cosine to a rewrite counts beside its cosine to the question."""
 _PASSAGES = 5
 """Passages whose sentences are taken for facts."""
+_READ = 4096
+"""Characters of a passage that are read: of a longer one, its vector tells no more either."""
 _CELLS = 1 << 24
 """Cosines of rewrites that are in memory at a time."""
 _MENTION = 0.2
@@ -110,7 +112,7 @@ def through_passages(
 def _sentences(passages: Sequence[Passage], scores: Sequence[float]) -> Iterator[_Sentence]:
     for (title, text), score in zip(passages, scores, strict=True):
         name = plain_title(title)
-        for sentence in sentences(text):
+        for sentence in sentences(text[:_READ]):
             names = dict.fromkeys([name, *names_in(sentence)] if name else names_in(sentence))
             yield _Sentence(name, f"{title} {sentence}", list(names), score)
 

@@ -170,6 +170,13 @@ def test_walks_that_start_at_the_best_passages_leave_the_order_of_the_rest(monke
     assert order(ask(BridgeLite(), space, "fish").scores[0])[:6] == [0, 1, 2, 3, 4, 5]
 
 
+def test_a_book_as_a_passage_and_a_passage_of_nothing_are_read_too():
+    space = HandSpace([("Book", "Ada met Bob. " * 20_000), ("", ""), ("", '( "“ 。 … A. B. C.'), ("Ada", "Ada wrote.")])
+    answer = ask(BridgeLite(), space, "Who met Ada?", "\n", "(((")
+    assert np.isfinite(answer.scores).all()
+    assert any(text.endswith("Bob") for text, _ in answer.activations[0].rewrites)
+
+
 @pytest.mark.parametrize(
     ("question", "passages", "rewrite"),
     [
