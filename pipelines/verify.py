@@ -133,7 +133,7 @@ def _check_small(store: Store, path: str, known: set[str], result: Verification)
     if _is_marker(path):
         _check_marker(store, path, data, known, result)
     elif next(read for begin, read in _SMALL.items() if path.startswith(begin))(data) is None:
-        result.problems.append(f"{store.root / path}: is damaged; it can be made anew: remove it")
+        result.problems.append(f"{store.root / path}: is damaged; it is only a memo: remove it")
 
 
 def _check_marker(store: Store, path: str, data: bytes, known: set[str], result: Verification) -> None:

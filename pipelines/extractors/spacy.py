@@ -72,7 +72,7 @@ class SpacyExtractor:
         """See `Extractor.setup`."""
         import spacy
 
-        # Nothing reads lemmas, and they cost a quarter of the time.
+        # Nothing reads lemmas.
         self._nlp = spacy.load(_folder(self._spec.model), exclude=["lemmatizer"])
 
     def begin(self, given: Path | None) -> None:

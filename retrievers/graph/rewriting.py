@@ -10,6 +10,8 @@ import numpy as np
 from mnemodex.indexers.graph.capitals import names_in, plain_title, sentences
 from mnemodex.indexers.graph.words import forms
 from mnemodex.retrievers.graph.coverage import ABSENT, MENTIONED, Mentions
+from mnemodex.retrievers.graph.softmax import best
+from mnemodex.retrievers.graph.walker import min_max
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +25,10 @@ MOST = 5
 """Rewrites of one question."""
 WEIGHT = 0.95
 """What a passage's cosine to a rewrite counts beside its cosine to the question."""
+_PASSAGES = 5
+"""Passages whose sentences are taken for facts."""
+_READ = 4096
+"""Characters of a passage that are read: of a longer one, its vector tells no more either."""
 _CELLS = 1 << 24
 """Cosines of rewrites that are in memory at a time."""
 _MENTION = 0.2
@@ -50,9 +56,23 @@ def through_facts(question: str, facts: Sequence[tuple[str, str, str]], counts: 
 
 
 class _Sentence(NamedTuple):
+    title: str
     text: str
     names: list[str]
     score: float
+
+
+def through_best(space: Space, question: str, cosines: NDArray[np.float32]) -> list[str]:
+    """Rewrites through the passages nearest to a question.
+
+    Args:
+        space: what holds them.
+        question: its text.
+        cosines: float32 of shape (passages,).
+    """
+    passages = best(cosines[None], _PASSAGES)[0]
+    scores = min_max(cosines)[passages].tolist()
+    return through_passages(question, space.read(passages.tolist()), scores, space.words)
 
 
 def through_passages(
@@ -61,7 +81,7 @@ def through_passages(
     """Rewrites through the sentences of the best passages: each is taken for a fact that joins the names in it.
 
     Where a sentence (with its passage's title) holds a mention, the heaviest one leaves the question for each name that
-    is not in it; where it holds none, the names are only appended.
+    is not in it; where it holds none, the names in its text are only appended.
 
     Args:
         question: its text.
@@ -79,22 +99,22 @@ def through_passages(
     for sentence in split:
         held = [name for name in sentence.names if mentions.coverage(name) >= MENTIONED]
         absent = [name for name in sentence.names if mentions.coverage(name) < ABSENT]
+        if not held:
+            # With its own title a passage would only find itself.
+            absent = [name for name in absent if name != sentence.title]
         rest = mentions.without(max(held, key=mentions.weight)) if held and absent else question
         score = sentence.score + _MENTION * bool(held) + _OVERLAP * mentions.overlap(forms(sentence.text))
         ranked.extend((score, f"{rest} {name}".strip()) for name in absent)
     ranked.sort(key=lambda pair: -pair[0])
-    found: dict[str, str] = {}
-    for _, text in ranked:
-        found.setdefault(text.casefold(), text)
-    return list(islice(found.values(), MOST))
+    return together([text for _, text in ranked], ())
 
 
 def _sentences(passages: Sequence[Passage], scores: Sequence[float]) -> Iterator[_Sentence]:
     for (title, text), score in zip(passages, scores, strict=True):
         name = plain_title(title)
-        for sentence in sentences(text):
+        for sentence in sentences(text[:_READ]):
             names = dict.fromkeys([name, *names_in(sentence)] if name else names_in(sentence))
-            yield _Sentence(f"{title} {sentence}", list(names), score)
+            yield _Sentence(name, f"{title} {sentence}", list(names), score)
 
 
 class Asked(NamedTuple):
@@ -116,6 +136,14 @@ class Asked(NamedTuple):
         """The rewrites of a question with what they weigh, for `Activation`."""
         places = np.flatnonzero(self.owners == question)
         return [(self.texts[place], float(WEIGHT * self.cosines[place])) for place in places]
+
+
+def together(first: Sequence[str], second: Sequence[str]) -> list[str]:
+    """The first rewrites and, where there is room, the second, each once."""
+    found: dict[str, str] = {}
+    for text in (*first, *second):
+        found.setdefault(text.casefold(), text)
+    return list(islice(found.values(), MOST))
 
 
 def ask(space: Space, rewrites: Sequence[list[str]], scores: NDArray[np.float32]) -> Asked:

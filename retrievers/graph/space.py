@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,12 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnemodex.indexers.graph.graph import Graph
-    from mnemodex.indexers.graph.ppr import Walk
     from mnemodex.indexers.graph.words import WordCounts
-
-
-Kind = Literal["fact", "mention", "synonym"]
-"""The kinds of edges."""
 
 
 class Passage(NamedTuple):
@@ -56,9 +51,6 @@ class Space(Protocol):
 
     def dense(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """The cosine of every passage: float32 of shape (vectors, passages)."""
-
-    def walk(self, *kinds: Kind) -> Walk:
-        """A walk along these kinds of edges, whose weights are added up; made once."""
 
     def names(self, entities: Sequence[int]) -> list[str]:
         """The names of entities, given by number."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnemodex.indexers.graph.ppr import Mass
-from mnemodex.retrievers.graph.linking import best, softmax
+from mnemodex.retrievers.graph.softmax import best, softmax
+from mnemodex.retrievers.graph.walker import most_probable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,61 +16,45 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnemodex.indexers.graph.graph import Graph
-    from mnemodex.indexers.graph.ppr import Walk
+    from mnemodex.retrievers.graph.walker import Walker
 
 STARTS = 200
 """Passages where a question's walks start; all others have next to no probability."""
-_TOLD = 10
-"""Entities that an activation names."""
 
 
-class Spread(NamedTuple):
-    """What walks found.
-
-    Attributes:
-        scores: float32 of shape (questions, passages), probabilities up to a factor.
-        entities: for each question the entities with the most probability, and this.
-    """
-
-    scores: NDArray[np.float32]
-    entities: list[list[tuple[int, float]]]
-
-
-def spread(walk: Walk, graph: Graph, cosines: NDArray[np.float32], seeds: Sequence[Mass]) -> Spread:
+def spread(
+    walker: Walker, graph: Graph, scores: NDArray[np.float32], seeds: Sequence[Mass]
+) -> tuple[list[list[tuple[int, float]]], str | None]:
     """Rank passages by personalised PageRank.
 
     Walks start at a question's seeds with the probability that these hold, else at a passage drawn by the softmax of
-    the cosines. Where no walk starts and none arrives, a passage keeps what starting there would have given, so that
-    the order of the rest is that of the cosines. A passage without an edge counts as if it alone had an entity: walks
-    from other passages come back to these, and a graph that is thin must not cost a passage its place.
+    the cosines. Where no walk starts, a passage has what starting there would have given, so that the order of the rest
+    is that of the cosines. A passage without an edge counts as if it alone had an entity: walks from other passages
+    come back to these, and a graph that is thin must not cost a passage its place.
 
     Args:
-        walk: over the edges of the graph.
-        graph: the graph.
-        cosines: float32 of shape (questions, passages).
+        walker: how to walk.
+        graph: the graph; nobody walks where it has no edge.
+        scores: float32 of shape (questions, passages): cosines; probabilities, up to a factor, take their place.
         seeds: of each question, entities and their probabilities, which sum to less than 1.
+
+    Returns:
+        For each question the entities with the most probability, and this; and why nobody walked, if so.
     """
-    scores = np.empty(cosines.shape, np.float32)
+    if not len(graph.indices):
+        return [[] for _ in seeds], "the graph has no edges"
     starts = []
     for row, (entities, values) in enumerate(seeds):
-        probabilities = softmax(cosines[row : row + 1])[0] * (1 - values.sum())
+        probabilities = softmax(scores[row : row + 1])[0] * (1 - values.sum())
         kept = best(probabilities[None], STARTS)[0]
-        starts.append(
-            Mass(np.concatenate([entities, kept + graph.entities]), np.concatenate([values, probabilities[kept]]))
-        )
+        nodes = np.concatenate([entities, kept + graph.entities])
+        starts.append(Mass(nodes, np.concatenate([values, probabilities[kept]])))
         probabilities[kept] = 0
-        scores[row] = (1 - walk.damping) * probabilities
+        scores[row] = (1 - walker.damping) * probabilities
     told = []
-    for row, (found, start) in enumerate(zip(walk.push(starts), starts, strict=True)):
-        values = found.values * start.values.sum()
-        passage = found.nodes >= graph.entities
-        scores[row, found.nodes[passage] - graph.entities] += values[passage]
-        told.append(_heaviest(found.nodes[~passage], values[~passage]))
+    for row, reached in enumerate(walker.walk(graph, starts)):
+        scores[row] += reached[graph.entities :] * starts[row].values.sum()
+        told.append(most_probable(reached, graph.entities))
     alone = np.diff(graph.indptr[graph.entities :]) == 0
-    scores[:, alone] /= 1 - walk.damping**2
-    return Spread(scores, told)
-
-
-def _heaviest(entities: NDArray[np.integer], values: NDArray[np.floating]) -> list[tuple[int, float]]:
-    kept = best(values[None], _TOLD)[0]
-    return list(zip(entities[kept].tolist(), values[kept].tolist(), strict=True))
+    scores[:, alone] /= 1 - walker.damping**2
+    return told, None
