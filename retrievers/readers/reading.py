@@ -39,20 +39,21 @@ _EXAMPLE_THOUGHT = (
 _EXAMPLE_ANSWER = "River Aske"
 _ASK = "{passages}Question: {question}\nThought: "
 
-STOP = "So the answer is:"
+_STOP = "So the answer is:"
 """What a model writes where it needs no further passages."""
 
 _STEP = (
     "You help to answer questions for which several passages have to be connected. The passages that were found so far "
     "stand before the question, and your thoughts so far after it. Write the next thought: one sentence, which says "
     "what you learnt from the passages, or names what is still to be found out. Do not write several thoughts at once. "
-    f'Once the passages suffice, write "{STOP}" and the answer.\n\nAn example of all thoughts about a question:\n\n'
+    f'Once the passages suffice, write "{_STOP}" and the answer.\n\nAn example of all thoughts about a question:\n\n'
     + _ASK.format(passages=_EXAMPLE_PASSAGES, question=_EXAMPLE_QUESTION)
-    + f"{_EXAMPLE_THOUGHT} {STOP} {_EXAMPLE_ANSWER}."
+    + f"{_EXAMPLE_THOUGHT} {_STOP} {_EXAMPLE_ANSWER}."
 )
 
 _ANSWER = re.compile(r"[*_#]*\bAnswer\W*?:[*_]*", re.IGNORECASE)
-_SAID = re.compile(r"\banswer is\b:?", re.IGNORECASE)
+_SAID = re.compile(r"(?:\bso\s+)?\bthe\s+(?:final\s+)?answer\s+is\b:?", re.IGNORECASE)
+_DONE = re.compile(r"\bso\s+the\s+(?:final\s+)?answer\s+is\b|\bthe\s+(?:final\s+)?answer\s+is:", re.IGNORECASE)
 # A point after an initial or a title does not end a sentence; quotation marks and brackets after one belong to it.
 _END = re.compile(
     r"(?<!\b[A-Z])(?<!\b[MDS]r)(?<!\b(?:St|Jr|No|vs))(?<!\bMrs)[.!?][\"'\u201d\u2019)]*(?=\s+[^a-z\s]|$)"
@@ -115,4 +116,4 @@ def first_sentence(text: str) -> str:
 
 def has_answer(thought: str) -> bool:
     """Whether a thought says that no further passages are needed."""
-    return STOP.rstrip(":").casefold() in thought.casefold()
+    return _DONE.search(thought) is not None

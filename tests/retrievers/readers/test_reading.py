@@ -38,7 +38,7 @@ def test_a_step_shows_the_thoughts_so_far():
         ("Thus\nANSWER :\n  yes ", "Thus", "yes"),
         ("Answer: St. Louis, Mo.", "", "St. Louis, Mo."),
         ("t\nAnswer: one\n\nQuestion: Who?\nThought: x\nAnswer: two", "t", "one"),
-        ("It was founded then. So the answer is: 1862.", "It was founded then. So the", "1862"),
+        ("It was founded then. So the answer is: 1862.", "It was founded then.", "1862"),
         ("only prose", "", "only prose"),
         ("Answer:", "", ""),
         ("", "", ""),
@@ -70,4 +70,5 @@ def test_a_thought_is_the_first_sentence(text, sentence):
 
 def test_a_thought_that_has_the_answer_is_known():
     assert has_answer("so the answer is: 1862.")
-    assert not has_answer("The answer lies in Southampton.")
+    assert has_answer("The answer is: 1862.")
+    assert not has_answer("The answer is not there, but it lies in Southampton.")
