@@ -1,4 +1,4 @@
-"""Whether the `hipporag` package takes our hits: its `QuerySolution`, its question answering, its measures' normal form.
+"""Whether the `hipporag` package takes our hits: its `QuerySolution`, its question answering, its normal form.
 
 python benchmarks/hipporag_shape.py [--cache DIR] [--json FILE]
 
