@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,17 +43,34 @@ class Fonts:
         """
         pixels = max(round(size * self._scale), 1)
         # One font for all of it lets a text of two directions be set right.
-        for place in range(_count()):
-            if all(_has(place, letter) for letter in text):
-                return [(text, _font(place, pixels))]
+        if any(unicodedata.bidirectional(letter) in {"R", "AL"} for letter in text):
+            whole = _first(text)
+            if whole is not None:
+                return [(text, _font(whole, pixels))]
         runs: list[tuple[str, int]] = []
-        for letter in text:
-            chosen = next((place for place in range(_count()) if _has(place, letter)), 0)
+        for cluster in _clusters(text):
+            chosen = _first(cluster) or 0
             if runs and runs[-1][1] == chosen:
-                runs[-1] = (runs[-1][0] + letter, chosen)
+                runs[-1] = (runs[-1][0] + cluster, chosen)
             else:
-                runs.append((letter, chosen))
+                runs.append((cluster, chosen))
         return [(part, _font(place, pixels)) for part, place in runs]
+
+
+def _clusters(text: str) -> list[str]:
+    """Letters with the marks that belong to them."""
+    found: list[str] = []
+    for letter in text:
+        if found and unicodedata.category(letter) in {"Mn", "Mc", "Me", "Cf"}:
+            found[-1] += letter
+        else:
+            found.append(letter)
+    return found
+
+
+def _first(text: str) -> int | None:
+    """The first font that has all letters of a text."""
+    return next((place for place in range(_count()) if all(_has(place, letter) for letter in text)), None)
 
 
 @functools.cache
@@ -80,7 +98,7 @@ def _font(place: int, pixels: int) -> FreeTypeFont:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _has(place: int, letter: str) -> bool:
-    if letter.isspace():
+    if letter.isspace() or unicodedata.category(letter) == "Cf":
         return True
     return _look(place, letter) != _look(place, _MISSING)
 
