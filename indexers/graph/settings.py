@@ -16,13 +16,13 @@ class ChatModel(BaseModel):
 
     Attributes:
         model: its name there.
-        base_url: the server's address, which ends in /v1; OpenAI's own by default.
+        base_url: the server, with its `/v1`.
         api_key_env: the environment variable that holds the key.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     model: str
-    base_url: str | None = None
+    base_url: str = Field(pattern=r"^https?://")
     api_key_env: str = "OPENAI_API_KEY"
 
 

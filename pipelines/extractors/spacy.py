@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import re
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mnemodex.indexers.graph.names import normalize
-from mnemodex.indexers.models import need
+from mnemodex.indexers.models import need, spacy_folder
 from mnemodex.pipelines.extractors.base import Extraction, Raw
 from mnemodex.pipelines.extractors.clauses import clauses
-from mnemodex.schemas.errors import ModelError
 from mnemodex.schemas.triples import SpacyTriples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from spacy.tokens import Doc, Span, Token
 
@@ -59,12 +57,12 @@ class SpacyExtractor:
             ModelError: there is no such model.
         """
         need("spacy", extra="openie")
-        _folder(spec.model)
+        spacy_folder(spec.model)
 
     @classmethod
     def model(cls, spec: SpacyTriples) -> list[str]:
-        """What decides the model's annotations: its name and version, and those of spaCy; and its configuration."""
-        meta = (_folder(spec.model) / "meta.json").read_bytes()
+        """What decides the model's annotations: its name, version and configuration."""
+        meta = (spacy_folder(spec.model) / "meta.json").read_bytes()
         named = json.loads(meta)
         return [str(named.get("name")), str(named.get("version")), hashlib.sha256(meta).hexdigest()]
 
@@ -73,7 +71,7 @@ class SpacyExtractor:
         import spacy
 
         # Nothing reads lemmas.
-        self._nlp = spacy.load(_folder(self._spec.model), exclude=["lemmatizer"])
+        self._nlp = spacy.load(spacy_folder(self._spec.model), exclude=["lemmatizer"])
 
     def begin(self, given: Path | None) -> None:
         """See `Extractor.begin`."""
@@ -162,20 +160,3 @@ def _pieces(text: str) -> Iterator[str]:
         text = text[end:]
     if text.strip():
         yield text
-
-
-def _folder(name: str) -> Path:
-    """The folder of an installed spaCy model, which is found and not imported, or of one that lies somewhere.
-
-    Raises:
-        ModelError: there is none.
-    """
-    if (Path(name) / "meta.json").is_file():
-        return Path(name)
-    spec = importlib.util.find_spec(name) if name.isidentifier() else None
-    for place in (spec.submodule_search_locations if spec else None) or ():
-        # The package has a folder of its name and version inside.
-        for meta in sorted(Path(place).glob(f"{name}-*/meta.json")):
-            return meta.parent
-    msg = f"spaCy model {name!r}: is not installed and no folder; pip install 'mnemodex[openie]', or name a folder"
-    raise ModelError(msg)

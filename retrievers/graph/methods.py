@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mnemodex.indexers.graph.settings import GraphSettings
+    from mnemodex.indexers.graph.settings import ChatModel, GraphSettings
+    from mnemodex.retrievers.graph.recognition import Recognition
     from mnemodex.retrievers.graph.space import Method
+
+
+def _recognition(spec: ChatModel) -> Recognition:
+    from mnemodex.indexers.chat import Chat
+    from mnemodex.retrievers.graph.recognition import Recognition
+
+    return Recognition(Chat(spec.base_url, spec.model, api_key_env=spec.api_key_env))
 
 
 def make_method(settings: GraphSettings) -> Method:
@@ -22,9 +30,8 @@ def make_method(settings: GraphSettings) -> Method:
         return HippoRAG1(question_names)
     if settings.method == "hipporag2":
         from mnemodex.retrievers.graph.hipporag2 import HippoRAG2
-        from mnemodex.retrievers.graph.recognition import make_recognition
 
-        return HippoRAG2(keep=make_recognition(settings.recognition) if settings.recognition else None)
+        return HippoRAG2(keep=_recognition(settings.recognition) if settings.recognition else None)
     if settings.method == "bridge":
         from mnemodex.retrievers.graph.bridge import Bridge
 

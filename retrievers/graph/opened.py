@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from mnemodex.indexers.dense.vectors import Vectors
 from mnemodex.indexers.graph.graph import Graph
-from mnemodex.indexers.graph.ppr import Walk
 from mnemodex.indexers.graph.words import WordCounts
 from mnemodex.indexers.rows import Rows
 from mnemodex.retrievers.graph.space import Passage
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnemodex.retrievers.graph.space import Kind
     from mnemodex.retrievers.memory import Memory
 
 _SAMPLE = 10_000
@@ -53,7 +51,6 @@ class OpenedSpace:
             self.rows = Rows.open(folder)
             self.graph = Graph.open(folder)
         self._folder = folder
-        self._walks: dict[tuple[Kind, ...], Walk] = {}
         labels = [part.label for part in snapshot.manifest.tables[self._table].partitions]
         self._dimension = int(snapshot.manifest.models[embed]["dimension"])
         self._vectors = Vectors(snapshot.paths(self._table, ".npy"), labels, dimension=self._dimension)
@@ -90,15 +87,6 @@ class OpenedSpace:
             np.matmul(vectors, block.T, out=scores[:, start : start + len(block)])
             start += len(block)
         return scores
-
-    def walk(self, *kinds: Kind) -> Walk:
-        """See `Space`."""
-        if kinds not in self._walks:
-            weights: NDArray[np.float32] = np.zeros(len(self.graph.indices), np.float32)
-            for kind in kinds:
-                weights += getattr(self.graph, kind)
-            self._walks[kinds] = Walk(self.graph.indptr, self.graph.indices, weights)
-        return self._walks[kinds]
 
     @cached_property
     def words(self) -> WordCounts:
