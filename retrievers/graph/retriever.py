@@ -10,6 +10,7 @@ from mnemodex.indexers.graph.settings import GraphSettings
 from mnemodex.retrievers.base import check
 from mnemodex.retrievers.graph.methods import make_method
 from mnemodex.retrievers.graph.opened import OpenedSpace
+from mnemodex.retrievers.graph.subgraph import subgraph_of
 from mnemodex.retrievers.hits import MISSING_SCORE, Hits, Reason, best
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnemodex.retrievers.graph.space import Activation, Scored
+    from mnemodex.retrievers.graph.subgraph import Subgraph
     from mnemodex.retrievers.memory import Memory
     from mnemodex.schemas.manifest import IndexEntry
 
@@ -73,12 +75,20 @@ class GraphRetriever:
         """Scores of all passages, and why: a batch small enough for so many rows."""
         return self._method.score(self.space, questions, self.space.encode(questions))
 
+    def subgraph(self, question: str, k: int = 8) -> Subgraph:
+        """What a question wakes in the graph, as `write_picture` draws it, with its first k passages."""
+        (checked,) = check([question], k)
+        scores, (activation,) = self.rank([checked])
+        chosen = best(np.asarray(self.space.rows.ids), scores[0], k)
+        passages = list(zip(chosen.tolist(), scores[0, chosen].tolist(), strict=True))
+        return subgraph_of(self.space, activation, passages, checked)
+
     def _hits(self, numbers: NDArray[np.int64], scores: NDArray[np.float32], activations: Sequence[Activation]) -> Hits:
         rows, found = self.space.rows, numbers >= 0
 
         def explain() -> list[list[list[Reason]]]:
             return [
-                [self._reasons(activation, passage) for passage in mine[mine >= 0].tolist()]
+                [self._reasons(activation, passage, first=not rank) for rank, passage in enumerate(mine[mine >= 0])]
                 for activation, mine in zip(activations, numbers, strict=True)
             ]
 
@@ -94,8 +104,11 @@ class GraphRetriever:
             explain=explain,
         )
 
-    def _reasons(self, activation: Activation, passage: int) -> list[Reason]:
-        """What spoke for a passage: linked facts that it states, and probable entities that it mentions."""
+    def _reasons(self, activation: Activation, passage: int, *, first: bool) -> list[Reason]:
+        """What spoke for a passage: linked facts that it states, and probable entities that it mentions.
+
+        What concerns the question as a whole stands with its first hit.
+        """
         graph = self.space.graph
         stated = set(graph.passage_facts[graph.passage_offsets[passage] : graph.passage_offsets[passage + 1]].tolist())
         node = graph.entities + passage
@@ -107,6 +120,6 @@ class GraphRetriever:
         return [
             *(Reason("fact", text, score) for text, (_, score) in zip(texts, facts, strict=True)),
             *(Reason("entity", name, score) for name, (_, score) in zip(names, entities, strict=True)),
-            *(Reason("rewritten question", text, score) for text, score in activation.rewrites),
-            *([Reason("dense alone", activation.fallback, 0.0)] if activation.fallback else []),
+            *(Reason("asked as", text, score) for text, score in activation.rewrites if first),
+            *([Reason("dense alone", activation.fallback, 0.0)] if activation.fallback and first else []),
         ]
