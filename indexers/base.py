@@ -104,6 +104,11 @@ class Indexer:
         """
         return None
 
+    @staticmethod
+    def whole(settings: Any) -> tuple[str, ...]:
+        """Further tables that a shard is built from, all partitions of each: `build` is given them as `tables`."""
+        return ()
+
     @property
     def identity(self) -> dict[str, Any]:
         """The settings that decide the files; those that only a search or a measurement reads are left out."""

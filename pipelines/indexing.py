@@ -51,8 +51,8 @@ def check_indexes(recipe: Recipe, *, name: str) -> dict[str, IndexSettings]:
 
 def _others(settings: IndexSettings) -> tuple[str, ...]:
     """The indexes that an index is made of."""
-    of: str | tuple[str, ...] = getattr(settings, "of", ())
-    return (of,) if isinstance(of, str) else of
+    of: str | tuple[str, ...] | None = getattr(settings, "of", None)
+    return (of,) if isinstance(of, str) else of or ()
 
 
 def _check_other(indexes: dict[str, IndexSettings], index: str, settings: IndexSettings, *, name: str) -> IndexSettings:
@@ -138,9 +138,12 @@ def build_indexes(
     parent: Manifest | None,
 ) -> tuple[dict[str, IndexEntry], list[str]]:
     """Build every index that is not there yet; returns their manifest entries in the recipe's order, and warnings."""
-    entries, warnings = {}, []
+    entries: dict[str, IndexEntry] = {}
+    warnings = []
     for name, settings in indexes.items():
-        build = _IndexBuild(store, engine, name, settings, tables=tables, models=models)
+        # Indexes that differ only in what a search reads have one set of files.
+        others = [*entries.values(), *(parent.indexes.values() if parent else ())]
+        build = _IndexBuild(store, engine, name, settings, tables=tables, models=models, others=others)
         entries[name] = entry = build.run(progress, parent.indexes.get(name) if parent else None)
         if entry.recall and not entry.recall["reached"]:
             found, k, target = entry.recall["recall"], entry.recall["k"], entry.recall["target"]
@@ -163,15 +166,18 @@ class _IndexBuild:
         *,
         tables: dict[str, TableEntry],
         models: dict[str, Any],
+        others: Sequence[IndexEntry],
     ) -> None:
         self._store = store
         self._engine = engine
         self._name = name
         self._settings = settings
         self._models = models
+        self._others = {shard.fingerprint: shard.place for entry in others for shard in entry.shards}
         kind = indexer_class(settings.type)
         self._table = tables[table] if (table := kind.table(settings)) is not None else None
         self._beside = {name: {part.label: part for part in tables[name].partitions} for name in kind.beside(settings)}
+        self._whole = {name: tables[name].partitions for name in kind.whole(settings)}
         embedding = getattr(settings, "embed", None)
         self._spec: dict[str, Any] = {
             "type": settings.type,
@@ -215,24 +221,27 @@ class _IndexBuild:
         # Shards, which are inputs of a merge, are made of the tables beside already.
         tables = self._beside if step != "merge" else {}
         beside = [{table: parts[part.label] for table, parts in tables.items()} for part in inputs]
+        whole = self._whole if step != "merge" else {}
         name = fingerprint(
             step,
             self._identity,
             [part.fingerprint for part in inputs],
             {key: item.fingerprint for key, item in extras.items()},
             [[part.fingerprint for part in parts.values()] for parts in beside],
+            {table: [part.fingerprint for part in parts] for table, parts in whole.items()},
         )
         payload = {
             "step": step,
             "inputs": [part.model_dump(mode="json") for part in inputs],
             "beside": [{table: part.model_dump(mode="json") for table, part in parts.items()} for parts in beside],
+            "whole": {table: [part.model_dump(mode="json") for part in parts] for table, parts in whole.items()},
             "extras": {key: item.model_dump(mode="json") for key, item in extras.items()},
         }
         return Unit(f"indexes/{self._name}", label, name, payload)
 
     def _results(self, units: Sequence[Unit], progress: Progress, *, job: str = "IndexJob") -> list[Artifact]:
         """The results of one step's units, found or computed, in the units' order."""
-        there = {unit.fingerprint: self._store.find(unit.folder, unit.label, unit.fingerprint) for unit in units}
+        there = {unit.fingerprint: self._find(unit) for unit in units}
         done = {name: part for name, part in there.items() if part is not None}
         todo = [unit for unit in units if unit.fingerprint not in done]
         if todo:
@@ -245,6 +254,14 @@ class _IndexBuild:
                     done[artifact.fingerprint] = artifact
                     stage.done(artifact)
         return [done[unit.fingerprint] for unit in units]
+
+    def _find(self, unit: Unit) -> Artifact | None:
+        """A result that is there, in this index's folder or in that of another index with the same files."""
+        found = self._store.find(unit.folder, unit.label, unit.fingerprint)
+        place = self._others.get(unit.fingerprint)
+        if found is not None or place is None:
+            return found
+        return self._store.find(place.rpartition("/")[0], unit.label, unit.fingerprint)
 
     def _entry(self, shards: tuple[Artifact, ...], former: IndexEntry | None) -> IndexEntry:
         settings = self._settings.model_dump(mode="json")

@@ -144,8 +144,8 @@ class IndexJob:
     """Runs one step of an indexer.
 
     Settings: `type`, `settings`, `rows`, `facts` of the table. A unit's payload: `step`, `inputs` (artifacts of
-    partitions or of shards), `beside` (for each input, artifacts by table), `extras` (artifacts of other steps by
-    argument name).
+    partitions or of shards), `beside` (for each input, artifacts by table), `whole` (all artifacts of further tables),
+    `extras` (artifacts of other steps by argument name).
     """
 
     resources: ClassVar[Resources] = Resources(gpu=True, threads=True)
@@ -164,7 +164,14 @@ class IndexJob:
         """See `Job.run`."""
         started = time.perf_counter()
         inputs = [Artifact.model_validate(item) for item in unit.payload["inputs"]]
-        extras = {name: self._input(Artifact.model_validate(item)) for name, item in unit.payload["extras"].items()}
+        extras: dict[str, Any] = {
+            name: self._input(Artifact.model_validate(item)) for name, item in unit.payload["extras"].items()
+        }
+        if unit.payload["whole"]:
+            extras["tables"] = {
+                table: [self._partition(Artifact.model_validate(item), {}) for item in parts]
+                for table, parts in unit.payload["whole"].items()
+            }
         attempt = self._store.files.attempt()
         step = getattr(self._indexer, unit.payload["step"])
         given = [

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def plan(store: Store, source: Source, root: Path, settings: object) -> list[Split]:
     """The source's splits, planned anew when a file's size, times or inode differ from the last plan's."""
-    state = fingerprint(_state(root), settings)
+    state = fingerprint(file_state(root), settings)
     path = f"work/plan-{state}.json"
     if store.files.exists(path):
         texts = read_memo(store.files.read(path))
@@ -46,7 +46,8 @@ def read_memo(data: bytes) -> list[str] | None:
         return None
 
 
-def _state(root: Path) -> list[tuple[str, int, int, int, int]]:
+def file_state(root: Path) -> list[tuple[str, int, int, int, int]]:
+    """What tells that a file, or one below a folder, is another: names, sizes, times and inodes."""
     files = sorted(root.rglob("*")) if root.is_dir() else [root]
     state = []
     for file in files:

@@ -30,6 +30,7 @@ class StageReport:
         bytes: bytes of the output.
         seconds: wall time of this build's part.
         computed_rows: rows that this build computed.
+        note: what else there is to say of it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class StageReport:
     bytes: int = 0
     seconds: float = 0.0
     computed_rows: int = 0
+    note: str = ""
 
     @property
     def rate(self) -> float | None:

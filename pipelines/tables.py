@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.indexers.models import model_hash
+from mnemodex.pipelines.extractors.job import publish_errors
 from mnemodex.pipelines.jobs import JobSpec, Unit
 from mnemodex.pipelines.pairs import answered, decisive
 from mnemodex.pipelines.plan import plan
 from mnemodex.pipelines.read import DeduplicateJob, ReadJob
 from mnemodex.pipelines.sources import open_source
 from mnemodex.pipelines.stages.registry import stage_class
+from mnemodex.pipelines.triples import TriplePlan, note, told
 from mnemodex.pipelines.uniqueness import repeated_documents
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.manifest import Artifact, TableEntry, fingerprint
@@ -130,6 +132,39 @@ class TableBuilder:
             )
         return table
 
+    def triples(self, documents: TableEntry, chunks: TableEntry) -> tuple[TableEntry, TableEntry]:
+        """The triples, and what of them was left out.
+
+        Raises:
+            RecipeError: the recipe has no section `triples`.
+            SourceError: the file of triples cannot be read, or there are more failures than the recipe accepts.
+            ChatServerError: the language model's server answers nothing.
+        """
+        plan = TriplePlan(self._store, self._recipe, documents, chunks)
+        bad = plan.contents.bad
+        unread = [publish_errors(self._store, "triples", fingerprint([str(row) for row in bad]), bad)] if bad else []
+
+        def errors(parts: Sequence[Artifact]) -> list[Artifact]:
+            return [*unread, *(found for part in parts if (found := self._errors_of(part)) is not None)]
+
+        found = self._compute(
+            "triples",
+            plan.names,
+            plan.job,
+            plan.units,
+            lambda parts: plan.check(parts, self._first_reason(errors(parts))),
+        )
+        left_out = errors(found)
+        self.warnings.extend(told(plan, found, self._first_reason(left_out)))
+        self._progress.stages[-1].note = note(plan, found)
+        return TableEntry(name="triples", partitions=tuple(found)), TableEntry(
+            name="errors", partitions=tuple(left_out)
+        )
+
+    def mentions(self, triples: TableEntry) -> TableEntry:
+        """Which entities stand in which chunks."""
+        return self._stage("mentions", {}, triples, "mentions", decisive=None)
+
     def _stage(
         self,
         stage: str,
@@ -181,7 +216,7 @@ class TableBuilder:
         return [done[label] for label in names]
 
     def _find(self, place: str, label: str, name: str) -> Artifact | None:
-        """A published partition; documents whose left-out rows are lost count as lost too."""
+        """A published partition; one whose left-out rows are lost counts as lost too."""
         part = self._store.find(place, label, name)
         whole = part is None or not part.facts.get("errors") or self._errors_of(part) is not None
         return part if whole else None
@@ -198,11 +233,12 @@ class TableBuilder:
             )
             raise SourceError(msg)
 
-    def _errors_of(self, documents: Artifact) -> Artifact | None:
-        if not documents.facts["errors"]:
+    def _errors_of(self, part: Artifact) -> Artifact | None:
+        """What was left out of a partition of documents or triples."""
+        if not part.facts["errors"]:
             return None
-        read_as = documents.facts.get("of", documents.fingerprint)
-        return self._store.find("tables/errors", f"documents-{documents.label}", read_as)
+        table = part.place.split("/")[1]
+        return self._store.find("tables/errors", f"{table}-{part.label}", part.facts.get("of", part.fingerprint))
 
     def _first_reason(self, errors: Sequence[Artifact]) -> str:
         """Where the first bad row stands and why it is bad, as the end of a sentence."""

@@ -10,9 +10,12 @@ import numpy as np
 
 from mnemodex.indexers.registry import indexer_class
 from mnemodex.indexers.rows import Rows
+from mnemodex.pipelines.answers import read_answer
+from mnemodex.pipelines.extractors.sorting import read_contents
 from mnemodex.pipelines.plan import read_memo
 from mnemodex.pipelines.read import content_hash
 from mnemodex.pipelines.stages.pairs import pair_ids
+from mnemodex.pipelines.verify_triples import check_mentions, check_triples
 from mnemodex.schemas.errors import CorruptFileError, MnemodexError
 from mnemodex.schemas.ids import hash_columns, hash_text
 from mnemodex.schemas.store import parquet
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
 
     from mnemodex.schemas.manifest import Artifact, FileEntry, IndexEntry, Manifest
     from mnemodex.schemas.store.store import Store
+
+_FOLDERS = ("tables", "indexes", "snapshots", "answers", "work")
+_SMALL = {"work/plan-": read_memo, "work/triples-": read_contents, "answers/": read_answer}
+"""Files that snapshots do not name and the checksum of which is inside, by how they begin; and what reads them."""
 
 _ID_COLUMNS = {table.name: str(table.id_column) for table in (DOCUMENTS, CHUNKS)}
 
@@ -96,12 +103,12 @@ def _check_file(store: Store, entry: FileEntry, result: Verification) -> None:
 
 
 def _check_strays(store: Store, known: set[str], result: Verification) -> None:
-    """Check markers, results that no snapshot names yet, and remembered plans; report what nobody wrote."""
-    walked = [path for folder in ("tables", "indexes", "snapshots", "work") for path in store.files.walk(folder)]
+    """Check markers, results that no snapshot names yet, plans and answers; report what nobody wrote."""
+    walked = [path for folder in _FOLDERS for path in store.files.walk(folder)]
     for path in walked:
         if path.startswith("snapshots/") and path not in known:
             result.problems.append(f"{store.root / path}: is in no snapshot's history; remove it")
-        elif path.startswith("work/plan-") or _is_marker(path):
+        elif path.startswith(tuple(_SMALL)) or _is_marker(path):
             _check_small(store, path, known, result)
     for path in walked:
         if path.startswith(("tables/", "indexes/")) and path not in known:
@@ -114,7 +121,7 @@ def _is_marker(path: str) -> bool:
 
 
 def _check_small(store: Store, path: str, known: set[str], result: Verification) -> None:
-    """Check a marker or a remembered plan, which have their checksum inside."""
+    """Check a marker, a remembered plan or an answer, which have their checksum inside."""
     known.add(path)
     try:
         data = store.files.read(path)
@@ -125,7 +132,7 @@ def _check_small(store: Store, path: str, known: set[str], result: Verification)
     result.bytes += len(data)
     if _is_marker(path):
         _check_marker(store, path, data, known, result)
-    elif read_memo(data) is None:
+    elif next(read for begin, read in _SMALL.items() if path.startswith(begin))(data) is None:
         result.problems.append(f"{store.root / path}: is damaged; it is only a memo: remove it")
 
 
@@ -146,22 +153,30 @@ def _check_marker(store: Store, path: str, data: bytes, known: set[str], result:
 def _cross_references(store: Store, manifest: Manifest) -> Iterator[str]:
     """Problems of the current snapshot's ids and offsets, partition by partition."""
     salt = manifest.recipe.get("id_salt", "")
-    documents, chunks = (
-        {part.label: part for part in manifest.tables[name].partitions} for name in ("documents", "chunks")
-    )
-    for part in documents.values():
+    parts = {name: {part.label: part for part in table.partitions} for name, table in manifest.tables.items()}
+    for part in parts["documents"].values():
         yield from _check_documents(store, part, salt)
-    for part in chunks.values():
-        yield from _check_chunks(store, documents[part.label], part, salt)
-    for name, table in manifest.tables.items():
-        if name.startswith("embeddings/"):
-            for part in table.partitions:
-                yield from _check_vectors(store, chunks[part.label], part, name)
-        if name.startswith("ngram_pairs/"):
-            for part in table.partitions:
-                yield from _check_pairs(store, documents[part.label], part, name, salt)
+    for part in parts["chunks"].values():
+        yield from _check_chunks(store, parts["documents"][part.label], part, salt)
+    for name, derived in parts.items():
+        for part in derived.values():
+            yield from _check_derived(store, parts, part, name, salt)
     for index in manifest.indexes.values():
         yield from _check_index(store, manifest, index)
+
+
+def _check_derived(
+    store: Store, parts: dict[str, dict[str, Artifact]], part: Artifact, table: str, salt: str
+) -> Iterator[str]:
+    """Problems of a partition that was made of another; all are given by table and label."""
+    if table.startswith("embeddings/"):
+        yield from _check_vectors(store, parts["chunks"][part.label], part, table)
+    elif table.startswith("ngram_pairs/"):
+        yield from _check_pairs(store, parts["documents"][part.label], part, table, salt)
+    elif table == "triples":
+        yield from check_triples(store, parts["chunks"][part.label], part, salt)
+    elif table == "mentions":
+        yield from check_mentions(store, parts["triples"][part.label], part)
 
 
 def _check_documents(store: Store, documents: Artifact, salt: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ RETRIEVERS = {
     "dense": "mnemodex.retrievers.dense:DenseRetriever",
     "bm25": "mnemodex.retrievers.bm25:BM25Retriever",
     "ngram": "mnemodex.retrievers.ngram:NgramIndex",
+    "graph": "mnemodex.retrievers.graph.retriever:GraphRetriever",
     "hybrid": "mnemodex.retrievers.hybrid:HybridRetriever",
     "seal": "mnemodex.retrievers.seal.retriever:SealRetriever",
 }

@@ -73,3 +73,11 @@ class NotFiniteError(MnemodexError):
 
 class IdCollisionError(MnemodexError):
     """Two different rows of a snapshot have the same 63-bit id."""
+
+
+class ChatServerError(MnemodexError):
+    """A chat server answers no question at all: it is not there, or refuses the key, the model or further questions."""
+
+
+class NoAnswerError(MnemodexError):
+    """A chat server gave no answer to one question; it may answer others."""

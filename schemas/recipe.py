@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.manifest import fingerprint
+from mnemodex.schemas.triples import TRIPLE_FORMS, SpacyTriples, TripleFile, Triples
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -129,6 +130,7 @@ class Recipe(_Section):
     embed: dict[str, Embedding] = Field(default_factory=lambda: {"minilm": Embedding()}, min_length=1)
     indexes: dict[str, dict[str, Any]] = Field(default_factory=_default_indexes)
     ngram_pairs: dict[str, NgramPairs] = Field(default_factory=dict)
+    triples: Triples | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -215,6 +217,7 @@ def parse_recipe(data: Any, *, name: str, base: Path, stem: str = "memory") -> R
             "chunks": _chunk_paths(base, recipe.chunks),
             "indexes": {key: _index_paths(base, index) for key, index in recipe.indexes.items()},
             "ngram_pairs": {key: _pair_paths(base, spec) for key, spec in recipe.ngram_pairs.items()},
+            "triples": _triple_paths(base, recipe.triples),
         }
     )
 
@@ -251,6 +254,14 @@ def _pair_paths(base: Path, spec: NgramPairs) -> NgramPairs:
     return spec.model_copy(update={"queries": queries, "tokenizer": _model(base, spec.tokenizer)})
 
 
+def _triple_paths(base: Path, triples: Triples | None) -> Triples | None:
+    if isinstance(triples, TripleFile):
+        return triples.model_copy(update={"path": str(_under(base, triples.path))})
+    if isinstance(triples, SpacyTriples):
+        return triples.model_copy(update={"model": _model(base, triples.model)})
+    return triples
+
+
 def validate(model: type[_Model], data: Any, *, name: str, at: str = "") -> _Model:
     """Validate settings; a problem names its key, and an unknown key the nearest known one.
 
@@ -269,7 +280,9 @@ def validate(model: type[_Model], data: Any, *, name: str, at: str = "") -> _Mod
 
 def _explain(model: type[BaseModel], problem: Any, at: str) -> str:
     parts = [str(part) for part in problem["loc"]]
-    where = ".".join(([at] if at else []) + parts)
+    # Which form of the section it is stands in no recipe.
+    written = [part for part, above in zip(parts, ["", *parts], strict=False) if not _is_form(part, above)]
+    where = ".".join(([at] if at else []) + written)
     if problem["type"] == "extra_forbidden":
         known = _known_keys(model, parts[:-1])
         near = difflib.get_close_matches(parts[-1], known, n=1, cutoff=0.5)
@@ -283,14 +296,20 @@ def _explain(model: type[BaseModel], problem: Any, at: str) -> str:
     return f"{where or 'recipe'}: {problem['msg'].removeprefix('Value error, ')}{got}"
 
 
+def _is_form(part: str, above: str) -> bool:
+    return above == "triples" and part in TRIPLE_FORMS
+
+
 def _known_keys(model: type[BaseModel], path: list[str]) -> list[str]:
-    """The keys of the section at `path`, found through the fields' annotations."""
+    """The keys of the section at `path`, as they are written, found through the fields' annotations."""
     current: Any = model
-    for part in path:
+    for part, above in zip(path, ["", *path], strict=False):
+        if _is_form(part, above):
+            current = TRIPLE_FORMS[part]
         field = current.model_fields.get(part) if hasattr(current, "model_fields") else None
         if field is None:
             continue
         current = next(
             (arg for arg in getattr(field.annotation, "__args__", ()) if hasattr(arg, "model_fields")), field.annotation
         )
-    return list(getattr(current, "model_fields", {}))
+    return [field.alias or name for name, field in getattr(current, "model_fields", {}).items()]

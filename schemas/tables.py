@@ -111,6 +111,13 @@ FACTS = Table(
 )
 """Different triples, by ascending id, in the normal form of their names; and how many chunks state them."""
 
+SYNONYMS = Table(
+    "synonyms",
+    _schema(source_id=pa.int64(), target_id=pa.int64(), weight=pa.float32(), kept=pa.bool_()),
+)
+"""Pairs of entities with nearly the same name, the smaller id first, and the cosine of their names; `kept` are those
+that became edges: an entity keeps its nearest."""
+
 EDGES = Table(
     "edges",
     _schema(source_id=pa.int64(), target_id=pa.int64(), kind=pa.string(), weight=pa.float32()),
@@ -131,6 +138,16 @@ def embeddings(name: str, dimension: int) -> Table:
         f"embeddings/{name}",
         _schema(chunk_id=pa.int64(), vector=pa.list_(pa.float32(), dimension)),
         id_column="chunk_id",
+    )
+
+
+def name_vectors(name: str, of: str, dimension: int) -> Table:
+    """The table `embeddings/NAME/OF`: one vector a row of the table `OF`, "facts" or "entities", in its order."""
+    column = {"facts": "fact_id", "entities": "entity_id"}[of]
+    return Table(
+        f"embeddings/{name}/{of}",
+        _schema(**{column: pa.int64(), "vector": pa.list_(pa.float32(), dimension)}),
+        id_column=column,
     )
 
 

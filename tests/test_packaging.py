@@ -25,6 +25,9 @@ HEAVY = {
     "scipy",
     "ray",
     "pandas",
+    "spacy",
+    "openai",
+    "PIL",
 }
 LAYERS = {
     "schemas": ("mnemodex.schemas",),

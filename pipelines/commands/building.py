@@ -91,6 +91,9 @@ def report(result: BuildResult) -> None:
     if recalls:
         typer.echo("")
         print_table("Recall against exact search", ("index", "measure", "value", "probes", "probed with"), recalls)
+    for stage in result.stages:
+        if stage.note:
+            typer.echo(f"{stage.name}: {stage.note}")
     typer.echo("")
     for warning in result.warnings:
         typer.echo(f"warning: {warning}", err=True)
@@ -114,6 +117,7 @@ def to_json(result: BuildResult) -> dict[str, object]:
                 "rows": s.rows,
                 "bytes": s.bytes,
                 "seconds": s.seconds,
+                **({"note": s.note} if s.note else {}),
             }
             for s in result.stages
         ],

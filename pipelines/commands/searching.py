@@ -13,6 +13,7 @@ from mnemodex.pipelines.commands.output import print_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnemodex.retrievers.base import Retriever
     from mnemodex.retrievers.hits import Chunk, Reason
     from mnemodex.retrievers.memory import Memory
     from mnemodex.retrievers.ngram import NgramIndex
@@ -32,6 +33,9 @@ def search(
     k: Annotated[int, typer.Option("-k", help="Hits a question.")] = 10,
     where: Annotated[str | None, typer.Option(help="A boolean SQL expression over chunks c and documents d.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Print what spoke for each hit.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw what one question woke in a graph: FILE.svg, .html or .png.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Search an index."""
@@ -40,6 +44,8 @@ def search(
 
     opened = Memory(memory)
     retriever = opened.retriever(index)
+    if picture is not None:
+        _draw(retriever, questions, picture)
     if isinstance(retriever, NgramIndex) and not as_json:
         print_concordances(retriever, opened, questions, k, where=where)
         return
@@ -54,6 +60,19 @@ def search(
         return
     for number, (question, answer) in enumerate(zip(questions, answers, strict=True)):
         print_hits(question, answer, reasons[number] if reasons else ())
+
+
+def _draw(retriever: Retriever, questions: Sequence[str], path: Path) -> None:
+    from mnemodex.retrievers.graph.picture import check_path, write_picture
+    from mnemodex.retrievers.graph.retriever import GraphRetriever
+    from mnemodex.schemas.errors import QueryError
+
+    check_path(path)
+    if not isinstance(retriever, GraphRetriever) or len(questions) != 1:
+        msg = "--picture draws what one question wakes in a graph: give one question, and an index of type graph"
+        raise QueryError(msg)
+    write_picture(retriever.subgraph(questions[0]), path)
+    typer.echo(f"{path} written", err=True)
 
 
 def print_hits(question: str, chunks: Sequence[Chunk], reasons: Sequence[Sequence[Reason]] = ()) -> None:

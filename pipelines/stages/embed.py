@@ -62,14 +62,30 @@ class EmbedStage:
         return {**stats, "dimension": self._encoder.dimension, "max_length": self._encoder.max_length}
 
     def _batch(self, ids: pa.Array, vectors: NDArray[np.float32]) -> pa.RecordBatch:
-        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        if len(bad):
-            msg = (
-                f"embedding {self._name!r}: model {self._spec.model!r} gives NaN or infinity for chunk "
-                f"{ids[int(bad[0])]} and {len(bad) - 1} "
-                "more; try `dtype: float32`, or another model"
-            )
-            raise NotFiniteError(msg)
-        flat = pa.array(vectors.reshape(-1), pa.float32())
-        column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-        return pa.record_batch([ids, column], schema=self.table.schema)
+        return vector_batch(self.table.schema, ids, vectors, name=self._name, model=self._spec.model)
+
+
+def vector_batch(
+    schema: pa.Schema, ids: pa.Array, vectors: NDArray[np.float32], *, name: str, model: str
+) -> pa.RecordBatch:
+    """Ids and their vectors as rows of a table.
+
+    Args:
+        schema: the table's: ids, and vectors.
+        ids: what the vectors are of, int64.
+        vectors: float32 of shape (ids, dimension).
+        name: the embedding's, for the message.
+        model: the model's.
+
+    Raises:
+        NotFiniteError: a vector holds NaN or infinity.
+    """
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        msg = (
+            f"embedding {name!r}: model {model!r} gives NaN or infinity for {schema.names[0].removesuffix('_id')} "
+            f"{ids[int(bad[0])]} and {len(bad) - 1} more; try `dtype: float32`, or another model"
+        )
+        raise NotFiniteError(msg)
+    flat = pa.array(vectors.reshape(-1), pa.float32())
+    return pa.record_batch([ids, pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])], schema=schema)

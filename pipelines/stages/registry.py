@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 STAGES = {
     "chunk": "mnemodex.pipelines.stages.chunk:ChunkStage",
+    "mentions": "mnemodex.pipelines.stages.mentions:MentionStage",
     "embed": "mnemodex.pipelines.stages.embed:EmbedStage",
     "pairs": "mnemodex.pipelines.stages.pairs:PairStage",
 }

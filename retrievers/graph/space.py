@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnemodex.indexers.graph.graph import Graph
+    from mnemodex.indexers.graph.words import WordCounts
 
 
 class Passage(NamedTuple):
@@ -28,11 +29,22 @@ class Space(Protocol):
         graph: the arrays.
         fact_vectors: float32 of shape (facts, dimension), of the text "subject predicate object"; mapped.
         entity_vectors: float32 of shape (entities, dimension), of their names; mapped.
+        words: in how many passages each word stands.
     """
 
     graph: Graph
-    fact_vectors: NDArray[np.float32]
-    entity_vectors: NDArray[np.float32]
+
+    @property
+    def fact_vectors(self) -> NDArray[np.float32]:
+        """See the class."""
+
+    @property
+    def entity_vectors(self) -> NDArray[np.float32]:
+        """See the class."""
+
+    @property
+    def words(self) -> WordCounts:
+        """See the class."""
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of questions, float32 of shape (texts, dimension)."""

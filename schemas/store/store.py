@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _CURRENT = re.compile(rb"(\d{6}) ([0-9a-f]{64})\n")
 _SNAPSHOT = re.compile(r"\d{6}\.json")
-_KNOWN = {"CURRENT", "snapshots", "tables", "indexes", "work"}
+_KNOWN = {"CURRENT", "snapshots", "tables", "indexes", "answers", "work"}
 
 
 class Store:

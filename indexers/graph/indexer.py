@@ -1,0 +1,205 @@
+"""The graph index of a recipe: the graph's tables become arrays that are mapped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mnemodex.indexers.base import Indexer
+from mnemodex.indexers.graph.graph import Graph
+from mnemodex.indexers.graph.names import entity_id, normalize
+from mnemodex.indexers.graph.settings import GraphSettings
+from mnemodex.indexers.graph.words import WordCounts
+from mnemodex.indexers.rows import Rows
+from mnemodex.schemas.store import parquet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mnemodex.indexers.base import InputPartition
+    from mnemodex.indexers.graph.adjacency import Edges
+
+    Tables = dict[str, list[InputPartition]]
+
+_EVERYTHING = 1 << 62
+
+
+class GraphIndexer(Indexer):
+    """Writes one shard: the arrays of `Graph`, the passages' rows and words, and the texts of entities and facts.
+
+    With the method bridge-lite, entities are the names that passages write with capitals, and there are no facts.
+    Building takes some 60 bytes an edge beside the tables' columns.
+    """
+
+    version: ClassVar[int] = 1
+    Settings: ClassVar[type[GraphSettings]] = GraphSettings
+    settings: GraphSettings
+    shard_rows = _EVERYTHING
+
+    @staticmethod
+    def table(settings: Any) -> str | None:
+        """See `Indexer.table`."""
+        return None if settings.of is not None else "chunks"
+
+    @staticmethod
+    def searches(settings: Any) -> str | None:
+        """See `Indexer.searches`."""
+        return "dense" if settings.of is not None else None
+
+    @staticmethod
+    def whole(settings: Any) -> tuple[str, ...]:
+        """See `Indexer.whole`."""
+        return ("entities", "facts", "edges", "triples") if settings.has_facts else ()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """See `Indexer.identity`: methods over the same graph share its files."""
+        return {"graph": "facts" if self.settings.has_facts else "capitals"}
+
+    def build(self, partitions: list[InputPartition], out: Path, *, tables: Tables | None = None) -> dict[str, Any]:
+        """Make the arrays; see the class for what is written."""
+        rows = Rows.of(partitions)
+        rows.save(out)
+        graph = _of_tables(rows.ids, tables, out) if tables is not None else _of_capitals(rows.ids, partitions, out)
+        graph.save(out)
+        WordCounts.sum([_words(part) for part in partitions]).save(out)
+        return {
+            "rows": graph.passages,
+            "entities": graph.entities,
+            "facts": len(graph.subjects),
+            "edges": len(graph.indices) // 2,
+        }
+
+
+def _of_tables(chunk_ids: NDArray[np.int64], tables: Tables, out: Path) -> Graph:
+    """The graph of the tables."""
+    from mnemodex.indexers.graph.adjacency import adjacency
+
+    entities = _read(tables["entities"], ["entity_id", "name", "chunks"])
+    facts = _read(tables["facts"], ["fact_id", "subject_id", "object_id", "subject", "predicate", "object"])
+    _write_texts(out / "entities.arrow", entities.select(["name"]))
+    _write_texts(out / "facts.arrow", facts.select(["subject", "predicate", "object"]))
+    entity_ids = entities["entity_id"].to_numpy()
+    passages = _Numbers(chunk_ids)
+    edges = {f"{kind}s": _edges(tables["edges"], kind, entity_ids, passages) for kind in ("fact", "mention", "synonym")}
+    offsets, stated = _stated(tables["triples"], facts["fact_id"].to_numpy(), passages, len(chunk_ids))
+    return Graph(
+        entity_ids,
+        chunk_ids,
+        *adjacency(len(entity_ids), len(chunk_ids), **edges),
+        np.searchsorted(entity_ids, facts["subject_id"].to_numpy()).astype(np.int32),
+        np.searchsorted(entity_ids, facts["object_id"].to_numpy()).astype(np.int32),
+        offsets,
+        stated,
+        entities["chunks"].to_numpy().astype(np.int32),
+    )
+
+
+def _edges(partitions: list[InputPartition], kind: str, entity_ids: NDArray[np.int64], passages: _Numbers) -> Edges:
+    """The edges of one kind, in numbers of nodes' own kind."""
+    from mnemodex.indexers.graph.adjacency import Edges
+
+    parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
+    for batch in _batches(partitions, ["source_id", "target_id", "kind", "weight"]):
+        some = batch.filter(pc.equal(batch["kind"], kind))
+        source, target, weight = (some[name].to_numpy() for name in ("source_id", "target_id", "weight"))
+        numbers = passages.of(target) if kind == "mention" else np.searchsorted(entity_ids, target)
+        parts.append((np.searchsorted(entity_ids, source), numbers, weight))
+    return Edges(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _of_capitals(chunk_ids: NDArray[np.int64], partitions: list[InputPartition], out: Path) -> Graph:
+    """The graph of the names that passages write with capitals."""
+    from mnemodex.indexers.graph.adjacency import Edges, adjacency
+    from mnemodex.indexers.graph.capitals import names_of
+
+    written: dict[int, str] = {}
+    sources: list[int] = []
+    targets: list[int] = []
+    number = 0
+    for batch in _batches(partitions, ["title", "text"]):
+        for title, text in zip(batch["title"].to_pylist(), batch["text"].to_pylist(), strict=True):
+            names = {entity_id(form): name for name in names_of(title, text) if (form := normalize(name))}
+            for found, name in names.items():
+                written.setdefault(found, name)
+            sources.extend(names)
+            targets.extend([number] * len(names))
+            number += 1
+    entity_ids = np.array(sorted(written), np.int64)
+    _write_texts(out / "entities.arrow", pa.table({"name": [written[found] for found in entity_ids.tolist()]}))
+    _write_texts(out / "facts.arrow", pa.table({name: pa.array([], pa.string()) for name in _FACT}))
+    mentioned = np.searchsorted(entity_ids, np.array(sources, np.int64))
+    none = np.zeros(0, np.int64)
+    nothing = Edges(none, none, np.zeros(0, np.float32))
+    mentions = Edges(mentioned, np.array(targets, np.int64), np.ones(len(mentioned), np.float32))
+    return Graph(
+        entity_ids,
+        chunk_ids,
+        *adjacency(len(entity_ids), len(chunk_ids), facts=nothing, mentions=mentions, synonyms=nothing),
+        np.zeros(0, np.int32),
+        np.zeros(0, np.int32),
+        np.zeros(len(chunk_ids) + 1, np.int64),
+        np.zeros(0, np.int32),
+        np.bincount(mentioned, minlength=len(entity_ids)).astype(np.int32),
+    )
+
+
+def _words(partition: InputPartition) -> WordCounts:
+    return WordCounts.of(
+        f"{title}\n{text}"
+        for batch in _batches([partition], ["title", "text"])
+        for title, text in zip(batch["title"].to_pylist(), batch["text"].to_pylist(), strict=True)
+    )
+
+
+_FACT = ("subject", "predicate", "object")
+
+
+class _Numbers:
+    """The numbers of ids that are in no order."""
+
+    def __init__(self, ids: NDArray[np.int64]) -> None:
+        self._order = np.argsort(ids)
+        self._ids = ids[self._order]
+
+    def of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        found: NDArray[np.int64] = self._order[np.searchsorted(self._ids, ids)]
+        return found
+
+
+def _stated(
+    triples: list[InputPartition], fact_ids: NDArray[np.int64], passages: _Numbers, count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The facts of each passage: where they begin, and their numbers."""
+    columns = [
+        (passages.of(batch["chunk_id"].to_numpy()), np.searchsorted(fact_ids, batch["fact_id"].to_numpy()))
+        for batch in _batches(triples, ["chunk_id", "fact_id"])
+    ]
+    passage = np.concatenate([np.zeros(0, np.int64), *(column[0] for column in columns)])
+    fact = np.concatenate([np.zeros(0, np.int64), *(column[1] for column in columns)])
+    order = np.lexsort((fact, passage))
+    offsets = np.searchsorted(passage[order], np.arange(count + 1)).astype(np.int64)
+    return offsets, fact[order].astype(np.int32)
+
+
+def _batches(partitions: list[InputPartition], columns: list[str]) -> Iterator[pa.RecordBatch]:
+    for part in partitions:
+        yield from parquet.read_batches(part.files["parquet"], columns=columns, rows=65_536)
+
+
+def _read(partitions: list[InputPartition], columns: list[str]) -> pa.Table:
+    return pa.concat_tables([parquet.read(part.files["parquet"], columns=columns) for part in partitions])
+
+
+def _write_texts(path: Path, table: pa.Table) -> None:
+    """Arrow's own format: strings that are mapped, and read by number."""
+    large = pa.schema([(name, pa.large_string()) for name in table.schema.names])
+    with pa.ipc.new_file(path, large) as writer:
+        # One batch: a row's number is its place in it.
+        writer.write_table(table.cast(large).combine_chunks())

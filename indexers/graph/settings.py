@@ -1,0 +1,61 @@
+"""Settings of a graph index, as the recipe gives them."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mnemodex.indexers.base import IndexSettings
+
+GraphMethod = Literal["hipporag1", "hipporag2", "bridge", "bridge-lite"]
+
+
+class ChatModel(BaseModel):
+    """A language model behind an OpenAI-compatible server.
+
+    Attributes:
+        model: its name there.
+        base_url: the server, with its `/v1`.
+        api_key_env: the environment variable that holds the key.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    model: str
+    base_url: str = Field(pattern=r"^https?://")
+    api_key_env: str = "OPENAI_API_KEY"
+
+
+class GraphSettings(IndexSettings):
+    """Settings of a graph index.
+
+    Attributes:
+        embed: the embedding of passages, facts and names.
+        method: how passages are ranked; `hipporag1`, `hipporag2` and `bridge` read the same files.
+        synonymy: the cosine from which on two names count as synonyms; null for no such edges, which saves embedding
+            all names. All graph indexes of a recipe have one.
+        recognition: for hipporag2, the model that says which facts serve the question; none is asked by default.
+        of: for bridge-lite, a dense index: then nothing is built, and nothing walked.
+    """
+
+    type: Literal["graph"] = "graph"
+    embed: str | None = None
+    method: GraphMethod = "bridge"
+    synonymy: float | None = Field(default=0.8, gt=0, le=1)
+    recognition: ChatModel | None = None
+    of: str | None = None
+
+    @model_validator(mode="after")
+    def _only_where_they_count(self) -> Self:
+        if self.of is not None and self.method != "bridge-lite":
+            msg = f"of is for the method bridge-lite; {self.method} reads the graph of the section `triples`"
+            raise ValueError(msg)
+        if self.recognition is not None and self.method != "hipporag2":
+            msg = "recognition is for the method hipporag2"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def has_facts(self) -> bool:
+        """Whether it needs the triples of the recipe."""
+        return self.method != "bridge-lite"

@@ -1,0 +1,149 @@
+"""The words of a text in any script, and in how many passages each stands."""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from mnemodex.schemas.errors import CorruptFileError
+from mnemodex.schemas.ids import hash_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_UNSPACED = (
+    "\u0e00-\u0fff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff"  # Thai, Lao, Tibetan, Burmese, Hangul letters, Khmer
+    "\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"  # Kana and Han
+    "\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"  # Hangul, compatibility and further Han
+)
+"""Scripts that set no spaces between words, and Korean, which writes particles onto them."""
+
+
+class Word(NamedTuple):
+    """A word of a text: its normal form, and where it stands."""
+
+    form: str
+    start: int
+    end: int
+
+
+@functools.cache
+def _pattern() -> re.Pattern[str]:
+    # Python's \w leaves out the vowel signs that Indic scripts write as marks.
+    marks = "".join(
+        letter for letter in map(chr, range(0x300, 0x20000)) if unicodedata.category(letter).startswith("M")
+    )
+    letter = rf"[^\W_]|[{marks}]"
+    return re.compile(rf"(?P<run>[{_UNSPACED}]+)|(?:(?![{_UNSPACED}])(?:{letter}))+")
+
+
+def split(text: str) -> list[Word]:
+    """The words of a text, in its order.
+
+    A word is a run of letters, marks and digits, in lower case. Where a script sets no spaces, each pair of
+    neighbouring characters is a word, so that a name is found inside a sentence without a dictionary.
+    """
+    found: list[Word] = []
+    for match in _pattern().finditer(text):
+        start, end = match.span()
+        if match.lastgroup and end - start > 2:
+            found.extend(Word(_normal(text[at : at + 2]), at, at + 2) for at in range(start, end - 1))
+        else:
+            found.append(Word(_normal(match.group()), start, end))
+    return found
+
+
+_ASCII = re.compile(r"[a-z0-9]+")
+
+
+def forms(text: str) -> set[str]:
+    """The distinct words of a text, in normal form."""
+    if text.isascii():
+        return set(_ASCII.findall(text.lower()))
+    return {word.form for word in split(text)}
+
+
+def _normal(word: str) -> str:
+    return word.lower() if word.isascii() else unicodedata.normalize("NFKC", word).casefold()
+
+
+@dataclass(frozen=True)
+class WordCounts:
+    """In how many passages each word stands: of all passages, or of a sample of them.
+
+    Attributes:
+        passages: how many were counted.
+        hashes: int64 of shape (words,), ascending: what the words are known by.
+        counts: int32 of shape (words,): passages that hold each.
+    """
+
+    passages: int
+    hashes: NDArray[np.int64]
+    counts: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> WordCounts:
+        """Count the words of passages (each its title and text)."""
+        counter: Counter[str] = Counter()
+        passages = 0
+        for text in texts:
+            counter.update(forms(text))
+            passages += 1
+        hashes = np.fromiter(map(_hash, counter), np.int64, len(counter))
+        counts = np.fromiter(counter.values(), np.int32, len(counter))
+        order = np.argsort(hashes)
+        return cls(passages, hashes[order], counts[order])
+
+    @classmethod
+    def sum(cls, parts: Sequence[WordCounts]) -> WordCounts:
+        """The counts of all parts' passages together."""
+        hashes, places = np.unique(np.concatenate([part.hashes for part in parts]), return_inverse=True)
+        counts = np.bincount(places, np.concatenate([part.counts for part in parts]), len(hashes))
+        return cls(sum(part.passages for part in parts), hashes, counts.astype(np.int32))
+
+    def weight(self, words: Iterable[str]) -> dict[str, float]:
+        """What each word tells: log((passages + 1) / (passages that hold it + 1/2)), above 0 for all.
+
+        It is the inverse document frequency of Spärck Jones (1972), smoothed for words that are nowhere.
+        """
+        words = list(words)
+        found = np.zeros(len(words))
+        if len(self.hashes):
+            hashes = np.fromiter(map(_hash, words), np.int64, len(words))
+            places = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
+            found = np.where(self.hashes[places] == hashes, self.counts[places], 0.0)
+        weights = np.log((self.passages + 1) / (np.minimum(found, self.passages) + 0.5))
+        return dict(zip(words, weights.tolist(), strict=True))
+
+    def save(self, folder: Path) -> None:
+        """Write `word_hashes.npy` and `word_counts.npy`; the latter begins with the number of passages."""
+        np.save(folder / "word_hashes.npy", self.hashes, allow_pickle=False)
+        np.save(folder / "word_counts.npy", np.concatenate([[self.passages], self.counts]), allow_pickle=False)
+
+    @classmethod
+    def open(cls, folder: Path) -> WordCounts:
+        """Map what `save` wrote.
+
+        Raises:
+            CorruptFileError: the two files do not belong together.
+        """
+        hashes = np.load(folder / "word_hashes.npy", mmap_mode="r", allow_pickle=False)
+        counts = np.load(folder / "word_counts.npy", mmap_mode="r", allow_pickle=False)
+        if len(counts) != len(hashes) + 1:
+            msg = f"{folder}: word_hashes.npy and word_counts.npy differ; remove the folder and build again"
+            raise CorruptFileError(msg)
+        return cls(int(counts[0]), hashes, counts[1:])
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _hash(word: str) -> int:
+    return hash_text("word", word)

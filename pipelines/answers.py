@@ -1,0 +1,52 @@
+"""Answers of language models, kept one by one, so that none is paid for twice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from mnemodex.indexers.chat import Answer
+from mnemodex.schemas.manifest import fingerprint
+
+if TYPE_CHECKING:
+    from mnemodex.schemas.store.store import Store
+
+
+class Answers:
+    """The folder `answers/` of a memory: a small file an answer, under the fingerprint of all that was asked.
+
+    They belong to no snapshot. An answer is on the disk before it is used, so a build that was killed asks nothing
+    again, and neither does one that cuts the same documents into other partitions.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._files = store.files
+
+    def find(self, key: str) -> Answer | None:
+        """The answer to a question; a damaged one counts as none."""
+        path = _path(key)
+        return read_answer(self._files.read(path)) if self._files.exists(path) else None
+
+    def keep(self, key: str, answer: Answer) -> None:
+        """Put an answer on the disk."""
+        self._files.write(_path(key), _written(answer))
+
+
+def _path(key: str) -> str:
+    # A folder of all would be slow to list.
+    return f"answers/{key[:2]}/{key[2:]}.json"
+
+
+def _written(answer: Answer) -> bytes:
+    body = asdict(answer)
+    return json.dumps({"answer": body, "fingerprint": fingerprint(body)}).encode()
+
+
+def read_answer(data: bytes) -> Answer | None:
+    """The answer of such a file, or None where it is damaged."""
+    try:
+        answer = Answer(**json.loads(data)["answer"])
+        return answer if _written(answer) == data else None
+    except (ValueError, KeyError, TypeError):
+        return None

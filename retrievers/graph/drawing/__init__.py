@@ -1,0 +1,1 @@
+"""How a subgraph becomes a picture: text is measured, boxes are laid out, shapes are composed and then written."""

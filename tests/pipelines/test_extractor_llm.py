@@ -1,0 +1,222 @@
+"""Triples of a language model, asked over HTTP: good answers, bad ones, none; and that none is asked for twice."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections import Counter
+
+import pytest
+from builds import computed, manifest
+from chat_server import ChatServer, Reply
+from library import write_jsonl, write_parts
+
+import mnemodex
+from mnemodex.pipelines.verify import verify
+from mnemodex.schemas.errors import ChatServerError, SourceError
+
+pytestmark = pytest.mark.usefixtures("inline")
+
+CITIES = ("London", "Paris", "Rome", "Vienna", "Oslo", "Lima")
+NOTES = [{"id": city, "title": f"Bridge {n}", "text": f"It stands in {city}."} for n, city in enumerate(CITIES)]
+
+
+def passage(request):
+    return request["messages"][-1]["content"]
+
+
+def city_of(request):
+    return next(city for city in CITIES if city in passage(request))
+
+
+def is_names(request):
+    return "Names:" not in passage(request)
+
+
+def well(request):
+    """A model that does what it is told."""
+    title = passage(request).split("\n")[0]
+    if is_names(request):
+        return {"entities": [title, city_of(request)]}
+    return {"triples": [{"subject": title, "predicate": "stands in", "object": city_of(request)}]}
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    source = write_parts(tmp_path / "notes", NOTES, 2)
+    return {"source": {"path": str(source)}, "memory": str(tmp_path / "memory"), "indexes": {}}
+
+
+def build(recipe, server, **settings):
+    llm = {"extractor": "llm", "model": "small", "base_url": server.url, "max_retries": 1, "timeout": 5.0, **settings}
+    return mnemodex.build({**recipe, "triples": llm})
+
+
+def facts(recipe):
+    query = "SELECT subject, predicate, object FROM triples ORDER BY ALL"
+    return mnemodex.open(recipe["memory"]).sql(query).fetchall()
+
+
+def errors(recipe):
+    query = "SELECT source, line, reason, content FROM errors WHERE stage = 'triples' ORDER BY ALL"
+    return mnemodex.open(recipe["memory"]).sql(query).fetchall()
+
+
+ALL = sorted((f"Bridge {n}", "stands in", city) for n, city in enumerate(CITIES))
+
+
+def test_names_are_asked_for_and_then_triples_of_them(recipe):
+    with ChatServer(well) as server:
+        result = build(recipe, server, prompt_price=2, completion_price=8)
+        assert facts(recipe) == ALL and result.warnings == []
+        assert len(server.requests) == 2 * len(CITIES)
+        first = next(request for request in server.requests if not is_names(request))
+        assert "Names: [" in passage(first) and first["response_format"]["type"] == "json_schema"
+        spent = Counter()
+        for part in manifest(recipe["memory"]).tables["triples"].partitions:
+            spent.update({key: part.facts[key] for key in ("answers", "asked", "prompt_tokens", "completion_tokens")})
+        assert (spent["answers"], spent["asked"]) == (12, 12) and spent["prompt_tokens"] > spent[
+            "completion_tokens"
+        ] > 0
+        (stage,) = (stage for stage in result.stages if stage.name == "triples")
+        cost = (2 * spent["prompt_tokens"] + 8 * spent["completion_tokens"]) / 1e6
+        assert stage.note == (
+            f"6 documents, {spent['prompt_tokens']} tokens read and {spent['completion_tokens']} written, "
+            f"cost {cost:.4f}"
+        )
+        assert verify(recipe["memory"]).problems == []
+
+
+def test_questions_are_asked_at_once_but_not_more_than_allowed(recipe):
+    with ChatServer(lambda request: Reply(json.dumps(well(request)), delay=0.03)) as server:
+        build(recipe, server, concurrency=2)
+        assert server.most == 2
+
+
+def test_an_unchanged_build_asks_nothing_and_neither_does_another_server_or_partitioning(recipe, tmp_path):
+    with ChatServer(well) as server:
+        build(recipe, server)
+    with ChatServer(lambda request: pytest.fail("asked")) as other:
+        assert computed(build(recipe, other, concurrency=3, prompt_price=1)) == {}
+        for part in (tmp_path / "notes").iterdir():
+            part.unlink()
+        write_jsonl(tmp_path / "notes" / "all.jsonl", NOTES)
+        assert computed(build(recipe, other))["triples"] == 1
+        assert facts(recipe) == ALL and other.requests == []
+
+
+def test_what_decides_an_answer_is_asked_anew(recipe):
+    with ChatServer(well) as server:
+        build(recipe, server)
+        for number, other in enumerate(({"model": "large"}, {"temperature": 0.5}, {"max_tokens": 99}), 2):
+            build(recipe, server, **other)
+            assert len(server.requests) == 12 * number
+
+
+def test_a_build_that_was_cut_off_keeps_its_answers(recipe):
+    with ChatServer(lambda request: well(request) if city_of(request) != "Rome" else Reply(status=401)) as server:
+        with pytest.raises(ChatServerError, match="401"):
+            build(recipe, server, concurrency=1)
+        assert len(server.requests) == 5
+    with ChatServer(well) as server:
+        build(recipe, server)
+        assert {city_of(request) for request in server.requests} == {"Rome", "Vienna", "Oslo", "Lima"}
+        assert facts(recipe) == ALL
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (Reply("Here is what I know about it."), "prose"),
+        (Reply('{"triples": [{"subject": '), "prose"),
+        (Reply('{"triples": [}'), "is not JSON"),
+        (Reply('{"facts": []}'), "no list 'triples'"),
+        (Reply('{"triples": "none"}'), "no list 'triples'"),
+        (Reply('{"triples": ["a"', finish="length"), "raise max_tokens"),
+        (Reply(status=500), "answers 500"),
+        (Reply(status=400, message="content filter"), "content filter"),
+        (Reply(body='{"choices": ['), "not of the chat protocol"),
+        (Reply("late", delay=1.5), "no answer within 0.5 s"),
+    ],
+)
+def test_a_bad_answer_is_an_error_of_its_document_and_not_the_end(recipe, reply, reason):
+    def answer(request):
+        return reply if city_of(request) == "Rome" and not is_names(request) else well(request)
+
+    with ChatServer(answer) as server:
+        result = build(recipe, server, timeout=0.5, max_retries=0)
+    assert facts(recipe) == [fact for fact in ALL if fact[2] != "Rome"]
+    ((source, line, said, _),) = errors(recipe)
+    assert (source, line) == ("part-0.jsonl", 3) and reason in said
+    assert "triples: 1 failures: part-0.jsonl line 3" in result.warnings[0]
+    assert verify(recipe["memory"]).problems == []
+
+
+def test_more_bad_answers_than_allowed_fail_the_build(recipe):
+    with ChatServer(lambda request: "I would rather not.") as server:
+        with pytest.raises(SourceError, match=r"more than `triples.max_errors: 2`.*prose"):
+            build(recipe, server, max_errors=2)
+        assert build(recipe, server, max_errors=6).warnings[0].startswith("triples: 6 failures")
+
+
+def test_bad_triples_in_good_answers_are_judged_like_any(recipe):
+    bad = [["a", "b"], {"subject": "x"}, "prose", ["Rome", "is", "rome"], ["", "is", "Rome"], None]
+    good = {"subject": "Rome", "predicate": "is in", "object": "Italy"}
+
+    def answer(request):
+        if is_names(request):
+            return {"entities": ["Rome", 3, None, "Rome", " "]}
+        return "```json\n" + json.dumps({"triples": [*bad, good, ["A", "of", "B"]]}) + "\n```"
+
+    with ChatServer(answer) as server:
+        result = build(recipe, server)
+        assert {passage(request).rpartition("Names: ")[2] for request in server.requests if not is_names(request)} == {
+            '["Rome"]'
+        }
+    assert set(facts(recipe)) == {("Rome", "is in", "Italy"), ("A", "of", "B")}
+    assert result.warnings[0].startswith("triples: 36 of 48 left out") and len(errors(recipe)) == 36
+
+
+def test_half_characters_do_no_harm(recipe):
+    with ChatServer(lambda request: Reply('{"entities": [], "triples": [["a \ud800", "b", "c"]]}')) as server:
+        build(recipe, server)
+    assert set(facts(recipe)) == {("a ?", "b", "c")}
+
+
+def test_no_code_is_run(recipe, tmp_path):
+    text = f"__import__('pathlib').Path({str(tmp_path / 'pwned')!r}).touch()"
+    with ChatServer(lambda request: text) as server:
+        build(recipe, server)
+    assert not (tmp_path / "pwned").exists() and len(errors(recipe)) == 6
+
+
+def test_retry_asks_again_where_there_was_no_usable_answer(recipe):
+    with ChatServer(lambda request: "no" if city_of(request) == "Rome" else well(request)) as server:
+        build(recipe, server)
+    with ChatServer(well) as server:
+        assert computed(build(recipe, server)) == {}
+        build(recipe, server, retry=1)
+        assert {city_of(request) for request in server.requests} == {"Rome"}
+        assert facts(recipe) == ALL
+        asked = len(server.requests)
+        build(recipe, server, retry=2)
+        assert len(server.requests) == asked
+
+
+def test_damaged_answers_are_found_and_asked_for_again(recipe, tmp_path):
+    with ChatServer(well) as server:
+        build(recipe, server)
+        damaged = sorted((tmp_path / "memory" / "answers").rglob("*.json"))[0]
+        damaged.write_text(damaged.read_text().replace("Bridge", "Bride"))
+        assert [str(damaged) in problem for problem in verify(recipe["memory"]).problems] == [True]
+        asked = len(server.requests)
+        build({**recipe, "id_salt": "x"}, server)
+        assert len(server.requests) == asked + 1 and verify(recipe["memory"]).problems == []
+
+
+def test_a_missing_client_is_said_before_any_work(recipe, monkeypatch, tmp_path):
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == "openai" else find(name, *rest))
+    with ChatServer(well) as server, pytest.raises(ImportError, match=r"mnemodex\[llm\]"):
+        build(recipe, server)
+    assert not (tmp_path / "memory").exists()

@@ -1,0 +1,81 @@
+"""The model that keeps the facts that help."""
+
+from __future__ import annotations
+
+import pytest
+from chat_server import ChatServer, Reply
+
+from mnemodex.indexers.chat import Chat
+from mnemodex.retrievers.graph.recognition import Recognition
+from mnemodex.schemas.errors import ChatServerError
+
+FACTS = [("Lilli", "directed by", "Speyer"), ('Spey"er', "died in", "Амстердам"), ("x", "y", "__import__('os')")]
+
+
+def asked(answer, **options):
+    with ChatServer(answer if callable(answer) else lambda request: answer, **options) as server:
+        recognition = Recognition(Chat(server.url, "small", max_retries=0, timeout=1.0))
+        kept = recognition("Where did the director die?", FACTS)
+    return kept, recognition, server.requests
+
+
+def test_the_model_sees_question_and_facts_and_its_choice_is_kept():
+    kept, recognition, (request,) = asked({"keep": [1, 0, 1]})
+    assert kept == [0, 1]
+    assert (recognition.asked, recognition.malformed, recognition.unanswered) == (1, 0, 0)
+    assert recognition.prompt_tokens > 10 and recognition.completion_tokens > 0
+    text = request["messages"][-1]["content"]
+    assert "Question: Where did the director die?" in text
+    assert '1. ["Spey\\"er", "died in", "Амстердам"]' in text
+    assert request["response_format"]["json_schema"]["schema"]["required"] == ["keep"]
+
+
+def test_keeping_none_is_an_answer():
+    kept, recognition, _ = asked({"keep": []})
+    assert kept == [] and recognition.malformed == 0
+
+
+def test_json_in_a_fence_is_read():
+    assert asked('Here:\n```json\n{"keep": [2]}\n```')[0] == [2]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "I keep the first one.",
+        '{"keep": [0',
+        '{"keep": [3]}',
+        '{"keep": [-1]}',
+        '{"keep": [true]}',
+        '{"keep": ["0"]}',
+        '{"keep": 0}',
+        '{"facts": [0]}',
+        "{" * 100_000 + "}",
+        '{"keep": ' + "[" * 100_000 + "}",
+        "",
+    ],
+)
+def test_an_answer_of_another_form_keeps_all_and_is_counted(answer):
+    kept, recognition, _ = asked(answer)
+    assert kept == [0, 1, 2] and recognition.malformed == 1
+
+
+def test_a_model_that_does_not_answer_keeps_all_and_is_counted():
+    for reply in (Reply("{}", delay=1.5), Reply(status=500)):
+        kept, recognition, _ = asked(lambda request, reply=reply: reply)
+        assert kept == [0, 1, 2] and (recognition.unanswered, recognition.malformed) == (1, 0)
+
+
+def test_a_server_that_knows_no_schemas_serves():
+    assert asked({"keep": [0]}, formats=())[0] == [0]
+
+
+def test_no_facts_ask_nobody():
+    with ChatServer() as server:
+        assert Recognition(Chat(server.url, "small"))("?", []) == []
+    assert server.requests == []
+
+
+def test_a_server_that_refuses_the_key_ends_it():
+    with pytest.raises(ChatServerError, match="answers 401"):
+        asked({"keep": []}, key="secret")
