@@ -9,7 +9,7 @@ import pytest
 from commands import Ran
 from engines import InlineEngine
 from hypothesis import settings
-from library import records, words_recipe, write_parts
+from library import records, words_recipe, write_parts, write_triples
 
 import mnemodex
 from mnemodex.pipelines import build as build_module
@@ -34,6 +34,10 @@ LIBRARY_INDEXES = {
     "words": {"type": "bm25"},
     "ngrams": {"type": "ngram"},
     "keys": {"type": "seal"},
+    "bridge": {"type": "graph"},
+    "hipporag2": {"type": "graph", "method": "hipporag2"},
+    "lite": {"type": "graph", "method": "bridge-lite"},
+    "sentences": {"type": "graph", "method": "bridge-lite", "of": "flat"},
     "both": {"type": "hybrid", "of": ["flat", "words"]},
 }
 
@@ -79,6 +83,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "source": {"path": str(write_parts(folder / "source", records(), 3))},
         "memory": str(folder / "memory"),
         "chunks": {"by": "tokens", "size": 32, "overlap": 8},
+        "triples": {"from": str(write_triples(folder / "triples.jsonl", records()))},
         "indexes": LIBRARY_INDEXES,
     }
     with pytest.MonkeyPatch.context() as patch:

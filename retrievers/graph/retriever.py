@@ -47,7 +47,7 @@ class GraphRetriever:
         embed = str(of.settings["embed"]) if of is not None else str(self.settings.embed)
         folders = memory.snapshot.shards(entry)
         self.space = OpenedSpace(memory, folders[0] if folders else None, embed)
-        self._method = make_method(self.settings)
+        self._method = make_method(self.settings, self.space.graph)
 
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
         """See `Retriever.search`.

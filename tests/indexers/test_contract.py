@@ -59,6 +59,7 @@ CASES = {
     "hnswlib": Case({"type": "dense", "embed": "e", "engine": "hnswlib"}, vectors, {"m": 8}, {"target_recall": 0.5}),
     "bm25": Case({"type": "bm25"}, words, {"k1": 0.9}),
     "ngram": Case({"type": "ngram"}, documents, {"document_array": False}),
+    "graph": Case({"type": "graph", "method": "bridge-lite"}, words, {"method": "bridge"}, {"synonymy": 0.5}),
 }
 """One line an index type (and engine)."""
 
@@ -115,7 +116,7 @@ def test_a_type_says_what_it_is(kind):
     ("kind", "hint"),
     [
         ("dens", "did you mean 'dense'"),
-        ("annoy", "known: dense, bm25, ngram, hybrid, seal"),
+        ("annoy", "known: dense, bm25, ngram, graph, hybrid, seal"),
         (5, "known:"),
         (None, "known:"),
         (["dense"], "did you mean 'dense'"),

@@ -16,6 +16,10 @@ CASES = {
     "ngram": "ngrams",
     "hybrid": "both",
     "seal": "keys",
+    "graph-bridge": "bridge",
+    "graph-hipporag2": "hipporag2",
+    "graph-lite": "lite",
+    "graph-lite-without-files": "sentences",
 }
 """An index of the library for each kind of retriever: a new type is one line here, and one in `LIBRARY_INDEXES`."""
 
