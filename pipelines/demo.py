@@ -37,7 +37,9 @@ INDEXES: dict[str, dict[str, Any]] = {
     "both": {"type": "hybrid", "of": ["dense", "words"]},
     "ngrams": {"type": "ngram"},
     "keys": {"type": "seal"},
+    "graph": {"type": "graph", "synonymy": None},
 }
+TRIPLES = {"extractor": "spacy", "max_facts": 2}
 _CHUNK_TOKENS = 128
 _LIMIT = 1500
 _SHORTEST = 80
@@ -61,6 +63,7 @@ def run(folder: Path, *, full: bool) -> None:
             "memory": str(folder.absolute()),
             "source": {"path": str(corpus.absolute())},
             "chunks": {"by": "tokens", "size": _CHUNK_TOKENS, "overlap": 16},
+            "triples": TRIPLES,
             "indexes": INDEXES,
         },
         name="demo",
@@ -73,6 +76,7 @@ def run(folder: Path, *, full: bool) -> None:
     for question in QUESTIONS:
         _ask(console, memory, question)
     _phrases(console, memory)
+    _graph(console, memory, folder)
     console.print("The same in SQL: which parts of the manual are longest?")
     console.print(
         memory.sql(
@@ -91,7 +95,7 @@ def _ask(console: Console, memory: Memory, question: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    names = [name for name in INDEXES if INDEXES[name]["type"] not in ("ngram", "seal")]
+    names = [name for name in INDEXES if INDEXES[name]["type"] in ("dense", "bm25", "hybrid")]
     answers = {name: memory.retriever(name).search([question], k=3).chunks()[0] for name in names}
     table = Table(
         title=question, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 3, 0, 0)
@@ -126,6 +130,25 @@ def _phrases(console: Console, memory: Memory) -> None:
     console.print(Text("The n-grams of a question as keys, and which of them found what:", style="bold"))
     hits = memory.retriever("keys").search(QUESTIONS[1:2], k=2)
     print_hits(QUESTIONS[1], hits.chunks()[0], [reasons[:4] for reasons in hits.reasons()[0]])
+
+
+def _graph(console: Console, memory: Memory, folder: Path) -> None:
+    """What the graph finds, by which facts, and a picture of it."""
+    from rich.text import Text
+
+    from mnemodex.pipelines.commands.searching import print_hits
+    from mnemodex.retrievers.graph.picture import write_picture
+    from mnemodex.retrievers.graph.retriever import GraphRetriever
+
+    index = memory.retriever("graph")
+    assert isinstance(index, GraphRetriever)  # noqa: S101 - the recipe says so
+    console.print(Text("A walk over facts, names and passages, and what led to each:", style="bold"))
+    hits = index.search(QUESTIONS[1:2], k=2)
+    print_hits(QUESTIONS[1], hits.chunks()[0], [reasons[:4] for reasons in hits.reasons()[0]])
+    drawn = write_picture(index.subgraph(QUESTIONS[1]), folder.parent / f"{folder.name}.html")
+    console.print(f"Drawn in {drawn}. What the manual says most about, in SQL:")
+    console.print(memory.sql("SELECT name, facts FROM entities ORDER BY facts DESC, name LIMIT 4").fetchall())
+    console.print("")
 
 
 def _first_words(chunk: Chunk) -> str:

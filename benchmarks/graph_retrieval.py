@@ -1,0 +1,175 @@
+"""Measure graph memories on data sets: recall by method, CPU time of a question, of a build, of ten documents more.
+
+    python benchmarks/graph_retrieval.py FOLDER... [--triples spacy] [--work FOLDER] [--json FILE]
+
+A folder has `corpus.jsonl.gz` and `queries.jsonl`, and `openie.jsonl.gz` unless the triples come from spaCy. Everything
+runs in this process, so that CPU times are its own. Encoding is counted apart: it is the model's time, whatever walks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import re
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from report import publish
+
+import mnemodex
+from mnemodex.pipelines import build as build_module
+from mnemodex.pipelines.worker import Worker, result
+from mnemodex.retrievers.evaluation import evaluate
+from mnemodex.retrievers.queries import read_queries
+from mnemodex.schemas.manifest import Artifact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mnemodex.pipelines.jobs import JobSpec, Unit
+    from mnemodex.schemas.store.store import Store
+
+METHODS = ("hipporag1", "hipporag2", "bridge", "bridge-lite")
+GRAPH_JOBS = ("NamesJob", "SynonymsJob", "EdgesJob", "IndexJob")
+SPENT: dict[str, float] = {}
+"""CPU seconds of each job of the last build."""
+
+
+class InProcess:
+    """Works on units one after the other, here."""
+
+    start_seconds = 0.0
+
+    def __init__(self, store: Store, *, address: str | None = None) -> None:
+        self._store = store
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+    def close(self) -> None:
+        """Nothing to stop."""
+
+    def run(self, job: JobSpec, units: Sequence[Unit]) -> Iterator[list[Artifact]]:
+        """As `Engine.run`."""
+        from dataclasses import asdict
+
+        worker = Worker(str(self._store.root), json.dumps(asdict(job)), 2, "benchmark")
+        for unit in units:
+            started = time.process_time()
+            answer = result(worker(unit.to_json()))
+            name = job.job.rpartition(":")[2]
+            SPENT[name] = SPENT.get(name, 0.0) + time.process_time() - started
+            yield [Artifact.model_validate(item) for item in answer]
+
+
+def build(folder: Path, corpus: Path, memory: Path, triples: str) -> dict[str, float]:
+    """Build, and say what each job took."""
+    SPENT.clear()
+    graphs = {method: {"type": "graph", "method": method} for method in METHODS}
+    mnemodex.build(
+        {
+            "source": {"path": str(corpus), "fields": {"key": "id"}},
+            "memory": str(memory.absolute()),
+            "triples": {"extractor": "spacy"} if triples == "spacy" else {"from": str(folder / "openie.jsonl.gz")},
+            "indexes": {"dense": {"type": "dense", "factory": "Flat"}, **graphs},
+        }
+    )
+    return dict(SPENT)
+
+
+@contextmanager
+def encoding_apart(retriever: Any) -> Iterator[dict[str, float]]:
+    """Counts the CPU seconds in which the retriever's space encodes texts."""
+    counted, space = {"seconds": 0.0}, getattr(retriever, "space", None)
+    if space is not None:
+        own = space.encode
+
+        def encode(texts: Sequence[str]) -> Any:
+            started = time.process_time()
+            found = own(texts)
+            counted["seconds"] += time.process_time() - started
+            return found
+
+        space.encode = encode
+    yield counted
+
+
+def resident() -> float:
+    """MB of the process's own memory, and of files that it has mapped."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return sum(int(re.search(rf"{name}:\s+(\d+)", status)[1]) for name in ("RssAnon", "RssFile")) / 1024
+
+
+def recall(folder: Path, memory: Path, base: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every method's recall and time."""
+    queries = read_queries(folder / "queries.jsonl")
+    opened = mnemodex.open(memory)
+    opened.encoder("minilm").encode_queries(["What a model takes is not the graph's."])
+    rows = []
+    for name in ("dense", *METHODS):
+        before = resident()
+        retriever = opened.retriever(name)
+        # What is compiled and opened at the first call is not a question's time.
+        retriever.search([queries[0].question], 5)
+        with encoding_apart(retriever) as encoding:
+            started = time.process_time()
+            metrics = evaluate(retriever, queries).metrics
+            spent = time.process_time() - started - encoding["seconds"]
+        row = {**base, "method": name, **{key: metrics[key] for key in ("R@2", "R@5", "R@10")}}
+        if name != "dense":
+            row["CPU ms a question beyond encoding"] = spent / len(queries) * 1e3
+            row["encoding, CPU ms"] = encoding["seconds"] / len(queries) * 1e3
+            row["MB more in memory"] = resident() - before
+        rows.append(row)
+    return rows
+
+
+def growth(folder: Path, work: Path, triples: str) -> dict[str, Any]:
+    """CPU seconds of the graph from stored embeddings, and of ten documents more, beside a build of all."""
+    lines = gzip.decompress((folder / "corpus.jsonl.gz").read_bytes()).splitlines(keepends=True)
+    corpus = work / "growing.jsonl"
+    corpus.write_bytes(b"".join(lines[:-10]))
+    whole = build(folder, corpus, work / "growing", triples)
+    corpus.write_bytes(b"".join(lines))
+    more = build(folder, corpus, work / "growing", triples)
+    graph = {name: spent for name, spent in whole.items() if name in GRAPH_JOBS}
+    added = {name: spent for name, spent in more.items() if name in GRAPH_JOBS}
+    return {
+        "documents": len(lines) - 10,
+        "graph from stored vectors, CPU s": sum(graph.values()),
+        "of it synonyms": graph["SynonymsJob"],
+        "all, with extraction and encoding, CPU s": sum(whole.values()),
+        "10 more: synonyms": added["SynonymsJob"],
+        "10 more: graph": sum(added.values()),
+        "10 more: all": sum(more.values()),
+        "10 more / all": sum(more.values()) / sum(whole.values()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("folders", nargs="+", type=Path, help="data sets")
+    parser.add_argument("--triples", choices=("file", "spacy"), default="file", help="where triples come from")
+    parser.add_argument("--work", type=Path, default=Path("memories/benchmarks"), help="where memories are built")
+    parser.add_argument("--growth", action="store_true", help="also measure what ten documents more cost")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    given = parser.parse_args()
+    build_module.Engine = InProcess  # type: ignore[misc, assignment] # so that CPU times are this process's
+    rows, grown = [], []
+    for folder in given.folders:
+        memory = given.work / f"{folder.name}-{given.triples}"
+        base = {"data": folder.name, "triples": given.triples}
+        build(folder, folder / "corpus.jsonl.gz", memory, given.triples)
+        rows.extend(recall(folder, memory, base))
+        if given.growth:
+            grown.append({**base, **growth(folder, given.work, given.triples)})
+    publish("Graph retrieval, MiniLM", rows, json_path=given.json)
+    if grown:
+        publish("Building, CPU seconds of one process with 2 threads", grown, json_path=None)
+
+
+if __name__ == "__main__":
+    main()
