@@ -15,7 +15,7 @@ from mnemodex.pipelines.extractors.sorting import read_contents
 from mnemodex.pipelines.plan import read_memo
 from mnemodex.pipelines.read import content_hash
 from mnemodex.pipelines.stages.pairs import pair_ids
-from mnemodex.pipelines.verify_triples import check_mentions, check_triples
+from mnemodex.pipelines.verify_triples import check_mentions, check_names, check_triples
 from mnemodex.schemas.errors import CorruptFileError, MnemodexError
 from mnemodex.schemas.ids import hash_columns, hash_text
 from mnemodex.schemas.store import parquet
@@ -170,13 +170,17 @@ def _check_derived(
 ) -> Iterator[str]:
     """Problems of a partition that was made of another; all are given by table and label."""
     if table.startswith("embeddings/"):
-        yield from _check_vectors(store, parts["chunks"][part.label], part, table)
+        # Vectors of facts and entities are a table below that of the chunks.
+        of = table.split("/")[2:] or ["chunks"]
+        yield from _check_vectors(store, parts[of[0]][part.label], part, table)
     elif table.startswith("ngram_pairs/"):
         yield from _check_pairs(store, parts["documents"][part.label], part, table, salt)
     elif table == "triples":
         yield from check_triples(store, parts["chunks"][part.label], part, salt)
     elif table == "mentions":
         yield from check_mentions(store, parts["triples"][part.label], part)
+    elif table in ("facts", "entities"):
+        yield from check_names(store, part, table, salt)
 
 
 def _check_documents(store: Store, documents: Artifact, salt: str) -> Iterator[str]:
@@ -205,14 +209,15 @@ def _check_chunks(store: Store, documents: Artifact, chunks: Artifact, salt: str
             yield f"{place}: a chunk of document {doc_id} is not its text from {start} to {end}; build again"
 
 
-def _check_vectors(store: Store, chunks: Artifact, vectors: Artifact, table: str) -> Iterator[str]:
-    """Vectors stand in the order of their chunks, the same in both files."""
+def _check_vectors(store: Store, source: Artifact, vectors: Artifact, table: str) -> Iterator[str]:
+    """Vectors stand in the order of the chunks, facts or entities that they are of, the same in both files."""
     place = f"{store.root}: {table} partition {vectors.label}"
-    ids = parquet.read(_file(store, chunks), columns=["chunk_id"])["chunk_id"]
     content = parquet.read(_file(store, vectors))
+    column = content.schema.names[0]
+    ids = parquet.read(_file(store, source), columns=[column])[column]
     matrix = np.load(_file(store, vectors, ".npy"), mmap_mode="r", allow_pickle=False)
-    if not content["chunk_id"].equals(ids):
-        yield f"{place}: its chunk ids are not those of the chunks; build again"
+    if not content[column].equals(ids):
+        yield f"{place}: its {column}s are not those of what it was made of; build again"
     if not np.array_equal(content["vector"].combine_chunks().flatten().to_numpy().reshape(matrix.shape), matrix):
         yield f"{place}: the Parquet and .npy vectors differ; build again"
 

@@ -50,5 +50,19 @@ def check_mentions(store: Store, triples: Artifact, found: Artifact) -> Iterator
         yield f"{store.root}: mentions partition {found.label} is not that of its triples; build again"
 
 
+def check_names(store: Store, found: Artifact, table: str, salt: str) -> Iterator[str]:
+    """Facts and entities stand by their ids, which are the hashes of their normal forms."""
+    place = f"{store.root}: {table} partition {found.label}"
+    rows = _read(store, found)
+    column, *names = ("fact_id", "subject", "predicate", "object") if table == "facts" else ("entity_id", "normalized")
+    ids = rows[column].to_numpy()
+    if (np.diff(ids) <= 0).any():
+        yield f"{place}: its rows are not in the order of their ids, each once; build again"
+    hashed = fact_id if table == "facts" else entity_id
+    for stored, *parts in zip(ids.tolist(), *(rows[name].to_pylist() for name in names), strict=True):
+        if stored != hashed(*parts, salt=salt):
+            yield f"{place}: an id of {' '.join(parts)!r} is not its hash; build again"
+
+
 def _read(store: Store, artifact: Artifact, columns: list[str] | None = None) -> pa.Table:
     return parquet.read(store.files.local(artifact.file(".parquet").path), columns=columns)

@@ -15,7 +15,7 @@ from mnemodex.schemas.errors import MemoryNotFoundError
 from mnemodex.schemas.manifest import Artifact
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.store import close_marker, marker_path, open_store
-from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, embeddings, ngram_pairs
+from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, ENTITIES, FACTS, embeddings, name_vectors, ngram_pairs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,6 +84,7 @@ def swap(values):
 VECTORS = embeddings("minilm", 384)
 PAIRS = ngram_pairs("spans")
 INDEX = "indexes/flat"
+FACTS_OF = "tables/embeddings/minilm/facts"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,11 @@ INDEX = "indexes/flat"
         ("tables/chunks", ".parquet", column(CHUNKS, "chunk_id", put(1, 7)), "a chunk_id is not the hash"),
         ("tables/chunks", ".parquet", column(CHUNKS, "doc_id", put(1, 7)), "document 7 is not in documents"),
         ("tables/embeddings", ".npy", array(put((2, 3), 0.5)), "the Parquet and .npy vectors differ"),
-        ("tables/embeddings", ".parquet", column(VECTORS, "chunk_id", swap), "its chunk ids are not those of"),
+        ("tables/embeddings", ".parquet", column(VECTORS, "chunk_id", swap), "its chunk_ids are not those of"),
+        (FACTS_OF, ".parquet", column(name_vectors("minilm", "facts", 384), "fact_id", swap), "its fact_ids are not"),
+        ("tables/facts", ".parquet", column(FACTS, "predicate", put(0, "other")), "is not its hash"),
+        ("tables/facts", ".parquet", column(FACTS, "fact_id", swap), "not in the order of their ids"),
+        ("tables/entities", ".parquet", column(ENTITIES, "normalized", put(0, "other")), "an id of 'other' is not its"),
         ("tables/ngram_pairs", ".parquet", column(PAIRS, "query", put(0, "other")), "a pair_id is not the hash of its"),
         ("tables/ngram_pairs", ".parquet", column(PAIRS, "doc_id", put(0, 7)), "document 7 is not in documents"),
         ("tables/ngram_pairs", ".parquet", column(PAIRS, "target", put(0, "other")), "is not its text or title"),
