@@ -59,21 +59,25 @@ def build_inline(source: Path, memory: Path, indexes: dict[str, Any] = INDEXES, 
 def build_small(folder: Path) -> Path:
     """A memory of two snapshots, with rows in all tables and all kinds of indexes."""
     source, memory = folder / "source", folder / "memory"
-    indexes = {**INDEXES, "walk": {"type": "graph"}}
-    sections = {"ngram_pairs": PAIRS, "triples": {"from": str(write_triples(folder / "triples.jsonl"))}}
+    write_triples(folder / "triples.jsonl")
     write_corpus(source, "a.jsonl", range(6), bad_row=True)
-    build_inline(source, memory, indexes, **sections)
+    build_again(folder, memory)
     write_corpus(source, "b.jsonl", range(6, 12))
-    build_inline(source, memory, indexes, **sections)
+    build_again(folder, memory)
     return memory
 
 
-def write_triples(path: Path) -> Path:
+def build_again(folder: Path, memory: Path) -> BuildResult:
+    """What `build_small` builds of the source that is in the folder."""
+    sections = {"ngram_pairs": PAIRS, "triples": {"from": str(folder / "triples.jsonl")}}
+    return build_inline(folder / "source", memory, {**INDEXES, "walk": {"type": "graph"}}, **sections)
+
+
+def write_triples(path: Path) -> None:
     """What the documents say, in triples; towns of almost one name are synonyms."""
     places = ("the river", "the harbour", "the hills", "the market hall", "the coast", "the marshes")
     rows = [{"id": f"d{n}", "entities": [], "triples": [[f"Town {n}", "lies at", places[n % 6]]]} for n in range(12)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
 
 
 def answers(root: Path) -> dict[str, Any]:

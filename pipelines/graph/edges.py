@@ -12,6 +12,7 @@ from mnemodex.pipelines.graph.names import id_range
 from mnemodex.pipelines.graph.sql import stream
 from mnemodex.pipelines.jobs import write_partition
 from mnemodex.pipelines.resources import Resources
+from mnemodex.schemas.errors import CorruptFileError
 from mnemodex.schemas.manifest import Artifact
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import EDGES, SYNONYMS
@@ -90,11 +91,16 @@ class SynonymsJob:
         """The former pairs of entities that are still there, and which entities were there."""
         from mnemodex.indexers.graph.synonyms import Synonyms
 
+        none = np.zeros(0, np.int32)
+        nothing = Synonyms(none, none, np.zeros(0, np.float32)), np.zeros(len(ids), np.bool_)
         if former is None:
-            none = np.zeros(0, np.int32)
-            return Synonyms(none, none, np.zeros(0, np.float32)), np.zeros(len(ids), np.bool_)
-        there = self._read(former["entities"], ["entity_id"])["entity_id"].to_numpy()
-        rows = self._read(former["synonyms"], ["source_id", "target_id", "weight"])
+            return nothing
+        try:
+            there = self._read(former["entities"], ["entity_id"])["entity_id"].to_numpy()
+            rows = self._read(former["synonyms"], ["source_id", "target_id", "weight"])
+        except CorruptFileError:
+            # They would only have saved work.
+            return nothing
         ends = [rows[name].to_numpy() for name in ("source_id", "target_id")]
         kept = np.isin(ends[0], ids) & np.isin(ends[1], ids)
         left, right = (np.searchsorted(ids, end[kept]).astype(np.int32) for end in ends)

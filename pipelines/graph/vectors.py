@@ -11,6 +11,7 @@ from mnemodex.indexers.encoder import Encoder
 from mnemodex.pipelines.jobs import write_partition
 from mnemodex.pipelines.resources import Resources
 from mnemodex.pipelines.stages.embed import vector_batch
+from mnemodex.schemas.errors import CorruptFileError
 from mnemodex.schemas.manifest import Artifact
 from mnemodex.schemas.recipe import Embedding
 from mnemodex.schemas.store import parquet
@@ -74,8 +75,13 @@ class NameVectorsJob:
         missing = np.ones(len(ids), np.bool_)
         for item in unit.payload["former"]:
             former = Artifact.model_validate(item)
-            known = parquet.read(self._store.files.check(former.file(".parquet")), columns=[column])[column].to_numpy()
-            matrix = np.load(self._store.files.check(former.file(".npy")), mmap_mode="r", allow_pickle=False)
+            try:
+                path, vectors_path = (self._store.files.check(former.file(ending)) for ending in (".parquet", ".npy"))
+            except CorruptFileError:
+                # It would only have saved work.
+                continue
+            known = parquet.read(path, columns=[column])[column].to_numpy()
+            matrix = np.load(vectors_path, mmap_mode="r", allow_pickle=False)
             _, here, there = np.intersect1d(ids, known, assume_unique=True, return_indices=True)
             vectors[here] = matrix[there]
             missing[here] = False

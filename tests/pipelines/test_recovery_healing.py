@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 from damage import DAMAGES, Folder
-from small_memory import answers, build_inline, write_corpus
+from small_memory import answers, build_again, build_inline, write_corpus
 
 from mnemodex.pipelines.verify import verify
 from mnemodex.retrievers.memory import Memory
@@ -64,7 +64,7 @@ def test_many_removed_files_are_made_again(small_memory, tmp_path):
     current = open_store(memory)[1]
     for artifact in current.artifacts():
         (memory / artifact.files[-1].path).unlink()
-    build_inline(small_memory / "source", memory)
+    build_again(small_memory, memory)
     assert without_history(answers(memory)) == told
     assert verify(memory).problems == []
 

@@ -53,17 +53,19 @@ def problems(root: Path) -> list[str]:
 def test_the_small_memory_is_sound_and_has_every_kind_of_file(small):
     assert verify(small.root).problems == []
     kinds = {Path(file).suffix for file in small.files()}
-    assert kinds == {"", ".faiss", ".hnsw", ".npz", ".npy", ".json", ".parquet"}
+    assert kinds == {"", ".arrow", ".faiss", ".hnsw", ".npz", ".npy", ".json", ".parquet"}
     tables = {file.split("/")[1] for file in small.files() if file.startswith("tables/")}
-    assert tables == {"documents", "chunks", "embeddings", "errors", "ngram_pairs"}
+    graph = {"triples", "mentions", "facts", "entities", "synonyms", "edges"}
+    assert tables == {"documents", "chunks", "embeddings", "errors", "ngram_pairs", *graph}
     assert sum(file.startswith("snapshots/") for file in small.files()) == 2
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_verify_names_every_damaged_file(small, damage):
     files = small.files()
-    # A plan is a memo of the source: without it, the source is planned again.
-    memos = [file for file in files if file.startswith("work/") and damage != "missing"]
+    # Plans are memos of the source, and of the file of triples: without one, its file is read again.
+    kept = [file for file in files if file.startswith("work/")]
+    memos = [] if damage == "missing" else kept
     alone = [[file] for file in files if file == "CURRENT" or file.startswith("snapshots/")]
     markers = [file for file in files if is_marker(file)]
     others = [file for file in files if file.startswith(("tables/", "indexes/")) and not is_marker(file)]
@@ -74,7 +76,7 @@ def test_verify_names_every_damaged_file(small, damage):
             # Nothing tells that there was a marker, but for the result's files that are there without one.
             damaged = [path.removesuffix("/marker.json").removesuffix(".json") for path in damaged]
         assert [path for path in damaged if not any(path in problem for problem in found)] == []
-    assert len(files) == len({*memos, *markers, *others}) + len(alone) + (damage == "missing")
+    assert len(files) == len({*memos, *markers, *others}) + len(alone) + len(kept if damage == "missing" else [])
     assert problems(small.root) == []
 
 
