@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from bridge_space import HandSpace
 
 from mnemodex.retrievers.graph.bridge import Bridge
 from mnemodex.retrievers.graph.bridge_lite import BridgeLite
 from mnemodex.retrievers.graph.walker import Walker
-from tests.bridge_space import HandSpace
 
 PASSAGES = [
     ("Blue Song", "Blue Song was sung by Lorna Ward."),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import igraph
 import numpy as np
 import pytest
+from graph_space import RandomSpace
 
 from mnemodex.retrievers.graph.hipporag1 import HippoRAG1
 from mnemodex.retrievers.graph.walker import Walker
-from tests.graph_space import RandomSpace
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from graph_space import RandomSpace
+from hipporag2_reference import Reference
 
 from mnemodex.retrievers.graph.hipporag2 import HippoRAG2
 from mnemodex.retrievers.graph.walker import Walker
-from tests.graph_space import RandomSpace
-from tests.hipporag2_reference import Reference
 
 WAYS = {"fact": 2, "mention": 1, "synonym": 2, "overwrite": True}
 
