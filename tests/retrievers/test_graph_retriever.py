@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from chat_server import ChatServer
 from engines import InlineEngine
 from library import records, write_jsonl, write_parts
 
@@ -104,3 +105,16 @@ def test_one_entity_with_very_many_facts_is_no_trouble(tmp_path):
     memory = build(tmp_path, rows, triples, "hipporag2", synonymy=None)
     hits = memory.retriever("graph").search(["what joins spoke 17?"], 2)
     assert hits.chunks()[0][0].key == "d0"
+
+
+def test_the_recipes_model_says_which_facts_serve_a_question(tmp_path):
+    rows = records()[:6]
+    triples = [{"id": row["id"], "entities": [], "triples": [[row["title"], "tells of", "work"]]} for row in rows]
+    with ChatServer(lambda request: {"keep": [1]}) as server:
+        recognition = {"model": "m", "base_url": server.url}
+        memory = build(tmp_path, rows, triples, "hipporag2", synonymy=None, recognition=recognition)
+        assert not server.requests
+        retriever = memory.retriever("graph")
+        activation = retriever.rank(["who winds the lamp?"]).activations[0]
+    assert len(activation.facts) == 1 and len(server.requests) == 1
+    assert "who winds the lamp?" in json.dumps(server.requests[0])
