@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnemodex.indexers.ngram.code import START
 from mnemodex.indexers.ngram.files import open_array, read_description
 from mnemodex.indexers.ngram.ragged import spans
 
@@ -58,6 +57,8 @@ class FMShard:
     @property
     def separators(self) -> tuple[int, int]:
         """The rows of the separators, one before every document."""
+        from mnemodex.indexers.ngram.code import START
+
         leaf = self._leaf_of[-1]
         return int(self._leaves[leaf, START]), int(self._leaves[leaf + 1, START])
 

@@ -19,6 +19,8 @@ from mnemodex.schemas.errors import MnemodexError
 from mnemodex.schemas.store.store import open_store
 
 STEPS = 9
+MEMOS = ("plan-", "triples-")
+"""What may stay in the folder of unfinished work: it is read again, or made again."""
 
 
 def fill(disk: Path, left: int) -> Path:
@@ -49,7 +51,7 @@ def main(source: Path, memory: Path, disk: Path, indexes: dict) -> None:
         except MnemodexError as error:
             messages.append(str(error))
             problems += [] if open_store(copy)[1] == open_store(memory)[1] else [f"{step}: another snapshot"]
-            problems += [str(path) for path in (copy / "work").iterdir() if not path.name.startswith("plan-")]
+            problems += [str(path) for path in (copy / "work").iterdir() if not path.name.startswith(MEMOS)]
         problems += verify(copy).problems
         filler.unlink()
         build_inline(source, copy, indexes)

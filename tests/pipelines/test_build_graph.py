@@ -31,6 +31,7 @@ NAMES = (
     "Old Bakery",
     "old bakery",
 )
+MODEL = {"model": "m", "base_url": "http://localhost/v1"}
 PREDICATES = ("lies in", "keeps", "was built by")
 
 
@@ -234,7 +235,7 @@ def test_after_any_additions_and_deletions_the_graph_is_that_of_one_build(tmp_pa
         ({"indexes": {"a": {"type": "graph", "method": "walk"}}}, "indexes.a.method"),
         ({"indexes": {"a": {"type": "graph", "of": "dense"}}}, "of is for the method bridge-lite"),
         (
-            {"indexes": {"a": {"type": "graph", "recognition": {"model": "m"}}}},
+            {"indexes": {"a": {"type": "graph", "recognition": MODEL}}},
             "recognition is for the method hipporag2",
         ),
         ({"indexes": {"a": {"type": "graph", "synonymy": 0}}}, "indexes.a.synonymy"),

@@ -34,7 +34,21 @@ def test_an_unknown_embedding_names_those_there_are(memory):
 
 
 def test_indexes_stand_in_the_order_of_the_recipe(memory):
-    assert memory.indexes == ["flat", "hnsw", "ivf", "hnswlib", "words", "ngrams", "keys", "both"]
+    names = [
+        "flat",
+        "hnsw",
+        "ivf",
+        "hnswlib",
+        "words",
+        "ngrams",
+        "keys",
+        "bridge",
+        "hipporag2",
+        "lite",
+        "sentences",
+        "both",
+    ]
+    assert memory.indexes == names
 
 
 def test_an_index_of_a_later_version_is_refused_by_type(library):
