@@ -1,7 +1,8 @@
 """n-gram memory: an FM-index over token ids, in shards that are built from a stream and opened by mmap."""
 
+from mnemodex.indexers.ngram.answers import Continuations, DocumentCounts, Occurrences
 from mnemodex.indexers.ngram.build import BuildOptions, build
-from mnemodex.indexers.ngram.index import Continuations, DocumentCounts, FMIndex, Occurrences
+from mnemodex.indexers.ngram.index import FMIndex
 from mnemodex.indexers.ngram.ragged import Ragged
 from mnemodex.indexers.ngram.shard import FMShard
 from mnemodex.indexers.ngram.vocabulary import Vocabulary

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.ngram.index import Continuations
+from mnemodex.indexers.ngram.answers import Continuations
 from mnemodex.indexers.ngram.ragged import spans
 
 if TYPE_CHECKING:

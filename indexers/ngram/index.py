@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.ngram.ragged import Ragged, as_ragged, spans
+from mnemodex.indexers.ngram.answers import (
+    NOTHING,
+    Continuations,
+    DocumentCounts,
+    Occurrences,
+    by_query,
+    offsets_of,
+    parts_of,
+)
+from mnemodex.indexers.ngram.ragged import Ragged, as_ragged
 from mnemodex.indexers.ngram.shard import FMShard
 from mnemodex.indexers.ngram.vocabulary import Vocabulary
 from mnemodex.schemas.errors import CorruptFileError, QueryError
@@ -18,38 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     Ngrams = Ragged | Sequence[ArrayLike] | NDArray[np.integer]
-
-_ROOM = 1 << 17
-"""Rows or tree nodes worked on at a time, unless a single n-gram has more: a few MiB of scratch."""
-
-_NONE = np.empty(0, dtype=np.int64)
-
-
-class Continuations(NamedTuple):
-    """What follows each range, the ends of documents left out: of range i, the elements `offsets[i]:offsets[i + 1]`."""
-
-    offsets: NDArray[np.int64]
-    tokens: NDArray[np.int64]
-    """Token ids, ascending for each range."""
-    counts: NDArray[np.int64]
-
-
-class Occurrences(NamedTuple):
-    """Where each n-gram occurs, in the order of the corpus: of n-gram i, the elements `offsets[i]:offsets[i + 1]`."""
-
-    offsets: NDArray[np.int64]
-    documents: NDArray[np.int64]
-    positions: NDArray[np.int64]
-    """Offsets of the n-gram's first token in its document, in tokens."""
-
-
-class DocumentCounts(NamedTuple):
-    """The documents of each n-gram: of n-gram i, the elements `offsets[i]:offsets[i + 1]`."""
-
-    offsets: NDArray[np.int64]
-    documents: NDArray[np.int64]
-    """Ascending for each n-gram."""
-    counts: NDArray[np.int64]
 
 
 class FMIndex:
@@ -157,7 +134,7 @@ class FMIndex:
             raise QueryError(
                 f"there are {len(ranges)} ranges, but tokens of shape {np.shape(tokens)}: give one token each"
             )
-        appended = Ragged(np.asarray(tokens) if len(ranges) else _NONE, np.arange(len(ranges) + 1, dtype=np.int64))
+        appended = Ragged(np.asarray(tokens) if len(ranges) else NOTHING, np.arange(len(ranges) + 1, dtype=np.int64))
         return self._extend(self._own(ranges).copy(), appended)
 
     def extend(self, ranges: NDArray[np.int64], ngrams: Ngrams) -> NDArray[np.int64]:
@@ -202,8 +179,8 @@ class FMIndex:
         own = self._own(ranges)
         room = sum(shard.room(own[:, i]) for i, shard in enumerate(self.shards))
         sums = make_sums(len(self.vocabulary))
-        lengths, symbols, counts = [_NONE], [_NONE], [_NONE]
-        for part in _parts(np.asarray(room)):
+        lengths, symbols, counts = [NOTHING], [NOTHING], [NOTHING]
+        for part in parts_of(np.asarray(room)):
             asked = own[part]
             found = np.concatenate(
                 [shard.continuations(np.ascontiguousarray(asked[:, i])) for i, shard in enumerate(self.shards)]
@@ -215,7 +192,7 @@ class FMIndex:
             symbols.append(keys[: offsets[-1]])
             counts.append(totals[: offsets[-1]])
         tokens = self.vocabulary.ids[np.concatenate(symbols)].astype(np.int64)
-        return Continuations(_offsets(np.concatenate(lengths)), tokens, np.concatenate(counts))
+        return Continuations(offsets_of(np.concatenate(lengths)), tokens, np.concatenate(counts))
 
     def locate(self, ngrams: Ngrams, *, limit: int | None = None) -> Occurrences:
         """Find where n-grams occur.
@@ -241,12 +218,12 @@ class FMIndex:
         ranges[wanted == 0] = 0
         found = []
         for i, shard in enumerate(self.shards):
-            for part in _parts(ranges[:, i, 1] - ranges[:, i, 0]):
+            for part in parts_of(ranges[:, i, 1] - ranges[:, i, 0]):
                 asked = np.ascontiguousarray(ranges[part, i])
                 lengths, documents, last = shard.locate(asked, np.ascontiguousarray(wanted[part, i]))
                 positions = last + 1 - np.repeat(rows.lengths[part], lengths)
                 found.append((lengths, documents + self.first_documents[i], positions))
-        return Occurrences(*_by_query(found, len(rows), len(self.shards)))
+        return Occurrences(*by_query(found, len(rows), len(self.shards)))
 
     def documents(self, ngrams: Ngrams) -> DocumentCounts:
         """Find the documents that n-grams occur in, and how often: `documents_of` their `ranges`."""
@@ -267,10 +244,10 @@ class FMIndex:
         self._own(ranges)
         found = []
         for i, shard in enumerate(self.shards):
-            for part in _parts(ranges[:, i, 1] - ranges[:, i, 0]):
+            for part in parts_of(ranges[:, i, 1] - ranges[:, i, 0]):
                 lengths, documents, counts = shard.count_documents(np.ascontiguousarray(ranges[part, i]))
                 found.append((lengths, documents + self.first_documents[i], counts))
-        return DocumentCounts(*_by_query(found, len(ranges), len(self.shards)))
+        return DocumentCounts(*by_query(found, len(ranges), len(self.shards)))
 
     def lengths(self, documents: NDArray[np.int64]) -> NDArray[np.int64]:
         """Tokens of documents.
@@ -303,7 +280,7 @@ class FMIndex:
         Raises:
             QueryError: there is no such document.
         """
-        offsets = _offsets(self.lengths(documents))
+        offsets = offsets_of(self.lengths(documents))
         symbols = np.empty(offsets[-1], dtype=np.int32)
         for i, here, local in self._by_shard(documents):
             self.shards[i].read(local, offsets[here], symbols)
@@ -348,42 +325,3 @@ class FMIndex:
                 "ranges lie outside the index: use those that `whole`, `ranges` or `step` of this index gave"
             )
         return ranges
-
-
-def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-
-
-def _parts(sizes: NDArray[np.int64]) -> Iterator[slice]:
-    """Cut queries into runs whose sizes add up to `_ROOM` at most, or of one query."""
-    ends = np.cumsum(sizes)
-    start = 0
-    while start < len(sizes):
-        before = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + _ROOM, side="right")))
-        yield slice(start, stop)
-        start = stop
-
-
-def _by_query(
-    found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]], queries: int, shards: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Bring what was found shard by shard into the order of the queries.
-
-    Args:
-        found: for each shard, for each run of queries: how many were found of each query, and two columns of what was
-            found.
-        queries: number of queries.
-        shards: number of shards.
-
-    Returns:
-        Offsets of shape (queries + 1,), and the two columns.
-    """
-    lengths, first, second = (np.concatenate(column) for column in zip((_NONE, _NONE, _NONE), *found, strict=True))
-    of_shards = lengths.reshape(shards, queries)
-    offsets = _offsets(of_shards.sum(axis=0))
-    starts = offsets[:-1] + np.cumsum(of_shards, axis=0) - of_shards
-    order = spans(starts.reshape(-1), lengths)
-    columns = np.empty((2, len(order)), dtype=np.int64)
-    columns[0, order], columns[1, order] = first, second
-    return offsets, columns[0], columns[1]

@@ -51,7 +51,7 @@ def build(
 
 
 def demo(
-    full: Annotated[bool, typer.Option("--full", help="The whole manual, not only 2,000 chunks of it.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="The whole manual, not only a part of it.")] = False,
     memory: Annotated[Path, typer.Option(help="Where to build it.")] = Path("memories/python-manual"),
 ) -> None:
     """Build the memory of the Python manual and ask it a few questions."""

@@ -12,8 +12,8 @@ from mnemodex.retrievers.seal.keys import Kind
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mnemodex.indexers.ngram.answers import DocumentCounts
     from mnemodex.indexers.ngram.corpus import NgramCorpus
-    from mnemodex.indexers.ngram.index import DocumentCounts
     from mnemodex.indexers.ngram.ragged import Ragged
     from mnemodex.retrievers.seal.keys import Keys
 
