@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.ngram.answers import Continuations
+from mnemodex.indexers.ngram.answers import Continuations, offsets_of
 from mnemodex.indexers.ngram.ragged import spans
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Frontier:
         found = self._look_up(ranges[first])
         lengths = np.diff(found.offsets)
         chosen = spans(found.offsets[:-1][place], lengths[place])
-        offsets = np.concatenate([[0], np.cumsum(lengths[place])]).astype(np.int64)
+        offsets = offsets_of(lengths[place])
         return Continuations(offsets, found.tokens[chosen], found.counts[chosen])
 
     def _look_up(self, ranges: NDArray[np.int64]) -> Continuations:
@@ -64,7 +64,7 @@ class Frontier:
         tokens, counts = zip(*(parts[row] for row in range(len(ranges))), strict=True) if len(ranges) else ((), ())
         none = np.empty(0, np.int64)
         lengths = np.array([len(some) for some in tokens], np.int64)
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        offsets = offsets_of(lengths)
         return Continuations(offsets, np.concatenate([*tokens, none]), np.concatenate([*counts, none]))
 
     def _keep(self, name: bytes, part: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:

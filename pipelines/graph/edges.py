@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from mnemodex.pipelines.graph.names import id_range
-from mnemodex.pipelines.graph.sql import stream
+from mnemodex.pipelines.graph.sql import ask, paths
 from mnemodex.pipelines.jobs import write_partition
 from mnemodex.pipelines.resources import Resources
 from mnemodex.schemas.errors import CorruptFileError
-from mnemodex.schemas.manifest import Artifact
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import EDGES, SYNONYMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from mnemodex.indexers.graph.synonyms import Synonyms
     from mnemodex.pipelines.jobs import Unit
+    from mnemodex.schemas.manifest import Artifact
     from mnemodex.schemas.store.store import Store
 
 _BATCH = 65_536
@@ -84,7 +82,7 @@ class SynonymsJob:
 
     def _vectors(self, artifacts: list[Any]) -> NDArray[np.float32]:
         """The vectors of all partitions; a single one, as it mostly is, stays on disk."""
-        parts = [np.load(path, mmap_mode="r", allow_pickle=False) for path in self._paths(artifacts, ".npy")]
+        parts = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths(self._store, artifacts, ".npy")]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _known(self, former: dict[str, Any] | None, ids: NDArray[np.int64]) -> tuple[Synonyms, NDArray[np.bool_]]:
@@ -108,11 +106,8 @@ class SynonymsJob:
 
     def _read(self, artifacts: list[Any], columns: list[str]) -> pa.Table:
         return pa.concat_tables(
-            [parquet.read(path, columns=columns) for path in self._paths(artifacts, ".parquet")]
+            [parquet.read(path, columns=columns) for path in paths(self._store, artifacts)]
         ).combine_chunks()
-
-    def _paths(self, artifacts: list[Any], ending: str) -> list[Path]:
-        return [self._store.files.check(Artifact.model_validate(item).file(ending)) for item in artifacts]
 
 
 def _batches(columns: tuple[NDArray[Any], ...]) -> Iterator[pa.RecordBatch]:
@@ -139,18 +134,11 @@ class EdgesJob:
 
     def run(self, unit: Unit) -> list[Artifact]:
         """See `Job.run`."""
-        tables = {
-            name: [
-                self._store.files.check(Artifact.model_validate(item).file(".parquet")) for item in unit.payload[name]
-            ]
-            for name in ("triples", "mentions", "synonyms")
-        }
+        tables = {name: unit.payload[name] for name in ("triples", "mentions", "synonyms")}
         bounds = id_range(unit.payload["bucket"], unit.payload["buckets"])
         query = _EDGES.replace("{synonyms}", _SYNONYMS if tables["synonyms"] else "")
-        scratch, attempt = self._store.files.attempt(), self._store.files.attempt()
-        found = stream(query, bounds, tables, scratch=scratch, threads=self._cpus)
-        rows = write_partition(attempt, EDGES, _cast(found))
-        shutil.rmtree(scratch, ignore_errors=True)
+        attempt = self._store.files.attempt()
+        rows = write_partition(attempt, EDGES, _cast(ask(self._store, query, bounds, tables, threads=self._cpus)))
         return [self._store.publish(attempt, unit.folder, unit.label, unit.fingerprint, rows=rows)]
 
 

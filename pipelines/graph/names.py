@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
 from mnemodex.indexers.graph.names import normalize
-from mnemodex.pipelines.graph.sql import stream
+from mnemodex.pipelines.graph.sql import ask
 from mnemodex.pipelines.jobs import write_partition
 from mnemodex.pipelines.resources import Resources
-from mnemodex.schemas.manifest import Artifact
 from mnemodex.schemas.tables import ENTITIES, FACTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from mnemodex.pipelines.jobs import Unit
+    from mnemodex.schemas.manifest import Artifact
     from mnemodex.schemas.store.store import Store
     from mnemodex.schemas.tables import Table
 
@@ -67,21 +65,14 @@ class NamesJob:
 
     def run(self, unit: Unit) -> list[Artifact]:
         """See `Job.run`."""
-        tables = {name: self._paths(unit.payload[name]) for name in ("triples", "mentions")}
+        tables = {name: unit.payload[name] for name in ("triples", "mentions")}
         first, last = id_range(unit.payload["bucket"], unit.payload["buckets"])
-        facts = self._publish(unit, FACTS, _facts(self._ask(_FACTS, [first, last], {"triples": tables["triples"]})))
-        entities = self._publish(unit, ENTITIES, _entities(self._ask(_ENTITIES, [first, last] * 2, tables)))
-        return [facts, entities]
-
-    def _paths(self, artifacts: list[Any]) -> list[Path]:
-        return [self._store.files.check(Artifact.model_validate(item).file(".parquet")) for item in artifacts]
-
-    def _ask(self, query: str, parameters: Sequence[int], tables: dict[str, list[Path]]) -> Iterator[pa.RecordBatch]:
-        scratch = self._store.files.attempt()
-        try:
-            yield from stream(query, parameters, tables, scratch=scratch, threads=self._cpus)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        facts = ask(self._store, _FACTS, [first, last], {"triples": tables["triples"]}, threads=self._cpus)
+        entities = ask(self._store, _ENTITIES, [first, last] * 2, tables, threads=self._cpus)
+        return [
+            self._publish(unit, FACTS, _facts(facts)),
+            self._publish(unit, ENTITIES, _entities(entities)),
+        ]
 
     def _publish(self, unit: Unit, table: Table, batches: Iterator[pa.RecordBatch]) -> Artifact:
         attempt = self._store.files.attempt()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mnemodex.indexers.ngram.answers import offsets_of
 from mnemodex.indexers.ngram.frontier import Frontier
 from mnemodex.indexers.ngram.ragged import Ragged, spans
 from mnemodex.retrievers.seal.keys import Keys, Kind
@@ -242,7 +243,7 @@ class BeamSearch:
         tokens = np.concatenate([beams.tokens[chosen.beam[kept]], chosen.token[kept, None]], axis=1)
         lengths = tokens.shape[1] - ended[kept]
         starts = np.arange(len(kept), dtype=np.int64) * tokens.shape[1]
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        offsets = offsets_of(lengths)
         return Keys(
             beams.query[chosen.beam[kept]],
             Ragged(tokens.reshape(-1)[spans(starts, lengths)], offsets),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnemodex.indexers.ngram.answers import offsets_of
 from mnemodex.indexers.ngram.ragged import Ragged, spans
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Keys:
         lengths = np.concatenate([part.ngrams.lengths for part in parts])
         joined = cls(
             np.concatenate([part.query for part in parts]),
-            Ragged(np.concatenate([part.ngrams.values for part in parts]), _offsets(lengths)),
+            Ragged(np.concatenate([part.ngrams.values for part in parts]), offsets_of(lengths)),
             np.concatenate([part.log_probability for part in parts]),
             np.concatenate([part.kind for part in parts]),
         )
@@ -72,9 +73,5 @@ class Keys:
         lengths = self.ngrams.lengths[places]
         values = self.ngrams.values[spans(self.ngrams.offsets[:-1][places], lengths)]
         return Keys(
-            self.query[places], Ragged(values, _offsets(lengths)), self.log_probability[places], self.kind[places]
+            self.query[places], Ragged(values, offsets_of(lengths)), self.log_probability[places], self.kind[places]
         )
-
-
-def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
