@@ -1,0 +1,1 @@
+"""A causal language model's states: keys, surprisal and entropy of every token of a text."""
