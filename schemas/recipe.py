@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mnemodex.schemas.errors import RecipeError
-from mnemodex.schemas.lm import LmStates
+from mnemodex.schemas.lm import LmStates  # noqa: TC001 - pydantic reads it
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.triples import TRIPLE_FORMS, SpacyTriples, TripleFile, Triples
 

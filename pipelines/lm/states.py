@@ -191,7 +191,8 @@ class _Documents:
 
     def values(self, text: NDArray[np.int64], offset: NDArray[np.int64]) -> NDArray[np.int32]:
         """Tokens by their documents and numbers in them."""
-        return self._tokens[self._offsets[text] + offset]
+        found: NDArray[np.int32] = self._tokens[self._offsets[text] + offset]
+        return found
 
     def chunks_of(self, text: NDArray[np.int64], offset: NDArray[np.int64]) -> NDArray[np.int64]:
         """The ids of the chunks of tokens: the first one that covers a token's first character."""
