@@ -13,7 +13,7 @@ from mnemodex.indexers.dense.vectors import Vectors
 from mnemodex.indexers.knn_lm import open_values
 from mnemodex.retrievers.base import check
 from mnemodex.retrievers.datastore import DatastoreInfo, Neighbours
-from mnemodex.retrievers.hits import MISSING_ID, Hits
+from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits
 from mnemodex.schemas.errors import CorruptFileError, QueryError
 from mnemodex.schemas.store import parquet
 
@@ -54,15 +54,18 @@ class NextTokenRetriever:
         """The entries whose keys are nearest to what the model has in mind after a prompt.
 
         `Hits.ids` are positions and `Hits.kind` is "position"; a hit's chunk is the first that covers the token that
-        came next. Scores are negated squared distances, the index's own.
+        came next. Scores are negated squared distances, the index's own. A prompt without a token has no hits.
 
         Raises:
-            QueryError: see `Retriever.search`; or a prompt has no token.
+            QueryError: see `Retriever.search`.
             ModelError: the model is not the one that the index was built with.
         """
-        keys = self.prompt_keys.keys(check(queries, k))
+        prompts = self.prompt_keys.tokens(check(queries, k))
+        asked = np.flatnonzero([len(ids) > 0 for ids in prompts])
+        keys = self.prompt_keys.keys([prompts[number] for number in asked])
         allowed = None if where is None else self._positions(self._memory.ids_where(where))
-        scores, ids, shard, position = self._searcher.search(keys, k, allowed=allowed)
+        found = self._searcher.search(keys, k, allowed=allowed)
+        scores, ids, shard, position = (_spread(part, asked, len(prompts)) for part in found)
         partition, row, labels = self._chunks(shard, position)
         return Hits(ids, scores, partition, row, labels, self._snapshot, kind="position")
 
@@ -183,3 +186,11 @@ class NextTokenRetriever:
         row = int(np.flatnonzero(self._snapshot.column(table, label, "doc_id") == doc_id)[0])
         tokens = self._snapshot.take(table, label, [row], ["tokens"])["tokens"]
         return np.asarray(tokens[0].values.to_numpy())
+
+
+def _spread(found: NDArray[Any], asked: NDArray[np.intp], queries: int) -> NDArray[Any]:
+    """Answers to some of the queries as answers to all, where the others have none."""
+    missing = MISSING_SCORE if found.dtype == np.float32 else MISSING_ID
+    answers = np.full((queries, found.shape[1]), missing, found.dtype)
+    answers[asked] = found
+    return answers

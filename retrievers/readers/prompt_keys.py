@@ -10,7 +10,7 @@ from mnemodex.indexers.language_model import LanguageModel
 from mnemodex.indexers.lm.capture import KeyCapture
 from mnemodex.indexers.models import model_hash
 from mnemodex.indexers.tokens import tokenize
-from mnemodex.schemas.errors import ModelError, QueryError
+from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,31 +50,22 @@ class PromptKeys:
         self.model = load_model(info)
 
     def tokens(self, prompts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """The last tokens of each prompt that fit a window, behind what stands before every text.
-
-        Raises:
-            QueryError: a prompt has no token to read.
-        """
+        """The last tokens of each prompt that fit a window, behind what stands before every text; there may be none."""
         prefix = np.array(self._info.prefix, np.int32)
         room = self._info.window - len(prefix)
-        found = [np.concatenate([prefix, ids[-room:]]) for ids, _ in tokenize(self.model.tokenizer, prompts)]
-        for number, ids in enumerate(found):
-            if not len(ids):
-                msg = f"prompt {number} has no token: give the model something to go on from"
-                raise QueryError(msg)
-        return found
+        return [np.concatenate([prefix, ids[-room:]]) for ids, _ in tokenize(self.model.tokenizer, prompts)]
 
-    def keys(self, prompts: Sequence[str]) -> NDArray[np.float32]:
+    def keys(self, prompts: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         """The key in front of the token that would come next, float32 of shape (prompts, dimension).
 
-        Raises:
-            QueryError: a prompt has no token to read.
+        Args:
+            prompts: tokens, one at least in each.
         """
         import torch
 
         keys = np.zeros((len(prompts), self._info.dimension), np.float32)
         with KeyCapture(self.model.model, self._info.key) as capture, torch.inference_mode():
-            for number, ids in enumerate(self.tokens(prompts)):
+            for number, ids in enumerate(prompts):
                 read = torch.from_numpy(ids[None].astype(np.int64)).to(self.model.device)
                 self.model.model(input_ids=read, use_cache=False)
                 keys[number] = capture.last[0, -1].float().cpu().numpy()
