@@ -12,7 +12,7 @@ from mnemodex.pipelines.chunkers import chunk_settings
 from mnemodex.pipelines.engine import Engine
 from mnemodex.pipelines.graph.check import check_graphs, graph_tables
 from mnemodex.pipelines.indexing import build_indexes, check_indexes
-from mnemodex.pipelines.lm.tables import lm_tables
+from mnemodex.pipelines.lm.tables import check_language_models, lm_tables
 from mnemodex.pipelines.pairs import check_pairs
 from mnemodex.pipelines.progress import Progress, StageReport
 from mnemodex.pipelines.tables import TableBuilder
@@ -94,6 +94,7 @@ def build(
     indexes = check_indexes(checked, name=name)
     chunks = chunk_settings(checked.chunks, name=name)
     check_pairs(checked)
+    check_language_models(checked)
     check_triples(checked)
     check_graphs(checked, indexes, name=name)
     store = Store(Path(memory or checked.memory or "").absolute())
@@ -148,7 +149,8 @@ def _run(
     if recipe.triples is not None:
         tables |= graph_tables(store, engine, progress, indexes, tables, models=models, parent=parent)
     for name, spec in recipe.lm.items():
-        made, models[f"lm/{name}"] = lm_tables(builder, name, spec, documents, tables["chunks"])
+        former = parent.tables.get(f"lm_states/{name}") if parent else None
+        made, models[f"lm/{name}"] = lm_tables(builder, name, spec, documents, tables["chunks"], former=former)
         tables |= made
     for name in recipe.ngram_pairs:
         tables[f"ngram_pairs/{name}"] = builder.ngram_pairs(name, documents)

@@ -113,11 +113,9 @@ def _check_inputs(recipe: Recipe, settings: IndexSettings) -> None:
         ModelError: the model is not there.
         QueryError: the query file is not there, or is none.
     """
-    embed, lm, queries = (getattr(settings, key, None) for key in ("embed", "lm", "queries"))
+    embed, queries = (getattr(settings, key, None) for key in ("embed", "queries"))
     if embed is not None:
         locate(recipe.embed[embed].model)
-    if lm is not None:
-        locate(recipe.lm[lm].model)
     if queries is not None:
         read_queries(Path(queries))
 

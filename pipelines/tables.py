@@ -201,7 +201,7 @@ class TableBuilder:
     ) -> list[Artifact]:
         """The partitions of a table in order: those that are there, and those that its units compute."""
         place = f"tables/{folder or table}"
-        there = {label: self._find(place, label, name) for label, name in names.items()}
+        there = {label: self.find(place, label, name) for label, name in names.items()}
         done = {label: part for label, part in there.items() if part is not None}
         todo = [label for label in names if label not in done]
         check(list(done.values()))
@@ -215,7 +215,7 @@ class TableBuilder:
                 check(list(done.values()))
         return [done[label] for label in names]
 
-    def _find(self, place: str, label: str, name: str) -> Artifact | None:
+    def find(self, place: str, label: str, name: str) -> Artifact | None:
         """A published partition; one whose left-out rows are lost counts as lost too."""
         part = self._store.find(place, label, name)
         whole = part is None or not part.facts.get("errors") or self._errors_of(part) is not None

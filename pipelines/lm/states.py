@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,14 +14,14 @@ from mnemodex.indexers.lm.reader import StateReader
 from mnemodex.indexers.lm.windows import Windows, windows
 from mnemodex.indexers.ngram.chunk_map import ChunkMap
 from mnemodex.pipelines.resources import Resources
-from mnemodex.schemas.errors import ModelError, NotFiniteError
+from mnemodex.schemas.errors import CorruptFileError, ModelError, NotFiniteError
 from mnemodex.schemas.lm import LmStates
 from mnemodex.schemas.manifest import Artifact
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import lm_states
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -34,7 +35,9 @@ class LmStatesJob:
     """Runs a causal language model over windows of documents, without its output layer unless surprisals are wanted.
 
     Settings: `name` and `spec` of the language model. A unit's payload: `tokens` and `chunks` (the artifacts of
-    partitions of the same label), `windows` (the first one, and the one after the last).
+    partitions of the same label), `windows` (the first one, and the one after the last), `reading` (a fingerprint of
+    all that decides the keys), and `former`: None, or a partition of the same reading that belongs to other chunks. Its
+    keys are taken over.
     """
 
     version: ClassVar[int] = 1
@@ -46,13 +49,44 @@ class LmStatesJob:
         self._spec = LmStates.model_validate(settings["spec"])
 
     def setup(self, cpus: int) -> None:
-        """See `Job.setup`.
+        """See `Job.setup`; the model is loaded by the first unit that needs it."""
+        self._cpus = cpus
+
+    def run(self, unit: Unit) -> list[Artifact]:
+        """See `Job.run`; writes `data.parquet` and the keys once more as `data.npy`, float16.
 
         Raises:
             ModelError: the model is no causal language model, has no such keys, or reads fewer tokens than a window
                 has.
+            NotFiniteError: a key holds NaN or infinity.
         """
-        model = LanguageModel(self._spec.model, threads=cpus)
+        started, spent = time.perf_counter(), time.process_time()
+        documents = _Documents(self._store, unit)
+        prefix = np.array(Artifact.model_validate(unit.payload["tokens"]).facts["prefix"], np.int32)
+        here = documents.windows(self._spec, len(prefix), slice(*unit.payload["windows"]))
+        former = self._taken(unit.payload["former"])
+        read = former or self._read(documents, here, prefix)
+        done = time.perf_counter()
+        table = lm_states(self._name, read.keys.shape[1])
+        attempt = self._store.files.attempt()
+        batch = _batch(table.schema, documents, here, read)
+        rows = parquet.write(attempt / "data.parquet", table, _slices(batch, table.row_group_rows))
+        np.save(attempt / "data.npy", read.keys, allow_pickle=False)
+        facts = {
+            "reading": unit.payload["reading"],
+            "dimension": read.keys.shape[1],
+            "vocabulary": read.vocabulary,
+            "read_tokens": 0 if former else int((here.stop - here.start).sum() + len(prefix) * len(here)),
+            "seconds": time.perf_counter() - started,
+            "write_seconds": time.perf_counter() - done,
+            "cpu_seconds": time.process_time() - spent,
+        }
+        return [self._store.publish(attempt, unit.folder, unit.label, unit.fingerprint, rows=rows, facts=facts)]
+
+    @cached_property
+    def _loaded(self) -> tuple[LanguageModel, StateReader]:
+        """The model, and what reads with it."""
+        model = LanguageModel(self._spec.model, threads=self._cpus)
         if model.is_encoder_decoder:
             msg = f"model {model.name!r} has an encoder; a next-token datastore takes a causal language model"
             raise ModelError(msg)
@@ -63,52 +97,41 @@ class LmStatesJob:
                 f"{self._spec.window}; give {limit} or fewer"
             )
             raise ModelError(msg)
-        self._prefix = np.array(model.prefix, np.int32)
-        self._vocabulary = model.size
-        self._reader = StateReader(model.model, self._spec.key, surprisal=self._spec.surprisal)
+        return model, StateReader(model.model, self._spec.key, surprisal=self._spec.surprisal)
 
-    def run(self, unit: Unit) -> list[Artifact]:
-        """See `Job.run`; writes `data.parquet` and the keys once more as `data.npy`, float16."""
-        started, spent = time.perf_counter(), time.process_time()
-        documents = _Documents(self._store, unit)
-        here = documents.windows(self._spec, len(self._prefix), slice(*unit.payload["windows"]))
-        tokens = [np.concatenate([self._prefix, ids]) for ids in documents.texts(here)]
-        keys, surprisal = self._read(tokens, here)
-        read = time.perf_counter()
-        table = lm_states(self._name, self._reader.dimension)
-        attempt = self._store.files.attempt()
-        batch = self._batch(table.schema, documents, here, keys, surprisal)
-        rows = parquet.write(attempt / "data.parquet", table, _slices(batch, table.row_group_rows))
-        np.save(attempt / "data.npy", keys, allow_pickle=False)
-        facts = {
-            "dimension": self._reader.dimension,
-            "vocabulary": self._vocabulary,
-            "read_tokens": sum(map(len, tokens)),
-            "seconds": time.perf_counter() - started,
-            "write_seconds": time.perf_counter() - read,
-            "cpu_seconds": time.process_time() - spent,
-        }
-        return [self._store.publish(attempt, unit.folder, unit.label, unit.fingerprint, rows=rows, facts=facts)]
+    def _taken(self, payload: dict[str, Any] | None) -> _Read | None:
+        """What a former partition holds; None without one, or where it is damaged."""
+        if payload is None:
+            return None
+        former = Artifact.model_validate(payload)
+        try:
+            files = {ending: self._store.files.check(former.file(ending)) for ending in (".npy", ".parquet")}
+        except CorruptFileError:
+            return None
+        keys = np.load(files[".npy"], allow_pickle=False)
+        rows = parquet.read(files[".parquet"], columns=["surprisal"])
+        surprisal = rows["surprisal"].to_numpy() if self._spec.surprisal else None
+        return _Read(keys, surprisal, former.facts["vocabulary"])
 
-    def _read(
-        self, tokens: Sequence[NDArray[np.int32]], here: Windows
-    ) -> tuple[NDArray[np.float16], NDArray[np.float32] | None]:
+    def _read(self, documents: _Documents, here: Windows, prefix: NDArray[np.int32]) -> _Read:
         """The keys and surprisals of all predicted tokens, in the order of the windows.
 
         Raises:
             NotFiniteError: the model gives NaN or infinity, or numbers beyond half precision.
         """
+        model, reader = self._loaded
+        tokens = [np.concatenate([prefix, ids]) for ids in documents.texts(here)]
         place = np.concatenate([[0], np.cumsum(here.predicted)])
-        keys = np.empty((place[-1], self._reader.dimension), np.float16)
+        keys = np.empty((place[-1], reader.dimension), np.float16)
         surprisal = np.empty(place[-1], np.float32) if self._spec.surprisal else None
-        for number, states in self._reader.read(tokens, here.predicted):
+        for number, states in reader.read(tokens, here.predicted):
             span = slice(place[number], place[number + 1])
             with np.errstate(over="ignore"):
                 keys[span] = states.keys
             self._check(keys[span])
             if surprisal is not None:
                 surprisal[span] = states.surprisal
-        return keys, surprisal
+        return _Read(keys, surprisal, model.size)
 
     def _check(self, keys: NDArray[np.float16]) -> None:
         bad = int((~np.isfinite(keys)).any(axis=1).sum())
@@ -119,33 +142,35 @@ class LmStatesJob:
             )
             raise NotFiniteError(msg)
 
-    def _batch(
-        self,
-        schema: pa.Schema,
-        documents: _Documents,
-        here: Windows,
-        keys: NDArray[np.float16],
-        surprisal: NDArray[np.float32] | None,
-    ) -> pa.RecordBatch:
-        """The rows of the table, in the order of the windows."""
-        sizes = here.predicted
-        text = np.repeat(here.text, sizes)
-        first = np.repeat(np.cumsum(sizes) - sizes, sizes)
-        offset = np.arange(len(text)) - first + np.repeat(here.first, sizes)
-        doc_ids = documents.ids[text]
-        packed = pa.py_buffer(np.ascontiguousarray(keys))
-        return pa.record_batch(
-            [
-                positions(doc_ids, offset),
-                doc_ids,
-                documents.chunks_of(text, offset),
-                offset.astype(np.int32),
-                pa.Array.from_buffers(schema.field("key").type, len(keys), [None, packed]),
-                documents.values(text, offset),
-                pa.nulls(len(keys), pa.float32()) if surprisal is None else surprisal,
-            ],
-            schema=schema,
-        )
+
+class _Read(NamedTuple):
+    """What a model had in mind in front of each token: `surprisal` is None where it is not wanted."""
+
+    keys: NDArray[np.float16]
+    surprisal: NDArray[np.float32] | None
+    vocabulary: int
+
+
+def _batch(schema: pa.Schema, documents: _Documents, here: Windows, read: _Read) -> pa.RecordBatch:
+    """The rows of the table, in the order of the windows."""
+    sizes = here.predicted
+    text = np.repeat(here.text, sizes)
+    first = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    offset = np.arange(len(text)) - first + np.repeat(here.first, sizes)
+    doc_ids = documents.ids[text]
+    keys = np.ascontiguousarray(read.keys)
+    return pa.record_batch(
+        [
+            positions(doc_ids, offset),
+            doc_ids,
+            documents.chunks_of(text, offset),
+            offset.astype(np.int32),
+            pa.Array.from_buffers(schema.field("key").type, len(keys), [None, pa.py_buffer(keys)]),
+            documents.values(text, offset),
+            pa.nulls(len(keys), pa.float32()) if read.surprisal is None else read.surprisal,
+        ],
+        schema=schema,
+    )
 
 
 def positions(doc_ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:

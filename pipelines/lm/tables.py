@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.indexers.models import model_hash
+from mnemodex.indexers.models import locate, model_hash
 from mnemodex.pipelines.jobs import JobSpec, Unit
 from mnemodex.pipelines.lm.states import LmStatesJob
 from mnemodex.schemas.errors import SourceError
@@ -16,10 +16,27 @@ if TYPE_CHECKING:
 
     from mnemodex.pipelines.tables import TableBuilder
     from mnemodex.schemas.lm import LmStates
+    from mnemodex.schemas.recipe import Recipe
+
+
+def check_language_models(recipe: Recipe) -> None:
+    """Look for the language models now, and not after an hour of other work.
+
+    Raises:
+        ModelError: one is not there.
+    """
+    for spec in recipe.lm.values():
+        locate(spec.model)
 
 
 def lm_tables(
-    builder: TableBuilder, name: str, spec: LmStates, documents: TableEntry, chunks: TableEntry
+    builder: TableBuilder,
+    name: str,
+    spec: LmStates,
+    documents: TableEntry,
+    chunks: TableEntry,
+    *,
+    former: TableEntry | None,
 ) -> tuple[dict[str, TableEntry], dict[str, Any]]:
     """Find or compute the tables of one language model.
 
@@ -29,6 +46,7 @@ def lm_tables(
         spec: what the recipe says of it.
         documents: what is read.
         chunks: what hits belong to.
+        former: the states of the current snapshot; where only the chunks are others, their keys are taken over.
 
     Returns:
         The tables, and the model for the manifest.
@@ -47,7 +65,8 @@ def lm_tables(
             f"leave `lm.{name}` out"
         )
         raise SourceError(msg)
-    states = _states(builder, name, settings, [digest, spec.model_dump(mode="json", exclude={"model"})], tokens, chunks)
+    decisive = [digest, spec.model_dump(mode="json", exclude={"model"})]
+    states = _states(builder, settings, decisive, tokens, chunks, former=former)
     facts = states.partitions[0].facts
     model = {
         "settings": settings["spec"],
@@ -63,26 +82,33 @@ def lm_tables(
 
 def _states(
     builder: TableBuilder,
-    name: str,
     settings: dict[str, Any],
     decisive: list[Any],
     tokens: TableEntry,
     chunks: TableEntry,
+    *,
+    former: TableEntry | None,
 ) -> TableEntry:
     """The states: a partition of documents gives as many partitions as it has units."""
+    table = f"lm_states/{settings['name']}"
+    known = {part.facts["reading"]: part for part in (former.partitions if former else ())}
     chunked = {part.label: part for part in chunks.partitions}
     payloads: dict[str, dict[str, Any]] = {}
     names: dict[str, str] = {}
+
+    def taken(label: str, reading: str) -> dict[str, Any] | None:
+        part = known.get(reading)
+        there = builder.find(f"tables/{table}", label, part.fingerprint) if part else None
+        return there.model_dump(mode="json") if there else None
+
     for part in tokens.partitions:
         beside = chunked[part.label]
         inputs = {"tokens": part.model_dump(mode="json"), "chunks": beside.model_dump(mode="json")}
         for number, span in enumerate(pairwise(part.facts["cuts"])):
             label = f"{part.label}-{number:04d}"
-            names[label] = fingerprint(
-                "lm_states", LmStatesJob.version, decisive, part.fingerprint, beside.fingerprint, span
-            )
-            payloads[label] = {**inputs, "windows": span}
-    table = f"lm_states/{name}"
+            reading = fingerprint("lm_states", LmStatesJob.version, decisive, part.fingerprint, span)
+            names[label] = fingerprint(reading, beside.fingerprint)
+            payloads[label] = {**inputs, "windows": span, "reading": reading, "former": taken(label, reading)}
 
     def units(todo: Sequence[str]) -> list[Unit]:
         return [Unit(f"tables/{table}", label, names[label], payloads[label]) for label in todo]
