@@ -108,11 +108,12 @@ class Mixing:
 
 def nearest_distance(distances: NDArray[np.float32]) -> NDArray[np.float32]:
     """The least squared distance of each row: (q, k) to (q,), inf where all are missing."""
-    return distances.min(axis=1, initial=np.inf)
+    nearest: NDArray[np.float32] = distances.min(axis=1, initial=np.inf)
+    return nearest
 
 
 def log_weights(distances: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
-    """ln of each neighbour's part of p_knn: a softmax over `-distance / temperature`, safe for any distances.
+    """The logarithm of each neighbour's part of p_knn: a softmax over `-distance / temperature`, safe for any distances.
 
     Args:
         distances: squared, of shape (q, k); inf for missing ones.
@@ -123,16 +124,17 @@ def log_weights(distances: NDArray[np.float32], temperature: float) -> NDArray[n
     """
     nearest = nearest_distance(distances).astype(np.float64)
     # A row without neighbours has none to subtract: inf - inf would be NaN.
-    gaps = distances - np.where(np.isinf(nearest), 0.0, nearest)[:, None]
-    parts = np.exp(-gaps / temperature)
-    total = parts.sum(axis=1, keepdims=True)
-    return -gaps / temperature - np.log(np.where(total > 0, total, 1.0))
+    gaps = distances.astype(np.float64) - np.where(np.isinf(nearest), 0.0, nearest)[:, None]
+    with np.errstate(over="ignore", under="ignore"):
+        logs: NDArray[np.float64] = -gaps / temperature
+        total = np.exp(logs).sum(axis=1, keepdims=True)
+    return logs - np.log(np.where(total > 0, total, 1.0))
 
 
 def knn_log_probability(
     distances: NDArray[np.float32], tokens: NDArray[np.int32], targets: NDArray[np.int32], temperature: float
 ) -> NDArray[np.float64]:
-    """ln p_knn of one token each: proportional to the sum of exp(-distance / temperature) over neighbours with it.
+    """The logarithm of p_knn of one token each: proportional to the sum of exp(-distance / temperature) over neighbours with it.
 
     Args:
         distances: squared, of shape (q, k); inf for missing ones, in any order.
@@ -148,7 +150,8 @@ def knn_log_probability(
     greatest = logs.max(axis=1, initial=-np.inf)
     found = np.isfinite(greatest)
     base = np.where(found, greatest, 0.0)
-    total = np.exp(logs - base[:, None]).sum(axis=1)
+    with np.errstate(under="ignore"):
+        total = np.exp(logs - base[:, None]).sum(axis=1)
     return np.where(found, base + np.log(np.where(found, total, 1.0)), -np.inf)
 
 
@@ -162,7 +165,7 @@ def mixed_log_probability(
         neighbours: ln p_knn.
         weights: between 0 and 1; what `Mixing.weight_of` gives. Where it is 0 the model's stay as they are.
     """
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", under="ignore"):
         return np.logaddexp(np.log(weights) + neighbours, np.log1p(-weights) + model)
 
 
