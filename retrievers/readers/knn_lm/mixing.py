@@ -113,7 +113,7 @@ def nearest_distance(distances: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def log_weights(distances: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
-    """The logarithm of each neighbour's part of p_knn: a softmax over `-distance / temperature`, safe for any distances.
+    """The logarithm of each neighbour's part of p_knn, a softmax over `-distance / temperature`; safe for any distances.
 
     Args:
         distances: squared, of shape (q, k); inf for missing ones.
@@ -134,7 +134,7 @@ def log_weights(distances: NDArray[np.float32], temperature: float) -> NDArray[n
 def knn_log_probability(
     distances: NDArray[np.float32], tokens: NDArray[np.int32], targets: NDArray[np.int32], temperature: float
 ) -> NDArray[np.float64]:
-    """The logarithm of p_knn of one token each: proportional to the sum of exp(-distance / temperature) over neighbours with it.
+    """The logarithm of p_knn of one token each: of the softmax over neighbours, the part of those with that token.
 
     Args:
         distances: squared, of shape (q, k); inf for missing ones, in any order.
@@ -153,6 +153,35 @@ def knn_log_probability(
     with np.errstate(under="ignore"):
         total = np.exp(logs - base[:, None]).sum(axis=1)
     return np.where(found, base + np.log(np.where(found, total, 1.0)), -np.inf)
+
+
+def token_log_probabilities(
+    distances: NDArray[np.float32], tokens: NDArray[np.int32], temperature: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """The logarithms of p_knn of all tokens that have a part of it.
+
+    Args:
+        distances: squared, of shape (q, k); inf for missing ones, in any order.
+        tokens: the neighbours' values, shape (q, k).
+        temperature: in the distances' units.
+
+    Returns:
+        Rows, tokens and logarithms, one place for each token of each row, by row and token.
+    """
+    logs = log_weights(distances, temperature)
+    row, column = np.nonzero(logs > -np.inf)
+    token = tokens[row, column].astype(np.int64)
+    order = np.lexsort((token, row))
+    row, token, logs = row[order], token[order], logs[row, column][order]
+    first = np.ones(len(row), bool)
+    first[1:] = (row[1:] != row[:-1]) | (token[1:] != token[:-1])
+    starts = np.flatnonzero(first)
+    if not len(starts):
+        return row, token, logs
+    greatest = np.maximum.reduceat(logs, starts)
+    with np.errstate(under="ignore"):
+        parts = np.exp(logs - greatest[np.cumsum(first) - 1])
+    return row[starts], token[starts], greatest + np.log(np.add.reduceat(parts, starts))
 
 
 def mixed_log_probability(
