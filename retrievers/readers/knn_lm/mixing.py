@@ -113,7 +113,7 @@ def nearest_distance(distances: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def log_weights(distances: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
-    """The logarithm of each neighbour's part of p_knn, a softmax over `-distance / temperature`; safe for any distances.
+    """The logarithm of each neighbour's part of p_knn: a softmax over `-distance / temperature`, for any distances.
 
     Args:
         distances: squared, of shape (q, k); inf for missing ones.

@@ -40,7 +40,11 @@ def taken(found: Neighbours, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Nei
 def nearest_first(found: Neighbours) -> Neighbours:
     """The same in the order of their distances, ties by id, missing ones last."""
     order = np.lexsort((found.ids, found.distances), axis=-1)
-    return Neighbours(*(np.take_along_axis(part, order, 1) for part in (found.distances, found.tokens, found.ids)))
+    return Neighbours(
+        np.take_along_axis(found.distances, order, axis=1),
+        np.take_along_axis(found.tokens, order, axis=1),
+        np.take_along_axis(found.ids, order, axis=1),
+    )
 
 
 def look_up(datastore: Datastore, keys: NDArray[np.float32], k: int, *, rescore: bool) -> Neighbours:

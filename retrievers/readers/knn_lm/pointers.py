@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.retrievers.datastore import Neighbours
 from mnemodex.retrievers.readers.knn_lm.neighbours import look_up, missing, nearest_first, put, taken
 from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnemodex.retrievers.datastore import Datastore
+    from mnemodex.retrievers.datastore import Datastore, Neighbours
     from mnemodex.retrievers.readers.knn_lm.mixing import Mixing
 
 
