@@ -92,6 +92,11 @@ class Indexer:
         return "chunks"
 
     @staticmethod
+    def model(settings: Any) -> str | None:
+        """The model, by its key in the manifest, whose vectors are indexed; None where there are none."""
+        return getattr(settings, "embed", None)
+
+    @staticmethod
     def beside(settings: Any) -> tuple[str, ...]:
         """Further tables that a shard is built from; it keeps the `Rows` of each in a folder of the table's name."""
         return ()

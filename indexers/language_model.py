@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.indexers.models import locate, need, tokenizer
+from mnemodex.indexers.tokens import text_prefix
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
@@ -66,12 +66,10 @@ class LanguageModel:
         found: int | list[int] | None = self.model.generation_config.eos_token_id
         return found[0] if isinstance(found, list) else found
 
-    @cached_property
+    @property
     def prefix(self) -> tuple[int, ...]:
-        """The tokens that its tokenizer puts before a text, often none."""
-        written = self.tokenizer.encode("a")
-        marks = [*written.special_tokens_mask, 0]
-        return tuple(written.ids[: marks.index(0)])
+        """The tokens that stand before every text that it reads, often none."""
+        return text_prefix(self.tokenizer)
 
     def save(self, folder: Path) -> None:
         """Write weights (safetensors), configuration and `tokenizer.json`: a model that can be named by its folder."""

@@ -16,6 +16,7 @@ INDEXERS = {
     "bm25": "mnemodex.indexers.bm25:BM25Indexer",
     "ngram": "mnemodex.indexers.ngram.indexer:NgramIndexer",
     "graph": "mnemodex.indexers.graph.indexer:GraphIndexer",
+    "knn_lm": "mnemodex.indexers.knn_lm:KnnLmIndexer",
     "hybrid": "mnemodex.indexers.hybrid:HybridIndexer",
     "seal": "mnemodex.indexers.seal:SealIndexer",
 }

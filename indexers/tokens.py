@@ -50,6 +50,13 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Tokens]:
     return [Tokens(np.concatenate(some), np.concatenate(places)) for some, places in zip(ids, offsets, strict=True)]
 
 
+def text_prefix(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The tokens that a model wants before a text (one for its beginning), often none."""
+    written = tokenizer.encode("a")
+    marks = [*written.special_tokens_mask, 0]
+    return tuple(written.ids[: marks.index(0)])
+
+
 def unknown_token(tokenizer: Tokenizer) -> int | None:
     """The id that stands for what is not in the vocabulary; None where a tokenizer has none."""
     model = json.loads(tokenizer.to_str())["model"]

@@ -12,6 +12,7 @@ from mnemodex.pipelines.chunkers import chunk_settings
 from mnemodex.pipelines.engine import Engine
 from mnemodex.pipelines.graph.check import check_graphs, graph_tables
 from mnemodex.pipelines.indexing import build_indexes, check_indexes
+from mnemodex.pipelines.lm.tables import check_language_models, lm_tables
 from mnemodex.pipelines.pairs import check_pairs
 from mnemodex.pipelines.progress import Progress, StageReport
 from mnemodex.pipelines.tables import TableBuilder
@@ -93,6 +94,7 @@ def build(
     indexes = check_indexes(checked, name=name)
     chunks = chunk_settings(checked.chunks, name=name)
     check_pairs(checked)
+    check_language_models(checked)
     check_triples(checked)
     check_graphs(checked, indexes, name=name)
     store = Store(Path(memory or checked.memory or "").absolute())
@@ -141,11 +143,15 @@ def _run(
         errors = TableEntry(name="errors", partitions=(*errors.partitions, *left_out.partitions))
     if errors.partitions:
         tables["errors"] = errors
-    models = {}
+    models: dict[str, Any] = {}
     for name in sorted({embed for settings in indexes.values() if (embed := getattr(settings, "embed", None))}):
         tables[f"embeddings/{name}"], models[name] = builder.embeddings(name, tables["chunks"])
     if recipe.triples is not None:
         tables |= graph_tables(store, engine, progress, indexes, tables, models=models, parent=parent)
+    for name, spec in recipe.lm.items():
+        former = parent.tables.get(f"lm_states/{name}") if parent else None
+        made, models[f"lm/{name}"] = lm_tables(builder, name, spec, documents, tables["chunks"], former=former)
+        tables |= made
     for name in recipe.ngram_pairs:
         tables[f"ngram_pairs/{name}"] = builder.ngram_pairs(name, documents)
     _check_ids(store, parent, tables)
@@ -174,7 +180,8 @@ def _check_ids(store: Store, parent: Manifest | None, tables: dict[str, TableEnt
     """Look for colliding ids in tables that are new."""
     pairs = [(name, "pair_id") for name in tables if name.startswith("ngram_pairs/")]
     triples = [("triples", "triple_id")] if "triples" in tables else []
-    for name, column in (("documents", "doc_id"), ("chunks", "chunk_id"), *pairs, *triples):
+    states = [(name, "position") for name in tables if name.startswith("lm_states/")]
+    for name, column in (("documents", "doc_id"), ("chunks", "chunk_id"), *pairs, *triples, *states):
         if parent is None or parent.tables.get(name) != tables[name]:
             check_ids(store, tables[name].partitions, column)
 

@@ -99,6 +99,8 @@ def _check_index(recipe: Recipe, given: dict[str, Any], *, name: str, at: str) -
     settings: IndexSettings = validate(kind.Settings, given, name=name, at=at)
     if "embed" in type(settings).model_fields:
         settings = settings.model_copy(update={"embed": _embedding(recipe, getattr(settings, "embed", None))})
+    if "lm" in type(settings).model_fields:
+        settings = settings.model_copy(update={"lm": _language_model(recipe, getattr(settings, "lm", None))})
     kind.check(settings)
     _check_inputs(recipe, settings)
     return settings
@@ -123,6 +125,18 @@ def _embedding(recipe: Recipe, name: str | None) -> str:
         return next(iter(recipe.embed))
     if name not in recipe.embed:
         msg = f"`embed` names {name!r}; embeddings are: {', '.join(recipe.embed)}"
+        raise RecipeError(msg)
+    return name
+
+
+def _language_model(recipe: Recipe, name: str | None) -> str:
+    if not recipe.lm:
+        msg = "needs the states of a language model; add a section, as `lm: {smol: {model: FOLDER}}`"
+        raise RecipeError(msg)
+    if name is None:
+        return next(iter(recipe.lm))
+    if name not in recipe.lm:
+        msg = f"`lm` names {name!r}; language models are: {', '.join(recipe.lm)}"
         raise RecipeError(msg)
     return name
 
@@ -178,12 +192,12 @@ class _IndexBuild:
         self._table = tables[table] if (table := kind.table(settings)) is not None else None
         self._beside = {name: {part.label: part for part in tables[name].partitions} for name in kind.beside(settings)}
         self._whole = {name: tables[name].partitions for name in kind.whole(settings)}
-        embedding = getattr(settings, "embed", None)
+        model = kind.model(settings)
         self._spec: dict[str, Any] = {
             "type": settings.type,
             "settings": settings.model_dump(mode="json"),
             "rows": self._table.rows if self._table else 0,
-            "dimension": models[embedding]["dimension"] if embedding else 0,
+            "dimension": models[model]["dimension"] if model else 0,
         }
         self._indexer: Any = make_indexer(**self._spec)
         self._identity = [settings.type, kind.version, self._indexer.identity]

@@ -64,7 +64,7 @@ class TableBuilder:
             split.label: fingerprint("documents", ReadJob.version, decisive, split.fingerprint()) for split in splits
         }
         spec = JobSpec(_READ.job, settings)
-        found = self._compute(
+        found = self.compute(
             "documents", names, spec, lambda todo: _read_units(splits, names, todo), self._check_errors
         )
         errors = [part for document in found if (part := self._errors_of(document)) is not None]
@@ -86,7 +86,7 @@ class TableBuilder:
         tokenizers = {
             name: model_hash(name) for name in {DEFAULT_MODEL, getattr(self._chunks, "tokenizer", DEFAULT_MODEL)}
         }
-        chunks = self._stage("chunk", settings, documents, "chunks", decisive=[settings, tokenizers])
+        chunks = self.stage("chunk", settings, documents, "chunks", decisive=[settings, tokenizers])
         if not chunks.rows:
             msg = f"{self._recipe.source.path}: no document has any text; check `source.fields.text`"
             raise SourceError(msg)
@@ -99,7 +99,7 @@ class TableBuilder:
         digest = model_hash(spec.model)
         # The model's weights decide its vectors, not the name they go by; and the query prefix does not touch passages.
         decisive = {**spec.model_dump(mode="json", exclude={"model", "query_prefix"}), "model": digest}
-        table = self._stage("embed", settings, chunks, f"embeddings/{name}", decisive=decisive, job="ModelTableJob")
+        table = self.stage("embed", settings, chunks, f"embeddings/{name}", decisive=decisive, job="ModelTableJob")
         facts = [part.facts for part in table.partitions]
         shape = {key: facts[0][key] for key in ("dimension", "max_length")}
         cut = sum(fact["truncated"] for fact in facts)
@@ -117,7 +117,7 @@ class TableBuilder:
         queries = answered(spec)
         settings = {"name": name, "spec": spec.model_dump(mode="json"), "id_salt": id_salt}
         decided = decisive(spec, queries, id_salt=id_salt)
-        table = self._stage("pairs", settings, documents, f"ngram_pairs/{name}", decisive=decided)
+        table = self.stage("pairs", settings, documents, f"ngram_pairs/{name}", decisive=decided)
         gold = len({key for query in queries for key in query.gold})
         missing = gold - sum(part.facts["gold"] for part in table.partitions)
         if missing:
@@ -147,7 +147,7 @@ class TableBuilder:
         def errors(parts: Sequence[Artifact]) -> list[Artifact]:
             return [*unread, *(found for part in parts if (found := self._errors_of(part)) is not None)]
 
-        found = self._compute(
+        found = self.compute(
             "triples",
             plan.names,
             plan.job,
@@ -163,9 +163,9 @@ class TableBuilder:
 
     def mentions(self, triples: TableEntry) -> TableEntry:
         """Which entities stand in which chunks."""
-        return self._stage("mentions", {}, triples, "mentions", decisive=None)
+        return self.stage("mentions", {}, triples, "mentions", decisive=None)
 
-    def _stage(
+    def stage(
         self,
         stage: str,
         settings: dict[str, Any],
@@ -187,9 +187,9 @@ class TableBuilder:
                 for label in todo
             ]
 
-        return TableEntry(name=table, partitions=tuple(self._compute(table, names, spec, units)))
+        return TableEntry(name=table, partitions=tuple(self.compute(table, names, spec, units)))
 
-    def _compute(
+    def compute(
         self,
         table: str,
         names: dict[str, str],
@@ -201,7 +201,7 @@ class TableBuilder:
     ) -> list[Artifact]:
         """The partitions of a table in order: those that are there, and those that its units compute."""
         place = f"tables/{folder or table}"
-        there = {label: self._find(place, label, name) for label, name in names.items()}
+        there = {label: self.find(place, label, name) for label, name in names.items()}
         done = {label: part for label, part in there.items() if part is not None}
         todo = [label for label in names if label not in done]
         check(list(done.values()))
@@ -215,7 +215,7 @@ class TableBuilder:
                 check(list(done.values()))
         return [done[label] for label in names]
 
-    def _find(self, place: str, label: str, name: str) -> Artifact | None:
+    def find(self, place: str, label: str, name: str) -> Artifact | None:
         """A published partition; one whose left-out rows are lost counts as lost too."""
         part = self._store.find(place, label, name)
         whole = part is None or not part.facts.get("errors") or self._errors_of(part) is not None
@@ -276,7 +276,7 @@ class TableBuilder:
             payloads = {label: {"input": inputs[label].model_dump(mode="json"), "rows": drop[label]} for label in todo}
             return [Unit("tables/documents", label, names[label], payloads[label]) for label in todo]
 
-        made = self._compute("documents: repeats", names, _DEDUPLICATE, units, folder="documents") if drop else []
+        made = self.compute("documents: repeats", names, _DEDUPLICATE, units, folder="documents") if drop else []
         cleaned = {part.label: part for part in made}
         return TableEntry(name="documents", partitions=tuple(cleaned.get(part.label, part) for part in documents))
 

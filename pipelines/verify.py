@@ -15,6 +15,7 @@ from mnemodex.pipelines.extractors.sorting import read_contents
 from mnemodex.pipelines.plan import read_memo
 from mnemodex.pipelines.read import content_hash
 from mnemodex.pipelines.stages.pairs import pair_ids
+from mnemodex.pipelines.verify_lm import check_states, check_tokens
 from mnemodex.pipelines.verify_triples import check_mentions, check_names, check_triples
 from mnemodex.schemas.errors import CorruptFileError, MnemodexError
 from mnemodex.schemas.ids import hash_columns, hash_text
@@ -175,6 +176,13 @@ def _check_derived(
         yield from _check_vectors(store, parts[of[0]][part.label], part, table)
     elif table.startswith("ngram_pairs/"):
         yield from _check_pairs(store, parts["documents"][part.label], part, table, salt)
+    elif table.startswith("lm_tokens/"):
+        yield from check_tokens(store, parts["documents"][part.label], part, table)
+    elif table.startswith("lm_states/"):
+        # A partition of documents has several of states.
+        label = part.label.rpartition("-")[0]
+        tokens = parts[table.replace("lm_states/", "lm_tokens/", 1)][label]
+        yield from check_states(store, tokens, parts["chunks"][label], part, table)
     elif table == "triples":
         yield from check_triples(store, parts["chunks"][part.label], part, salt)
     elif table == "mentions":

@@ -89,9 +89,9 @@ class Memory:
             from mnemodex.indexers.encoder import Encoder
             from mnemodex.indexers.models import model_hash
 
-            built: dict[str, Any] | None = self.snapshot.manifest.models.get(name)
+            built: dict[str, Any] | None = self.snapshot.manifest.embeddings.get(name)
             if built is None:
-                msg = f"no embedding {name!r}; there are: {', '.join(self.snapshot.manifest.models) or 'none'}"
+                msg = f"no embedding {name!r}; there are: {', '.join(self.snapshot.manifest.embeddings) or 'none'}"
                 raise QueryError(msg)
             spec = Embedding.model_validate(built["settings"])
             if model_hash(spec.model) != built["sha256"]:

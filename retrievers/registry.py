@@ -17,6 +17,7 @@ RETRIEVERS = {
     "bm25": "mnemodex.retrievers.bm25:BM25Retriever",
     "ngram": "mnemodex.retrievers.ngram:NgramIndex",
     "graph": "mnemodex.retrievers.graph.retriever:GraphRetriever",
+    "knn_lm": "mnemodex.retrievers.next_token:NextTokenRetriever",
     "hybrid": "mnemodex.retrievers.hybrid:HybridRetriever",
     "seal": "mnemodex.retrievers.seal.retriever:SealRetriever",
 }

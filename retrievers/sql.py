@@ -161,7 +161,7 @@ class Connection:
             self._connection.register(name, table)
 
     def _register_functions(self, encoder: Callable[[str], Encoder]) -> None:
-        models = self._snapshot.manifest.models
+        models = self._snapshot.manifest.embeddings
         for number, (name, model) in enumerate(models.items()):
             function = _embed(encoder, name, model["dimension"])
             names = [f"embed_{view_name(name)}", *(["embed"] if number == 0 else [])]

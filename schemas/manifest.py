@@ -124,6 +124,11 @@ class Manifest(_Frozen):
     versions: dict[str, str]
     tombstones: tuple[Artifact, ...] = ()
 
+    @property
+    def embeddings(self) -> dict[str, dict[str, Any]]:
+        """Those of its models that encode texts; language models are under `lm/NAME`."""
+        return {name: model for name, model in self.models.items() if not name.startswith("lm/")}
+
     def to_bytes(self) -> bytes:
         """The file's content: JSON, tables and indexes in their order."""
         text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n"

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mnemodex.schemas.errors import RecipeError
+from mnemodex.schemas.lm import LmStates  # noqa: TC001 - pydantic reads it
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.triples import TRIPLE_FORMS, SpacyTriples, TripleFile, Triples
 
@@ -130,6 +131,7 @@ class Recipe(_Section):
     embed: dict[str, Embedding] = Field(default_factory=lambda: {"minilm": Embedding()}, min_length=1)
     indexes: dict[str, dict[str, Any]] = Field(default_factory=_default_indexes)
     ngram_pairs: dict[str, NgramPairs] = Field(default_factory=dict)
+    lm: dict[str, LmStates] = Field(default_factory=dict)
     triples: Triples | None = None
 
     @model_validator(mode="before")
@@ -139,7 +141,7 @@ class Recipe(_Section):
             return {**data, "source": {"path": data["source"]}}
         return data
 
-    @field_validator("embed", "indexes", "ngram_pairs")
+    @field_validator("embed", "indexes", "ngram_pairs", "lm")
     @classmethod
     def _names(cls, section: dict[str, Any]) -> dict[str, Any]:
         for name in section:
@@ -208,12 +210,16 @@ def parse_recipe(data: Any, *, name: str, base: Path, stem: str = "memory") -> R
     recipe = validate(Recipe, data, name=name)
     source = recipe.source.model_copy(update={"path": str(_under(base, recipe.source.path))})
     memory = recipe.memory or f"memories/{stem}"
-    embed = {key: spec.model_copy(update={"model": _model(base, spec.model)}) for key, spec in recipe.embed.items()}
+    embed, lm = (
+        {key: spec.model_copy(update={"model": _model(base, spec.model)}) for key, spec in section.items()}
+        for section in (recipe.embed, recipe.lm)
+    )
     return recipe.model_copy(
         update={
             "source": source,
             "memory": memory if "://" in memory else str(_under(base, memory)),
             "embed": embed,
+            "lm": lm,
             "chunks": _chunk_paths(base, recipe.chunks),
             "indexes": {key: _index_paths(base, index) for key, index in recipe.indexes.items()},
             "ngram_pairs": {key: _pair_paths(base, spec) for key, spec in recipe.ngram_pairs.items()},

@@ -175,6 +175,38 @@ def ngram_pairs(name: str) -> Table:
     )
 
 
+def lm_tokens(name: str) -> Table:
+    """The table `lm_tokens/NAME`: every document as the language model reads it.
+
+    `tokens` are its ids and `starts` the character at which each begins, of the document's text. One row a document, in
+    the order of the documents' partition.
+    """
+    return Table(
+        f"lm_tokens/{name}",
+        _schema(doc_id=pa.int64(), tokens=pa.list_(pa.int32()), starts=pa.list_(pa.int32())),
+        id_column="doc_id",
+        row_group_rows=256,
+    )
+
+
+def lm_states(name: str, dimension: int) -> Table:
+    """The table `lm_states/NAME`: what a language model had in mind in front of every token.
+
+    `position` is the document's id plus the token's number in it, `token_offset`; so the token after it has the next
+    position. `key` is the model's vector, float16 of so many dimensions; `value` the token that came, and `surprisal`
+    its -ln p in nats, null where the recipe does without.
+    """
+    schema = _schema(
+        position=pa.int64(),
+        doc_id=pa.int64(),
+        chunk_id=pa.int64(),
+        token_offset=pa.int32(),
+        key=pa.binary(2 * dimension),
+        value=pa.int32(),
+    )
+    return Table(f"lm_states/{name}", schema.append(pa.field("surprisal", pa.float32())), id_column="position")
+
+
 def view_name(table: str) -> str:
     """The SQL view of a table: `embeddings/minilm` is `embeddings_minilm`."""
     return table.replace("/", "_")

@@ -38,6 +38,7 @@ LIBRARY_INDEXES = {
     "hipporag2": {"type": "graph", "method": "hipporag2"},
     "lite": {"type": "graph", "method": "bridge-lite"},
     "sentences": {"type": "graph", "method": "bridge-lite", "of": "flat"},
+    "next": {"type": "knn_lm", "factory": "Flat"},
     "both": {"type": "hybrid", "of": ["flat", "words"]},
 }
 
@@ -79,11 +80,15 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A memory of the library in three partitions with every kind of index. Only for reading."""
     folder = tmp_path_factory.mktemp("library")
+    # It takes seconds to import, and most tests have nothing to do with it.
+    from language_models import saved
+
     recipe = {
         "source": {"path": str(write_parts(folder / "source", records(), 3))},
         "memory": str(folder / "memory"),
         "chunks": {"by": "tokens", "size": 32, "overlap": 8},
         "triples": {"from": str(write_triples(folder / "triples.jsonl", records()))},
+        "lm": {"tiny": {"model": saved("llama", folder / "model"), "window": 64, "overlap": 16}},
         "indexes": LIBRARY_INDEXES,
     }
     with pytest.MonkeyPatch.context() as patch:

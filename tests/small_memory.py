@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from engines import InlineEngine
+from language_models import saved
 
 from mnemodex.pipelines.build import build
 from mnemodex.retrievers.memory import Memory
@@ -60,6 +61,7 @@ def build_small(folder: Path) -> Path:
     """A memory of two snapshots, with rows in all tables and all kinds of indexes."""
     source, memory = folder / "source", folder / "memory"
     write_triples(folder / "triples.jsonl")
+    saved("llama", folder / "model")
     write_corpus(source, "a.jsonl", range(6), bad_row=True)
     build_again(folder, memory)
     write_corpus(source, "b.jsonl", range(6, 12))
@@ -69,8 +71,13 @@ def build_small(folder: Path) -> Path:
 
 def build_again(folder: Path, memory: Path) -> BuildResult:
     """What `build_small` builds of the source that is in the folder."""
-    sections = {"ngram_pairs": PAIRS, "triples": {"from": str(folder / "triples.jsonl")}}
-    return build_inline(folder / "source", memory, {**INDEXES, "walk": {"type": "graph"}}, **sections)
+    sections = {
+        "ngram_pairs": PAIRS,
+        "triples": {"from": str(folder / "triples.jsonl")},
+        "lm": {"tiny": {"model": str(folder / "model"), "window": 32, "overlap": 8}},
+    }
+    indexes = {**INDEXES, "walk": {"type": "graph"}, "next": {"type": "knn_lm", "factory": "Flat"}}
+    return build_inline(folder / "source", memory, indexes, **sections)
 
 
 def write_triples(path: Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnemodex.indexers.dense.settings import DenseSettings, Metric
+    from mnemodex.indexers.dense.settings import Metric, VectorSettings
 
 FILE = "index.hnsw"
 
@@ -34,7 +34,7 @@ class HnswlibEngine:
         self._metric = metric
 
     @classmethod
-    def create(cls, settings: DenseSettings, rows: int, dimension: int) -> HnswlibEngine:
+    def create(cls, settings: VectorSettings, rows: int, dimension: int) -> HnswlibEngine:
         """An empty graph with room for `rows`; all its memory is taken now."""
         import hnswlib
 

@@ -15,7 +15,7 @@ from mnemodex.indexers.dense.merging import merge_shards
 from mnemodex.indexers.dense.order import hold_out, insertion_order
 from mnemodex.indexers.dense.probe import MOST_PROBES, Probe, held_out_rows, merge_probes, probe_index
 from mnemodex.indexers.dense.recall import Recall, choose
-from mnemodex.indexers.dense.settings import DenseSettings, Order
+from mnemodex.indexers.dense.settings import DenseSettings, Order, VectorSettings
 from mnemodex.indexers.dense.shard import ShardHeader, write_shard
 from mnemodex.indexers.dense.threads import set_threads
 from mnemodex.indexers.dense.training import FILE as TRAINED
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnemodex.indexers.base import InputPartition
+    from mnemodex.indexers.base import IndexSettings, InputPartition
     from mnemodex.indexers.dense.engine import Engine
 
 QUERIES = "queries.npy"
@@ -49,10 +49,10 @@ class DenseIndexer(Indexer):
     """
 
     version: ClassVar[int] = 1
-    Settings: ClassVar[type[DenseSettings]] = DenseSettings
-    settings: DenseSettings
+    Settings: ClassVar[type[IndexSettings]] = DenseSettings
+    settings: VectorSettings
 
-    def __init__(self, settings: DenseSettings, rows: int, dimension: int) -> None:
+    def __init__(self, settings: VectorSettings, rows: int, dimension: int) -> None:
         """Settle which index it will be.
 
         Args:
@@ -74,7 +74,7 @@ class DenseIndexer(Indexer):
             self.needs_training = not index.is_trained
             self.merges = can_merge(index)
             graph = FaissEngine(index, settings.metric).parameter == "efSearch"
-        # Only a graph depends on its order: see DenseSettings.order.
+        # Only a graph depends on its order: see VectorSettings.order.
         self._order: Order = settings.order if graph else "as_is"
 
     def setup(self, cpus: int) -> None:
@@ -82,13 +82,13 @@ class DenseIndexer(Indexer):
         set_threads(cpus)
 
     @staticmethod
-    def check(settings: DenseSettings) -> None:
+    def check(settings: VectorSettings) -> None:
         """Refuse a factory string that FAISS does not know."""
         if settings.engine == "faiss" and settings.factory != "auto":
             check_factory(settings.factory, settings.metric)
 
     @staticmethod
-    def table(settings: DenseSettings) -> str:
+    def table(settings: Any) -> str:
         """The embedding's table."""
         return f"embeddings/{settings.embed}"
 
@@ -210,10 +210,10 @@ class DenseIndexer(Indexer):
         return vectors
 
     def _read(self, partitions: Sequence[InputPartition]) -> tuple[Vectors, Rows]:
-        vectors, rows = self._vectors(partitions), Rows.of(partitions)
+        vectors, rows = self._vectors(partitions), Rows.of(partitions, id_column=self.id_column)
         if len(rows.ids) != len(vectors):
             raise CorruptFileError(
-                f"the partitions {', '.join(rows.labels)} have {len(rows.ids)} chunk ids, but {len(vectors)} vectors; "
+                f"the partitions {', '.join(rows.labels)} have {len(rows.ids)} ids, but {len(vectors)} vectors; "
                 "build the embeddings again"
             )
         return vectors, rows
@@ -245,6 +245,7 @@ class DenseIndexer(Indexer):
             metric=self.settings.metric,
             engine=self.settings.engine,
             factory=self.factory,
+            id_column=self.id_column,
         )
 
 

@@ -45,7 +45,8 @@ def merge_shards(shards: Sequence[Path], out: Path) -> ShardHeader:
             f"{out}: {merged.ntotal} vectors, but the shards have {header.rows} rows; build the index again"
         )
     FaissEngine(merged, header.metric).save(out)
-    write_shard(out, header, Rows.concatenate([Rows.open(shard) for shard in shards]))
+    rows = [Rows.open(shard, id_column=header.id_column) for shard in shards]
+    write_shard(out, header, Rows.concatenate(rows))
     merge_probes([Probe.load(shard) for shard in shards]).save(out)
     return header
 

@@ -106,6 +106,16 @@ class DenseSearcher:
             row[here] = rows.row[position[here]]
         return partition, row
 
+    def find(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Where rows are, by their ids of any shape: shard numbers and positions, -1 where there is no such row."""
+        shard = np.full(ids.shape, -1, dtype=np.int32)
+        position = np.full(ids.shape, -1, dtype=np.int64)
+        for number, searcher in enumerate(self._searchers):
+            places = searcher.shard.place(ids)
+            here = places >= 0
+            shard[here], position[here] = number, places[here]
+        return shard, position
+
     def _checked(self, queries: NDArray[np.float32], k: int) -> NDArray[np.float32]:
         if k < 1:
             raise QueryError(f"k is {k}: ask for at least one hit")

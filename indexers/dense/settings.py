@@ -12,11 +12,10 @@ Metric = Literal["ip", "l2"]
 Order = Literal["shuffle", "lid_desc", "lid_asc", "cluster", "as_is"]
 
 
-class DenseSettings(IndexSettings):
-    """Settings of `type: dense`.
+class VectorSettings(IndexSettings):
+    """Settings of an index over vectors.
 
     Attributes:
-        embed: name of the recipe's embedding.
         engine: the library that holds the graph or the lists.
         factory: `auto`, or any FAISS factory string whose index can be added to in batches.
         metric: inner product or squared Euclidean distance (its score is negated, so that higher is better).
@@ -26,12 +25,9 @@ class DenseSettings(IndexSettings):
             they keep the rows as they are, which reads the vectors from front to back.
         seed: of every sample and shuffle.
         target_recall: recall@10 that the search parameter is tuned to.
-        queries: path of a query file to measure recall with; without it, rows that are held out of the index are used.
         shard_rows: rows of a shard, at most, where more than one partition goes into it.
     """
 
-    type: Literal["dense"] = "dense"
-    embed: str | None = None
     engine: Literal["faiss", "hnswlib"] = "faiss"
     factory: str = "auto"
     metric: Metric = "ip"
@@ -40,7 +36,6 @@ class DenseSettings(IndexSettings):
     order: Order = "shuffle"
     seed: int = Field(default=0, ge=0)
     target_recall: float = Field(default=0.95, gt=0, le=1)
-    queries: str | None = None
     shard_rows: int = Field(default=1_000_000, ge=1)
 
     @model_validator(mode="after")
@@ -57,3 +52,16 @@ class DenseSettings(IndexSettings):
                 )
                 raise ValueError(f"`{name}` is no option of engine {self.engine}: {remedy}")
         return self
+
+
+class DenseSettings(VectorSettings):
+    """Settings of `type: dense`.
+
+    Attributes:
+        embed: name of the recipe's embedding.
+        queries: path of a query file to measure recall with; without it, rows that are held out of the index are used.
+    """
+
+    type: Literal["dense"] = "dense"
+    embed: str | None = None
+    queries: str | None = None

@@ -34,6 +34,7 @@ class ShardHeader(BaseModel):
         metric: that the index ranks by.
         engine: that wrote the index.
         factory: the FAISS factory string; None for hnswlib.
+        id_column: what its ids are.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +44,7 @@ class ShardHeader(BaseModel):
     metric: Metric
     engine: Literal["faiss", "hnswlib"]
     factory: str | None
+    id_column: str = "chunk_id"
 
     @classmethod
     def read(cls, folder: Path) -> ShardHeader:
@@ -59,8 +61,8 @@ class ShardHeader(BaseModel):
 
 
 def write_shard(folder: Path, header: ShardHeader, rows: Rows) -> None:
-    """Write all files but the index; `by_chunk.npy` holds the positions by ascending chunk id."""
-    rows.save(folder)
+    """Write all files but the index; `by_chunk.npy` holds the positions by ascending id."""
+    rows.save(folder, id_column=header.id_column)
     np.save(folder / BY_CHUNK, np.argsort(rows.ids, kind="stable"), allow_pickle=False)
     (folder / HEADER).write_text(header.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
@@ -85,7 +87,7 @@ class Shard:
             CorruptFileError: a file cannot be read, or does not agree with `shard.json`.
         """
         self.header = ShardHeader.read(folder)
-        self.rows = Rows.open(folder)
+        self.rows = Rows.open(folder, id_column=self.header.id_column)
         self.engine = _open_engine(folder, self.header, parameter)
         self._by_chunk = np.load(folder / BY_CHUNK, mmap_mode="r", allow_pickle=False)
         expected = (self.header.rows, self.header.dimension, self.header.rows, self.header.rows)
@@ -95,6 +97,15 @@ class Shard:
                 f"{folder}: shard.json says {expected[0]} rows of {expected[1]} dimensions, but the index holds "
                 f"{found[0]} of {found[1]}, and its row tables {found[2]} and {found[3]}; build the index again"
             )
+
+    def place(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The position of each id, of any shape; -1 where it is not in the shard."""
+        known = self.rows.ids
+        if not len(known):
+            return np.full(ids.shape, -1, dtype=np.int64)
+        slots = np.searchsorted(known, ids, sorter=self._by_chunk)
+        positions = np.asarray(self._by_chunk[np.minimum(slots, len(known) - 1)])
+        return np.where(known[positions] == ids, positions, -1)
 
     def find(self, chunk_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """The positions, in no order, of those of the ascending `chunk_ids` that are in the shard."""

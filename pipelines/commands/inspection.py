@@ -108,7 +108,7 @@ def _show_memory(manifest: Manifest, history: list[Manifest]) -> None:
         (name, model["settings"]["model"], model["dimension"], model["max_length"], model["sha256"][:12])
         for name, model in manifest.models.items()
     ]
-    print_table("Models", ("embedding", "model", "dimension", "max tokens", "sha256"), models)
+    print_table("Models", ("name", "model", "dimension", "max tokens", "sha256"), models)
     typer.echo("")
     print_table(
         "History", ("snapshot", "created (UTC)", "recipe"), [(m.name, m.created, m.recipe_hash) for m in history]

@@ -13,6 +13,7 @@ STAGES = {
     "mentions": "mnemodex.pipelines.stages.mentions:MentionStage",
     "embed": "mnemodex.pipelines.stages.embed:EmbedStage",
     "pairs": "mnemodex.pipelines.stages.pairs:PairStage",
+    "lm_tokens": "mnemodex.pipelines.stages.lm_tokens:LmTokenStage",
 }
 
 

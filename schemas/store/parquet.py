@@ -21,14 +21,17 @@ def write(path: Path, table: Table, batches: Iterable[pa.RecordBatch]) -> int:
     """
     vectors = [field.name for field in table.schema if pa.types.is_fixed_size_list(field.type)]
     floats = {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in vectors}
+    # Keys of half precision hardly shrink, and compressing them would take ten times as long as writing them.
+    packed = {name for name, dtype in zip(table.schema.names, table.schema.types, strict=True) if _is_packed(dtype)}
+    others = [name for name in table.schema.names if name not in packed]
     rows = 0
     pending: list[pa.RecordBatch] = []
     with pq.ParquetWriter(
         path,
         table.schema,
-        compression="zstd",
+        compression={name: "none" if name in packed else "zstd" for name in table.schema.names} if packed else "zstd",
         write_page_checksum=True,
-        use_dictionary=not vectors,
+        use_dictionary=others if packed else not vectors,
         column_encoding=floats or None,
     ) as writer:
         for batch in batches:
@@ -40,6 +43,10 @@ def write(path: Path, table: Table, batches: Iterable[pa.RecordBatch]) -> int:
         if pending or not rows:
             writer.write_table(pa.Table.from_batches(pending, table.schema), table.row_group_rows)
     return rows
+
+
+def _is_packed(dtype: pa.DataType) -> bool:
+    return bool(pa.types.is_fixed_size_binary(dtype))
 
 
 def read_batches(path: Path, *, columns: Sequence[str] | None = None, rows: int = 2048) -> Iterator[pa.RecordBatch]:

@@ -11,6 +11,7 @@ import pytest
 from chunk_data import chunk_ids, chunk_partitions, document_partitions
 from dense_data import clustered, partitions
 from pydantic import ValidationError
+from state_data import state_partitions
 
 from mnemodex.indexers.base import Indexer
 from mnemodex.indexers.dense import set_threads
@@ -42,6 +43,10 @@ def vectors(folder):
     return partitions(folder, clustered(ROWS, DIMENSION), SIZES, ids=chunk_ids(ROWS))
 
 
+def states(folder):
+    return state_partitions(folder, clustered(ROWS, DIMENSION), SIZES, positions=chunk_ids(ROWS))
+
+
 @dataclass(frozen=True)
 class Case:
     """A kind of index: its settings, its table, a setting that changes the files and one that only a search reads."""
@@ -57,6 +62,10 @@ CASES = {
     "hnsw": Case({"type": "dense", "embed": "e", "factory": "HNSW8"}, vectors, {"seed": 1}, {"queries": "q.jsonl"}),
     "ivf": Case({"type": "dense", "embed": "e", "factory": "IVF2,Flat"}, vectors, {"factory": "IVF3,Flat"}),
     "hnswlib": Case({"type": "dense", "embed": "e", "engine": "hnswlib"}, vectors, {"m": 8}, {"target_recall": 0.5}),
+    "datastore-flat": Case({"type": "knn_lm", "lm": "m", "factory": "Flat"}, states, {"factory": "HNSW8"}),
+    "datastore-ivf": Case(
+        {"type": "knn_lm", "lm": "m", "factory": "IVF2,SQfp16"}, states, {"seed": 1}, {"target_recall": 0.5}
+    ),
     "bm25": Case({"type": "bm25"}, words, {"k1": 0.9}),
     "ngram": Case({"type": "ngram"}, documents, {"document_array": False}),
     "graph": Case({"type": "graph", "method": "bridge-lite"}, words, {"method": "bridge"}, {"synonymy": 0.5}),
@@ -116,7 +125,7 @@ def test_a_type_says_what_it_is(kind):
     ("kind", "hint"),
     [
         ("dens", "did you mean 'dense'"),
-        ("annoy", "known: dense, bm25, ngram, graph, hybrid, seal"),
+        ("annoy", "known: dense, bm25, ngram, graph, knn_lm, hybrid, seal"),
         (5, "known:"),
         (None, "known:"),
         (["dense"], "did you mean 'dense'"),

@@ -56,7 +56,8 @@ def test_the_small_memory_is_sound_and_has_every_kind_of_file(small):
     assert kinds == {"", ".arrow", ".faiss", ".hnsw", ".npz", ".npy", ".json", ".parquet"}
     tables = {file.split("/")[1] for file in small.files() if file.startswith("tables/")}
     graph = {"triples", "mentions", "facts", "entities", "synonyms", "edges"}
-    assert tables == {"documents", "chunks", "embeddings", "errors", "ngram_pairs", *graph}
+    states = {"lm_tokens", "lm_states"}
+    assert tables == {"documents", "chunks", "embeddings", "errors", "ngram_pairs", *graph, *states}
     assert sum(file.startswith("snapshots/") for file in small.files()) == 2
 
 

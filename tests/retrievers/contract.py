@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mnemodex.retrievers.next_token import NextTokenRetriever
 from mnemodex.retrievers.ngram import NgramIndex
 from mnemodex.retrievers.seal.retriever import SealRetriever
 
@@ -16,6 +17,7 @@ CASES = {
     "ngram": "ngrams",
     "hybrid": "both",
     "seal": "keys",
+    "next-token": "next",
     "graph-bridge": "bridge",
     "graph-hipporag2": "hipporag2",
     "graph-lite": "lite",
@@ -56,11 +58,21 @@ def assert_sound(hits, *, queries, k, matching):
         assert np.array_equal(order, np.arange(number)), "by score, and equal scores by id"
 
 
+def hits_of(memory, retriever, chunk_ids):
+    """The ids of the hits that can be of some chunks: those themselves, or the positions of their tokens."""
+    if not isinstance(retriever, NextTokenRetriever):
+        return set(chunk_ids)
+    rows = memory.sql("SELECT position, chunk_id FROM lm_states_tiny").fetchall()
+    return {position for position, chunk_id in rows if chunk_id in chunk_ids}
+
+
 def possible(retriever, questions, ids):
-    """For each question the chunks among `ids` that can be its hits: all, or those that hold the phrase or a key.
+    """For each question which of `ids` can be its hits: all, those that hold the phrase or a key, none without a token.
 
     What holds a phrase is told by the index itself here; its own tests compare that with the text.
     """
+    if isinstance(retriever, NextTokenRetriever):
+        return [set(ids) if question else set() for question in questions]
     if not isinstance(retriever, NgramIndex | SealRetriever):
         return [set(ids)] * len(questions)
     return [set(ids) & set(row.tolist()) for row in retriever.search(questions, 1000).ids]

@@ -46,6 +46,7 @@ def test_indexes_stand_in_the_order_of_the_recipe(memory):
         "hipporag2",
         "lite",
         "sentences",
+        "next",
         "both",
     ]
     assert memory.indexes == names

@@ -34,7 +34,8 @@ def test_every_table_and_the_catalogue_are_views(memory):
     found = {name for (name,) in memory.sql("SHOW TABLES").fetchall()}
     graph = {"triples", "mentions", "facts", "entities", "synonyms", "edges"}
     vectors = {"embeddings_minilm", "embeddings_minilm_facts", "embeddings_minilm_entities"}
-    assert found == {"documents", "chunks", "files", "indexes", "shards", "snapshots", *graph, *vectors}
+    states = {"lm_tokens_tiny", "lm_states_tiny"}
+    assert found == {"documents", "chunks", "files", "indexes", "shards", "snapshots", *graph, *vectors, *states}
 
 
 def test_a_chunk_is_what_its_offsets_say_of_its_document(memory):

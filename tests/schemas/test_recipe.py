@@ -66,7 +66,8 @@ def test_the_hash_is_of_the_content_and_not_of_its_place():
         ({"source": {"path": "a", "fields": {"titel": "t"}}}, "unknown field 'titel'; did you mean 'title'?"),
         ({"source": {"path": "a", "fields": {"zzz": "t"}}}, "unknown field 'zzz'; the fields are key, title, text"),
         ({"source": "a", "embed": {"m": {"modle": "x"}}}, "unknown key 'embed.m.modle'; did you mean 'model'?"),
-        ({"source": "a", "zzz": 1}, "unknown key 'zzz'; known keys: chunks, embed, id_salt, indexes, memory, ngram_"),
+        ({"source": "a", "zzz": 1}, "unknown key 'zzz'; known keys: chunks, embed, id_salt, indexes, lm, memory, "),
+        ({"source": "a", "lm": {"m": {"model": "x", "kye": "y"}}}, "unknown key 'lm.m.kye'; did you mean 'key'?"),
         ({"source": "a", "ngram_pairs": {"t": {"quries": "q"}}}, "key 'ngram_pairs.t.quries'; did you mean 'queries'?"),
     ],
 )  # fmt: skip
