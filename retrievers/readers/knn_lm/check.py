@@ -42,18 +42,21 @@ def check_tokenizer(tokenizer: Any, info: DatastoreInfo) -> None:
 
 
 def _hash_of_files(tokenizer: Any) -> str | None:
-    """The hash of the files that a tokenizer of transformers was loaded from, if it has their tokens.
+    """The hash of the files that a tokenizer of transformers was loaded from, if it still has their tokens.
 
-    transformers writes parts of some tokenizers anew when it loads them, which changes no token but the hash.
+    transformers writes parts of some tokenizers anew when it loads them, and may add a token for padding: no text is
+    read otherwise, but the hash of what is loaded differs.
     """
     name = getattr(tokenizer, "name_or_path", None)
     if not name:
         return None
     try:
-        of_files = load_tokenizer(name)
+        of_files = load_tokenizer(name).get_vocab().items()
     except ModelError:
         return None
-    return tokenizer_hash(name) if of_files.get_vocab() == tokenizer.get_vocab() else None
+    added = {token for token, _ in tokenizer.get_vocab().items() - of_files}
+    same = of_files <= tokenizer.get_vocab().items() and added <= set(tokenizer.all_special_tokens)
+    return tokenizer_hash(name) if same else None
 
 
 def check_model(model: Any, info: DatastoreInfo) -> None:
