@@ -41,6 +41,7 @@ class Attachment(AbstractContextManager["Attachment"]):
         self._mixer = mixer
         self._seen = seen
         self._signature = Signature(model)
+        self._kind = kind
         self._capture = KeyCapture(model, kind)
         self._as_tuple = False
         self._exits = ExitStack()
@@ -76,7 +77,7 @@ class Attachment(AbstractContextManager["Attachment"]):
 
         forward = Forward(self._signature.bind(positional, named), output, "logits_to_keep" in self._signature.names)
         with torch.no_grad():
-            self._seen(forward, forward.keys(self._capture.last))
+            self._seen(forward, forward.keys(self._capture.last, self._kind))
         return output.to_tuple() if self._as_tuple else output
 
     def loss(self, forward: Forward) -> Tensor | None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from mnemodex.schemas.lm import KeyKind
+
 _CACHES = ("past_key_values", "cache_params")
 """What transformers calls a cache, in arguments and outputs."""
 
@@ -76,11 +78,13 @@ class Forward:
         kept: NDArray[np.int64] = every[keep.cpu().numpy()]
         return kept
 
-    def keys(self, captured: Tensor) -> Tensor:
+    def keys(self, captured: Tensor, kind: KeyKind) -> Tensor:
         """The keys of the places.
 
         Args:
-            captured: what `KeyCapture` has: of shape (batch, tokens or places, dimension).
+            captured: what `KeyCapture` has of that kind: shape (batch, tokens, dimension), or (batch, places,
+                dimension) of what the output layer is given.
+            kind: the keys.
 
         Raises:
             ModelError: there are not as many as logits.
@@ -89,7 +93,7 @@ class Forward:
 
         logits = self.output.logits
         keys = captured
-        if captured.shape[1] == self.tokens and len(self.positions) != self.tokens:
+        if kind != "lm_head_input":
             keys = captured[:, torch.from_numpy(self.positions).to(captured.device)]
         if keys.shape[:2] != logits.shape[:2]:
             msg = (
@@ -104,8 +108,9 @@ class Forward:
         import numpy as np
 
         shape = self.output.logits.shape[:2]
-        mask = self.given.get("attention_mask")
-        if mask is None or mask.ndim != 2:
+        mask: Any = self.given.get("attention_mask")
+        # Where a cache is compiled for, masks of attention are made beforehand: nothing can be told from them.
+        if getattr(mask, "ndim", None) != 2:
             return np.ones(shape, bool)
         here: NDArray[np.bool_] = mask[:, -self.tokens :].cpu().numpy()[:, self.positions] != 0
         return here

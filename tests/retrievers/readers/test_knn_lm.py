@@ -108,6 +108,16 @@ def test_only_the_logits_that_are_asked_for_are_looked_up(model, store):
     np.testing.assert_allclose(last, Reference(model, store, knn.mixing).walk(PROMPT, len(PROMPT) - 2), atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["ffn_input", "lm_head_input"])
+def test_logits_may_be_asked_for_in_any_order(llama, kind):
+    knn = KnnLM(datastore(llama, TEXTS, kind), k=4)
+    order = torch.randperm(len(PROMPT))
+    with knn.attach(llama):
+        torch.testing.assert_close(
+            llama(ids(PROMPT), logits_to_keep=order).logits, llama(ids(PROMPT)).logits[:, order], rtol=1e-4, atol=1e-4
+        )
+
+
 def test_arguments_may_come_without_names(llama, llamas):
     with KnnLM(llamas, k=4).attach(llama):
         named = llama(input_ids=ids(PROMPT), logits_to_keep=2).logits
