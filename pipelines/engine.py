@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import os
-import tempfile
 import time
 import uuid
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mnemodex.pipelines.cluster import start_ray
 from mnemodex.pipelines.worker import Worker, result
 from mnemodex.schemas.errors import MnemodexError
 from mnemodex.schemas.manifest import Artifact
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from mnemodex.schemas.store.store import Store
 
 _MAX_BLOCKS = 4096
-_OBJECT_STORE_BYTES = 256 << 20
-"""Only short strings pass through the object store, so a local one need not take Ray's 30 % of memory."""
 
 
 class Engine:
@@ -113,23 +109,7 @@ class Engine:
         if self._ready:
             return
         started = time.perf_counter()
-        # Set before Ray is imported: its own progress and warnings would write between ours.
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        import ray
-
-        if not ray.is_initialized():
-            local = self._address in {None, "local"}
-            extra: dict[str, Any] = {"object_store_memory": _OBJECT_STORE_BYTES} if local else {}
-            with _native_stderr_held():
-                ray.init(
-                    address=self._address or "local",
-                    include_dashboard=False if local else None,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    **extra,
-                )
-            self._started_here = True
+        self._started_here = start_ray(self._address)
         self._configure()
         self._ready = True
         self.start_seconds += time.perf_counter() - started
@@ -141,23 +121,6 @@ class Engine:
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-
-
-@contextlib.contextmanager
-def _native_stderr_held() -> Iterator[None]:
-    """Keep what Ray's C++ part writes while it starts (that its log level was set), and show it only if that fails."""
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            file.seek(0)
-            os.write(kept, file.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 class _Actor:

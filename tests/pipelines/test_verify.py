@@ -8,6 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from mnemodex.pipelines.verify import verify
@@ -15,7 +16,17 @@ from mnemodex.schemas.errors import MemoryNotFoundError
 from mnemodex.schemas.manifest import Artifact
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.store import close_marker, marker_path, open_store
-from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, ENTITIES, FACTS, embeddings, name_vectors, ngram_pairs
+from mnemodex.schemas.tables import (
+    CHUNKS,
+    DOCUMENTS,
+    ENTITIES,
+    FACTS,
+    embeddings,
+    lm_states,
+    lm_tokens,
+    name_vectors,
+    ngram_pairs,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +64,8 @@ def column(table, name, change):
         rows = parquet.read(path)
         values = rows[name].to_pylist()
         change(values)
-        changed = rows.set_column(rows.schema.get_field_index(name), table.schema.field(name), [values])
+        field = table.schema.field(name)
+        changed = rows.set_column(rows.schema.get_field_index(name), field, pa.array(values, field.type))
         parquet.write(path, table, changed.to_batches())
 
     return rewrite
@@ -84,6 +96,8 @@ def swap(values):
 VECTORS = embeddings("minilm", 384)
 PAIRS = ngram_pairs("spans")
 INDEX = "indexes/flat"
+TOKENS = lm_tokens("tiny")
+STATES = lm_states("tiny", 32)
 FACTS_OF = "tables/embeddings/minilm/facts"
 
 
@@ -105,6 +119,14 @@ FACTS_OF = "tables/embeddings/minilm/facts"
         ("tables/ngram_pairs", ".parquet", column(PAIRS, "doc_id", put(0, 7)), "document 7 is not in documents"),
         ("tables/ngram_pairs", ".parquet", column(PAIRS, "target", put(0, "other")), "is not its text or title"),
         ("tables/ngram_pairs", ".parquet", column(PAIRS, "target", put(1, "Town")), "is not its text or title"),
+        ("tables/lm_tokens", ".parquet", column(TOKENS, "doc_id", put(0, 7)), "its documents are not those of"),
+        ("tables/lm_tokens", ".parquet", column(TOKENS, "starts", put(0, [1])), "not as many first characters as"),
+        ("tables/lm_states", ".parquet", column(STATES, "position", put(0, 7)), "a position is not that of its"),
+        ("tables/lm_states", ".parquet", column(STATES, "token_offset", put(0, 99999)), "a value is not the token"),
+        ("tables/lm_states", ".parquet", column(STATES, "value", put(0, 399)), "a value is not the token of its"),
+        ("tables/lm_states", ".parquet", column(STATES, "chunk_id", put(0, 7)), "a chunk_id is not one of its"),
+        ("tables/lm_states", ".npy", array(put((2, 3), 0.5)), "the Parquet and .npy keys differ"),
+        ("indexes/next", "/positions.npy", array(swap), "index next does not hold each row of lm_states/tiny once"),
         (INDEX, "/chunk_ids.npy", array(swap), "index flat does not hold each row of embeddings/minilm once"),
         (INDEX, "/row.npy", array(put(0, 1)), "index flat does not hold each row"),
         (INDEX, "/row.npy", array(put(0, 99)), "index flat does not hold each row"),
