@@ -12,6 +12,7 @@ from language_models import make, saved
 from numpy_datastore import datastore
 from tokenizer_models import byte_level
 
+from mnemodex.indexers.language_model import LanguageModel
 from mnemodex.indexers.models import content_hash
 from mnemodex.retrievers.readers.knn_lm import Buckets, KnnLM, Mixing
 from mnemodex.schemas.errors import ModelError, NotFiniteError, QueryError
@@ -345,3 +346,19 @@ def test_a_tokenizer_is_compared_by_what_it_does(llamas, monkeypatch, tmp_path):
         KnnLM(llamas, k=4, tokenizer=tokenizer)
     with pytest.raises(ModelError, match="load a fast one"):
         KnnLM(llamas, k=4, tokenizer=object())
+
+
+def test_a_memorys_datastore_makes_its_texts_probable(memory):
+    store = memory.retriever("next")
+    lm = LanguageModel(store.info.model)
+    ((tokens,),) = memory.sql("SELECT tokens FROM lm_tokens_tiny ORDER BY len(tokens) DESC LIMIT 1").fetchall()
+    text = ids(tokens[: store.info.window])
+    with torch.no_grad():
+        bare = float(lm.model(text, labels=text).loss)
+    losses = []
+    for pointers in (None, 8):
+        knn = KnnLM(store, k=16, weight=0.5, pointers=pointers, tokenizer=lm.tokenizer)
+        with knn.attach(lm.model):
+            losses.append(float(lm.model(text, labels=text).loss))
+    assert max(losses) < bare - 1
+    assert 0 < knn.stats.saved < knn.stats.lookups
