@@ -9,7 +9,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnemodex.schemas.errors import ModelError
 
@@ -125,7 +125,25 @@ def tokenizer_hash(name: str) -> str:
 @functools.lru_cache(maxsize=64)
 def _tokenizer_content(name: str, path: Path, size: int, mtime_ns: int) -> str:
     """The hash of a tokenizer; the file's state is an argument as in `_file_hash`."""
-    content = json.loads(tokenizer(name).to_str())
+    return content_hash(tokenizer(name))
+
+
+def content_hash(tokenizer: Any) -> str:
+    """The same of a tokenizer that is loaded already, SHA-256 in hexadecimal.
+
+    Args:
+        tokenizer: of the package tokenizers, or one of transformers that has such a one inside. It may cut and pad.
+
+    Raises:
+        ModelError: it has none.
+    """
+    inside = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if not hasattr(inside, "to_str"):
+        msg = (
+            f"tokenizer {type(tokenizer).__name__}: has no tokenizer of the package tokenizers inside; load a fast one"
+        )
+        raise ModelError(msg)
+    content = {**json.loads(inside.to_str()), "truncation": None, "padding": None}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -40,6 +40,7 @@ def search(
 ) -> None:
     """Search an index."""
     from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.next_token import NextTokenRetriever
     from mnemodex.retrievers.ngram import NgramIndex
 
     opened = Memory(memory)
@@ -48,6 +49,11 @@ def search(
         _draw(retriever, questions, picture)
     if isinstance(retriever, NgramIndex) and not as_json:
         print_concordances(retriever, opened, questions, k, where=where)
+        return
+    if isinstance(retriever, NextTokenRetriever) and not as_json:
+        from mnemodex.pipelines.commands.next_token_tables import print_continuations
+
+        print_continuations(retriever, opened, questions, k, where=where)
         return
     hits = retriever.search(questions, k, where=where)
     answers = hits.chunks()
