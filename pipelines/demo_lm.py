@@ -44,9 +44,10 @@ def check() -> None:
 def run(console: Console, folder: Path) -> None:
     """Build the datastore, show what it finds, and measure what it does to its model."""
     from mnemodex.pipelines.build import build
-    from mnemodex.pipelines.commands.searching import print_next_tokens
+    from mnemodex.pipelines.commands.next_token_tables import print_continuations
     from mnemodex.pipelines.progress import Progress
     from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.readers.knn_lm_report.explaining import explain
 
     source = folder.parent / f"{folder.name}-source.jsonl"
     lines = [json.dumps({"id": name, "title": name, "text": topics[name]}) + "\n" for name in TOPICS]
@@ -68,10 +69,10 @@ def run(console: Console, folder: Path) -> None:
     index = memory.retriever("next")
     assert isinstance(index, NextTokenRetriever)  # noqa: S101 - the recipe says so
     console.print("")
-    print_next_tokens(index, memory, [PROMPT], 5)
+    print_continuations([PROMPT], explain(index, memory.snapshot, [PROMPT], index.search([PROMPT], 5)))
     _measure(console, index, index.prompt_keys.model)
     _go_on(console, index, index.prompt_keys.model)
-    console.print("Tokens that surprised the model most, in SQL:")
+    console.print("What surprised the model most, in SQL:")
     console.print(
         memory.sql(
             "SELECT title, count(*) AS tokens, round(avg(surprisal), 2) AS surprisal FROM lm_states_smol "
@@ -89,10 +90,11 @@ def _measure(console: Console, index: NextTokenRetriever, model: LanguageModel) 
     tokens = tokenize(model.tokenizer, [topics[HELD_OUT]])[0].ids[:_EVALUATED]
     with tempfile.TemporaryDirectory(prefix="mnemodex-demo-") as scratch:
         figures = evaluate(index, model, [tokens], Mixing(), Path(scratch)).figures
+    quality, helped, harmed = figures.overall, figures.helped.percent, figures.harmed.percent
     console.print(
-        f"Perplexity of {HELD_OUT!r}, which is not in the memory: {figures.perplexity:.2f} by the model alone, "
-        f"{figures.perplexity_with_memory:.2f} with the memory ({figures.ratio:.3f}); {figures.helped:.0f} % of the "
-        f"tokens are helped, {figures.harmed:.0f} % harmed\n"
+        f"Perplexity of {HELD_OUT!r}, which is not in the memory: {quality.without:.2f} by the model alone, "
+        f"{quality.mixed:.2f} with the memory ({quality.ratio:.3f}); {helped:.0f} % of the tokens are helped, "
+        f"{harmed:.0f} % harmed\n"
     )
 
 

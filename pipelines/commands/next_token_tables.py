@@ -13,9 +13,8 @@ from mnemodex.retrievers.readers.knn_lm.mixing import Buckets, Mixing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnemodex.retrievers.memory import Memory
-    from mnemodex.retrievers.next_token import NextTokenRetriever
     from mnemodex.retrievers.readers.knn_lm_report.evaluation import Evaluation
+    from mnemodex.retrievers.readers.knn_lm_report.explaining import Explanation
     from mnemodex.retrievers.readers.knn_lm_report.figures import Share
     from mnemodex.retrievers.readers.knn_lm_report.generation import Generation
     from mnemodex.retrievers.readers.knn_lm_report.tuning import Tuned
@@ -82,17 +81,13 @@ def print_generation(result: Generation) -> None:
     print_table("entropy of the neighbours / of the model, in nats, by generated token", columns, by_place)
 
 
-def print_continuations(
-    retriever: NextTokenRetriever, memory: Memory, prompts: Sequence[str], k: int, *, where: str | None = None
-) -> None:
+def print_continuations(prompts: Sequence[str], explanations: Sequence[Explanation]) -> None:
     """What comes after prompts: by the model, by the nearest entries and by both, and where these entries stand."""
     from rich.console import Console
     from rich.text import Text
 
-    from mnemodex.retrievers.readers.knn_lm_report.explaining import explain
-
     console = Console(soft_wrap=True)
-    for prompt, found in zip(prompts, explain(retriever, memory.snapshot, prompts, k, where=where), strict=True):
+    for prompt, found in zip(prompts, explanations, strict=True):
         console.print(Text(prompt, style="bold"))
         for name, likely in (("model", found.model), ("neighbours", found.neighbours), ("mixed", found.mixed)):
             if not likely:

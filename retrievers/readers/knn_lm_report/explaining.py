@@ -16,6 +16,7 @@ from mnemodex.retrievers.readers.knn_lm.mixing import (
     nearest_distance,
     token_log_probabilities,
 )
+from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,7 @@ class Context:
 
     Attributes:
         rank: from 1.
+        position: its id.
         weight: its part of p_knn over the entries that were found.
         distance: squared, of its key to the prompt's.
         key: its document's key.
@@ -49,6 +51,7 @@ class Context:
     """
 
     rank: int
+    position: int
     weight: float
     distance: float
     key: str
@@ -57,10 +60,15 @@ class Context:
     token: str
     after: str
 
+    def to_json(self) -> dict[str, Any]:
+        """As `search --json` prints it beside the chunk; a position does not fit a JavaScript number."""
+        names = ("weight", "distance", "before", "token", "after")
+        return {"position": str(self.position), **{name: getattr(self, name) for name in names}}
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What comes after a prompt, and why. All lists are empty for a prompt without a token.
+    """What comes after a prompt, and why.
 
     Attributes:
         contexts: the nearest entries, nearest first.
@@ -74,40 +82,48 @@ class Explanation:
     neighbours: list[tuple[str, float]]
     mixed: list[tuple[str, float]]
 
+    def likely(self) -> dict[str, list[dict[str, Any]]]:
+        """The likely tokens, as `search --json` prints them."""
+        lists = {"model": self.model, "neighbours": self.neighbours, "mixed": self.mixed}
+        return {
+            name: [{"token": token, "probability": probability} for token, probability in found]
+            for name, found in lists.items()
+        }
 
-def explain(
-    retriever: NextTokenRetriever, snapshot: Snapshot, prompts: Sequence[str], k: int = 10, *, where: str | None = None
-) -> list[Explanation]:
-    """The hits of `NextTokenRetriever.search` with the words around them; only the hits' documents are read.
+
+def explain(retriever: NextTokenRetriever, snapshot: Snapshot, prompts: Sequence[str], hits: Hits) -> list[Explanation]:
+    """Hits of a datastore with the words around them; only the hits' documents are read.
 
     Args:
         retriever: the datastore.
         snapshot: the memory's, where the texts are read from.
         prompts: what is gone on from.
-        k: entries of each prompt.
-        where: as `Retriever.search` takes it.
+        hits: of these prompts, by `retriever.search`.
 
     Raises:
-        QueryError: as `Retriever.search`.
+        QueryError: a prompt has no token.
         ModelError: the model is not the one that the index was built with.
     """
-    hits = retriever.search(prompts, k, where=where)
     reader = _Reader(retriever, snapshot)
     asked = retriever.prompt_keys.tokens(prompts)
+    for prompt, tokens in zip(prompts, asked, strict=True):
+        if not len(tokens):
+            msg = f"prompt {prompt!r} has no token: give the model something to go on from"
+            raise QueryError(msg)
     places = reader.places(hits)
     mixing = Mixing(temperature=retriever.info.scale)
     answers = []
     for number, chunks in enumerate(hits.chunks()):
         distances = -hits.scores[number : number + 1, : len(chunks)]
         mine = places[number][: len(chunks)]
+        ids = hits.ids[number, : len(chunks)].tolist()
         weights = np.exp(log_weights(distances, retriever.info.scale))[0]
         contexts = [
-            Context(chunk.rank, float(weight), -chunk.score, chunk.key, chunk.title, *reader.around(place))
-            for chunk, weight, place in zip(chunks, weights, mine, strict=True)
+            Context(chunk.rank, position, float(weight), -chunk.score, chunk.key, chunk.title, *reader.around(place))
+            for chunk, position, weight, place in zip(chunks, ids, weights, mine, strict=True)
         ]
         tokens = np.array([[place.token for place in mine]], np.int32).reshape(distances.shape)
-        likely = reader.likely(asked[number], distances, tokens, mixing) if len(asked[number]) else ([], [], [])
-        answers.append(Explanation(contexts, *likely))
+        answers.append(Explanation(contexts, *reader.likely(asked[number], distances, tokens, mixing)))
     return answers
 
 
