@@ -32,7 +32,7 @@ def test_the_json_has_chunks_tokens_weights_and_what_is_likely(cli, library):
 
 
 def test_a_prompt_without_a_token_is_refused(cli, library):
-    assert_refused(cli("search", library, "next", ""), "prompt '' has no token")
+    assert_refused(cli("search", library, "next", ""), saying="prompt '' has no token")
 
 
 def test_a_filter_narrows_the_contexts(cli, library):
