@@ -46,14 +46,17 @@ _SHORTEST = 80
 """Characters of a docstring below which it says little more than the function's name."""
 
 
-def run(folder: Path, *, full: bool) -> None:
-    """Build the memory, show it, ask the questions, and say what to try next."""
+def run(folder: Path, *, full: bool, lm: bool) -> None:
+    """Build the memory, show it, ask the questions, and say what to try next; `lm` adds a next-token memory."""
     from rich.console import Console
 
+    from mnemodex.pipelines import demo_lm
     from mnemodex.pipelines.build import build
     from mnemodex.pipelines.progress import Progress
     from mnemodex.retrievers.memory import Memory
 
+    if lm:
+        demo_lm.check()
     # Rich assumes 80 columns off a terminal, too few for three indexes side by side.
     console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 110)
     started = time.perf_counter()
@@ -83,6 +86,8 @@ def run(folder: Path, *, full: bool) -> None:
             "SELECT title, sum(tokens) AS tokens FROM chunks GROUP BY title ORDER BY tokens DESC LIMIT 3"
         ).fetchall()
     )
+    if lm:
+        demo_lm.run(console, folder.parent / f"{folder.name}-lm")
     console.print(f"\nDone in {time.perf_counter() - started:.0f} s. Now try:")
     console.print(f'  mnemodex search {folder} both "how do decorators work" -k 3')
     console.print(f"  mnemodex sql {folder} \"SELECT title, text FROM chunks WHERE text LIKE '%walrus%'\"")  # noqa: S608 - printed

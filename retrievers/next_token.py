@@ -13,7 +13,8 @@ from mnemodex.indexers.dense.vectors import Vectors
 from mnemodex.indexers.knn_lm import open_values
 from mnemodex.retrievers.base import check
 from mnemodex.retrievers.datastore import DatastoreInfo, Neighbours
-from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits
+from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits, Reason
+from mnemodex.retrievers.readers.knn_lm.mixing import log_weights
 from mnemodex.schemas.errors import CorruptFileError, QueryError
 from mnemodex.schemas.store import parquet
 
@@ -67,7 +68,16 @@ class NextTokenRetriever:
         found = self._searcher.search(keys, k, allowed=allowed)
         scores, ids, shard, position = (_spread(part, asked, len(prompts)) for part in found)
         partition, row, labels = self._chunks(shard, position)
-        return Hits(ids, scores, partition, row, labels, self._snapshot, kind="position")
+        return Hits(
+            ids,
+            scores,
+            partition,
+            row,
+            labels,
+            self._snapshot,
+            kind="position",
+            explain=lambda: self._reasons(scores, self._tokens(shard, position)),
+        )
 
     def nearest(self, keys: NDArray[np.float32], k: int) -> Neighbours:
         """See `Datastore.nearest`."""
@@ -124,6 +134,15 @@ class NextTokenRetriever:
         """The exact keys, in the partitions that the searcher numbers."""
         labels = self._searcher.labels
         return Vectors([self._key_file(label) for label in labels], labels, dimension=self._searcher.dimension)
+
+    def _reasons(self, scores: NDArray[np.float32], tokens: NDArray[np.int32]) -> list[list[list[Reason]]]:
+        """The token that came next, and its part of the probability that the hits give to all."""
+        weights = np.exp(log_weights(-scores, self.info.scale))
+        decode = self.prompt_keys.model.tokenizer.decode
+        return [
+            [[Reason("next token", decode([token]), weight)] for token, weight in zip(*some, strict=True) if token >= 0]
+            for some in zip(tokens.tolist(), weights.tolist(), strict=True)
+        ]
 
     def _key_file(self, label: str) -> Any:
         return self._snapshot.path(self._table, label, ".npy")

@@ -52,12 +52,15 @@ def build(
 
 def demo(
     full: Annotated[bool, typer.Option("--full", help="The whole manual, not only a part of it.")] = False,
+    lm: Annotated[
+        bool, typer.Option("--lm", help="A next-token memory with SmolLM2 too, which takes some minutes on a CPU.")
+    ] = False,
     memory: Annotated[Path, typer.Option(help="Where to build it.")] = Path("memories/python-manual"),
 ) -> None:
     """Build the memory of the Python manual and ask it a few questions."""
     from mnemodex.pipelines.demo import run
 
-    run(memory, full=full)
+    run(memory, full=full, lm=lm)
 
 
 def report(result: BuildResult) -> None:

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnemodex.retrievers.base import Retriever
-    from mnemodex.retrievers.hits import Chunk, Reason
+    from mnemodex.retrievers.hits import Chunk, Hits, Reason
     from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.next_token import NextTokenRetriever
     from mnemodex.retrievers.ngram import NgramIndex
 
 _SNIPPET = 160
@@ -40,6 +41,7 @@ def search(
 ) -> None:
     """Search an index."""
     from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.next_token import NextTokenRetriever
     from mnemodex.retrievers.ngram import NgramIndex
 
     opened = Memory(memory)
@@ -50,6 +52,9 @@ def search(
         print_concordances(retriever, opened, questions, k, where=where)
         return
     hits = retriever.search(questions, k, where=where)
+    if isinstance(retriever, NextTokenRetriever):
+        _print_next_tokens(retriever, opened, questions, hits, as_json=as_json)
+        return
     answers = hits.chunks()
     reasons = hits.reasons() if explain else None
     if as_json:
@@ -60,6 +65,23 @@ def search(
         return
     for number, (question, answer) in enumerate(zip(questions, answers, strict=True)):
         print_hits(question, answer, reasons[number] if reasons else ())
+
+
+def _print_next_tokens(
+    retriever: NextTokenRetriever, memory: Memory, prompts: Sequence[str], hits: Hits, *, as_json: bool
+) -> None:
+    from mnemodex.pipelines.commands.next_token_tables import print_continuations
+    from mnemodex.retrievers.readers.knn_lm_report.explaining import explain
+
+    found = explain(retriever, memory.snapshot, prompts, hits)
+    if not as_json:
+        print_continuations(prompts, found)
+        return
+    listed = [
+        [{**chunk.to_json(), **context.to_json()} for chunk, context in zip(answer, one.contexts, strict=True)]
+        for answer, one in zip(hits.chunks(), found, strict=True)
+    ]
+    print_json({"index": retriever.name, "hits": listed, "next": [one.likely() for one in found]})
 
 
 def _draw(retriever: Retriever, questions: Sequence[str], path: Path) -> None:

@@ -32,6 +32,7 @@ class Pointers:
     Attributes:
         searches: places that were searched for so far.
         saved: places whose neighbours were followed to instead.
+        followed: the sequences of the last step that were among these, bool of shape (rows,).
 
     Raises:
         QueryError: `mixing.pointers` is None.
@@ -39,6 +40,7 @@ class Pointers:
 
     searches: int
     saved: int
+    followed: NDArray[np.bool_]
 
     def __init__(self, datastore: Datastore, mixing: Mixing, rows: int) -> None:
         if mixing.pointers is None:
@@ -50,6 +52,7 @@ class Pointers:
         self._last = missing(rows, mixing.k)
         self.searches = 0
         self.saved = 0
+        self.followed = np.zeros(rows, bool)
 
     def __len__(self) -> int:
         """How many sequences."""
@@ -90,6 +93,7 @@ class Pointers:
                 searched,
                 look_up(self._datastore, keys[searched], self._mixing.k, rescore=self._mixing.rescore),
             )
+        self.followed = followed
         self.saved += int(followed.sum())
         self.searches += len(searched)
         self._last = here

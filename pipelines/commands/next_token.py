@@ -1,0 +1,199 @@
+"""`eval` of a next-token datastore: what it does to its language model's predictions of a text."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnemodex.pipelines.commands.output import on_terminal, print_json
+from mnemodex.schemas.errors import SourceError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mnemodex.retrievers.datastore import DatastoreInfo
+    from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.readers.knn_lm.mixing import Mixing
+    from mnemodex.retrievers.readers.knn_lm_report.evaluation import Evaluation
+    from mnemodex.retrievers.readers.knn_lm_report.generation import Generation
+
+_log = logging.getLogger("mnemodex")
+_LINE_SECONDS = 10.0
+
+_TEXTS = 256
+"""Documents that are tokenised at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextOptions:
+    """What `eval --text` was asked for.
+
+    Attributes:
+        given: settings of `Mixing` by name, None where nothing was said.
+        settings: a file of settings, which those override.
+        tune: whether to fit settings.
+        save: where to write the fitted ones.
+        generate: tokens to generate instead, if any.
+        as_json: print one JSON object.
+    """
+
+    given: dict[str, Any]
+    settings: Path | None
+    tune: bool
+    save: Path | None
+    generate: int | None
+    as_json: bool
+
+    def check(self) -> None:
+        """Refuse options that do not go together, before anything is computed.
+
+        Raises:
+            UserError: two of them do not, or a file cannot be written.
+        """
+        if self.save is not None and not self.tune:
+            msg = "--save writes fitted settings: give --tune too"
+            raise UserError(msg)
+        if self.generate is not None and (self.tune or self.generate < 2):
+            msg = "--generate is a report of its own: give it 2 tokens or more, and leave --tune out"
+            raise UserError(msg)
+        if self.save is not None and (self.save.is_dir() or not self.save.parent.is_dir()):
+            msg = f"{self.save}: cannot be written there; name a file in a folder that exists with --save"
+            raise UserError(msg)
+
+    def mixing(self) -> Mixing:
+        """The settings to start with.
+
+        Raises:
+            QueryError: the file is not one of settings, or a setting is out of its range.
+        """
+        from mnemodex.retrievers.readers.knn_lm.mixing import Mixing
+        from mnemodex.retrievers.readers.knn_lm_report.settings import load
+
+        base = load(self.settings) if self.settings is not None else Mixing()
+        return replace(base, **{name: value for name, value in self.given.items() if value is not None})
+
+
+def evaluate_text(memory: Memory, index: str, text: Path | None, options: TextOptions) -> None:
+    """Print what a datastore does to its model's predictions of a text.
+
+    Args:
+        memory: where the datastore is.
+        index: its name.
+        text: a file or folder that a recipe's source could be.
+        options: what was asked for.
+
+    Raises:
+        UserError: the text, an option, or a file to write is not as it should be.
+    """
+    from mnemodex.pipelines.commands.next_token_tables import print_evaluation, print_generation
+    from mnemodex.retrievers.readers.knn_lm_report.settings import save
+
+    if text is None:
+        msg = f"index {index!r} is measured with a text that its language model reads: give --text FILE"
+        raise UserError(msg)
+    options.check()
+    mixing = options.mixing()
+    retriever: Any = memory.retriever(index)
+    tokens = read_tokens(text, retriever.info)
+    if options.generate is not None:
+        report = _generate(retriever, text, tokens, mixing, options.generate)
+        print_json(report.to_json()) if options.as_json else print_generation(report)
+        return
+    result = _evaluate(retriever, tokens, mixing, tuned=options.tune)
+    if options.save is not None and result.tuned is not None:
+        save(result.tuned.buckets.mixing, options.save)
+    print_json(result.to_json()) if options.as_json else print_evaluation(result)
+
+
+def _evaluate(retriever: Any, tokens: list[NDArray[np.int32]], mixing: Mixing, *, tuned: bool) -> Evaluation:
+    from mnemodex.retrievers.readers.knn_lm_report.evaluation import evaluate
+    from mnemodex.retrievers.readers.knn_lm_report.reading import predictable
+
+    lm = retriever.prompt_keys.model
+    with (
+        tempfile.TemporaryDirectory(prefix="mnemodex-eval-") as scratch,
+        _counting("tokens read", predictable(retriever.info, tokens)) as advance,
+    ):
+        return evaluate(retriever, lm, tokens, mixing, Path(scratch), tuned=tuned, advance=advance)
+
+
+def _generate(retriever: Any, text: Path, tokens: list[NDArray[np.int32]], mixing: Mixing, count: int) -> Generation:
+    from mnemodex.retrievers.readers.knn_lm_report.generation import PROMPT, generate
+
+    if max(map(len, tokens)) < PROMPT:
+        msg = f"{text}: has no text of {PROMPT} tokens, from which the model would go on; give longer ones"
+        raise SourceError(msg)
+    with tempfile.TemporaryDirectory(prefix="mnemodex-eval-") as scratch:
+        return generate(retriever, retriever.prompt_keys.model, tokens, mixing, Path(scratch), tokens=count)
+
+
+def read_tokens(text: Path, info: DatastoreInfo) -> list[NDArray[np.int32]]:
+    """The tokens of each document of a file or folder, by the datastore's tokenizer.
+
+    Raises:
+        SourceError: it cannot be read, or none of its documents has enough tokens to predict one.
+    """
+    from mnemodex.indexers.models import tokenizer
+    from mnemodex.indexers.tokens import tokenize
+    from mnemodex.retrievers.readers.knn_lm_report.reading import predictable
+
+    cut = tokenizer(info.model)
+    found: list[NDArray[np.int32]] = []
+    batch: list[str] = []
+    for document in _documents(text):
+        # As the datastore's own texts are read.
+        batch.append(document if document.strip() else "")
+        if len(batch) == _TEXTS:
+            found += [tokens.ids for tokens in tokenize(cut, batch)]
+            batch = []
+    found += [tokens.ids for tokens in tokenize(cut, batch)]
+    if not predictable(info, found):
+        needed = "1 token" if info.prefix else "2 tokens"
+        msg = f"{text}: has no text of {needed} or more, so there is nothing to predict; give another --text"
+        raise SourceError(msg)
+    return found
+
+
+def _documents(text: Path) -> Iterator[str]:
+    from mnemodex.pipelines.sources import open_source
+    from mnemodex.pipelines.sources.base import BadRow
+
+    if not text.exists():
+        msg = f"{text}: no such file or folder; name a text with --text"
+        raise SourceError(msg)
+    source = open_source(text, fields={})
+    for _, records in source.read(source.plan()):
+        for record in records:
+            if isinstance(record, BadRow):
+                msg = f"{text}: {record.source} line {record.line}: {record.reason}"
+                raise SourceError(msg)
+            yield record.text
+
+
+@contextmanager
+def _counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Say how far a count is: a bar on a terminal, a line now and then elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    done, said = 0, time.perf_counter()
+    with Progress(console=Console(stderr=True), transient=True, disable=not on_terminal()) as bars:
+        bar = bars.add_task(what, total=total)
+
+        def advance(count: int) -> None:
+            nonlocal done, said
+            done += count
+            bars.advance(bar, count)
+            if not on_terminal() and time.perf_counter() - said > _LINE_SECONDS:
+                said = time.perf_counter()
+                _log.info("%s: %d of %d", what, done, total)
+
+        yield advance
