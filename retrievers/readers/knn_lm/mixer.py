@@ -65,8 +65,8 @@ class Mixer:
     def mixed(self, forward: Forward, keys: Tensor, *, last: bool = False) -> Tensor:
         """The logarithms of the mixed probabilities of a forward pass.
 
-        They are float32 whatever the model's dtype (float64 of a model of doubles): rounded to
-        bf16, probable tokens would tie. They carry no gradient.
+        They are float32 whatever the model's dtype (float64 of a model of doubles): rounded to bf16, probable tokens
+        would tie. They carry no gradient.
 
         Args:
             forward: the pass.
@@ -172,9 +172,9 @@ class Mixer:
         with np.errstate(divide="ignore"):
             rest[places] = np.log1p(-weights)
             part = part + np.log(weights[row])
-        log += torch.from_numpy(rest).to(log)[:, None]
+        log += torch.as_tensor(rest, dtype=log.dtype).to(log.device)[:, None]
         at = torch.from_numpy(places[row]).to(log.device), torch.from_numpy(token).to(log.device)
-        log[at] = torch.logaddexp(log[at], torch.from_numpy(part).to(log))
+        log[at] = torch.logaddexp(log[at], torch.as_tensor(part, dtype=log.dtype).to(log.device))
 
 
 def _array(keys: Tensor) -> NDArray[np.float32]:
