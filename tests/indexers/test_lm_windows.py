@@ -41,9 +41,7 @@ def by_hand(length, window, overlap, prefix):
 def test_windows_are_those_that_a_plain_loop_cuts(cut):
     lengths, window, overlap, prefix = cut
     made = windows(np.array(lengths, np.int64), window=window, overlap=overlap, prefix=prefix)
-    expected = [
-        (text, *one) for text, length in enumerate(lengths) for one in by_hand(length, window, overlap, prefix)
-    ]
+    expected = [(text, *one) for text, length in enumerate(lengths) for one in by_hand(length, window, overlap, prefix)]
     arrays = (made.text, made.start, made.first, made.stop)
     assert list(zip(*(array.tolist() for array in arrays), strict=True)) == expected
     assert len(made) == len(expected) and all(array.dtype == np.int64 for array in arrays)
