@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mnemodex.indexers.batching import length_buckets
-from mnemodex.indexers.lm.capture import KeyCapture
+from mnemodex.indexers.lm.capture import Captured, KeyCapture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
-    from torch import nn
+    from torch import Tensor, nn
 
     from mnemodex.schemas.lm import KeyKind
+
+_CPU_TOKENS = 1024
+_GPU_TOKENS = 16384
+"""Padded tokens a batch."""
+
+_LOGITS = 1 << 24
+"""Logits at a time: a float32 matrix of all tokens by all words would not fit in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +32,26 @@ class States:
     """What a model thinks at n places of a text, in front of the token that comes there.
 
     Attributes:
-        keys: shape (n, dimension), float32.
+        keys: shape (n, dimension), float16, as they are stored; a number that does not fit is infinite.
         surprisal: -ln p of the token that came, in nats, float32 of shape (n,); None where it was not asked for.
         entropy: of the model's distribution, in nats, float32 of shape (n,); None where it was not asked for.
     """
 
-    keys: NDArray[np.float32]
+    keys: NDArray[np.float16]
     surprisal: NDArray[np.float32] | None
     entropy: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The states of some windows, one window's after the other's, on their way from the device."""
+
+    windows: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    keys: Tensor
+    surprisal: Tensor | None
+    entropy: Tensor | None
+    done: Any
 
 
 class StateReader:
@@ -53,11 +73,19 @@ class StateReader:
     dimension: int
 
     def __init__(self, model: nn.Module, key: KeyKind, *, surprisal: bool = True, entropy: bool = False) -> None:
+        import torch
+
         self._model: Any = model
         self._key = key
         self._surprisal = surprisal
         self._entropy = entropy
-        self.dimension = int(self._model.config.get_text_config().hidden_size)
+        self._opinions = surprisal or entropy
+        self._capture = KeyCapture(model, key, stop=not self._opinions)
+        self._body = self._capture.structure.body
+        self._device = next(model.parameters()).device
+        self._max_tokens = _GPU_TOKENS if self._device.type == "cuda" else _CPU_TOKENS
+        ids = torch.zeros((1, 2), dtype=torch.int64)
+        self.dimension = int(self._states(ids, torch.zeros(1, dtype=torch.int64))[0].shape[1])
 
     def read(self, tokens: Sequence[NDArray[np.int32]], predicted: NDArray[np.int64]) -> Iterator[tuple[int, States]]:
         """Read windows, those of like length together.
@@ -69,21 +97,134 @@ class StateReader:
         Yields:
             The number of a window, in no order, and the states in front of its predicted tokens.
         """
+        lengths = np.array([len(window) - 1 for window in tokens], np.int64)
+        ahead: _Batch | None = None
+        for bucket in length_buckets(lengths, max_tokens=self._max_tokens, min_rows=1):
+            # A GPU works on one batch while the one before is taken apart.
+            upcoming = self._start([tokens[number] for number in bucket], bucket, predicted[bucket])
+            if ahead is not None:
+                yield from _finish(ahead)
+            ahead = upcoming
+        if ahead is not None:
+            yield from _finish(ahead)
+
+    def _start(
+        self, tokens: Sequence[NDArray[np.int32]], windows: NDArray[np.int64], predicted: NDArray[np.int64]
+    ) -> _Batch:
+        """Set the device to work on a batch."""
         import torch
 
-        lengths = np.array([len(window) - 1 for window in tokens], np.int64)
-        device = next(self._model.parameters()).device
-        with KeyCapture(self._model, self._key) as capture, torch.inference_mode():
-            for bucket in length_buckets(lengths, max_tokens=2048, min_rows=1):
-                padded = np.zeros((len(bucket), int(lengths[bucket].max()) + 1), np.int64)
-                for row, number in enumerate(bucket):
-                    padded[row, : len(tokens[number])] = tokens[number]
-                ids = torch.from_numpy(padded).to(device)
-                logits = self._model(input_ids=ids[:, :-1], use_cache=False).logits.float()
-                for row, number in enumerate(bucket):
-                    here = slice(int(lengths[number] - predicted[number]), int(lengths[number]))
-                    log = torch.log_softmax(logits[row, here], dim=-1)
-                    came = ids[row, 1:][here, None]
-                    surprisal = -log.gather(1, came)[:, 0].cpu().numpy() if self._surprisal else None
-                    entropy = -(log.exp() * log).sum(-1).cpu().numpy() if self._entropy else None
-                    yield int(number), States(capture.last[row, here].float().cpu().numpy(), surprisal, entropy)
+        # Padding stands behind a window's tokens, which a causal model never looks at from them.
+        lengths = np.array([len(window) for window in tokens], np.int64)
+        width = int(lengths.max())
+        padded = np.zeros((len(tokens), width), np.int64)
+        for row, window in enumerate(tokens):
+            padded[row, : len(window)] = window
+        firsts = np.arange(len(tokens)) * width + lengths - 1 - predicted
+        within = np.arange(int(predicted.sum())) - np.repeat(np.cumsum(predicted) - predicted, predicted)
+        places = np.repeat(firsts, predicted) + within
+        keys, surprisal, entropy = self._states(torch.from_numpy(padded), torch.from_numpy(places))
+        done = None
+        if self._device.type == "cuda":
+            done = torch.cuda.Event()  # type: ignore[no-untyped-call] # torch leaves it without types
+            done.record()
+        return _Batch(windows, predicted, keys, surprisal, entropy, done)
+
+    def _states(self, ids: Tensor, places: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Keys, surprisals and entropies at places of the padded windows, counted through all rows; on the host."""
+        import torch
+
+        ids, places = self._send(ids), self._send(places)
+        # A place of the inputs, whose rows are shorter by the token that is only predicted.
+        inputs = places - places // ids.shape[1]
+        with torch.inference_mode(), self._capture:
+            if not self._opinions:
+                with contextlib.suppress(Captured):
+                    self._model(input_ids=ids[:, :-1], use_cache=False)
+                return self._fetch(self._kept(inputs)), None, None
+            body = self._run_body(ids[:, :-1])
+            states = body[0].flatten(0, 1)
+            came = ids.flatten()[places + 1]
+            keys = [] if self._key == "lm_head_input" else [self._kept(inputs)]
+            surprisals, entropies = [], []
+            size = max(1, _LOGITS // self._model.config.get_text_config().vocab_size)
+            for some, next_tokens in zip(torch.split(inputs, size), torch.split(came, size), strict=True):
+                log = torch.log_softmax(self._logits(body, states[some]).float(), dim=-1)
+                if self._key == "lm_head_input":
+                    keys.append(self._capture.last[0].half())
+                if self._surprisal:
+                    surprisals.append(-log.gather(1, next_tokens[:, None])[:, 0])
+                if self._entropy:
+                    entropies.append(torch.special.entr(log.exp_()).sum(-1))
+            return (
+                self._fetch(torch.cat(keys)),
+                self._fetch(torch.cat(surprisals)) if self._surprisal else None,
+                self._fetch(torch.cat(entropies)) if self._entropy else None,
+            )
+
+    def _kept(self, inputs: Tensor) -> Tensor:
+        return self._capture.last.flatten(0, 1)[inputs].half()
+
+    def _run_body(self, ids: Tensor) -> Any:
+        """The output of the model's body; its output layer is not run."""
+        outputs: list[Any] = []
+
+        def keep(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+            outputs.append(output)
+            raise Captured
+
+        hook = self._body.register_forward_hook(keep)
+        try:
+            self._model(input_ids=ids, use_cache=False)
+        except Captured:
+            return outputs[0]
+        finally:
+            hook.remove()
+
+    def _logits(self, body: Any, states: Tensor) -> Tensor:
+        """What the model's own forward makes of last hidden states, of shape (n, size).
+
+        The body stands still meanwhile and gives these states; so whatever the model does beside its output layer
+        (scaling, soft caps, a layer before it) is done.
+        """
+        import torch
+
+        output = type(body)(**{**body, next(iter(body)): states[None]})
+        own = vars(self._body).get("forward")
+        self._body.forward = lambda *args, **named: output
+        try:
+            ids = torch.zeros((1, len(states)), dtype=torch.int64, device=states.device)
+            logits: Tensor = self._model(input_ids=ids, use_cache=False).logits
+        finally:
+            if own is None:
+                del self._body.forward
+            else:
+                self._body.forward = own
+        return logits[0]
+
+    def _send(self, tensor: Tensor) -> Tensor:
+        return tensor.pin_memory().to(self._device, non_blocking=True) if self._device.type == "cuda" else tensor
+
+    def _fetch(self, tensor: Tensor) -> Tensor:
+        import torch
+
+        if self._device.type != "cuda":
+            return tensor
+        host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        return host.copy_(tensor, non_blocking=True)
+
+
+def _finish(batch: _Batch) -> Iterator[tuple[int, States]]:
+    """The states of each window of a batch, once the device is done."""
+    if batch.done is not None:
+        batch.done.synchronize()
+    cuts = np.cumsum(batch.counts)[:-1]
+
+    def parts(tensor: Tensor | None) -> Sequence[Any]:
+        # A copy where it lies in memory that the device needs for the next ones.
+        return [None] * len(batch.windows) if tensor is None else np.split(tensor.numpy().copy(), cuts)
+
+    for number, keys, surprisal, entropy in zip(
+        batch.windows, parts(batch.keys), parts(batch.surprisal), parts(batch.entropy), strict=True
+    ):
+        yield int(number), States(keys, surprisal, entropy)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnemodex.schemas.errors import ModelError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Windows:
     """The windows of some texts, in the texts' order.
+
+    A model is given the prefix and `text[start:stop]`: it reads all of them but the last, and predicts those from
+    `first` on.
 
     Attributes:
         text: the number of each window's text, int64 of shape (n,).
@@ -42,19 +47,25 @@ def windows(lengths: NDArray[np.int64], *, window: int, overlap: int, prefix: in
 
     Args:
         lengths: tokens of each text, int64 of shape (texts,).
-        window: tokens read at once, the prefix included.
-        overlap: of them, read in the window before already.
+        window: tokens that are read at once, the prefix among them.
+        overlap: of those, how many the window before has read already, the prefix among them too; less than `window`.
+            So every token has at least as many before it, where its text has them.
         prefix: tokens that stand before every window. With none, the first token of a text is read but not predicted.
+
+    Raises:
+        ModelError: the prefix leaves no room in a window.
     """
-    first = 0 if prefix else 1
-    fresh = window - overlap
-    # A window of `window` inputs predicts one token more than it reads anew, except for what stands before it.
+    if prefix >= window:
+        msg = f"the model's tokenizer puts {prefix} tokens before every text, and `window` is {window}: make it larger"
+        raise ModelError(msg)
+    # The last token that is predicted in a window is not read there, so a window has one more than it reads.
     room = window - prefix + 1
-    step = max(1, fresh)
-    counts = np.where(lengths > first, 1 + np.maximum(0, -(-(lengths - room) // step)), 0)
+    step = window - max(overlap, prefix)
+    opening = 0 if prefix else 1
+    more = np.maximum(0, -(-(lengths - room) // step))
+    counts = np.where(lengths > opening, 1 + more, 0)
     text = np.repeat(np.arange(len(lengths), dtype=np.int64), counts)
     number = np.arange(len(text), dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
-    stop = np.minimum(room + number * step, lengths[text])
-    before = np.where(number > 0, room + (number - 1) * step, first)
-    start = np.maximum(0, np.where(number > 0, number * step, 0))
-    return Windows(text, start, before, stop)
+    start = number * step
+    first = np.where(number > 0, start + room - step, opening)
+    return Windows(text, start, first, np.minimum(start + room, lengths[text]))

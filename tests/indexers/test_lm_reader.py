@@ -1,0 +1,124 @@
+"""States that are read in batches, against the model's own logits and keys, window by window."""
+
+from __future__ import annotations
+
+import causal_models
+import numpy as np
+import pytest
+import torch
+
+from mnemodex.indexers.lm import reader as reader_module
+from mnemodex.indexers.lm.capture import KeyCapture
+from mnemodex.indexers.lm.reader import StateReader
+
+MODELS = list(causal_models.MODELS)
+one_thread = pytest.fixture(autouse=True)(causal_models.one_thread)
+PREDICTED = np.array([1, 12, 3, 29, 30, 2, 26, 11], np.int64)
+LENGTHS = [2, 13, 9, 31, 31, 12, 28, 14]
+
+
+def some_windows(vocabulary=120):
+    rng = np.random.default_rng(11)
+    return [rng.integers(3, vocabulary, length).astype(np.int32) for length in LENGTHS]
+
+
+def by_hand(model, capture, tokens, predicted):
+    """The states of one window, read by itself, all at once."""
+    ids = torch.from_numpy(tokens.astype(np.int64))
+    with torch.no_grad(), capture:
+        logits = model(input_ids=ids[None, :-1], use_cache=False).logits[0, -predicted:].double()
+    log = logits.log_softmax(-1)
+    surprisal = -log[torch.arange(predicted), ids[-predicted:]]
+    return capture.last[0, -predicted:].float(), surprisal, torch.special.entr(log.exp()).sum(-1)
+
+
+def check(model, key, *, rtol, atol, **asked):
+    tokens = some_windows()
+    reader, capture = StateReader(model, key, **asked), KeyCapture(model, key)
+    read = dict(reader.read(tokens, PREDICTED))
+    assert sorted(read) == list(range(len(tokens)))
+    for number, states in read.items():
+        keys, surprisal, entropy = by_hand(model, capture, tokens[number], int(PREDICTED[number]))
+        assert states.keys.dtype == np.float16 and states.keys.shape == (PREDICTED[number], reader.dimension)
+        scale = float(keys.abs().max())
+        np.testing.assert_allclose(states.keys, keys.numpy(), rtol=max(rtol, 1e-3), atol=max(atol, 1e-3) * scale)
+        for name, found, expected in (
+            ("surprisal", states.surprisal, surprisal),
+            ("entropy", states.entropy, entropy),
+        ):
+            assert (found is not None) == asked[name]
+            if found is not None:
+                assert found.dtype == np.float32
+                np.testing.assert_allclose(found, expected.numpy(), rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_batches_read_what_single_windows_do(kind, monkeypatch):
+    monkeypatch.setattr(reader_module, "_CPU_TOKENS", 90)
+    monkeypatch.setattr(reader_module, "_LOGITS", 120 * 7)
+    model = causal_models.make(kind)
+    key = "ffn_input" if causal_models.places(kind).feed_forward else "block_output"
+    check(model, key, surprisal=True, entropy=True, rtol=2e-4, atol=2e-4)
+    check(model, key, surprisal=False, entropy=False, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("key", ["ffn_input", "block_output", "final_hidden", "lm_head_input"])
+@pytest.mark.parametrize("kind", ["gpt2", "opt of two widths", "roberta", "gemma2", "falcon"])
+def test_every_key_is_read_with_and_without_opinions(kind, key, monkeypatch):
+    monkeypatch.setattr(reader_module, "_LOGITS", 120 * 7)
+    model = causal_models.make(kind)
+    check(model, key, surprisal=True, entropy=False, rtol=2e-4, atol=2e-4)
+    check(model, key, surprisal=False, entropy=True, rtol=2e-4, atol=2e-4)
+    check(model, key, surprisal=False, entropy=False, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma2", "opt"])
+def test_a_model_in_half_precision_is_read_alike(kind):
+    check(causal_models.make(kind).bfloat16(), "ffn_input", surprisal=True, entropy=True, rtol=0.05, atol=0.05)
+
+
+def test_the_output_layer_runs_for_what_is_predicted_alone_and_in_pieces(monkeypatch):
+    monkeypatch.setattr(reader_module, "_LOGITS", 120 * 7)
+    model = causal_models.make("llama")
+    rows = []
+    model.lm_head.register_forward_hook(lambda module, given, output: rows.append(len(given[0].flatten(0, -2))))
+    for key in ("ffn_input", "block_output", "final_hidden", "lm_head_input"):
+        reader = StateReader(model, key, surprisal=False)
+        rows.clear()
+        list(reader.read(some_windows(), PREDICTED))
+        assert not rows
+        reader = StateReader(model, key, surprisal=True)
+        rows.clear()
+        list(reader.read(some_windows(), PREDICTED))
+        assert sum(rows) == PREDICTED.sum() and max(rows) <= 7
+
+
+def test_a_reader_that_is_left_early_leaves_the_model_alone():
+    model = causal_models.make("llama")
+    for opinions in (False, True):
+        reading = StateReader(model, "ffn_input", surprisal=opinions).read(some_windows(), PREDICTED)
+        next(reading)
+        assert not torch.is_inference_mode_enabled()
+        assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
+        assert "forward" not in vars(model.model)
+        reading.close()
+
+
+def test_words_that_cannot_come_have_no_part_in_the_entropy():
+    model = causal_models.make("llama")
+    model.lm_head.register_forward_hook(lambda module, given, output: output.index_fill(-1, torch.tensor([1]), -np.inf))
+    for _, states in StateReader(model, "ffn_input", entropy=True).read(some_windows(), PREDICTED):
+        assert np.isfinite(states.entropy).all()
+
+
+def test_a_number_that_half_precision_lacks_is_infinite():
+    model = causal_models.make("llama")
+    with torch.no_grad():
+        model.model.norm.weight.fill_(1e6)
+    for _, states in StateReader(model, "final_hidden", surprisal=False).read(some_windows(), PREDICTED):
+        assert np.isinf(states.keys).any()
+
+
+def test_no_windows_have_no_states():
+    reader = StateReader(causal_models.make("llama"), "ffn_input")
+    assert list(reader.read([], np.zeros(0, np.int64))) == []
