@@ -40,11 +40,12 @@ def arrays(rows):
 
 
 def by_hand(row, temperature):
-    """ln p_knn of each token of one row, by the largest term."""
+    """ln p_knn of each token of one row; only differences of distances count, and large ones would lose digits."""
     found = {}
+    nearest = min(distance for distance, _ in row)
     for distance, token in row:
         if distance < math.inf:
-            found.setdefault(token, []).append(-distance / temperature)
+            found.setdefault(token, []).append((nearest - distance) / temperature)
 
     def total(terms):
         return max(terms) + math.log(sum(math.exp(term - max(terms)) for term in terms))
