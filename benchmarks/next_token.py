@@ -43,6 +43,9 @@ POINTERS = (1, 2, 4, 8, 16, 32)
 SKIPPED = (0.3, 0.5, 0.65)
 """Parts of the tuning tokens that gates leave to the model."""
 
+BEYOND = 512
+"""The beginnings of texts are alike, as headings are; what comes later is the harder part."""
+
 SINGLE = 500
 """Keys that are looked up one by one."""
 
@@ -103,6 +106,8 @@ def row_of(one: Measured, key: str, factory: str) -> dict[str, Any]:
     info = one.retriever.info
     start = Mixing(k=one.fixed.k, temperature=info.scale, rescore=one.fixed.rescore)
     given, fixed, buckets = (figures(one.found, one.found.mixed(each)) for each in (start, one.fixed, one.buckets))
+    beyond = one.readings.place >= BEYOND
+    late = [figures(one.found, one.found.mixed(each), beyond) for each in (start, one.fixed, one.buckets)]
     places = {f"ratio at {name}": place.ratio for name, place in fixed.by_place.items()}
     return {
         "key": key,
@@ -114,6 +119,10 @@ def row_of(one: Measured, key: str, factory: str) -> dict[str, Any]:
         "ratio, one weight": fixed.overall.ratio,
         "ratio, by distance": buckets.overall.ratio,
         **places,
+        "tokens beyond 512": late[0].overall.tokens,
+        "ratio beyond 512, as given": late[0].overall.ratio,
+        "ratio beyond 512, one weight": late[1].overall.ratio,
+        "ratio beyond 512, by distance": late[2].overall.ratio,
         "weight": one.fixed.weight,
         "temperature": one.fixed.temperature,
         "helped %": fixed.helped.percent,

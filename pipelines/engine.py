@@ -69,7 +69,8 @@ class Engine:
         done = dataset.map_batches(
             _Actor,
             fn_constructor_args=(str(self._store.root), json.dumps(asdict(job)), cpus, run),
-            compute=ray.data.ActorPoolStrategy(size=actors),
+            # One unit at a time: the first actor that is ready would take several, and the others would go home.
+            compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1),
             num_cpus=cpus,
             num_gpus=gpus,
             batch_size=1,
