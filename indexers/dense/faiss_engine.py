@@ -9,7 +9,7 @@ import numpy as np
 from mnemodex.indexers.dense.engine import GRAPH_GRID, GRAPH_LIMIT, keep_allowed, widened
 from mnemodex.indexers.dense.factory import leaf
 from mnemodex.indexers.dense.gpu import quantizer_on_gpu
-from mnemodex.indexers.dense.threads import use_threads
+from mnemodex.indexers.dense.threads import threads_for, use_threads
 from mnemodex.schemas.errors import CorruptFileError
 
 if TYPE_CHECKING:
@@ -108,9 +108,10 @@ class FaissEngine:
     def _search(
         self, queries: NDArray[np.float32], k: int, parameter: int | None, allowed: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        use_threads()
         selector = None if allowed is None else bitmap_selector(allowed)
-        distances, positions = self.index.search(queries, k, params=search_parameters(self.index, parameter, selector))
+        parameters = search_parameters(self.index, parameter, selector)
+        with threads_for(len(queries)):
+            distances, positions = self.index.search(queries, k, params=parameters)
         return np.where(positions >= 0, distances * self._sign, np.float32(-np.inf)), positions
 
     def save(self, folder: Path) -> None:

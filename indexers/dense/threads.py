@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _chosen = SimpleNamespace(cpus=0)
 
@@ -32,3 +37,20 @@ def use_threads() -> int:
     if _chosen.cpus:
         faiss.omp_set_num_threads(_chosen.cpus)
     return int(faiss.omp_get_max_threads())
+
+
+@contextmanager
+def threads_for(queries: int) -> Iterator[None]:
+    """Apply the chosen number, but one thread for one query.
+
+    With more, FAISS 1.15 shares one query of a flat index out among them by another kernel, which takes six times as
+    long with two threads (33 ms instead of 5.4 for 59,501 vectors of 576 dimensions); other indexes use one anyway.
+    """
+    import faiss
+
+    chosen = use_threads()
+    faiss.omp_set_num_threads(1 if queries == 1 else chosen)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(chosen)
