@@ -43,8 +43,8 @@ class DatastoreInfo:
         window: tokens that were read at once.
         overlap: of them, those that the window before had read.
         prefix: the tokens that every window began with (a model's token for the beginning of a text), often none.
-        scale: what the distances are like: the median over held-out entries of the difference between the squared
-            distances of the tenth and the first neighbour. The natural unit of a temperature.
+        scale: what the distances are like: a third of the median, over held-out entries, of the difference between the
+            squared distances of the tenth and the first neighbour. The natural unit of a temperature.
         sample_tokens: tokens at the beginning of a text of the datastore, the prefix included, int32 of shape (n + 1,).
         sample_keys: the keys that are stored of them, float32 of shape (m, dimension), m <= n; the last one was read
             before the last token, the others in front of it.

@@ -56,7 +56,7 @@ def test_the_scale_is_how_distances_of_neighbours_differ():
     scores = -np.array([[1.0, 2.0, 4.0], [0.0, 0.0, np.inf], [10.0, 11.0, 15.0], [3.0, 3.0, 3.0]])
     empty = np.zeros((1, 4, 3))
     probe = Probe("queries", None, 0, np.zeros(1, np.int64), empty[0], scores, empty, empty, empty)
-    assert distance_scale(probe) == pytest.approx(4.0), "of 3 and 5: the others have no difference"
+    assert distance_scale(probe) == pytest.approx(4.0 / 3), "of 3 and 5: the others have no difference"
 
 
 @pytest.mark.parametrize("scores", [np.zeros((2, 3)), np.zeros((0, 3)), np.full((2, 3), -np.inf)])
