@@ -43,8 +43,9 @@ def use_threads() -> int:
 def threads_for(queries: int) -> Iterator[None]:
     """Apply the chosen number, but one thread for one query.
 
-    With more, FAISS 1.15 shares one query of a flat index out among them by another kernel, which takes six times as
-    long with two threads (33 ms instead of 5.4 for 59,501 vectors of 576 dimensions); other indexes use one anyway.
+    With more, FAISS 1.15 shares one query of a flat index out among them by another kernel, which takes twice as long
+    with two threads (15 ms instead of 8 for 59,501 vectors of 576 dimensions, and six times on busy cores); other
+    indexes use one anyway.
     """
     import faiss
 
