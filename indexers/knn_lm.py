@@ -118,8 +118,9 @@ def open_values(shard: Path) -> NDArray[np.int32]:
 def distance_scale(probe: Probe) -> float:
     """The natural unit of a temperature: a third of how much farther the tenth neighbour is than the first, by median.
 
-    The third is what fitted best on two corpora (0.30 of the difference on each). Distances are squared, so that they depend on the model's dimension and on which of its vectors are the keys; what
-    matters to a softmax is how they differ among neighbours. Probes with equal distances do not count; 1 without any.
+    The third is what fitted best on two corpora (0.30 of the difference on each). Distances are squared, so that they
+    depend on the model's dimension and on which of its vectors are the keys; what matters to a softmax is how they
+    differ among neighbours. Probes with equal distances do not count; 1 without any.
     """
     distances = -np.where(np.isfinite(probe.exact_scores), probe.exact_scores, np.nan)
     if not np.isfinite(distances).any():

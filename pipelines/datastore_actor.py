@@ -45,7 +45,11 @@ class RemoteDatastore:
         actor: Any = ray.remote(_Datastore)
         options = {"num_cpus": cpus, "max_restarts": _RESTARTS, "max_task_retries": _RESTARTS}
         self._actor: Any = actor.options(**options).remote(str(Path(memory).absolute()), index, cpus)
-        self.info  # noqa: B018 - a memory that is not there is told now
+        try:
+            self.info  # noqa: B018 - a memory that is not there is told now
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -92,4 +92,7 @@ class Datastore(Protocol):
         Args:
             keys: shape (q, dimension).
             ids: positions for each key, shape (q, m); -1 for none.
+
+        Raises:
+            QueryError: a key holds NaN or is of another dimension.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from mnemodex.indexers.dense.exact import pair_scores
 from mnemodex.indexers.dense.searcher import DenseSearcher
-from mnemodex.indexers.dense.vectors import Vectors
+from mnemodex.indexers.dense.vectors import BLOCK_BYTES, Vectors
 from mnemodex.indexers.knn_lm import open_values
 from mnemodex.retrievers.base import check
 from mnemodex.retrievers.datastore import DatastoreInfo, Neighbours
@@ -45,6 +46,8 @@ class NextTokenRetriever:
         self._model: dict[str, Any] = memory.snapshot.manifest.models[f"lm/{entry.settings['lm']}"]
         shards = self._snapshot.shards(entry)
         self._searcher = DenseSearcher(shards, entry.search.get("value"), vectors=self._key_file)
+        self._loading = threading.Lock()
+        self._prompt_keys: PromptKeys | None = None
         self._values = [open_values(shard) for shard in shards]
         rows = sum(map(len, self._values))
         if rows != self._searcher.rows:
@@ -89,15 +92,20 @@ class NextTokenRetriever:
 
     def measure(self, keys: NDArray[np.float32], ids: NDArray[np.int64]) -> Neighbours:
         """See `Datastore.measure`."""
+        keys = self._searcher.checked(keys)
         shard, position = self._searcher.find(ids)
         partition, row = self._searcher.locate(shard, position)
         there = partition >= 0
+        flat = np.where(there, self._keys.starts[partition] + row, 0)
         distances = np.full(ids.shape, np.inf, np.float32)
-        if there.any():
-            flat = np.where(there, self._keys.starts[partition] + row, 0)
-            needed, place = np.unique(flat, return_inverse=True)
-            vectors = self._keys.take(needed)[place.reshape(ids.shape)]
-            distances = np.where(there, -pair_scores(keys, vectors, "l2"), np.inf).astype(np.float32)
+        # The differences of all pairs would take 8 bytes a number.
+        size = max(1, BLOCK_BYTES // (8 * self._searcher.dimension * max(1, ids.shape[1])))
+        for start in range(0, len(ids), size):
+            some = slice(start, start + size)
+            if there[some].any():
+                needed, place = np.unique(flat[some], return_inverse=True)
+                vectors = self._keys.take(needed)[place.reshape(flat[some].shape)]
+                distances[some] = np.where(there[some], -pair_scores(keys[some], vectors, "l2"), np.inf)
         return Neighbours(distances, self._tokens(shard, position), np.where(there, ids, MISSING_ID))
 
     @cached_property
@@ -122,12 +130,15 @@ class NextTokenRetriever:
             sample_keys=keys,
         )
 
-    @cached_property
+    @property
     def prompt_keys(self) -> PromptKeys:
         """The language model, loaded at the first use."""
         from mnemodex.retrievers.readers.prompt_keys import PromptKeys
 
-        return PromptKeys(self.info)
+        with self._loading:
+            if self._prompt_keys is None:
+                self._prompt_keys = PromptKeys(self.info)
+            return self._prompt_keys
 
     @cached_property
     def _keys(self) -> Vectors:
@@ -139,8 +150,12 @@ class NextTokenRetriever:
         """The token that came next, and its part of the probability that the hits give to all."""
         weights = np.exp(log_weights(-scores, self.info.scale))
         decode = self.prompt_keys.model.tokenizer.decode
+
+        def reason(token: int, weight: float) -> list[Reason]:
+            return [Reason("next token", decode([token], skip_special_tokens=False), weight)]
+
         return [
-            [[Reason("next token", decode([token]), weight)] for token, weight in zip(*some, strict=True) if token >= 0]
+            [reason(token, weight) for token, weight in zip(*some, strict=True) if token >= 0]
             for some in zip(tokens.tolist(), weights.tolist(), strict=True)
         ]
 

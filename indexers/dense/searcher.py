@@ -81,7 +81,7 @@ class DenseSearcher:
         Raises:
             QueryError: the queries are of another dimension or not finite, or k is below 1.
         """
-        queries = self._checked(queries, k)
+        queries = self.checked(queries, k)
         return merge_ranked(self._answers(queries, k, allowed), k)
 
     def locate(
@@ -116,7 +116,8 @@ class DenseSearcher:
             shard[here], position[here] = number, places[here]
         return shard, position
 
-    def _checked(self, queries: NDArray[np.float32], k: int) -> NDArray[np.float32]:
+    def checked(self, queries: NDArray[np.float32], k: int = 1) -> NDArray[np.float32]:
+        """The queries as FAISS takes them; see `search` for what is refused."""
         if k < 1:
             raise QueryError(f"k is {k}: ask for at least one hit")
         if queries.ndim != 2 or queries.shape[1] != self.dimension:

@@ -140,7 +140,7 @@ class StateReader:
         with torch.inference_mode(), self._capture:
             if not self._opinions:
                 with contextlib.suppress(Captured):
-                    self._model(input_ids=ids[:, :-1], use_cache=False)
+                    self._model.forward(input_ids=ids[:, :-1], use_cache=False)
                 return self._fetch(self._kept(inputs)), None, None
             body = self._run_body(ids[:, :-1])
             states = body[0].flatten(0, 1)
@@ -175,7 +175,7 @@ class StateReader:
 
         hook = self._body.register_forward_hook(keep)
         try:
-            self._model(input_ids=ids, use_cache=False)
+            self._model.forward(input_ids=ids, use_cache=False)
         except Captured:
             return outputs[0]
         finally:
@@ -194,7 +194,7 @@ class StateReader:
         self._body.forward = lambda *args, **named: output
         try:
             ids = torch.zeros((1, len(states)), dtype=torch.int64, device=states.device)
-            logits: Tensor = self._model(input_ids=ids, use_cache=False).logits
+            logits: Tensor = self._model.forward(input_ids=ids, use_cache=False).logits
         finally:
             if own is None:
                 del self._body.forward

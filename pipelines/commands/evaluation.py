@@ -66,7 +66,7 @@ def evaluate(
     mixing = {"weight": weight, "temperature": temperature, "gate": gate, "rescore": rescore, "pointers": pointers}
     options = TextOptions({"k": k, **mixing}, settings, tune=tune, save=save, generate=generate, as_json=as_json)
     if opened.snapshot.index(index).type == "knn_lm":
-        _refuse(index, "next-token", "--text FILE", {"--queries": queries, "--qrels": qrels, "--run": run})
+        _refuse(index, "knn_lm", "--text FILE", {"--queries": queries, "--qrels": qrels, "--run": run})
         evaluate_text(opened, index, text, options)
         return
     others = {"--text": text, **{f"--{name}": value for name, value in mixing.items()}}

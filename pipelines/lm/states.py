@@ -51,6 +51,7 @@ class LmStatesJob:
     def setup(self, cpus: int) -> None:
         """See `Job.setup`; the model is loaded by the first unit that needs it."""
         self._cpus = cpus
+        self._last: _Documents | None = None
 
     def run(self, unit: Unit) -> list[Artifact]:
         """See `Job.run`; writes `data.parquet` and the keys once more as `data.npy`, float16.
@@ -61,7 +62,7 @@ class LmStatesJob:
             NotFiniteError: a key holds NaN or infinity.
         """
         started, spent = time.perf_counter(), time.process_time()
-        documents = _Documents(self._store, unit)
+        documents = self._documents(unit)
         prefix = np.array(Artifact.model_validate(unit.payload["tokens"]).facts["prefix"], np.int32)
         here = documents.windows(self._spec, len(prefix), slice(*unit.payload["windows"]))
         former = self._taken(unit.payload["former"])
@@ -82,6 +83,12 @@ class LmStatesJob:
             "cpu_seconds": time.process_time() - spent,
         }
         return [self._store.publish(attempt, unit.folder, unit.label, unit.fingerprint, rows=rows, facts=facts)]
+
+    def _documents(self, unit: Unit) -> _Documents:
+        """The documents of a unit's partition, kept for the next unit of the same."""
+        if self._last is None or self._last.unit.payload["tokens"] != unit.payload["tokens"]:
+            self._last = _Documents(self._store, unit)
+        return self._last
 
     @cached_property
     def _loaded(self) -> tuple[LanguageModel, StateReader]:
@@ -193,13 +200,14 @@ class _Documents:
             )
             for name, columns in (("tokens", None), ("chunks", ["chunk_id", "doc_id", "end"]))
         )
+        self.unit = unit
         self.ids: NDArray[np.int64] = tokens["doc_id"].to_numpy()
         lists = tokens["tokens"].combine_chunks()
         self._tokens: NDArray[np.int32] = lists.flatten().to_numpy()
         self._offsets = lists.offsets.to_numpy().astype(np.int64)
         starts = tokens["starts"].combine_chunks().flatten().to_numpy().astype(np.int64)
-        place = {doc_id: number for number, doc_id in enumerate(self.ids.tolist())}
-        document = np.array([place[doc_id] for doc_id in chunks["doc_id"].to_pylist()], np.int64)
+        order = np.argsort(self.ids)
+        document = order[np.searchsorted(self.ids, chunks["doc_id"].to_numpy(), sorter=order)]
         self._chunk_ids: NDArray[np.int64] = chunks["chunk_id"].to_numpy()
         self._map = ChunkMap.of(np.split(starts, self._offsets[1:-1]), document, chunks["end"].to_numpy())
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnemodex.indexers.language_model import LanguageModel
-from mnemodex.indexers.lm.capture import KeyCapture
+from mnemodex.indexers.lm.capture import Captured, KeyCapture
 from mnemodex.indexers.models import model_hash
 from mnemodex.indexers.tokens import tokenize
 from mnemodex.schemas.errors import ModelError
@@ -36,10 +38,11 @@ def load_model(info: DatastoreInfo) -> LanguageModel:
 
 
 class PromptKeys:
-    """Reads prompts with the model of a datastore.
+    """Reads prompts with the model of a datastore; safe to call from several threads.
 
     Attributes:
         model: the model.
+        lock: held while the model runs, since its hooks see the passes of all threads.
 
     Raises:
         ModelError: the model is not there, or another one by now.
@@ -48,6 +51,9 @@ class PromptKeys:
     def __init__(self, info: DatastoreInfo) -> None:
         self._info = info
         self.model = load_model(info)
+        self.lock = threading.Lock()
+        # What comes behind the keys, the output layer above all, is not run.
+        self._capture = KeyCapture(self.model.model, info.key, stop=True)
 
     def tokens(self, prompts: Sequence[str]) -> list[NDArray[np.int32]]:
         """The last tokens of each prompt that fit a window, behind what stands before every text; there may be none."""
@@ -64,9 +70,11 @@ class PromptKeys:
         import torch
 
         keys = np.zeros((len(prompts), self._info.dimension), np.float32)
-        with KeyCapture(self.model.model, self._info.key) as capture, torch.inference_mode():
+        with self.lock, self._capture as capture, torch.inference_mode():
             for number, ids in enumerate(prompts):
                 read = torch.from_numpy(ids[None].astype(np.int64)).to(self.model.device)
-                self.model.model(input_ids=read, use_cache=False)
+                with contextlib.suppress(Captured):
+                    # Not `model(...)`: a reader that is attached to it is none of this.
+                    self.model.model.forward(input_ids=read, use_cache=False)
                 keys[number] = capture.last[0, -1].float().cpu().numpy()
         return keys

@@ -14,6 +14,7 @@ def test_people_see_the_contexts_with_the_next_token_and_its_weight(cli, library
     lines = ran.out.splitlines()
     assert lines[0] == PROMPT
     assert [line.split()[0] for line in lines[1:4]] == ["model", "neighbours", "mixed"]
+    assert [line.split()[0] for line in lines[4:10:2]] == ["1", "2", "3"] and all("[" in line for line in lines[4:10:2])
     assert "Orchard" in lines[4] and "»" in lines[5] and "are stored in" in lines[5]
 
 

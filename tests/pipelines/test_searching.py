@@ -63,18 +63,3 @@ def test_json_holds_what_spoke_for_each_hit_if_asked(run):
 def test_an_index_that_knows_no_reasons_gives_none(run):
     (hits,) = json.loads(run("words", "lemon", "-k", "2", "--json", "--explain").stdout)["hits"]
     assert [hit["reasons"] for hit in hits] == [[], []]
-
-
-def test_what_comes_next_is_listed_with_where_it_stands(run):
-    result = run("next", "The keeper feeds them", "", "-k", "3")
-    assert result.exit_code == 0
-    lines = [line.strip() for line in result.stdout.splitlines()]
-    assert lines[0] == "The keeper feeds them"
-    assert [line.split()[0] for line in lines[1:4]] == ["model", "neighbours", "mixed"]
-    assert [line.split()[0] for line in lines[4:10:2]] == ["1", "2", "3"] and all("[" in line for line in lines[4:10:2])
-    assert "no hits" in lines[11:]
-
-
-def test_json_of_what_comes_next_holds_the_hits(run):
-    (hits,) = json.loads(run("next", "The keeper feeds them", "-k", "3", "--json").stdout)["hits"]
-    assert [hit["rank"] for hit in hits] == [1, 2, 3] and hits[0]["score"] <= 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ from engines import InlineEngine
 from language_models import make, saved
 
 import mnemodex
+from mnemodex.indexers.dense.exact import pair_scores
 from mnemodex.indexers.language_model import LanguageModel
+from mnemodex.retrievers.readers.knn_lm import KnnLM
+from mnemodex.retrievers.readers.knn_lm_report.explaining import explain
 from mnemodex.schemas.errors import CorruptFileError, ModelError, QueryError
 
 
@@ -95,6 +99,49 @@ def test_a_key_that_is_no_number_is_refused(datastore, keys):
     keys[4, 3] = np.nan
     with pytest.raises(QueryError, match="query 4: its vector holds NaN or infinity"):
         datastore.nearest(keys, 3)
+
+
+@pytest.mark.parametrize(("broken", "message"), [(np.nan, "holds NaN or infinity"), (None, "of 32 dimensions")])
+def test_keys_to_measure_are_looked_at_too(datastore, keys, broken, message):
+    keys = keys[:, :31] if broken is None else np.where(np.arange(32) == 3, broken, keys).astype(np.float32)
+    with pytest.raises(QueryError, match=message):
+        datastore.measure(keys, np.zeros((9, 2), np.int64))
+
+
+def test_measuring_many_takes_no_more_memory_than_a_block(datastore, table, monkeypatch):
+    monkeypatch.setattr("mnemodex.retrievers.next_token.BLOCK_BYTES", 8 * 32 * 50 * 4)
+    sizes = []
+
+    def counted(queries, vectors, metric):
+        sizes.append(vectors.size)
+        return pair_scores(queries, vectors, metric)
+
+    monkeypatch.setattr("mnemodex.retrievers.next_token.pair_scores", counted)
+    rng = np.random.default_rng(5)
+    ids, asked = rng.choice(table[0], size=(90, 50)), rng.normal(size=(90, 32)).astype(np.float32)
+    found = datastore.measure(asked, ids)
+    assert max(sizes) <= 32 * 50 * 4 and len(sizes) > 20
+    stored = table[1][np.searchsorted(table[0], ids)]
+    np.testing.assert_allclose(found.distances, ((stored - asked[:, None].astype(np.float64)) ** 2).sum(-1), rtol=1e-5)
+
+
+def test_threads_get_the_answers_of_one(library):
+    retriever = mnemodex.open(library).retriever("next")
+    prompts = ["Apples from the", "The keeper", "Water turns the mill wheel in spring"] * 12
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda prompt: retriever.search([prompt], 5).ids[0].tolist(), prompts))
+    assert found == [retriever.search([prompt], 5).ids[0].tolist() for prompt in prompts]
+
+
+def test_search_says_the_same_while_a_reader_is_attached(library):
+    memory = mnemodex.open(library)
+    retriever = memory.retriever("next")
+    hits = retriever.search(["Apples from the"], 3)
+    alone = explain(retriever, memory.snapshot, ["Apples from the"], hits)
+    with KnnLM(retriever, k=4, weight=0.9).attach(retriever.prompt_keys.model.model) as knn:
+        assert np.array_equal(retriever.search(["Apples from the"], 3).ids, hits.ids)
+        assert explain(retriever, memory.snapshot, ["Apples from the"], hits) == alone
+        assert knn.stats.lookups == 0
 
 
 def test_what_it_was_made_of(datastore, memory):

@@ -31,9 +31,6 @@ class Attachment(AbstractContextManager["Attachment"]):
         kind: the keys to read.
         mixer: whose pointers follow the beams of `generate()`.
         seen: given the pass and the keys of its places; it may change the output. Called without gradients.
-
-    Raises:
-        ModelError: on entering, that a KnnLM is attached to the model already.
     """
 
     def __init__(self, model: Any, kind: KeyKind, mixer: Mixer, seen: Callable[[Forward, Tensor], None]) -> None:
@@ -48,9 +45,6 @@ class Attachment(AbstractContextManager["Attachment"]):
 
     def __enter__(self) -> Attachment:
         model = self._model
-        if model in _TAKEN:
-            msg = f"a KnnLM is attached to this {type(model).__name__} already; leave its `with` block first"
-            raise ModelError(msg)
         with ExitStack() as exits:
             _TAKEN.add(model)
             exits.callback(_TAKEN.discard, model)
@@ -91,6 +85,17 @@ class Attachment(AbstractContextManager["Attachment"]):
         rest.pop("return_dict", None)
         loss: Tensor = self._model.loss_function(logits=logits, labels=labels, vocab_size=logits.shape[-1], **rest)
         return loss
+
+
+def check_free(model: Any) -> None:
+    """See that no KnnLM is attached to a model.
+
+    Raises:
+        ModelError: one is.
+    """
+    if model in _TAKEN:
+        msg = f"a KnnLM is attached to this {type(model).__name__} already; leave its `with` block first"
+        raise ModelError(msg)
 
 
 class _reordering(AbstractContextManager[None]):  # noqa: N801 # used like a function

@@ -32,7 +32,7 @@ def check_tokenizer(tokenizer: Any, info: DatastoreInfo) -> None:
         ModelError: it is not.
     """
     found = content_hash(tokenizer)
-    if info.tokenizer_sha256 not in (found, _hash_of_files(tokenizer)):
+    if info.tokenizer_sha256 != found and info.tokenizer_sha256 != _hash_of_files(tokenizer):
         msg = (
             f"the tokenizer is not that of datastore {info.name!r} (SHA-256 {found[:12]}…, not "
             f"{info.tokenizer_sha256[:12]}…), which was built with {info.model!r}: use the tokenizer of that model, or "

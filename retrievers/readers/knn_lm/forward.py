@@ -69,9 +69,9 @@ class Forward:
         keep = self.given.get("logits_to_keep", 0) if self.slices else 0
         if isinstance(keep, int):
             return every[-keep:] if keep else every
-        if keep.ndim != 1:
+        if np.ndim(keep) != 1 or not hasattr(keep, "cpu"):
             msg = (
-                f"logits_to_keep has the shape {tuple(keep.shape)}; while a KnnLM is attached give a number, or "
+                f"logits_to_keep is {keep!r}; while a KnnLM is attached give a number, or "
                 "positions of shape (places,) for all sequences"
             )
             raise QueryError(msg)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.retrievers.readers.knn_lm.attachment import Attachment
+from mnemodex.retrievers.readers.knn_lm.attachment import Attachment, check_free
 from mnemodex.retrievers.readers.knn_lm.check import check_model, check_tokenizer
 from mnemodex.retrievers.readers.knn_lm.mixer import Mixer, Stats
 from mnemodex.retrievers.readers.knn_lm.mixing import Mixing
@@ -116,6 +116,7 @@ class KnnLM:
 
     def _mixer(self, model: Any) -> Mixer:
         """A new one for a model, which is looked at first; the statistics begin anew."""
+        check_free(model)
         check_model(model, self.datastore.info)
         mixer = Mixer(self.datastore, self.mixing, self.temperature)
         self.stats = mixer.stats

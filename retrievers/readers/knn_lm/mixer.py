@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from mnemodex.retrievers.readers.knn_lm.mixing import nearest_distance, token_lo
 from mnemodex.retrievers.readers.knn_lm.neighbours import look_up, missing, put, taken
 from mnemodex.retrievers.readers.knn_lm.pointers import Pointers
 from mnemodex.retrievers.readers.knn_lm.trails import Trails
-from mnemodex.schemas.errors import NotFiniteError
+from mnemodex.schemas.errors import ModelError, NotFiniteError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,7 +144,7 @@ class Mixer:
         cache, read = forward.cache, forward.read()
         if cache is None and read is not None and len(positions) == 1 and positions[0] == forward.tokens - 1:
             return self.trails.of_tokens(read), True
-        past = 0 if cache is None else int(cache.get_seq_length()) - forward.tokens
+        past = 0 if cache is None else _length(cache) - forward.tokens
         return self.trails.of_cache(cache, past, batch), positions[0] == 0
 
     def _keep(self, forward: Forward, positions: NDArray[np.int64], pointers: Pointers) -> None:
@@ -153,7 +153,7 @@ class Mixer:
         if positions[-1] != forward.tokens - 1:
             return
         if cache is not None:
-            self.trails.keep_of_cache(cache, int(cache.get_seq_length()), pointers)
+            self.trails.keep_of_cache(cache, _length(cache), pointers)
         elif read is not None:
             self.trails.keep_of_tokens(read, pointers)
 
@@ -175,6 +175,22 @@ class Mixer:
         log += torch.as_tensor(rest, dtype=log.dtype).to(log.device)[:, None]
         at = torch.from_numpy(places[row]).to(log.device), torch.from_numpy(token).to(log.device)
         log[at] = torch.logaddexp(log[at], torch.as_tensor(part, dtype=log.dtype).to(log.device))
+
+
+def _length(cache: Any) -> int:
+    """The tokens in a cache.
+
+    Raises:
+        ModelError: it does not tell.
+    """
+    try:
+        return int(cache.get_seq_length())
+    except (AttributeError, ValueError) as error:
+        msg = (
+            f"pointers go on where a cache ends, but a {type(cache).__name__} of this model does not tell where that "
+            "is; leave pointers out"
+        )
+        raise ModelError(msg) from error
 
 
 def _array(keys: Tensor) -> NDArray[np.float32]:

@@ -148,7 +148,8 @@ class _Reader:
     """Reads the documents of hits, each once, and prompts."""
 
     def __init__(self, retriever: NextTokenRetriever, snapshot: Snapshot) -> None:
-        self._lm = retriever.prompt_keys.model
+        self._prompts = retriever.prompt_keys
+        self._lm = self._prompts.model
         self._snapshot = snapshot
         self._table = f"lm_tokens/{snapshot.index(retriever.name).settings['lm']}"
         self._documents: dict[int, _Document] = {}
@@ -203,8 +204,9 @@ class _Reader:
         model = self._lm.model
         options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in Signature(model).names else {}
         read = torch.from_numpy(prompt[None].astype(np.int64)).to(self._lm.device)
-        with torch.inference_mode():
-            logits = model(input_ids=read, use_cache=False, **options).logits[0, -1]
+        with self._prompts.lock, torch.inference_mode():
+            # Not `model(...)`: what the model says alone, although a reader may be attached to it.
+            logits = model.forward(input_ids=read, use_cache=False, **options).logits[0, -1]
         found: NDArray[np.float64] = torch.log_softmax(logits.double(), dim=-1).cpu().numpy()
         return found
 

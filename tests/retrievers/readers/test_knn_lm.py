@@ -136,7 +136,7 @@ def test_arguments_may_come_without_names(llama, llamas):
 
 
 def test_logits_to_keep_of_each_sequence_are_refused(llama, llamas):
-    with KnnLM(llamas, k=4).attach(llama), pytest.raises(QueryError, match="logits_to_keep has the shape"):
+    with KnnLM(llamas, k=4).attach(llama), pytest.raises(QueryError, match="while a KnnLM is attached give a number"):
         llama(ids(PROMPT, PROMPT), logits_to_keep=torch.tensor([[1], [2]]))
 
 
@@ -256,10 +256,11 @@ def test_outside_the_block_the_model_is_as_it_was(llama, llamas):
 def test_it_is_attached_once(llama, llamas):
     knn = KnnLM(llamas, k=4)
     with knn.attach(llama):
-        before = llama(ids(PROMPT)).logits
+        before, counted = llama(ids(PROMPT)).logits, replace(knn.stats)
         for again in (knn.attach(llama), KnnLM(llamas, k=4).attach(llama), knn.processor(llama)):
             with pytest.raises(ModelError, match="attached to this LlamaForCausalLM already"), again:
                 pass
+        assert knn.stats == counted, "what was refused has not looked anything up"
         assert torch.equal(llama(ids(PROMPT)).logits, before)
 
 
