@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -55,24 +54,3 @@ class Fails(Job):
     def run(self, unit: Unit) -> list[Artifact]:
         name, *arguments = self.settings["error"]
         raise getattr(errors if hasattr(errors, name) else builtins, name)(*arguments)
-
-
-class Meets(Job):
-    """Waits until all units have begun, in actors the second of which takes longer to load."""
-
-    def setup(self, cpus: int) -> None:
-        first = Path(self.settings["here"]) / "first"
-        try:
-            first.touch(exist_ok=False)
-        except FileExistsError:
-            time.sleep(2)
-
-    def run(self, unit: Unit) -> list[Artifact]:
-        here = Path(self.settings["here"])
-        (here / unit.label).touch()
-        deadline = time.monotonic() + 60
-        while not all((here / label).exists() for label in self.settings["labels"]):
-            if time.monotonic() > deadline:
-                raise TimeoutError
-            time.sleep(0.05)
-        return super().run(unit)

@@ -90,15 +90,6 @@ def test_an_error_of_ours_keeps_its_class_on_the_way_from_an_actor(tmp_path, ray
 
 
 @pytest.mark.ray
-def test_units_are_worked_on_side_by_side_although_an_actor_was_ready_first(tmp_path, ray_session):
-    store = Store(tmp_path / "memory")
-    store.prepare()
-    job = JobSpec("jobs_that_fail:Meets", {"here": str(tmp_path), "labels": ["one", "two"]})
-    units = [Unit("tables/chunks", label, "f" * 20) for label in ("one", "two")]
-    assert sorted(part.label for (part,) in Engine(store).run(job, units)) == ["one", "two"]
-
-
-@pytest.mark.ray
 def test_ray_that_was_there_before_is_left_running(tmp_path, ray_session):
     import ray
 
