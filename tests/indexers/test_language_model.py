@@ -7,6 +7,7 @@ import pytest
 import torch
 from language_models import make, saved
 from tokenizer_models import byte_level, minilm, save
+from tokenizers.processors import TemplateProcessing
 
 from mnemodex.indexers import models
 from mnemodex.indexers.language_model import LanguageModel
@@ -95,3 +96,13 @@ def test_a_missing_extra_is_named(file, monkeypatch):
     models._of_gguf.cache_clear()
     with pytest.raises(ImportError, match=r"this needs the package 'gguf': pip install 'mnemodex\[lm\]'"):
         tokenizer(file[0])
+
+
+def test_what_stands_before_every_text_is_known(tmp_path):
+    assert LanguageModel(saved("gpt2", tmp_path / "none")).prefix == ()
+    name = saved("gpt2", tmp_path / "two")
+    marked = byte_level().from_str(byte_level().to_str())
+    marks = [("[A]", 5), ("[B]", 6), ("[Z]", 7)]
+    marked.post_processor = TemplateProcessing(single="[A] [B] $A [Z]", special_tokens=marks)
+    save(marked, tmp_path / "two")
+    assert LanguageModel(name).prefix == (5, 6)
