@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.pipelines.lm.states import positions
+from mnemodex.schemas.ids import token_positions
 from mnemodex.schemas.store import parquet
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def check_states(store: Store, tokens: Artifact, chunks: Artifact, states: Artif
     place = f"{store.root}: {table} partition {states.label}"
     rows = parquet.read(store.files.local(states.file(".parquet").path))
     doc_ids, offsets = rows["doc_id"].to_numpy(), rows["token_offset"].to_numpy()
-    if not np.array_equal(positions(doc_ids, offsets), rows["position"].to_numpy()):
+    if not np.array_equal(token_positions(doc_ids, offsets), rows["position"].to_numpy()):
         yield f"{place}: a position is not that of its document and token; build again"
     read = parquet.read(store.files.local(tokens.file(".parquet").path), columns=["doc_id", "tokens"])
     lists = read["tokens"].combine_chunks()

@@ -15,6 +15,7 @@ from mnemodex.indexers.lm.windows import Windows, windows
 from mnemodex.indexers.ngram.chunk_map import ChunkMap
 from mnemodex.pipelines.resources import Resources
 from mnemodex.schemas.errors import CorruptFileError, ModelError, NotFiniteError
+from mnemodex.schemas.ids import token_positions
 from mnemodex.schemas.lm import LmStates
 from mnemodex.schemas.manifest import Artifact
 from mnemodex.schemas.store import parquet
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     from mnemodex.pipelines.jobs import Unit
     from mnemodex.schemas.store.store import Store
-
-_POSITIONS = np.int64((1 << 63) - 1)
 
 
 class LmStatesJob:
@@ -86,7 +85,8 @@ class LmStatesJob:
 
     def _documents(self, unit: Unit) -> _Documents:
         """The documents of a unit's partition, kept for the next unit of the same."""
-        if self._last is None or self._last.unit.payload["tokens"] != unit.payload["tokens"]:
+        same = ("tokens", "chunks")
+        if self._last is None or any(self._last.unit.payload[name] != unit.payload[name] for name in same):
             self._last = _Documents(self._store, unit)
         return self._last
 
@@ -168,7 +168,7 @@ def _batch(schema: pa.Schema, documents: _Documents, here: Windows, read: _Read)
     keys = np.ascontiguousarray(read.keys)
     return pa.record_batch(
         [
-            positions(doc_ids, offset),
+            token_positions(doc_ids, offset),
             doc_ids,
             documents.chunks_of(text, offset),
             offset.astype(np.int32),
@@ -178,16 +178,6 @@ def _batch(schema: pa.Schema, documents: _Documents, here: Windows, read: _Read)
         ],
         schema=schema,
     )
-
-
-def positions(doc_ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The positions of tokens: ids of 63 bits that are consecutive within a document.
-
-    Documents begin at random places, so that two of them hardly ever meet: of a million documents of a thousand tokens
-    with a chance of 1 in 10,000.
-    """
-    # The sum may pass 2^63 and wraps around; the sign bit is dropped.
-    return (doc_ids + offsets) & _POSITIONS
 
 
 class _Documents:

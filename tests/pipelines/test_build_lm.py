@@ -239,7 +239,7 @@ def test_keys_that_are_no_numbers_of_half_precision_are_refused(recipe, tmp_path
 
 
 def test_positions_that_meet_are_told(recipe, monkeypatch):
-    monkeypatch.setattr("mnemodex.pipelines.lm.states.positions", lambda _, offsets: offsets.astype(np.int64))
+    monkeypatch.setattr("mnemodex.pipelines.lm.states.token_positions", lambda _, offsets: offsets.astype(np.int64))
     with pytest.raises(IdCollisionError):
         mnemodex.build(recipe)
 

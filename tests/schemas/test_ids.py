@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mnemodex.schemas.ids import hash_columns, hash_text
+from mnemodex.schemas.ids import hash_columns, hash_text, token_positions
 
 int64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -79,3 +79,9 @@ def test_a_million_neighbouring_rows_do_not_collide():
     # Every bit is set in half of the ids, give or take six standard deviations.
     share = [(ids >> bit & 1).mean() for bit in range(63)]
     assert np.abs(np.array(share) - 0.5).max() < 6 * 0.5 / 1000
+
+
+def test_positions_of_tokens_are_consecutive_and_wrap_around():
+    doc_ids = np.array([5, 2**63 - 1], np.int64)
+    assert token_positions(doc_ids, np.array([3, 1])).tolist() == [8, 0]
+    assert token_positions(token_positions(doc_ids, np.int64(4)), -doc_ids).tolist() == [4, 4]

@@ -8,6 +8,7 @@ import numpy as np
 
 from mnemodex.retrievers.readers.knn_lm.neighbours import look_up, missing, nearest_first, put, taken
 from mnemodex.schemas.errors import QueryError
+from mnemodex.schemas.ids import token_positions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,7 +114,7 @@ class Pointers:
         followed = np.zeros(len(keys), bool)
         if len(rows):
             # Successors in front, so that no more columns are measured than the longest row has.
-            successors = np.where(points[rows], self._last.ids[rows] + 1, -1)
+            successors = np.where(points[rows], token_positions(self._last.ids[rows], np.int64(1)), -1)
             successors = -np.sort(-successors, axis=1)[:, : counts[rows].max()]
             measured = nearest_first(self._datastore.measure(keys[rows], successors))
             enough = (measured.ids >= 0).sum(axis=1) >= self._least

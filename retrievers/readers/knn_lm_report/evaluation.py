@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mnemodex.retrievers.readers.knn_lm.check import check_model
 from mnemodex.retrievers.readers.knn_lm.knn_lm import KnnLM
 from mnemodex.retrievers.readers.knn_lm_report.figures import Figures, figures
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from mnemodex.indexers.language_model import LanguageModel
@@ -96,7 +97,7 @@ def evaluate(
     check_model(lm.model, info)
     readings = read_texts(lm, info, texts, folder, advance=advance)
     found = gather(datastore, readings, mixing, folder)
-    read = len(set(readings.text.tolist()))
+    read = len(np.unique(readings.text))
     return Evaluation(
         index=info.name,
         model=info.model,

@@ -17,6 +17,7 @@ from mnemodex.retrievers.readers.knn_lm.mixing import (
     token_log_probabilities,
 )
 from mnemodex.schemas.errors import QueryError
+from mnemodex.schemas.ids import token_positions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,6 @@ _WIDTH = 160
 """Characters within which the words before and after are looked for."""
 
 _LIKELY = 5
-_POSITIONS = np.int64((1 << 63) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +157,7 @@ class _Reader:
     def places(self, hits: Hits) -> list[list[_Place]]:
         """Where the hits of each query are."""
         documents = hits.document_ids()
-        # The inverse of how positions are made of them.
-        offsets = (hits.ids - documents) & _POSITIONS
+        offsets = token_positions(hits.ids, -documents)
         return [
             [
                 _Place(self._document(hits.labels[partition], document), offset)
