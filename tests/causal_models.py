@@ -167,14 +167,6 @@ def make(kind: str, *, vocabulary: int = 120) -> torch.nn.Module:
     return model.eval()
 
 
-def one_thread():
-    """A fixture's generator: tiny models are not shared out, which takes a hundred times as long on busy cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def places(kind: str) -> Places:
     """Where its keys are."""
     return MODELS[kind][2]

@@ -19,15 +19,7 @@ from mnemodex.schemas.errors import ModelError, QueryError
 PAIRS = {"unsupervised": 2, "length": 5}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Two threads that share a few numbers wait for each other longer than they work, where others work too."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from mnemodex.schemas.errors import ModelError
 
 KINDS = ["ffn_input", "block_output", "final_hidden", "lm_head_input"]
 MODELS = list(causal_models.MODELS)
-one_thread = pytest.fixture(autouse=True)(causal_models.one_thread)
+pytestmark = pytest.mark.usefixtures("one_thread")
 IDS = torch.tensor([[5, 80, 7, 33, 91, 12, 5, 64, 3], [9, 9, 41, 8, 77, 30, 2, 115, 6]])
 
 

@@ -12,7 +12,7 @@ from mnemodex.indexers.lm.capture import KeyCapture
 from mnemodex.indexers.lm.reader import StateReader
 
 MODELS = list(causal_models.MODELS)
-one_thread = pytest.fixture(autouse=True)(causal_models.one_thread)
+pytestmark = pytest.mark.usefixtures("one_thread")
 PREDICTED = np.array([1, 12, 3, 29, 30, 2, 26, 11], np.int64)
 LENGTHS = [2, 13, 9, 31, 31, 12, 28, 14]
 
