@@ -6,16 +6,18 @@ import json
 import unicodedata
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from mnemodex.indexers.base import Indexer, IndexSettings
+from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.rows import Rows
 from mnemodex.indexers.text import passages
+from mnemodex.schemas.recipe import IndexSettings
+from mnemodex.schemas.spec import ReadBy
 from mnemodex.schemas.store import parquet
 
 if TYPE_CHECKING:
@@ -41,9 +43,9 @@ class BM25Settings(IndexSettings):
     """
 
     type: Literal["bm25"] = "bm25"
-    k1: float = Field(default=1.2, ge=0)
-    b: float = Field(default=0.75, ge=0, le=1)
-    with_title: bool = True
+    k1: Annotated[float, ReadBy("merge")] = Field(default=1.2, ge=0)
+    b: Annotated[float, ReadBy("merge")] = Field(default=0.75, ge=0, le=1)
+    with_title: Annotated[bool, ReadBy("build")] = True
 
 
 def tokenize(texts: Sequence[str]) -> tuple[list[list[int]], dict[str, int]]:
@@ -86,13 +88,12 @@ class BM25Indexer(Indexer):
     """Counts words a shard, then merges the counts into scores: any number of shards gives the scores of one index."""
 
     version: ClassVar[int] = 1
-    Settings: ClassVar[type[BM25Settings]] = BM25Settings
     settings: BM25Settings
     merges = True
     # A shard a partition: a source that grew has only its new partitions counted.
     shard_rows = 1
 
-    def build(self, partitions: list[InputPartition], out: Path) -> dict[str, Any]:
+    def build(self, partitions: list[InputPartition], out: Path) -> IndexStats:
         """Count the words of some chunk partitions, partition by partition.
 
         Writes a word-by-chunk matrix of counts by columns (`indptr`, `documents`, `frequencies`), the chunks' `lengths`
@@ -102,9 +103,9 @@ class BM25Indexer(Indexer):
         _merge_counts(counts).save(out)
         rows = Rows.of(partitions)
         rows.save(out)
-        return {"rows": len(rows.ids)}
+        return IndexStats(rows=len(rows.ids))
 
-    def merge(self, shards: list[Path], out: Path) -> dict[str, Any]:
+    def merge(self, shards: list[Path], out: Path) -> IndexStats:
         """Turn the shards' counts into one matrix of scores, with the statistics of all of them.
 
         Memory: 8 bytes a posting of the whole index, as bm25s needs to write it.
@@ -113,7 +114,7 @@ class BM25Indexer(Indexer):
         scores = _scores(counts, k1=self.settings.k1, b=self.settings.b)
         Rows.concatenate([Rows.open(shard) for shard in shards]).save(out)
         self._save(out, counts, scores)
-        return {"rows": len(counts.lengths), "words": len(counts.words)}
+        return IndexStats(rows=len(counts.lengths))
 
     def _save(self, out: Path, counts: _Counts, scores: NDArray[np.float32]) -> None:
         from bm25s import BM25

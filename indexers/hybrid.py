@@ -1,12 +1,13 @@
-"""The hybrid index: no files, only the names of the indexes whose answers it fuses."""
+"""Settings of a hybrid index: no files, only the names of the indexes whose answers it fuses."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mnemodex.indexers.base import Indexer, IndexSettings
+from mnemodex.schemas.recipe import IndexSettings
+from mnemodex.schemas.spec import Ref, SearchOnly
 
 
 class HybridSettings(IndexSettings):
@@ -19,17 +20,6 @@ class HybridSettings(IndexSettings):
     """
 
     type: Literal["hybrid"] = "hybrid"
-    of: tuple[str, ...] = Field(min_length=2)
-    constant: float = Field(default=60.0, gt=0)
-    depth: int = Field(default=100, ge=1)
-
-
-class HybridIndexer(Indexer):
-    """Builds nothing."""
-
-    version: ClassVar[int] = 1
-    Settings: ClassVar[type[HybridSettings]] = HybridSettings
-
-    @staticmethod
-    def table(settings: HybridSettings) -> None:
-        """None: a hybrid index has no files."""
+    of: tuple[Annotated[str, Ref("index", default="none")], ...] = Field(min_length=2)
+    constant: Annotated[float, SearchOnly()] = Field(default=60.0, gt=0)
+    depth: Annotated[int, SearchOnly()] = Field(default=100, ge=1)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from mnemodex.indexers.dense.indexer import DenseIndexer
+from mnemodex.indexers.dense.indexer import DenseIndexer, DenseStats
 from mnemodex.indexers.dense.probe import Probe, merge_probes
+from mnemodex.indexers.dense.recall import MeasuredRecall
 from mnemodex.indexers.dense.settings import VectorSettings
 from mnemodex.indexers.rows import Rows
+from mnemodex.schemas.spec import Ref
 from mnemodex.schemas.store import parquet
+from mnemodex.schemas.tables import TableKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnemodex.indexers.base import IndexSettings, InputPartition
-    from mnemodex.indexers.dense.recall import Recall
+    from mnemodex.indexers.base import InputPartition
 
 VALUES = "values.npy"
 
@@ -33,30 +34,8 @@ class KnnLmSettings(VectorSettings):
     """
 
     type: Literal["knn_lm"] = "knn_lm"
-    lm: str | None = None
+    lm: Annotated[str | None, Ref("lm")] = None
     metric: Literal["l2"] = "l2"
-
-
-@dataclass(frozen=True, slots=True)
-class DatastoreMeasure:
-    """What measuring a datastore gave.
-
-    Attributes:
-        recall: as of any dense index.
-        scale: see `distance_scale`.
-    """
-
-    recall: Recall
-    scale: float
-
-    @property
-    def search(self) -> dict[str, Any]:
-        """What the retriever searches with, and the scale."""
-        return {**self.recall.search, "scale": self.scale}
-
-    def to_json(self) -> dict[str, Any]:
-        """The recall, for the manifest."""
-        return self.recall.to_json()
 
 
 class KnnLmIndexer(DenseIndexer):
@@ -67,18 +46,17 @@ class KnnLmIndexer(DenseIndexer):
     """
 
     version: ClassVar[int] = 1
-    Settings: ClassVar[type[IndexSettings]] = KnnLmSettings
     id_column: ClassVar[str] = "position"
 
     @staticmethod
-    def table(settings: Any) -> str:
-        """The language model's states."""
-        return f"lm_states/{settings.lm}"
+    def table(settings: Any) -> TableKey:
+        """See `Indexer`: the language model's states."""
+        return TableKey("lm_states", settings.lm)
 
     @staticmethod
-    def model(settings: Any) -> str:
-        """See `Indexer.model`."""
-        return f"lm/{settings.lm}"
+    def vectors(settings: Any) -> TableKey:
+        """See `Indexer`."""
+        return TableKey("lm_states", settings.lm)
 
     def build(
         self,
@@ -87,26 +65,27 @@ class KnnLmIndexer(DenseIndexer):
         *,
         trained: Path | None = None,
         probes: Path | None = None,
-    ) -> dict[str, Any]:
+    ) -> DenseStats:
         """See `DenseIndexer.build`."""
-        facts = super().build(partitions, out, trained=trained, probes=probes)
+        stats = super().build(partitions, out, trained=trained, probes=probes)
         columns = [parquet.read(part.files["parquet"], columns=["value"])["value"].to_numpy() for part in partitions]
         starts = np.cumsum([0, *map(len, columns)])
         rows = Rows.open(out, id_column=self.id_column)
         values = np.concatenate([*columns, np.zeros(0, np.int32)]).astype(np.int32)
         np.save(out / VALUES, values[starts[rows.partition] + rows.row], allow_pickle=False)
-        return facts
+        return stats
 
-    def merge(self, shards: Sequence[Path], out: Path) -> dict[str, Any]:
+    def merge(self, shards: Sequence[Path], out: Path) -> DenseStats:
         """See `DenseIndexer.merge`."""
-        facts = super().merge(shards, out)
+        stats = super().merge(shards, out)
         np.save(out / VALUES, np.concatenate([open_values(shard) for shard in shards]), allow_pickle=False)
-        return facts
+        return stats
 
-    def measure(self, shards: Sequence[Path]) -> DatastoreMeasure:  # type: ignore[override] # a recall and more
-        """The recall of all shards searched together, and what distances in them are like."""
-        probe = merge_probes([Probe.load(shard) for shard in shards])
-        return DatastoreMeasure(super().measure(shards), distance_scale(probe))
+    def measure(self, shards: Sequence[Path]) -> MeasuredRecall:
+        """See `DenseIndexer`; the search parameters have the scale of distances too."""
+        measured = super().measure(shards)
+        scale = distance_scale(merge_probes([Probe.load(shard) for shard in shards]))
+        return measured._replace(search=measured.search.model_copy(update={"scale": scale}))
 
 
 def open_values(shard: Path) -> NDArray[np.int32]:

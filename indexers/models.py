@@ -11,12 +11,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.schemas.errors import ModelError
+from mnemodex.schemas.errors import MissingExtraError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tokenizers import Tokenizer
+
+    from mnemodex.schemas.spec import ModelRef
 
 _ENDINGS = (".safetensors", ".gguf", ".json", ".txt", ".model")
 """Weights, configuration and tokenizer. Pickled weights (`.bin`, `.pt`) are neither fetched nor read."""
@@ -179,11 +181,11 @@ def need(module: str, *, extra: str) -> None:
     """Say in one sentence that an extra is not installed, before a library says it in many.
 
     Raises:
-        ImportError: the module is not there; the message names the extra.
+        MissingExtraError: the module is not there; the message names the extra.
     """
     if importlib.util.find_spec(module) is None:
         msg = f"this needs the package {module!r}: pip install 'mnemodex[{extra}]'"
-        raise ImportError(msg)
+        raise MissingExtraError(msg)
 
 
 def spacy_folder(name: str) -> Path:
@@ -220,6 +222,19 @@ def model_hash(name: str) -> str:
         # A hash has one length and a path no NUL, so no two sets of files read the same.
         digest.update(f"{relative}\0{content}".encode())
     return digest.hexdigest()
+
+
+def digest_of(name: str, ref: ModelRef) -> str:
+    """Return the hash of what counts of a model.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    if ref.part == "tokenizer":
+        return tokenizer_hash(name)
+    if ref.part == "spacy":
+        return _file_hash(*_state(spacy_folder(name) / "meta.json"))
+    return model_hash(name)
 
 
 def _model_files(root: Path) -> Iterator[tuple[str, Path]]:

@@ -1,13 +1,13 @@
-"""The SEAL index: no files, only the n-gram index that it searches and how."""
+"""Settings of a SEAL index: no files, only the n-gram index that it searches and how."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from mnemodex.indexers.base import Indexer, IndexSettings
-from mnemodex.indexers.models import locate
+from mnemodex.schemas.recipe import IndexSettings
+from mnemodex.schemas.spec import ModelRef, Ref, SearchOnly
 
 
 class SealSettings(IndexSettings):
@@ -26,19 +26,19 @@ class SealSettings(IndexSettings):
     """
 
     type: Literal["seal"] = "seal"
-    of: str | None = None
-    model: str | None = None
-    score: Literal["lm", "lm_fm", "intersective"] = "intersective"
-    beams: int = Field(default=15, ge=1)
-    length: int = Field(default=10, ge=1)
-    body_prompt: str | None = None
-    title_prompt: str | None = None
+    of: Annotated[str | None, Ref("index", type="ngram", default="only")] = None
+    model: Annotated[str | None, ModelRef(), SearchOnly()] = None
+    score: Annotated[Literal["lm", "lm_fm", "intersective"], SearchOnly()] = "intersective"
+    beams: Annotated[int, SearchOnly()] = Field(default=15, ge=1)
+    length: Annotated[int, SearchOnly()] = Field(default=10, ge=1)
+    body_prompt: Annotated[str | None, SearchOnly()] = None
+    title_prompt: Annotated[str | None, SearchOnly()] = None
 
     @field_validator("body_prompt", "title_prompt")
     @classmethod
     def _has_the_question(cls, prompt: str | None) -> str | None:
         if prompt is not None and "{question}" not in prompt:
-            msg = "a prompt must say where the question stands: write {question} there"
+            msg = "a prompt must have {question} in the place of the question"
             raise ValueError(msg)
         return prompt
 
@@ -48,29 +48,3 @@ class SealSettings(IndexSettings):
             msg = "score lm is what a model thinks of keys: name a `model`, or take intersective"
             raise ValueError(msg)
         return self
-
-
-class SealIndexer(Indexer):
-    """Builds nothing."""
-
-    version: ClassVar[int] = 1
-    Settings: ClassVar[type[SealSettings]] = SealSettings
-
-    @staticmethod
-    def table(settings: Any) -> None:
-        """None: a SEAL index has no files."""
-
-    @staticmethod
-    def searches(settings: Any) -> str:
-        """See `Indexer.searches`."""
-        return "ngram"
-
-    @staticmethod
-    def check(settings: Any) -> None:
-        """See `Indexer.check`.
-
-        Raises:
-            ModelError: the model is not there.
-        """
-        if settings.model is not None:
-            locate(settings.model)

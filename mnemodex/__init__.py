@@ -14,9 +14,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from mnemodex.pipelines.build import BuildResult as BuildResult
+    from mnemodex.pipelines.outcome import BuildResult as BuildResult
     from mnemodex.pipelines.build import build as build
     from mnemodex.retrievers.hits import Chunk as Chunk
     from mnemodex.retrievers.hits import Hits as Hits
@@ -29,7 +30,7 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "build": "mnemodex.pipelines.build",
-    "BuildResult": "mnemodex.pipelines.build",
+    "BuildResult": "mnemodex.pipelines.outcome",
     "Chunk": "mnemodex.retrievers.hits",
     "Hits": "mnemodex.retrievers.hits",
     "Memory": "mnemodex.retrievers.memory",
@@ -41,8 +42,12 @@ _PLACES = {
 __all__ = ["BuildResult", "Chunk", "Hits", "Memory", "MnemodexError", "Reason", "UserError", "build", "open"]
 
 
-def open(path: str | Path) -> Memory:
+def open(path: str | Path, *, encoders: Mapping[str, Any] | None = None) -> Memory:
     """Open a memory's current snapshot for searching and SQL.
+
+    Args:
+        path: the memory's folder.
+        encoders: the objects that were passed to `build` as encoders, by the names of their embeddings.
 
     Raises:
         MemoryNotFoundError: there is no memory, or nothing was committed in it yet.
@@ -50,7 +55,7 @@ def open(path: str | Path) -> Memory:
     """
     from mnemodex.retrievers.memory import Memory
 
-    return Memory(path)
+    return Memory(path, encoders=encoders)
 
 
 def __getattr__(name: str) -> Any:

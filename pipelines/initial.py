@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mnemodex.pipelines.sources import open_source
 from mnemodex.pipelines.sources.base import Record
 from mnemodex.schemas.errors import RecipeError, SourceError
+from mnemodex.schemas.source import Source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,8 +53,9 @@ def write_recipe(source: Path, output: Path) -> None:
     if not output.absolute().parent.is_dir():
         msg = f"{output}: its folder is not there; make it, or choose another name with --output"
         raise RecipeError(msg)
-    opened = open_source(source, fields={})
-    record = next((row for _, rows in opened.read(opened.plan()[:1]) for row in rows if isinstance(row, Record)), None)
+    opened = open_source(Source(path=str(source)))
+    rows = (row for split in opened.plan()[:1] for row in opened.read(split))
+    record = next((row for row in rows if isinstance(row, Record)), None)
     if record is None:
         msg = f"{source}: no document can be read from its beginning; see the formats in the README, or map its fields"
         raise SourceError(msg)

@@ -1,56 +1,128 @@
-"""The plan of a source: its splits, remembered while its files stay as they are."""
+"""The plan of a build: the steps of a recipe, and the fingerprints of their units. The only place that makes these."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Protocol
 
-from mnemodex.pipelines.sources.base import Split
-from mnemodex.schemas.manifest import fingerprint
+from mnemodex.indexers.models import digest_of
+from mnemodex.pipelines.messages import ModelUse, StepOrder
+from mnemodex.schemas.errors import RecipeError
+from mnemodex.schemas.kinds import load
+from mnemodex.schemas.manifest import Stats, fingerprint
+from mnemodex.schemas.spec import ModelRef
+from mnemodex.schemas.spec import ModelRef
+from mnemodex.schemas.steps import IndexKey, Key, Step
+from mnemodex.schemas.tables import TableKey
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from mnemodex.pipelines.sources.base import Source
-    from mnemodex.schemas.store.store import Store
+    from mnemodex.schemas.recipe import Recipe
 
 
-def plan(store: Store, source: Source, root: Path, settings: object) -> list[Split]:
-    """The source's splits, planned anew when a file's size, times or inode differ from the last plan's."""
-    state = fingerprint(file_state(root), settings)
-    path = f"work/plan-{state}.json"
-    if store.files.exists(path):
-        texts = read_memo(store.files.read(path))
-        # A damaged memo is no harm: planning is repeated.
-        if texts is not None:
-            return [Split.from_json(text) for text in texts]
-    splits = source.plan()
-    texts = [split.to_json() for split in splits]
-    for name in store.files.names("work"):
-        if name.startswith("plan-"):
-            store.files.remove(f"work/{name}")
-    store.files.write(path, _memo(texts))
-    return splits
+class Unfinished(Exception):  # noqa: N818 - no error: the steps are declared later
+    """A declaration needs to know what a table holds that is not finished."""
 
 
-def _memo(texts: list[str]) -> bytes:
-    return json.dumps({"splits": texts, "fingerprint": fingerprint(texts)}).encode()
+class PlanContext(Protocol):
+    """What a declaration of steps may look at."""
+
+    recipe: Recipe
+
+    def rows(self, key: Key) -> int:
+        """Return the rows of a finished result.
+
+        Raises:
+            Unfinished: it is not finished.
+        """
+
+    def stats(self, key: Key) -> Stats:
+        """Return the stats of a finished result's first partition that has rows.
+
+        Raises:
+            Unfinished: it is not finished.
+        """
+
+    def digest(self, name: str, ref: ModelRef) -> str:
+        """Return the hash of what decides of a model."""
+
+    def content(self, path: str) -> str:
+        """Return the hash of a file's content."""
 
 
-def read_memo(data: bytes) -> list[str] | None:
-    """The splits (JSON) of a remembered plan, or None where it is damaged."""
-    try:
-        texts: list[str] = json.loads(data)["splits"]
-        return texts if _memo(texts) == data else None
-    except (ValueError, KeyError, TypeError):
-        return None
+Declaration = Callable[[PlanContext], Iterable[Step]]
 
 
-def file_state(root: Path) -> list[tuple[str, int, int, int, int]]:
-    """What tells that a file, or one below a folder, is another: names, sizes, times and inodes."""
-    files = sorted(root.rglob("*")) if root.is_dir() else [root]
-    state = []
-    for file in files:
-        stat = file.stat()
-        state.append((file.as_posix(), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
-    return state
+class Plan:
+    """The steps of a recipe, in an order in which every step follows what it reads.
+
+    Some steps depend on what is found in a table (an index of a million rows is trained, one of a thousand is not), so
+    a plan unfolds while it is carried out.
+
+    Args:
+        declarations: give the steps.
+
+    Attributes:
+        steps: those that are known.
+    """
+
+    def __init__(self, declarations: Iterable[tuple[str, Declaration]]) -> None:
+        self.steps: list[Step] = []
+        self._waiting = list(declarations)
+
+    @property
+    def waiting(self) -> list[str]:
+        """The names of declarations whose steps are not known yet."""
+        return [name for name, _ in self._waiting]
+
+    def unfold(self, context: PlanContext) -> list[Step]:
+        """Return the steps that are known now and were not before.
+
+        Raises:
+            RecipeError: two steps write one table, or two tables have one SQL view.
+        """
+        new: list[Step] = []
+        for entry in list(self._waiting):
+            try:
+                steps = list(entry[1](context))
+            except Unfinished:
+                continue
+            self._waiting.remove(entry)
+            for step in steps:
+                self._check(step)
+                self.steps.append(step)
+                new.append(step)
+        return new
+
+    def _check(self, step: Step) -> None:
+        for key in step.writes:
+            if isinstance(key, IndexKey) or key.family == "errors":
+                continue
+            for other in self.steps:
+                for there in other.writes:
+                    if isinstance(there, TableKey) and there.view == key.view and there.draft == key.draft:
+                        what = "is written by two steps" if there == key else f"has the SQL view of {there.label}"
+                        msg = (
+                            f"table {key.label} ({step.name}) {what} ({other.name}); rename one of them in the recipe"
+                        )
+                        raise RecipeError(msg)
+
+
+def identity(step: Step) -> str:
+    """Return the hash of what a step does: its code, and the settings that decide its results."""
+    return fingerprint(step.op, load(step.op).version, step.identity)
+
+
+def order(step: Step) -> StepOrder:
+    """Return a step as workers need it, with the hashes of the models that it loads."""
+    models = {}
+    for leaf in step.settings.leaves():
+        ref: ModelRef | None = leaf.marker(ModelRef)
+        if ref is not None and leaf.value is not None:
+            models[leaf.value, ref.part] = digest_of(leaf.value, ref)
+    return StepOrder(
+        name=step.name,
+        op=step.op,
+        settings=step.settings.model_dump_json(by_alias=True),
+        writes=step.writes,
+        models=tuple(ModelUse(name=name, part=part, sha256=digest) for (name, part), digest in models.items()),
+    )

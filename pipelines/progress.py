@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from rich.progress import Progress as Bars
-
+    from mnemodex.pipelines.messages import Unit
     from mnemodex.schemas.manifest import Artifact
 
 _log = logging.getLogger("mnemodex")
@@ -19,18 +18,20 @@ _LINE_SECONDS = 10.0
 
 
 @dataclass
-class StageReport:
+class StepReport:
     """One line of the closing table.
 
     Attributes:
-        name: the stage.
-        partitions: partitions of its output.
+        name: the step.
+        partitions: partitions of its result.
         computed: how many of them this build computed; the others were there.
-        rows: rows of the output.
-        bytes: bytes of the output.
-        seconds: wall time of this build's part.
-        computed_rows: rows that this build computed.
+        rows: rows of the result.
+        bytes: bytes of the result.
+        seconds: wall time from its first computed unit to its last.
+        rows_computed: rows that this build computed.
+        rows_reused: rows of those that were taken over from the former snapshot.
         note: what else there is to say of it.
+        cache: whether its result is an intermediate one.
     """
 
     name: str
@@ -39,96 +40,195 @@ class StageReport:
     rows: int = 0
     bytes: int = 0
     seconds: float = 0.0
-    computed_rows: int = 0
+    rows_computed: int = 0
+    rows_reused: int = 0
     note: str = ""
+    cache: bool = False
 
     @property
     def rate(self) -> float | None:
         """Computed rows a second."""
-        return self.computed_rows / self.seconds if self.computed_rows and self.seconds else None
+        return self.rows_computed / self.seconds if self.rows_computed and self.seconds else None
+
+    def to_json(self, *, planned: bool) -> dict[str, Any]:
+        """Return it as `build --json` prints it; of a plan, the units that would be computed."""
+        return {
+            "name": self.name,
+            "partitions": self.partitions,
+            "planned" if planned else "computed": self.computed,
+            "rows": self.rows,
+            "rows_computed": self.rows_computed,
+            "rows_reused": self.rows_reused,
+            "bytes": self.bytes,
+            "seconds": self.seconds,
+            "cache": self.cache,
+            **({"note": self.note} if self.note else {}),
+        }
 
 
 @dataclass
+class _Running:
+    """A step while it runs."""
+
+    report: StepReport
+    started: float = 0.0
+    todo: int = 0
+    partial: dict[str, int] = field(default_factory=dict)
+    said: float = 0.0
+    bar: Any = None
+
+    @property
+    def rows(self) -> int:
+        return self.report.rows_computed + sum(self.partial.values())
+
+
 class Progress:
-    """Follows a build stage by stage.
+    """Follows a build step by step, also within a partition.
 
     Args:
         bars: whether to draw bars; for a terminal.
+
+    Attributes:
+        reports: the closing table, in the order of the steps.
     """
 
-    bars: bool = False
-    stages: list[StageReport] = field(default_factory=list)
+    def __init__(self, *, bars: bool = False) -> None:
+        self._running: dict[str, _Running] = {}
+        self._display = _Bars() if bars else None
+        self._ended: set[str] = set()
 
-    def stage(self, name: str, *, partitions: int, found: Sequence[Artifact], todo: int) -> StageProgress:
-        """Begin a stage of which some partitions are there already and some are to be computed."""
-        report = StageReport(name, partitions, 0, sum(a.rows for a in found), sum(a.bytes for a in found))
-        self.stages.append(report)
-        return StageProgress(report, todo, bars=self.bars and todo > 0)
+    @property
+    def reports(self) -> list[StepReport]:
+        """The closing table."""
+        return [step.report for step in self._running.values()]
+
+    def begin(self, name: str, *, cache: bool = False) -> None:
+        """Note a step of the plan."""
+        self._running[name] = _Running(StepReport(name, cache=cache))
+
+    def todo(self, name: str) -> None:
+        """Note a unit that will be computed."""
+        step = self._running[name]
+        if not step.todo:
+            step.started = step.said = time.perf_counter()
+            if self._display is not None:
+                step.bar = self._display.add(self._title(name))
+        step.todo += 1
+        self._show(step)
+
+    def plan(self, units: Mapping[str, int], waiting: Sequence[str]) -> None:
+        """Note what would be computed: units by step, and what is not known before others are computed."""
+        for name, count in units.items():
+            report = self._running[name].report
+            report.computed = count
+            report.partitions += count
+        for name in waiting:
+            self._running[name] = _Running(StepReport(name, 1, 1, note="known when what it reads is computed"))
+
+    def rows(self, unit: Unit, rows: int) -> None:
+        """Note how many rows of a unit are done."""
+        step = self._running[unit.step]
+        step.partial[unit.label] = rows
+        self._show(step)
+        self._say(step)
+
+    def done(self, name: str, label: str, artifact: Artifact, *, computed: bool) -> None:
+        """Note a finished unit."""
+        step = self._running[name]
+        report = step.report
+        report.partitions += 1
+        report.rows += artifact.rows
+        report.bytes += artifact.bytes
+        if not computed:
+            return
+        step.partial.pop(label, None)
+        report.computed += 1
+        report.rows_computed += artifact.rows
+        report.rows_reused += artifact.stats.reused
+        report.seconds = time.perf_counter() - step.started
+        self._show(step)
+        self._say(step)
+
+    def end(self, name: str, note: str) -> None:
+        """Note that a step is complete."""
+        step = self._running[name]
+        step.report.note = note
+        if step.report.computed:
+            self._line(step)
+        if self._display is not None and step.bar is not None:
+            self._display.remove(step.bar)
+
+    def close(self) -> None:
+        """Take the bars away."""
+        if self._display is not None:
+            self._display.close()
+
+    def _title(self, name: str) -> str:
+        number = list(self._running).index(name) + 1
+        return f"stage {number} of {len(self._running)}: {name}"
+
+    def _show(self, step: _Running) -> None:
+        if self._display is not None and step.bar is not None:
+            done = step.report.computed
+            self._display.update(step.bar, self._title(step.report.name), done, step.todo, self._rate(step))
+
+    def _rate(self, step: _Running) -> str:
+        seconds = time.perf_counter() - step.started
+        if not step.rows or seconds <= 0:
+            return ""
+        rate = step.rows / seconds
+        text = f"{step.rows:,} rows, {rate:,.0f} rows/s"
+        done = step.report.computed
+        if done and done < step.todo:
+            # Partitions are of like size, so the rest takes as long as those that are done.
+            text += f", about {(step.todo - done) * step.report.rows_computed / done / rate:,.0f} s left"
+        return text
+
+    def _say(self, step: _Running) -> None:
+        """Log a line now and then, where no bars are drawn."""
+        if self._display is None and time.perf_counter() - step.said > _LINE_SECONDS:
+            step.said = time.perf_counter()
+            report = step.report
+            _log.info("%s: %d of %d partitions, %s", self._title(report.name), report.computed, step.todo, self._rate(step))
+
+    def _line(self, step: _Running) -> None:
+        if self._display is None:
+            report = step.report
+            _log.info(
+                "%s: %d of %d partitions, %d rows, %.1f s",
+                report.name,
+                report.computed,
+                step.todo,
+                report.rows_computed,
+                report.seconds,
+            )
 
 
-class StageProgress:
-    """One stage's bar, or its lines."""
+class _Bars:
+    """Bars of rich, one a running step."""
 
-    def __init__(self, report: StageReport, todo: int, *, bars: bool) -> None:
-        self._report = report
-        self._todo = todo
-        self._bars = bars
-
-    def __enter__(self) -> Self:
-        self._started = self._said = time.perf_counter()
-        self._bar = self._make_bar() if self._bars else None
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._report.seconds = time.perf_counter() - self._started
-        if self._bar is not None:
-            self._bar.stop()
-        elif self._report.computed:
-            self._line()
-
-    def done(self, artifact: Artifact) -> None:
-        """Count one computed partition."""
-        self._report.computed += 1
-        self._report.rows += artifact.rows
-        self._report.computed_rows += artifact.rows
-        self._report.bytes += artifact.bytes
-        if self._bar is not None:
-            self._bar.advance(self._task)
-        elif time.perf_counter() - self._said > _LINE_SECONDS and self._report.computed < self._todo:
-            self._said = time.perf_counter()
-            self._line()
-
-    def _line(self) -> None:
-        seconds = time.perf_counter() - self._started
-        report = self._report
-        _log.info(
-            "%s: %d of %d partitions, %d rows, %.1f s",
-            report.name,
-            report.computed,
-            self._todo,
-            report.computed_rows,
-            seconds,
-        )
-
-    def _make_bar(self) -> Bars:
+    def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         columns = (
-            TextColumn("{task.description:<18}"),
+            TextColumn("{task.description:<36}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[rate]}"),
         )
-        bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = bar.add_task(self._report.name, total=self._todo)
-        bar.start()
-        return bar
+        self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._bars.start()
+
+    def add(self, title: str) -> Any:
+        return self._bars.add_task(title, total=None, rate="")
+
+    def update(self, bar: Any, title: str, done: int, total: int, rate: str) -> None:
+        self._bars.update(bar, description=title, completed=done, total=total, rate=rate)
+
+    def remove(self, bar: Any) -> None:
+        self._bars.remove_task(bar)
+
+    def close(self) -> None:
+        self._bars.stop()

@@ -1,104 +1,100 @@
-"""The worker: runs units of a job inside an actor, and turns what goes wrong into rows."""
+"""The worker: runs units of steps in one process, and turns what goes wrong into messages."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
+import socket
+import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.pipelines.jobs import JobSpec, Unit
-from mnemodex.schemas.errors import MnemodexError, StageFailedError
+from mnemodex.indexers.models import digest_of
+from mnemodex.pipelines.messages import Answer, Done, Failure, StepOrder, Unit
+from mnemodex.pipelines.ops.base import Work, make_op
+from mnemodex.pipelines.ops.inputs import Inputs
+from mnemodex.pipelines.ops.output import Output, Report
+from mnemodex.schemas.errors import MnemodexError, ModelError, StageFailedError
+from mnemodex.schemas.kinds import load
+from mnemodex.schemas.spec import ModelRef
 from mnemodex.schemas.store.store import Store
 
 if TYPE_CHECKING:
-    from mnemodex.pipelines.jobs import Job
+    from collections.abc import Mapping
 
-MAX_DEATHS = 3
-"""Workers that a unit may kill before it counts as poisoned."""
+    from mnemodex.pipelines.ops.base import Op
+    from mnemodex.schemas.manifest import Artifact
 
 
 class Worker:
-    """Loads a job at its first unit, and answers each unit with one JSON string.
+    """Makes the op of a step at its first unit and keeps it.
 
     Args:
-        root: the memory's folder.
-        job: the job as JSON of `JobSpec`.
+        store: the memory.
+        run: the folder of the build's steps and lists below the memory.
         cpus: CPU threads it may use.
-        run: the name of this run of the engine, for counting the workers that a unit has killed.
+        objects: what the caller of `build` passed.
     """
 
-    def __init__(self, root: str, job: str, cpus: int, run: str) -> None:
-        self._store = Store(root)
-        self._spec = JobSpec(**json.loads(job))
-        self._cpus = cpus
+    def __init__(self, store: Store, run: str, *, cpus: int, objects: Mapping[str, Any]) -> None:
+        self._store = store
         self._run = run
-        self._job: Job | None = None
+        self._work = Work(cpus, store, objects)
+        self._ops: dict[str, tuple[StepOrder, Op]] = {}
 
-    def __call__(self, text: str) -> str:
-        """Work on a unit; `{"artifacts": […]}` or `{"error": …, "kind": …, "detail": …}`."""
-        unit = Unit.from_json(text)
-        deaths = f"work/{self._run}/{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-        died = len(self._store.files.names(deaths))
-        if died >= MAX_DEATHS:
-            return self._error(
-                unit,
-                StageFailedError(
-                    f"its worker died {died} times (out of memory, perhaps): give workers more, or use smaller "
-                    "partitions"
-                ),
-            )
+    def __call__(self, unit: Unit, report: Report) -> Answer:
+        """Compute a unit and publish its results."""
         try:
-            self._store.files.write(f"{deaths}/{died}", b"")
-            artifacts = self._ready().run(unit)
-            self._store.files.remove(deaths)
+            result: Done | Failure = Done(artifacts=tuple(self._compute(unit, report)))
         except Exception as error:
-            self._store.files.remove(deaths)
-            return self._error(unit, error)
-        return json.dumps({"artifacts": [artifact.model_dump(mode="json") for artifact in artifacts]})
+            result = self._failure(unit, error)
+        return Answer(step=unit.step, label=unit.label, result=result)
 
-    def _ready(self) -> Job:
-        if self._job is None:
-            # Rust's tokenizers take every core of the machine unless they are told.
-            os.environ["RAYON_NUM_THREADS"] = str(self._cpus)
-            job = self._spec.load(self._store)
-            job.setup(self._cpus)
-            self._job = job
-        return self._job
+    def _compute(self, unit: Unit, report: Report) -> list[Artifact]:
+        started, spent = time.perf_counter(), time.process_time()
+        order, op = self._op(unit.step)
+        output = Output(self._store, order, unit, report)
+        try:
+            stats = op.run(Inputs(self._store, unit, self._run), output)
+            took = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - spent}
+            published = output.publish(stats.model_copy(update=took))
+        finally:
+            output.discard()
+        output.checkpoint.remove()
+        return published
 
-    def _error(self, unit: Unit, error: Exception) -> str:
-        """An error as a row: the class of ours that it is, and a message that names the partition."""
-        place = f"{unit.folder} partition {unit.label}"
+    def _op(self, step: str) -> tuple[StepOrder, Op]:
+        if step not in self._ops:
+            # Rust's tokenizers take every core of the machine if nothing limits them.
+            os.environ["RAYON_NUM_THREADS"] = str(self._work.cpus)
+            order = StepOrder.model_validate_json(self._store.files.read(step_file(self._run, step)))
+            for model in order.models:
+                if digest_of(model.name, ModelRef(model.part)) != model.sha256:
+                    msg = (
+                        f"model {model.name!r} on node {socket.gethostname()} differs from the driver's (SHA-256 "
+                        f"{model.sha256[:12]}…); install the same files on all nodes"
+                    )
+                    raise ModelError(msg)
+            self._ops[step] = order, make_op(load(order.op), order.settings, self._work)
+        return self._ops[step]
+
+    def _failure(self, unit: Unit, error: Exception) -> Failure:
+        """Return an error as a message that names the partition, with the class of ours that it is."""
+        detail = "".join(traceback.format_exception(error))
         if isinstance(error, MnemodexError) and not isinstance(error, StageFailedError):
-            message, kind = str(error), type(error).__name__
-        elif self._is_full(error):
-            message, kind = (
-                f"{place}: no space left on the disk ({error}); what is finished is kept: free some space and run the "
-                "build again",
-                "StageFailedError",
-            )
+            return Failure(kind=type(error).__name__, message=str(error), detail=detail)
+        message = f"{unit.step} partition {unit.label}: "
+        if self._is_full(error):
+            message += f"no space left on the disk ({error}). Free some space and run the build again: finished partitions are kept"
         else:
-            message, kind = f"{place}: {type(error).__name__}: {error}", "StageFailedError"
-        return json.dumps({"error": message, "kind": kind, "detail": "".join(traceback.format_exception(error))})
+            message += str(error) if isinstance(error, StageFailedError) else f"{type(error).__name__}: {error}"
+        return Failure(kind="StageFailedError", message=message, detail=detail)
 
     def _is_full(self, error: Exception) -> bool:
-        # numpy's and FAISS's errors of a short write do not tell why it was short.
+        # numpy's and FAISS's errors of a short write do not say why it was short.
         return (isinstance(error, OSError) and error.errno == errno.ENOSPC) or self._store.files.is_full()
 
 
-def result(text: str) -> list[Any]:
-    """The artifacts of a worker's answer.
-
-    Raises:
-        MnemodexError: of the class that the worker met, with the worker's traceback as its cause.
-    """
-    from mnemodex.schemas import errors
-
-    answer = json.loads(text)
-    if "error" in answer:
-        raised: Exception = getattr(errors, answer["kind"])(answer["error"])
-        raise raised from RuntimeError(answer["detail"])
-    artifacts: list[Any] = answer["artifacts"]
-    return artifacts
+def step_file(run: str, step: str) -> str:
+    """Return where a step is described for workers."""
+    return f"{run}/steps/{step.replace('/', '_').replace(': ', '_')}.json"

@@ -29,7 +29,7 @@ class DenseRetriever:
         self._embedding: str = entry.settings["embed"]
         snapshot, table = memory.snapshot, str(entry.table)
         self._searcher = DenseSearcher(
-            snapshot.shards(entry), entry.search.get("value"), vectors=lambda label: snapshot.path(table, label, ".npy")
+            snapshot.shards(entry), entry.search.value, vectors=lambda label: snapshot.path(table, label, ".npy")
         )
 
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:

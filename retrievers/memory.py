@@ -7,19 +7,21 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mnemodex.retrievers.snapshot import Snapshot
-from mnemodex.schemas.errors import ModelError, QueryError
-from mnemodex.schemas.recipe import Embedding
+from mnemodex.schemas.errors import ModelError, QueryError, RecipeError
+from mnemodex.schemas.kinds import ENCODERS, KINDS, load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnemodex.indexers.encoder import Encoder
+    from mnemodex.indexers.encoders import TextEncoder
     from mnemodex.retrievers.base import Retriever
     from mnemodex.retrievers.sql import Connection, Relation
+    from mnemodex.schemas.manifest import EncoderEntry
+    from mnemodex.schemas.spec import Spec
 
 _T = TypeVar("_T")
 
@@ -27,16 +29,21 @@ _T = TypeVar("_T")
 class Memory:
     """One snapshot of a memory, its retrievers and its SQL. Not changed by later builds; open it again to see those."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, encoders: Mapping[str, Any] | None = None) -> None:
         """Open the current snapshot.
+
+        Args:
+            path: the memory's folder.
+            encoders: the objects that were passed to `build`, by the names of their embeddings.
 
         Raises:
             MemoryNotFoundError: there is no memory, or nothing was committed yet.
             CorruptFileError: `CURRENT` or the manifest is damaged.
         """
         self.snapshot = Snapshot.open(path)
+        self._objects = {f"embed/{name}": encoder for name, encoder in (encoders or {}).items()}
         self._retrievers: dict[str, Retriever] = {}
-        self._encoders: dict[str, Encoder] = {}
+        self._encoders: dict[str, TextEncoder] = {}
 
     @property
     def indexes(self) -> list[str]:
@@ -45,10 +52,14 @@ class Memory:
 
     def retriever(self, name: str) -> Retriever:
         """The retriever of an index, opened at the first call."""
-        from mnemodex.retrievers.registry import open_retriever
-
         if name not in self._retrievers:
-            self._retrievers[name] = open_retriever(self, self.snapshot.index(name))
+            entry = self.snapshot.index(name)
+            try:
+                kind = load(KINDS.find(entry.type).retriever)
+            except RecipeError as error:
+                msg = f"index {name!r} cannot be opened: {error}"
+                raise QueryError(msg) from error
+            self._retrievers[name] = kind(self, entry)
         return self._retrievers[name]
 
     def sql(self, query: str) -> Relation:
@@ -78,7 +89,7 @@ class Memory:
         # DuckDB keeps its functions where Python's collector does not look: a strong reference would never end.
         return Connection(self.snapshot, _weak(self.encoder), _weak(self.retriever))
 
-    def encoder(self, name: str) -> Encoder:
+    def encoder(self, name: str) -> TextEncoder:
         """The encoder of an embedding, loaded at the first call.
 
         Raises:
@@ -86,23 +97,32 @@ class Memory:
             QueryError: there is no such embedding.
         """
         if name not in self._encoders:
-            from mnemodex.indexers.encoder import Encoder
-            from mnemodex.indexers.models import model_hash
-
-            built: dict[str, Any] | None = self.snapshot.manifest.embeddings.get(name)
+            built = self.snapshot.manifest.encoders.get(name)
             if built is None:
-                msg = f"no embedding {name!r}; there are: {', '.join(self.snapshot.manifest.embeddings) or 'none'}"
+                msg = f"no embedding {name!r}; there are: {', '.join(self.snapshot.manifest.encoders) or 'none'}"
                 raise QueryError(msg)
-            spec = Embedding.model_validate(built["settings"])
-            if model_hash(spec.model) != built["sha256"]:
-                msg = (
-                    f"embedding {name!r} was built with another {spec.model!r} (SHA-256 {built['sha256'][:12]}…) than "
-                    "the one installed "
-                    "here; install that one, or build again"
-                )
-                raise ModelError(msg)
-            self._encoders[name] = Encoder(spec)
+            self._encoders[name] = self._open_encoder(name, built)
         return self._encoders[name]
+
+    def _open_encoder(self, name: str, built: EncoderEntry) -> TextEncoder:
+        from mnemodex.indexers.encoders import encoder_hash, open_encoder
+
+        settings = _settings(built)
+        if encoder_hash(settings) != built.sha256:
+            model = getattr(settings, "model", settings)
+            msg = (
+                f"embedding {name!r} was built with another {model!r} (SHA-256 {built.sha256[:12]}…) than the one "
+                "installed here; install that one, or build again"
+            )
+            raise ModelError(msg)
+        return open_encoder(settings, objects=self._objects)
+
+
+def _settings(built: EncoderEntry) -> Spec:
+    """Return the settings of an encoder, in the class of what they name."""
+    name = built.settings.get("encoder")
+    settings: Spec = load(ENCODERS.find(name).settings).model_validate(built.settings)
+    return settings
 
 
 def _weak(method: Callable[[str], _T]) -> Callable[[str], _T]:

@@ -17,6 +17,7 @@ from mnemodex.retrievers.datastore import DatastoreInfo, Neighbours
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits, Reason
 from mnemodex.retrievers.readers.knn_lm.mixing import log_weights
 from mnemodex.schemas.errors import CorruptFileError, QueryError
+from mnemodex.schemas.lm import LmStates
 from mnemodex.schemas.store import parquet
 
 if TYPE_CHECKING:
@@ -43,9 +44,10 @@ class NextTokenRetriever:
         self._snapshot = memory.snapshot
         self._entry = entry
         self._table = str(entry.table)
-        self._model: dict[str, Any] = memory.snapshot.manifest.models[f"lm/{entry.settings['lm']}"]
+        self._model = memory.snapshot.manifest.language_models[str(entry.settings["lm"])]
+        self._lm = LmStates.model_validate(self._model.settings)
         shards = self._snapshot.shards(entry)
-        self._searcher = DenseSearcher(shards, entry.search.get("value"), vectors=self._key_file)
+        self._searcher = DenseSearcher(shards, entry.search.value, vectors=self._key_file)
         self._loading = threading.Lock()
         self._prompt_keys: PromptKeys | None = None
         self._values = [open_values(shard) for shard in shards]
@@ -111,21 +113,21 @@ class NextTokenRetriever:
     @cached_property
     def info(self) -> DatastoreInfo:
         """See `Datastore.info`."""
-        model, spec = self._model, self._model["settings"]
+        model, spec = self._model, self._lm
         tokens, keys = self._sample()
         return DatastoreInfo(
             name=self.name,
             rows=self._searcher.rows,
             dimension=self._searcher.dimension,
-            key=spec["key"],
-            model=spec["model"],
-            model_sha256=model["sha256"],
-            tokenizer_sha256=model["tokenizer_sha256"],
-            vocabulary=model["vocabulary"],
-            window=spec["window"],
-            overlap=spec["overlap"],
-            prefix=tuple(model["prefix"]),
-            scale=self._entry.search["scale"],
+            key=spec.key,
+            model=spec.model,
+            model_sha256=model.sha256,
+            tokenizer_sha256=model.tokenizer_sha256,
+            vocabulary=model.vocabulary,
+            window=spec.window,
+            overlap=spec.overlap,
+            prefix=model.prefix,
+            scale=self._entry.search.scale or 1.0,
             sample_tokens=tokens,
             sample_keys=keys,
         )
@@ -203,8 +205,8 @@ class NextTokenRetriever:
         doc_ids = self._snapshot.column(self._table, label, "doc_id")
         starts = np.flatnonzero(np.concatenate([[True], doc_ids[1:] != doc_ids[:-1]]))
         lengths = np.diff(np.append(starts, len(doc_ids)))
-        prefix = self._model["prefix"]
-        most = min(_SAMPLE, self._model["settings"]["window"] - len(prefix))
+        prefix = self._model.prefix
+        most = min(_SAMPLE, self._lm.window - len(prefix))
         # The first document that is long enough, or the longest.
         chosen = int(np.argmax(np.minimum(lengths, most)))
         start, count = int(starts[chosen]), int(min(lengths[chosen], most))

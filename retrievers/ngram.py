@@ -9,6 +9,7 @@ import numpy as np
 
 from mnemodex.indexers.models import tokenizer, tokenizer_hash
 from mnemodex.indexers.ngram.corpus import NgramCorpus
+from mnemodex.indexers.ngram.indexer import NgramStats
 from mnemodex.indexers.ngram.phrases import PhraseTokenizer
 from mnemodex.retrievers.base import check
 from mnemodex.retrievers.hits import MISSING_SCORE, Hits, best
@@ -73,7 +74,7 @@ class NgramIndex:
         self.name = entry.name
         self._memory = memory
         name = str(entry.settings["tokenizer"])
-        built = entry.shards[0].facts["tokenizer_sha256"]
+        built = entry.shards[0].stats.of(NgramStats).tokenizer_sha256
         if tokenizer_hash(name) != built:
             msg = (
                 f"index {entry.name!r} was built with another tokenizer {name!r} (SHA-256 {built[:12]}…) than the one "

@@ -10,7 +10,7 @@ import numpy as np
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.store import open_store
-from mnemodex.schemas.tables import view_name
+from mnemodex.schemas.tables import TableKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ class Snapshot:
     @cached_property
     def views(self) -> dict[str, str]:
         """The SQL view of each table."""
-        return {view_name(name): name for name in self.manifest.tables}
+        return {TableKey.parse(name).view: name for name in self.manifest.tables}
 
     @cached_property
     def _partitions(self) -> dict[tuple[str, str], Artifact]:

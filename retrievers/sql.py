@@ -14,14 +14,14 @@ import pyarrow as pa
 from duckdb.func import PythonUDFType
 
 from mnemodex.schemas.errors import QueryError
-from mnemodex.schemas.tables import view_name
+from mnemodex.schemas.tables import TableKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from mnemodex.indexers.encoder import Encoder
+    from mnemodex.indexers.encoders import TextEncoder
     from mnemodex.retrievers.snapshot import Snapshot
 
 Relation: TypeAlias = duckdb.DuckDBPyRelation
@@ -53,7 +53,7 @@ class Connection:
     def __init__(
         self,
         snapshot: Snapshot,
-        encoder: Callable[[str], Encoder],
+        encoder: Callable[[str], TextEncoder],
         retriever: Callable[[str], Any],
         *,
         memory_limit: str | None = None,
@@ -160,11 +160,11 @@ class Connection:
         for name, table in _catalogue(self._snapshot).items():
             self._connection.register(name, table)
 
-    def _register_functions(self, encoder: Callable[[str], Encoder]) -> None:
-        models = self._snapshot.manifest.embeddings
+    def _register_functions(self, encoder: Callable[[str], TextEncoder]) -> None:
+        models = self._snapshot.manifest.encoders
         for number, (name, model) in enumerate(models.items()):
-            function = _embed(encoder, name, model["dimension"])
-            names = [f"embed_{view_name(name)}", *(["embed"] if number == 0 else [])]
+            function = _embed(encoder, name, model.dimension)
+            names = [f"embed_{name}", *(["embed"] if number == 0 else [])]
             for sql_name in names:
                 self._connection.create_function(
                     sql_name,
@@ -202,7 +202,7 @@ def _ngram_count(retriever: Callable[[str], Any], indexes: list[str]) -> Callabl
     return ngram_count
 
 
-def _embed(encoder: Callable[[str], Encoder], name: str, dimension: int) -> Callable[[Any], pa.Array]:
+def _embed(encoder: Callable[[str], TextEncoder], name: str, dimension: int) -> Callable[[Any], pa.Array]:
     @lru_cache(maxsize=1024)
     def vector(text: str) -> NDArray[np.float32]:
         found: NDArray[np.float32] = encoder(name).encode_queries([text])[0]
@@ -232,13 +232,13 @@ def _catalogue(snapshot: Snapshot) -> dict[str, pa.Table]:
     """The views `files`, `indexes`, `shards` and `snapshots`."""
     manifest = snapshot.manifest
     files = [
-        (view_name(table.name), part.label, part.rows, file.bytes, file.sha256, file.path)
+        (TableKey.parse(table.name).view, part.label, part.rows, file.bytes, file.sha256, file.path)
         for table in manifest.tables.values()
         for part in table.partitions
         for file in part.files
     ]
     indexes = [
-        (i.name, i.type, json.dumps(i.settings), i.rows, i.bytes, i.recall["recall"] if i.recall else None)
+        (i.name, i.type, json.dumps(i.settings), i.rows, i.bytes, i.recall.recall if i.recall else None)
         for i in manifest.indexes.values()
     ]
     shards = [(i.name, s.label, s.rows, s.bytes) for i in manifest.indexes.values() for s in i.shards]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class MnemodexError(Exception):
-    """Something failed; the message says what and how to mend it."""
+    """Something failed; the message says what, and what to do."""
 
     exit_code = 1
 
@@ -31,6 +31,14 @@ class DuplicateKeyError(SourceError):
     """Two documents have the same key and different content."""
 
 
+class PluginError(RecipeError):
+    """An installed package that adds to Mnemodex cannot be loaded, or clashes with another."""
+
+
+class MissingExtraError(UserError, ImportError):
+    """Something needs an optional package that is not installed; the message names the extra."""
+
+
 class ModelError(UserError):
     """A model is not there, is not what it says, or is not the one an index was built with."""
 
@@ -45,6 +53,10 @@ class MemoryNotFoundError(UserError):
 
 class NewerFormatError(UserError):
     """The memory was written by a newer version of Mnemodex."""
+
+
+class OlderFormatError(UserError):
+    """The memory was written by a version of Mnemodex whose format this one does not read."""
 
 
 class CorruptFileError(MnemodexError):

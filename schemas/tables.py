@@ -1,165 +1,237 @@
-"""The tables of a memory: named Arrow schemas, one line of registration each."""
+"""The tables of a memory: what each is called, what its rows are, and which of its columns are ids."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
 
-@dataclass(frozen=True)
-class Table:
-    """A named Arrow schema.
+@dataclass(frozen=True, slots=True, order=True)
+class TableKey:
+    """A table by name.
 
     Attributes:
-        name: the table's folder below `tables/`, and with `/` as `_` its SQL view.
-        schema: the Arrow schema of every partition.
-        id_column: the unique column, or None.
-        row_group_rows: rows a Parquet row group; small where single rows are fetched by position.
+        family: what its rows are: `documents`, `embeddings`.
+        name: the recipe's entry that it belongs to; empty for a table of which a memory has one.
+        part: what it holds of that entry, where there are several tables.
+        draft: the rows before a later step drops some; a draft lies in the folder of its table and is no view.
     """
 
-    name: str
+    family: str
+    name: str = ""
+    part: str = ""
+    draft: bool = False
+
+    @property
+    def label(self) -> str:
+        """What people and the manifest call it: `embeddings/minilm`."""
+        return "/".join(word for word in (self.family, self.name, self.part) if word)
+
+    @property
+    def path(self) -> str:
+        """Its folder below the memory: `tables/embeddings/minilm`."""
+        return f"tables/{self.label}"
+
+    @property
+    def view(self) -> str:
+        """Its SQL view: `embeddings_minilm`."""
+        return self.label.replace("/", "_")
+
+    @classmethod
+    def parse(cls, label: str) -> TableKey:
+        """Return the key of a label."""
+        family, *rest = label.split("/", 2)
+        return cls(family, *rest)
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """What the rows of a table are.
+
+    Attributes:
+        schema: the Arrow schema of every partition. A list of float32 or a binary column without a size stands for
+            vectors whose size a model decides.
+        id_column: the column that is unique in the table, or None.
+        parents: columns that hold the id of another table's row, and the label of that table. In a label, `*` stands
+            for the table's own name.
+        text_columns: columns of running text.
+        row_group_rows: rows of a Parquet row group; small where single rows are fetched by position.
+        check: `module:function` that yields what is wrong with a partition beside its ids; see `verify`.
+    """
+
     schema: pa.Schema
     id_column: str | None = None
+    parents: Mapping[str, str] = field(default_factory=dict)
+    text_columns: tuple[str, ...] = ()
     row_group_rows: int = 4096
+    check: str = ""
+
+    def sized(self, dimension: int) -> TableSpec:
+        """Return the table whose vectors have so many numbers; binary columns hold them as float16."""
+        fields = []
+        for column in self.schema:
+            if pa.types.is_list(column.type) and pa.types.is_float32(column.type.value_type):
+                column = column.with_type(pa.list_(pa.float32(), dimension))
+            elif pa.types.is_binary(column.type):
+                column = column.with_type(pa.binary(2 * dimension))
+            fields.append(column)
+        return replace(self, schema=pa.schema(fields))
+
+    def holds(self, schema: pa.Schema) -> bool:
+        """Whether rows of a schema are rows of this table."""
+        return len(schema) == len(self.schema) and all(
+            here.name == there.name and _is_kind(here.type, there.type)
+            for here, there in zip(schema, self.schema, strict=True)
+        )
+
+
+def _is_kind(found: pa.DataType, declared: pa.DataType) -> bool:
+    if pa.types.is_fixed_size_list(found) and pa.types.is_list(declared):
+        return bool(found.value_type == declared.value_type)
+    if pa.types.is_fixed_size_binary(found) and pa.types.is_binary(declared):
+        return True
+    return bool(found == declared)
 
 
 def _schema(**fields: pa.DataType) -> pa.Schema:
     return pa.schema([pa.field(name, dtype, nullable=False) for name, dtype in fields.items()])
 
 
-DOCUMENTS = Table(
-    "documents",
-    _schema(
-        doc_id=pa.int64(),
-        key=pa.string(),
-        title=pa.string(),
-        text=pa.string(),
-        metadata=pa.string(),
-        content_hash=pa.string(),
-        source=pa.string(),
-        line=pa.int64(),
+_CHECKS = "mnemodex.pipelines.checks"
+
+DOCUMENTS = TableKey("documents")
+CHUNKS = TableKey("chunks")
+TRIPLES = TableKey("triples")
+MENTIONS = TableKey("mentions")
+FACTS = TableKey("facts")
+ENTITIES = TableKey("entities")
+SYNONYMS = TableKey("synonyms")
+EDGES = TableKey("edges")
+ERRORS = TableKey("errors")
+
+_TABLES: dict[tuple[str, str], TableSpec] = {
+    ("documents", ""): TableSpec(
+        # `metadata` is a JSON object; `source` the file's path below the source, `line` its line or place in a list.
+        _schema(
+            doc_id=pa.int64(),
+            key=pa.string(),
+            title=pa.string(),
+            text=pa.string(),
+            metadata=pa.string(),
+            content_hash=pa.string(),
+            source=pa.string(),
+            line=pa.int64(),
+        ),
+        id_column="doc_id",
+        text_columns=("title", "text"),
+        row_group_rows=1024,
+        check=f"{_CHECKS}.documents:check_documents",
     ),
-    id_column="doc_id",
-    row_group_rows=1024,
-)
-"""`metadata` is a JSON object; `source` is the file's path below the source, `line` its 1-based line (or list "
-"position)."""
-
-CHUNKS = Table(
-    "chunks",
-    _schema(
-        chunk_id=pa.int64(),
-        doc_id=pa.int64(),
-        ordinal=pa.int32(),
-        start=pa.int64(),
-        end=pa.int64(),
-        title=pa.string(),
-        text=pa.string(),
-        tokens=pa.int32(),
-    ),
-    id_column="chunk_id",
-    row_group_rows=1024,
-)
-"""`start` and `end` are character offsets: `document.text[start:end] == chunk.text`."""
-
-TRIPLES = Table(
-    "triples",
-    _schema(
-        triple_id=pa.int64(),
-        chunk_id=pa.int64(),
-        ordinal=pa.int32(),
-        subject=pa.string(),
-        predicate=pa.string(),
-        object=pa.string(),
-        subject_id=pa.int64(),
-        object_id=pa.int64(),
-        fact_id=pa.int64(),
-        extractor=pa.string(),
-    ),
-    id_column="triple_id",
-)
-"""What was extracted from chunks, as it was written; `ordinal` counts within the chunk. Equal facts of different chunks
-have one `fact_id`, and names that are equal in their normal form one entity id."""
-
-MENTIONS = Table(
-    "mentions",
-    _schema(entity_id=pa.int64(), chunk_id=pa.int64(), name=pa.string(), triples=pa.int32()),
-)
-"""Which entities stand in which chunks: one row a pair, with the name as it is written there first, and in how many of
-the chunk's triples."""
-
-ENTITIES = Table(
-    "entities",
-    _schema(entity_id=pa.int64(), name=pa.string(), normalized=pa.string(), chunks=pa.int64(), facts=pa.int64()),
-    id_column="entity_id",
-)
-"""By ascending id: the name that most chunks use, and in how many chunks and facts the entity stands."""
-
-FACTS = Table(
-    "facts",
-    _schema(
-        fact_id=pa.int64(),
-        subject_id=pa.int64(),
-        object_id=pa.int64(),
-        subject=pa.string(),
-        predicate=pa.string(),
-        object=pa.string(),
-        chunks=pa.int64(),
-    ),
-    id_column="fact_id",
-)
-"""Different triples, by ascending id, in the normal form of their names; and how many chunks state them."""
-
-SYNONYMS = Table(
-    "synonyms",
-    _schema(source_id=pa.int64(), target_id=pa.int64(), weight=pa.float32(), kept=pa.bool_()),
-)
-"""Pairs of entities with nearly the same name, the smaller id first, and the cosine of their names; `kept` are those
-that became edges: an entity keeps its nearest."""
-
-EDGES = Table(
-    "edges",
-    _schema(source_id=pa.int64(), target_id=pa.int64(), kind=pa.string(), weight=pa.float32()),
-)
-"""One row for each pair of nodes and kind of edge: `fact` and `synonym` join entities (the smaller id first), `mention`
-an entity and a chunk. The weight of a fact edge is how many triples it comes of, of a synonym edge the cosine."""
-
-ERRORS = Table(
-    "errors",
-    _schema(stage=pa.string(), source=pa.string(), line=pa.int64(), reason=pa.string(), content=pa.string()),
-)
-"""Rows that were left out, with the reason; `content` is the beginning of what was there."""
-
-
-def embeddings(name: str, dimension: int) -> Table:
-    """The table `embeddings/NAME`: one float32 vector a chunk, in the order of the chunk partition."""
-    return Table(
-        f"embeddings/{name}",
-        _schema(chunk_id=pa.int64(), vector=pa.list_(pa.float32(), dimension)),
+    ("chunks", ""): TableSpec(
+        # `start` and `end` are character offsets: `document.text[start:end] == chunk.text`.
+        _schema(
+            chunk_id=pa.int64(),
+            doc_id=pa.int64(),
+            ordinal=pa.int32(),
+            start=pa.int64(),
+            end=pa.int64(),
+            title=pa.string(),
+            text=pa.string(),
+            tokens=pa.int32(),
+        ),
         id_column="chunk_id",
-    )
-
-
-def name_vectors(name: str, of: str, dimension: int) -> Table:
-    """The table `embeddings/NAME/OF`: one vector a row of the table `OF`, "facts" or "entities", in its order."""
-    column = {"facts": "fact_id", "entities": "entity_id"}[of]
-    return Table(
-        f"embeddings/{name}/{of}",
-        _schema(**{column: pa.int64(), "vector": pa.list_(pa.float32(), dimension)}),
-        id_column=column,
-    )
-
-
-def ngram_pairs(name: str) -> Table:
-    """The table `ngram_pairs/NAME`: what a model is fine-tuned on to write n-grams of the documents that answer.
-
-    `target` is an n-gram as it stands in the document and `tokens` its token ids; `field` ("body" or "title") says
-    where, `start` at which token of it. `kind` is "supervised" where `query` is the question `query_id` of the query
-    file, "unsupervised" where it is a span of the same document, with `query_id` empty.
-    """
-    return Table(
-        f"ngram_pairs/{name}",
+        parents={"doc_id": "documents"},
+        text_columns=("title", "text"),
+        row_group_rows=1024,
+        check=f"{_CHECKS}.documents:check_chunks",
+    ),
+    ("triples", ""): TableSpec(
+        # As it was written; `ordinal` counts within the chunk. Equal facts of different chunks have one `fact_id`, and
+        # names that are equal in their normal form one entity id.
+        _schema(
+            triple_id=pa.int64(),
+            chunk_id=pa.int64(),
+            ordinal=pa.int32(),
+            subject=pa.string(),
+            predicate=pa.string(),
+            object=pa.string(),
+            subject_id=pa.int64(),
+            object_id=pa.int64(),
+            fact_id=pa.int64(),
+            extractor=pa.string(),
+        ),
+        id_column="triple_id",
+        parents={"chunk_id": "chunks"},
+        check=f"{_CHECKS}.graph:check_triples",
+    ),
+    ("mentions", ""): TableSpec(
+        # One row a pair of entity and chunk, with the name as it is written there first, and in how many of the
+        # chunk's triples.
+        _schema(entity_id=pa.int64(), chunk_id=pa.int64(), name=pa.string(), triples=pa.int32()),
+        parents={"chunk_id": "chunks"},
+        check=f"{_CHECKS}.graph:check_mentions",
+    ),
+    ("entities", ""): TableSpec(
+        # By ascending id: the name that most chunks use, and in how many chunks and facts the entity is.
+        _schema(entity_id=pa.int64(), name=pa.string(), normalized=pa.string(), chunks=pa.int64(), facts=pa.int64()),
+        id_column="entity_id",
+        check=f"{_CHECKS}.graph:check_entities",
+    ),
+    ("facts", ""): TableSpec(
+        # Different triples, by ascending id, in the normal form of their names; and how many chunks state them.
+        _schema(
+            fact_id=pa.int64(),
+            subject_id=pa.int64(),
+            object_id=pa.int64(),
+            subject=pa.string(),
+            predicate=pa.string(),
+            object=pa.string(),
+            chunks=pa.int64(),
+        ),
+        id_column="fact_id",
+        check=f"{_CHECKS}.graph:check_facts",
+    ),
+    ("synonyms", ""): TableSpec(
+        # Pairs of entities with nearly the same name, the smaller id first, and the cosine of their names; `kept` are
+        # those that became edges: an entity keeps its nearest.
+        _schema(source_id=pa.int64(), target_id=pa.int64(), weight=pa.float32(), kept=pa.bool_()),
+        parents={"source_id": "entities", "target_id": "entities"},
+    ),
+    ("edges", ""): TableSpec(
+        # One row a pair of nodes and kind: `fact` and `synonym` join entities (the smaller id first), `mention` an
+        # entity and a chunk. The weight of a fact edge is how many triples it comes of, of a synonym edge the cosine.
+        _schema(source_id=pa.int64(), target_id=pa.int64(), kind=pa.string(), weight=pa.float32()),
+        parents={"source_id": "entities"},
+    ),
+    ("errors", ""): TableSpec(
+        # Rows that were left out, with the reason; `content` is the beginning of what was there.
+        _schema(stage=pa.string(), source=pa.string(), line=pa.int64(), reason=pa.string(), content=pa.string()),
+    ),
+    ("embeddings", ""): TableSpec(
+        _schema(chunk_id=pa.int64(), vector=pa.list_(pa.float32())),
+        id_column="chunk_id",
+        parents={"chunk_id": "chunks"},
+        check=f"{_CHECKS}.vectors:check_vectors",
+    ),
+    ("embeddings", "facts"): TableSpec(
+        _schema(fact_id=pa.int64(), vector=pa.list_(pa.float32())),
+        id_column="fact_id",
+        parents={"fact_id": "facts"},
+        check=f"{_CHECKS}.vectors:check_vectors",
+    ),
+    ("embeddings", "entities"): TableSpec(
+        _schema(entity_id=pa.int64(), vector=pa.list_(pa.float32())),
+        id_column="entity_id",
+        parents={"entity_id": "entities"},
+        check=f"{_CHECKS}.vectors:check_vectors",
+    ),
+    ("ngram_pairs", ""): TableSpec(
+        # What a model is fine-tuned on to write n-grams of the documents that answer. `target` is an n-gram as it is
+        # in the document and `tokens` its token ids; `field` ("body" or "title") says where, `start` at which token of
+        # it. `kind` is "supervised" where `query` is the question `query_id` of the query file, "unsupervised" where it
+        # is a span of the same document, with `query_id` empty.
         _schema(
             pair_id=pa.int64(),
             doc_id=pa.int64(),
@@ -172,41 +244,51 @@ def ngram_pairs(name: str) -> Table:
             kind=pa.string(),
         ),
         id_column="pair_id",
-    )
-
-
-def lm_tokens(name: str) -> Table:
-    """The table `lm_tokens/NAME`: every document as the language model reads it.
-
-    `tokens` are its ids and `starts` the character at which each begins, of the document's text. One row a document, in
-    the order of the documents' partition.
-    """
-    return Table(
-        f"lm_tokens/{name}",
+        parents={"doc_id": "documents"},
+        text_columns=("query", "target"),
+        check=f"{_CHECKS}.documents:check_pairs",
+    ),
+    ("lm_tokens", ""): TableSpec(
+        # Every document as the language model reads it: token ids, and the character at which each begins. One row a
+        # document, in the order of the documents' partition.
         _schema(doc_id=pa.int64(), tokens=pa.list_(pa.int32()), starts=pa.list_(pa.int32())),
         id_column="doc_id",
+        parents={"doc_id": "documents"},
         row_group_rows=256,
-    )
+        check=f"{_CHECKS}.language_model:check_tokens",
+    ),
+    ("lm_states", ""): TableSpec(
+        # What a language model had in mind in front of every token. `position` is the document's id plus the token's
+        # number in it, `token_offset`; so the token after it has the next position. `key` is the model's vector in
+        # float16; `value` the token that came, and `surprisal` its -ln p in nats, null where the recipe leaves it out.
+        _schema(
+            position=pa.int64(),
+            doc_id=pa.int64(),
+            chunk_id=pa.int64(),
+            token_offset=pa.int32(),
+            key=pa.binary(),
+            value=pa.int32(),
+        ).append(pa.field("surprisal", pa.float32())),
+        id_column="position",
+        parents={"doc_id": "documents", "chunk_id": "chunks"},
+        check=f"{_CHECKS}.language_model:check_states",
+    ),
+}
 
 
-def lm_states(name: str, dimension: int) -> Table:
-    """The table `lm_states/NAME`: what a language model had in mind in front of every token.
+def table_spec(key: TableKey) -> TableSpec | None:
+    """Return what the rows of a built-in table are, or None for a table of a plug-in."""
+    return _TABLES.get((key.family, key.part))
 
-    `position` is the document's id plus the token's number in it, `token_offset`; so the token after it has the next
-    position. `key` is the model's vector, float16 of so many dimensions; `value` the token that came, and `surprisal`
-    its -ln p in nats, null where the recipe does without.
+
+def spec_of(key: TableKey) -> TableSpec:
+    """Return what the rows of a built-in table are.
+
+    Raises:
+        KeyError: there is no such table.
     """
-    schema = _schema(
-        position=pa.int64(),
-        doc_id=pa.int64(),
-        chunk_id=pa.int64(),
-        token_offset=pa.int32(),
-        key=pa.binary(2 * dimension),
-        value=pa.int32(),
-    )
-    return Table(f"lm_states/{name}", schema.append(pa.field("surprisal", pa.float32())), id_column="position")
+    return _TABLES[key.family, key.part]
 
 
-def view_name(table: str) -> str:
-    """The SQL view of a table: `embeddings/minilm` is `embeddings_minilm`."""
-    return table.replace("/", "_")
+FAMILIES = tuple(dict.fromkeys(family for family, _ in _TABLES))
+"""The families of the built-in tables."""

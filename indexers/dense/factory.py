@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from mnemodex.schemas.errors import RecipeError
 
 if TYPE_CHECKING:
-    from mnemodex.indexers.dense.settings import Metric
+    from mnemodex.indexers.dense.settings import Metric, VectorSettings
+    from mnemodex.schemas.recipe import Recipe
 
 FLAT_ROWS = 20_000
 """Up to here exact search is as good as free: 18,479 vectors of 384 dimensions answer 513 queries a second on one core,
@@ -47,6 +48,16 @@ def faiss_metric(metric: Metric) -> int:
 
 
 _LIKELY_DIMENSIONS = (768, 384, 1024, 1536)
+
+
+def check_settings(index: str, settings: VectorSettings, recipe: Recipe) -> None:
+    """Refuse a factory string that FAISS does not know.
+
+    Raises:
+        RecipeError: as `make_index`.
+    """
+    if settings.engine == "faiss" and settings.factory != "auto":
+        check_factory(settings.factory, settings.metric)
 
 
 def check_factory(factory: str, metric: Metric) -> None:

@@ -6,23 +6,25 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
-from mnemodex.indexers.base import Indexer
-from mnemodex.indexers.dense.factory import auto_factory, can_merge, check_factory, make_index
+from mnemodex.indexers.base import Indexer, IndexStats
+from mnemodex.indexers.dense.factory import auto_factory, can_merge, leaf, make_index
 from mnemodex.indexers.dense.faiss_engine import FaissEngine, read_index
 from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
 from mnemodex.indexers.dense.merging import merge_shards
 from mnemodex.indexers.dense.order import hold_out, insertion_order
 from mnemodex.indexers.dense.probe import MOST_PROBES, Probe, held_out_rows, merge_probes, probe_index
-from mnemodex.indexers.dense.recall import Recall, choose
-from mnemodex.indexers.dense.settings import DenseSettings, Order, VectorSettings
+from mnemodex.indexers.dense.recall import MeasuredRecall, choose
+from mnemodex.indexers.dense.settings import VectorSettings
 from mnemodex.indexers.dense.shard import ShardHeader, write_shard
 from mnemodex.indexers.dense.threads import set_threads
 from mnemodex.indexers.dense.training import FILE as TRAINED
-from mnemodex.indexers.dense.training import sample_rows, train_index
+from mnemodex.indexers.dense.training import sample_rows, sample_size, train_index
 from mnemodex.indexers.dense.vectors import Vectors
 from mnemodex.indexers.rows import Rows
 from mnemodex.schemas.errors import CorruptFileError, QueryError
+from mnemodex.schemas.tables import TableKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,10 +32,26 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnemodex.indexers.base import IndexSettings, InputPartition
+    from mnemodex.indexers.base import InputPartition
     from mnemodex.indexers.dense.engine import Engine
 
 QUERIES = "queries.npy"
+
+
+class DenseStats(IndexStats):
+    """What building a shard gave.
+
+    Attributes:
+        held_out: rows that were searched for before they were added.
+        order: insertion order.
+        factory: the FAISS factory string; None for hnswlib.
+        steps: seconds by step.
+    """
+
+    held_out: int = 0
+    order: str = ""
+    factory: str | None = None
+    steps: dict[str, float] = Field(default_factory=dict)
 
 
 class DenseIndexer(Indexer):
@@ -49,7 +67,6 @@ class DenseIndexer(Indexer):
     """
 
     version: ClassVar[int] = 1
-    Settings: ClassVar[type[IndexSettings]] = DenseSettings
     settings: VectorSettings
 
     def __init__(self, settings: VectorSettings, rows: int, dimension: int) -> None:
@@ -64,7 +81,6 @@ class DenseIndexer(Indexer):
             RecipeError: the factory string is not one, or does not fit the dimension or the metric.
         """
         super().__init__(settings, rows, dimension)
-        self._dimension = dimension
         self.shard_rows = settings.shard_rows
         self.factory: str | None = None
         graph = True
@@ -72,41 +88,28 @@ class DenseIndexer(Indexer):
             self.factory = auto_factory(rows) if settings.factory == "auto" else settings.factory
             index = make_index(self.factory, dimension, settings.metric)
             self.needs_training = not index.is_trained
+            self.training_rows = sample_size(int(getattr(leaf(index), "nlist", 0)))
             self.merges = can_merge(index)
             graph = FaissEngine(index, settings.metric).parameter == "efSearch"
-        # Only a graph depends on its order: see VectorSettings.order.
-        self._order: Order = settings.order if graph else "as_is"
+        # What decides the files is what `auto` became; and only a graph depends on its order, see VectorSettings.order.
+        became = {"factory": self.factory or "auto", "order": settings.order if graph else "as_is"}
+        self.settings = settings.model_copy(update=became)
 
     def setup(self, cpus: int) -> None:
         """Let FAISS and hnswlib use so many threads, and no more."""
         set_threads(cpus)
 
     @staticmethod
-    def check(settings: VectorSettings) -> None:
-        """Refuse a factory string that FAISS does not know."""
-        if settings.engine == "faiss" and settings.factory != "auto":
-            check_factory(settings.factory, settings.metric)
+    def table(settings: Any) -> TableKey:
+        """See `Indexer`: the embedding's table."""
+        return TableKey("embeddings", settings.embed)
 
     @staticmethod
-    def table(settings: Any) -> str:
-        """The embedding's table."""
-        return f"embeddings/{settings.embed}"
+    def vectors(settings: Any) -> TableKey:
+        """See `Indexer`."""
+        return TableKey("embeddings", settings.embed)
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What decides the files: not the target, and not the options of the other engine."""
-        settings = self.settings
-        engine = {"m": settings.m, "ef_construction": settings.ef_construction} if self.factory is None else {}
-        return {
-            "engine": settings.engine,
-            "factory": self.factory,
-            "metric": settings.metric,
-            "order": self._order,
-            "seed": settings.seed,
-            **engine,
-        }
-
-    def train(self, partitions: Sequence[InputPartition], out: Path) -> dict[str, Any]:
+    def train(self, partitions: Sequence[InputPartition], out: Path) -> IndexStats:
         """Train on a uniform sample of the rows of all partitions, and write `trained.faiss`.
 
         Raises:
@@ -125,7 +128,7 @@ class DenseIndexer(Indexer):
         *,
         trained: Path | None = None,
         probes: Path | None = None,
-    ) -> dict[str, Any]:
+    ) -> DenseStats:
         """Build one shard from embedding partitions, and measure its recall on the way.
 
         Memory holds one batch of vectors and the index, for a moment up to twice as FAISS's arrays grow; the `lid` and
@@ -150,12 +153,12 @@ class DenseIndexer(Indexer):
         clock = _Clock()
         vectors, rows = self._read(partitions)
         held_out = held_out_rows(len(vectors)) if probes is None else 0
-        order = insertion_order(self._order, vectors, seed=self.settings.seed)
+        order = insertion_order(self.settings.order, vectors, seed=self.settings.seed)
         order = hold_out(order, held_out, seed=self.settings.seed)
         clock.lap("order")
         engine = self._engine(trained, len(order))
         # Small batches make threads wait for each other, so they are for orders that matter only.
-        batch = None if self._order == "shuffle" else engine.batch_rows(len(order))
+        batch = None if self.settings.order == "shuffle" else engine.batch_rows(len(order))
         first, last = np.split(order, [len(order) - held_out])
         engine.add(vectors.blocks(first, batch))
         clock.lap("add")
@@ -175,15 +178,11 @@ class DenseIndexer(Indexer):
         placed = Rows(rows.ids[order], rows.partition[order], rows.row[order], rows.labels)
         write_shard(out, self._header(partitions), placed)
         clock.lap("save")
-        return {
-            "rows": len(order),
-            "held_out": held_out,
-            "order": self._order,
-            "factory": self.factory,
-            "steps": clock.laps,
-        }
+        return DenseStats(
+            rows=len(order), held_out=held_out, order=self.settings.order, factory=self.factory, steps=clock.laps
+        )
 
-    def merge(self, shards: Sequence[Path], out: Path) -> dict[str, Any]:
+    def merge(self, shards: Sequence[Path], out: Path) -> DenseStats:
         """Merge the shards of inverted lists into one; see `merge_shards` for the memory it takes.
 
         Raises:
@@ -192,15 +191,15 @@ class DenseIndexer(Indexer):
         clock = _Clock()
         header = merge_shards(shards, out)
         clock.lap("merge")
-        return {"rows": header.rows, "shards": len(shards), "factory": self.factory, "steps": clock.laps}
+        return DenseStats(rows=header.rows, factory=self.factory, steps=clock.laps)
 
-    def measure(self, shards: Sequence[Path]) -> Recall:
+    def measure(self, shards: Sequence[Path]) -> MeasuredRecall:
         """The recall of all shards searched together, and the value of the search parameter that reaches the target."""
         return choose(merge_probes([Probe.load(shard) for shard in shards]), self.settings.target_recall)
 
     def _vectors(self, partitions: Sequence[InputPartition]) -> Vectors:
         labels = [partition.label for partition in partitions]
-        vectors = Vectors([partition.files["npy"] for partition in partitions], labels, dimension=self._dimension)
+        vectors = Vectors([partition.files["npy"] for partition in partitions], labels, dimension=self.dimension)
         for partition, rows in zip(partitions, np.diff(vectors.starts), strict=True):
             if rows != partition.rows:
                 raise CorruptFileError(
@@ -220,9 +219,9 @@ class DenseIndexer(Indexer):
 
     def _engine(self, trained: Path | None, rows: int) -> Engine:
         if self.factory is None:
-            return HnswlibEngine.create(self.settings, rows, self._dimension)
+            return HnswlibEngine.create(self.settings, rows, self.dimension)
         if not self.needs_training:
-            return FaissEngine(make_index(self.factory, self._dimension, self.settings.metric), self.settings.metric)
+            return FaissEngine(make_index(self.factory, self.dimension, self.settings.metric), self.settings.metric)
         if trained is None:
             raise ValueError(f"factory {self.factory} is trained before it is built: give `trained`")
         return FaissEngine(read_index(trained / TRAINED), self.settings.metric)
@@ -230,9 +229,9 @@ class DenseIndexer(Indexer):
     def _queries(self, path: Path) -> NDArray[np.float32]:
         path = path / QUERIES if path.is_dir() else path
         queries = np.load(path, allow_pickle=False)
-        if queries.shape[1:] != (self._dimension,) or not len(queries) or not np.isfinite(queries).all():
+        if queries.shape[1:] != (self.dimension,) or not len(queries) or not np.isfinite(queries).all():
             raise QueryError(
-                f"{path}: expected one or more finite vectors of {self._dimension} dimensions, found {queries.shape}"
+                f"{path}: expected one or more finite vectors of {self.dimension} dimensions, found {queries.shape}"
             )
         chosen = sample_rows(len(queries), MOST_PROBES, seed=self.settings.seed)
         return np.ascontiguousarray(queries[chosen], dtype=np.float32)
@@ -241,7 +240,7 @@ class DenseIndexer(Indexer):
         return ShardHeader(
             partition_rows=tuple(partition.rows for partition in partitions),
             rows=sum(partition.rows for partition in partitions),
-            dimension=self._dimension,
+            dimension=self.dimension,
             metric=self.settings.metric,
             engine=self.settings.engine,
             factory=self.factory,

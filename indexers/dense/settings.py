@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mnemodex.indexers.base import IndexSettings
+from mnemodex.schemas.recipe import IndexSettings
+from mnemodex.schemas.spec import ReadBy, RecipePath, Ref, SearchOnly
 
 Metric = Literal["ip", "l2"]
 Order = Literal["shuffle", "lid_desc", "lid_asc", "cluster", "as_is"]
@@ -31,12 +32,12 @@ class VectorSettings(IndexSettings):
     engine: Literal["faiss", "hnswlib"] = "faiss"
     factory: str = "auto"
     metric: Metric = "ip"
-    m: int = Field(default=16, ge=2, le=512)
-    ef_construction: int = Field(default=200, ge=1)
-    order: Order = "shuffle"
+    m: Annotated[int, ReadBy("build")] = Field(default=16, ge=2, le=512)
+    ef_construction: Annotated[int, ReadBy("build")] = Field(default=200, ge=1)
+    order: Annotated[Order, ReadBy("build")] = "shuffle"
     seed: int = Field(default=0, ge=0)
-    target_recall: float = Field(default=0.95, gt=0, le=1)
-    shard_rows: int = Field(default=1_000_000, ge=1)
+    target_recall: Annotated[float, SearchOnly()] = Field(default=0.95, gt=0, le=1)
+    shard_rows: Annotated[int, ReadBy("grouping")] = Field(default=1_000_000, ge=1)
 
     @model_validator(mode="after")
     def _options_fit_the_engine(self) -> Self:
@@ -63,5 +64,5 @@ class DenseSettings(VectorSettings):
     """
 
     type: Literal["dense"] = "dense"
-    embed: str | None = None
-    queries: str | None = None
+    embed: Annotated[str | None, Ref("embed")] = None
+    queries: Annotated[str, RecipePath()] | None = None

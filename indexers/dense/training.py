@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnemodex.indexers.base import IndexStats
 from mnemodex.indexers.dense.factory import faiss_reason, leaf, make_index
 from mnemodex.indexers.dense.gpu import clustering_on_gpu
 from mnemodex.indexers.dense.threads import use_threads
@@ -35,7 +35,7 @@ CODE_POINTS = 65_536
 """Points that FAISS trains product quantizers and rotations with at most: 256 for each of 256 centroids."""
 
 
-def train_index(factory: str, metric: Metric, vectors: Vectors, out: Path, *, seed: int) -> dict[str, Any]:
+def train_index(factory: str, metric: Metric, vectors: Vectors, out: Path, *, seed: int) -> IndexStats:
     """Train the index of a factory string and write it, without rows, to `trained.faiss`.
 
     The sample is held in memory as float32: 100 rows a list (6.6 million for 65,536 lists), or 65,536 rows if that is
@@ -46,7 +46,6 @@ def train_index(factory: str, metric: Metric, vectors: Vectors, out: Path, *, se
     """
     import faiss
 
-    begun = time.monotonic()
     index = make_index(factory, vectors.dimension, metric)
     lists = int(getattr(leaf(index), "nlist", 0))
     if 0 < len(vectors) < FEWEST_POINTS_PER_LIST * lists:
@@ -57,7 +56,7 @@ def train_index(factory: str, metric: Metric, vectors: Vectors, out: Path, *, se
             len(vectors),
             FEWEST_POINTS_PER_LIST,
         )
-    rows = sample_rows(len(vectors), max(POINTS_PER_LIST * lists, CODE_POINTS), seed=seed)
+    rows = sample_rows(len(vectors), sample_size(lists), seed=seed)
     sample = vectors.take(rows)
     use_threads()
     try:
@@ -69,12 +68,12 @@ def train_index(factory: str, metric: Metric, vectors: Vectors, out: Path, *, se
             "use `auto`, or fewer lists or smaller codes"
         ) from error
     faiss.write_index(index, str(out / FILE))
-    return {
-        "rows": len(sample),
-        "lists": lists,
-        "gpus": faiss.get_num_gpus(),
-        "seconds": round(time.monotonic() - begun, 3),
-    }
+    return IndexStats(rows=len(sample))
+
+
+def sample_size(lists: int) -> int:
+    """Return how many rows an index of so many lists is trained with."""
+    return max(POINTS_PER_LIST * lists, CODE_POINTS)
 
 
 def sample_rows(rows: int, count: int, *, seed: int) -> NDArray[np.int64]:

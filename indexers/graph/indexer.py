@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mnemodex.indexers.base import Indexer
+from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.graph.graph import Graph
 from mnemodex.indexers.graph.names import entity_id, normalize
 from mnemodex.indexers.graph.settings import GraphSettings
 from mnemodex.indexers.graph.words import WordCounts
 from mnemodex.indexers.rows import Rows
 from mnemodex.schemas.store import parquet
+from mnemodex.schemas.tables import CHUNKS, EDGES, ENTITIES, FACTS, TRIPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,11 +24,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnemodex.indexers.base import InputPartition
+    from mnemodex.schemas.tables import TableKey
     from mnemodex.indexers.graph.adjacency import Edges
 
     Tables = dict[str, list[InputPartition]]
 
 _EVERYTHING = 1 << 62
+
+
+class GraphStats(IndexStats):
+    """What a graph is made of."""
+
+    entities: int
+    facts: int
+    edges: int
 
 
 class GraphIndexer(Indexer):
@@ -38,43 +48,32 @@ class GraphIndexer(Indexer):
     """
 
     version: ClassVar[int] = 1
-    Settings: ClassVar[type[GraphSettings]] = GraphSettings
     settings: GraphSettings
     shard_rows = _EVERYTHING
 
     @staticmethod
-    def table(settings: Any) -> str | None:
-        """See `Indexer.table`."""
-        return None if settings.of is not None else "chunks"
+    def table(settings: Any) -> TableKey | None:
+        """See `Indexer`."""
+        return None if settings.of is not None else CHUNKS
 
     @staticmethod
-    def searches(settings: Any) -> str | None:
-        """See `Indexer.searches`."""
-        return "dense" if settings.of is not None else None
+    def whole(settings: Any) -> tuple[TableKey, ...]:
+        """See `Indexer`."""
+        return (ENTITIES, FACTS, EDGES, TRIPLES) if settings.has_facts else ()
 
-    @staticmethod
-    def whole(settings: Any) -> tuple[str, ...]:
-        """See `Indexer.whole`."""
-        return ("entities", "facts", "edges", "triples") if settings.has_facts else ()
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """See `Indexer.identity`: methods over the same graph share its files."""
-        return {"graph": "facts" if self.settings.has_facts else "capitals"}
-
-    def build(self, partitions: list[InputPartition], out: Path, *, tables: Tables | None = None) -> dict[str, Any]:
+    def build(self, partitions: list[InputPartition], out: Path, *, tables: Tables | None = None) -> GraphStats:
         """Make the arrays; see the class for what is written."""
         rows = Rows.of(partitions)
         rows.save(out)
         graph = _of_tables(rows.ids, tables, out) if tables is not None else _of_capitals(rows.ids, partitions, out)
         graph.save(out)
         WordCounts.sum([_words(part) for part in partitions]).save(out)
-        return {
-            "rows": graph.passages,
-            "entities": graph.entities,
-            "facts": len(graph.subjects),
-            "edges": len(graph.indices) // 2,
-        }
+        return GraphStats(
+            rows=graph.passages,
+            entities=graph.entities,
+            facts=len(graph.subjects),
+            edges=len(graph.indices) // 2,
+        )
 
 
 def _of_tables(chunk_ids: NDArray[np.int64], tables: Tables, out: Path) -> Graph:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from mnemodex.indexers.base import IndexSettings
+from mnemodex.schemas.recipe import IndexSettings
+from mnemodex.schemas.spec import ReadBy, Ref, SearchOnly, Spec
 
 GraphMethod = Literal["hipporag1", "hipporag2", "bridge", "bridge-lite"]
 
 
-class ChatModel(BaseModel):
+class ChatModel(Spec):
     """A language model behind an OpenAI-compatible server.
 
     Attributes:
@@ -20,7 +21,6 @@ class ChatModel(BaseModel):
         api_key_env: the environment variable that holds the key.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     model: str
     base_url: str = Field(pattern=r"^https?://")
     api_key_env: str = "OPENAI_API_KEY"
@@ -39,11 +39,11 @@ class GraphSettings(IndexSettings):
     """
 
     type: Literal["graph"] = "graph"
-    embed: str | None = None
-    method: GraphMethod = "bridge"
-    synonymy: float | None = Field(default=0.8, gt=0, le=1)
-    recognition: ChatModel | None = None
-    of: str | None = None
+    embed: Annotated[str | None, Ref("embed")] = None
+    method: Annotated[GraphMethod, SearchOnly()] = "bridge"
+    synonymy: Annotated[float | None, ReadBy("synonyms")] = Field(default=0.8, gt=0, le=1)
+    recognition: Annotated[ChatModel | None, SearchOnly()] = None
+    of: Annotated[str | None, Ref("index", type="dense", default="none")] = None
 
     @model_validator(mode="after")
     def _only_where_they_count(self) -> Self:

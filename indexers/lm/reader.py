@@ -87,12 +87,20 @@ class StateReader:
         ids = torch.zeros((1, 2), dtype=torch.int64)
         self.dimension = int(self._states(ids, torch.zeros(1, dtype=torch.int64))[0].shape[1])
 
-    def read(self, tokens: Sequence[NDArray[np.int32]], predicted: NDArray[np.int64]) -> Iterator[tuple[int, States]]:
+    def read(
+        self,
+        tokens: Sequence[NDArray[np.int32]],
+        predicted: NDArray[np.int64],
+        *,
+        done: NDArray[np.bool_] | None = None,
+    ) -> Iterator[tuple[int, States]]:
         """Read windows, those of like length together.
 
         Args:
             tokens: of each window, those that stand before it included; int32 of shape (t,), at least 2.
             predicted: how many of its last tokens are predicted, int64 of shape (windows,), 1 to t - 1.
+            done: windows whose states are known, bool of shape (windows,). Batches are those of all windows, so that
+                states are the same after an interruption; a batch of which all are known is not read.
 
         Yields:
             The number of a window, in no order, and the states in front of its predicted tokens.
@@ -100,6 +108,8 @@ class StateReader:
         lengths = np.array([len(window) - 1 for window in tokens], np.int64)
         ahead: _Batch | None = None
         for bucket in length_buckets(lengths, max_tokens=self._max_tokens, min_rows=1):
+            if done is not None and done[bucket].all():
+                continue
             # A GPU works on one batch while the one before is taken apart.
             upcoming = self._start([tokens[number] for number in bucket], bucket, predicted[bucket])
             if ahead is not None:

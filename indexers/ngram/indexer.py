@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from mnemodex.indexers.base import Indexer
+from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.models import tokenizer, tokenizer_hash
 from mnemodex.indexers.ngram.chunk_map import ChunkMap
 from mnemodex.indexers.ngram.settings import NgramSettings
 from mnemodex.indexers.rows import Rows
 from mnemodex.indexers.tokens import tokenize
 from mnemodex.schemas.store import parquet
+from mnemodex.schemas.tables import CHUNKS, DOCUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from mnemodex.indexers.base import InputPartition
+    from mnemodex.schemas.tables import TableKey
     from mnemodex.indexers.ngram.ragged import Ragged
 
 _LARGEST_SHARD = 1 << 26
@@ -28,6 +30,14 @@ _LARGEST_SHARD = 1 << 26
 
 _BATCH = 256
 """Documents that are tokenised at once."""
+
+
+class NgramStats(IndexStats):
+    """Tokens of the texts and titles, and the hash of the tokenizer that cut them."""
+
+    tokens: int
+    title_tokens: int
+    tokenizer_sha256: str
 
 
 class NgramIndexer(Indexer):
@@ -39,37 +49,22 @@ class NgramIndexer(Indexer):
     """
 
     version: ClassVar[int] = 2
-    Settings: ClassVar[type[NgramSettings]] = NgramSettings
     settings: NgramSettings
     id_column: ClassVar[str] = "doc_id"
     # A text takes a third of its size in Parquet and gives a token for every four or so of its characters.
     shard_bytes = 64 << 20
 
     @staticmethod
-    def table(settings: Any) -> str:
-        """See `Indexer.table`: overlapping chunks would count tokens twice."""
-        return "documents"
+    def table(settings: Any) -> TableKey:
+        """See `Indexer`: overlapping chunks would count tokens twice."""
+        return DOCUMENTS
 
     @staticmethod
-    def beside(settings: Any) -> tuple[str, ...]:
-        """See `Indexer.beside`."""
-        return ("chunks",)
+    def beside(settings: Any) -> tuple[TableKey, ...]:
+        """See `Indexer`."""
+        return (CHUNKS,)
 
-    @staticmethod
-    def check(settings: Any) -> None:
-        """See `Indexer.check`.
-
-        Raises:
-            ModelError: the tokenizer is not there, or is none.
-        """
-        tokenizer(settings.tokenizer)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """See `Indexer.identity`: what decides the tokens is the tokenizer's content, not its name."""
-        return {**super().identity, "tokenizer": tokenizer_hash(self.settings.tokenizer)}
-
-    def build(self, partitions: list[InputPartition], out: Path) -> dict[str, Any]:
+    def build(self, partitions: list[InputPartition], out: Path) -> NgramStats:
         """Index the documents of some partitions; see the class for what is written."""
         from mnemodex.indexers.ngram.build import BuildOptions, build
 
@@ -82,12 +77,12 @@ class NgramIndexer(Indexer):
         rows.save(out, id_column=self.id_column)
         (out / "chunks").mkdir()
         Rows.of([part.beside["chunks"] for part in partitions]).save(out / "chunks")
-        return {
-            "rows": len(rows.ids),
-            "tokens": sum(shard["body"]["tokens"] for shard in shards),
-            "title_tokens": sum(shard["title"]["tokens"] for shard in shards),
-            "tokenizer_sha256": tokenizer_hash(self.settings.tokenizer),
-        }
+        return NgramStats(
+            rows=len(rows.ids),
+            tokens=sum(shard["body"]["tokens"] for shard in shards),
+            title_tokens=sum(shard["title"]["tokens"] for shard in shards),
+            tokenizer_sha256=tokenizer_hash(self.settings.tokenizer),
+        )
 
 
 def vocabulary(model: Tokenizer) -> list[int]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from mnemodex.indexers.base import IndexSettings
-from mnemodex.schemas.recipe import DEFAULT_MODEL
+from mnemodex.schemas.embedding import DEFAULT_MODEL
+from mnemodex.schemas.recipe import IndexSettings
+from mnemodex.schemas.spec import ModelRef
 
 
 class NgramSettings(IndexSettings):
@@ -18,5 +19,5 @@ class NgramSettings(IndexSettings):
     """
 
     type: Literal["ngram"] = "ngram"
-    tokenizer: str = DEFAULT_MODEL
+    tokenizer: Annotated[str, ModelRef("tokenizer")] = DEFAULT_MODEL
     document_array: bool = True

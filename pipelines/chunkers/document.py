@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnemodex.pipelines.chunkers.settings import DocumentChunks
+    from mnemodex.schemas.chunks import DocumentChunks
 
 
 class DocumentChunker:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnemodex.pipelines.chunkers.settings import TokenChunks
+    from mnemodex.schemas.chunks import TokenChunks
 
 
 class TokenChunker:

@@ -10,7 +10,7 @@ import typer
 from mnemodex.pipelines.commands.output import on_terminal, print_json, print_table, size
 
 if TYPE_CHECKING:
-    from mnemodex.pipelines.build import BuildResult
+    from mnemodex.pipelines.outcome import BuildResult
 
 
 def register(app: typer.Typer) -> None:
@@ -37,15 +37,29 @@ def build(
     address: Annotated[
         str | None, typer.Option(help="A Ray cluster's address; a local one of its own by default.")
     ] = None,
+    local: Annotated[bool, typer.Option("--local", help="Compute in this process, without Ray.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be computed, and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Build a memory, or bring it up to date with its recipe and source."""
+    """Build a memory, or bring it up to date with its recipe and source.
+
+    Without --local or --address, a build that computes little stays in this process, and a larger one starts Ray.
+    """
     from mnemodex.pipelines.build import build as run
     from mnemodex.pipelines.progress import Progress
 
-    result = run(recipe, memory=memory, address=address, progress=Progress(bars=on_terminal()))
+    result = run(
+        recipe,
+        memory=memory,
+        address=address,
+        local=local,
+        dry_run=dry_run,
+        progress=Progress(bars=on_terminal() and not dry_run),
+    )
     if as_json:
-        print_json(to_json(result))
+        print_json(result.to_json())
+    elif dry_run:
+        print_plan(result)
     else:
         report(result)
 
@@ -63,66 +77,50 @@ def demo(
     run(memory, full=full, lm=lm)
 
 
+def print_plan(result: BuildResult) -> None:
+    """Print what a build would do: for each step what is there, and what would be computed."""
+    rows = [
+        (step.name, step.partitions, step.partitions - step.computed, step.computed, step.rows, step.note)
+        for step in result.steps
+    ]
+    print_table("Plan", ("step", "units", "there", "to compute", "rows there", ""), rows)
+    todo = sum(step.computed for step in result.steps)
+    state = f"{todo} units or more to compute" if todo else "up to date: nothing to compute"
+    typer.echo(f"{result.memory}: {state}")
+
+
 def report(result: BuildResult) -> None:
-    """The closing table of a build."""
+    """Print the closing table of a build."""
     from mnemodex.retrievers.snapshot import Snapshot
 
     rows = [
         (
-            s.name,
-            s.partitions,
-            s.computed,
-            s.rows,
-            size(s.bytes),
-            round(s.seconds, 2),
-            f"{s.rate:,.0f} rows/s" if s.rate else "-",
+            step.name,
+            step.partitions,
+            step.computed,
+            step.rows,
+            size(step.bytes),
+            round(step.seconds, 2),
+            f"{step.rate:,.0f} rows/s" if step.rate else "-",
         )
-        for s in result.stages
+        for step in result.steps
+        if step.computed or not step.cache
     ]
-    print_table("Stages", ("stage", "partitions", "computed", "rows", "size", "seconds", "rate"), rows)
+    print_table("Steps", ("step", "partitions", "computed", "rows", "size", "seconds", "rate"), rows)
     recalls = [
-        (
-            index.name,
-            f"recall@{index.recall['k']}",
-            index.recall["recall"],
-            index.recall["probes"],
-            index.recall["source"],
-        )
+        (index.name, f"recall@{index.recall.k}", index.recall.recall, index.recall.probes, index.recall.source)
         for index in Snapshot.open(result.memory).manifest.indexes.values()
         if index.recall
     ]
     if recalls:
         typer.echo("")
         print_table("Recall against exact search", ("index", "measure", "value", "probes", "probed with"), recalls)
-    for stage in result.stages:
-        if stage.note:
-            typer.echo(f"{stage.name}: {stage.note}")
+    for step in result.steps:
+        if step.note:
+            typer.echo(f"{step.name}: {step.note}")
     typer.echo("")
     for warning in result.warnings:
         typer.echo(f"warning: {warning}", err=True)
     state = "committed" if result.committed else "was up to date: nothing computed"
-    start = f" (Ray started in {result.start_seconds:.1f} s)" if result.start_seconds else ""
+    start = f" (computed by {result.engine}, started in {result.start_seconds:.1f} s)" if result.start_seconds else ""
     typer.echo(f"{result.memory}: snapshot {result.snapshot} {state}{start}")
-
-
-def to_json(result: BuildResult) -> dict[str, object]:
-    """A build's result for programs."""
-    return {
-        "memory": str(result.memory),
-        "snapshot": result.snapshot,
-        "committed": result.committed,
-        "start_seconds": result.start_seconds,
-        "stages": [
-            {
-                "name": s.name,
-                "partitions": s.partitions,
-                "computed": s.computed,
-                "rows": s.rows,
-                "bytes": s.bytes,
-                "seconds": s.seconds,
-                **({"note": s.note} if s.note else {}),
-            }
-            for s in result.stages
-        ],
-        "warnings": result.warnings,
-    }

@@ -99,14 +99,14 @@ def _show_memory(manifest: Manifest, history: list[Manifest]) -> None:
     print_table("Tables", ("table", "partitions", "rows", "size"), tables)
     typer.echo("")
     indexes = [
-        (i.name, i.type, i.table or "-", len(i.shards), i.rows, size(i.bytes), i.recall["recall"] if i.recall else None)
+        (i.name, i.type, i.table or "-", len(i.shards), i.rows, size(i.bytes), i.recall.recall if i.recall else None)
         for i in manifest.indexes.values()
     ]
     print_table("Indexes", ("index", "type", "over", "shards", "rows", "size", "recall@10"), indexes)
     typer.echo("")
     models = [
-        (name, model["settings"]["model"], model["dimension"], model["max_length"], model["sha256"][:12])
-        for name, model in manifest.models.items()
+        (name, model.settings.get("model", "-"), model.dimension, model.max_length, model.sha256[:12])
+        for name, model in {**manifest.encoders, **manifest.language_models}.items()
     ]
     print_table("Models", ("name", "model", "dimension", "max tokens", "sha256"), models)
     typer.echo("")
@@ -123,15 +123,15 @@ def _show_index(entry: IndexEntry) -> None:
         "size": size(entry.bytes),
         **entry.settings,
         # What `auto` became.
-        "built as": next((shard.facts["factory"] for shard in entry.shards if "factory" in shard.facts), None),
-        **entry.search,
+        "built as": next((found for shard in entry.shards if (found := getattr(shard.stats, "factory", None))), None),
+        **entry.search.model_dump(),
     }
     print_table(
         entry.name, ("setting", "value"), [(key, str(value)) for key, value in facts.items() if value is not None]
     )
     if entry.recall:
         typer.echo("")
-        print_table("Recall", ("figure", "value"), [(key, str(value)) for key, value in entry.recall.items()])
+        print_table("Recall", ("figure", "value"), [(key, str(value)) for key, value in entry.recall])
     typer.echo("")
     shards = [(shard.label, shard.fingerprint, shard.rows, size(shard.bytes)) for shard in entry.shards]
     print_table("Shards", ("shard", "fingerprint", "rows", "size"), shards)

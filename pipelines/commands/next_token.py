@@ -163,15 +163,16 @@ def read_tokens(text: Path, info: DatastoreInfo) -> list[NDArray[np.int32]]:
 
 
 def _documents(text: Path) -> Iterator[str]:
+    from mnemodex.pipelines.bad_row import BadRow
     from mnemodex.pipelines.sources import open_source
-    from mnemodex.pipelines.sources.base import BadRow
+    from mnemodex.schemas.source import Source
 
     if not text.exists():
         msg = f"{text}: no such file or folder; name a text with --text"
         raise SourceError(msg)
-    source = open_source(text, fields={})
-    for _, records in source.read(source.plan()):
-        for record in records:
+    source = open_source(Source(path=str(text)))
+    for split in source.plan():
+        for record in source.read(split):
             if isinstance(record, BadRow):
                 msg = f"{text}: {record.source} line {record.line}: {record.reason}"
                 raise SourceError(msg)

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mnemodex.schemas.store.store import Store
+    from mnemodex.pipelines.bad_row import BadRow
+    from mnemodex.pipelines.ops.base import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +48,6 @@ class Raw:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that gave no triples, for the `errors` table."""
-
-    reason: str
-    content: str
-    source: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
 class Extraction:
     """What was found in one document.
 
@@ -66,7 +57,7 @@ class Extraction:
     """
 
     triples: list[list[Raw]]
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[BadRow] = field(default_factory=list)
 
 
 class Extractor(Protocol):
@@ -78,17 +69,22 @@ class Extractor(Protocol):
 
     version: ClassVar[int]
 
-    def __init__(self, settings: dict[str, Any], store: Store) -> None:
-        """Take the recipe's section, and the memory that is built."""
+    def __init__(self, settings: Any, work: Work) -> None:
+        """Take the recipe's section and what an op may use; load what is needed, once a worker."""
 
-    def setup(self, cpus: int) -> None:
-        """Load what is needed, once an actor."""
+    @classmethod
+    def check(cls, settings: Any) -> None:
+        """Look for what it needs, before any work.
+
+        Raises:
+            MnemodexError: something is missing.
+        """
 
     def begin(self, given: Path | None) -> None:
         """Begin a partition, with the file that was set aside for it."""
 
     def extract(self, documents: Sequence[Passages]) -> list[Extraction]:
-        """What is found in each document."""
+        """Return what is found in each document."""
 
-    def facts(self) -> dict[str, Any]:
-        """What is worth keeping of the partition: tokens, answers."""
+    def counts(self) -> dict[str, int]:
+        """Return what is worth keeping of the partition: tokens, answers."""

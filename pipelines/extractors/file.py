@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic_core import from_json
 
 from mnemodex.pipelines.extractors.base import Extraction, Raw
+from mnemodex.pipelines.sources.streams import blocks
+from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnemodex.pipelines.extractors.base import Passages
-    from mnemodex.schemas.store.store import Store
+    from mnemodex.pipelines.ops.base import Work
+    from mnemodex.schemas.triples import TripleFile
 
 
 class FileExtractor:
-    """Gives out what `sort_triples` set aside for a partition; see `Extractor`.
+    """Gives out what `SortTriples` set aside for a partition; see `Extractor`.
 
     A file has the triples of documents. Where a document has several chunks, a triple belongs to the first that holds
     both names (its title counts as its own), else to the first that holds the subject, else to the first of all.
@@ -25,14 +28,26 @@ class FileExtractor:
 
     version: ClassVar[int] = 1
 
-    def __init__(self, settings: dict[str, Any], store: Store) -> None:
-        self._file = Path(settings["from"]).name
+    def __init__(self, settings: TripleFile, work: Work) -> None:
+        self._file = Path(settings.path).name
 
-    def setup(self, cpus: int) -> None:
-        """See `Extractor.setup`."""
+    @classmethod
+    def check(cls, settings: TripleFile) -> None:
+        """See `Extractor`.
+
+        Raises:
+            SourceError: the file is not there, or is empty.
+        """
+        path = Path(settings.path)
+        if not path.is_file():
+            msg = f"{path}: no such file of triples; correct triples.from"
+            raise SourceError(msg)
+        if next(blocks(path), None) is None:
+            msg = f"{path}: the file of triples is empty; correct triples.from"
+            raise SourceError(msg)
 
     def begin(self, given: Path | None) -> None:
-        """See `Extractor.begin`; a partition that no line is about was given nothing."""
+        """See `Extractor`; a partition that no line is about was given nothing."""
         self._found: dict[int, list[Raw]] = {}
         if given is None:
             return
@@ -42,11 +57,11 @@ class FileExtractor:
                 self._found.setdefault(doc_id, []).extend(Raw(value, self._file, number) for value in triples)
 
     def extract(self, documents: Sequence[Passages]) -> list[Extraction]:
-        """See `Extractor.extract`."""
+        """See `Extractor`."""
         return [Extraction(_shared_out(self._found.get(document.doc_id, []), document)) for document in documents]
 
-    def facts(self) -> dict[str, Any]:
-        """See `Extractor.facts`."""
+    def counts(self) -> dict[str, int]:
+        """See `Extractor`."""
         return {}
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.indexers.graph.names import entity_id, fact_id, normalize
-from mnemodex.pipelines.extractors.base import Problem
+from mnemodex.pipelines.bad_row import BadRow
 
 if TYPE_CHECKING:
     from mnemodex.pipelines.extractors.base import Raw
@@ -50,7 +50,7 @@ class Judge:
         self._salt = salt
         self.counts = Counter[str](wrong_form=0, empty_name=0, self_loop=0, one_character=0, no_predicate=0)
 
-    def __call__(self, raw: Raw) -> Triple | Problem:
+    def __call__(self, raw: Raw) -> Triple | BadRow:
         """A triple, or why it is none."""
         parts = _parts(raw.value)
         if parts is None:
@@ -67,9 +67,9 @@ class Judge:
         fact = fact_id(head, middle, tail, salt=self._salt)
         return Triple(subject, predicate, object_, head_id, tail_id, fact)
 
-    def _left_out(self, raw: Raw, kind: str, reason: str) -> Problem:
+    def _left_out(self, raw: Raw, kind: str, reason: str) -> BadRow:
         self.counts[kind] += 1
-        return Problem(reason, str(raw.value)[:_SHOWN], raw.source, raw.line)
+        return BadRow(raw.source, raw.line, reason, str(raw.value)[:_SHOWN])
 
 
 def _parts(value: Any) -> tuple[str, str, str] | None:

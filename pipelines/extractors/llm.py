@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from mnemodex.indexers.chat import Chat
 from mnemodex.indexers.models import need
 from mnemodex.pipelines.answers import Answers
-from mnemodex.pipelines.extractors.base import Extraction, Problem, Raw
+from mnemodex.pipelines.bad_row import BadRow
+from mnemodex.pipelines.extractors.base import Extraction, Raw
 from mnemodex.pipelines.extractors.prompts import (
     NAMES_SCHEMA,
     TRIPLES_SCHEMA,
@@ -21,7 +22,6 @@ from mnemodex.pipelines.extractors.prompts import (
 )
 from mnemodex.schemas.errors import NoAnswerError
 from mnemodex.schemas.manifest import fingerprint
-from mnemodex.schemas.triples import LlmTriples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.chat import Answer, Messages
     from mnemodex.pipelines.extractors.base import Passages
-    from mnemodex.schemas.store.store import Store
+    from mnemodex.pipelines.ops.base import Work
+    from mnemodex.schemas.triples import LlmTriples
 
 _Read = TypeVar("_Read")
 _SHOWN = 200
@@ -52,28 +53,10 @@ class LlmExtractor:
 
     version: ClassVar[int] = 1
 
-    def __init__(self, settings: dict[str, Any], store: Store) -> None:
-        self._spec = LlmTriples.model_validate(settings)
-        self._answers = Answers(store)
+    def __init__(self, settings: LlmTriples, work: Work) -> None:
+        self._spec = spec = settings
+        self._answers = Answers(work.store)
         self._lock = threading.Lock()
-
-    @classmethod
-    def check(cls, spec: LlmTriples) -> None:
-        """Look for the client.
-
-        Raises:
-            ImportError: the extra `llm` is not installed.
-        """
-        need("openai", extra="llm")
-
-    @classmethod
-    def model(cls, spec: LlmTriples) -> str:
-        """What decides the model's answers, beside the other settings: its name."""
-        return spec.model
-
-    def setup(self, cpus: int) -> None:
-        """See `Extractor.setup`."""
-        spec = self._spec
         options = {"temperature": spec.temperature, "max_tokens": spec.max_tokens}
         self._options = {key: value for key, value in options.items() if value is not None}
         self._chat = Chat(
@@ -86,26 +69,35 @@ class LlmExtractor:
             options=self._options,
         )
 
+    @classmethod
+    def check(cls, settings: LlmTriples) -> None:
+        """See `Extractor`.
+
+        Raises:
+            MissingExtraError: the extra `llm` is not installed.
+        """
+        need("openai", extra="llm")
+
     def begin(self, given: Path | None) -> None:
-        """See `Extractor.begin`."""
+        """See `Extractor`."""
         self._counts = Counter[str](answers=0, asked=0, prompt_tokens=0, completion_tokens=0)
 
     def extract(self, documents: Sequence[Passages]) -> list[Extraction]:
-        """See `Extractor.extract`."""
+        """See `Extractor`."""
         chunks = [(document, text) for document in documents for text in document.texts]
         found = iter(self._chat.at_once(self._chunk, chunks))
         extractions = []
         for document in documents:
             each = [next(found) for _ in document.texts]
-            problems = [item for item in each if isinstance(item, Problem)]
-            extractions.append(Extraction([[] if isinstance(item, Problem) else item for item in each], problems))
+            problems = [item for item in each if isinstance(item, BadRow)]
+            extractions.append(Extraction([[] if isinstance(item, BadRow) else item for item in each], problems))
         return extractions
 
-    def facts(self) -> dict[str, Any]:
-        """See `Extractor.facts`: answers, how many of them were asked for now, and the tokens of all."""
+    def counts(self) -> dict[str, int]:
+        """See `Extractor`: answers, how many of them were asked for now, and the tokens of all."""
         return dict(self._counts)
 
-    def _chunk(self, item: tuple[Passages, str]) -> list[Raw] | Problem:
+    def _chunk(self, item: tuple[Passages, str]) -> list[Raw] | BadRow:
         """The triples of one chunk; runs in several threads at once."""
         document, text = item
         if not text.strip():
@@ -115,9 +107,9 @@ class LlmExtractor:
             names = self._usable(ask_names(passage), NAMES_SCHEMA, read_names)
             triples = self._usable(ask_triples(passage, names), TRIPLES_SCHEMA, read_triples)
         except _UnusableError as error:
-            return Problem(str(error), error.content, document.source, document.line)
+            return BadRow(document.source, document.line, str(error), error.content)
         except NoAnswerError as error:
-            return Problem(str(error), passage[:_SHOWN], document.source, document.line)
+            return BadRow(document.source, document.line, str(error), passage[:_SHOWN])
         return [Raw(triple, document.source, document.line) for triple in triples]
 
     def _usable(self, messages: Messages, schema: dict[str, Any], read: Callable[[str], _Read]) -> _Read:

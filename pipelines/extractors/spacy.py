@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from mnemodex.indexers.graph.names import normalize
 from mnemodex.indexers.models import need, spacy_folder
 from mnemodex.pipelines.extractors.base import Extraction, Raw
 from mnemodex.pipelines.extractors.clauses import clauses
-from mnemodex.schemas.triples import SpacyTriples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +18,8 @@ if TYPE_CHECKING:
     from spacy.tokens import Doc, Span, Token
 
     from mnemodex.pipelines.extractors.base import Passages
-    from mnemodex.schemas.store.store import Store
+    from mnemodex.pipelines.ops.base import Work
+    from mnemodex.schemas.triples import SpacyTriples
 
 _NUMERIC = {"CARDINAL", "ORDINAL", "QUANTITY", "PERCENT", "MONEY", "DATE", "TIME"}
 """What OntoNotes calls values, not names."""
@@ -45,39 +43,29 @@ class SpacyExtractor:
 
     version: ClassVar[int] = 1
 
-    def __init__(self, settings: dict[str, Any], store: Store) -> None:
-        self._spec = SpacyTriples.model_validate(settings)
+    def __init__(self, settings: SpacyTriples, work: Work) -> None:
+        import spacy
+
+        self._spec = settings
+        # Nothing reads lemmas.
+        self._nlp = spacy.load(spacy_folder(settings.model), exclude=["lemmatizer"])
 
     @classmethod
-    def check(cls, spec: SpacyTriples) -> None:
-        """Look for spaCy and the model.
+    def check(cls, settings: SpacyTriples) -> None:
+        """See `Extractor`.
 
         Raises:
-            ImportError: the extra `openie` is not installed.
+            MissingExtraError: the extra `openie` is not installed.
             ModelError: there is no such model.
         """
         need("spacy", extra="openie")
-        spacy_folder(spec.model)
-
-    @classmethod
-    def model(cls, spec: SpacyTriples) -> list[str]:
-        """What decides the model's annotations: its name, version and configuration."""
-        meta = (spacy_folder(spec.model) / "meta.json").read_bytes()
-        named = json.loads(meta)
-        return [str(named.get("name")), str(named.get("version")), hashlib.sha256(meta).hexdigest()]
-
-    def setup(self, cpus: int) -> None:
-        """See `Extractor.setup`."""
-        import spacy
-
-        # Nothing reads lemmas.
-        self._nlp = spacy.load(spacy_folder(self._spec.model), exclude=["lemmatizer"])
+        spacy_folder(settings.model)
 
     def begin(self, given: Path | None) -> None:
-        """See `Extractor.begin`."""
+        """See `Extractor`."""
 
     def extract(self, documents: Sequence[Passages]) -> list[Extraction]:
-        """See `Extractor.extract`."""
+        """See `Extractor`."""
         pieces = [
             (piece, (number, place))
             for number, document in enumerate(documents)
@@ -99,8 +87,8 @@ class SpacyExtractor:
                     facts.append(Raw(list(triple), document.source, document.line))
         return [Extraction(triples) for triples in found]
 
-    def facts(self) -> dict[str, Any]:
-        """See `Extractor.facts`."""
+    def counts(self) -> dict[str, int]:
+        """See `Extractor`."""
         return {}
 
 

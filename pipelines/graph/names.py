@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
 from mnemodex.indexers.graph.names import normalize
-from mnemodex.pipelines.graph.sql import ask
-from mnemodex.pipelines.jobs import write_partition
-from mnemodex.pipelines.resources import Resources
-from mnemodex.schemas.tables import ENTITIES, FACTS
+from mnemodex.pipelines.ops.base import Op
+from mnemodex.pipelines.ops.sql import ask
+from mnemodex.schemas.manifest import Stats
+from mnemodex.schemas.tables import ENTITIES, FACTS, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mnemodex.pipelines.jobs import Unit
-    from mnemodex.schemas.manifest import Artifact
-    from mnemodex.schemas.store.store import Store
-    from mnemodex.schemas.tables import Table
+    from mnemodex.pipelines.messages import Unit
+    from mnemodex.pipelines.ops.inputs import Inputs
+    from mnemodex.pipelines.ops.output import Output
+    from mnemodex.schemas.tables import TableSpec
 
 _FACTS = """
 SELECT fact_id, min(subject_id) AS subject_id, min(object_id) AS object_id, min(subject) AS subject,
@@ -40,61 +40,43 @@ FROM names LEFT JOIN stated USING (entity_id) GROUP BY entity_id ORDER BY entity
 """
 
 
-def id_range(bucket: int, buckets: int) -> tuple[int, int]:
-    """The first and last id of one of so many ranges of ids, which are 63-bit numbers."""
-    width = (1 << 63) // buckets
-    return bucket * width, (bucket + 1) * width - 1
+def id_range(unit: Unit) -> tuple[int, int]:
+    """Return the first and last id of a unit's range of ids, which are 63-bit numbers."""
+    width = (1 << 63) // unit.buckets
+    return unit.bucket * width, (unit.bucket + 1) * width - 1
 
 
-class NamesJob:
-    """Gathers the facts and the entities whose ids lie in one range.
+class NamesOp(Op):
+    """Gathers the facts and the entities of one range of ids; the inputs are triples and mentions."""
 
-    A unit's payload: `triples` and `mentions` (artifacts), `bucket`, `buckets`. Both tables are published with the
-    unit's label and fingerprint.
-    """
+    seconds_per_megabyte: ClassVar[float] = 1.0
 
-    version: ClassVar[int] = 1
-    resources: ClassVar[Resources] = Resources(threads=True)
-
-    def __init__(self, store: Store, settings: dict[str, Any]) -> None:
-        self._store = store
-
-    def setup(self, cpus: int) -> None:
-        """See `Job.setup`."""
-        self._cpus = cpus
-
-    def run(self, unit: Unit) -> list[Artifact]:
-        """See `Job.run`."""
-        tables = {name: unit.payload[name] for name in ("triples", "mentions")}
-        first, last = id_range(unit.payload["bucket"], unit.payload["buckets"])
-        facts = ask(self._store, _FACTS, [first, last], {"triples": tables["triples"]}, threads=self._cpus)
-        entities = ask(self._store, _ENTITIES, [first, last] * 2, tables, threads=self._cpus)
-        return [
-            self._publish(unit, FACTS, _facts(facts)),
-            self._publish(unit, ENTITIES, _entities(entities)),
-        ]
-
-    def _publish(self, unit: Unit, table: Table, batches: Iterator[pa.RecordBatch]) -> Artifact:
-        attempt = self._store.files.attempt()
-        rows = write_partition(attempt, table, batches)
-        return self._store.publish(attempt, f"tables/{table.name}", unit.label, unit.fingerprint, rows=rows)
+    def run(self, inputs: Inputs, output: Output) -> Stats:
+        """See `Op`."""
+        triples, mentions = inputs.partitions(0), inputs.partitions(1)
+        bounds = id_range(inputs.unit)
+        facts = ask(self.work, _FACTS, bounds, {"triples": triples})
+        entities = ask(self.work, _ENTITIES, bounds * 2, {"triples": triples, "mentions": mentions})
+        output.write(spec_of(FACTS), _facts(facts))
+        output.write(spec_of(ENTITIES), _entities(entities), key=ENTITIES)
+        return Stats()
 
 
 def _facts(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Facts in the normal form of their names."""
+    """Yield facts in the normal form of their names."""
     for batch in batches:
         columns = {name: batch[name] for name in batch.schema.names}
         for name in ("subject", "predicate", "object"):
             columns[name] = pa.array(map(normalize, columns[name].to_pylist()), pa.string())
-        yield _in_order(FACTS, columns)
+        yield _in_order(spec_of(FACTS), columns)
 
 
 def _entities(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         columns = {name: batch[name] for name in batch.schema.names}
         columns["normalized"] = pa.array(map(normalize, columns["name"].to_pylist()), pa.string())
-        yield _in_order(ENTITIES, columns)
+        yield _in_order(spec_of(ENTITIES), columns)
 
 
-def _in_order(table: Table, columns: dict[str, pa.Array]) -> pa.RecordBatch:
+def _in_order(table: TableSpec, columns: dict[str, pa.Array]) -> pa.RecordBatch:
     return pa.record_batch([columns[name] for name in table.schema.names], schema=table.schema)

@@ -5,10 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mnemodex.pipelines.bad_row import BadRow as BadRow
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+"""Endings that mean a compressed file, and Arrow's name of the codec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +48,29 @@ class Split:
     label: str
     pieces: tuple[Piece, ...]
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of all pieces."""
+        return sum(piece.end - piece.start for piece in self.pieces)
+
+    @property
+    def compressed(self) -> str:
+        """Its file, if that is read from the beginning for every split; else empty."""
+        path = self.pieces[0].path if self.pieces else ""
+        return path if PurePosixPath(path).suffix.lower() in COMPRESSIONS else ""
+
     def to_json(self) -> str:
-        """One JSON string, so that a split can travel to an actor."""
+        """Return one JSON string, so that a split can travel to a worker."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Split:
-        """The inverse of `to_json`."""
+        """Return what `to_json` was made of."""
         data = json.loads(text)
         return cls(data["label"], tuple(Piece(**piece) for piece in data["pieces"]))
 
     def fingerprint(self) -> str:
-        """SHA-256 over the pieces' places and bytes."""
+        """Return the SHA-256 over the pieces' places and bytes."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
@@ -67,16 +84,6 @@ class Record:
     metadata: dict[str, Any] = field(default_factory=dict)
     source: str = ""
     line: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """A row that could not be read; it goes to the `errors` table."""
-
-    source: str
-    line: int
-    reason: str
-    content: str = ""
 
 
 class Source(Protocol):
@@ -93,5 +100,11 @@ class Source(Protocol):
             SourceError: a file is missing, or not one of the format at all.
         """
 
-    def read(self, splits: Sequence[Split]) -> Iterator[tuple[Split, Iterator[Record | BadRow]]]:
-        """Read splits of one file in one pass (a compressed file is decompressed once, not once a split)."""
+    def read(self, split: Split) -> Iterator[Record | BadRow]:
+        """Read one split.
+
+        Splits of one file, one after the other, are read in one pass: a compressed file is decompressed once.
+
+        Raises:
+            SourceError: a file cannot be read any more, or has changed since it was planned.
+        """

@@ -41,6 +41,7 @@ class FileSource(ABC):
                 raise SourceError(msg)
         self.root, self.paths = root, tuple(paths)
         self.rows, self.size = rows, size
+        self._reader = PieceReader(root)
         self._set_fields(fields)
 
     @classmethod
@@ -65,17 +66,9 @@ class FileSource(ABC):
     def _parse(self, piece: Piece, data: bytes) -> Iterator[Record | BadRow]:
         """The records of one piece."""
 
-    def read(self, splits: Sequence[Split]) -> Iterator[tuple[Split, Iterator[Record | BadRow]]]:
-        """Read splits, one in memory at a time; in the order of the plan a compressed file is decompressed once.
-
-        Raises:
-            SourceError: a file cannot be read any more, or has changed since it was planned.
-        """
-        with PieceReader(self.root) as reader:
-            for split in splits:
-                yield split, self._records([(piece, reader.read(piece)) for piece in split.pieces])
-
-    def _records(self, contents: Sequence[tuple[Piece, bytes]]) -> Iterator[Record | BadRow]:
+    def read(self, split: Split) -> Iterator[Record | BadRow]:
+        """See `Source`: one split in memory at a time."""
+        contents = [(piece, self._reader.read(piece)) for piece in split.pieces]
         for piece, data in contents:
             yield from self._parse(piece, data)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnemodex.pipelines.sources.base import Split
+from mnemodex.pipelines.sources.base import COMPRESSIONS, Split
 from mnemodex.pipelines.sources.fields import Fields, parse_row
 from mnemodex.pipelines.sources.files import FileSource
 from mnemodex.pipelines.sources.labels import slug
 from mnemodex.pipelines.sources.lines import cut_lines
-from mnemodex.pipelines.sources.streams import BOM, COMPRESSIONS, blocks
+from mnemodex.pipelines.sources.streams import BOM, blocks
 from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:

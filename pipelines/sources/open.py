@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.sources.files import FileSource, files_below
 from mnemodex.pipelines.sources.hipporag import HipporagSource
 from mnemodex.pipelines.sources.jsonl import CORPORA, JsonlSource
 from mnemodex.pipelines.sources.text import TextSource
 from mnemodex.schemas.errors import SourceError
+from mnemodex.schemas.kinds import SOURCES, load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from mnemodex.pipelines.sources.base import Source
 
@@ -21,40 +22,42 @@ FORMATS: dict[str, type[FileSource]] = {
     "text": TextSource,
     "hipporag": HipporagSource,
 }
+"""The formats that are told from the path."""
 
 
-def open_source(
-    path: Path, *, fields: Mapping[str, str], format: str | None = None, rows: int = 2048, size: int = 32 << 20
-) -> Source:
+def open_source(settings: Any, *, rows: int = 2048, size: int = 32 << 20) -> Source:
     """Open a file or folder of documents.
 
     Args:
-        path: the file or folder.
-        fields: our field names (key, title, text) to the source's own, where they are not the usual ones.
-        format: a name of `FORMATS`; found from the path by default.
+        settings: a `Source`, or what the format of a plug-in takes.
         rows: most rows (lines, list elements, files) of a split.
         size: bytes that end a split.
 
     Raises:
         SourceError: there is no such path, or no file of a known format.
+        RecipeError: there is no such format.
     """
-    if format is not None and format not in FORMATS:
-        msg = f"source.format: {format!r} is unknown; the formats are {', '.join(FORMATS)}"
-        raise SourceError(msg)
+    kind = load(SOURCES.find(settings.format).make) if settings.format is not None else None
+    if kind is not None and not (isinstance(kind, type) and issubclass(kind, FileSource)):
+        made: Source = kind(settings)
+        return made
+    path = Path(settings.path)
     if path.is_dir():
         root, found = path, files_below(path)
-        kind = format or _of_folder(path, found)
-        paths = FORMATS[kind].choose(path, found)
+        kind = kind or FORMATS[_of_folder(path, found)]
+        paths = kind.choose(path, found)
     elif path.is_file():
         root, paths = path.parent, [path.name]
-        kind = format or _of_file(path)
+        kind = kind or FORMATS[_of_file(path)]
     else:
-        msg = f"{path}: no such file or folder; mend source.path"
+        msg = f"{path}: no such file or folder; correct source.path"
         raise SourceError(msg)
     if not paths:
-        msg = f"{path}: no file of the format {kind} is in the folder; mend source.path, or name a file"
+        name = settings.format or next(name for name, known in FORMATS.items() if known is kind)
+        msg = f"{path}: no file of the format {name} is in the folder; correct source.path, or name a file"
         raise SourceError(msg)
-    return FORMATS[kind](root, paths, fields=fields, rows=rows, size=size)
+    opened: Source = kind(root, paths, fields=settings.fields, rows=rows, size=size)
+    return opened
 
 
 def _of_file(path: Path) -> str:
@@ -75,11 +78,11 @@ def _of_folder(path: Path, files: Sequence[str]) -> str:
         if notes == found.get("text"):
             del found["text"]
     if not found:
-        msg = f"{path}: the folder has no file of a known format ({_known()}); mend source.path, or name a file"
+        msg = f"{path}: the folder has no file of a known format ({_known()}); correct source.path, or name a file"
         raise SourceError(msg)
     if len(found) > 1:
         seen = ", ".join(f"{name}: {chosen[0]}" for name, chosen in found.items())
-        msg = f"{path}: the folder has files of several formats ({seen}); say which is meant with source.format"
+        msg = f"{path}: the folder has files of several formats ({seen}); name one with source.format"
         raise SourceError(msg)
     return next(iter(found))
 

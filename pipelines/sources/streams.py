@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from mnemodex.pipelines.sources.base import COMPRESSIONS
 from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnemodex.pipelines.sources.base import Piece
-
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-"""Endings that mean a compressed file, and Arrow's name of the codec."""
 
 MAX_BYTES = 256 << 20
 """Bytes of the longest line or document: a bound on memory, and on what a small compressed file can grow to."""
@@ -69,12 +67,6 @@ class PieceReader:
         self._path = ""
         self._stream: Any = None
         self._place = 0
-
-    def __enter__(self) -> PieceReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
 
     def _close(self) -> None:
         if self._stream is not None:

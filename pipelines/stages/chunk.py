@@ -2,53 +2,82 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from mnemodex.indexers.models import tokenizer
 from mnemodex.indexers.tokens import token_offsets
-from mnemodex.pipelines.chunkers import chunker_for
+from mnemodex.pipelines.chunkers import make_chunker
+from mnemodex.schemas.embedding import DEFAULT_MODEL
+from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.ids import hash_columns
-from mnemodex.schemas.recipe import DEFAULT_MODEL
-from mnemodex.schemas.tables import CHUNKS
+from mnemodex.schemas.kinds import CHUNKERS, AnyChunker
+from mnemodex.schemas.manifest import Stats
+from mnemodex.schemas.spec import ModelRef, Spec
+from mnemodex.schemas.steps import Each, Read, Step
+from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mnemodex.schemas.tables import Table
+    from mnemodex.pipelines.ops.base import Finished, Work
+    from mnemodex.pipelines.plan import PlanContext
+
+
+class ChunkSettings(Spec):
+    """How documents are cut, and whose tokens are counted."""
+
+    chunker: AnyChunker
+    id_salt: str = ""
+    counted_by: Annotated[str, ModelRef("tokenizer")] = DEFAULT_MODEL
+
+
+class ChunkStats(Stats):
+    """Documents without a chunk."""
+
+    blank: int = 0
 
 
 class ChunkStage:
     """Cuts documents into chunks and counts their tokens.
 
-    Settings: `chunks` (of the chunker), `id_salt`. A document whose title and text are both blank gives no chunk.
+    A document whose title and text are both blank gives no chunk.
     """
 
     version: ClassVar[int] = 1
+    Settings: ClassVar[type[Spec]] = ChunkSettings
     columns: ClassVar[tuple[str, ...]] = ("doc_id", "title", "text")
-    table: Table = CHUNKS
+    seconds_per_megabyte: ClassVar[float] = 0.6
+    table = spec_of(CHUNKS)
 
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self._salt: str = settings["id_salt"]
-        self._settings = settings["chunks"]
+    def __init__(self, settings: ChunkSettings) -> None:
+        self._settings = settings
         self._blank = 0
 
-    def setup(self, cpus: int) -> None:
-        """See `Stage.setup`."""
-        self._chunker = chunker_for(self._settings)
-        self._tokenizer = tokenizer(DEFAULT_MODEL)
+    def setup(self, work: Work) -> None:
+        """See `Stage`."""
+        self._chunker = make_chunker(self._settings.chunker, work.objects)
+        self._tokenizer = tokenizer(self._settings.counted_by)
 
     def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """See `Stage.run`."""
+        """See `Stage`."""
         self._blank = 0
         for batch in batches:
             yield self._chunk(batch)
 
-    def facts(self) -> dict[str, Any]:
-        """See `Stage.facts`: documents without a chunk."""
-        return {"blank": self._blank}
+    def stats(self) -> ChunkStats:
+        """See `Stage`."""
+        return ChunkStats(blank=self._blank)
+
+    @classmethod
+    def complete(cls, finished: Finished) -> list[str]:
+        """Refuse documents without any text."""
+        if not finished.rows:
+            msg = "chunks: no document has any text; check `source.fields.text`"
+            raise SourceError(msg)
+        return []
 
     def _chunk(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         titles, texts = batch["title"].to_pylist(), batch["text"].to_pylist()
@@ -66,7 +95,7 @@ class ChunkStage:
         ]
         first = np.concatenate([[0], np.cumsum(sizes)])[:-1]
         columns = {
-            "chunk_id": hash_columns([doc_ids, bounds[:, 0], bounds[:, 1]], salt=self._salt),
+            "chunk_id": hash_columns([doc_ids, bounds[:, 0], bounds[:, 1]], salt=self._settings.id_salt),
             "doc_id": doc_ids,
             "ordinal": (np.arange(len(document)) - first[document]).astype(np.int32),
             "start": bounds[:, 0],
@@ -75,7 +104,22 @@ class ChunkStage:
             "text": pa.array(pieces, pa.string()),
             "tokens": self._count(pieces),
         }
-        return pa.record_batch(list(columns.values()), schema=CHUNKS.schema)
+        return pa.record_batch(list(columns.values()), schema=self.table.schema)
 
     def _count(self, texts: list[str]) -> np.ndarray[Any, np.dtype[np.int32]]:
         return np.fromiter(map(len, token_offsets(self._tokenizer, texts)), np.int32, len(texts))
+
+
+def chunk_steps(context: PlanContext) -> Iterator[Step]:
+    """Cut every partition of the documents."""
+    recipe = context.recipe
+    settings = ChunkSettings(chunker=recipe.chunks, id_salt=recipe.id_salt)
+    by: Any = getattr(recipe.chunks, "by", None)
+    yield Step(
+        "chunks",
+        "mnemodex.pipelines.stages.chunk:ChunkStage",
+        (Read(DOCUMENTS, Each(), ChunkStage.columns),),
+        (CHUNKS,),
+        settings,
+        identity=[settings.identity(digest=context.digest), CHUNKERS.find(by).version],
+    )

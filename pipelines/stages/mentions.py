@@ -1,45 +1,50 @@
-"""Triples become mentions: which entities stand in which chunks."""
+"""Triples become mentions: which entities are in which chunks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from mnemodex.schemas.tables import MENTIONS, TRIPLES
+from mnemodex.pipelines.ops.base import NoSettings
+from mnemodex.schemas.manifest import Stats
+from mnemodex.schemas.tables import MENTIONS, TRIPLES, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mnemodex.schemas.tables import Table
+    from mnemodex.pipelines.ops.base import Work
+    from mnemodex.schemas.spec import Spec
 
 
 class MentionStage:
     """Gathers the entities of each chunk's triples, in the order in which they come first."""
 
     version: ClassVar[int] = 1
+    Settings: ClassVar[type[Spec]] = NoSettings
     columns: ClassVar[tuple[str, ...]] = ("chunk_id", "subject", "object", "subject_id", "object_id")
-    table: Table = MENTIONS
+    seconds_per_megabyte: ClassVar[float] = 0.1
+    table = spec_of(MENTIONS)
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: NoSettings) -> None:
         """There are no settings."""
 
-    def setup(self, cpus: int) -> None:
-        """See `Stage.setup`."""
+    def setup(self, work: Work) -> None:
+        """See `Stage`."""
 
     def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """See `Stage.run`; a chunk may stand across two batches, so a partition is one table."""
-        schema = pa.schema([TRIPLES.schema.field(name) for name in self.columns])
+        """See `Stage`; the rows of a chunk may be in two batches, so a partition is one table."""
+        schema = pa.schema([spec_of(TRIPLES).schema.field(name) for name in self.columns])
         yield from mentions(pa.Table.from_batches(batches, schema)).to_batches()
 
-    def facts(self) -> dict[str, Any]:
-        """See `Stage.facts`."""
-        return {}
+    def stats(self) -> Stats:
+        """See `Stage`."""
+        return Stats()
 
 
 def mentions(triples: pa.Table) -> pa.Table:
-    """The mentions of a partition of triples."""
+    """Return the mentions of a partition of triples."""
     # Subjects and objects by turns: the order in which names are read.
     entities = np.stack([triples["subject_id"].to_numpy(), triples["object_id"].to_numpy()], axis=1).reshape(-1)
     chunks = np.repeat(triples["chunk_id"].to_numpy(), 2)
@@ -58,4 +63,4 @@ def mentions(triples: pa.Table) -> pa.Table:
         "name": names.take(pa.array(first // 2 + (first % 2) * len(triples))),
         "triples": counts.astype(np.int32),
     }
-    return pa.table(list(columns.values()), schema=MENTIONS.schema)
+    return pa.table(list(columns.values()), schema=spec_of(MENTIONS).schema)

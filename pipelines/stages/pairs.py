@@ -10,12 +10,15 @@ import numpy as np
 import pyarrow as pa
 
 from mnemodex.indexers.candidates import Candidates, TokenWords, uniform
-from mnemodex.indexers.models import tokenizer, tokenizer_hash
+from mnemodex.indexers.models import tokenizer
 from mnemodex.indexers.tokens import tokenize
 from mnemodex.retrievers.queries import read_queries
 from mnemodex.schemas.ids import hash_columns, hash_text
-from mnemodex.schemas.recipe import NgramPairs
-from mnemodex.schemas.tables import ngram_pairs
+from mnemodex.schemas.manifest import Stats, fingerprint
+from mnemodex.schemas.ngram_pairs import NgramPairs  # noqa: TC001 - pydantic reads it
+from mnemodex.schemas.spec import Spec
+from mnemodex.schemas.steps import Each, Read, Step
+from mnemodex.schemas.tables import DOCUMENTS, TableKey, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnemodex.indexers.tokens import Tokens
+    from mnemodex.pipelines.ops.base import Finished, Work
+    from mnemodex.pipelines.plan import PlanContext
     from mnemodex.retrievers.queries import Query
-    from mnemodex.schemas.tables import Table
 
 _BATCH = 256
 """Documents that are tokenised at once."""
@@ -47,6 +51,49 @@ class _Pair(NamedTuple):
     kind: str
 
 
+class PairSettings(Spec):
+    """Training pairs, and the salt of ids."""
+
+    pairs: NgramPairs
+    id_salt: str
+
+
+class PairStats(Stats):
+    """Pairs of each kind, and the documents that they are of.
+
+    Attributes:
+        supervised: pairs of questions.
+        unsupervised: pairs of spans.
+        documents: that were read.
+        gold: documents that a question names.
+        blank: documents without text.
+        unknown: documents of which every n-gram has an unknown token.
+        untitled: documents without a title, or with an unknown token in it.
+        short: documents without two n-grams apart, for unsupervised pairs.
+    """
+
+    supervised: int = 0
+    unsupervised: int = 0
+    documents: int = 0
+    gold: int = 0
+    blank: int = 0
+    unknown: int = 0
+    untitled: int = 0
+    short: int = 0
+
+
+_COUNTED = tuple(PairStats.model_fields.keys() - Stats.model_fields.keys())
+
+
+def answered(spec: NgramPairs) -> list[Query]:
+    """Return the questions that some document is known to answer; none where the pairs have no query file.
+
+    Raises:
+        QueryError: the query file is not there, or is none.
+    """
+    return [query for query in read_queries(Path(spec.queries)) if query.gold] if spec.queries is not None else []
+
+
 class PairStage:
     """Samples n-grams for fine-tuning a language model to write them (SEAL; Bevilacqua et al., 2022).
 
@@ -58,45 +105,58 @@ class PairStage:
 
     What is drawn depends on the document's id, the question's id and the seed alone, so partitions and batches make no
     difference.
-
-    Settings: `name` and `spec` of the pairs, `id_salt`.
     """
 
     version: ClassVar[int] = 1
+    Settings: ClassVar[type[Spec]] = PairSettings
     columns: ClassVar[tuple[str, ...]] = ("doc_id", "key", "title", "text")
-    table: Table
+    seconds_per_megabyte: ClassVar[float] = 1.0
+    table = spec_of(TableKey("ngram_pairs", "any"))
 
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self._spec = NgramPairs.model_validate(settings["spec"])
-        self._salt: str = settings["id_salt"]
-        self.table = ngram_pairs(settings["name"])
+    def __init__(self, settings: PairSettings) -> None:
+        self._spec = settings.pairs
+        self._salt = settings.id_salt
 
-    def setup(self, cpus: int) -> None:
-        """See `Stage.setup`; reads the query file."""
+    def setup(self, work: Work) -> None:
+        """See `Stage`; reads the query file."""
         self._tokenizer = tokenizer(self._spec.tokenizer)
         self._words = TokenWords(self._tokenizer)
         self._asked: dict[str, list[Query]] = {}
-        for query in read_queries(Path(self._spec.queries)) if self._spec.queries else ():
+        for query in answered(self._spec):
             for key in query.gold:
                 self._asked.setdefault(key, []).append(query)
 
     def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """See `Stage.run`."""
+        """See `Stage`."""
         self._counts = Counter[str]()
         for batch in batches:
             for start in range(0, batch.num_rows, _BATCH):
                 yield self._batch(batch.slice(start, _BATCH))
 
-    def facts(self) -> dict[str, Any]:
-        """See `Stage.facts`: pairs of each kind, and the documents that they are of.
+    def stats(self) -> PairStats:
+        """See `Stage`."""
+        return PairStats(**{name: self._counts[name] for name in _COUNTED})
 
-        `gold` counts the documents that a question names. `blank` (no text), `unknown` (every n-gram has an unknown
-        token), `untitled` (no title, or an unknown token in it) and `short` (no two n-grams apart, for unsupervised
-        pairs) count documents that were left out for it.
-        """
-        keys = ("supervised", "unsupervised", "documents", "gold", "blank", "unknown", "untitled", "short")
-        counts = {key: self._counts[key] for key in keys}
-        return {**counts, "tokenizer_sha256": tokenizer_hash(self._spec.tokenizer)}
+    @classmethod
+    def complete(cls, finished: Finished) -> list[str]:
+        """Tell of gold ids that are no document's key, and of an empty table."""
+        settings: Any = finished.step.settings
+        spec: NgramPairs = settings.pairs
+        name = finished.step.result.label.partition("/")[2]
+        gold = len({key for query in answered(spec) for key in query.gold})
+        missing = gold - sum(part.stats.of(PairStats).gold for part in finished.parts)
+        said = []
+        if missing:
+            said.append(
+                f"ngram_pairs {name!r}: {missing} of the {gold} gold ids of {spec.queries} are no document's key; "
+                "`gold_ids` name documents by the source's own ids"
+            )
+        if not finished.rows:
+            said.append(
+                f"ngram_pairs {name!r} has no pairs: no document that it is about has text in the tokens of "
+                f"{spec.tokenizer}"
+            )
+        return said
 
     def _batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         keys = batch["key"].to_pylist()
@@ -207,3 +267,19 @@ class _Document:
             )
             for field, source, start in places
         ]
+
+
+def pair_steps(context: PlanContext, name: str) -> Iterator[Step]:
+    """Make the training pairs of one section of the recipe from every partition of documents."""
+    spec = context.recipe.ngram_pairs[name]
+    settings = PairSettings(pairs=spec, id_salt=context.recipe.id_salt)
+    key = TableKey("ngram_pairs", name)
+    asked = [[query.id, query.question, sorted(query.gold)] for query in answered(spec)]
+    yield Step(
+        key.label,
+        "mnemodex.pipelines.stages.pairs:PairStage",
+        (Read(DOCUMENTS, Each(), PairStage.columns),),
+        (key,),
+        settings,
+        identity=[settings.identity(digest=context.digest), fingerprint(asked)],
+    )

@@ -52,7 +52,7 @@ class OpenedSpace:
             self.graph = Graph.open(folder)
         self._folder = folder
         labels = [part.label for part in snapshot.manifest.tables[self._table].partitions]
-        self._dimension = int(snapshot.manifest.models[embed]["dimension"])
+        self._dimension = snapshot.manifest.encoders[embed].dimension
         self._vectors = Vectors(snapshot.paths(self._table, ".npy"), labels, dimension=self._dimension)
 
     @cached_property

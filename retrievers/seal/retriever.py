@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
+from mnemodex.indexers.ngram.indexer import NgramStats
 from mnemodex.indexers.seal import SealSettings
 from mnemodex.retrievers.base import check
 from mnemodex.retrievers.hits import MISSING_SCORE, Hits, Reason
@@ -69,11 +70,11 @@ class SealRetriever:
             return None
         from mnemodex.retrievers.readers.seal_decoder import SealDecoder
 
-        built = self._memory.snapshot.index(str(self.settings.of)).shards[0].facts
+        built = self._memory.snapshot.index(str(self.settings.of)).shards[0].stats.of(NgramStats)
         return SealDecoder(
             self._index.corpus,
             self.settings.model,
-            str(built["tokenizer_sha256"]),
+            built.tokenizer_sha256,
             beams=self.settings.beams,
             length=self.settings.length,
             body_prompt=self.settings.body_prompt,

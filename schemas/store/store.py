@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from mnemodex.schemas.errors import CorruptFileError, MemoryNotFoundError, NewerFormatError
-from mnemodex.schemas.manifest import FORMAT, Artifact, FileEntry, Manifest
+from mnemodex.schemas.errors import CorruptFileError, MemoryNotFoundError, NewerFormatError, OlderFormatError
+from mnemodex.schemas.manifest import FORMAT, Artifact, FileEntry, Manifest, Stats
 from mnemodex.schemas.store.files import LocalFiles
 
 if TYPE_CHECKING:
@@ -116,12 +116,12 @@ class Store:
             data = self.files.read(f"snapshots/{name}.json")
         except OSError as error:
             what = "missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-            msg = f"{path}, named in {self.root / named_in}: {what}; restore it from a copy, or build the memory anew"
+            msg = f"{path}, named in {self.root / named_in}: {what}; restore it from a copy, or rebuild the memory"
             raise CorruptFileError(msg) from error
         if hashlib.sha256(data).hexdigest() != digest:
             msg = (
-                f"{path}: differs from its checksum in {self.root / named_in}; restore it from a copy, or build the "
-                "memory anew"
+                f"{path}: differs from its checksum in {self.root / named_in}; restore it from a copy, or rebuild the "
+                "memory"
             )
             raise CorruptFileError(msg)
         return self._parse(path, data)
@@ -131,16 +131,22 @@ class Store:
             content = json.loads(data)
             version = content.get("format") if isinstance(content, dict) else None
             if isinstance(version, int) and version > FORMAT:
-                msg = f"{path}: has format {version}, this version reads up to {FORMAT}; install a newer mnemodex"
+                msg = f"{path}: has format {version}, this version reads format {FORMAT}; install a newer mnemodex"
                 raise NewerFormatError(msg)
+            if isinstance(version, int) and version < FORMAT:
+                msg = (
+                    f"{path}: has format {version} of a former version, this version reads format {FORMAT}; rebuild the "
+                    "memory: run `mnemodex build RECIPE` with another folder for `memory`, or remove this one first"
+                )
+                raise OlderFormatError(msg)
             return Manifest.model_validate(content)
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"]))
-            msg = f"{path}: is not a manifest ({where}: {problem['msg']}); build the memory anew"
+            msg = f"{path}: is not a manifest ({where}: {problem['msg']}); rebuild the memory"
             raise CorruptFileError(msg) from error
         except ValueError as error:
-            msg = f"{path}: is not JSON ({error}); build the memory anew"
+            msg = f"{path}: is not JSON ({error}); rebuild the memory"
             raise CorruptFileError(msg) from error
 
     def history(self, manifest: Manifest) -> Iterator[Manifest]:
@@ -177,13 +183,24 @@ class Store:
         self.files.point("CURRENT", f"{manifest.name} {hashlib.sha256(data).hexdigest()}\n".encode())
         return manifest
 
-    def find(self, folder: str, label: str, fingerprint: str) -> Artifact | None:
-        """A published result whose files are all there in their size, or None (then it is to be computed)."""
-        try:
-            marker = json.loads(self.files.read(_marker(f"{folder}/{label}-{fingerprint}")))
-        except (FileNotFoundError, NotADirectoryError, ValueError):
-            return None
-        artifact = open_marker(marker)
+    def artifact(self, place: str) -> Artifact | None:
+        """Return what a finished result's marker says, or None where there is no marker, or a damaged one.
+
+        Args:
+            place: what the paths of the result's files begin with.
+        """
+        for path in (f"{place}/marker.json", f"{place}.json"):
+            try:
+                return open_marker(json.loads(self.files.read(path)))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except ValueError:
+                return None
+        return None
+
+    def whole(self, place: str) -> Artifact | None:
+        """Return a finished result whose files are all there in their size, or None (then it is to be computed)."""
+        artifact = self.artifact(place)
         if artifact is None or any(self.files.size(file.path) != file.bytes for file in artifact.files):
             return None
         return artifact
@@ -196,21 +213,33 @@ class Store:
         fingerprint: str,
         *,
         rows: int,
-        facts: dict[str, Any] | None = None,
+        stats: Stats | None = None,
+        also: tuple[str, ...] = (),
+        as_folder: bool = False,
     ) -> Artifact:
         """Move an attempt's files in place, with the marker that says that they are whole.
 
-        Table partitions (`folder` below `tables/`) become `LABEL-FINGERPRINT.ENDING`, index shards the folder
+        Table partitions, whose files are called `data`, become `LABEL-FINGERPRINT.ENDING`; other results the folder
         `LABEL-FINGERPRINT/`. If another worker published the same result in the meantime, that one stays and is
         returned.
+
+        Args:
+            attempt: the folder of the files.
+            folder: where the result belongs, below the memory.
+            label: its readable name.
+            fingerprint: its other name.
+            rows: of the result.
+            stats: what its maker measured.
+            also: the places of what the same unit published beside it.
+            as_folder: whether it becomes a folder whatever its files are called.
         """
         name = f"{folder}/{label}-{fingerprint}"
-        as_folder = folder.startswith("indexes/")
+        local = sorted(path for path in attempt.rglob("*") if path.is_file())
+        as_folder = as_folder or any(path.stem != "data" for path in local)
         with self.files.lock(folder, wait=True):
-            existing = self.find(folder, label, fingerprint)
+            existing = self.whole(name)
             if existing is not None:
                 return existing
-            local = sorted(path for path in attempt.rglob("*") if path.is_file())
             targets = [
                 f"{name}/{path.relative_to(attempt).as_posix()}" if as_folder else name + path.suffix for path in local
             ]
@@ -220,7 +249,8 @@ class Store:
                 fingerprint=fingerprint,
                 rows=rows,
                 files=tuple(FileEntry(path=path, bytes=size, sha256=digest) for path, size, digest in entries),
-                facts=facts or {},
+                stats=stats or Stats(),
+                also=also,
             )
             marker = attempt / "marker.json"
             marker.write_bytes(close_marker(artifact))
@@ -228,29 +258,20 @@ class Store:
                 self.files.move_folder(attempt, name)
             else:
                 # The marker last, and written already: from here on nothing needs room on the disk.
-                for path, target in zip([*local, marker], [*targets, _marker(name)], strict=True):
+                for path, target in zip([*local, marker], [*targets, artifact.marker], strict=True):
                     self.files.move(path, target)
                 self.files.remove(attempt.relative_to(self.root).as_posix())
         return artifact
 
 
-def marker_path(artifact: Artifact) -> str:
-    """Where a result's marker stands."""
-    return _marker(artifact.place)
-
-
-def _marker(place: str) -> str:
-    return f"{place}/marker.json" if place.startswith("indexes/") else f"{place}.json"
-
-
 def close_marker(artifact: Artifact) -> bytes:
-    """A marker file: the artifact and a checksum over it, so that a damaged marker counts as none."""
+    """Return a marker file: the artifact and a checksum over it, so that a damaged marker counts as none."""
     body = artifact.model_dump(mode="json")
     return json.dumps({"artifact": body, "sha256": _digest(body)}, sort_keys=True).encode()
 
 
 def open_marker(marker: Any) -> Artifact | None:
-    """The artifact of a marker, or None where the marker is damaged."""
+    """Return the artifact of a marker, or None where the marker is damaged."""
     if not isinstance(marker, dict) or marker.keys() != {"artifact", "sha256"}:
         return None
     if _digest(marker["artifact"]) != marker["sha256"]:

@@ -1,0 +1,152 @@
+"""The text encoder: any sentence-transformers or transformers model, in length-bucketed batches."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnemodex.indexers.batching import length_buckets
+from mnemodex.indexers.encoders.base import Encoded, EncodeStats, Window
+from mnemodex.indexers.models import locate
+from mnemodex.schemas.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from mnemodex.schemas.embedding import Embedding
+
+_CPU_TOKENS = 4096
+_GPU_TOKENS = 65536
+"""Padded tokens a batch: about what fills a CPU's caches, or a GPU's multiprocessors, with an encoder of base size."""
+
+
+class Encoder:
+    """An embedding model on one device, loaded once.
+
+    Args:
+        spec: the model and how it is used.
+        threads: torch's CPU threads; all that torch finds by default.
+
+    Raises:
+        ModelError: there is no such model, or it is not an encoder.
+    """
+
+    def __init__(self, spec: Embedding, *, threads: int | None = None) -> None:
+        # Rust's tokenizer threads and a later fork of the process do not go together; the tokenizer is called from one
+        # thread here.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+        import torch
+        from safetensors import SafetensorError
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call] # transformers leaves it without types
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.spec = spec
+        self.stats = EncodeStats()
+        self._torch = torch
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        path = locate(spec.model)
+        try:
+            self._model: Any = SentenceTransformer(
+                str(path),
+                device=self._device,
+                trust_remote_code=False,
+                local_files_only=True,
+                model_kwargs={"dtype": self._dtype()},
+            )
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            msg = f"embed model {spec.model!r} ({path}) cannot be loaded as an encoder: {error}"
+            raise ModelError(msg) from error
+        if spec.max_length is not None:
+            self._model.max_seq_length = spec.max_length
+        # Once and for all: a tokenizer that works in one thread cannot be set in another.
+        backend = self._model.tokenizer.backend_tokenizer
+        backend.no_padding()
+        backend.enable_truncation(self.max_length)
+        self._max_tokens = _GPU_TOKENS if self._device == "cuda" else _CPU_TOKENS
+
+    def _dtype(self) -> Any:
+        torch = self._torch
+        if self.spec.dtype != "auto":
+            return getattr(torch, self.spec.dtype)
+        if self._device == "cpu":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+    @property
+    def dimension(self) -> int:
+        """Numbers of a vector."""
+        return int(self._model.get_embedding_dimension())
+
+    @property
+    def max_length(self) -> int:
+        """Tokens after which a text is cut, special tokens included."""
+        return int(self._model.max_seq_length or self._model.tokenizer.model_max_length)
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors of questions, float32 of shape (n, dimension)."""
+        return self.encode([self.spec.query_prefix + text for text in texts])
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors of texts as they are, float32 of shape (n, dimension)."""
+        result = np.empty((len(texts), self.dimension), np.float32)
+        for part in self.stream([Window(texts)]):
+            result[part.rows] = part.vectors
+        return result
+
+    def stream(self, windows: Iterable[Window]) -> Iterator[Encoded]:
+        """See `TextEncoder`; a window is tokenised by one call while the model works on the one before."""
+        with ThreadPoolExecutor(1) as pool:
+            ahead = None
+            for number, window in enumerate(windows):
+                upcoming = number, window, pool.submit(self._tokenize, list(window.texts))
+                if ahead is not None:
+                    yield from self._run(ahead[0], ahead[1], ahead[2].result())
+                ahead = upcoming
+            if ahead is not None:
+                yield from self._run(ahead[0], ahead[1], ahead[2].result())
+
+    def _tokenize(self, texts: list[str]) -> list[Any]:
+        """Return token ids of each text without padding, as the Rust tokenizer's encodings."""
+        return list(self._model.tokenizer.backend_tokenizer.encode_batch(texts))
+
+    def _run(self, number: int, window: Window, encodings: list[Any]) -> Iterator[Encoded]:
+        torch = self._torch
+        lengths = np.fromiter((len(item.ids) for item in encodings), np.int64, len(encodings))
+        for rows in length_buckets(lengths, max_tokens=self._max_tokens):
+            # Batches are those of the whole window, so that vectors are the same after an interruption.
+            if window.done is not None and window.done[rows].all():
+                continue
+            features = self._features(encodings, lengths, rows)
+            with torch.inference_mode():
+                vectors = self._model(features)["sentence_embedding"].float()
+                if self.spec.normalize:
+                    vectors = torch.nn.functional.normalize(vectors, dim=1)
+            self.stats.padded += int(features["input_ids"].numel())
+            yield Encoded(number, rows, vectors.cpu().numpy())
+        self.stats.texts += len(encodings)
+        self.stats.tokens += int(lengths.sum())
+        self.stats.truncated += sum(bool(item.overflowing) for item in encodings)
+
+    def _features(self, encodings: list[Any], lengths: NDArray[np.int64], rows: NDArray[np.int64]) -> dict[str, Any]:
+        torch = self._torch
+        tokenizer = self._model.tokenizer
+        width = max(int(lengths[rows].max()), 1)
+        ids = np.full((len(rows), width), tokenizer.pad_token_id or 0, np.int64)
+        mask = np.zeros((len(rows), width), np.int64)
+        left = tokenizer.padding_side == "left"
+        for place, row in enumerate(rows):
+            real = slice(width - lengths[row], width) if left else slice(0, lengths[row])
+            ids[place, real] = encodings[row].ids
+            mask[place, real] = 1
+        features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        if "token_type_ids" in tokenizer.model_input_names:
+            features["token_type_ids"] = torch.zeros_like(features["input_ids"])
+        return {name: tensor.to(self._device, non_blocking=True) for name, tensor in features.items()}

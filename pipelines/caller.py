@@ -1,0 +1,132 @@
+"""What a Python caller passes to a build beside the recipe: documents, a chunker, encoders."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnemodex.schemas.errors import RecipeError, SourceError
+from mnemodex.schemas.manifest import fingerprint
+from mnemodex.schemas.passed import PassedChunker, PassedEmbedding
+from mnemodex.schemas.source import Source
+
+if TYPE_CHECKING:
+    from mnemodex.schemas.recipe import Recipe
+    from mnemodex.schemas.store.store import Store
+
+_PLACE = "passed by the caller"
+
+
+@dataclass
+class Passed:
+    """The objects, as `build` was given them."""
+
+    source: Iterable[Mapping[str, Any]] | None = None
+    chunker: Any = None
+    encoders: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def objects(self) -> dict[str, Any]:
+        """What workers are given, by section of the recipe."""
+        found = {f"embed/{name}": encoder for name, encoder in self.encoders.items()}
+        return found | ({"chunks": self.chunker} if self.chunker is not None else {})
+
+    def complete(self, recipe: dict[str, Any]) -> dict[str, Any]:
+        """Return a recipe with the sections that passed objects take the place of."""
+        given = dict(recipe)
+        if self.source is not None:
+            given.setdefault("source", {"path": _PLACE})
+        missing = {name: {} for name in self.encoders if name not in given.get("embed", {})}
+        return {**given, "embed": {**given.get("embed", {}), **missing}} if missing else given
+
+
+def with_passed(recipe: Recipe, passed: Passed, store: Store) -> Recipe:
+    """Return the recipe with settings that name the passed objects, documents written below `work/`.
+
+    Raises:
+        SourceError: a document is not a mapping, or cannot be written as JSON.
+        RecipeError: an encoder is for no entry of the recipe.
+    """
+    update: dict[str, Any] = {}
+    if passed.source is not None:
+        update["source"] = _spooled(recipe, passed.source, store)
+    if passed.chunker is not None:
+        if not callable(getattr(passed.chunker, "spans", None)):
+            msg = f"chunker {type(passed.chunker).__name__} has no method spans(texts); see the protocol Chunker"
+            raise RecipeError(msg)
+        update["chunks"] = PassedChunker(identity_of=_identity(passed.chunker))
+    if passed.encoders:
+        update["embed"] = {**recipe.embed, **_encoders(recipe, passed.encoders)}
+    return recipe.model_copy(update=update)
+
+
+def _encoders(recipe: Recipe, encoders: dict[str, Any]) -> dict[str, PassedEmbedding]:
+    made = {}
+    for name, encoder in encoders.items():
+        if name not in recipe.embed:
+            msg = f"encoders[{name!r}] is for no entry of the recipe's section embed, which has {', '.join(recipe.embed)}"
+            raise RecipeError(msg)
+        if not callable(getattr(encoder, "encode", None)) or not hasattr(encoder, "dimension"):
+            msg = (
+                f"encoder {type(encoder).__name__} has no method encode(texts) or no attribute dimension; see the protocol "
+                "PlainEncoder"
+            )
+            raise RecipeError(msg)
+        settings = recipe.embed[name]
+        kept = {key: getattr(settings, key) for key in ("with_title", "query_prefix", "passage_prefix", "normalize")}
+        made[name] = PassedEmbedding(identity_of=_identity(encoder), name=name, **kept)
+    return made
+
+
+def _identity(made: Any) -> str:
+    """Return what decides the results of an object: its attribute `identity`, or its class's code and its values.
+
+    Raises:
+        RecipeError: neither can be told.
+    """
+    declared = getattr(made, "identity", None)
+    if isinstance(declared, str | int):
+        return str(declared)
+    kind = type(made)
+    try:
+        code = inspect.getsource(kind)
+        values = vars(made) if hasattr(made, "__dict__") else {}
+        return fingerprint(kind.__module__, kind.__qualname__, code, json.dumps(values, sort_keys=True, default=_plain))
+    except (OSError, TypeError, ValueError) as error:
+        msg = (
+            f"{kind.__name__}: what decides its results cannot be told ({error}); give it an attribute `identity`, a "
+            "string that changes when its results do"
+        )
+        raise RecipeError(msg) from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [value.shape, str(value.dtype), hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()]
+    msg = f"it holds a {type(value).__name__}"
+    raise TypeError(msg)
+
+
+def _spooled(recipe: Recipe, rows: Iterable[Mapping[str, Any]], store: Store) -> Source:
+    """Write documents as JSONL, one at a time, and return them as a source."""
+    # The same place every time: the snapshot's recipe names it.
+    path = store.root / "work" / "passed" / "documents.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        for number, row in enumerate(rows):
+            if not isinstance(row, Mapping):
+                msg = f"source: row {number} is a {type(row).__name__}, not a mapping of fields"
+                raise SourceError(msg)
+            try:
+                file.write(json.dumps(dict(row), ensure_ascii=False, allow_nan=False) + "\n")
+            except (TypeError, ValueError) as error:
+                msg = f"source: row {number} cannot be written as JSON ({error}); give strings, numbers and lists"
+                raise SourceError(msg) from error
+    fields = getattr(recipe.source, "fields", {})
+    return Source(path=str(path), fields=fields, format="jsonl", max_errors=getattr(recipe.source, "max_errors", 100))

@@ -1,0 +1,88 @@
+"""One partition that is checked, and the rows of other tables that it refers to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnemodex.schemas.store import parquet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from mnemodex.schemas.manifest import Artifact, Manifest, TableEntry
+    from mnemodex.schemas.store.store import Store
+
+
+@dataclass(frozen=True)
+class CheckedPartition:
+    """See the module.
+
+    Attributes:
+        store: the memory.
+        manifest: the snapshot.
+        table: the partition's table.
+        part: the partition.
+    """
+
+    store: Store
+    manifest: Manifest
+    table: TableEntry
+    part: Artifact
+
+    @property
+    def salt(self) -> str:
+        """The recipe's `id_salt`."""
+        return str(self.manifest.recipe.get("id_salt", ""))
+
+    @cached_property
+    def rows(self) -> pa.Table:
+        """All of its rows."""
+        return self._read(self.part, None)
+
+    def matrix(self) -> NDArray[np.generic]:
+        """Return the array of its `.npy` file."""
+        path = self.store.files.local(self.part.file(".npy").path)
+        found: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return found
+
+    def parent(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the rows of another table that the partition was made of: its partition of the same label.
+
+        A partition that was cut into pieces has the labels `LABEL-NUMBER`; of a table without such a partition all rows
+        are returned.
+        """
+        import pyarrow as pa
+
+        parts = {part.label: part for part in self.manifest.tables[table].partitions}
+        found = parts.get(self.part.label) or parts.get(self.part.label.rpartition("-")[0])
+        if found is not None:
+            return self._read(found, columns)
+        return pa.concat_tables([self._read(part, columns) for part in parts.values()])
+
+    def problem(self, what: str) -> str:
+        """Return a problem as one sentence with its place and the remedy."""
+        return f"{self.store.root}: {self.table.name} partition {self.part.label}: {what}; build again"
+
+    def _read(self, part: Artifact, columns: Sequence[str] | None) -> pa.Table:
+        return parquet.read(self.store.files.local(part.file(".parquet").path), columns=columns)
+
+
+def check_parents(partition: CheckedPartition) -> Iterator[str]:
+    """Yield columns that hold an id of no row of the table that they refer to."""
+    for column, parent in partition.table.parents.items():
+        entry = partition.manifest.tables.get(parent)
+        if entry is None or entry.id_column is None:
+            yield partition.problem(f"its {column}s refer to {parent}, which is no table of the memory")
+            continue
+        known = partition.parent(parent, [entry.id_column])[entry.id_column].to_numpy()
+        ids = partition.rows[column].to_numpy()
+        missing = ids[~np.isin(ids, known)]
+        if len(missing):
+            yield partition.problem(f"{column} {missing[0]} is not in {parent} ({len(missing)} rows)")

@@ -1,0 +1,23 @@
+"""Checks of vectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mnemodex.pipelines.checks.partition import CheckedPartition
+
+
+def check_vectors(partition: CheckedPartition) -> Iterator[str]:
+    """Vectors are in the order of the rows that they are of, the same in both files."""
+    ((column, parent),) = partition.table.parents.items()
+    if not partition.rows[column].equals(partition.parent(parent, [column])[column]):
+        yield partition.problem(f"its {column}s are not those of {parent}, in their order")
+    matrix = partition.matrix()
+    vectors = partition.rows["vector"].combine_chunks().flatten().to_numpy()
+    if not np.array_equal(vectors.reshape(matrix.shape) if vectors.size == matrix.size else vectors, matrix):
+        yield partition.problem("the Parquet and .npy vectors differ")

@@ -1,0 +1,52 @@
+"""Which steps a recipe has: the sections' and the indexes', each declared beside what computes it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mnemodex.pipelines.documents.steps import document_steps
+from mnemodex.pipelines.entries import declared_tables
+from mnemodex.pipelines.graph.steps import graph_steps, triple_steps
+from mnemodex.pipelines.indexes.steps import index_steps
+from mnemodex.pipelines.lm.steps import state_steps
+from mnemodex.pipelines.ops.unique import unique_step
+from mnemodex.pipelines.stages.chunk import chunk_steps
+from mnemodex.pipelines.stages.pairs import pair_steps
+from mnemodex.pipelines.vectors.steps import embedding_steps, used_encoders
+from mnemodex.schemas.tables import TableKey, table_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mnemodex.pipelines.plan import Declaration, PlanContext
+    from mnemodex.pipelines.sources.base import Split
+    from mnemodex.schemas.recipe import Recipe
+    from mnemodex.schemas.steps import Step
+
+
+def declarations(recipe: Recipe, splits: Sequence[Split]) -> list[tuple[str, Declaration]]:
+    """Return what gives the steps of a recipe, by names for messages."""
+    found: list[tuple[str, Declaration]] = [
+        ("documents", partial(document_steps, splits=splits)),
+        ("chunks", chunk_steps),
+        *((f"embed.{name}", partial(embedding_steps, name=name)) for name in used_encoders(recipe)),
+        *((f"lm.{name}", partial(state_steps, name=name)) for name in recipe.lm),
+        *((f"ngram_pairs.{name}", partial(pair_steps, name=name)) for name in recipe.ngram_pairs),
+        *((f"indexes.{name}", partial(index_steps, name=name)) for name in recipe.indexes),
+    ]
+    if recipe.triples is not None:
+        found[2:2] = [("triples", triple_steps), ("graph", graph_steps)]
+    tables = declared_tables(recipe)
+
+    def with_ids(declare: Declaration, context: PlanContext) -> Iterator[Step]:
+        """Yield the steps, and for every table with ids of its own one that checks them."""
+        for step in declare(context):
+            yield step
+            for key in step.writes:
+                spec = (tables.get(key) or table_spec(key)) if isinstance(key, TableKey) else None
+                check = unique_step(key, spec) if spec is not None and isinstance(key, TableKey) else None
+                if check is not None:
+                    yield check
+
+    return [(name, partial(with_ids, declare)) for name, declare in found]

@@ -1,0 +1,52 @@
+"""The steps that make the documents of a source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from mnemodex.pipelines.documents.read import ReadSettings
+from mnemodex.schemas.steps import All, Each, Part, Read, SourceUnit, Step
+from mnemodex.schemas.tables import DOCUMENTS, ERRORS, TableKey
+
+if TYPE_CHECKING:
+    from mnemodex.pipelines.plan import PlanContext
+    from mnemodex.pipelines.sources.base import Split
+
+READ = TableKey("documents", draft=True)
+REPEATS = TableKey("repeats", draft=True)
+
+
+def document_steps(context: PlanContext, splits: Sequence[Split]) -> Iterator[Step]:
+    """Read every split, find documents that are there twice, and write the partitions that have any without them."""
+    recipe = context.recipe
+    settings = ReadSettings(source=recipe.source, id_salt=recipe.id_salt)
+    yield Step(
+        "documents",
+        "mnemodex.pipelines.documents.read:ReadOp",
+        (),
+        (READ, ERRORS),
+        settings,
+        identity=settings.identity(),
+        source=tuple(
+            # The splits of one compressed file go to one worker, so that it is decompressed once.
+            SourceUnit(split.label, split.fingerprint(), split.to_json(), split.compressed, split.bytes)
+            for split in splits
+        ),
+    )
+    columns = ("key", "content_hash", "source", "line")
+    yield Step(
+        "documents: repeats",
+        "mnemodex.pipelines.documents.repeats:FindRepeats",
+        (Read(READ, All(), columns),),
+        (REPEATS,),
+        settings,
+    )
+    yield Step(
+        "documents: without repeats",
+        "mnemodex.pipelines.documents.repeats:DropRepeats",
+        (Read(READ, Each()), Read(REPEATS, Part())),
+        (DOCUMENTS,),
+        settings,
+        pass_through=True,
+    )

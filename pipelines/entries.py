@@ -1,0 +1,190 @@
+"""The manifest of a build: entries of its tables, indexes and models."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from mnemodex.indexers.encoders import encoder_hash
+from mnemodex.indexers.models import model_hash
+from mnemodex.pipelines.indexes.ops import make_indexer
+from mnemodex.pipelines.lm.states import StateStats
+from mnemodex.pipelines.stages.lm_tokens import TokenStats
+from mnemodex.pipelines.vectors.encode import EncodeOutcome
+from mnemodex.schemas.kinds import KINDS, load
+from mnemodex.schemas.manifest import (
+    EncoderEntry,
+    IndexEntry,
+    LanguageModelEntry,
+    Manifest,
+    TableEntry,
+    fingerprint,
+)
+from mnemodex.schemas.steps import IndexKey, is_cache
+from mnemodex.schemas.tables import ERRORS, TableKey, TableSpec, table_spec
+
+if TYPE_CHECKING:
+    from mnemodex.pipelines.results import BuildResults
+    from mnemodex.schemas.recipe import IndexSettings, Recipe
+    from mnemodex.schemas.steps import Key
+    from mnemodex.schemas.store.store import Store
+
+_LIBRARIES = (
+    "mnemodex",
+    "ray",
+    "pyarrow",
+    "duckdb",
+    "numpy",
+    "faiss-gpu",
+    "faiss-cpu",
+    "hnswlib",
+    "bm25s",
+    "tokenizers",
+    "torch",
+    "sentence-transformers",
+)
+
+
+def make_manifest(store: Store, recipe: Recipe, results: BuildResults, former: Manifest | None) -> Manifest:
+    """Return the manifest of a finished build; `commit` fills in its name and parent."""
+    tables, caches = _tables(recipe, results)
+    indexes = {name: _index(store, recipe, results, name, former) for name in recipe.indexes}
+    return Manifest(
+        name="",
+        parent=None,
+        parent_sha256=None,
+        created="",
+        recipe=recipe.model_dump(mode="json", by_alias=True),
+        recipe_hash=recipe.hash(),
+        tables=tables,
+        indexes=indexes,
+        caches=caches,
+        encoders=_encoders(recipe, results),
+        language_models=_language_models(recipe, results),
+        versions=_versions(),
+    )
+
+
+def declared_tables(recipe: Recipe) -> dict[TableKey, TableSpec]:
+    """Return the tables that the kinds of a recipe's indexes declare beside ours."""
+    found: dict[TableKey, TableSpec] = {}
+    for settings in recipe.indexes.values():
+        if tables := KINDS.find(settings.type).tables:
+            found |= load(tables)(settings)
+    return found
+
+
+def _tables(recipe: Recipe, results: BuildResults) -> tuple[dict[str, TableEntry], dict[str, TableEntry]]:
+    declared = declared_tables(recipe)
+    tables: dict[str, TableEntry] = {}
+    caches: dict[str, TableEntry] = {}
+    for step in results.steps.values():
+        for key in step.step.writes:
+            if key == ERRORS or (isinstance(key, IndexKey) and not key.part):
+                continue
+            entry = TableEntry(
+                name=key.label,
+                partitions=tuple(results.artifacts(key)),
+                identity=step.identity,
+                **_declared(key, declared),
+            )
+            if is_cache(key):
+                caches[key.path if isinstance(key, TableKey) else key.label] = entry
+            else:
+                tables[key.label] = entry
+    if errors := tuple(results.errors()):
+        tables[ERRORS.label] = TableEntry(name=ERRORS.label, partitions=errors)
+    return tables, caches
+
+
+def _declared(key: Key, declared: dict[TableKey, TableSpec]) -> dict[str, Any]:
+    """Return what a table's entry says of its columns."""
+    spec = (declared.get(key) or table_spec(key)) if isinstance(key, TableKey) and not key.draft else None
+    return {"id_column": spec.id_column, "parents": dict(spec.parents)} if spec is not None else {}
+
+
+def _index(
+    store: Store, recipe: Recipe, results: BuildResults, name: str, former: Manifest | None
+) -> IndexEntry:
+    settings = recipe.indexes[name]
+    kind = KINDS.find(settings.type)
+    key = IndexKey(name)
+    built = results.has(key)
+    shards = tuple(results.artifacts(key)) if built else ()
+    table = load(kind.indexer).table(settings) if kind.indexer else None
+    given = settings.model_dump(mode="json", by_alias=True)
+    identity = results.identity(key) if built else fingerprint(settings.type, kind.version)
+    made = fingerprint(identity, given, [shard.fingerprint for shard in shards])
+    before = former.indexes.get(name) if former is not None else None
+    if before is not None and before.fingerprint == made and before.shards == shards:
+        return before
+    measured = _measure(store, settings, results, shards) if kind.indexer and shards else None
+    return IndexEntry(
+        name=name,
+        type=settings.type,
+        settings=given,
+        fingerprint=made,
+        table=table.label if table is not None else None,
+        rows=sum(shard.rows for shard in shards),
+        shards=shards,
+        **({"search": measured.search, "recall": measured.recall} if measured else {}),
+    )
+
+
+def _measure(store: Store, settings: IndexSettings, results: BuildResults, shards: Any) -> Any:
+    """Return the recall of finished shards, every file of them checked."""
+    folders = []
+    for shard in shards:
+        for file in shard.files:
+            store.files.check(file)
+        folders.append(store.files.local(shard.place))
+    vectors = load(KINDS.find(settings.type).indexer).vectors(settings)
+    rows, dimension = (results.rows(vectors), results.stats(vectors).dimension) if vectors is not None else (0, 0)
+    return make_indexer(settings, rows=rows, dimension=dimension).measure(folders)
+
+
+def _encoders(recipe: Recipe, results: BuildResults) -> dict[str, EncoderEntry]:
+    made = {}
+    for name, spec in recipe.embed.items():
+        key = TableKey("embeddings", name)
+        if results.has(key):
+            stats = results.stats(key).of(EncodeOutcome)
+            made[name] = EncoderEntry(
+                settings=spec.model_dump(mode="json"),
+                sha256=encoder_hash(spec),
+                dimension=stats.dimension,
+                max_length=stats.max_length,
+            )
+    return made
+
+
+def _language_models(recipe: Recipe, results: BuildResults) -> dict[str, LanguageModelEntry]:
+    made = {}
+    for name, spec in recipe.lm.items():
+        tokens = results.stats(TableKey("lm_tokens", name)).of(TokenStats)
+        states = results.stats(TableKey("lm_states", name)).of(StateStats)
+        made[name] = LanguageModelEntry(
+            settings=spec.model_dump(mode="json"),
+            sha256=model_hash(spec.model),
+            tokenizer_sha256=tokens.tokenizer_sha256,
+            prefix=tokens.prefix,
+            dimension=states.dimension,
+            vocabulary=states.vocabulary,
+            max_length=spec.window,
+        )
+    return made
+
+
+def _versions() -> dict[str, str]:
+    """Return versions of the libraries that decide a memory's content."""
+    installed = {name: metadata.version(name) for name in _LIBRARIES if _is_installed(name)}
+    return {"python": platform.python_version(), **installed}
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,169 @@
+"""Find, take over or compute: the one loop that carries out a plan, for tables and indexes alike."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from mnemodex.pipelines.engine import artifacts_of
+from mnemodex.pipelines.ops.former import former_folder, write_former, write_places
+from mnemodex.pipelines.plan import identity
+from mnemodex.pipelines.results import BuildResults, drafts
+from mnemodex.pipelines.unit import check_size, unit_fingerprint
+from mnemodex.pipelines.warnings import check
+from mnemodex.schemas.errors import StageFailedError
+from mnemodex.schemas.steps import is_cache
+from mnemodex.schemas.tables import TableKey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnemodex.pipelines.engine import Engine
+    from mnemodex.pipelines.messages import Answer, Unit
+    from mnemodex.pipelines.plan import Plan
+    from mnemodex.pipelines.progress import Progress
+    from mnemodex.pipelines.results import StepResults
+    from mnemodex.pipelines.run_files import RunFiles
+    from mnemodex.pipelines.unit import Draft
+    from mnemodex.schemas.manifest import Artifact, Manifest
+    from mnemodex.schemas.store.store import Store
+
+
+class Materializer:
+    """Carries out a plan.
+
+    Units become ready as their inputs do: a chunk partition is embedded while the next one is chunked. What is there
+    under its fingerprint is not computed again.
+
+    Args:
+        store: the memory.
+        plan: its steps.
+        results: what they give.
+        former: the current snapshot.
+        files: where steps and lists lie for workers.
+        progress: follows it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        plan: Plan,
+        results: BuildResults,
+        *,
+        former: Manifest | None,
+        files: RunFiles,
+        progress: Progress,
+    ) -> None:
+        self._store = store
+        self._plan = plan
+        self._results = results
+        self._former = former
+        self._files = files
+        self._progress = progress
+        # A renamed index or table finds its files where the current snapshot has them.
+        self._places = {part.fingerprint: part.place for part in former.artifacts()} if former is not None else {}
+        self._drafts: dict[str, deque[tuple[Draft, str]]] = {}
+        self._claimed: dict[str, list[tuple[StepResults, str]]] = {}
+
+    @property
+    def todo(self) -> dict[str, list[Draft]]:
+        """The units that are ready to be computed, by step."""
+        return {name: [draft for draft, _ in waiting] for name, waiting in self._drafts.items() if waiting}
+
+    def find(self) -> None:
+        """Find what is there, as far as that can be told without computing anything."""
+        moved = True
+        while moved:
+            moved = False
+            for step in self._plan.unfold(self._results):
+                moved = True
+                self._drafts[step.name] = deque()
+                self._progress.begin(step.name, cache=is_cache(step.result))
+                self._results.add(step, identity(step))
+            for results in self._results.steps.values():
+                for draft in drafts(self._results, results):
+                    moved = True
+                    self._place(results, draft)
+
+    def compute(self, engine: Engine) -> None:
+        """Carry the rest of the plan out.
+
+        Raises:
+            MnemodexError: a unit failed; what is finished stays published.
+        """
+        while True:
+            self.find()
+            self._submit(engine)
+            if not engine.busy:
+                break
+            for answer in engine.wait(self._progress):
+                self._take(answer)
+        waiting = [name for name, step in self._results.steps.items() if not step.complete]
+        if waiting or self._plan.waiting:
+            names = ", ".join([*waiting, *self._plan.waiting])
+            msg = f"internal error: the steps {names} wait for each other; please report it"
+            raise StageFailedError(msg)
+
+    def _submit(self, engine: Engine) -> None:
+        for name, waiting in self._drafts.items():
+            results = self._results.steps[name]
+            while waiting and engine.has_room(results.step, len(results.labels)):
+                draft, fingerprint = waiting.popleft()
+                self._prepare(results)
+                self._progress.todo(name)
+                engine.submit(results.step, self._files.unit(results.step, draft, fingerprint))
+
+    def _place(self, results: StepResults, draft: Draft) -> None:
+        """Find the results of a unit, or note that it is to be computed."""
+        step = results.step
+        check_size(step, draft)
+        if step.pass_through and not any(part.part(draft.label) for parts in draft.inputs[1:] for part in parts):
+            self._finished(results, draft.label, [draft.inputs[0][0]], computed=False)
+            return
+        name = unit_fingerprint(results.identity, step, draft)
+        found = self._find(step.result.path, draft.label, name)
+        if found is not None:
+            self._finished(results, draft.label, found, computed=False)
+        elif name in self._claimed:
+            # Two indexes that differ only in what a search reads have one set of files.
+            self._claimed[name].append((results, draft.label))
+        else:
+            self._claimed[name] = []
+            self._drafts[step.name].append((draft, name))
+
+    def _find(self, folder: str, label: str, name: str) -> list[Artifact] | None:
+        """Return the results of a unit that are whole: in its own folder, or where the current snapshot has them."""
+        for place in (f"{folder}/{label}-{name}", self._places.get(name)):
+            artifact = self._store.whole(place) if place is not None else None
+            if artifact is None:
+                continue
+            also = [self._store.whole(other) for other in artifact.also]
+            if None not in also:
+                return [artifact, *(other for other in also if other is not None)]
+        return None
+
+    def _prepare(self, results: StepResults) -> None:
+        """Write what workers read of a step, before its first unit."""
+        step = results.step
+        if not self._files.add(step) or step.reuse is None or self._former is None:
+            return
+        former = self._former.tables.get(step.result.label)
+        if former is None or former.identity != results.identity:
+            return
+        write_former(self._store, former_folder(self._files.run, step.name), former, step.reuse)
+        for read in step.reads:
+            entry = self._former.tables.get(read.table.label) if isinstance(read.table, TableKey) else None
+            if entry is not None:
+                write_places(self._store, former_folder(self._files.run, step.name, read.table.label), entry)
+
+    def _take(self, answer: Answer) -> None:
+        results = self._results.steps[answer.step]
+        artifacts = artifacts_of(answer)
+        self._finished(results, answer.label, artifacts, computed=True)
+        for other, label in self._claimed.pop(artifacts[0].fingerprint, []):
+            self._finished(other, label, artifacts, computed=False)
+
+    def _finished(self, results: StepResults, label: str, artifacts: Sequence[Artifact], *, computed: bool) -> None:
+        results.finish(label, artifacts)
+        self._progress.done(results.step.name, label, artifacts[0], computed=computed)
+        check(results)

@@ -1,0 +1,100 @@
+"""What travels between the driver and its workers, as JSON: steps, units, results and failures."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from mnemodex.schemas.manifest import Artifact  # noqa: TC001 - pydantic reads it
+from mnemodex.schemas.steps import IndexKey  # noqa: TC001 - pydantic reads it
+from mnemodex.schemas.tables import TableKey  # noqa: TC001 - pydantic reads it
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelUse(_Message):
+    """A model that a step loads, with its hash on the driver's node."""
+
+    name: str
+    part: Literal["weights", "tokenizer", "spacy"]
+    sha256: str
+
+
+class StepOrder(_Message):
+    """A step, as workers need it.
+
+    Attributes:
+        name: the step's.
+        op: `module:Class`.
+        settings: of the op, as JSON.
+        writes: its results.
+        models: what it loads.
+    """
+
+    name: str
+    op: str
+    settings: str
+    writes: tuple[TableKey | IndexKey, ...]
+    models: tuple[ModelUse, ...] = ()
+
+    @property
+    def result(self) -> TableKey | IndexKey:
+        """The first of what it writes."""
+        return self.writes[0]
+
+
+class Unit(_Message):
+    """One unit of a step: names, never rows.
+
+    Attributes:
+        step: the step's name.
+        label: of its results.
+        fingerprint: of its results.
+        inputs: for each input of the step, the places of the artifacts that are read; or `@NAME`, a list of them.
+        bucket: which of the ranges of ids it is for.
+        buckets: how many there are.
+        piece: which pieces of its partition it is for: the first one, and the one after the last.
+        source: what a step that reads no table is given.
+        affinity: units of one affinity go to one worker; empty for any worker.
+    """
+
+    step: str
+    label: str
+    fingerprint: str
+    inputs: tuple[tuple[str, ...], ...] = ()
+    bucket: int = 0
+    buckets: int = 1
+    piece: tuple[int, int] | None = None
+    source: str = ""
+    affinity: str = ""
+
+
+class Done(_Message):
+    """The results of a unit, the step's first one first."""
+
+    artifacts: tuple[Artifact, ...]
+
+
+class Failure(_Message):
+    """Why a unit has no results.
+
+    Attributes:
+        kind: the class of `mnemodex.schemas.errors`.
+        message: for the user; names the step, the partition and the remedy.
+        detail: the worker's traceback.
+    """
+
+    kind: str
+    message: str
+    detail: str
+
+
+class Answer(_Message):
+    """What a worker says of a unit."""
+
+    step: str
+    label: str
+    result: Done | Failure

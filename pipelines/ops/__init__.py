@@ -1,0 +1,1 @@
+"""Ops: what a worker does with one unit of a step."""

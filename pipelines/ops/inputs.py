@@ -1,0 +1,101 @@
+"""What a unit reads: its partitions and shards as checked files."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from mnemodex.indexers.base import InputPartition
+from mnemodex.pipelines.ops.former import Former, former_folder
+from mnemodex.schemas.errors import CorruptFileError
+from mnemodex.schemas.store import parquet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from mnemodex.pipelines.messages import Unit
+    from mnemodex.schemas.manifest import Artifact
+    from mnemodex.schemas.store.store import Store
+
+
+class Inputs:
+    """The inputs of one unit.
+
+    Args:
+        store: the memory.
+        unit: the unit.
+        run: the folder of the build's lists below the memory.
+
+    Attributes:
+        unit: the unit.
+        former: rows of the current snapshot's table, for a step that takes some over.
+    """
+
+    def __init__(self, store: Store, unit: Unit, run: str) -> None:
+        self.unit = unit
+        self._store = store
+        self._run = run
+        self.former = Former(store, former_folder(run, unit.step))
+
+    def former_of(self, table: str) -> Former:
+        """Return the current snapshot's partitions of a table that the step reads."""
+        return Former(self._store, former_folder(self._run, self.unit.step, table))
+
+    def partitions(self, number: int, *, beside: tuple[str, ...] = ()) -> list[InputPartition]:
+        """Return the partitions, or shards, of one input, every file checked.
+
+        Args:
+            number: of the input in the step.
+            beside: names for the inputs after it, whose partitions of the same label each of them is given.
+        """
+        parts = [self._partition(artifact) for artifact in self.artifacts(number)]
+        for name, others in zip(beside, range(number + 1, number + 1 + len(beside)), strict=True):
+            for part, other in zip(parts, self.partitions(others), strict=True):
+                part.beside[name] = other
+        return parts
+
+    def partition(self, number: int = 0) -> InputPartition:
+        """Return the only partition of an input."""
+        (part,) = self.partitions(number)
+        return part
+
+    def folder(self, number: int) -> Path:
+        """Return the folder of the only shard of an input."""
+        return self.partition(number).folder
+
+    def batches(self, number: int, columns: tuple[str, ...] = (), *, rows: int = 2048) -> Iterator[pa.RecordBatch]:
+        """Read the rows of an input's partitions, one after the other."""
+        for part in self.partitions(number):
+            yield from parquet.read_batches(part.files["parquet"], columns=columns or None, rows=rows)
+
+    def part(self, number: int) -> Path | None:
+        """Return the file that an input has for this unit's label, or None."""
+        for artifact in self.artifacts(number):
+            file = artifact.part(self.unit.label)
+            if file is not None:
+                return self._store.files.check(file)
+        return None
+
+    def artifacts(self, number: int) -> Iterator[Artifact]:
+        """Yield what an input consists of."""
+        for place in self._places(number):
+            artifact = self._store.artifact(place)
+            if artifact is None:
+                msg = f"{self._store.root / place}: its marker is missing or damaged; run the build again"
+                raise CorruptFileError(msg)
+            yield artifact
+
+    def _places(self, number: int) -> list[str]:
+        places = list(self.unit.inputs[number])
+        if len(places) == 1 and places[0].startswith("@"):
+            listed: list[str] = json.loads(self._store.files.read(f"{self._run}/{places[0][1:]}.json"))
+            return listed
+        return places
+
+    def _partition(self, artifact: Artifact) -> InputPartition:
+        files = {file.path.rpartition(".")[2]: self._store.files.check(file) for file in artifact.files}
+        folder = self._store.files.local(artifact.place)
+        return InputPartition(artifact.label, artifact.rows, files, stats=artifact.stats, folder=folder)

@@ -1,0 +1,169 @@
+"""What a unit writes: rows of tables, files of shards, rows that were left out; and how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from mnemodex.pipelines.ops.checkpoint import Checkpoint
+from mnemodex.schemas.errors import StageFailedError
+from mnemodex.schemas.manifest import Artifact, Stats
+from mnemodex.schemas.steps import IndexKey, Key
+from mnemodex.schemas.store import parquet
+from mnemodex.schemas.tables import ERRORS, TableKey, TableSpec, spec_of, table_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from mnemodex.pipelines.bad_row import BadRow
+    from mnemodex.pipelines.messages import StepOrder, Unit
+    from mnemodex.schemas.store.store import Store
+
+Report = Callable[[int], None]
+"""Told how many rows of the unit are done."""
+
+
+class Output:
+    """The results of one unit, in a folder of its own until they are published.
+
+    Args:
+        store: the memory.
+        step: the step.
+        unit: the unit.
+        report: told how far it is.
+
+    Attributes:
+        rows: of the first result; counted by `write`, and set by an op that writes files.
+        checkpoint: what a former try of this unit kept.
+    """
+
+    def __init__(self, store: Store, step: StepOrder, unit: Unit, report: Report) -> None:
+        self._store = store
+        self._step = step
+        self._unit = unit
+        self._folders: dict[Key, Path] = {}
+        self._rows: dict[Key, int] = {}
+        self.progress = report
+        self.checkpoint = Checkpoint(store, unit.fingerprint)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the first result."""
+        return self._rows.get(self._step.result, 0)
+
+    @rows.setter
+    def rows(self, count: int) -> None:
+        self._rows[self._step.result] = count
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the first result's files."""
+        return self.folder_of(self._step.result)
+
+    def folder_of(self, key: Key) -> Path:
+        """Return the folder of a result's files."""
+        if key not in self._folders:
+            self._folders[key] = self._store.files.attempt()
+        return self._folders[key]
+
+    def write(self, table: TableSpec, batches: Iterable[pa.RecordBatch], *, key: TableKey | None = None) -> int:
+        """Write rows as a partition: Parquet, and for vectors the same matrix as `.npy`.
+
+        Args:
+            table: what the rows are.
+            batches: the rows.
+            key: the result; the first one by default.
+
+        Returns:
+            The number of rows.
+
+        Raises:
+            StageFailedError: the rows are not of the table that the step declares.
+        """
+        target = key or self._step.result
+        declared = table_spec(target) if isinstance(target, TableKey) else None
+        if declared is not None and not declared.holds(table.schema):
+            msg = f"{target.label}: rows have the columns {_columns(table.schema)}, not {_columns(declared.schema)}"
+            raise StageFailedError(msg)
+        rows = write_partition(self.folder_of(target), table, self._counted(batches, table.schema, target))
+        self._rows[target] = rows
+        return rows
+
+    def _counted(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, key: Key) -> Iterator[pa.RecordBatch]:
+        done = 0
+        for batch in batches:
+            if not batch.schema.equals(schema):
+                msg = f"{key.label}: a batch has the columns {_columns(batch.schema)}, not {_columns(schema)}"
+                raise StageFailedError(msg)
+            done += batch.num_rows
+            yield batch
+            self.progress(done)
+
+    def errors(self, bad: list[BadRow]) -> None:
+        """Write rows that were left out; nothing where there are none."""
+        if not bad:
+            return
+        stage = self._step.result.label
+        rows = [
+            {"stage": stage, "source": row.source, "line": row.line, "reason": row.reason, "content": row.content}
+            for row in bad
+        ]
+        spec = spec_of(ERRORS)
+        self.write(spec, pa.Table.from_pylist(rows, spec.schema).to_batches(), key=ERRORS)
+
+    def publish(self, stats: Stats) -> list[Artifact]:
+        """Publish what was written, the first result last.
+
+        Raises:
+            StageFailedError: the first result has no file.
+        """
+        first = self._step.result
+        if first not in self._folders or not any(self.folder.iterdir()):
+            msg = f"{self._step.name}: {self._step.op} wrote nothing for {first.label}"
+            raise StageFailedError(msg)
+        published = [self._published(key, Stats(), ()) for key in self._folders if key != first]
+        return [self._published(first, stats, tuple(artifact.place for artifact in published)), *published]
+
+    def _published(self, key: Key, stats: Stats, also: tuple[str, ...]) -> Artifact:
+        # Rows of `errors` come from several tables, whose partitions have the same labels.
+        label = f"{self._step.result.label.replace('/', '-')}-{self._unit.label}" if key == ERRORS else self._unit.label
+        return self._store.publish(
+            self._folders[key],
+            key.path,
+            label,
+            self._unit.fingerprint,
+            rows=self._rows.get(key, 0),
+            stats=stats,
+            also=also,
+            as_folder=isinstance(key, IndexKey),
+        )
+
+    def discard(self) -> None:
+        """Remove what was not published."""
+        for folder in self._folders.values():
+            self._store.files.remove(folder.relative_to(self._store.root).as_posix())
+
+
+def write_partition(folder: Path, table: TableSpec, batches: Iterable[pa.RecordBatch]) -> int:
+    """Write a partition's Parquet file, and for a table of vectors the same matrix as `.npy`; return the rows."""
+    if "vector" not in table.schema.names:
+        return parquet.write(folder / "data.parquet", table, batches)
+    dimension = table.schema.field("vector").type.list_size
+    vectors: list[np.ndarray[Any, np.dtype[np.float32]]] = [np.zeros((0, dimension), np.float32)]
+
+    def tee() -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            vectors.append(batch["vector"].flatten().to_numpy().reshape(-1, dimension))
+            yield batch
+
+    rows = parquet.write(folder / "data.parquet", table, tee())
+    np.save(folder / "data.npy", np.concatenate(vectors), allow_pickle=False)
+    return rows
+
+
+def _columns(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)

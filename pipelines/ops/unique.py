@@ -1,0 +1,66 @@
+"""Ids that collide: every table with ids of its own is looked through once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from mnemodex.pipelines.ops.base import Op
+from mnemodex.pipelines.ops.sql import over_files
+from mnemodex.schemas.errors import IdCollisionError
+from mnemodex.schemas.manifest import Stats
+from mnemodex.schemas.spec import Spec
+from mnemodex.schemas.steps import All, Read, Step
+from mnemodex.schemas.tables import TableKey
+
+if TYPE_CHECKING:
+    from mnemodex.pipelines.ops.inputs import Inputs
+    from mnemodex.pipelines.ops.output import Output
+    from mnemodex.schemas.tables import TableSpec
+
+
+class UniqueSettings(Spec):
+    """The id column."""
+
+    column: str
+
+
+class CheckUnique(Op):
+    """Refuses a table in which two rows have one id."""
+
+    Settings: ClassVar[type[Spec]] = UniqueSettings
+    seconds_per_megabyte: ClassVar[float] = 0.01
+    settings: UniqueSettings
+
+    def run(self, inputs: Inputs, output: Output) -> Stats:
+        """See `Op`.
+
+        Raises:
+            IdCollisionError: names the id, and the remedy.
+        """
+        column = self.settings.column
+        with over_files(self.work, inputs.partitions(0)) as connection:
+            found = connection.execute(f"SELECT {column} FROM rows GROUP BY 1 HAVING count(*) > 1 LIMIT 1").fetchone()  # noqa: S608 - our own column names
+        if found is not None:
+            msg = (
+                f"two rows have the {column} {found[0]}: a hash collision; set `id_salt` in the recipe to any word and "
+                "build again"
+            )
+            raise IdCollisionError(msg)
+        (output.folder / "unique.txt").write_text(column)
+        return Stats()
+
+
+def unique_step(key: TableKey, spec: TableSpec) -> Step | None:
+    """Return the step that checks a table's ids; None where they are those of another table, or there are none."""
+    column = spec.id_column
+    if column is None or column in spec.parents or key.draft:
+        return None
+    settings = UniqueSettings(column=column)
+    return Step(
+        f"{key.label}: ids",
+        "mnemodex.pipelines.ops.unique:CheckUnique",
+        (Read(key, All(), (column,)),),
+        (TableKey("ids", key.label.replace("/", "-"), draft=True),),
+        settings,
+        identity=settings.identity(),
+    )

@@ -1,0 +1,56 @@
+"""What a recipe names is looked for before any work: models, tokenizers, query files, extractors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnemodex.indexers.models import locate, spacy_folder, tokenizer
+from mnemodex.pipelines.stages.pairs import answered
+from mnemodex.pipelines.vectors.steps import used_encoders
+from mnemodex.retrievers.queries import read_queries
+from mnemodex.schemas.errors import QueryError
+from mnemodex.schemas.kinds import EXTRACTORS, load
+from mnemodex.schemas.spec import ModelRef
+
+if TYPE_CHECKING:
+    from mnemodex.schemas.recipe import Recipe
+
+_LOOK = {"weights": locate, "tokenizer": tokenizer, "spacy": spacy_folder}
+
+
+def check_inputs(recipe: Recipe) -> None:
+    """Look for everything that the recipe names.
+
+    Raises:
+        ModelError: a model or tokenizer is not there.
+        QueryError: a query file is not there, is none, or has no gold ids where these are needed.
+        SourceError: the file of triples is not there, or is empty.
+        MissingExtraError: an extractor's extra is not installed.
+    """
+    seen = set()
+    used = {f"embed.{name}" for name in used_encoders(recipe)}
+    for key, spec in recipe.sections().items():
+        if key.startswith("embed.") and key not in used:
+            continue
+        for leaf in spec.leaves():
+            ref: ModelRef | None = leaf.marker(ModelRef)
+            if ref is not None and leaf.value is not None and (leaf.value, ref) not in seen:
+                seen.add((leaf.value, ref))
+                # An extractor says what it misses in its own words.
+                if key != "triples":
+                    _LOOK[ref.part](leaf.value)
+    for settings in recipe.indexes.values():
+        queries: str | None = getattr(settings, "queries", None)
+        if queries is not None:
+            read_queries(Path(queries))
+    for name, pairs in recipe.ngram_pairs.items():
+        if pairs.queries is not None and not answered(pairs):
+            msg = (
+                f"{pairs.queries}: no query has `gold_ids`, the keys of the documents that answer it; add them, or take "
+                f"`queries` out of ngram_pairs.{name} and give `unsupervised`"
+            )
+            raise QueryError(msg)
+    if recipe.triples is not None:
+        spec: Any = recipe.triples
+        load(EXTRACTORS.find(spec.extractor).make).check(spec)

@@ -1,0 +1,262 @@
+"""The engine on Ray: long-lived workers, one unit at a time each. The only module of builds that imports Ray."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any
+
+from mnemodex.pipelines.cluster import start_ray
+from mnemodex.pipelines.messages import Answer, Failure, Unit
+from mnemodex.pipelines.placement import Placement
+from mnemodex.pipelines.worker import Worker
+from mnemodex.schemas.errors import MnemodexError
+from mnemodex.schemas.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mnemodex.pipelines.placement import Node, Placed, Shape
+    from mnemodex.pipelines.progress import Progress
+    from mnemodex.schemas.steps import Step
+
+MAX_DEATHS = 3
+"""Workers that a unit may kill before it counts as poisoned."""
+
+_POLL_SECONDS = 1.0
+
+
+class RayEngine:
+    """Starts Ray at the first unit, and workers as there is work of their shape.
+
+    A worker keeps its models for the next unit, of whatever step. It makes room for one of another shape when it has
+    nothing to do.
+
+    Args:
+        store: the memory.
+        run: the folder of the build's steps and lists below the memory.
+        address: of a Ray cluster; a local one of its own by default.
+        objects: what the caller of `build` passed.
+    """
+
+    name = "Ray"
+
+    def __init__(self, store: Store, run: str, *, address: str | None, objects: Mapping[str, Any]) -> None:
+        self._store = store
+        self._run = run
+        self._address = address
+        self._objects: Any = dict(objects)
+        self._started_here = False
+        self._placement: Placement | None = None
+        self._shapes: dict[str, Shape] = {}
+        self._assigned: dict[tuple[str, str], Placed] = {}
+        self._again: deque[Unit] = deque()
+        self._running: dict[Any, Placed] = {}
+        self._deaths = Counter[tuple[str, str]]()
+        self.start_seconds = 0.0
+
+    @property
+    def busy(self) -> int:
+        """See `Engine`."""
+        queued = sum(len(worker.queue) for worker in self._placement.workers) if self._placement else 0
+        return len(self._running) + len(self._again) + queued
+
+    def has_room(self, step: Step, units: int) -> bool:
+        """See `Engine`."""
+        placement = self._started()
+        shape = self._shapes.setdefault(step.name, placement.shape(step.resources, units))
+        limit = step.resources.workers
+        if limit is not None and sum(worker.unit.step == step.name for worker in self._running.values()) >= limit:
+            return False
+        return placement.idle(shape) is not None or placement.room(shape) is not None
+
+    def submit(self, step: Step, unit: Unit) -> None:
+        """See `Engine`."""
+        assigned = self._assigned.get((unit.step, unit.affinity)) if unit.affinity else None
+        if assigned is not None and assigned in self._started().workers:
+            if assigned.unit is None:
+                self._begin(assigned, unit)
+            else:
+                assigned.queue.append(unit)
+            return
+        self._begin(self._worker(self._shapes[step.name]), unit)
+
+    def wait(self, progress: Progress) -> Iterator[Answer]:
+        """See `Engine`.
+
+        Raises:
+            MnemodexError: Ray itself failed, or no node has room for a worker.
+        """
+        import ray
+
+        self._retry()
+        try:
+            ready, _ = ray.wait(list(self._running), num_returns=1, timeout=_POLL_SECONDS)
+            for reference in ready:
+                worker = self._running.pop(reference)
+                unit: Unit = worker.unit
+                worker.unit = None
+                try:
+                    text = ray.get(reference)
+                except ray.exceptions.RayActorError as error:
+                    yield from self._died(worker, unit, error)
+                    continue
+                if worker.queue:
+                    self._begin(worker, worker.queue.popleft())
+                yield Answer.model_validate_json(text)
+        except ray.exceptions.RayError as error:
+            msg = f"Ray failed ({error}). Run the build again: finished partitions are kept"
+            raise MnemodexError(msg) from error
+        for worker in self._running.values():
+            rows = _read_rows(self._store, self._run, worker)
+            if rows is not None:
+                progress.rows(worker.unit, rows)
+
+    def close(self) -> None:
+        """See `Engine`: end the workers, and Ray if this engine started it."""
+        if self._placement is None:
+            return
+        import ray
+
+        for worker in self._placement.workers:
+            ray.kill(worker.handle)
+        if self._started_here:
+            ray.shutdown()
+        self._placement = None
+
+    def _started(self) -> Placement:
+        """Start Ray, or connect to the cluster, at the first use."""
+        if self._placement is None:
+            import ray
+
+            began = time.perf_counter()
+            self._started_here = start_ray(self._address)
+            self._placement = Placement(_nodes())
+            if self._objects:
+                self._objects = ray.put(self._objects)
+            self.start_seconds = time.perf_counter() - began
+        return self._placement
+
+    def _worker(self, shape: Shape) -> Placed:
+        """Return a worker that has nothing to do, a new one if there is none."""
+        placement = self._started()
+        worker = placement.idle(shape)
+        if worker is not None:
+            return worker
+        room = placement.room(shape)
+        if room is None:
+            msg = f"no node of the cluster has {shape.cpus} CPUs and {shape.gpus} GPUs for a worker; add a node"
+            raise MnemodexError(msg)
+        node, idle = room
+        for other in idle:
+            self._end(other)
+        return self._new(shape, node)
+
+    def _new(self, shape: Shape, node: Node) -> Placed:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        placed = self._started().add(shape, node)
+        actor: Any = ray.remote(MnemodexWorker)
+        placed.handle = actor.options(
+            num_cpus=shape.cpus,
+            num_gpus=shape.gpus,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node.name, soft=False),
+        ).remote(str(self._store.root), self._run, shape.cpus, placed.number, self._objects)
+        return placed
+
+    def _begin(self, worker: Placed, unit: Unit) -> None:
+        worker.unit = unit
+        if unit.affinity:
+            self._assigned[unit.step, unit.affinity] = worker
+        self._running[worker.handle.run.remote(unit.model_dump_json())] = worker
+
+    def _end(self, worker: Placed) -> None:
+        import ray
+
+        ray.kill(worker.handle)
+        self._started().remove(worker)
+
+    def _died(self, worker: Placed, unit: Unit, error: Any) -> Iterator[Answer]:
+        """Take a dead worker's units back; yield a failure for one that has killed too many.
+
+        Raises:
+            MnemodexError: the worker could not even start.
+        """
+        if getattr(error, "actor_init_failed", False):
+            msg = f"a worker on node {worker.node.name[:12]} could not start ({error}). Install the same packages on all nodes"
+            raise MnemodexError(msg) from error
+        placement = self._started()
+        placement.remove(worker)
+        placement.update(_nodes())
+        self._again.extend(worker.queue)
+        worker.queue.clear()
+        self._deaths[unit.step, unit.label] += 1
+        died = self._deaths[unit.step, unit.label]
+        if died < MAX_DEATHS:
+            self._again.appendleft(unit)
+            return
+        message = (
+            f"{unit.step} partition {unit.label}: its worker died {died} times (out of memory, perhaps). Give workers "
+            "more memory, or use smaller partitions"
+        )
+        failure = Failure(kind="StageFailedError", message=message, detail=str(error))
+        yield Answer(step=unit.step, label=unit.label, result=failure)
+
+    def _retry(self) -> None:
+        """Begin the units of dead workers on others, as far as there is room."""
+        placement = self._started()
+        for _ in range(len(self._again)):
+            unit = self._again.popleft()
+            shape = self._shapes[unit.step]
+            if placement.idle(shape) is None and placement.room(shape) is None and self._running:
+                self._again.append(unit)
+            else:
+                self._begin(self._worker(shape), unit)
+
+
+class MnemodexWorker:
+    """A worker as Ray calls it; its process is named after the class."""
+
+    def __init__(self, root: str, run: str, cpus: int, number: int, objects: dict[str, Any]) -> None:
+        self._store = Store(root)
+        self._rows_file = self._store.root / _rows_file(run, number)
+        self._rows_file.parent.mkdir(parents=True, exist_ok=True)
+        self._written = 0.0
+        self._worker = Worker(self._store, run, cpus=cpus, objects=objects)
+
+    def run(self, text: str) -> str:
+        """Work on a unit."""
+        unit = Unit.model_validate_json(text)
+
+        def report(rows: int) -> None:
+            if time.monotonic() - self._written > _POLL_SECONDS:
+                self._written = time.monotonic()
+                self._rows_file.write_text(json.dumps([unit.step, unit.label, rows]))
+
+        return self._worker(unit, report).model_dump_json()
+
+
+def _rows_file(run: str, number: int) -> str:
+    """Return where a worker notes how many rows of its unit are done."""
+    return f"{run}/rows/{number}.json"
+
+
+def _read_rows(store: Store, run: str, worker: Placed) -> int | None:
+    try:
+        step, label, rows = json.loads((store.root / _rows_file(run, worker.number)).read_text())
+    except (OSError, ValueError):
+        # Not written yet, or being written.
+        return None
+    return int(rows) if (step, label) == (worker.unit.step, worker.unit.label) else None
+
+
+def _nodes() -> list[tuple[str, int, int]]:
+    """Return name, CPUs and GPUs of every node that is alive."""
+    import ray
+
+    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call] # Ray leaves it so
+    return [
+        (node["NodeID"], int(node["Resources"].get("CPU", 0)), int(node["Resources"].get("GPU", 0))) for node in alive
+    ]

@@ -1,0 +1,99 @@
+"""One build of a memory: plan, compute what is missing, commit."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from mnemodex.pipelines.declarations import declarations
+from mnemodex.pipelines.engine_choice import choose_engine, estimate
+from mnemodex.pipelines.entries import make_manifest
+from mnemodex.pipelines.materialize import Materializer
+from mnemodex.pipelines.outcome import BuildResult
+from mnemodex.pipelines.plan import Plan
+from mnemodex.pipelines.results import BuildResults
+from mnemodex.pipelines.run_files import RunFiles
+from mnemodex.pipelines.source_plan import source_splits
+from mnemodex.pipelines.warnings import conclude, low_recall, note
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mnemodex.pipelines.progress import Progress
+    from mnemodex.schemas.manifest import Manifest
+    from mnemodex.schemas.recipe import Recipe
+    from mnemodex.schemas.store.store import Store
+
+
+class Run:
+    """One build of a memory whose lock is held.
+
+    Args:
+        store: the memory.
+        recipe: what is built.
+        progress: follows it.
+        objects: what the caller of `build` passed.
+    """
+
+    def __init__(self, store: Store, recipe: Recipe, progress: Progress, objects: Mapping[str, Any]) -> None:
+        self._started = time.perf_counter()
+        self._store, self._recipe, self._objects, self._progress = store, recipe, objects, progress
+        self._former = store.current()
+        self._files = RunFiles(store)
+        self._results = BuildResults(recipe, store)
+        plan = Plan(declarations(recipe, source_splits(store, recipe.source)))
+        self._work = Materializer(
+            store, plan, self._results, former=self._former, files=self._files, progress=progress
+        )
+        self._plan = plan
+
+    def plan(self) -> BuildResult:
+        """Return what is there and what would be computed."""
+        self._work.find()
+        units = {}
+        for name, step in self._results.steps.items():
+            there = len(step.done)
+            # A step that mostly gives its inputs back computes what is found out on the way.
+            units[name] = 0 if step.step.pass_through else self._results.expected(step) - there
+        self._progress.plan(units, self._plan.waiting)
+        result = self._result(self._former, committed=False)
+        result.planned = True
+        return result
+
+    def run(self, *, address: str | None, local: bool) -> BuildResult:
+        """Compute what is missing, and commit."""
+        self._work.find()
+        engine = None
+        if self._work.todo or self._plan.waiting:
+            work = estimate(self._results, self._work.todo)
+            engine = choose_engine(
+                self._store, self._files.run, work, address=address, local=local, objects=self._objects
+            )
+            try:
+                self._work.compute(engine)
+            finally:
+                engine.close()
+        warnings = [warning for step in self._results.steps.values() for warning in conclude(step)]
+        for name, step in self._results.steps.items():
+            self._progress.end(name, note(step))
+        manifest = make_manifest(self._store, self._recipe, self._results, self._former)
+        warnings += low_recall(manifest.indexes)
+        changed = self._former is None or not manifest.same_files(self._former)
+        current = self._store.commit(manifest) if changed else self._former
+        assert current is not None  # noqa: S101 - without a former snapshot something has changed
+        self._store.files.remove("work/partial")
+        result = self._result(current, committed=changed)
+        result.warnings = warnings
+        if engine is not None:
+            result.engine, result.start_seconds = engine.name, engine.start_seconds
+        return result
+
+    def close(self) -> None:
+        """End the display, and remove the files of the run."""
+        self._progress.close()
+        self._files.remove()
+
+    def _result(self, current: Manifest | None, *, committed: bool) -> BuildResult:
+        seconds = time.perf_counter() - self._started
+        name = current.name if current is not None else None
+        return BuildResult(self._store.root, name, committed, self._progress.reports, seconds)

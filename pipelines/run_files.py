@@ -1,0 +1,74 @@
+"""The folder of a running build: its steps, and lists of inputs that are too long to travel."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING
+
+from mnemodex.pipelines.messages import Unit
+from mnemodex.pipelines.plan import order
+from mnemodex.pipelines.worker import step_file
+from mnemodex.schemas.manifest import fingerprint
+
+if TYPE_CHECKING:
+    from mnemodex.pipelines.unit import Draft
+    from mnemodex.schemas.manifest import Artifact
+    from mnemodex.schemas.steps import Step
+    from mnemodex.schemas.store.store import Store
+
+_LISTED = 32
+"""Inputs that travel with a unit; longer lists are files."""
+
+
+class RunFiles:
+    """See the module.
+
+    Args:
+        store: the memory.
+
+    Attributes:
+        run: the folder below the memory.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.run = f"work/run-{uuid.uuid4().hex}"
+        self._steps: set[str] = set()
+        self._lists: set[str] = set()
+
+    def add(self, step: Step) -> bool:
+        """Write a step for workers; return whether it was not written before."""
+        if step.name in self._steps:
+            return False
+        self._steps.add(step.name)
+        self._store.files.write(step_file(self.run, step.name), order(step).model_dump_json().encode())
+        return True
+
+    def unit(self, step: Step, draft: Draft, name: str) -> Unit:
+        """Return a unit as it travels."""
+        return Unit(
+            step=step.name,
+            label=draft.label,
+            fingerprint=name,
+            inputs=tuple(self._places(parts) for parts in draft.inputs),
+            bucket=draft.bucket,
+            buckets=draft.buckets,
+            piece=draft.piece,
+            source=draft.source.data if draft.source else "",
+            affinity=draft.source.affinity if draft.source else "",
+        )
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        self._store.files.remove(self.run)
+
+    def _places(self, parts: list[Artifact]) -> tuple[str, ...]:
+        places = [part.place for part in parts]
+        if len(places) <= _LISTED:
+            return tuple(places)
+        name = f"list-{fingerprint(places)}"
+        if name not in self._lists:
+            self._lists.add(name)
+            self._store.files.write(f"{self.run}/{name}.json", json.dumps(places).encode())
+        return (f"@{name}",)

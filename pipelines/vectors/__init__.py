@@ -1,0 +1,1 @@
+"""Tables and indexes of vectors: embeddings of chunks and names, questions, dense indexes."""

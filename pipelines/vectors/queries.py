@@ -1,0 +1,50 @@
+"""Questions of a query file as vectors, so that recall is measured with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import numpy as np
+
+from mnemodex.indexers.encoders import open_encoder
+from mnemodex.pipelines.ops.base import Op
+from mnemodex.retrievers.queries import read_queries
+from mnemodex.schemas.kinds import AnyEncoder
+from mnemodex.schemas.manifest import Stats
+from mnemodex.schemas.spec import RecipePath, Spec
+
+if TYPE_CHECKING:
+    from mnemodex.pipelines.ops.inputs import Inputs
+    from mnemodex.pipelines.ops.output import Output
+
+
+class QuerySettings(Spec):
+    """An encoder, and the file of questions."""
+
+    encoder: AnyEncoder
+    path: Annotated[str, RecipePath()]
+
+
+class QueriesOp(Op):
+    """Writes `queries.npy`: float32 of shape (questions, dimension)."""
+
+    Settings: ClassVar[type[Spec]] = QuerySettings
+    settings: QuerySettings
+
+    def run(self, inputs: Inputs, output: Output) -> Stats:
+        """See `Op`."""
+        encoder = open_encoder(self.settings.encoder, threads=self.work.cpus, objects=self.work.objects)
+        texts = question_texts(self.settings.path)
+        np.save(output.folder / "queries.npy", encoder.encode_queries(texts), allow_pickle=False)
+        output.rows = len(texts)
+        return Stats(dimension=encoder.dimension)
+
+
+def question_texts(path: str) -> list[str]:
+    """Return the questions of a query file.
+
+    Raises:
+        QueryError: the file is missing, or is none.
+    """
+    return [query.question for query in read_queries(Path(path))]

@@ -1,0 +1,277 @@
+"""What a recipe can name: memory kinds, chunkers, encoders, extractors and source formats, ours and those of plug-ins.
+
+An entry is dotted names (`module:name`) only, so that nothing is imported before a recipe names it. Installed packages
+add entries through entry points of the groups below; an entry point gives a `Kind`, or a `Component` for the others.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+
+from pydantic import BeforeValidator, SerializeAsAny
+
+from mnemodex.schemas.errors import PluginError, RecipeError
+from mnemodex.schemas.spec import Spec
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A chunker, an encoder, an extractor or a source format.
+
+    Attributes:
+        settings: the class of its settings, a `Spec`.
+        make: what makes one; for what it is given, see the package of the built-in ones.
+        version: of the package that declares it, which decides what it makes; empty for ours.
+    """
+
+    settings: str
+    make: str
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of memory: everything that is known of an index type.
+
+    Attributes:
+        settings: the class of its settings, an `IndexSettings`.
+        retriever: the class that opens an index; called with a `Memory` and an `IndexEntry`.
+        indexer: the class that builds shards, an `Indexer`; empty where `steps` says all, or there are no files.
+        steps: a function of the index's name, its settings and a `PlanContext` that yields the `Step`s; by default
+            those that the indexer needs.
+        tables: a function of the settings that gives the tables of its steps: `TableKey` to `TableSpec`.
+        check: a function of the index's name, its settings and the recipe that refuses what cannot be built.
+        hits: the id space of its hits.
+        renderer: a function that prints hits for people; by default as chunks.
+        evaluator: a function that runs `eval`; by default over documents.
+        version: of the package that declares it; empty for ours.
+    """
+
+    settings: str
+    retriever: str
+    indexer: str = ""
+    steps: str = ""
+    tables: str = ""
+    check: str = ""
+    hits: str = "chunk"
+    renderer: str = ""
+    evaluator: str = ""
+    version: str = ""
+
+
+_E = TypeVar("_E", Component, Kind)
+
+
+class Registry(Generic[_E]):
+    """Entries by name.
+
+    Args:
+        group: of the entry points.
+        noun: what an entry is, for messages.
+        kind: the class of an entry.
+        built_in: ours.
+    """
+
+    def __init__(self, group: str, noun: str, kind: type[_E], built_in: Mapping[str, _E]) -> None:
+        self.group = group
+        self.noun = noun
+        self._kind = kind
+        self._built_in = built_in
+
+    @cached_property
+    def _points(self) -> dict[str, list[EntryPoint]]:
+        """The entry points of installed packages, by name."""
+        from importlib.metadata import entry_points
+
+        found: dict[str, list[EntryPoint]] = {}
+        for point in entry_points(group=self.group):
+            found.setdefault(point.name, []).append(point)
+        return found
+
+    def names(self) -> list[str]:
+        """Return the names of all entries, ours first."""
+        ours = [name for name, entry in self._built_in.items() if not isinstance(entry, Component) or entry.make]
+        return [*ours, *sorted(self._points.keys() - self._built_in.keys())]
+
+    def find(self, name: Any) -> _E:
+        """Return an entry by its name, which is what a user wrote and may be anything.
+
+        Raises:
+            RecipeError: there is no such entry; the nearest name is suggested.
+            PluginError: two packages declare it, or the package that does cannot be loaded.
+        """
+        if not isinstance(name, str) or (name not in self._built_in and name not in self._points):
+            raise self._unknown(name)
+        if name in self._built_in and name not in self._points:
+            return self._built_in[name]
+        first, *others = self._points[name]
+        if others or name in self._built_in:
+            packages = [_package(point) for point in self._points[name]]
+            by = " and ".join([*(["mnemodex"] if name in self._built_in else []), *packages])
+            msg = f"{self.noun} {name!r} is declared by {by}; uninstall all but one"
+            raise PluginError(msg)
+        return self._load(first)
+
+    def _load(self, point: EntryPoint) -> _E:
+        try:
+            entry = point.load()
+        except Exception as error:
+            # Whatever the code of others raises is one message.
+            msg = (
+                f"{self.noun} {point.name!r}: the package {_package(point)} cannot be loaded ({type(error).__name__}: "
+                f"{error}); update or uninstall it"
+            )
+            raise PluginError(msg) from error
+        if not isinstance(entry, self._kind):
+            msg = (
+                f"{self.noun} {point.name!r}: {point.value} of {_package(point)} is a {type(entry).__name__}, not a "
+                f"mnemodex.schemas.kinds.{self._kind.__name__}; update or uninstall the package"
+            )
+            raise PluginError(msg)
+        return replace(entry, version=_package(point))
+
+    def _unknown(self, name: Any) -> RecipeError:
+        near = difflib.get_close_matches(str(name), self.names(), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(self.names())}"
+        return RecipeError(
+            f"unknown {self.noun} {name!r}; {hint} (other {self.noun}s come with packages that declare the entry point "
+            f"{self.group})"
+        )
+
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
+
+def choose(registry: Registry[Any], *, key: str, default: str | None = None) -> BeforeValidator:
+    """Return what reads settings of an entry, for a field that takes those of any: a key of them names the entry."""
+
+    def read(data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        return load(registry.find(data.get(key) or default).settings).model_validate(data)
+
+    return BeforeValidator(read)
+
+
+def load(dotted: str) -> Any:
+    """Import what `module:name` names."""
+    module, _, name = dotted.partition(":")
+    return getattr(import_module(module), name)
+
+
+_DENSE = "mnemodex.indexers.dense"
+_GRAPH = "mnemodex.pipelines.graph"
+_COMMANDS = "mnemodex.pipelines.commands"
+
+KINDS = Registry(
+    "mnemodex.kinds",
+    "index type",
+    Kind,
+    {
+        "dense": Kind(
+            settings=f"{_DENSE}.settings:DenseSettings",
+            indexer=f"{_DENSE}.indexer:DenseIndexer",
+            check=f"{_DENSE}.factory:check_settings",
+            retriever="mnemodex.retrievers.dense:DenseRetriever",
+        ),
+        "bm25": Kind(
+            settings="mnemodex.indexers.bm25:BM25Settings",
+            indexer="mnemodex.indexers.bm25:BM25Indexer",
+            retriever="mnemodex.retrievers.bm25:BM25Retriever",
+        ),
+        "ngram": Kind(
+            settings="mnemodex.indexers.ngram.settings:NgramSettings",
+            indexer="mnemodex.indexers.ngram.indexer:NgramIndexer",
+            retriever="mnemodex.retrievers.ngram:NgramIndex",
+            renderer=f"{_COMMANDS}.concordances:print_hits",
+        ),
+        "seal": Kind(
+            settings="mnemodex.indexers.seal:SealSettings",
+            retriever="mnemodex.retrievers.seal.retriever:SealRetriever",
+        ),
+        "graph": Kind(
+            settings="mnemodex.indexers.graph.settings:GraphSettings",
+            indexer="mnemodex.indexers.graph.indexer:GraphIndexer",
+            check=f"{_GRAPH}.steps:check_index",
+            retriever="mnemodex.retrievers.graph.retriever:GraphRetriever",
+        ),
+        "knn_lm": Kind(
+            settings="mnemodex.indexers.knn_lm:KnnLmSettings",
+            indexer="mnemodex.indexers.knn_lm:KnnLmIndexer",
+            check=f"{_DENSE}.factory:check_settings",
+            retriever="mnemodex.retrievers.next_token:NextTokenRetriever",
+            hits="position",
+            renderer=f"{_COMMANDS}.next_token_tables:print_hits",
+            evaluator=f"{_COMMANDS}.next_token:evaluate_text",
+        ),
+        "hybrid": Kind(
+            settings="mnemodex.indexers.hybrid:HybridSettings",
+            retriever="mnemodex.retrievers.hybrid:HybridRetriever",
+        ),
+    },
+)
+"""Memory kinds, by the recipe's `indexes.NAME.type`."""
+
+CHUNKERS = Registry(
+    "mnemodex.chunkers",
+    "chunker",
+    Component,
+    {
+        "document": Component("mnemodex.schemas.chunks:DocumentChunks", "mnemodex.pipelines.chunkers.document:DocumentChunker"),
+        "tokens": Component("mnemodex.schemas.chunks:TokenChunks", "mnemodex.pipelines.chunkers.tokens:TokenChunker"),
+        "passed": Component("mnemodex.schemas.passed:PassedChunker", ""),
+    },
+)
+"""Chunkers, by the recipe's `chunks.by`; made of their settings."""
+
+ENCODERS = Registry(
+    "mnemodex.encoders",
+    "encoder",
+    Component,
+    {
+        "sentence_transformers": Component("mnemodex.schemas.embedding:Embedding", "mnemodex.indexers.encoders.local:Encoder"),
+        "openai": Component("mnemodex.schemas.embedding:ServedEmbedding", "mnemodex.indexers.encoders.served:ServedEncoder"),
+        "passed": Component("mnemodex.schemas.passed:PassedEmbedding", ""),
+    },
+)
+"""Encoders, by the recipe's `embed.NAME.encoder`; made of their settings and a number of threads."""
+
+EXTRACTORS = Registry(
+    "mnemodex.extractors",
+    "extractor",
+    Component,
+    {
+        "file": Component("mnemodex.schemas.triples:TripleFile", "mnemodex.pipelines.extractors.file:FileExtractor"),
+        "spacy": Component("mnemodex.schemas.triples:SpacyTriples", "mnemodex.pipelines.extractors.spacy:SpacyExtractor"),
+        "llm": Component("mnemodex.schemas.triples:LlmTriples", "mnemodex.pipelines.extractors.llm:LlmExtractor"),
+    },
+)
+"""Extractors of triples, by the recipe's `triples.extractor`; made of their settings and the store."""
+
+SOURCES = Registry(
+    "mnemodex.sources",
+    "source format",
+    Component,
+    {
+        "jsonl": Component("mnemodex.schemas.source:Source", "mnemodex.pipelines.sources.jsonl:JsonlSource"),
+        "text": Component("mnemodex.schemas.source:Source", "mnemodex.pipelines.sources.text:TextSource"),
+        "hipporag": Component("mnemodex.schemas.source:Source", "mnemodex.pipelines.sources.hipporag:HipporagSource"),
+    },
+)
+"""Source formats, by the recipe's `source.format` or the ending of the path."""
+
+AnyIndex = Annotated[SerializeAsAny[Spec], choose(KINDS, key="type")]
+AnyChunker = Annotated[SerializeAsAny[Spec], choose(CHUNKERS, key="by", default="document")]
+AnyEncoder = Annotated[SerializeAsAny[Spec], choose(ENCODERS, key="encoder", default="sentence_transformers")]
+AnyExtractor = Annotated[SerializeAsAny[Spec], choose(EXTRACTORS, key="extractor", default="file")]
+AnySource = Annotated[SerializeAsAny[Spec], choose(SOURCES, key="format", default="jsonl")]
+"""Settings of any entry, as a field of an op's settings."""

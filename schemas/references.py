@@ -1,0 +1,107 @@
+"""Names of other entries in a recipe: what a missing one means, and that every one is of something."""
+
+from __future__ import annotations
+
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, Any
+
+from mnemodex.schemas.errors import RecipeError
+from mnemodex.schemas.kinds import KINDS
+from mnemodex.schemas.spec import Leaf, Ref
+
+if TYPE_CHECKING:
+    from mnemodex.schemas.recipe import IndexSettings, Recipe
+
+_NOUNS = {"embed": "embeddings", "lm": "language models", "index": "other indexes"}
+
+
+def fill_references(recipe: Recipe, *, name: str) -> dict[str, IndexSettings]:
+    """Return the settings of all indexes, the references that are not given filled in.
+
+    Raises:
+        RecipeError: nothing can be meant, or one of several.
+    """
+    filled = {}
+    for index, settings in recipe.indexes.items():
+
+        def fill(leaf: Leaf, index: str = index) -> Any:
+            ref: Ref | None = leaf.marker(Ref)
+            if ref is None or leaf.value is not None or ref.default == "none":
+                return leaf.value
+            return _default(recipe, ref, f"{name}: indexes.{index}")
+
+        filled[index] = settings.replaced(fill)
+    return filled
+
+
+def _default(recipe: Recipe, ref: Ref, at: str) -> str:
+    named = _named(recipe, ref)
+    if ref.section == "lm" and not named:
+        msg = f"{at}: needs the states of a language model; add a section, as `lm: {{smol: {{model: FOLDER}}}}`"
+        raise RecipeError(msg)
+    if ref.default == "first":
+        return named[0]
+    if len(named) == 1:
+        return named[0]
+    remedy = f"name one in `of`: {', '.join(named)}" if named else f"add one, as `{ref.type}s: {{type: {ref.type}}}`"
+    msg = f"{at} needs one index of type {ref.type}, but the recipe has {len(named)}; {remedy}"
+    raise RecipeError(msg)
+
+
+def _named(recipe: Recipe, ref: Ref) -> list[str]:
+    """Return the names that a reference may have."""
+    if ref.section == "index":
+        return [name for name, settings in recipe.indexes.items() if ref.type in (None, settings.type)]
+    return list(recipe.embed if ref.section == "embed" else recipe.lm)
+
+
+def check_references(recipe: Recipe, *, name: str) -> None:
+    """Refuse names of nothing, of the wrong type or id space, and indexes that are made of each other.
+
+    Raises:
+        RecipeError: names the key, and what there is.
+    """
+    graph: dict[str, list[str]] = {}
+    for index, settings in recipe.indexes.items():
+        others = []
+        for leaf in settings.leaves():
+            ref: Ref | None = leaf.marker(Ref)
+            if ref is None or leaf.value is None:
+                continue
+            _check(recipe, index, leaf, ref, name=name)
+            if ref.section == "index":
+                others.append(leaf.value)
+        graph[index] = others
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle = " of ".join(reversed(error.args[1]))
+        msg = f"{name}: indexes are made of each other: {circle}; leave one of them out of `of`"
+        raise RecipeError(msg) from error
+
+
+def _check(recipe: Recipe, index: str, leaf: Leaf, ref: Ref, *, name: str) -> None:
+    at = f"{name}: indexes.{index}.{leaf.path[0]} names {leaf.value!r}"
+    if ref.section != "index":
+        if leaf.value not in _named(recipe, ref):
+            msg = f"{at}; {_NOUNS[ref.section]} are: {', '.join(_named(recipe, ref))}"
+            raise RecipeError(msg)
+        return
+    if leaf.value not in recipe.indexes or leaf.value == index:
+        others = ", ".join(other for other in recipe.indexes if other != index) or "none"
+        msg = f"{at}; other indexes are: {others}"
+        raise RecipeError(msg)
+    kind = recipe.indexes[leaf.value].type
+    if ref.type not in (None, kind):
+        msg = (
+            f"{at}, which is of type {kind} and not {ref.type}; indexes of that type are: "
+            f"{', '.join(_named(recipe, ref)) or 'none'}"
+        )
+        raise RecipeError(msg)
+    hits = KINDS.find(recipe.indexes[index].type).hits
+    if KINDS.find(kind).hits != hits:
+        msg = (
+            f"{at}, of type {kind}, whose hits are {KINDS.find(kind).hits}s; an index of type "
+            f"{recipe.indexes[index].type} takes indexes whose hits are {hits}s"
+        )
+        raise RecipeError(msg)

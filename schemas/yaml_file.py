@@ -1,0 +1,51 @@
+"""YAML files: read strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from mnemodex.schemas.errors import RecipeError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """PyYAML keeps the last of two equal keys without a word; a file with both is a mistake."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            # Keys that come in by `<<` may be overwritten: that is what it is for.
+            key = None if key_node.tag == _MERGE else self.construct_object(key_node, deep=True)
+            if key is None or not isinstance(key, Hashable):
+                continue
+            if key in seen:
+                msg = f"duplicate key {key!r} on line {key_node.start_mark.line + 1}"
+                raise yaml.YAMLError(msg)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_yaml(path: Path) -> Any:
+    """Return what a YAML file holds.
+
+    Raises:
+        RecipeError: the file is missing, is not YAML, or has a key twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path}: cannot be read as a recipe ({error}); write one with `mnemodex init SOURCE`"
+        raise RecipeError(msg) from error
+    try:
+        # The loader is a SafeLoader that also refuses equal keys.
+        return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506
+    except (yaml.YAMLError, RecursionError) as error:
+        msg = f"{path}: is not valid YAML: {' '.join(str(error).split())}"
+        raise RecipeError(msg) from error
