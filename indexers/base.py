@@ -109,7 +109,7 @@ class Indexer:
 
     @staticmethod
     def whole(settings: Any) -> tuple[TableKey, ...]:
-        """Return further tables that a shard is built from, all partitions of each: `build` is given them as `tables`."""
+        """Return further tables that a shard is built from, all of each: `build` is given them as `tables`."""
         return ()
 
     def measure(self, shards: list[Path]) -> Measured | None:

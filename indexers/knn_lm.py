@@ -8,7 +8,6 @@ import numpy as np
 
 from mnemodex.indexers.dense.indexer import DenseIndexer, DenseStats
 from mnemodex.indexers.dense.probe import Probe, merge_probes
-from mnemodex.indexers.dense.recall import MeasuredRecall
 from mnemodex.indexers.dense.settings import VectorSettings
 from mnemodex.indexers.rows import Rows
 from mnemodex.schemas.spec import Ref
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnemodex.indexers.base import InputPartition
+    from mnemodex.indexers.dense.recall import MeasuredRecall
 
 VALUES = "values.npy"
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from mnemodex.pipelines.outcome import BuildResult as BuildResult
     from mnemodex.pipelines.build import build as build
+    from mnemodex.pipelines.outcome import BuildResult as BuildResult
     from mnemodex.retrievers.hits import Chunk as Chunk
     from mnemodex.retrievers.hits import Hits as Hits
     from mnemodex.retrievers.hits import Reason as Reason

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.outcome import BuildResult
 
 
-def build(
+def build(  # noqa: PLR0913 - its options are those of the command and what only Python can pass
     recipe: str | Path | dict[str, Any] | Recipe,
     *,
     memory: str | Path | None = None,
@@ -66,8 +66,8 @@ def build(
             return work.plan() if dry_run else work.run(address=address, local=local)
         except OSError as error:
             msg = (
-                f"{store.root}: {error.strerror or error}: {error.filename or ''}. Correct that and build again: finished "
-                "partitions are kept"
+                f"{store.root}: {error.strerror or error}: {error.filename or ''}. Correct that and build again: "
+                "finished partitions are kept"
             )
             raise MnemodexError(msg) from error
         finally:

@@ -42,7 +42,7 @@ class Passed:
         given = dict(recipe)
         if self.source is not None:
             given.setdefault("source", {"path": _PLACE})
-        missing = {name: {} for name in self.encoders if name not in given.get("embed", {})}
+        missing: dict[str, Any] = {name: {} for name in self.encoders if name not in given.get("embed", {})}
         return {**given, "embed": {**given.get("embed", {}), **missing}} if missing else given
 
 
@@ -70,12 +70,14 @@ def _encoders(recipe: Recipe, encoders: dict[str, Any]) -> dict[str, PassedEmbed
     made = {}
     for name, encoder in encoders.items():
         if name not in recipe.embed:
-            msg = f"encoders[{name!r}] is for no entry of the recipe's section embed, which has {', '.join(recipe.embed)}"
+            msg = (
+                f"encoders[{name!r}] is for no entry of the recipe's section embed, which has {', '.join(recipe.embed)}"
+            )
             raise RecipeError(msg)
         if not callable(getattr(encoder, "encode", None)) or not hasattr(encoder, "dimension"):
             msg = (
-                f"encoder {type(encoder).__name__} has no method encode(texts) or no attribute dimension; see the protocol "
-                "PlainEncoder"
+                f"encoder {type(encoder).__name__} has no method encode(texts) or no attribute dimension; see the "
+                "protocol PlainEncoder"
             )
             raise RecipeError(msg)
         settings = recipe.embed[name]

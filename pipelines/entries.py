@@ -104,9 +104,7 @@ def _declared(key: Key, declared: dict[TableKey, TableSpec]) -> dict[str, Any]:
     return {"id_column": spec.id_column, "parents": dict(spec.parents)} if spec is not None else {}
 
 
-def _index(
-    store: Store, recipe: Recipe, results: BuildResults, name: str, former: Manifest | None
-) -> IndexEntry:
+def _index(store: Store, recipe: Recipe, results: BuildResults, name: str, former: Manifest | None) -> IndexEntry:
     settings = recipe.indexes[name]
     kind = KINDS.find(settings.type)
     key = IndexKey(name)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnemodex.pipelines.engine import Engine
-    from mnemodex.pipelines.messages import Answer, Unit
+    from mnemodex.pipelines.messages import Answer
     from mnemodex.pipelines.plan import Plan
     from mnemodex.pipelines.progress import Progress
     from mnemodex.pipelines.results import StepResults

@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from mnemodex.schemas.manifest import Artifact  # noqa: TC001 - pydantic reads it
-from mnemodex.schemas.steps import IndexKey  # noqa: TC001 - pydantic reads it
-from mnemodex.schemas.tables import TableKey  # noqa: TC001 - pydantic reads it
+from mnemodex.schemas.manifest import Artifact
+from mnemodex.schemas.steps import IndexKey
+from mnemodex.schemas.tables import TableKey
 
 
 class _Message(BaseModel):

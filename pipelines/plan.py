@@ -11,7 +11,6 @@ from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import load
 from mnemodex.schemas.manifest import Stats, fingerprint
 from mnemodex.schemas.spec import ModelRef
-from mnemodex.schemas.spec import ModelRef
 from mnemodex.schemas.steps import IndexKey, Key, Step
 from mnemodex.schemas.tables import TableKey
 
@@ -101,9 +100,7 @@ class Plan:
                 for there in other.writes:
                     if isinstance(there, TableKey) and there.view == key.view and there.draft == key.draft:
                         what = "is written by two steps" if there == key else f"has the SQL view of {there.label}"
-                        msg = (
-                            f"table {key.label} ({step.name}) {what} ({other.name}); rename one of them in the recipe"
-                        )
+                        msg = f"table {key.label} ({step.name}) {what} ({other.name}); rename one of them in the recipe"
                         raise RecipeError(msg)
 
 

@@ -28,18 +28,7 @@ def check_inputs(recipe: Recipe) -> None:
         SourceError: the file of triples is not there, or is empty.
         MissingExtraError: an extractor's extra is not installed.
     """
-    seen = set()
-    used = {f"embed.{name}" for name in used_encoders(recipe)}
-    for key, spec in recipe.sections().items():
-        if key.startswith("embed.") and key not in used:
-            continue
-        for leaf in spec.leaves():
-            ref: ModelRef | None = leaf.marker(ModelRef)
-            if ref is not None and leaf.value is not None and (leaf.value, ref) not in seen:
-                seen.add((leaf.value, ref))
-                # An extractor says what it misses in its own words.
-                if key != "triples":
-                    _LOOK[ref.part](leaf.value)
+    _check_models(recipe)
     for settings in recipe.indexes.values():
         queries: str | None = getattr(settings, "queries", None)
         if queries is not None:
@@ -47,10 +36,24 @@ def check_inputs(recipe: Recipe) -> None:
     for name, pairs in recipe.ngram_pairs.items():
         if pairs.queries is not None and not answered(pairs):
             msg = (
-                f"{pairs.queries}: no query has `gold_ids`, the keys of the documents that answer it; add them, or take "
-                f"`queries` out of ngram_pairs.{name} and give `unsupervised`"
+                f"{pairs.queries}: no query has `gold_ids`, the keys of the documents that answer it; add them, or "
+                f"take `queries` out of ngram_pairs.{name} and give `unsupervised`"
             )
             raise QueryError(msg)
-    if recipe.triples is not None:
-        spec: Any = recipe.triples
-        load(EXTRACTORS.find(spec.extractor).make).check(spec)
+    triples: Any = recipe.triples
+    if triples is not None:
+        load(EXTRACTORS.find(triples.extractor).make).check(triples)
+
+
+def _check_models(recipe: Recipe) -> None:
+    used = {f"embed.{name}" for name in used_encoders(recipe)}
+    seen = set()
+    for key, spec in recipe.sections().items():
+        # An extractor says what it misses in its own words.
+        if (key.startswith("embed.") and key not in used) or key == "triples":
+            continue
+        for leaf in spec.leaves():
+            ref: ModelRef | None = leaf.marker(ModelRef)
+            if ref is not None and leaf.value is not None and (leaf.value, ref) not in seen:
+                seen.add((leaf.value, ref))
+                _LOOK[ref.part](leaf.value)

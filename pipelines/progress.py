@@ -189,7 +189,9 @@ class Progress:
         if self._display is None and time.perf_counter() - step.said > _LINE_SECONDS:
             step.said = time.perf_counter()
             report = step.report
-            _log.info("%s: %d of %d partitions, %s", self._title(report.name), report.computed, step.todo, self._rate(step))
+            _log.info(
+                "%s: %d of %d partitions, %s", self._title(report.name), report.computed, step.todo, self._rate(step)
+            )
 
     def _line(self, step: _Running) -> None:
         if self._display is None:

@@ -185,7 +185,8 @@ class RayEngine:
             MnemodexError: the worker could not even start.
         """
         if getattr(error, "actor_init_failed", False):
-            msg = f"a worker on node {worker.node.name[:12]} could not start ({error}). Install the same packages on all nodes"
+            node = worker.node.name[:12]
+            msg = f"a worker on node {node} could not start ({error}). Install the same packages on all nodes"
             raise MnemodexError(msg) from error
         placement = self._started()
         placement.remove(worker)

@@ -42,9 +42,7 @@ class Run:
         self._files = RunFiles(store)
         self._results = BuildResults(recipe, store)
         plan = Plan(declarations(recipe, source_splits(store, recipe.source)))
-        self._work = Materializer(
-            store, plan, self._results, former=self._former, files=self._files, progress=progress
-        )
+        self._work = Materializer(store, plan, self._results, former=self._former, files=self._files, progress=progress)
         self._plan = plan
 
     def plan(self) -> BuildResult:

@@ -199,4 +199,3 @@ def _count_rows(rows: Rows, ids: dict[str, NDArray[np.int64]], seen: dict[str, N
             return False
         seen[label] += np.bincount(place, minlength=len(ids[label]))
     return bool((rows.partition < len(rows.labels)).all())
-

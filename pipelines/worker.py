@@ -17,13 +17,13 @@ from mnemodex.pipelines.ops.output import Output, Report
 from mnemodex.schemas.errors import MnemodexError, ModelError, StageFailedError
 from mnemodex.schemas.kinds import load
 from mnemodex.schemas.spec import ModelRef
-from mnemodex.schemas.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mnemodex.pipelines.ops.base import Op
     from mnemodex.schemas.manifest import Artifact
+    from mnemodex.schemas.store.store import Store
 
 
 class Worker:
@@ -85,7 +85,7 @@ class Worker:
             return Failure(kind=type(error).__name__, message=str(error), detail=detail)
         message = f"{unit.step} partition {unit.label}: "
         if self._is_full(error):
-            message += f"no space left on the disk ({error}). Free some space and run the build again: finished partitions are kept"
+            message += f"no space left on the disk ({error}). Free some space and build again: what is finished is kept"
         else:
             message += str(error) if isinstance(error, StageFailedError) else f"{type(error).__name__}: {error}"
         return Failure(kind="StageFailedError", message=message, detail=detail)

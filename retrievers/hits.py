@@ -169,9 +169,9 @@ class Hits:
             parts.append(self.snapshot.take("chunks", label, self.row[where].tolist(), columns))
             places.append(position[where])
         if not parts:
-            from mnemodex.schemas.tables import CHUNKS
+            from mnemodex.schemas.tables import CHUNKS, spec_of
 
-            return pa.schema([CHUNKS.schema.field(name) for name in columns]).empty_table()
+            return pa.schema([spec_of(CHUNKS).schema.field(name) for name in columns]).empty_table()
         return pa.concat_tables(parts).take(pa.array(np.argsort(np.concatenate(places))))
 
     def _keys(self) -> list[str]:

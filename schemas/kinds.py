@@ -67,7 +67,7 @@ class Kind:
     version: str = ""
 
 
-_E = TypeVar("_E", Component, Kind)
+_E = TypeVar("_E", bound=Component | Kind)
 
 
 class Registry(Generic[_E]):
@@ -136,7 +136,8 @@ class Registry(Generic[_E]):
                 f"mnemodex.schemas.kinds.{self._kind.__name__}; update or uninstall the package"
             )
             raise PluginError(msg)
-        return replace(entry, version=_package(point))
+        versioned: _E = replace(entry, version=_package(point))
+        return versioned
 
     def _unknown(self, name: Any) -> RecipeError:
         near = difflib.get_close_matches(str(name), self.names(), n=1)
@@ -226,7 +227,9 @@ CHUNKERS = Registry(
     "chunker",
     Component,
     {
-        "document": Component("mnemodex.schemas.chunks:DocumentChunks", "mnemodex.pipelines.chunkers.document:DocumentChunker"),
+        "document": Component(
+            "mnemodex.schemas.chunks:DocumentChunks", "mnemodex.pipelines.chunkers.document:DocumentChunker"
+        ),
         "tokens": Component("mnemodex.schemas.chunks:TokenChunks", "mnemodex.pipelines.chunkers.tokens:TokenChunker"),
         "passed": Component("mnemodex.schemas.passed:PassedChunker", ""),
     },
@@ -238,8 +241,12 @@ ENCODERS = Registry(
     "encoder",
     Component,
     {
-        "sentence_transformers": Component("mnemodex.schemas.embedding:Embedding", "mnemodex.indexers.encoders.local:Encoder"),
-        "openai": Component("mnemodex.schemas.embedding:ServedEmbedding", "mnemodex.indexers.encoders.served:ServedEncoder"),
+        "sentence_transformers": Component(
+            "mnemodex.schemas.embedding:Embedding", "mnemodex.indexers.encoders.local:Encoder"
+        ),
+        "openai": Component(
+            "mnemodex.schemas.embedding:ServedEmbedding", "mnemodex.indexers.encoders.served:ServedEncoder"
+        ),
         "passed": Component("mnemodex.schemas.passed:PassedEmbedding", ""),
     },
 )
@@ -251,7 +258,9 @@ EXTRACTORS = Registry(
     Component,
     {
         "file": Component("mnemodex.schemas.triples:TripleFile", "mnemodex.pipelines.extractors.file:FileExtractor"),
-        "spacy": Component("mnemodex.schemas.triples:SpacyTriples", "mnemodex.pipelines.extractors.spacy:SpacyExtractor"),
+        "spacy": Component(
+            "mnemodex.schemas.triples:SpacyTriples", "mnemodex.pipelines.extractors.spacy:SpacyExtractor"
+        ),
         "llm": Component("mnemodex.schemas.triples:LlmTriples", "mnemodex.pipelines.extractors.llm:LlmExtractor"),
     },
 )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
 from mnemodex.schemas.errors import RecipeError
-from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, Component, Kind, Registry, load
+from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, Registry, load
 from mnemodex.schemas.lm import LmStates
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.ngram_pairs import NgramPairs
@@ -17,6 +17,9 @@ from mnemodex.schemas.references import check_references, fill_references
 from mnemodex.schemas.spec import Leaf, ModelRef, RecipePath, Spec
 from mnemodex.schemas.validation import validate
 from mnemodex.schemas.yaml_file import read_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
@@ -59,10 +62,23 @@ class Recipe(BaseModel):
 
     def sections(self) -> dict[str, Spec]:
         """Return every settings object by the key at which the recipe has it."""
-        named = {"embed": self.embed, "indexes": self.indexes, "ngram_pairs": self.ngram_pairs, "lm": self.lm}
+        named: dict[str, Mapping[str, Spec]] = {
+            "embed": self.embed,
+            "indexes": self.indexes,
+            "ngram_pairs": self.ngram_pairs,
+            "lm": self.lm,
+        }
         single = {"source": self.source, "chunks": self.chunks, "triples": self.triples}
         found = {key: spec for key, spec in single.items() if spec is not None}
         return found | {f"{key}.{name}": spec for key, specs in named.items() for name, spec in specs.items()}
+
+
+_EMBED: dict[str, dict[str, Any]] = {"minilm": {}}
+_INDEXES: dict[str, dict[str, Any]] = {
+    "dense": {"type": "dense"},
+    "words": {"type": "bm25"},
+    "both": {"type": "hybrid", "of": ["dense", "words"]},
+}
 
 
 class _Written(BaseModel):
@@ -73,14 +89,8 @@ class _Written(BaseModel):
     id_salt: str = ""
     source: dict[str, Any]
     chunks: dict[str, Any] = Field(default_factory=dict)
-    embed: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"minilm": {}}, min_length=1)
-    indexes: dict[str, dict[str, Any]] = Field(
-        default_factory=lambda: {
-            "dense": {"type": "dense"},
-            "words": {"type": "bm25"},
-            "both": {"type": "hybrid", "of": ["dense", "words"]},
-        }
-    )
+    embed: dict[str, dict[str, Any]] = Field(default_factory=lambda: dict(_EMBED), min_length=1)
+    indexes: dict[str, dict[str, Any]] = Field(default_factory=lambda: dict(_INDEXES))
     ngram_pairs: dict[str, dict[str, Any]] = Field(default_factory=dict)
     lm: dict[str, dict[str, Any]] = Field(default_factory=dict)
     triples: dict[str, Any] | None = None
@@ -178,7 +188,13 @@ class _Sections:
         self._base = base
 
     def one(
-        self, registry: Registry[Component] | Registry[Kind], at: str, data: dict[str, Any], *, key: str, default: Any = None
+        self,
+        registry: Registry[Any],
+        at: str,
+        data: dict[str, Any],
+        *,
+        key: str,
+        default: Any = None,
     ) -> Any:
         """Return the settings of what a key of them names."""
         named = data.get(key) if data.get(key) is not None else default

@@ -1,7 +1,7 @@
 """Settings that carry their own meaning: what is a path, a model, a name of another section, and what decides files.
 
-A field is marked by `Annotated`, at any depth: `model: Annotated[str, ModelRef()] | None`. Paths, references, checks and
-the identity of a step all follow from these markers; nothing else lists the fields of a settings class.
+A field is marked by `Annotated`, at any depth: `model: Annotated[str, ModelRef()] | None`. Paths, references, checks
+and the identity of a step all follow from these markers; nothing else lists the fields of a settings class.
 """
 
 from __future__ import annotations
@@ -125,7 +125,6 @@ class Spec(BaseModel):
             step: the step; without it, all fields that decide the files of any step.
             digest: gives the hashes of models; without it they go by their names.
         """
-
         found: dict[str, Any] = _decisive(self, type(self), (), step, digest)
         return found
 
@@ -140,7 +139,9 @@ def _decisive(value: Any, annotation: Any, markers: tuple[Marker, ...], step: st
         return _NOTHING
     inside = list(_parts(value, annotation, (), markers))
     if isinstance(value, Spec | Mapping | list | tuple):
-        found = [_decisive(part, inner[0], inner[2], step, digest) for part, inner in inside if isinstance(inner, tuple)]
+        found = [
+            _decisive(part, inner[0], inner[2], step, digest) for part, inner in inside if isinstance(inner, tuple)
+        ]
         if isinstance(value, list | tuple):
             return [item for item in found if item is not _NOTHING]
         names = type(value).model_fields if isinstance(value, Spec) else value
@@ -250,20 +251,14 @@ def _marker(item: Any) -> Marker:
 def _fits(value: Any, arm: Any) -> bool:
     """Whether a value can be of one of a union's types."""
     origin = typing.get_origin(arm)
+    arguments = typing.get_args(arm)
     if origin is Annotated:
-        return _fits(value, typing.get_args(arm)[0])
+        return _fits(value, arguments[0])
     if origin is typing.Union or isinstance(arm, types.UnionType):
-        return any(_fits(value, inner) for inner in typing.get_args(arm))
+        return any(_fits(value, inner) for inner in arguments)
     if origin is Literal:
-        return value in typing.get_args(arm)
+        return value in arguments
     kind = origin or arm
-    if kind is Any:
-        return True
-    if kind is None or kind is type(None):
-        return value is None
-    if kind in (Mapping, dict):
-        return isinstance(value, Mapping)
-    if kind in (list, tuple):
-        # A frozen object keeps its lists as tuples.
-        return isinstance(value, list | tuple)
-    return isinstance(kind, type) and isinstance(value, kind)
+    # A frozen object keeps its lists as tuples.
+    alike: dict[Any, Any] = {Mapping: Mapping, dict: Mapping, list: (list, tuple), tuple: (list, tuple), None: type(None)}
+    return kind is Any or isinstance(value, alike.get(kind, kind))

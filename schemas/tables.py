@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,8 +45,8 @@ class TableKey:
     @classmethod
     def parse(cls, label: str) -> TableKey:
         """Return the key of a label."""
-        family, *rest = label.split("/", 2)
-        return cls(family, *rest)
+        family, name, part = [*label.split("/", 2), "", ""][:3]
+        return cls(family, name, part)
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,7 @@ class TableSpec:
 
     def sized(self, dimension: int) -> TableSpec:
         """Return the table whose vectors have so many numbers; binary columns hold them as float16."""
-        fields = []
-        for column in self.schema:
-            if pa.types.is_list(column.type) and pa.types.is_float32(column.type.value_type):
-                column = column.with_type(pa.list_(pa.float32(), dimension))
-            elif pa.types.is_binary(column.type):
-                column = column.with_type(pa.binary(2 * dimension))
-            fields.append(column)
+        fields = [column.with_type(_sized(column.type, dimension)) for column in self.schema]
         return replace(self, schema=pa.schema(fields))
 
     def holds(self, schema: pa.Schema) -> bool:
@@ -85,6 +82,12 @@ class TableSpec:
             here.name == there.name and _is_kind(here.type, there.type)
             for here, there in zip(schema, self.schema, strict=True)
         )
+
+
+def _sized(declared: pa.DataType, dimension: int) -> pa.DataType:
+    if pa.types.is_list(declared) and pa.types.is_float32(declared.value_type):
+        return pa.list_(pa.float32(), dimension)
+    return pa.binary(2 * dimension) if pa.types.is_binary(declared) else declared
 
 
 def _is_kind(found: pa.DataType, declared: pa.DataType) -> bool:

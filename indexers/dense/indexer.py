@@ -16,7 +16,6 @@ from mnemodex.indexers.dense.merging import merge_shards
 from mnemodex.indexers.dense.order import hold_out, insertion_order
 from mnemodex.indexers.dense.probe import MOST_PROBES, Probe, held_out_rows, merge_probes, probe_index
 from mnemodex.indexers.dense.recall import MeasuredRecall, choose
-from mnemodex.indexers.dense.settings import VectorSettings
 from mnemodex.indexers.dense.shard import ShardHeader, write_shard
 from mnemodex.indexers.dense.threads import set_threads
 from mnemodex.indexers.dense.training import FILE as TRAINED
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.base import InputPartition
     from mnemodex.indexers.dense.engine import Engine
+    from mnemodex.indexers.dense.settings import VectorSettings
 
 QUERIES = "queries.npy"
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mnemodex.indexers.dense.faiss_engine import FaissEngine
 from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
-from mnemodex.indexers.dense.settings import Metric  # noqa: TC001 - pydantic reads it
+from mnemodex.indexers.dense.settings import Metric
 from mnemodex.indexers.rows import Rows
 from mnemodex.schemas.errors import CorruptFileError
 

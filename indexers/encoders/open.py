@@ -27,7 +27,9 @@ _BATCH = 256
 """Texts of one call of an encoder that we know nothing of."""
 
 
-def open_encoder(settings: Spec, *, threads: int | None = None, objects: Mapping[str, Any] | None = None) -> TextEncoder:
+def open_encoder(
+    settings: Spec, *, threads: int | None = None, objects: Mapping[str, Any] | None = None
+) -> TextEncoder:
     """Return the encoder that settings ask for, its model loaded.
 
     Args:
@@ -100,13 +102,13 @@ class Adapted:
         vectors = np.asarray(self._plain.encode(list(texts)), np.float32)
         if vectors.shape != (len(texts), self.dimension):
             msg = (
-                f"encoder {type(self._plain).__name__} gives vectors of shape {vectors.shape} for {len(texts)} texts and "
-                f"dimension {self.dimension}; correct it"
+                f"encoder {type(self._plain).__name__} gives vectors of shape {vectors.shape} for {len(texts)} texts "
+                f"and dimension {self.dimension}; correct it"
             )
             raise ModelError(msg)
         if self._settings.normalize:
             norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-            vectors = vectors / np.where(norms > 0, norms, 1)
+            vectors = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
         return np.ascontiguousarray(vectors, np.float32)
 
     def stream(self, windows: Iterable[Window]) -> Iterator[Encoded]:

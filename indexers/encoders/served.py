@@ -135,8 +135,8 @@ class ServedEncoder:
 
     def _malformed(self, what: str) -> ModelError:
         return ModelError(
-            f"{self.spec.base_url}: its answer is not of the protocol of /v1/embeddings ({' '.join(what.split())[:300]}); "
-            "check base_url and model"
+            f"{self.spec.base_url}: its answer is not of the protocol of /v1/embeddings "
+            f"({' '.join(what.split())[:300]}); check base_url and model"
         )
 
     def _refused(self, error: Any) -> ModelError:
@@ -146,5 +146,7 @@ class ServedEncoder:
         if error.status_code == 404:
             return ModelError(f"{said}; check base_url, which often ends in /v1, and model {self.spec.model!r}")
         if error.status_code == 429:
-            return ModelError(f"{said}, asked {self.spec.max_retries + 1} times; lower concurrency or raise max_retries")
+            return ModelError(
+                f"{said}, asked {self.spec.max_retries + 1} times; lower concurrency or raise max_retries"
+            )
         return ModelError(f"{said}; a text may be too long for the model: use smaller chunks")

@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.graph.graph import Graph
 from mnemodex.indexers.graph.names import entity_id, normalize
-from mnemodex.indexers.graph.settings import GraphSettings
 from mnemodex.indexers.graph.words import WordCounts
 from mnemodex.indexers.rows import Rows
 from mnemodex.schemas.store import parquet
@@ -24,8 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnemodex.indexers.base import InputPartition
-    from mnemodex.schemas.tables import TableKey
     from mnemodex.indexers.graph.adjacency import Edges
+    from mnemodex.indexers.graph.settings import GraphSettings
+    from mnemodex.schemas.tables import TableKey
 
     Tables = dict[str, list[InputPartition]]
 

@@ -9,7 +9,6 @@ import numpy as np
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.models import tokenizer, tokenizer_hash
 from mnemodex.indexers.ngram.chunk_map import ChunkMap
-from mnemodex.indexers.ngram.settings import NgramSettings
 from mnemodex.indexers.rows import Rows
 from mnemodex.indexers.tokens import tokenize
 from mnemodex.schemas.store import parquet
@@ -22,8 +21,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from mnemodex.indexers.base import InputPartition
-    from mnemodex.schemas.tables import TableKey
     from mnemodex.indexers.ngram.ragged import Ragged
+    from mnemodex.indexers.ngram.settings import NgramSettings
+    from mnemodex.schemas.tables import TableKey
 
 _LARGEST_SHARD = 1 << 26
 """Tokens and documents of one FM-index. Building one takes at most 15 bytes each: 1 GB."""

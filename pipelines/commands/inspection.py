@@ -14,7 +14,7 @@ import typer
 from mnemodex.pipelines.commands.output import print_json, print_table, size
 
 if TYPE_CHECKING:
-    from mnemodex.schemas.manifest import IndexEntry, Manifest
+    from mnemodex.schemas.manifest import EncoderEntry, IndexEntry, LanguageModelEntry, Manifest
 
 
 def register(app: typer.Typer) -> None:
@@ -104,9 +104,13 @@ def _show_memory(manifest: Manifest, history: list[Manifest]) -> None:
     ]
     print_table("Indexes", ("index", "type", "over", "shards", "rows", "size", "recall@10"), indexes)
     typer.echo("")
+    entries: list[tuple[str, EncoderEntry | LanguageModelEntry]] = [
+        *manifest.encoders.items(),
+        *manifest.language_models.items(),
+    ]
     models = [
         (name, model.settings.get("model", "-"), model.dimension, model.max_length, model.sha256[:12])
-        for name, model in {**manifest.encoders, **manifest.language_models}.items()
+        for name, model in entries
     ]
     print_table("Models", ("name", "model", "dimension", "max tokens", "sha256"), models)
     typer.echo("")

@@ -69,7 +69,9 @@ class DropRepeats(Op):
         return Stats()
 
 
-def _without(batches: Iterator[pa.RecordBatch], rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Iterator[pa.RecordBatch]:
+def _without(
+    batches: Iterator[pa.RecordBatch], rows: np.ndarray[tuple[int], np.dtype[np.int64]]
+) -> Iterator[pa.RecordBatch]:
     start = 0
     for batch in batches:
         keep = ~np.isin(np.arange(start, start + batch.num_rows), rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.documents.read import ReadSettings
@@ -10,6 +9,8 @@ from mnemodex.schemas.steps import All, Each, Part, Read, SourceUnit, Step
 from mnemodex.schemas.tables import DOCUMENTS, ERRORS, TableKey
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from mnemodex.pipelines.plan import PlanContext
     from mnemodex.pipelines.sources.base import Split
 

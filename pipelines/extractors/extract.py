@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.extractors.base import Extraction, Passages, Raw
@@ -65,7 +66,7 @@ class TripleStats(Stats):
     characters: int = 0
     failed: int = 0
     without: int = 0
-    counts: dict[str, int] = {}
+    counts: dict[str, int] = Field(default_factory=dict)
 
 
 class ExtractOp(Op):
@@ -106,7 +107,11 @@ class ExtractOp(Op):
         counts = Counter[str]()
         for one in stats:
             counts.update(one.counts)
-        kinds = {"wrong_form": "not three strings", "empty_name": "a name without letters", "self_loop": "one entity twice"}
+        kinds = {
+            "wrong_form": "not three strings",
+            "empty_name": "a name without letters",
+            "self_loop": "one entity twice",
+        }
         said = []
         if left := sum(counts[key] for key in kinds):
             listed = ", ".join(f"{counts[key]} {what}" for key, what in kinds.items() if counts[key])
@@ -124,7 +129,9 @@ class ExtractOp(Op):
         documents, characters = sum(one.documents for one in stats), sum(one.characters for one in stats)
         spec = _extractor(finished)
         if spec.extractor == "llm":
-            read, written = (sum(one.counts.get(key, 0) for one in stats) for key in ("prompt_tokens", "completion_tokens"))
+            read, written = (
+                sum(one.counts.get(key, 0) for one in stats) for key in ("prompt_tokens", "completion_tokens")
+            )
             prices = (spec.prompt_price or 0.0) * read + (spec.completion_price or 0.0) * written
             cost = f", cost {prices / 1e6:.4f}" if prices else ""
             return f"{documents} documents, {read} tokens read and {written} written{cost}"

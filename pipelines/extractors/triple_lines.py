@@ -81,7 +81,7 @@ def _entry(line: bytes, path: Path, number: int) -> Entry | BadRow:
 
 
 def _passages(path: Path) -> Iterator[Entry | BadRow]:
-    """Yield the entries of HippoRAG's `{"docs": [{"passage", "extracted_triples"}]}`; their line is their place there."""
+    """Yield the entries of HippoRAG's `{"docs": [{"passage", "extracted_triples"}]}`; their line is their number."""
     data = bytearray()
     for block in blocks(path):
         data += block
@@ -106,7 +106,7 @@ def _problem(data: bytes, reason: str, path: Path, number: int) -> BadRow:
 
 
 def passage_names(title: str, text: str) -> tuple[int, ...]:
-    """Return how HippoRAG may know a document: `title`, a line end and `text`, or its text alone. White space is one."""
+    """Return how HippoRAG may know a document: by title, a line end and text, or by text alone. White space is one."""
     return tuple({passage_hash(f"{title}\n{text}"): None, passage_hash(text): None})
 
 

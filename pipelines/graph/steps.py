@@ -59,15 +59,15 @@ def check_index(index: str, settings: GraphSettings, recipe: Recipe) -> None:
         return
     if recipe.triples is None:
         msg = (
-            "needs triples: add `triples: {extractor: spacy}` or `triples: {from: FILE}`, or take `method: bridge-lite`, "
-            "which needs none"
+            "needs triples: add `triples: {extractor: spacy}` or `triples: {from: FILE}`, or take "
+            "`method: bridge-lite`, which needs none"
         )
         raise RecipeError(msg)
     found = graphs(recipe)
     if len({(one.embed, one.synonymy) for one in found.values()}) > 1:
         msg = (
-            f"the indexes {', '.join(found)} differ in `embed` or `synonymy`, but a memory has one graph: give them the "
-            "same, or build two memories"
+            f"the indexes {', '.join(found)} differ in `embed` or `synonymy`, but a memory has one graph: give them "
+            "the same, or build two memories"
         )
         raise RecipeError(msg)
 

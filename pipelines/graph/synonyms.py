@@ -52,10 +52,7 @@ class SynonymsOp(Op):
     def run(self, inputs: Inputs, output: Output) -> Stats:
         """See `Op`."""
         entities = pa.concat_tables(
-            [
-                parquet.read(part.files["parquet"], columns=["entity_id", "normalized"])
-                for part in inputs.partitions(0)
-            ]
+            [parquet.read(part.files["parquet"], columns=["entity_id", "normalized"]) for part in inputs.partitions(0)]
         ).combine_chunks()
         ids = entities["entity_id"].to_numpy()
         vectors = _vectors(inputs)
@@ -77,9 +74,7 @@ class SynonymsOp(Op):
         if not entities or not synonyms:
             return Synonyms(none, none, np.zeros(0, np.float32)), np.zeros(len(ids), np.bool_)
         there = np.concatenate([parquet.read(path, columns=["entity_id"])["entity_id"].to_numpy() for path in entities])
-        rows = pa.concat_tables(
-            [parquet.read(path, columns=["source_id", "target_id", "weight"]) for path in synonyms]
-        )
+        rows = pa.concat_tables([parquet.read(path, columns=["source_id", "target_id", "weight"]) for path in synonyms])
         ends = [rows[name].to_numpy() for name in ("source_id", "target_id")]
         kept = np.isin(ends[0], ids) & np.isin(ends[1], ids)
         left, right = (np.searchsorted(ids, end[kept]).astype(np.int32) for end in ends)

@@ -47,9 +47,7 @@ class Documents:
 
     def windows(self, spec: LmStates, which: slice) -> Windows:
         """Return some of the windows over the documents."""
-        planned = windows(
-            np.diff(self._offsets), window=spec.window, overlap=spec.overlap, prefix=len(self.prefix)
-        )
+        planned = windows(np.diff(self._offsets), window=spec.window, overlap=spec.overlap, prefix=len(self.prefix))
         return Windows(planned.text[which], planned.start[which], planned.first[which], planned.stop[which])
 
     def places(self, here: Windows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

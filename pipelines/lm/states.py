@@ -115,8 +115,8 @@ class StatesOp(Op):
         limit = getattr(model.model.config.get_text_config(), "max_position_embeddings", None)
         if limit is not None and limit < self._spec.window:
             msg = (
-                f"lm.{name}: model {model.name!r} reads {limit} tokens at most, but `window` is {self._spec.window}; give "
-                f"{limit} or fewer"
+                f"lm.{name}: model {model.name!r} reads {limit} tokens at most, but `window` is {self._spec.window}; "
+                f"give {limit} or fewer"
             )
             raise ModelError(msg)
         return model, StateReader(model.model, self._spec.key, surprisal=self._spec.surprisal)

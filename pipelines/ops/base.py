@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from mnemodex.schemas.manifest import Artifact, Stats
 from mnemodex.schemas.spec import Spec
 
 if TYPE_CHECKING:
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
+    from mnemodex.schemas.manifest import Artifact, Stats
     from mnemodex.schemas.steps import Step
     from mnemodex.schemas.store.store import Store
     from mnemodex.schemas.tables import TableSpec

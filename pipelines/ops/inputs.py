@@ -64,7 +64,10 @@ class Inputs:
 
     def folder(self, number: int) -> Path:
         """Return the folder of the only shard of an input."""
-        return self.partition(number).folder
+        (artifact,) = self.artifacts(number)
+        for file in artifact.files:
+            self._store.files.check(file)
+        return self._store.files.local(artifact.place)
 
     def batches(self, number: int, columns: tuple[str, ...] = (), *, rows: int = 2048) -> Iterator[pa.RecordBatch]:
         """Read the rows of an input's partitions, one after the other."""

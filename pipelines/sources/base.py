@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mnemodex.pipelines.bad_row import BadRow as BadRow
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from mnemodex.pipelines.bad_row import BadRow
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 """Endings that mean a compressed file, and Arrow's name of the codec."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from mnemodex.pipelines.sources.base import BadRow, Record
+from mnemodex.pipelines.bad_row import BadRow
+from mnemodex.pipelines.sources.base import Record
 from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from mnemodex.schemas.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from mnemodex.pipelines.sources.base import BadRow, Piece, Record, Split
+    from mnemodex.pipelines.bad_row import BadRow
+    from mnemodex.pipelines.sources.base import Piece, Record, Split
 
 
 class FileSource(ABC):

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from mnemodex.pipelines.sources.base import BadRow, Record
+    from mnemodex.pipelines.bad_row import BadRow
+    from mnemodex.pipelines.sources.base import Record
 
 _MAX_LIST = 1 << 30
 """Bytes of the longest list: it is parsed as a whole."""

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from mnemodex.pipelines.sources.base import BadRow, Piece, Record
+    from mnemodex.pipelines.bad_row import BadRow
+    from mnemodex.pipelines.sources.base import Piece, Record
 
 
 def _with_compressed(*names: str) -> tuple[str, ...]:

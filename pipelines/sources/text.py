@@ -17,7 +17,7 @@ from mnemodex.schemas.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mnemodex.pipelines.sources.base import BadRow
+    from mnemodex.pipelines.bad_row import BadRow
 
 _MARKDOWN = (".md", ".markdown")
 

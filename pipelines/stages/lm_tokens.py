@@ -96,8 +96,8 @@ class LmTokenStage:
         if not sum(part.stats.of(TokenStats).predicted for part in finished.parts):
             name = finished.step.result.label.partition("/")[2]
             msg = (
-                f"lm.{name}: no document has the two tokens that it takes to predict one; check `source.fields.text`, or "
-                f"leave `lm.{name}` out"
+                f"lm.{name}: no document has the two tokens that it takes to predict one; check `source.fields.text`, "
+                f"or leave `lm.{name}` out"
             )
             raise SourceError(msg)
         return []

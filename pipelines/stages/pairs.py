@@ -15,7 +15,7 @@ from mnemodex.indexers.tokens import tokenize
 from mnemodex.retrievers.queries import read_queries
 from mnemodex.schemas.ids import hash_columns, hash_text
 from mnemodex.schemas.manifest import Stats, fingerprint
-from mnemodex.schemas.ngram_pairs import NgramPairs  # noqa: TC001 - pydantic reads it
+from mnemodex.schemas.ngram_pairs import NgramPairs
 from mnemodex.schemas.spec import Spec
 from mnemodex.schemas.steps import Each, Read, Step
 from mnemodex.schemas.tables import DOCUMENTS, TableKey, spec_of

@@ -152,8 +152,8 @@ class EncodeOp(Op):
             model = getattr(self.settings.encoder, "model", self.settings.encoder)
             msg = (
                 f"embedding {self.settings.name!r}: model {model!r} gives NaN or infinity for "
-                f"{schema.names[0].removesuffix('_id')} {ids[bad[0]]} and {len(bad) - 1} more; try `dtype: float32`, or "
-                "another model"
+                f"{schema.names[0].removesuffix('_id')} {ids[bad[0]]} and {len(bad) - 1} more; try `dtype: float32`, "
+                "or another model"
             )
             raise NotFiniteError(msg)
         size = _WINDOW[self.settings.of]
@@ -168,9 +168,7 @@ class EncodeOp(Op):
 def _kept(rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> pa.RecordBatch:
     """Return vectors as a checkpoint keeps them: with their rows in the partition."""
     flat = pa.array(vectors.reshape(-1), pa.float32())
-    return pa.record_batch(
-        {"row": pa.array(rows), "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])}
-    )
+    return pa.record_batch({"row": pa.array(rows), "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])})
 
 
 def _resume(checkpoint: Checkpoint, vectors: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.bool_]:

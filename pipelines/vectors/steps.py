@@ -26,7 +26,9 @@ _IDS = {"chunks": "chunk_id", "facts": "fact_id", "entities": "entity_id"}
 def used_encoders(recipe: Recipe) -> list[str]:
     """Return the embeddings that some index needs, sorted."""
     leaves = (leaf for settings in recipe.indexes.values() for leaf in settings.leaves())
-    return sorted({leaf.value for leaf in leaves if (ref := leaf.marker(Ref)) and ref.section == "embed" and leaf.value})
+    return sorted(
+        {leaf.value for leaf in leaves if (ref := leaf.marker(Ref)) and ref.section == "embed" and leaf.value}
+    )
 
 
 def embedding_key(name: str, of: Of = "chunks") -> TableKey:

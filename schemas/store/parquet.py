@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from mnemodex.schemas.tables import Table
+    from mnemodex.schemas.tables import TableSpec
 
 
-def write(path: Path, table: Table, batches: Iterable[pa.RecordBatch]) -> int:
+def write(path: Path, table: TableSpec, batches: Iterable[pa.RecordBatch]) -> int:
     """Write a partition as a stream of row groups, zstd and with page checksums; returns the rows written.
 
     Row groups are filled up to `table.row_group_rows`, so memory is bounded by one of them and the largest batch.

@@ -135,8 +135,8 @@ class Store:
                 raise NewerFormatError(msg)
             if isinstance(version, int) and version < FORMAT:
                 msg = (
-                    f"{path}: has format {version} of a former version, this version reads format {FORMAT}; rebuild the "
-                    "memory: run `mnemodex build RECIPE` with another folder for `memory`, or remove this one first"
+                    f"{path}: has format {version} of a former version, this version reads format {FORMAT}; rebuild "
+                    "the memory: run `mnemodex build RECIPE` with another folder for `memory`, or remove this one"
                 )
                 raise OlderFormatError(msg)
             return Manifest.model_validate(content)
@@ -205,7 +205,7 @@ class Store:
             return None
         return artifact
 
-    def publish(
+    def publish(  # noqa: PLR0913 - what is known of a result
         self,
         attempt: Path,
         folder: str,
