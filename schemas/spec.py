@@ -259,6 +259,8 @@ def _fits(value: Any, arm: Any) -> bool:
     if origin is Literal:
         return value in arguments
     kind = origin or arm
-    # A frozen object keeps its lists as tuples.
-    alike: dict[Any, Any] = {Mapping: Mapping, dict: Mapping, list: (list, tuple), tuple: (list, tuple), None: type(None)}
-    return kind is Any or isinstance(value, alike.get(kind, kind))
+    return kind is Any or isinstance(value, _ALIKE.get(kind, kind))
+
+
+# A frozen object keeps its lists as tuples.
+_ALIKE: dict[Any, Any] = {dict: Mapping, list: (list, tuple), tuple: (list, tuple), None: type(None)}

@@ -10,13 +10,18 @@ from mnemodex.schemas.store.store import open_store
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnemodex.pipelines.build import BuildResult
+    from mnemodex.pipelines.outcome import BuildResult
     from mnemodex.schemas.manifest import Manifest
 
 
 def computed(result: BuildResult) -> dict[str, int]:
-    """Partitions that the build computed, by stage."""
-    return {stage.name: stage.computed for stage in result.stages if stage.computed}
+    """Partitions that the build computed, by step; checks of ids and keys, which follow from them, left out."""
+    checks = ("ids", "repeats")
+    return {
+        step.name: step.computed
+        for step in result.steps
+        if step.computed and step.name.rpartition(": ")[2] not in checks
+    }
 
 
 def manifest(memory: Path) -> Manifest:

@@ -12,14 +12,14 @@ from hypothesis import settings
 from library import records, words_recipe, write_parts, write_triples
 
 import mnemodex
-from mnemodex.pipelines import build as build_module
+from mnemodex.pipelines import run as run_module
 from mnemodex.pipelines.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from mnemodex.pipelines.build import BuildResult
+    from mnemodex.pipelines.outcome import BuildResult
     from mnemodex.retrievers.memory import Memory
 
 # A machine that does other work beside must not fail a property by its slowness.
@@ -46,8 +46,8 @@ LIBRARY_INDEXES = {
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> type[InlineEngine]:
     """Builds run in this process; the class counts the units that they compute."""
-    monkeypatch.setattr(build_module, "Engine", InlineEngine)
-    InlineEngine.computed = 0
+    monkeypatch.setattr(run_module, "choose_engine", InlineEngine)
+    InlineEngine.computed = InlineEngine.started = 0
     return InlineEngine
 
 
@@ -103,7 +103,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "indexes": LIBRARY_INDEXES,
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build_module, "Engine", InlineEngine)
+        patch.setattr(run_module, "choose_engine", InlineEngine)
         mnemodex.build(recipe)
     return folder / "memory"
 

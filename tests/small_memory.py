@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mnemodex.pipelines.build import BuildResult
+    from mnemodex.pipelines.outcome import BuildResult
 
 INDEXES = {
     "flat": {"type": "dense", "factory": "Flat"},
@@ -53,7 +53,7 @@ def write_corpus(folder: Path, name: str, documents: range, *, bad_row: bool = F
 def build_inline(source: Path, memory: Path, indexes: dict[str, Any] = INDEXES, **sections: Any) -> BuildResult:
     """Build without Ray."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mnemodex.pipelines.build.Engine", InlineEngine)
+        patch.setattr("mnemodex.pipelines.run.choose_engine", InlineEngine)
         return build({"source": {"path": str(source)}, "indexes": indexes, **sections}, memory=memory)
 
 

@@ -16,7 +16,7 @@ from library import write_jsonl
 import mnemodex
 from mnemodex.indexers.encoder import Encoder
 from mnemodex.indexers.graph.names import entity_id, fact_id, normalize
-from mnemodex.pipelines import build as build_module
+from mnemodex.pipelines import run as run_module
 from mnemodex.pipelines.graph import vectors as vectors_module
 from mnemodex.schemas.errors import RecipeError
 
@@ -79,7 +79,7 @@ def recipe(folder, memory="memory", **graph):
 def one_encoder():
     """The model is loaded once for all builds of this file."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build_module, "Engine", InlineEngine)
+        patch.setattr(run_module, "choose_engine", InlineEngine)
         loaded = functools.cache(lambda spec: Encoder(spec, threads=1))
         for module in (vectors_module, __import__("mnemodex.pipelines.stages.embed", fromlist=["x"])):
             patch.setattr(module, "Encoder", lambda spec, threads=None: loaded(spec))

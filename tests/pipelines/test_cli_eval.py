@@ -12,7 +12,7 @@ from engines import InlineEngine
 from library import words_recipe, write_jsonl
 
 import mnemodex
-from mnemodex.pipelines import build as build_module
+from mnemodex.pipelines import run as run_module
 
 DOCUMENTS = (
     {"id": "d1", "text": "lamp lamp lamp lamp"},
@@ -43,7 +43,7 @@ def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("eval")
     source = write_jsonl(folder / "notes.jsonl", DOCUMENTS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build_module, "Engine", InlineEngine)
+        patch.setattr(run_module, "choose_engine", InlineEngine)
         mnemodex.build(words_recipe(source, folder / "memory"))
     return folder / "memory"
 

@@ -50,7 +50,7 @@ def test_a_unit_that_kills_every_worker_fails_in_the_end_and_is_named(store):
 def test_a_unit_that_kills_fewer_workers_is_done(store, deaths):
     (artifact,) = result(restart(store, unit("shy", die=deaths), MAX_DEATHS))
     assert artifact["label"] == "shy"
-    assert store.find("tables/notes", "shy", "f") is not None
+    assert store.whole("tables/notes/shy-f") is not None
 
 
 def test_deaths_are_counted_for_each_unit_and_each_run_by_itself(store):

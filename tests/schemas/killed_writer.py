@@ -74,7 +74,7 @@ def write(root: Path, finished: Path) -> None:
 
 
 def find(store: Store, artifact: Artifact) -> Artifact | None:
-    return store.find(artifact.place.rpartition("/")[0], artifact.label, artifact.fingerprint)
+    return store.whole(artifact.place)
 
 
 def publish(store: Store, artifact: Artifact, source: Store) -> None:
@@ -84,7 +84,7 @@ def publish(store: Store, artifact: Artifact, source: Store) -> None:
         rest = entry.path.removeprefix(artifact.place)
         shutil.copyfile(source.files.local(entry.path), attempt / (rest[1:] if rest.startswith("/") else f"data{rest}"))
     store.publish(
-        attempt, folder, artifact.label, artifact.fingerprint, rows=artifact.rows, facts=artifact.facts
+        attempt, folder, artifact.label, artifact.fingerprint, rows=artifact.rows, stats=artifact.stats
     )  # fmt: skip
 
 

@@ -24,13 +24,11 @@ def publish(store: Store, place: str, content: str = "content", *, rows: int = 1
     if folder.startswith("indexes/"):
         (attempt / "inner").mkdir()
         (attempt / "inner" / "more.txt").write_text(content * 2)
-    return store.publish(attempt, folder, label, fingerprint, rows=rows)
+    return store.publish(attempt, folder, label, fingerprint, rows=rows, as_folder=folder.startswith("indexes/"))
 
 
 def find(store: Store, place: str) -> Artifact | None:
-    folder, _, name = place.rpartition("/")
-    label, _, fingerprint = name.rpartition("-")
-    return store.find(folder, label, fingerprint)
+    return store.whole(place)
 
 
 def commit(store: Store, *places: str, recipe_hash: str = "recipe") -> Manifest:
@@ -57,7 +55,6 @@ def manifest(artifacts: Sequence[Artifact], *, recipe_hash: str = "recipe") -> M
             name: IndexEntry(name=name, type="bm25", settings={}, fingerprint="f", shards=tuple(parts))
             for name, parts in indexes.items()
         },
-        models={},
         versions={},
     )
 

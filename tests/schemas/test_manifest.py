@@ -8,12 +8,22 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from stores import manifest
 
-from mnemodex.schemas.manifest import Artifact, FileEntry, IndexEntry, Manifest, TableEntry, fingerprint
-from mnemodex.schemas.store.store import close_marker, marker_path, open_marker
+from mnemodex.schemas.manifest import (
+    Artifact,
+    FileEntry,
+    IndexEntry,
+    Manifest,
+    Recall,
+    SearchParameters,
+    Stats,
+    TableEntry,
+    fingerprint,
+)
+from mnemodex.schemas.store.store import close_marker, open_marker
 
 names = st.text(st.sampled_from("abé-._0"), min_size=1, max_size=6).filter(lambda name: name.strip("."))
-facts = st.dictionaries(
-    st.text(max_size=3),
+values = st.dictionaries(
+    st.text(max_size=3).map("x_{}".format),
     st.one_of(
         st.integers(),
         st.floats(allow_nan=False, allow_infinity=False),
@@ -32,14 +42,14 @@ def artifacts(draw, folder="tables/notes"):
     entry = FileEntry(
         path=f"{folder}/{label}-f{ending}", bytes=draw(st.integers(0, 2**40)), sha256=draw(st.text("0123", min_size=4))
     )
-    return Artifact(label=label, fingerprint="f", rows=draw(st.integers(0, 99)), files=(entry,), facts=draw(facts))
+    return Artifact(label=label, fingerprint="f", rows=draw(st.integers(0, 99)), files=(entry,), stats=Stats(**draw(values)))
 
 
 @settings(max_examples=30)
-@given(st.lists(artifacts(), max_size=3), artifacts("indexes/words"), facts)
+@given(st.lists(artifacts(), max_size=3), artifacts("indexes/words"), values)
 def test_a_manifest_reads_back_as_it_was_written(parts, shard, options):
     tables = {"notes": TableEntry(name="notes", partitions=tuple(parts))}
-    index = IndexEntry(name="words", type="bm25", settings=options, fingerprint="f", shards=(shard,), search=options)
+    index = IndexEntry(name="words", type="bm25", settings=options, fingerprint="f", shards=(shard,))
     whole = manifest([]).model_copy(update={"tables": tables, "indexes": {"words": index}, "recipe": options})
     again = Manifest.model_validate(json.loads(whole.to_bytes()))
     assert again == whole
@@ -73,7 +83,7 @@ def test_what_is_no_marker_is_none(data):
 
 def part(label="a", digest="0", rows=1, seconds=1.0):
     entry = FileEntry(path=f"tables/notes/{label}-f.parquet", bytes=1, sha256=digest)
-    return Artifact(label=label, fingerprint="f", rows=rows, files=(entry,), facts={"seconds": seconds})
+    return Artifact(label=label, fingerprint="f", rows=rows, files=(entry,), stats=Stats(seconds=seconds))
 
 
 def test_same_content_compares_fingerprints_and_same_files_bytes():
@@ -100,7 +110,7 @@ def test_a_path_out_of_the_folder_is_refused(path):
 
 def test_the_place_of_a_result_says_where_its_files_and_its_marker_are():
     assert part().place == "tables/notes/a-f"
-    assert marker_path(part()) == "tables/notes/a-f.json"
+    assert part().marker == "tables/notes/a-f.json"
     shard = Artifact(
         label="a",
         fingerprint="f",
@@ -108,7 +118,9 @@ def test_the_place_of_a_result_says_where_its_files_and_its_marker_are():
         files=(FileEntry(path="indexes/words/a-f/deep/x.npy", bytes=0, sha256=""),),
     )
     assert shard.place == "indexes/words/a-f"
-    assert marker_path(shard) == "indexes/words/a-f/marker.json"
+    assert shard.marker == "indexes/words/a-f/marker.json"
+    folder = shard.model_copy(update={"files": (FileEntry(path="tables/lines/a-f/x.jsonl", bytes=0, sha256=""),)})
+    assert (folder.place, folder.marker) == ("tables/lines/a-f", "tables/lines/a-f/marker.json")
 
 
 def test_a_fingerprint_is_the_same_in_every_run_and_for_every_order_of_keys():
@@ -116,3 +128,44 @@ def test_a_fingerprint_is_the_same_in_every_run_and_for_every_order_of_keys():
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     assert fingerprint("a", "b") != fingerprint("ab")
     assert fingerprint(1) != fingerprint("1")
+
+
+class EncodeStats(Stats):
+    """The stats of an op that counts tokens."""
+
+    tokens: int = 0
+
+
+def test_stats_keep_the_fields_of_their_op_through_the_manifest():
+    entry = FileEntry(path="tables/notes/a-f.parquet", bytes=1, sha256="0")
+    artifact = Artifact(label="a", fingerprint="f", rows=1, files=(entry,), stats=EncodeStats(tokens=7, reused=2))
+    again = Manifest.model_validate(json.loads(manifest([artifact]).to_bytes())).tables["notes"].partitions[0].stats
+    assert again.of(EncodeStats) == EncodeStats(tokens=7, reused=2)
+    assert again.reused == 2
+
+
+def test_the_file_of_a_partition_is_found_by_its_label():
+    names = ("a.b-1.jsonl", "a.b.jsonl", "lines.txt")
+    files = tuple(FileEntry(path=f"tables/lines/all-f/{name}", bytes=0, sha256=name) for name in names)
+    artifact = Artifact(label="all", fingerprint="f", rows=1, files=files)
+    assert artifact.part("a.b") == files[1]
+    assert artifact.part("a.b-1") == files[0]
+    assert artifact.part("lines") is None and artifact.part("a") is None
+
+
+def test_an_index_says_what_it_is_searched_with_and_what_it_finds():
+    recall = Recall(
+        recall=0.97, k=10, probes=5, source="queries", parameter="efSearch", value=32, margin=1, target=0.95,
+        reached=True, curve={16: 0.9, 32: 0.97},
+    )  # fmt: skip
+    search = SearchParameters(parameter="efSearch", value=32)
+    index = IndexEntry(name="i", type="dense", settings={}, fingerprint="f", search=search, recall=recall)
+    assert IndexEntry.model_validate(json.loads(index.model_dump_json())) == index
+
+
+@pytest.mark.parametrize("change", [{"rows": "many"}, {"files": []}, {"nonsense": 1}, {"stats": {"seconds": "x"}}])
+def test_an_artifact_of_another_form_is_refused(change):
+    data = {"label": "a", "fingerprint": "f", "rows": 1, "files": [{"path": "a-f", "bytes": 1, "sha256": "0"}]}
+    Artifact.model_validate(data)
+    with pytest.raises(ValidationError):
+        Artifact.model_validate({**data, **change})

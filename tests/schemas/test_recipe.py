@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from mnemodex.schemas.chunks import DocumentChunks
+from mnemodex.schemas.embedding import DEFAULT_MODEL
 from mnemodex.schemas.errors import RecipeError
-from mnemodex.schemas.recipe import DEFAULT_MODEL, Recipe, load_recipe, parse_recipe
+from mnemodex.schemas.recipe import load_recipe, parse_recipe
 
 
 def parse(data):
@@ -22,7 +24,7 @@ def test_every_key_but_the_source_has_a_default():
     recipe = parse({"source": "notes.jsonl"})
     assert recipe.source.path == "/recipes/notes.jsonl"
     assert recipe.memory == "/recipes/memories/memory"
-    assert recipe.chunks == {"by": "document"}
+    assert recipe.chunks == DocumentChunks()
     assert list(recipe.embed) == ["minilm"]
     assert list(recipe.indexes) == ["dense", "words", "both"]
     assert recipe == parse({"source": {"path": "notes.jsonl"}})
@@ -42,8 +44,8 @@ def test_relative_paths_are_relative_to_the_recipe(tmp_path):
     assert recipe.source.path == str(tmp_path / ".." / "corpus")
     assert recipe.memory == str(tmp_path / "memories" / "notes")
     assert [spec.model for spec in recipe.embed.values()] == [str(tmp_path / "model"), "org/name", "pkg:module/model"]
-    assert recipe.chunks["tokenizer"] == str(tmp_path / "model")
-    assert recipe.indexes["dense"]["queries"] == str(tmp_path / "asked.jsonl")
+    assert recipe.chunks.tokenizer == str(tmp_path / "model")
+    assert recipe.indexes["dense"].queries == str(tmp_path / "asked.jsonl")
     train, free = recipe.ngram_pairs["train"], recipe.ngram_pairs["free"]
     assert (train.queries, train.tokenizer) == (str(tmp_path / "asked.jsonl"), str(tmp_path / "model"))
     assert (free.queries, free.tokenizer) == (None, DEFAULT_MODEL)
@@ -87,7 +89,13 @@ def test_an_unknown_key_suggests_the_nearest_one(data, message):
         ({"source": True}, "source: should be a mapping of keys to values (it is True)"),
         ({"source": {}}, "the key 'source.path' is missing"),
         ({"source": {"path": "a", "max_errors": -1}}, "source.max_errors: Input should be greater than or equal to 0"),
-        ({"source": {"path": "a", "format": "xml"}}, "source.format: Input should be 'jsonl'"),
+        ({"source": {"path": "a", "format": "xml"}}, "source: unknown source format 'xml'; known: jsonl, text, hipporag"),
+        ({"source": {"path": "a", "format": "jsnl"}}, "unknown source format 'jsnl'; did you mean 'jsonl'?"),
+        ({"source": "a", "chunks": {"by": "tokns"}}, "chunks: unknown chunker 'tokns'; did you mean 'tokens'?"),
+        ({"source": "a", "chunks": {"by": 3}}, "chunks: unknown chunker 3; known: document, tokens"),
+        ({"source": "a", "embed": {"m": {"encoder": "opnai"}}}, "embed.m: unknown encoder 'opnai'; did you mean"),
+        ({"source": "a", "triples": {"extractor": "x"}}, "triples: unknown extractor 'x'; known: file, spacy, llm"),
+        ({"source": "a", "triples": {}}, "triples: the key 'extractor' is missing"),
         ({"source": {"path": "a", "fields": {"key": 3}}}, "source.fields.key: Input should be a valid string"),
         ({"source": "a", "memory": 5}, "memory: Input should be a valid string (it is 5)"),
         ({"source": "a", "id_salt": 7}, "id_salt: Input should be a valid string (it is 7)"),
@@ -138,7 +146,7 @@ def test_a_key_that_stands_twice_is_named_with_its_line(tmp_path, text, line, ke
     path = write(tmp_path, text)
     with pytest.raises(RecipeError) as error:
         load_recipe(path)
-    assert str(error.value) == f"{path}: is not valid YAML: line {line}: the key '{key}' stands twice"
+    assert str(error.value) == f"{path}: is not valid YAML: duplicate key '{key}' on line {line}"
 
 
 def test_merged_keys_of_yaml_may_be_overwritten(tmp_path):
@@ -179,6 +187,12 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 
 def test_a_recipe_from_a_manifest_is_the_recipe():
     recipe = parse(
-        {"source": "a", "indexes": {"w": {"type": "bm25", "k1": 0.9}}, "ngram_pairs": {"t": {"queries": "q.jsonl"}}}
+        {
+            "source": "a",
+            "indexes": {"w": {"type": "bm25", "k1": 0.9}},
+            "ngram_pairs": {"t": {"queries": "q.jsonl"}},
+            "triples": {"from": "t.jsonl"},
+            "chunks": {"by": "tokens", "size": 9},
+        }
     )
-    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+    assert parse(recipe.model_dump(mode="json", by_alias=True)) == recipe

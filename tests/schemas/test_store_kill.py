@@ -13,7 +13,7 @@ import pytest
 from library import records, words_recipe, write_jsonl
 
 import mnemodex
-from mnemodex.pipelines import build as build_module
+from mnemodex.pipelines import run as run_module
 from mnemodex.schemas.store.store import open_store
 
 PROGRAM = Path(__file__).with_name("killed_writer.py")
@@ -27,7 +27,7 @@ def memories(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kill")
     source = folder / "source"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build_module, "Engine", InlineEngine)
+        patch.setattr(run_module, "choose_engine", InlineEngine)
         write_jsonl(source / "a.jsonl", records()[:5])
         mnemodex.build(words_recipe(source, folder / "finished"))
         shutil.copytree(folder / "finished", folder / "first")

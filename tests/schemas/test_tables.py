@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, ERRORS, embeddings, view_name
+from mnemodex.schemas.tables import CHUNKS as CHUNKS_KEY
+from mnemodex.schemas.tables import DOCUMENTS, ERRORS, TableKey, TableSpec, spec_of, table_spec
+
+CHUNKS = spec_of(CHUNKS_KEY)
+
+
+def embeddings(name, dimension):
+    return spec_of(TableKey("embeddings", name)).sized(dimension)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +60,7 @@ def test_row_groups_are_as_small_as_the_table_says(partition):
         assert file.metadata.row_group(0).column(0).compression == "ZSTD"
 
 
-@pytest.mark.parametrize("table", [DOCUMENTS, CHUNKS, ERRORS, embeddings("m", 3)])
+@pytest.mark.parametrize("table", [spec_of(DOCUMENTS), CHUNKS, spec_of(ERRORS), embeddings("m", 3)])
 def test_a_partition_without_rows_has_its_schema(tmp_path, table):
     path = tmp_path / "data.parquet"
     assert parquet.write(path, table, iter(())) == 0
@@ -81,5 +88,38 @@ def test_a_flipped_page_is_not_read(partition, tmp_path):
         parquet.read(path)
 
 
-def test_views_are_named_after_their_tables():
-    assert [view_name(name) for name in ("chunks", "embeddings/mini-lm")] == ["chunks", "embeddings_mini-lm"]
+@pytest.mark.parametrize(
+    ("key", "path", "view", "label"),
+    [
+        (TableKey("chunks"), "tables/chunks", "chunks", "chunks"),
+        (TableKey("embeddings", "mini-lm"), "tables/embeddings/mini-lm", "embeddings_mini-lm", "embeddings/mini-lm"),
+        (TableKey("embeddings", "m", "facts"), "tables/embeddings/m/facts", "embeddings_m_facts", "embeddings/m/facts"),
+        (TableKey("documents", draft=True), "tables/documents", "documents", "documents"),
+    ],
+)  # fmt: skip
+def test_a_key_says_where_a_table_is_and_what_it_is_called(key, path, view, label):
+    assert (key.path, key.view, key.label) == (path, view, label)
+    assert TableKey.parse(label) == TableKey(key.family, key.name, key.part)
+
+
+def test_vectors_take_the_size_that_a_model_decides():
+    keys = spec_of(TableKey("lm_states", "any"))
+    assert keys.sized(32).schema.field("key").type == pa.binary(64)
+    assert embeddings("m", 3).schema.field("vector").type == pa.list_(pa.float32(), 3)
+    assert spec_of(TableKey("ngram_pairs", "t")).sized(3).schema.field("tokens").type == pa.list_(pa.int32())
+    for spec in (keys, spec_of(TableKey("embeddings", "m")), CHUNKS):
+        assert spec.holds(spec.schema) and spec.holds(spec.sized(5).schema)
+    assert not CHUNKS.holds(spec_of(DOCUMENTS).schema)
+    assert not CHUNKS.holds(CHUNKS.schema.remove(0))
+
+
+def test_a_table_of_a_plug_in_is_none_of_ours():
+    assert table_spec(TableKey("counts")) is None
+    assert table_spec(TableKey("embeddings", "m", "other")) is None
+    assert TableSpec(pa.schema([("n", pa.int64())])).id_column is None
+
+
+@pytest.mark.parametrize("key", [CHUNKS_KEY, TableKey("embeddings", "m", "facts"), TableKey("lm_states", "m")])
+def test_parents_are_columns_of_the_table(key):
+    spec = spec_of(key)
+    assert spec.parents and set(spec.parents) <= set(spec.schema.names)
