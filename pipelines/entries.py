@@ -69,9 +69,9 @@ def make_manifest(store: Store, recipe: Recipe, results: BuildResults, former: M
 def declared_tables(recipe: Recipe) -> dict[TableKey, TableSpec]:
     """Return the tables that the kinds of a recipe's indexes declare beside ours."""
     found: dict[TableKey, TableSpec] = {}
-    for settings in recipe.indexes.values():
+    for name, settings in recipe.indexes.items():
         if tables := KINDS.find(settings.type).tables:
-            found |= load(tables)(settings)
+            found |= load(tables)(name, settings)
     return found
 
 

@@ -10,7 +10,7 @@ from mnemodex.pipelines.ops.former import former_folder, write_former, write_pla
 from mnemodex.pipelines.plan import identity
 from mnemodex.pipelines.results import BuildResults, drafts
 from mnemodex.pipelines.unit import check_size, unit_fingerprint
-from mnemodex.pipelines.warnings import check
+from mnemodex.pipelines.warnings import check, conclude
 from mnemodex.schemas.errors import StageFailedError
 from mnemodex.schemas.steps import is_cache
 from mnemodex.schemas.tables import TableKey
@@ -71,7 +71,11 @@ class Materializer:
         return {name: [draft for draft, _ in waiting] for name, waiting in self._drafts.items() if waiting}
 
     def find(self) -> None:
-        """Find what is there, as far as that can be told without computing anything."""
+        """Find what is there, as far as that can be told without computing anything, and judge complete steps.
+
+        Raises:
+            MnemodexError: nothing can be built of what a step gave.
+        """
         moved = True
         while moved:
             moved = False
@@ -84,6 +88,9 @@ class Materializer:
                 for draft in drafts(self._results, results):
                     moved = True
                     self._place(results, draft)
+                if results.complete and results.warnings is None:
+                    # Before what follows works on it.
+                    results.warnings = conclude(results)
 
     def compute(self, engine: Engine) -> None:
         """Carry the rest of the plan out.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from mnemodex.schemas.manifest import Artifact
 from mnemodex.schemas.steps import IndexKey
@@ -23,6 +23,20 @@ class ModelUse(_Message):
     sha256: str
 
 
+class TableOrder(_Message):
+    """A table of a plug-in, as workers check it.
+
+    Attributes:
+        schema_bytes: the Arrow schema, in Base64.
+        id_column: the column that is unique, or None.
+        parents: columns that hold ids of other tables, and the labels of these.
+    """
+
+    schema_bytes: str
+    id_column: str | None
+    parents: dict[str, str]
+
+
 class StepOrder(_Message):
     """A step, as workers need it.
 
@@ -30,15 +44,19 @@ class StepOrder(_Message):
         name: the step's.
         op: `module:Class`.
         settings: of the op, as JSON.
+        reads: the labels of its inputs.
         writes: its results.
         models: what it loads.
+        tables: those of its inputs and results that are tables of a plug-in, by label.
     """
 
     name: str
     op: str
     settings: str
+    reads: tuple[str, ...]
     writes: tuple[TableKey | IndexKey, ...]
     models: tuple[ModelUse, ...] = ()
+    tables: dict[str, TableOrder] = Field(default_factory=dict)
 
     @property
     def result(self) -> TableKey | IndexKey:

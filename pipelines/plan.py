@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import base64
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from mnemodex.indexers.models import digest_of
-from mnemodex.pipelines.messages import ModelUse, StepOrder
+from mnemodex.pipelines.messages import ModelUse, StepOrder, TableOrder
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import load
 from mnemodex.schemas.manifest import Stats, fingerprint
 from mnemodex.schemas.spec import ModelRef
 from mnemodex.schemas.steps import IndexKey, Key, Step
-from mnemodex.schemas.tables import TableKey
+from mnemodex.schemas.tables import CATALOGUE_VIEWS, TableKey
 
 if TYPE_CHECKING:
     from mnemodex.schemas.recipe import Recipe
+    from mnemodex.schemas.tables import TableSpec
 
 
 class Unfinished(Exception):  # noqa: N818 - no error: the steps are declared later
@@ -96,6 +98,9 @@ class Plan:
         for key in step.writes:
             if isinstance(key, IndexKey) or key.family == "errors":
                 continue
+            if key.view in CATALOGUE_VIEWS:
+                msg = f"table {key.label} ({step.name}) has the name of a view of the catalogue; rename it"
+                raise RecipeError(msg)
             for other in self.steps:
                 for there in other.writes:
                     if isinstance(there, TableKey) and there.view == key.view and there.draft == key.draft:
@@ -109,8 +114,13 @@ def identity(step: Step) -> str:
     return fingerprint(step.op, load(step.op).version, step.identity)
 
 
-def order(step: Step) -> StepOrder:
-    """Return a step as workers need it, with the hashes of the models that it loads."""
+def order(step: Step, declared: Mapping[TableKey, TableSpec]) -> StepOrder:
+    """Return a step as workers need it, with the hashes of the models that it loads.
+
+    Args:
+        step: the step.
+        declared: the tables of plug-ins.
+    """
     models = {}
     for leaf in step.settings.leaves():
         ref: ModelRef | None = leaf.marker(ModelRef)
@@ -120,6 +130,16 @@ def order(step: Step) -> StepOrder:
         name=step.name,
         op=step.op,
         settings=step.settings.model_dump_json(by_alias=True),
+        reads=tuple(read.table.label for read in step.reads),
         writes=step.writes,
+        tables={
+            key.label: TableOrder(
+                schema_bytes=base64.b64encode(declared[key].schema.serialize().to_pybytes()).decode(),
+                id_column=declared[key].id_column,
+                parents=dict(declared[key].parents),
+            )
+            for key in (*step.writes, *(read.table for read in step.reads))
+            if isinstance(key, TableKey) and key in declared
+        },
         models=tuple(ModelUse(name=name, part=part, sha256=digest) for (name, part), digest in models.items()),
     )

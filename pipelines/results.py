@@ -35,6 +35,7 @@ class StepResults:
         done: the first result of each finished unit, by label.
         also: the other results, by key, in the order in which they were finished.
         computed: units that this build computed.
+        warnings: what a user should know of the complete step; None before it is complete.
     """
 
     step: Step
@@ -44,6 +45,7 @@ class StepResults:
     done: dict[str, Artifact] = field(default_factory=dict)
     also: dict[Key, dict[str, Artifact]] = field(default_factory=dict)
     computed: list[Artifact] = field(default_factory=list)
+    warnings: list[str] | None = None
     _ready: int = 0
 
     def __post_init__(self) -> None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.declarations import declarations
 from mnemodex.pipelines.engine_choice import choose_engine, estimate
-from mnemodex.pipelines.entries import make_manifest
+from mnemodex.pipelines.entries import declared_tables, make_manifest
 from mnemodex.pipelines.materialize import Materializer
 from mnemodex.pipelines.outcome import BuildResult
 from mnemodex.pipelines.plan import Plan
 from mnemodex.pipelines.results import BuildResults
 from mnemodex.pipelines.run_files import RunFiles
 from mnemodex.pipelines.source_plan import source_splits
-from mnemodex.pipelines.warnings import conclude, low_recall, note
+from mnemodex.pipelines.warnings import low_recall, note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ class Run:
         self._started = time.perf_counter()
         self._store, self._recipe, self._objects, self._progress = store, recipe, objects, progress
         self._former = store.current()
-        self._files = RunFiles(store)
+        self._files = RunFiles(store, declared_tables(recipe))
         self._results = BuildResults(recipe, store)
         plan = Plan(declarations(recipe, source_splits(store, recipe.source)))
         self._work = Materializer(store, plan, self._results, former=self._former, files=self._files, progress=progress)
@@ -71,7 +71,7 @@ class Run:
                 self._work.compute(engine)
             finally:
                 engine.close()
-        warnings = [warning for step in self._results.steps.values() for warning in conclude(step)]
+        warnings = [warning for step in self._results.steps.values() for warning in step.warnings or ()]
         for name, step in self._results.steps.items():
             self._progress.end(name, note(step))
         manifest = make_manifest(self._store, self._recipe, self._results, self._former)

@@ -12,10 +12,13 @@ from mnemodex.pipelines.worker import step_file
 from mnemodex.schemas.manifest import fingerprint
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mnemodex.pipelines.unit import Draft
     from mnemodex.schemas.manifest import Artifact
     from mnemodex.schemas.steps import Step
     from mnemodex.schemas.store.store import Store
+    from mnemodex.schemas.tables import TableKey, TableSpec
 
 _LISTED = 32
 """Inputs that travel with a unit; longer lists are files."""
@@ -26,13 +29,15 @@ class RunFiles:
 
     Args:
         store: the memory.
+        declared: the tables of plug-ins.
 
     Attributes:
         run: the folder below the memory.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, declared: Mapping[TableKey, TableSpec]) -> None:
         self._store = store
+        self._declared = declared
         self.run = f"work/run-{uuid.uuid4().hex}"
         self._steps: set[str] = set()
         self._lists: set[str] = set()
@@ -42,7 +47,7 @@ class RunFiles:
         if step.name in self._steps:
             return False
         self._steps.add(step.name)
-        self._store.files.write(step_file(self.run, step.name), order(step).model_dump_json().encode())
+        self._store.files.write(step_file(self.run, step.name), order(step, self._declared).model_dump_json().encode())
         return True
 
     def unit(self, step: Step, draft: Draft, name: str) -> Unit:

@@ -55,7 +55,9 @@ class Worker:
         order, op = self._op(unit.step)
         output = Output(self._store, order, unit, report)
         try:
-            stats = op.run(Inputs(self._store, unit, self._run), output)
+            inputs = Inputs(self._store, unit, self._run)
+            stats = op.run(inputs, output)
+            output.check_parents(inputs)
             took = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - spent}
             published = output.publish(stats.model_copy(update=took))
         finally:

@@ -47,7 +47,8 @@ class Kind:
         indexer: the class that builds shards, an `Indexer`; empty where `steps` says all, or there are no files.
         steps: a function of the index's name, its settings and a `PlanContext` that yields the `Step`s; by default
             those that the indexer needs.
-        tables: a function of the settings that gives the tables of its steps: `TableKey` to `TableSpec`.
+        tables: a function of the index's name and its settings that gives the tables of its steps: `TableKey` to
+            `TableSpec`.
         check: a function of the index's name, its settings and the recipe that refuses what cannot be built.
         hits: the id space of its hits.
         renderer: a function that prints hits for people; by default as chunks.

@@ -102,6 +102,9 @@ def _schema(**fields: pa.DataType) -> pa.Schema:
     return pa.schema([pa.field(name, dtype, nullable=False) for name, dtype in fields.items()])
 
 
+CATALOGUE_VIEWS = ("files", "indexes", "shards", "snapshots")
+"""SQL views that say what a memory consists of; no table has such a name."""
+
 _CHECKS = "mnemodex.pipelines.checks"
 
 DOCUMENTS = TableKey("documents")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mnemodex.indexers.base import InputPartition
 from mnemodex.pipelines.ops.former import Former, former_folder
 from mnemodex.schemas.errors import CorruptFileError
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from mnemodex.pipelines.messages import Unit
     from mnemodex.schemas.manifest import Artifact
@@ -73,6 +76,11 @@ class Inputs:
         """Read the rows of an input's partitions, one after the other."""
         for part in self.partitions(number):
             yield from parquet.read_batches(part.files["parquet"], columns=columns or None, rows=rows)
+
+    def ids(self, number: int, column: str) -> NDArray[np.int64]:
+        """Return one column of an input's partitions, int64."""
+        parts = [parquet.read(part.files["parquet"], columns=[column])[column] for part in self.partitions(number)]
+        return np.concatenate([np.zeros(0, np.int64), *(part.to_numpy() for part in parts)])
 
     def part(self, number: int) -> Path | None:
         """Return the file that an input has for this unit's label, or None."""

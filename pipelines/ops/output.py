@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from mnemodex.pipelines.bad_row import BadRow
     from mnemodex.pipelines.messages import StepOrder, Unit
+    from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.schemas.store.store import Store
 
 Report = Callable[[int], None]
@@ -85,13 +87,40 @@ class Output:
             StageFailedError: the rows are not of the table that the step declares.
         """
         target = key or self._step.result
-        declared = table_spec(target) if isinstance(target, TableKey) else None
+        declared = self._declared(target)
         if declared is not None and not declared.holds(table.schema):
             msg = f"{target.label}: rows have the columns {_columns(table.schema)}, not {_columns(declared.schema)}"
             raise StageFailedError(msg)
         rows = write_partition(self.folder_of(target), table, self._counted(batches, table.schema, target))
         self._rows[target] = rows
         return rows
+
+    def _declared(self, key: Key) -> TableSpec | None:
+        order = self._step.tables.get(key.label) if isinstance(key, TableKey) else None
+        if order is not None:
+            return TableSpec(
+                pa.ipc.read_schema(pa.py_buffer(base64.b64decode(order.schema_bytes))), parents=order.parents
+            )
+        return table_spec(key) if isinstance(key, TableKey) else None
+
+    def check_parents(self, inputs: Inputs) -> None:
+        """Refuse rows that refer to rows which the step did not read.
+
+        Raises:
+            StageFailedError: names the table, the column and the id.
+        """
+        for key, folder in self._folders.items():
+            spec = self._declared(key)
+            for column, parent in (spec.parents if spec is not None else {}).items():
+                above = self._declared(TableKey.parse(parent))
+                if parent not in self._step.reads or above is None or above.id_column is None:
+                    continue
+                found = parquet.read(folder / "data.parquet", columns=[column])[column].to_numpy()
+                known = inputs.ids(self._step.reads.index(parent), above.id_column)
+                missing = found[~np.isin(found, known)]
+                if len(missing):
+                    msg = f"{key.label}: the {column} {missing[0]} of {len(missing)} rows is none of {parent}"
+                    raise StageFailedError(msg)
 
     def _counted(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, key: Key) -> Iterator[pa.RecordBatch]:
         done = 0
