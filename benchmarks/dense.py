@@ -27,7 +27,7 @@ import pyarrow as pa
 from mnemodex.indexers.base import InputPartition
 from mnemodex.indexers.dense import DenseIndexer, DenseSearcher, DenseSettings, set_threads
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.tables import embeddings
+from mnemodex.schemas.tables import TableKey, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -53,7 +53,7 @@ def synthetic(rows: int, dimension: int, seed: int = 0) -> NDArray[np.float32]:
 
 def write_partition(folder: Path, matrix: NDArray[np.float32]) -> InputPartition:
     """The matrix as one embeddings partition with chunk ids 0, 1, …"""
-    table = embeddings("bench", matrix.shape[1])
+    table = spec_of(TableKey("embeddings", "bench")).sized(matrix.shape[1])
     files = {"npy": folder / "data.npy", "parquet": folder / "data.parquet"}
     np.save(files["npy"], matrix)
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
@@ -90,9 +90,9 @@ def build_ours(
     if indexer.needs_training:
         indexer.train([part], trained)
     training = time.process_time() - begun
-    steps = indexer.build([part], shard, trained=trained, probes=probes)["steps"]
+    steps = indexer.build([part], shard, trained=trained, probes=probes).steps
     building = time.process_time() - begun - training
-    measured = indexer.measure([shard])
+    measured = indexer.measure([shard]).recall
     searcher = DenseSearcher([shard], measured.value, vectors=lambda _: part.files["npy"])
     wall = sum(steps.values())
     share = {step: seconds / wall for step, seconds in steps.items()}

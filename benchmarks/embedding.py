@@ -3,8 +3,8 @@
 python benchmarks/embedding.py [--source FILE.jsonl] [--rows N] [--json FILE]
 
 Both encode the same passages with the same weights on all CPUs. Rates are after start-up: the loop's clock starts when
-its model is loaded and warm, the engine's counts the time in which its actors worked on partitions. The chunks are
-made before; start-up (Ray, actors, model loading) is the rest of the stage's wall time, reported apart. The loop runs
+its model is loaded and warm, the engine's counts the time in which its workers worked on partitions. The chunks are
+made before; start-up (Ray, workers, model loading) is the rest of the step's wall time, reported apart. The loop runs
 in a process of its own, before and after the engine. On a busy machine trust the ratio of CPU seconds.
 """
 
@@ -25,11 +25,12 @@ from typing import Any
 from report import publish
 
 import mnemodex
+from mnemodex.demo.corpus import write_corpus
 from mnemodex.indexers.models import locate
 from mnemodex.indexers.text import passages
-from mnemodex.pipelines.demo import write_corpus
+from mnemodex.pipelines.vectors.encode import EncodeOutcome
 from mnemodex.retrievers.snapshot import Snapshot
-from mnemodex.schemas.recipe import DEFAULT_MODEL
+from mnemodex.schemas.embedding import DEFAULT_MODEL
 from mnemodex.schemas.store import parquet
 
 
@@ -64,21 +65,22 @@ def measure(folder: Path, source: Path | None, rows: int) -> list[dict[str, Any]
     before = plain_loop(texts, folder)
     result = mnemodex.build({**recipe, "indexes": {"dense": {"type": "dense"}}})
     after = plain_loop(texts, folder)
-    stage = next(stage for stage in result.stages if stage.name == "embeddings/minilm")
-    facts = [part.facts for part in Snapshot.open(folder / "memory").manifest.tables["embeddings/minilm"].partitions]
-    actors = min(len(facts), os.cpu_count() or 1)
-    worked = sum(fact["seconds"] for fact in facts) / actors
-    cpu = sum(fact["cpu_seconds"] for fact in facts)
+    step = next(step for step in result.steps if step.name == "embeddings/minilm")
+    parts = Snapshot.open(folder / "memory").manifest.tables["embeddings/minilm"].partitions
+    stats = [part.stats.of(EncodeOutcome) for part in parts]
+    workers = min(len(stats), os.cpu_count() or 1) if result.engine == "Ray" else 1
+    worked = sum(one.seconds for one in stats) / workers
+    cpu = sum(one.cpu_seconds for one in stats)
     loop, loop_cpu = ((first + second) / 2 for first, second in zip(before, after, strict=True))
     return [
         {"way": "plain loop, sorted, batch 32", **_rates(len(texts), loop, loop_cpu)},
         {
-            "way": f"engine, {actors} actor(s)",
+            "way": f"engine ({result.engine}), {workers} worker(s)",
             **_rates(len(texts), worked, cpu),
             "ratio of rates": loop / worked,
             "ratio of CPU": loop_cpu / cpu,
-            "padded/real tokens": sum(fact["padded"] for fact in facts) / sum(fact["tokens"] for fact in facts),
-            "start-up seconds": stage.seconds - worked + result.start_seconds,
+            "padded/real tokens": sum(one.padded for one in stats) / sum(one.tokens for one in stats),
+            "start-up seconds": step.seconds - worked + result.start_seconds,
         },
     ]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import json
 import os
 import re
 import time
@@ -25,53 +24,47 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from report import publish
 
 import mnemodex
-from mnemodex.pipelines import build as build_module
-from mnemodex.pipelines.worker import Worker, result
+from mnemodex.pipelines import run as run_module
+from mnemodex.pipelines.engine import LocalEngine
 from mnemodex.retrievers.evaluation import evaluate
 from mnemodex.retrievers.queries import read_queries
-from mnemodex.schemas.manifest import Artifact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mnemodex.pipelines.jobs import JobSpec, Unit
+    from mnemodex.pipelines.messages import Answer, Unit
+    from mnemodex.pipelines.progress import Progress
+    from mnemodex.schemas.steps import Step
     from mnemodex.schemas.store.store import Store
 
 METHODS = ("hipporag1", "hipporag2", "bridge", "bridge-lite")
-GRAPH_JOBS = ("NamesJob", "SynonymsJob", "EdgesJob", "IndexJob")
+GRAPH_STEPS = ("facts and entities", "synonyms", "edges", *METHODS)
 SPENT: dict[str, float] = {}
-"""CPU seconds of each job of the last build."""
+"""CPU seconds of each step of the last build."""
 
 
-class InProcess:
-    """Works on units one after the other, here."""
+class InProcess(LocalEngine):
+    """Works in this process with two threads, and counts the CPU seconds of each step."""
 
-    start_seconds = 0.0
+    def __init__(self, store: Store, run: str, work: float, **options: Any) -> None:
+        super().__init__(store, run, cpus=2, objects=options["objects"])
+        self._step = ""
 
-    def __init__(self, store: Store, *, address: str | None = None) -> None:
-        self._store = store
+    def submit(self, step: Step, unit: Unit) -> None:
+        """See `Engine`."""
+        self._step = step.name
+        super().submit(step, unit)
 
-    def start(self) -> None:
-        """Nothing to start."""
-
-    def close(self) -> None:
-        """Nothing to stop."""
-
-    def run(self, job: JobSpec, units: Sequence[Unit]) -> Iterator[list[Artifact]]:
-        """As `Engine.run`."""
-        from dataclasses import asdict
-
-        worker = Worker(str(self._store.root), json.dumps(asdict(job)), 2, "benchmark")
-        for unit in units:
-            started = time.process_time()
-            answer = result(worker(unit.to_json()))
-            name = job.job.rpartition(":")[2]
-            SPENT[name] = SPENT.get(name, 0.0) + time.process_time() - started
-            yield [Artifact.model_validate(item) for item in answer]
+    def wait(self, progress: Progress) -> list[Answer]:
+        """See `Engine`: works on the unit that was submitted."""
+        started = time.process_time()
+        answers = list(super().wait(progress))
+        SPENT[self._step] = SPENT.get(self._step, 0.0) + time.process_time() - started
+        return answers
 
 
 def build(folder: Path, corpus: Path, memory: Path, triples: str) -> dict[str, float]:
-    """Build, and say what each job took."""
+    """Build, and say what each step took."""
     SPENT.clear()
     graphs = {method: {"type": "graph", "method": method} for method in METHODS}
     mnemodex.build(
@@ -139,14 +132,14 @@ def growth(folder: Path, work: Path, triples: str) -> dict[str, Any]:
     whole = build(folder, corpus, work / "growing", triples)
     corpus.write_bytes(b"".join(lines))
     more = build(folder, corpus, work / "growing", triples)
-    graph = {name: spent for name, spent in whole.items() if name in GRAPH_JOBS}
-    added = {name: spent for name, spent in more.items() if name in GRAPH_JOBS}
+    graph = {name: spent for name, spent in whole.items() if name in GRAPH_STEPS}
+    added = {name: spent for name, spent in more.items() if name in GRAPH_STEPS}
     return {
         "documents": len(lines) - 10,
         "graph from stored vectors, CPU s": sum(graph.values()),
-        "of it synonyms": graph["SynonymsJob"],
+        "of it synonyms": graph["synonyms"],
         "all, with extraction and encoding, CPU s": sum(whole.values()),
-        "10 more: synonyms": added["SynonymsJob"],
+        "10 more: synonyms": added["synonyms"],
         "10 more: graph": sum(added.values()),
         "10 more: all": sum(more.values()),
         "10 more / all": sum(more.values()) / sum(whole.values()),
@@ -161,7 +154,7 @@ def main() -> None:
     parser.add_argument("--growth", action="store_true", help="also measure what ten documents more cost")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     given = parser.parse_args()
-    build_module.Engine = InProcess  # type: ignore[misc, assignment] # so that CPU times are this process's
+    run_module.choose_engine = InProcess  # type: ignore[assignment] # so that CPU times are this process's
     rows, grown = [], []
     for folder in given.folders:
         memory = given.work / f"{folder.name}-{given.triples}"

@@ -76,7 +76,7 @@ def build(given: argparse.Namespace, folder: Path, key: str) -> tuple[Any, dict[
     seconds = folder / "build.json"
     known: dict[str, float] = json.loads(seconds.read_text()) if seconds.exists() else {}
     # An index that was found took no time now.
-    known |= {stage.name: stage.seconds for stage in result.stages if stage.computed}
+    known |= {step.name: step.seconds for step in result.steps if step.computed}
     seconds.write_text(json.dumps(known))
     return mnemodex.open(folder / "memory"), known
 

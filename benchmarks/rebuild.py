@@ -66,11 +66,11 @@ def build(name: str, folder: Path, recipe: dict[str, Any]) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds = time.perf_counter() - started
     result = json.loads(done.stdout)
-    computed = {stage["name"]: f"{stage['computed']}/{stage['partitions']}" for stage in result["stages"]}
+    computed = {step["name"]: f"{step['computed']}/{step['partitions']}" for step in result["steps"]}
     return {
         "build": name,
         "seconds": seconds,
-        "Ray started": str(bool(result["start_seconds"])),
+        "engine": result["engine"] or "none",
         "computed": str(computed),
     }
 

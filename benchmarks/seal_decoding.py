@@ -63,7 +63,7 @@ def lazily(
     """The model's best tokens (beams, tokens) that may follow wide ranges, and all that may follow narrow ones."""
     wide = np.flatnonzero((ranges[:, :, 1] - ranges[:, :, 0]).sum(axis=1) > WIDE)
     tried = index.step(np.repeat(ranges[wide], tokens.shape[1], axis=0), tokens[wide].reshape(-1))
-    occurs = (tried[:, :, 1] > tried[:, :, 0]).any(axis=1).reshape(len(wide), -1)
+    occurs = (tried[:, :, 1] > tried[:, :, 0]).any(axis=1).reshape(len(wide), tokens.shape[1])
     enough = occurs.sum(axis=1) >= 2 * BEAMS
     place, column = np.nonzero(occurs & (np.cumsum(occurs, axis=1) <= 2 * BEAMS) & enough[:, None])
     rest = np.setdiff1d(np.arange(len(ranges)), wide[enough])

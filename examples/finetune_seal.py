@@ -20,6 +20,7 @@ import numpy as np
 import mnemodex
 from mnemodex.indexers.language_model import LanguageModel
 from mnemodex.indexers.models import tokenizer_hash
+from mnemodex.pipelines.stages.pairs import PairStats
 from mnemodex.retrievers.readers.seal_decoder import end_of_title, prompts_for
 from mnemodex.schemas.errors import ModelError, QueryError
 
@@ -46,7 +47,7 @@ def read_pairs(memory: str | Path, name: str, model: str) -> pa.Table:
         found = [table.removeprefix("ngram_pairs/") for table in tables if table.startswith("ngram_pairs/")]
         raise QueryError(f"{memory}: no pairs {name!r}; there are: {', '.join(found) or 'none'}")
     for part in tables[f"ngram_pairs/{name}"].partitions:
-        if part.facts["tokenizer_sha256"] != tokenizer_hash(model):
+        if part.stats.of(PairStats).tokenizer_sha256 != tokenizer_hash(model):
             raise ModelError(
                 f"{memory}: the pairs {name!r} are in the tokens of another tokenizer than {model!r} has; set "
                 f"`ngram_pairs.{name}.tokenizer` to it in the recipe and build again"

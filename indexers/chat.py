@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mnemodex.indexers.models import need
+from mnemodex.indexers.openai_client import open_client
 from mnemodex.schemas.errors import ChatServerError, NoAnswerError
 
 if TYPE_CHECKING:
@@ -59,7 +58,8 @@ class Chat:
             0) by default.
 
     Raises:
-        ImportError: the extra `llm` is not installed.
+        MissingExtraError: the extra `llm` is not installed.
+        ModelError: the environment variable holds what no key can be.
     """
 
     def __init__(
@@ -73,20 +73,11 @@ class Chat:
         concurrency: int = 8,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        need("openai", extra="llm")
-        import openai
-
         self._base_url, self._model, self._api_key_env = base_url, model, api_key_env
         self._timeout, self._retries, self._concurrency = timeout, max_retries, concurrency
         self._options: dict[str, Any] = {"temperature": 0.0, **(options or {})}
         self._format = 0
-        self._client = openai.OpenAI(
-            base_url=base_url,
-            # The client refuses to start without a key, although the server may not ask for one.
-            api_key=os.environ.get(api_key_env) or "none",
-            timeout=timeout,
-            max_retries=max_retries,
-        )
+        self._client = open_client(base_url, api_key_env=api_key_env, timeout=timeout, max_retries=max_retries)
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,5 +1,9 @@
-"""`python -m mnemodex`."""
+"""The program: `mnemodex`, or `python -m mnemodex`."""
 
-from mnemodex.pipelines.cli import main
+from mnemodex.demo.command import demo
+from mnemodex.pipelines.cli import app, main
 
-main()
+app.command()(demo)
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.caller import Passed, with_passed
+from mnemodex.pipelines.engine_choice import check_place
 from mnemodex.pipelines.preflight import check_inputs
 from mnemodex.pipelines.progress import Progress
 from mnemodex.pipelines.run import Run
@@ -45,6 +46,7 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
         progress: follows the build.
 
     Raises:
+        UserError: both `address` and `local` are given.
         RecipeError: the recipe is wrong.
         ModelError: a model or tokenizer that it names is not there.
         QueryError: a query file that it names is not there, or is none.
@@ -54,6 +56,7 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
         WriterBusyError: another build writes to this memory.
         StageFailedError: a partition could not be processed.
     """
+    check_place(address=address, local=local)
     passed = Passed(source, chunker, dict(encoders or {}))
     checked = _recipe(recipe, passed)
     check_inputs(checked)
@@ -80,4 +83,4 @@ def _recipe(recipe: str | Path | dict[str, Any] | Recipe, passed: Passed) -> Rec
         return recipe
     if isinstance(recipe, dict):
         return parse_recipe(passed.complete(recipe), name="recipe", base=Path.cwd())
-    return load_recipe(Path(recipe))
+    return load_recipe(Path(recipe), complete=passed.complete)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mnemodex.schemas.store.store import Store
 
 _PLACE = "passed by the caller"
+_BASES = ("builtins", "abc", "typing")
+"""Modules of classes that decide nothing."""
 
 
 @dataclass
@@ -40,10 +42,12 @@ class Passed:
     def complete(self, recipe: dict[str, Any]) -> dict[str, Any]:
         """Return a recipe with the sections that passed objects take the place of."""
         given = dict(recipe)
-        if self.source is not None:
-            given.setdefault("source", {"path": _PLACE})
-        missing: dict[str, Any] = {name: {} for name in self.encoders if name not in given.get("embed", {})}
-        return {**given, "embed": {**given.get("embed", {}), **missing}} if missing else given
+        if self.source is not None and isinstance(given.get("source", {}), dict):
+            given["source"] = {"path": _PLACE, **given.get("source", {})}
+        embed = given.get("embed", {})
+        if self.encoders and isinstance(embed, dict):
+            given["embed"] = {**embed, **{name: {} for name in self.encoders if name not in embed}}
+        return given
 
 
 def with_passed(recipe: Recipe, passed: Passed, store: Store) -> Recipe:
@@ -87,7 +91,7 @@ def _encoders(recipe: Recipe, encoders: dict[str, Any]) -> dict[str, PassedEmbed
 
 
 def _identity(made: Any) -> str:
-    """Return what decides the results of an object: its attribute `identity`, or its class's code and its values.
+    """Return what decides the results of an object: its attribute `identity`, or its classes' code and its values.
 
     Raises:
         RecipeError: neither can be told.
@@ -97,15 +101,25 @@ def _identity(made: Any) -> str:
         return str(declared)
     kind = type(made)
     try:
-        code = inspect.getsource(kind)
-        values = vars(made) if hasattr(made, "__dict__") else {}
-        return fingerprint(kind.__module__, kind.__qualname__, code, json.dumps(values, sort_keys=True, default=_plain))
+        code = [inspect.getsource(one) for one in kind.__mro__ if one.__module__ not in _BASES]
+        values = json.dumps(_values(made), sort_keys=True, default=_plain)
+        return fingerprint(kind.__module__, kind.__qualname__, code, values)
     except (OSError, TypeError, ValueError) as error:
         msg = (
             f"{kind.__name__}: what decides its results cannot be told ({error}); give it an attribute `identity`, a "
             "string that changes when its results do"
         )
         raise RecipeError(msg) from error
+
+
+def _values(made: Any) -> dict[str, Any]:
+    """Return what an object holds, in its dictionary or in slots."""
+    values = dict(vars(made)) if hasattr(made, "__dict__") else {}
+    for one in type(made).__mro__:
+        slots = getattr(one, "__slots__", ())
+        names = (slots,) if isinstance(slots, str) else slots
+        values |= {name: getattr(made, name) for name in names if not name.startswith("__") and hasattr(made, name)}
+    return values
 
 
 def _plain(value: Any) -> Any:

@@ -47,7 +47,7 @@ def main() -> None:
     except SystemExit as ended:
         # What Typer makes of an interrupt.
         if ended.code == 130:
-            typer.echo("stopped; what is finished is kept, the next build goes on from there", err=True)
+            typer.echo("stopped: finished work is kept, and the next build continues from it", err=True)
         raise
     except OSError as error:
         if debug:
@@ -58,6 +58,6 @@ def main() -> None:
         if debug:
             raise
         typer.echo(
-            f"error: {type(error).__name__}: {error} (this is a defect of mnemodex; --debug shows where)", err=True
+            f"error: {type(error).__name__}: {error} (internal error, please report it; --debug shows where)", err=True
         )
         raise SystemExit(1) from None

@@ -21,6 +21,17 @@ _LOCAL_SECONDS = 20.0
 """CPU seconds of work that are sooner done in this process than by a Ray that is still to be started."""
 
 
+def check_place(*, address: str | None, local: bool) -> None:
+    """Refuse two places for one build.
+
+    Raises:
+        UserError: both `address` and `local` are given.
+    """
+    if local and address is not None:
+        msg = "--local computes in this process and --address on a cluster; give one of them"
+        raise UserError(msg)
+
+
 def choose_engine(
     store: Store,
     run: str,
@@ -43,9 +54,7 @@ def choose_engine(
     Raises:
         UserError: both `address` and `local` are given.
     """
-    if local and address is not None:
-        msg = "--local computes in this process and --address on a cluster; give one of them"
-        raise UserError(msg)
+    check_place(address=address, local=local)
     if local or (address is None and work < _LOCAL_SECONDS):
         return LocalEngine(store, run, cpus=len(os.sched_getaffinity(0)), objects=objects)
     from mnemodex.pipelines.ray_engine import RayEngine

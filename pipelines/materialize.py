@@ -10,7 +10,7 @@ from mnemodex.pipelines.ops.former import former_folder, write_former, write_pla
 from mnemodex.pipelines.plan import identity
 from mnemodex.pipelines.results import BuildResults, drafts
 from mnemodex.pipelines.unit import check_size, unit_fingerprint
-from mnemodex.pipelines.warnings import check, conclude
+from mnemodex.pipelines.warnings import check, conclude, note
 from mnemodex.schemas.errors import StageFailedError
 from mnemodex.schemas.steps import is_cache
 from mnemodex.schemas.tables import TableKey
@@ -82,15 +82,20 @@ class Materializer:
             for step in self._plan.unfold(self._results):
                 moved = True
                 self._drafts[step.name] = deque()
-                self._progress.begin(step.name, cache=is_cache(step.result))
+                # What is read of the source is what people call the documents, before any repeats are dropped.
+                cache = step.pass_through or (is_cache(step.result) and not step.source)
+                self._progress.begin(step.name, cache=cache)
                 self._results.add(step, identity(step))
+            self._progress.waiting = len(self._plan.waiting)
             for results in self._results.steps.values():
                 for draft in drafts(self._results, results):
                     moved = True
                     self._place(results, draft)
                 if results.complete and results.warnings is None:
-                    # Before what follows works on it.
+                    # Before what follows works on it, which may have been declared before it.
+                    moved = True
                     results.warnings = conclude(results)
+                    self._progress.end(results.step.name, note(results))
 
     def compute(self, engine: Engine) -> None:
         """Carry the rest of the plan out.
@@ -117,7 +122,8 @@ class Materializer:
             while waiting and engine.has_room(results.step, len(results.labels)):
                 draft, fingerprint = waiting.popleft()
                 self._prepare(results)
-                self._progress.todo(name)
+                known = max(self._results.expected(results), len(results.labels))
+                self._progress.todo(name, known - len(results.done))
                 engine.submit(results.step, self._files.unit(results.step, draft, fingerprint))
 
     def _place(self, results: StepResults, draft: Draft) -> None:
@@ -173,4 +179,5 @@ class Materializer:
     def _finished(self, results: StepResults, label: str, artifacts: Sequence[Artifact], *, computed: bool) -> None:
         results.finish(label, artifacts)
         self._progress.done(results.step.name, label, artifacts[0], computed=computed)
-        check(results)
+        if artifacts[0].stats.errors:
+            check(results)

@@ -89,17 +89,24 @@ class Placement:
         return next((worker for worker in self.workers if worker.unit is None and worker.shape == shape), None)
 
     def room(self, shape: Shape) -> tuple[Node, list[Placed]] | None:
-        """Return where a worker of a shape would have room, and the idle workers that are to go for it."""
+        """Return where a worker of a shape would have room, and the idle workers that are to go for it.
+
+        No more go than are in the way: another worker has its model to load.
+        """
         nodes = sorted(self._nodes.values(), key=lambda node: -node.free_cpus)
         for node in nodes:
             if node.fits(shape):
                 return node, []
         for node in nodes:
-            idle = [worker for worker in self.workers if worker.node is node and worker.unit is None]
-            cpus = node.free_cpus + sum(worker.shape.cpus for worker in idle)
-            gpus = node.free_gpus + sum(worker.shape.gpus for worker in idle)
-            if cpus >= shape.cpus and gpus >= shape.gpus:
-                return node, idle
+            going = []
+            cpus, gpus = shape.cpus - node.free_cpus, shape.gpus - node.free_gpus
+            # A worker with a GPU goes first where one is wanted, and last where none is.
+            for worker in sorted(self.workers, key=lambda one: one.shape.gpus, reverse=gpus > 0):
+                if worker.node is node and worker.unit is None and (cpus > 0 or (gpus > 0 and worker.shape.gpus)):
+                    going.append(worker)
+                    cpus, gpus = cpus - worker.shape.cpus, gpus - worker.shape.gpus
+            if cpus <= 0 and gpus <= 0:
+                return node, going
         return None
 
     def add(self, shape: Shape, node: Node) -> Placed:

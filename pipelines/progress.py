@@ -90,12 +90,14 @@ class Progress:
 
     Attributes:
         reports: the closing table, in the order of the steps.
+        waiting: steps that are still to be declared.
     """
 
     def __init__(self, *, bars: bool = False) -> None:
         self._running: dict[str, _Running] = {}
-        self._display = _Bars() if bars else None
-        self._ended: set[str] = set()
+        self._bars = bars
+        self._display: _Bars | None = None
+        self.waiting = 0
 
     @property
     def reports(self) -> list[StepReport]:
@@ -106,14 +108,20 @@ class Progress:
         """Note a step of the plan."""
         self._running[name] = _Running(StepReport(name, cache=cache))
 
-    def todo(self, name: str) -> None:
-        """Note a unit that will be computed."""
+    def todo(self, name: str, left: int = 1) -> None:
+        """Note a unit that is begun.
+
+        Args:
+            name: the step.
+            left: units of it that are still to be computed, as far as that is known; this one is among them.
+        """
         step = self._running[name]
         if not step.todo:
             step.started = step.said = time.perf_counter()
-            if self._display is not None:
+            if self._bars:
+                self._display = self._display or _Bars()
                 step.bar = self._display.add(self._title(name))
-        step.todo += 1
+        step.todo = step.report.computed + left
         self._show(step)
 
     def plan(self, units: Mapping[str, int], waiting: Sequence[str]) -> None:
@@ -164,8 +172,11 @@ class Progress:
             self._display.close()
 
     def _title(self, name: str) -> str:
-        number = list(self._running).index(name) + 1
-        return f"stage {number} of {len(self._running)}: {name}"
+        """Return the step's name with its number among those whose results are kept for themselves."""
+        steps = [step for step, running in self._running.items() if not running.report.cache]
+        if name not in steps:
+            return name
+        return f"stage {steps.index(name) + 1} of {len(steps) + self.waiting}: {name}"
 
     def _show(self, step: _Running) -> None:
         if self._display is not None and step.bar is not None:
@@ -177,24 +188,30 @@ class Progress:
         if not step.rows or seconds <= 0:
             return ""
         rate = step.rows / seconds
-        text = f"{step.rows:,} rows, {rate:,.0f} rows/s"
+        text = f"{step.rows:,} rows, {f'{rate:,.0f}' if rate >= 10 else f'{rate:.2g}'} rows/s"
         done = step.report.computed
         if done and done < step.todo:
             # Partitions are of like size, so the rest takes as long as those that are done.
-            text += f", about {(step.todo - done) * step.report.rows_computed / done / rate:,.0f} s left"
+            left = (step.todo - done) * step.report.rows_computed / done - sum(step.partial.values())
+            text += f", about {max(left, 0) / rate:,.0f} s left"
         return text
 
     def _say(self, step: _Running) -> None:
         """Log a line now and then, where no bars are drawn."""
-        if self._display is None and time.perf_counter() - step.said > _LINE_SECONDS:
+        if not self._bars and time.perf_counter() - step.said > _LINE_SECONDS:
             step.said = time.perf_counter()
             report = step.report
+            rate = self._rate(step)
             _log.info(
-                "%s: %d of %d partitions, %s", self._title(report.name), report.computed, step.todo, self._rate(step)
+                "%s: %d of %d partitions%s",
+                self._title(report.name),
+                report.computed,
+                step.todo,
+                f", {rate}" if rate else "",
             )
 
     def _line(self, step: _Running) -> None:
-        if self._display is None:
+        if not self._bars:
             report = step.report
             _log.info(
                 "%s: %d of %d partitions, %d rows, %.1f s",

@@ -141,9 +141,11 @@ class RayEngine:
     def _worker(self, shape: Shape) -> Placed:
         """Return a worker that has nothing to do, a new one if there is none."""
         placement = self._started()
-        worker = placement.idle(shape)
-        if worker is not None:
-            return worker
+        while (worker := placement.idle(shape)) is not None:
+            # A unit is not to be blamed for the death of a worker that had nothing to do.
+            if _lives(worker):
+                return worker
+            placement.remove(worker)
         room = placement.room(shape)
         if room is None:
             msg = f"no node of the cluster has {shape.cpus} CPUs and {shape.gpus} GPUs for a worker; add a node"
@@ -186,7 +188,9 @@ class RayEngine:
         """
         if getattr(error, "actor_init_failed", False):
             node = worker.node.name[:12]
-            msg = f"a worker on node {node} could not start ({error}). Install the same packages on all nodes"
+            # Before its last line, Ray tells where in its own code the worker was.
+            reason = str(error).strip().splitlines()[-1].strip()
+            msg = f"a worker on node {node} could not start ({reason}). Install the same packages on all nodes"
             raise MnemodexError(msg) from error
         placement = self._started()
         placement.remove(worker)
@@ -251,6 +255,19 @@ def _read_rows(store: Store, run: str, worker: Placed) -> int | None:
         # Not written yet, or being written.
         return None
     return int(rows) if (step, label) == (worker.unit.step, worker.unit.label) else None
+
+
+def _lives(worker: Placed) -> bool:
+    """Return whether a worker that has nothing to do is there; one that does not say so in time is thought to be."""
+    import ray
+
+    try:
+        ray.get(worker.handle.__ray_ready__.remote(), timeout=_POLL_SECONDS)
+    except ray.exceptions.GetTimeoutError:
+        return True
+    except ray.exceptions.RayActorError:
+        return False
+    return True
 
 
 def _nodes() -> list[tuple[str, int, int]]:

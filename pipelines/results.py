@@ -46,7 +46,7 @@ class StepResults:
     also: dict[Key, dict[str, Artifact]] = field(default_factory=dict)
     computed: list[Artifact] = field(default_factory=list)
     warnings: list[str] | None = None
-    _ready: int = 0
+    _ready: dict[Key, tuple[int, list[Artifact]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.cutter = Cutter(self.step)
@@ -66,11 +66,17 @@ class StepResults:
         """Rows of them."""
         return sum(part.rows for part in self.done.values())
 
-    def ready(self) -> list[Artifact]:
-        """Return the first results in order, as far as there is no gap."""
-        while self._ready < len(self.labels) and self.labels[self._ready] in self.done:
-            self._ready += 1
-        return [self.done[label] for label in self.labels[: self._ready]]
+    def ready(self, key: Key) -> Sequence[Artifact]:
+        """Return the results of one key in the order of the units, as far as there is no gap."""
+        # It is asked for again after every unit, so it grows instead of being made anew.
+        passed, found = self._ready.get(key, (0, []))
+        made = self.done if key == self.step.result else self.also.get(key, {})
+        while passed < len(self.labels) and self.labels[passed] in self.done:
+            if self.labels[passed] in made:
+                found.append(made[self.labels[passed]])
+            passed += 1
+        self._ready[key] = passed, found
+        return found
 
     def finish(self, label: str, artifacts: Sequence[Artifact]) -> None:
         """Keep the results of a unit, the first one first."""
@@ -131,7 +137,7 @@ class BuildResults:
         found = self._by_key.get(key)
         if found is None:
             return []
-        return found.ready() if key == found.step.result else found.others(key)
+        return found.ready(key)
 
     def find(self, key: Key, label: str) -> Artifact | None:
         """See `Results`."""

@@ -14,7 +14,7 @@ from mnemodex.pipelines.plan import Plan
 from mnemodex.pipelines.results import BuildResults
 from mnemodex.pipelines.run_files import RunFiles
 from mnemodex.pipelines.source_plan import source_splits
-from mnemodex.pipelines.warnings import low_recall, note
+from mnemodex.pipelines.warnings import low_recall
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,8 +72,6 @@ class Run:
             finally:
                 engine.close()
         warnings = [warning for step in self._results.steps.values() for warning in step.warnings or ()]
-        for name, step in self._results.steps.items():
-            self._progress.end(name, note(step))
         manifest = make_manifest(self._store, self._recipe, self._results, self._former)
         warnings += low_recall(manifest.indexes)
         changed = self._former is None or not manifest.same_files(self._former)

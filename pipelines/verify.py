@@ -112,7 +112,8 @@ def _check_strays(store: Store, known: set[str], result: Verification) -> None:
 
 
 def _is_marker(path: str) -> bool:
-    return path.endswith("/marker.json") or (path.startswith("tables/") and path.endswith(".json"))
+    in_table = path.startswith("tables/") and path.endswith(".json")
+    return in_table or (path.startswith("indexes/") and path.endswith("/marker.json"))
 
 
 def _check_small(store: Store, path: str, known: set[str], result: Verification) -> None:

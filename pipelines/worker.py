@@ -51,8 +51,9 @@ class Worker:
         return Answer(step=unit.step, label=unit.label, result=result)
 
     def _compute(self, unit: Unit, report: Report) -> list[Artifact]:
-        started, spent = time.perf_counter(), time.process_time()
         order, op = self._op(unit.step)
+        # Loading models is work of the worker, not of its first unit.
+        started, spent = time.perf_counter(), time.process_time()
         output = Output(self._store, order, unit, report)
         try:
             inputs = Inputs(self._store, unit, self._run)

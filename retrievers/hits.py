@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from mnemodex.indexers.rows import Rows
     from mnemodex.retrievers.snapshot import Snapshot
 
 MISSING_ID = -1
@@ -90,6 +91,62 @@ class Hits:
     snapshot: Snapshot
     kind: str = "chunk"
     explain: Callable[[], list[list[list[Reason]]]] | None = None
+
+    @classmethod
+    def at(
+        cls,
+        snapshot: Snapshot,
+        rows: Rows,
+        numbers: NDArray[np.int64],
+        scores: NDArray[np.float32],
+        *,
+        kind: str = "chunk",
+        explain: Callable[[], list[list[list[Reason]]]] | None = None,
+    ) -> Hits:
+        """Return hits that are given by their numbers in the rows of an index.
+
+        Args:
+            snapshot: where the rows are read from.
+            rows: ids and places of all rows.
+            numbers: int64 of shape (queries, k), best first; -1 where there are fewer than k.
+            scores: float32 of the same shape.
+            kind: the id space.
+            explain: finds the reasons of every hit.
+        """
+        found = numbers >= 0
+        if not len(rows.ids):
+            empty = np.full(numbers.shape, MISSING_ID, np.int64)
+            return cls(empty, scores, empty.astype(np.int32), empty, rows.labels, snapshot, kind, explain)
+        return cls(
+            np.where(found, rows.ids[numbers], MISSING_ID),
+            np.where(found, scores, MISSING_SCORE),
+            np.where(found, rows.partition[numbers], np.int32(-1)),
+            np.where(found, rows.row[numbers], -1),
+            rows.labels,
+            snapshot,
+            kind,
+            explain,
+        )
+
+    @classmethod
+    def best(cls, snapshot: Snapshot, rows: Rows, scores: NDArray[np.float32], k: int) -> Hits:
+        """Return the k best rows of an index for each query: ties by ascending id, rows that score -inf left out.
+
+        Args:
+            snapshot: where the rows are read from.
+            rows: ids and places of all rows.
+            scores: of all rows, float32 of shape (queries, rows).
+            k: hits wanted.
+        """
+        numbers = np.full((len(scores), k), -1, np.int64)
+        found = np.full((len(scores), k), MISSING_SCORE, np.float32)
+        ids = np.asarray(rows.ids)
+        for query, row in enumerate(scores):
+            kept = np.flatnonzero(row > MISSING_SCORE)
+            chosen = kept[best(ids[kept], row[kept], k)]
+            numbers[query, : len(chosen)] = chosen
+            found[query, : len(chosen)] = row[chosen]
+        return cls.at(snapshot, rows, numbers, found)
 
     def __len__(self) -> int:
         """The number of queries."""

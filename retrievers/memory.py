@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mnemodex.indexers.encoders import TextEncoder
     from mnemodex.retrievers.base import Retriever
     from mnemodex.retrievers.sql import Connection, Relation
+    from mnemodex.schemas.kinds import Kind
     from mnemodex.schemas.manifest import EncoderEntry
     from mnemodex.schemas.spec import Spec
 
@@ -53,14 +54,20 @@ class Memory:
     def retriever(self, name: str) -> Retriever:
         """The retriever of an index, opened at the first call."""
         if name not in self._retrievers:
-            entry = self.snapshot.index(name)
-            try:
-                kind = load(KINDS.find(entry.type).retriever)
-            except RecipeError as error:
-                msg = f"index {name!r} cannot be opened: {error}"
-                raise QueryError(msg) from error
-            self._retrievers[name] = kind(self, entry)
+            self._retrievers[name] = load(self.kind(name).retriever)(self, self.snapshot.index(name))
         return self._retrievers[name]
+
+    def kind(self, name: str) -> Kind:
+        """Return the kind of an index.
+
+        Raises:
+            QueryError: there is no such index, or the package that declares its kind is not installed.
+        """
+        try:
+            return KINDS.find(self.snapshot.index(name).type)
+        except RecipeError as error:
+            msg = f"index {name!r} cannot be opened: {error}"
+            raise QueryError(msg) from error
 
     def sql(self, query: str) -> Relation:
         """Ask the tables and indexes: a DuckDB relation, read-only, without access to anything else.

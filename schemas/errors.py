@@ -75,6 +75,10 @@ class CommitStateUnknownError(MnemodexError):
     """The commit may or may not have happened; look at the current snapshot before trying again."""
 
 
+class RayStartError(MnemodexError):
+    """Ray could not be started on this machine, or no cluster answers at the address."""
+
+
 class StageFailedError(MnemodexError):
     """A partition could not be processed; the message names the stage and the partition."""
 

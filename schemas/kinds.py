@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 from pydantic import BeforeValidator, SerializeAsAny
 
-from mnemodex.schemas.errors import PluginError, RecipeError
+from mnemodex.schemas.errors import MnemodexError, PluginError, RecipeError
 from mnemodex.schemas.spec import Spec
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class Kind:
             `TableSpec`.
         check: a function of the index's name, its settings and the recipe that refuses what cannot be built.
         hits: the id space of its hits.
-        renderer: a function that prints hits for people; by default as chunks.
-        evaluator: a function that runs `eval`; by default over documents.
+        renderer: the class that prints what `search` finds; called with a `SearchRequest`.
+        evaluator: the class that measures for `eval`; called with a `Memory`, an index's name and the options.
         version: of the package that declares it; empty for ours.
     """
 
@@ -63,8 +63,8 @@ class Kind:
     tables: str = ""
     check: str = ""
     hits: str = "chunk"
-    renderer: str = ""
-    evaluator: str = ""
+    renderer: str = "mnemodex.pipelines.commands.rendering:ChunkRenderer"
+    evaluator: str = "mnemodex.pipelines.commands.evaluation:QueryEvaluator"
     version: str = ""
 
 
@@ -165,9 +165,25 @@ def choose(registry: Registry[Any], *, key: str, default: str | None = None) -> 
 
 
 def load(dotted: str) -> Any:
-    """Import what `module:name` names."""
+    """Import what `module:name` names.
+
+    Raises:
+        PluginError: it is of a package that cannot be loaded.
+    """
     module, _, name = dotted.partition(":")
-    return getattr(import_module(module), name)
+    try:
+        return getattr(import_module(module), name)
+    except MnemodexError:
+        raise
+    except Exception as error:
+        if module.partition(".")[0] == "mnemodex":
+            raise
+        # Whatever the code of others raises is one message.
+        msg = (
+            f"{dotted} cannot be loaded ({type(error).__name__}: {error}); update or uninstall the package that "
+            "declares it"
+        )
+        raise PluginError(msg) from error
 
 
 _DENSE = "mnemodex.indexers.dense"
@@ -194,7 +210,7 @@ KINDS = Registry(
             settings="mnemodex.indexers.ngram.settings:NgramSettings",
             indexer="mnemodex.indexers.ngram.indexer:NgramIndexer",
             retriever="mnemodex.retrievers.ngram:NgramIndex",
-            renderer=f"{_COMMANDS}.concordances:print_hits",
+            renderer=f"{_COMMANDS}.concordances:ConcordanceRenderer",
         ),
         "seal": Kind(
             settings="mnemodex.indexers.seal:SealSettings",
@@ -212,8 +228,8 @@ KINDS = Registry(
             check=f"{_DENSE}.factory:check_settings",
             retriever="mnemodex.retrievers.next_token:NextTokenRetriever",
             hits="position",
-            renderer=f"{_COMMANDS}.next_token_tables:print_hits",
-            evaluator=f"{_COMMANDS}.next_token:evaluate_text",
+            renderer=f"{_COMMANDS}.next_token_tables:ContinuationRenderer",
+            evaluator=f"{_COMMANDS}.next_token:TextEvaluator",
         ),
         "hybrid": Kind(
             settings="mnemodex.indexers.hybrid:HybridSettings",

@@ -19,7 +19,7 @@ from mnemodex.schemas.validation import validate
 from mnemodex.schemas.yaml_file import read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
@@ -113,13 +113,20 @@ class _Written(BaseModel):
         return section
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_recipe(path: Path, *, complete: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> Recipe:
     """Read a recipe file; its relative paths become absolute, and `memory` gets its default beside it.
+
+    Args:
+        path: the file.
+        complete: adds sections that it leaves out.
 
     Raises:
         RecipeError: the file is missing, not YAML, or has an unknown key or bad value.
     """
-    return parse_recipe(read_yaml(path), name=str(path), base=path.parent, stem=path.stem)
+    data = read_yaml(path)
+    if complete is not None and isinstance(data, dict):
+        data = complete(data)
+    return parse_recipe(data, name=str(path), base=path.parent, stem=path.stem)
 
 
 def parse_recipe(data: Any, *, name: str, base: Path, stem: str = "memory") -> Recipe:

@@ -37,8 +37,7 @@ def fill_references(recipe: Recipe, *, name: str) -> dict[str, IndexSettings]:
 def _default(recipe: Recipe, ref: Ref, at: str) -> str:
     named = _named(recipe, ref)
     if ref.section == "lm" and not named:
-        msg = f"{at}: needs the states of a language model; add a section, as `lm: {{smol: {{model: FOLDER}}}}`"
-        raise RecipeError(msg)
+        raise _without_lm(at)
     if ref.default == "first":
         return named[0]
     if len(named) == 1:
@@ -46,6 +45,12 @@ def _default(recipe: Recipe, ref: Ref, at: str) -> str:
     remedy = f"name one in `of`: {', '.join(named)}" if named else f"add one, as `{ref.type}s: {{type: {ref.type}}}`"
     msg = f"{at} needs one index of type {ref.type}, but the recipe has {len(named)}; {remedy}"
     raise RecipeError(msg)
+
+
+def _without_lm(at: str) -> RecipeError:
+    return RecipeError(
+        f"{at}: needs the states of a language model; add a section, as `lm: {{smol: {{model: FOLDER}}}}`"
+    )
 
 
 def _named(recipe: Recipe, ref: Ref) -> list[str]:
@@ -82,6 +87,8 @@ def check_references(recipe: Recipe, *, name: str) -> None:
 
 def _check(recipe: Recipe, index: str, leaf: Leaf, ref: Ref, *, name: str) -> None:
     at = f"{name}: indexes.{index}.{leaf.path[0]} names {leaf.value!r}"
+    if ref.section == "lm" and not recipe.lm:
+        raise _without_lm(f"{name}: indexes.{index}")
     if ref.section != "index":
         if leaf.value not in _named(recipe, ref):
             msg = f"{at}; {_NOUNS[ref.section]} are: {', '.join(_named(recipe, ref))}"

@@ -129,6 +129,9 @@ class Spec(BaseModel):
         return found
 
 
+_UNORDERED = (set, frozenset)
+_SEVERAL = (list, tuple, *_UNORDERED)
+
 _NOTHING = object()
 """Stands for a value that decides nothing."""
 
@@ -138,11 +141,11 @@ def _decisive(value: Any, annotation: Any, markers: tuple[Marker, ...], step: st
     if any(_decides_nothing(marker, step) for marker in markers):
         return _NOTHING
     inside = list(_parts(value, annotation, (), markers))
-    if isinstance(value, Spec | Mapping | list | tuple):
+    if isinstance(value, (Spec, Mapping, *_SEVERAL)):
         found = [
             _decisive(part, inner[0], inner[2], step, digest) for part, inner in inside if isinstance(inner, tuple)
         ]
-        if isinstance(value, list | tuple):
+        if isinstance(value, _SEVERAL):
             return [item for item in found if item is not _NOTHING]
         names = type(value).model_fields if isinstance(value, Spec) else value
         return {str(name): item for name, item in zip(names, found, strict=True) if item is not _NOTHING}
@@ -187,7 +190,7 @@ def _replaced(
         return value.model_copy(update=dict(zip(type(value).model_fields, parts, strict=True)))
     if isinstance(value, Mapping):
         return dict(zip(value, parts, strict=True))
-    if isinstance(value, list | tuple):
+    if isinstance(value, _SEVERAL):
         return type(value)(parts)
     return parts[0]
 
@@ -208,8 +211,9 @@ def _parts(
         inner = arguments[1] if len(arguments) == 2 else Any
         for key, item in value.items():
             yield item, (inner, (*path, str(key)), markers)
-    elif isinstance(value, list | tuple):
-        for number, item in enumerate(value):
+    elif isinstance(value, _SEVERAL):
+        # A set has another order in every process.
+        for number, item in enumerate(sorted(value, key=repr) if isinstance(value, _UNORDERED) else value):
             place = number if len(arguments) > number and Ellipsis not in arguments else 0
             yield item, (arguments[place] if arguments else Any, (*path, str(number)), markers)
     else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,12 +14,11 @@ from hypothesis import settings
 from library import records, words_recipe, write_parts, write_triples
 
 import mnemodex
+from mnemodex.__main__ import main
 from mnemodex.pipelines import run as run_module
-from mnemodex.pipelines.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from mnemodex.pipelines.outcome import BuildResult
     from mnemodex.retrievers.memory import Memory
@@ -119,13 +120,17 @@ def ray_session() -> Iterator[None]:
     """One local Ray with two CPUs; the engine takes the Ray that is there."""
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=100 << 20,
-        logging_level="ERROR",
-    )
+    tests = Path(__file__).parent
+    with pytest.MonkeyPatch.context() as patch:
+        # Its workers find what tests have them do.
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(tests), str(tests / "pipelines")]))
+        ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            object_store_memory=100 << 20,
+            logging_level="ERROR",
+        )
     yield
     ray.shutdown()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-WORKER = "ray::MapWorker"
+WORKER = "ray::MnemodexWorker"
 """How Ray calls the processes that work on units."""
 
 
@@ -32,7 +32,7 @@ def build_process(recipe: dict[str, Any], folder: Path) -> Iterator[tuple[subpro
     path.write_text(json.dumps(recipe))
     name, value = "MNEMODEX_TEST", uuid.uuid4().hex
     process = subprocess.Popen(
-        [sys.executable, "-m", "mnemodex", "build", str(path)],
+        [sys.executable, "-m", "mnemodex", "build", str(path), "--address", "local"],
         env={**os.environ, name: value},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -95,11 +95,16 @@ class Adapted:
         """See `TextEncoder`.
 
         Raises:
-            ModelError: the vectors are not of the shape that they should have.
+            ModelError: the vectors are no matrix of the shape that they should have.
         """
         if not texts:
             return np.zeros((0, self.dimension), np.float32)
-        vectors = np.asarray(self._plain.encode(list(texts)), np.float32)
+        given = self._plain.encode(list(texts))
+        try:
+            vectors = np.asarray(given, np.float32)
+        except (TypeError, ValueError) as error:
+            msg = f"encoder {type(self._plain).__name__} gives no matrix of vectors ({error}); correct it"
+            raise ModelError(msg) from error
         if vectors.shape != (len(texts), self.dimension):
             msg = (
                 f"encoder {type(self._plain).__name__} gives vectors of shape {vectors.shape} for {len(texts)} texts "
@@ -114,8 +119,10 @@ class Adapted:
     def stream(self, windows: Iterable[Window]) -> Iterator[Encoded]:
         """See `TextEncoder`."""
         for number, (texts, done) in enumerate(windows):
-            missing = np.arange(len(texts)) if done is None else np.flatnonzero(~done)
-            for start in range(0, len(missing), _BATCH):
-                rows = missing[start : start + _BATCH]
-                yield Encoded(number, rows, self.encode([texts[row] for row in rows]))
+            for start in range(0, len(texts), _BATCH):
+                rows = np.arange(start, min(start + _BATCH, len(texts)))
+                # Batches are those of the whole window, so that vectors are the same after an interruption.
+                if done is not None and done[rows].all():
+                    continue
+                yield Encoded(number, rows, self.encode(texts[start : start + _BATCH]))
             self.stats.texts += len(texts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnemodex.indexers.encoders.base import Encoded, EncodeStats, Window
-from mnemodex.indexers.models import need
+from mnemodex.indexers.openai_client import open_client
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
@@ -33,26 +32,20 @@ class ServedEncoder:
 
     Raises:
         MissingExtraError: the extra `llm` is not installed.
+        ModelError: the environment variable holds what no key can be.
     """
 
     def __init__(self, spec: ServedEmbedding, *, threads: int | None = None) -> None:
-        need("openai", extra="llm")
-        import openai
-
         self.spec = spec
         self.stats = EncodeStats()
-        self._client = openai.OpenAI(
-            base_url=spec.base_url,
-            # The client refuses to start without a key, although the server may not ask for one.
-            api_key=os.environ.get(spec.api_key_env) or "none",
-            timeout=spec.timeout,
-            max_retries=spec.max_retries,
+        self._client = open_client(
+            spec.base_url, api_key_env=spec.api_key_env, timeout=spec.timeout, max_retries=spec.max_retries
         )
 
     @cached_property
     def dimension(self) -> int:
-        """See `TextEncoder`; asks the server for one vector."""
-        return int(self._ask(["dimension"]).shape[1])
+        """See `TextEncoder`; asks the server for one vector where the settings do not say."""
+        return self.spec.dimensions or int(self._ask(["dimension"])[0].shape[1])
 
     @property
     def max_length(self) -> None:
@@ -77,18 +70,34 @@ class ServedEncoder:
         """
         with ThreadPoolExecutor(self.spec.concurrency) as pool:
             for number, (texts, done) in enumerate(windows):
-                missing = np.arange(len(texts)) if done is None else np.flatnonzero(~done)
-                batches = [missing[at : at + self.spec.batch] for at in range(0, len(missing), self.spec.batch)]
+                # Batches are those of the whole window, so that a server is asked the same after an interruption.
+                batches = np.split(np.arange(len(texts)), range(self.spec.batch, len(texts), self.spec.batch))
+                batches = [rows for rows in batches if len(rows) and (done is None or not done[rows].all())]
                 asked = [pool.submit(self._ask, [texts[row] for row in rows]) for rows in batches]
                 try:
                     for rows, future in zip(batches, asked, strict=True):
-                        yield Encoded(number, rows, future.result())
+                        vectors, tokens = future.result()
+                        self._check(vectors.shape[1])
+                        self.stats.tokens += tokens
+                        yield Encoded(number, rows, vectors)
                 except BaseException:
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise
                 self.stats.texts += len(texts)
 
-    def _ask(self, texts: list[str]) -> NDArray[np.float32]:
+    def _check(self, numbers: int) -> None:
+        """Refuse vectors of another length than the ones before, or than was asked for."""
+        if self.spec.dimensions not in (None, numbers):
+            msg = (
+                f"{self.spec.base_url}: it gives vectors of {numbers} numbers, although it is asked for "
+                f"{self.spec.dimensions}; correct dimensions, or leave it out"
+            )
+            raise ModelError(msg)
+        if numbers != self.dimension:
+            raise self._malformed(f"vectors of {numbers} numbers after ones of {self.dimension}")
+
+    def _ask(self, texts: list[str]) -> tuple[NDArray[np.float32], int]:
+        """Return the vectors of the texts, and the tokens that the server counted."""
         import openai
 
         # A server takes no empty text, and a space has as much in it.
@@ -108,7 +117,8 @@ class ServedEncoder:
             raise self._refused(error) from error
         except (openai.OpenAIError, ValueError) as error:
             raise self._malformed(str(error)) from error
-        return self._vectors(answer, len(texts))
+        tokens = getattr(getattr(answer, "usage", None), "prompt_tokens", None)
+        return self._vectors(answer, len(texts)), tokens if isinstance(tokens, int) else 0
 
     def _vectors(self, answer: Any, count: int) -> NDArray[np.float32]:
         """Return the vectors in the order of the texts.
@@ -116,18 +126,19 @@ class ServedEncoder:
         Raises:
             ModelError: some are missing, given twice, or of different lengths.
         """
-        data = getattr(answer, "data", None) or []
-        found = {getattr(item, "index", None): getattr(item, "embedding", None) for item in data}
-        if sorted(found, key=str) != sorted(range(count), key=str) or len(data) != count:
-            raise self._malformed(f"{len(data)} vectors with the indexes {list(found)[:5]} for {count} texts")
+        data = getattr(answer, "data", None)
+        items = data if isinstance(data, list) else []
+        indexes = [getattr(item, "index", None) for item in items]
+        if sorted(indexes, key=str) != sorted(range(count), key=str):
+            raise self._malformed(f"{len(items)} vectors with the indexes {indexes[:5]} for {count} texts")
+        ordered = sorted(items, key=lambda item: int(item.index))
         try:
-            vectors = np.array([found[number] for number in range(count)], np.float32)
+            with np.errstate(over="ignore"):
+                vectors = np.array([getattr(item, "embedding", None) for item in ordered], np.float32)
         except (ValueError, TypeError) as error:
             raise self._malformed(str(error)) from error
-        if vectors.ndim != 2 or not np.isfinite(vectors).all():
+        if vectors.ndim != 2 or not vectors.shape[1] or not np.isfinite(vectors).all():
             raise self._malformed("a vector is no list of finite numbers")
-        usage = getattr(answer, "usage", None)
-        self.stats.tokens += int(getattr(usage, "prompt_tokens", None) or 0)
         if self.spec.normalize:
             norms = np.linalg.norm(vectors, axis=1, keepdims=True)
             vectors = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
@@ -145,8 +156,9 @@ class ServedEncoder:
             return ModelError(f"{said}; put its key into the environment variable {self.spec.api_key_env}")
         if error.status_code == 404:
             return ModelError(f"{said}; check base_url, which often ends in /v1, and model {self.spec.model!r}")
+        times = f"asked {self.spec.max_retries + 1} times"
         if error.status_code == 429:
-            return ModelError(
-                f"{said}, asked {self.spec.max_retries + 1} times; lower concurrency or raise max_retries"
-            )
+            return ModelError(f"{said}, {times}; lower concurrency or raise max_retries")
+        if error.status_code >= 500:
+            return ModelError(f"{said}, {times}; look at the server's log")
         return ModelError(f"{said}; a text may be too long for the model: use smaller chunks")

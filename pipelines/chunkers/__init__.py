@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import CHUNKERS, load
 from mnemodex.schemas.passed import PassedChunker
 
@@ -23,8 +24,12 @@ def make_chunker(settings: Spec, objects: Mapping[str, Any]) -> Chunker:
 
     Raises:
         ModelError: the tokenizer is not there.
+        RecipeError: the caller of `build` did not pass the chunker that the settings speak of.
     """
     if isinstance(settings, PassedChunker):
+        if "chunks" not in objects:
+            msg = "the chunks are cut by an object that the caller of build passed; pass it again: chunker=CHUNKER"
+            raise RecipeError(msg)
         passed: Chunker = objects["chunks"]
         return passed
     made: Chunker = load(CHUNKERS.find(getattr(settings, "by", None)).make)(settings)

@@ -1,4 +1,4 @@
-"""`init`, `build` and `demo`."""
+"""`init` and `build`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(init)
     app.command()(build)
-    app.command()(demo)
 
 
 def init(
@@ -62,19 +61,6 @@ def build(
         print_plan(result)
     else:
         report(result)
-
-
-def demo(
-    full: Annotated[bool, typer.Option("--full", help="The whole manual, not only a part of it.")] = False,
-    lm: Annotated[
-        bool, typer.Option("--lm", help="A next-token memory with SmolLM2 too, which takes some minutes on a CPU.")
-    ] = False,
-    memory: Annotated[Path, typer.Option(help="Where to build it.")] = Path("memories/python-manual"),
-) -> None:
-    """Build the memory of the Python manual and ask it a few questions."""
-    from mnemodex.pipelines.demo import run
-
-    run(memory, full=full, lm=lm)
 
 
 def print_plan(result: BuildResult) -> None:

@@ -1,9 +1,9 @@
-"""`eval`."""
+"""`eval`: the command, and the measures of indexes whose hits are chunks."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -32,9 +32,7 @@ def evaluate(
         int | None, typer.Option("-k", help="Documents a query, 10; or neighbours a token, 64.", show_default=False)
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Write a TREC run file.")] = None,
-    text: Annotated[
-        Path | None, typer.Option(help="For a next-token index: a file or folder of texts to predict.", **_NEXT)
-    ] = None,
+    text: Annotated[Path | None, typer.Option(help="A file or folder of texts to predict.", **_NEXT)] = None,
     weight: Annotated[float | None, typer.Option(help="Of the neighbours (lambda), 0 to 1.", **_NEXT)] = None,
     temperature: Annotated[
         float | None, typer.Option(help="Of the softmax over distances; by default their scale.", **_NEXT)
@@ -54,55 +52,67 @@ def evaluate(
     ] = False,
     save: Annotated[Path | None, typer.Option(help="Write the fitted settings, for --settings.", **_NEXT)] = None,
     generate: Annotated[
-        int | None, typer.Option(help="Let the model go on so many tokens, with the memory and without.", **_NEXT)
+        int | None, typer.Option(help="Generate so many tokens, with the memory and without.", **_NEXT)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure an index: recall, nDCG and reciprocal rank over documents; or perplexity of a next-token index."""
-    from mnemodex.pipelines.commands.next_token import TextOptions, evaluate_text
     from mnemodex.retrievers.memory import Memory
+    from mnemodex.schemas.kinds import load
 
-    opened = Memory(memory)
+    ranking = {"queries": queries, "qrels": qrels, "run": run}
     mixing = {"weight": weight, "temperature": temperature, "gate": gate, "rescore": rescore, "pointers": pointers}
-    options = TextOptions({"k": k, **mixing}, settings, tune=tune, save=save, generate=generate, as_json=as_json)
-    if opened.snapshot.index(index).type == "knn_lm":
-        _refuse(index, "knn_lm", "--text FILE", {"--queries": queries, "--qrels": qrels, "--run": run})
-        evaluate_text(opened, index, text, options)
-        return
-    others = {"--text": text, **{f"--{name}": value for name, value in mixing.items()}}
-    more = {"--settings": settings, "--tune": tune or None, "--save": save, "--generate": generate}
-    _refuse(index, opened.snapshot.index(index).type, "--queries FILE", {**others, **more})
-    if queries is None:
-        msg = f"index {index!r} is measured with questions: give --queries FILE"
-        raise UserError(msg)
-    _evaluate_queries(opened, index, queries, qrels=qrels, k=10 if k is None else k, run=run, as_json=as_json)
-
-
-def _refuse(index: str, kind: str, takes: str, options: dict[str, object]) -> None:
-    """Refuse options that are not for this kind of index."""
-    for name, value in options.items():
-        if value is not None:
-            msg = f"index {index!r} is of type {kind}: {name} is not for it; measure it with {takes}"
+    predicting = {"text": text, "settings": settings, "tune": tune or None, "save": save, "generate": generate}
+    given = {name: value for name, value in (ranking | mixing | predicting | {"k": k}).items() if value is not None}
+    opened = Memory(memory)
+    type_ = opened.snapshot.index(index).type
+    evaluator = load(opened.kind(index).evaluator)
+    required = f"--{evaluator.required} FILE"
+    for name in given:
+        if name not in evaluator.options:
+            msg = f"index {index!r} is of type {type_}: --{name} is not for it; measure it with {required}"
             raise UserError(msg)
-
-
-def _evaluate_queries(
-    memory: Memory, index: str, queries: Path, *, qrels: Path | None, k: int, run: Path | None, as_json: bool
-) -> None:
-    from mnemodex.retrievers.evaluation import evaluate as measure
-    from mnemodex.retrievers.queries import read_queries
-
-    if run is not None and (run.is_dir() or not run.parent.is_dir()):
-        msg = f"{run}: cannot be written there; name a file in a folder that exists with --run"
+    if evaluator.required not in given:
+        msg = f"index {index!r} is measured with {evaluator.measured_with}: give {required}"
         raise UserError(msg)
-    asked = read_queries(queries, qrels=qrels)
-    result = measure(memory.retriever(index), asked, k=k)
-    if run is not None:
-        run.write_text(result.run, encoding="utf-8")
-    if as_json:
-        print_json(result.to_json())
-        return
-    print_table(f"{index}: {result.queries} queries, k = {k}", ("measure", "value"), list(result.metrics.items()))
-    if result.without_gold:
-        typer.echo(f"{result.without_gold} queries without gold are left out", err=True)
-    typer.echo(f"{result.seconds:.2f} s, {result.queries_per_second:.0f} queries/s")
+    evaluator(opened, index, given).print(as_json=as_json)
+
+
+class QueryEvaluator:
+    """Measures an index over documents, by queries with judgements."""
+
+    options: ClassVar = frozenset({"queries", "qrels", "run", "k"})
+    required: ClassVar = "queries"
+    measured_with: ClassVar = "questions"
+
+    def __init__(self, memory: Memory, index: str, options: dict[str, Any]) -> None:
+        self._memory = memory
+        self._index = index
+        self._options = options
+
+    def print(self, *, as_json: bool) -> None:
+        """Print the measures, and write the run file.
+
+        Raises:
+            UserError: the queries or judgements cannot be read, or the run file cannot be written.
+        """
+        from mnemodex.retrievers.evaluation import evaluate as measure
+        from mnemodex.retrievers.queries import read_queries
+
+        run: Path | None = self._options.get("run")
+        if run is not None and (run.is_dir() or not run.parent.is_dir()):
+            msg = f"{run}: cannot be written there; name a file in a folder that exists with --run"
+            raise UserError(msg)
+        k = self._options.get("k", 10)
+        queries = read_queries(self._options["queries"], qrels=self._options.get("qrels"))
+        result = measure(self._memory.retriever(self._index), queries, k=k)
+        if run is not None:
+            run.write_text(result.run, encoding="utf-8")
+        if as_json:
+            print_json(result.to_json())
+            return
+        title = f"{self._index}: {result.queries} queries, k = {k}"
+        print_table(title, ("measure", "value"), list(result.metrics.items()))
+        if result.without_gold:
+            typer.echo(f"{result.without_gold} queries without gold are left out", err=True)
+        typer.echo(f"{result.seconds:.2f} s, {result.queries_per_second:.0f} queries/s")

@@ -6,9 +6,9 @@ import logging
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mnemodex.pipelines.commands.output import on_terminal, print_json
 from mnemodex.schemas.errors import SourceError, UserError
@@ -28,89 +28,66 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mnemodex")
 _LINE_SECONDS = 10.0
 
+_MIXING = ("weight", "temperature", "gate", "rescore", "pointers")
 _TEXTS = 256
 """Documents that are tokenised at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class TextOptions:
-    """What `eval --text` was asked for.
+class TextEvaluator:
+    """Measures what a datastore does to its language model's predictions of a text."""
 
-    Attributes:
-        given: settings of `Mixing` by name, None where nothing was said.
-        settings: a file of settings, which those override.
-        tune: whether to fit settings.
-        save: where to write the fitted ones.
-        generate: tokens to generate instead, if any.
-        as_json: print one JSON object.
-    """
+    options: ClassVar = frozenset({"text", "k", *_MIXING, "settings", "tune", "save", "generate"})
+    required: ClassVar = "text"
+    measured_with: ClassVar = "a text that its language model reads"
 
-    given: dict[str, Any]
-    settings: Path | None
-    tune: bool
-    save: Path | None
-    generate: int | None
-    as_json: bool
+    def __init__(self, memory: Memory, index: str, options: dict[str, Any]) -> None:
+        self._memory = memory
+        self._index = index
+        self._options = options
 
-    def check(self) -> None:
-        """Refuse options that do not go together, before anything is computed.
+    def print(self, *, as_json: bool) -> None:
+        """Print the measures, or the report of what was generated, and write the fitted settings.
 
         Raises:
-            UserError: two of them do not, or a file cannot be written.
+            UserError: the text, an option, or a file to write is not as it should be.
         """
-        if self.save is not None and not self.tune:
+        from mnemodex.pipelines.commands.next_token_tables import print_evaluation, print_generation
+        from mnemodex.retrievers.readers.knn_lm_report.settings import save
+
+        self._check()
+        mixing = self._mixing()
+        retriever: Any = self._memory.retriever(self._index)
+        text = self._options["text"]
+        tokens = read_tokens(text, retriever.info)
+        if "generate" in self._options:
+            report = _generate(retriever, text, tokens, mixing, self._options["generate"])
+            print_json(report.to_json()) if as_json else print_generation(report)
+            return
+        result = _evaluate(retriever, tokens, mixing, tuned="tune" in self._options)
+        if "save" in self._options and result.tuned is not None:
+            save(result.tuned.buckets.mixing, self._options["save"])
+        print_json(result.to_json()) if as_json else print_evaluation(result)
+
+    def _check(self) -> None:
+        """Refuse options that do not go together, before anything is computed."""
+        path: Path | None = self._options.get("save")
+        tune = "tune" in self._options
+        if path is not None and not tune:
             msg = "--save writes fitted settings: give --tune too"
             raise UserError(msg)
-        if self.generate is not None and (self.tune or self.generate < 2):
+        if "generate" in self._options and (tune or self._options["generate"] < 2):
             msg = "--generate is a report of its own: give it 2 tokens or more, and leave --tune out"
             raise UserError(msg)
-        if self.save is not None and (self.save.is_dir() or not self.save.parent.is_dir()):
-            msg = f"{self.save}: cannot be written there; name a file in a folder that exists with --save"
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            msg = f"{path}: cannot be written there; name a file in a folder that exists with --save"
             raise UserError(msg)
 
-    def mixing(self) -> Mixing:
-        """The settings to start with.
-
-        Raises:
-            QueryError: the file is not one of settings, or a setting is out of its range.
-        """
+    def _mixing(self) -> Mixing:
         from mnemodex.retrievers.readers.knn_lm.mixing import Mixing
         from mnemodex.retrievers.readers.knn_lm_report.settings import load
 
-        base = load(self.settings) if self.settings is not None else Mixing()
-        return replace(base, **{name: value for name, value in self.given.items() if value is not None})
-
-
-def evaluate_text(memory: Memory, index: str, text: Path | None, options: TextOptions) -> None:
-    """Print what a datastore does to its model's predictions of a text.
-
-    Args:
-        memory: where the datastore is.
-        index: its name.
-        text: a file or folder that a recipe's source could be.
-        options: what was asked for.
-
-    Raises:
-        UserError: the text, an option, or a file to write is not as it should be.
-    """
-    from mnemodex.pipelines.commands.next_token_tables import print_evaluation, print_generation
-    from mnemodex.retrievers.readers.knn_lm_report.settings import save
-
-    if text is None:
-        msg = f"index {index!r} is measured with a text that its language model reads: give --text FILE"
-        raise UserError(msg)
-    options.check()
-    mixing = options.mixing()
-    retriever: Any = memory.retriever(index)
-    tokens = read_tokens(text, retriever.info)
-    if options.generate is not None:
-        report = _generate(retriever, text, tokens, mixing, options.generate)
-        print_json(report.to_json()) if options.as_json else print_generation(report)
-        return
-    result = _evaluate(retriever, tokens, mixing, tuned=options.tune)
-    if options.save is not None and result.tuned is not None:
-        save(result.tuned.buckets.mixing, options.save)
-    print_json(result.to_json()) if options.as_json else print_evaluation(result)
+        base = load(self._options["settings"]) if "settings" in self._options else Mixing()
+        return replace(base, **{name: self._options[name] for name in ("k", *_MIXING) if name in self._options})
 
 
 def _evaluate(retriever: Any, tokens: list[NDArray[np.int32]], mixing: Mixing, *, tuned: bool) -> Evaluation:

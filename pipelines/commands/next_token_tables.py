@@ -3,21 +3,53 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
+from typing_extensions import override
 
 from mnemodex.pipelines.commands.output import print_table
+from mnemodex.pipelines.commands.rendering import ChunkRenderer
 from mnemodex.retrievers.readers.knn_lm.mixing import Buckets, Mixing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnemodex.retrievers.hits import Hits
+    from mnemodex.retrievers.next_token import NextTokenRetriever
     from mnemodex.retrievers.readers.knn_lm_report.evaluation import Evaluation
     from mnemodex.retrievers.readers.knn_lm_report.explaining import Explanation
     from mnemodex.retrievers.readers.knn_lm_report.figures import Share
     from mnemodex.retrievers.readers.knn_lm_report.generation import Generation
     from mnemodex.retrievers.readers.knn_lm_report.tuning import Tuned
+
+
+class ContinuationRenderer(ChunkRenderer):
+    """Prints what follows prompts, with the entries of the datastore that say so."""
+
+    @override
+    def to_json(self) -> dict[str, Any]:
+        hits, explanations = self._explained()
+        listed = [
+            [
+                {**chunk.to_json(), **context.to_json()}
+                for chunk, context in zip(chunks, explanation.contexts, strict=True)
+            ]
+            for chunks, explanation in zip(hits.chunks(), explanations, strict=True)
+        ]
+        return {"index": self.request.index, "hits": listed, "next": [one.likely() for one in explanations]}
+
+    @override
+    def print(self) -> None:
+        print_continuations(self.request.questions, self._explained()[1])
+
+    def _explained(self) -> tuple[Hits, list[Explanation]]:
+        from mnemodex.retrievers.readers.knn_lm_report.explaining import explain
+
+        request = self.request
+        hits = request.hits()
+        retriever = cast("NextTokenRetriever", request.memory.retriever(request.index))
+        return hits, explain(retriever, request.memory.snapshot, request.questions, hits)
 
 
 def print_evaluation(result: Evaluation) -> None:

@@ -41,7 +41,7 @@ class FindRepeats(Op):
         parts = inputs.partitions(0)
         with over_files(self.work, parts) as connection:
             found = _repeats(connection, parts)
-        (output.folder / "repeats.txt").write_text("\n".join(found))
+        (output.folder / "repeats.txt").write_text("\n".join([str(len(found)), *found]))
         for label, rows in found.items():
             np.save(output.folder / f"{label}.npy", np.array(rows, np.int64), allow_pickle=False)
         output.rows = sum(map(len, found.values()))

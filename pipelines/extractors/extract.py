@@ -87,9 +87,11 @@ class ExtractOp(Op):
         judge = Judge(salt=self.settings.id_salt)
         bad: list[BadRow] = []
         counts = Counter[str](documents=0, chunks=0, characters=0, failed=0, without=0)
-        output.write(spec_of(TRIPLES), self._batches(inputs, output.checkpoint, judge, bad, counts))
+        known, spent = _resume(output.checkpoint)
+        output.write(spec_of(TRIPLES), self._batches(inputs, output.checkpoint, known, judge, bad, counts))
         output.errors(bad)
-        return TripleStats(**counts, errors=len(bad), counts={**judge.counts, **self._extractor.counts()})
+        spent.update(self._extractor.counts())
+        return TripleStats(**counts, errors=len(bad), counts={**judge.counts, **spent})
 
     @classmethod
     def check(cls, finished: Finished) -> None:
@@ -141,15 +143,22 @@ class ExtractOp(Op):
         return f"{documents / seconds:.1f} documents/s, {characters / seconds:,.0f} characters/s of a CPU"
 
     def _batches(
-        self, inputs: Inputs, checkpoint: Checkpoint, judge: Judge, bad: list[BadRow], counts: Counter[str]
+        self,
+        inputs: Inputs,
+        checkpoint: Checkpoint,
+        known: dict[int, Extraction],
+        judge: Judge,
+        bad: list[BadRow],
+        counts: Counter[str],
     ) -> Iterator[pa.RecordBatch]:
-        known = _resume(checkpoint)
         number = 0
         for ids, documents in _documents(inputs):
             found = [known.get(place) for place in range(number, number + len(documents))]
             if None in found:
+                before = Counter(self._extractor.counts())
                 found = list(self._extractor.extract(documents))
-                checkpoint.add(_kept(number, [one for one in found if one is not None]))
+                spent = Counter(self._extractor.counts()) - before
+                checkpoint.add(_kept(number, [one for one in found if one is not None], spent))
             number += len(documents)
             rows: list[tuple[int, int, Triple]] = []
             for chunk_ids, extraction in zip(ids, found, strict=True):
@@ -191,25 +200,31 @@ def _rows(path: Path) -> Iterator[tuple[Any, ...]]:
         yield from zip(*(batch[name].to_pylist() for name in CHUNK_COLUMNS), strict=True)
 
 
-def _kept(first: int, found: list[Extraction]) -> pa.RecordBatch:
-    """Return extractions as a checkpoint keeps them: with the documents' numbers in the partition."""
+def _kept(first: int, found: list[Extraction], spent: Counter[str]) -> pa.RecordBatch:
+    """Return extractions as a checkpoint keeps them: with the documents' numbers in the partition, and what they took.
+
+    What they took is in the row of the first one.
+    """
     return pa.record_batch(
         {
             "document": pa.array(np.arange(first, first + len(found))),
             "found": pa.array([json.dumps(asdict(one)) for one in found], pa.string()),
+            "spent": pa.array([json.dumps(spent), *["{}"] * (len(found) - 1)], pa.string()),
         }
     )
 
 
-def _resume(checkpoint: Checkpoint) -> dict[int, Extraction]:
-    """Return what a former try of the unit extracted, by the documents' numbers in the partition."""
+def _resume(checkpoint: Checkpoint) -> tuple[dict[int, Extraction], Counter[str]]:
+    """Return what a former try extracted, by the documents' numbers in the partition, and what that took."""
     known = {}
+    spent = Counter[str]()
     for batch in checkpoint.load():
-        for number, text in zip(batch["document"].to_pylist(), batch["found"].to_pylist(), strict=True):
+        for number, text, took in zip(*(batch[name].to_pylist() for name in batch.schema.names), strict=True):
             data = json.loads(text)
             triples = [[Raw(**raw) for raw in chunk] for chunk in data["triples"]]
             known[number] = Extraction(triples, [BadRow(**bad) for bad in data["problems"]])
-    return known
+            spent.update(json.loads(took))
+    return known, spent
 
 
 def _judged(

@@ -86,20 +86,34 @@ class SortTriples(Op):
         writer.finish()
         (output.folder / "lines.txt").write_text(str(lines))
         output.rows = lines
-        output.errors(bad)
+        output.errors(bad, of="triples")
         return SortStats(lines=lines, unknown=unknown, example=example, errors=len(bad))
 
     @classmethod
+    def check(cls, finished: Finished) -> None:
+        """Refuse a file that was sorted before, when the recipe accepted more bad lines."""
+        settings: Any = finished.step.settings
+        if finished.parts[0].stats.errors > settings.max_errors:
+            msg = (
+                f"{settings.path}: more than `triples.max_errors: {settings.max_errors}` lines cannot be read"
+                f"{finished.first_error()}"
+            )
+            raise SourceError(msg)
+
+    @classmethod
     def complete(cls, finished: Finished) -> list[str]:
-        """Tell of lines that are about no document."""
+        """Tell of lines that cannot be read, and of those that are about no document."""
         stats = finished.parts[0].stats.of(SortStats)
         settings: Any = finished.step.settings
-        if not stats.unknown:
-            return []
-        return [
-            f"triples: {stats.unknown} of {stats.lines} entries of {settings.path} are about no document (the first: "
-            f"{stats.example!r}); their ids are the documents' keys"
-        ]
+        said = []
+        if stats.errors:
+            said.append(f"triples: {stats.errors} failures{finished.first_error()}; the table errors has them all")
+        if stats.unknown:
+            said.append(
+                f"triples: {stats.unknown} of {stats.lines} entries of {settings.path} are about no document (the "
+                f"first: {stats.example!r}); their ids are the documents' keys"
+            )
+        return said
 
     def _check(self, bad: list[BadRow]) -> None:
         limit = self.settings.max_errors

@@ -8,7 +8,7 @@ from mnemodex.indexers.graph.settings import GraphSettings
 from mnemodex.pipelines.extractors.extract import CHUNK_COLUMNS, ExtractSettings
 from mnemodex.pipelines.graph.synonyms import SynonymSettings
 from mnemodex.pipelines.ops.base import NoSettings
-from mnemodex.pipelines.vectors.steps import embedding_key, encode_step
+from mnemodex.pipelines.vectors.steps import embedding_key, encode_step, used_encoders
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import EXTRACTORS, load
 from mnemodex.schemas.steps import All, Each, Part, Range, Read, Resources, Step
@@ -53,7 +53,7 @@ def check_index(index: str, settings: GraphSettings, recipe: Recipe) -> None:
     """Refuse a graph index that cannot be built.
 
     Raises:
-        RecipeError: there are no triples, or another index wants a different graph.
+        RecipeError: there are no triples, another index wants a different graph, or a table has the name of another.
     """
     if not settings.has_facts:
         return
@@ -70,6 +70,12 @@ def check_index(index: str, settings: GraphSettings, recipe: Recipe) -> None:
             "the same, or build two memories"
         )
         raise RecipeError(msg)
+    for of in ("facts", "entities") if settings.synonymy is not None else ("facts",):
+        clash = f"{settings.embed}_{of}"
+        # The plan would find it too, but only when all triples are extracted.
+        if clash in used_encoders(recipe):
+            msg = f"the vectors of {of} would have the SQL view of the embedding {clash!r}; rename that embedding"
+            raise RecipeError(msg)
 
 
 def triple_steps(context: PlanContext) -> Iterator[Step]:

@@ -139,7 +139,8 @@ class StatesOp(Op):
         for number, states in reader.read([tokens[at] for at in missing], here.predicted[missing], done=done):
             window = int(missing[number])
             read.put(slice(place[window], place[window + 1]), states)
-            output.checkpoint.add(_kept(window, states))
+            if np.isfinite(states.keys).all():
+                output.checkpoint.add(_kept(window, states))
             count += len(states.keys)
             output.progress(count)
         self._check(read.keys)

@@ -86,7 +86,7 @@ class Op:
 
     @classmethod
     def check(cls, finished: Finished) -> None:
-        """Refuse results that are not worth going on with; called after each unit, on the driver.
+        """Refuse results that are not worth going on with; called on the driver, after each unit that left rows out.
 
         Raises:
             MnemodexError: more rows failed than the recipe accepts.

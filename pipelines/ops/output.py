@@ -96,12 +96,14 @@ class Output:
         return rows
 
     def _declared(self, key: Key) -> TableSpec | None:
-        order = self._step.tables.get(key.label) if isinstance(key, TableKey) else None
-        if order is not None:
-            return TableSpec(
-                pa.ipc.read_schema(pa.py_buffer(base64.b64decode(order.schema_bytes))), parents=order.parents
-            )
-        return table_spec(key) if isinstance(key, TableKey) else None
+        """Return what the rows of a table are: of one of ours, or as a plug-in declares it."""
+        if isinstance(key, IndexKey):
+            return None
+        order = self._step.tables.get(key.label)
+        if order is None:
+            return table_spec(key)
+        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(order.schema_bytes)))
+        return TableSpec(schema, id_column=order.id_column, parents=order.parents)
 
     def check_parents(self, inputs: Inputs) -> None:
         """Refuse rows that refer to rows which the step did not read.
@@ -132,11 +134,16 @@ class Output:
             yield batch
             self.progress(done)
 
-    def errors(self, bad: list[BadRow]) -> None:
-        """Write rows that were left out; nothing where there are none."""
+    def errors(self, bad: list[BadRow], *, of: str = "") -> None:
+        """Write rows that were left out; nothing where there are none.
+
+        Args:
+            bad: the rows.
+            of: the table that they are missing in; the first result by default.
+        """
         if not bad:
             return
-        stage = self._step.result.label
+        stage = of or self._step.result.label
         rows = [
             {"stage": stage, "source": row.source, "line": row.line, "reason": row.reason, "content": row.content}
             for row in bad

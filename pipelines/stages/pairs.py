@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from mnemodex.indexers.candidates import Candidates, TokenWords, uniform
-from mnemodex.indexers.models import tokenizer
+from mnemodex.indexers.models import tokenizer, tokenizer_hash
 from mnemodex.indexers.tokens import tokenize
 from mnemodex.retrievers.queries import read_queries
 from mnemodex.schemas.ids import hash_columns, hash_text
@@ -70,6 +70,7 @@ class PairStats(Stats):
         unknown: documents of which every n-gram has an unknown token.
         untitled: documents without a title, or with an unknown token in it.
         short: documents without two n-grams apart, for unsupervised pairs.
+        tokenizer_sha256: of what decides the tokens.
     """
 
     supervised: int = 0
@@ -80,9 +81,10 @@ class PairStats(Stats):
     unknown: int = 0
     untitled: int = 0
     short: int = 0
+    tokenizer_sha256: str = ""
 
 
-_COUNTED = tuple(PairStats.model_fields.keys() - Stats.model_fields.keys())
+_COUNTED = tuple(PairStats.model_fields.keys() - {*Stats.model_fields, "tokenizer_sha256"})
 
 
 def answered(spec: NgramPairs) -> list[Query]:
@@ -135,7 +137,8 @@ class PairStage:
 
     def stats(self) -> PairStats:
         """See `Stage`."""
-        return PairStats(**{name: self._counts[name] for name in _COUNTED})
+        counts = {name: self._counts[name] for name in _COUNTED}
+        return PairStats(**counts, tokenizer_sha256=tokenizer_hash(self._spec.tokenizer))
 
     @classmethod
     def complete(cls, finished: Finished) -> list[str]:

@@ -130,7 +130,8 @@ class EncodeOp(Op):
         for part in self._encoder.stream(windows()):
             here = rows[part.window][part.rows]
             vectors[here] = part.vectors
-            output.checkpoint.add(_kept(here, part.vectors))
+            if np.isfinite(part.vectors).all():
+                output.checkpoint.add(_kept(here, part.vectors))
             count += len(here)
             output.progress(count)
 

@@ -76,7 +76,7 @@ class GraphRetriever:
         return self._method.score(self.space, questions, self.space.encode(questions))
 
     def subgraph(self, question: str, k: int = 8) -> Subgraph:
-        """What a question wakes in the graph, as `write_picture` draws it, with its first k passages."""
+        """Return the subgraph that answers a question, as `write_picture` draws it, with its first k passages."""
         (checked,) = check([question], k)
         scores, (activation,) = self.rank([checked])
         chosen = best(np.asarray(self.space.rows.ids), scores[0], k)

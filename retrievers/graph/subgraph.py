@@ -1,4 +1,4 @@
-"""The part of a knowledge graph that one question woke: what a picture draws."""
+"""The subgraph of a knowledge graph that answers a question, for pictures and for networkx."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import networkx as nx
     from numpy.typing import NDArray
 
     from mnemodex.indexers.graph.graph import Graph
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _FACTS = 10
 _ENTITIES = 16
 _PASSAGES = 8
-"""More of each than this is no picture any more."""
+"""More of each makes a picture unreadable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Subgraph:
         question: the question.
         nodes: passages in the order of their ranks.
         edges: those whose ends are not among the nodes are not drawn.
-        notes: what else is to be said: the questions that were asked in its place, or why the graph was not asked.
+        notes: the questions that were asked in its place, or why the graph was not asked.
     """
 
     question: str
@@ -75,12 +76,28 @@ class Subgraph:
     edges: list[Edge]
     notes: tuple[str, ...] = ()
 
+    def to_networkx(self) -> nx.MultiDiGraph:
+        """Return the subgraph for networkx; edges whose ends are not among the nodes are left out.
+
+        Nodes have the attributes label, kind, weight and detail; edges have label, kind and weight; the graph has
+        question and notes.
+        """
+        import networkx as nx
+
+        graph = nx.MultiDiGraph(question=self.question, notes=self.notes)
+        for node in self.nodes:
+            graph.add_node(node.id, label=node.label, kind=node.kind, weight=node.weight, detail=node.detail)
+        for edge in self.edges:
+            if edge.source in graph and edge.target in graph:
+                graph.add_edge(edge.source, edge.target, label=edge.label, kind=edge.kind, weight=edge.weight)
+        return graph
+
 
 def subgraph_of(space: Space, activation: Activation, passages: Sequence[tuple[int, float]], question: str) -> Subgraph:
-    """What a question woke, as far as a picture holds it.
+    """Return the subgraph that answers a question: as much of it as a picture holds.
 
-    That is: the facts that were linked to it and their ends, the entities with the most probability, the first hits,
-    and the mentions and synonyms among them.
+    It has the facts that were linked to the question and their ends, the entities with the most probability, the
+    first hits, and the mentions and synonyms among them.
 
     Args:
         space: the graph with its texts.
@@ -115,7 +132,7 @@ def subgraph_of(space: Space, activation: Activation, passages: Sequence[tuple[i
 
 
 def _seeds(subjects: list[int], objects: list[int], linked: Sequence[tuple[int, float]]) -> list[Edge]:
-    """From the question to the ends of its facts, as strong as the best fact of each."""
+    """Return edges from the question to the ends of its facts, as strong as the best fact of each."""
     best: dict[int, float] = {}
     for subject, object_, (_, score) in zip(subjects, objects, linked, strict=True):
         for entity in (subject, object_):
@@ -124,7 +141,7 @@ def _seeds(subjects: list[int], objects: list[int], linked: Sequence[tuple[int, 
 
 
 def _joins(graph: Graph, entities: Sequence[int], passages: Sequence[int]) -> list[Edge]:
-    """Mentions and synonyms among nodes: one edge a pair."""
+    """Return mentions and synonyms among nodes: one edge a pair."""
     shown = {entity: f"e{entity}" for entity in entities}
     shown |= {graph.entities + passage: f"p{passage}" for passage in passages}
     wanted = np.fromiter(sorted(shown), np.int64, len(shown))
@@ -142,14 +159,14 @@ def _joins(graph: Graph, entities: Sequence[int], passages: Sequence[int]) -> li
 def _neighbours(
     graph: Graph, node: int, wanted: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-    """Those of a node's neighbours that are wanted, and how they mention it or mean the same.
+    """Return those of a node's neighbours that are wanted, and the weights of their mentions and synonyms.
 
-    Neighbours are ascending: the few wanted ones are looked for in them, who may be a hundred thousand.
+    Neighbours are ascending: the few wanted ones are looked for in them, which may be a hundred thousand.
     """
     part = slice(int(graph.indptr[node]), int(graph.indptr[node + 1]))
     near = graph.indices[part]
-    place = np.searchsorted(near, wanted)
-    inside = place < len(near)
-    place, wanted = place[inside], wanted[inside]
-    place = place[near[place] == wanted]
-    return near[place], graph.mention[part][place], graph.synonym[part][place]
+    position = np.searchsorted(near, wanted)
+    inside = position < len(near)
+    position, wanted = position[inside], wanted[inside]
+    position = position[near[position] == wanted]
+    return near[position], graph.mention[part][position], graph.synonym[part][position]

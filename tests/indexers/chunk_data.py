@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from mnemodex.indexers.base import InputPartition
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.tables import CHUNKS, DOCUMENTS
+from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,7 @@ def chunk_partitions(
     folder.mkdir(parents=True, exist_ok=True)
     ids = chunk_ids(len(texts))
     titles = [""] * len(texts) if titles is None else titles
+    table = spec_of(CHUNKS)
     made = []
     for number, (start, size) in enumerate(zip(np.cumsum([0, *sizes]).tolist(), sizes, strict=False)):
         here = slice(start, start + size)
@@ -41,26 +42,26 @@ def chunk_partitions(
             "tokens": np.ones(size, np.int32),
         }
         path = folder / f"p{number}.parquet"
-        parquet.write(path, CHUNKS, [pa.record_batch(list(columns.values()), schema=CHUNKS.schema)])
+        parquet.write(path, table, [pa.record_batch(list(columns.values()), schema=table.schema)])
         made.append(InputPartition(f"p{number}", size, {"parquet": path}))
     return made
 
 
 def document_partitions(folder: Path, texts: Sequence[str], sizes: Sequence[int]) -> list[InputPartition]:
     """The texts as documents partitions, each with the partition of its chunks, one a document, beside it."""
-    chunks = chunk_partitions(folder / "chunks", texts, sizes)
+    chunks, table = chunk_partitions(folder / "chunks", texts, sizes), spec_of(DOCUMENTS)
     made = []
     for number, (start, size) in enumerate(zip(np.cumsum([0, *sizes]).tolist(), sizes, strict=False)):
         here = slice(start, start + size)
         blank = pa.array([""] * size, pa.string())
         columns = {
-            **dict.fromkeys(DOCUMENTS.schema.names, blank),
+            **dict.fromkeys(table.schema.names, blank),
             "doc_id": chunk_ids(len(texts))[here] + 1,
             "key": pa.array([str(place) for place in range(start, start + size)], pa.string()),
             "text": pa.array(texts[here], pa.string()),
             "line": np.arange(size, dtype=np.int64),
         }
         path = folder / f"p{number}.parquet"
-        parquet.write(path, DOCUMENTS, [pa.record_batch(list(columns.values()), schema=DOCUMENTS.schema)])
+        parquet.write(path, table, [pa.record_batch(list(columns.values()), schema=table.schema)])
         made.append(InputPartition(f"p{number}", size, {"parquet": path}, {"chunks": chunks[number]}))
     return made

@@ -12,13 +12,15 @@ import pyarrow as pa
 from mnemodex.indexers.base import InputPartition
 from mnemodex.indexers.dense import DenseIndexer, DenseSearcher, DenseSettings, set_threads
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.tables import embeddings
+from mnemodex.schemas.tables import TableKey, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from mnemodex.indexers.dense.indexer import DenseStats
 
 
 def clustered(rows: int, dimension: int = 24, *, seed: int = 0, clusters: int = 40) -> NDArray[np.float32]:
@@ -40,7 +42,7 @@ def partitions(
     """The matrix as embedding partitions p0, p1, … of these sizes."""
     folder.mkdir(parents=True, exist_ok=True)
     ids = chunk_ids(len(matrix)) if ids is None else ids
-    table = embeddings("test", matrix.shape[1])
+    table = spec_of(TableKey("embeddings", "test")).sized(matrix.shape[1])
     made = []
     for number, (start, size) in enumerate(zip(np.cumsum([0, *sizes]), sizes, strict=False)):
         part = matrix[start : start + size]
@@ -61,12 +63,12 @@ class Built:
     parts: list[InputPartition]
     ids: NDArray[np.int64]
     shards: list[Path]
-    facts: list[dict[str, Any]]
+    stats: list[DenseStats]
 
     def open(self, parameter: int | None = None) -> DenseSearcher:
         """A searcher with the measured parameter, or the one given."""
         files = {part.label: part.files["npy"] for part in self.parts}
-        value = self.indexer.measure(self.shards).value if parameter is None else parameter
+        value = self.indexer.measure(self.shards).search.value if parameter is None else parameter
         return DenseSearcher(self.shards, value, vectors=files.__getitem__)
 
 
@@ -96,15 +98,15 @@ def build(
     if probes is not None:
         extras["probes"] = folder / "questions.npy"
         np.save(extras["probes"], probes)
-    shards, facts = [], []
+    shards, stats = [], []
     for number, group in enumerate(groups):
         shards.append(new(f"shard{number}"))
-        facts.append(indexer.build([parts[i] for i in group], shards[-1], **extras))
+        stats.append(indexer.build([parts[i] for i in group], shards[-1], **extras))
     if indexer.merges:
         merged = new("merged")
-        facts.append(indexer.merge(shards, merged))
+        stats.append(indexer.merge(shards, merged))
         shards = [merged]
-    return Built(indexer, parts, ids, shards, facts)
+    return Built(indexer, parts, ids, shards, stats)
 
 
 def _new_folder(folder: Path, name: str) -> Path:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from mnemodex.indexers.base import InputPartition
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.tables import lm_states
+from mnemodex.schemas.tables import TableKey, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ def state_partitions(
 ) -> list[InputPartition]:
     """The matrix as keys in partitions p0, p1, … of these sizes."""
     folder.mkdir(parents=True, exist_ok=True)
-    table = lm_states("m", matrix.shape[1])
+    table = spec_of(TableKey("lm_states", "m")).sized(matrix.shape[1])
     made = []
     for number, (start, size) in enumerate(zip(np.cumsum([0, *sizes]).tolist(), sizes, strict=False)):
         keys, here = matrix[start : start + size].astype(np.float16), positions[start : start + size]

@@ -37,8 +37,8 @@ def build(folder, texts, sizes, *, titles=None, **options):
         shards[-1].mkdir()
         indexer.build([part], shards[-1])
     (folder / "merged").mkdir()
-    facts = indexer.merge(shards, folder / "merged")
-    assert facts["rows"] == len(texts)
+    stats = indexer.merge(shards, folder / "merged")
+    assert stats.rows == len(texts)
     return folder / "merged"
 
 

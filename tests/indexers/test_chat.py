@@ -9,7 +9,7 @@ import pytest
 from chat_server import ChatServer, Reply
 
 from mnemodex.indexers.chat import Answer, Chat
-from mnemodex.schemas.errors import ChatServerError, NoAnswerError
+from mnemodex.schemas.errors import ChatServerError, ModelError, NoAnswerError
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 QUESTION = [{"role": "system", "content": "Answer in JSON."}, {"role": "user", "content": "two words"}]
@@ -101,6 +101,16 @@ def test_a_wrong_key_and_path_and_too_many_questions_end_everything(monkeypatch)
             Chat(server.url + "/nowhere", "small").ask(QUESTION)
     with ChatServer(lambda request: Reply(status=429)) as server, pytest.raises(ChatServerError, match="concurrency"):
         chat(server, max_retries=0).ask(QUESTION)
+
+
+def test_the_line_break_after_a_key_is_left_out_and_what_can_be_no_key_is_not_shown(monkeypatch):
+    monkeypatch.setenv("MY_KEY", "open sesame\n")
+    with ChatServer(lambda request: "ok", key="open sesame") as server:
+        assert chat(server, api_key_env="MY_KEY").ask(QUESTION).text == "ok"
+        monkeypatch.setenv("MY_KEY", "open\nsesame")
+        with pytest.raises(ModelError, match=r"environment variable MY_KEY .*; set it to the key alone") as caught:
+            chat(server, api_key_env="MY_KEY")
+        assert "sesame" not in str(caught.value)
 
 
 def test_a_schema_is_asked_for_where_the_server_knows_schemas():

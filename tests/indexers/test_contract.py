@@ -15,9 +15,12 @@ from state_data import state_partitions
 
 from mnemodex.indexers.base import Indexer
 from mnemodex.indexers.dense import set_threads
-from mnemodex.indexers.registry import INDEXERS, indexer_class, make_indexer
 from mnemodex.indexers.rows import Rows
+from mnemodex.pipelines.indexes.ops import make_indexer
 from mnemodex.schemas.errors import RecipeError
+from mnemodex.schemas.kinds import KINDS, load
+from mnemodex.schemas.manifest import Recall, SearchParameters, Stats
+from mnemodex.schemas.recipe import IndexSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,8 +87,28 @@ def case(request):
     return request.param
 
 
+OURS = [name for name in KINDS.names() if not KINDS.find(name).version]
+STEPS = ("train", "build", "merge")
+
+
+def checked(settings) -> Any:
+    return load(KINDS.find(settings["type"]).settings).model_validate(settings)
+
+
 def make(case, rows=ROWS, **changes) -> Any:
-    return make_indexer(case.settings["type"], {**case.settings, **changes}, rows, DIMENSION)
+    return make_indexer(checked({**case.settings, **changes}), rows=rows, dimension=DIMENSION)
+
+
+def decisive(indexer) -> Any:
+    """What decides the files: the settings by step, and the tables that are read."""
+    settings = indexer.settings
+    tables = [indexer.table(settings), *indexer.beside(settings), *indexer.whole(settings)]
+    return [[settings.identity(step=step) for step in STEPS], [table.label for table in tables]]
+
+
+def as_json(model) -> Any:
+    """What a manifest has of it: NaN and infinity are refused."""
+    return json.loads(json.dumps(model.model_dump(mode="json"), allow_nan=False))
 
 
 def build(indexer, parts, out: Path, groups=None) -> list[Path]:
@@ -99,33 +122,36 @@ def build(indexer, parts, out: Path, groups=None) -> list[Path]:
     for number, group in enumerate(groups or [range(len(parts))]):
         shards.append(out / f"shard{number}")
         shards[-1].mkdir(parents=True)
-        facts = indexer.build([parts[place] for place in group], shards[-1], **extras)
-        assert facts["rows"] == sum(parts[place].rows for place in group)
-        json.dumps(facts, allow_nan=False)
+        stats = indexer.build([parts[place] for place in group], shards[-1], **extras)
+        assert stats.rows == sum(parts[place].rows for place in group)
+        assert Stats.model_validate(as_json(stats)).of(type(stats)) == stats
     if indexer.merges:
         (out / "merged").mkdir()
-        assert indexer.merge(shards, out / "merged")["rows"] == sum(part.rows for part in parts)
+        assert indexer.merge(shards, out / "merged").rows == sum(part.rows for part in parts)
         return [out / "merged"]
     return shards
 
 
 def test_every_registered_type_is_tested_here():
-    assert {case.settings["type"] for case in CASES.values()} | set(WITHOUT_FILES) == set(INDEXERS)
+    assert {case.settings["type"] for case in CASES.values()} | set(WITHOUT_FILES) == set(OURS)
 
 
-@pytest.mark.parametrize("kind", INDEXERS)
-def test_a_type_says_what_it_is(kind):
-    found = indexer_class(kind)
-    assert issubclass(found, Indexer)
-    assert found.Settings.model_fields["type"].default == kind
-    assert isinstance(found.version, int)
+@pytest.mark.parametrize("name", OURS)
+def test_a_type_says_what_it_is(name):
+    kind = KINDS.find(name)
+    settings = load(kind.settings)
+    assert issubclass(settings, IndexSettings) and settings.model_fields["type"].default == name
+    assert isinstance(load(kind.retriever), type)
+    if kind.indexer:
+        assert issubclass(load(kind.indexer), Indexer)
+        assert isinstance(load(kind.indexer).version, int)
 
 
 @pytest.mark.parametrize(
     ("kind", "hint"),
     [
         ("dens", "did you mean 'dense'"),
-        ("annoy", "known: dense, bm25, ngram, graph, knn_lm, hybrid, seal"),
+        ("annoy", "known: dense, bm25, ngram, seal, graph, knn_lm, hybrid"),
         (5, "known:"),
         (None, "known:"),
         (["dense"], "did you mean 'dense'"),
@@ -133,31 +159,31 @@ def test_a_type_says_what_it_is(kind):
 )
 def test_an_unknown_type_is_refused_with_the_nearest(kind, hint):
     with pytest.raises(RecipeError, match=hint):
-        indexer_class(kind)
+        KINDS.find(kind)
 
 
 @pytest.mark.parametrize("settings", [*(case.settings for case in CASES.values()), *WITHOUT_FILES.values()])
 def test_settings_survive_the_manifest_and_refuse_what_is_unknown(settings):
-    kind = indexer_class(settings["type"]).Settings
-    checked = kind.model_validate(settings)
-    assert kind.model_validate(json.loads(json.dumps(checked.model_dump(mode="json")))) == checked
+    made = checked(settings)
+    assert checked(as_json(made)) == made
     with pytest.raises(ValidationError):
-        kind.model_validate({**settings, "nonsense": 1})
+        checked({**settings, "nonsense": 1})
     with pytest.raises(ValidationError):
-        checked.type = "other"
+        made.type = "other"
 
 
-def test_an_index_without_files_needs_no_table():
+def test_an_index_without_files_has_neither_indexer_nor_steps():
     for settings in WITHOUT_FILES.values():
-        indexer = make_indexer(settings["type"], settings, 0, 0)
-        assert indexer.table(indexer.settings) is None
+        kind = KINDS.find(settings["type"])
+        assert (kind.indexer, kind.steps, kind.tables) == ("", "", "")
+    assert all(KINDS.find(case.settings["type"]).indexer for case in CASES.values())
 
 
 def test_the_identity_is_json_and_changes_with_what_decides_the_files(case):
-    identity = make(case).identity
-    assert json.loads(json.dumps(identity)) == json.loads(json.dumps(make(case).identity))
-    assert make(case, **case.decisive).identity != identity
-    assert make(case, **case.idle).identity == identity
+    identity = decisive(make(case))
+    assert json.loads(json.dumps(identity)) == identity == decisive(make(case))
+    assert decisive(make(case, **case.decisive)) != identity
+    assert decisive(make(case, **case.idle)) == identity
 
 
 def test_an_index_holds_every_row_once_and_knows_where_it_stands(case, tmp_path):
@@ -207,10 +233,9 @@ def test_a_measurement_says_what_the_manifest_keeps(case, tmp_path):
     if measured is None:
         assert case.settings["type"] in {"bm25", "ngram", "graph"}, "these have no recall of their own"
         return
-    kept = json.loads(json.dumps(measured.to_json(), allow_nan=False))
-    assert {"recall", "k", "reached", "target", "probes", "source"} <= set(kept)
-    assert 0 <= kept["recall"] <= 1
-    json.dumps(measured.search)
+    assert Recall.model_validate(as_json(measured.recall)) == measured.recall
+    assert 0 <= measured.recall.recall <= 1
+    assert SearchParameters.model_validate(as_json(measured.search)) == measured.search
 
 
 def test_a_table_without_rows_can_be_built(case, tmp_path):

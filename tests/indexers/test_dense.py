@@ -53,7 +53,7 @@ def test_a_flat_index_answers_as_numpy_does(tmp_path, matrix, queries, metric, d
 def test_other_queries_than_those_measured_reach_the_target(tmp_path, matrix, queries, settings, with_queries):
     probes = clustered(200, seed=9) if with_queries else None
     built = build(tmp_path, matrix, sizes=[1000, 1000], groups=[[0], [1]], probes=probes, **settings)
-    measured = built.indexer.measure(built.shards)
+    measured = built.indexer.measure(built.shards).recall
     assert measured.reached
     assert measured.source == ("queries" if with_queries else "held-out rows")
     _, ids, _, _ = built.open().search(queries, 10)

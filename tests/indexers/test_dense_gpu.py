@@ -58,4 +58,4 @@ def test_a_real_gpu_gives_the_same_recall(tmp_path):
         "hnsw": {"factory": "HNSW16", "order": "lid_desc"},
     }.items():
         built = build(tmp_path / name, matrix, sizes=[10_000, 10_000], groups=[[0], [1]], **settings)
-        assert built.indexer.measure(built.shards).reached
+        assert built.indexer.measure(built.shards).recall.reached

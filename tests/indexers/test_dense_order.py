@@ -63,13 +63,13 @@ def test_copies_have_no_dimensionality():
 def test_a_graph_can_be_grown_in_every_order(tmp_path, order):
     matrix = clustered(600)
     built = build(tmp_path, matrix, sizes=[200, 400], factory="HNSW8", order=order)
-    assert built.facts[0]["order"] == order
+    assert built.stats[0].order == order
     assert np.mean(built.open(64).search(matrix, 1)[1][:, 0] == built.ids) > 0.99
 
 
 def test_what_does_not_depend_on_the_order_keeps_the_rows_as_they_are(tmp_path):
     built = build(tmp_path, clustered(300), factory="Flat", order="lid_desc", probes=clustered(5))
-    assert built.facts[0]["order"] == "as_is"
+    assert built.stats[0].order == "as_is"
     assert np.array_equal(np.load(built.shards[0] / "row.npy"), np.arange(300))
 
 

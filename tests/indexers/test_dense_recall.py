@@ -9,6 +9,7 @@ from dense_data import build, clustered, exact, recall
 from mnemodex.indexers.dense.probe import Probe, held_out_rows, merge_probes
 from mnemodex.indexers.dense.recall import choose
 from mnemodex.schemas.errors import CorruptFileError, QueryError
+from mnemodex.schemas.manifest import SearchParameters
 
 
 def probe(found, *, exact_ids=((1, 2),), values=(16, 32, 64), origin="queries", parameter="efSearch", limit=4096):
@@ -33,25 +34,26 @@ STEPS = ([[3, 4]], [[1, 3]], [[1, 2]])
 
 def test_the_smallest_value_that_reaches_the_target_is_taken():
     assert probe(STEPS).curve().tolist() == [0, 0.5, 1]
-    chosen = choose(probe(STEPS), 0.5)
+    chosen, search = choose(probe(STEPS), 0.5)
     assert (chosen.value, chosen.recall, chosen.reached, chosen.margin) == (32, 0.5, True, 1)
-    assert chosen.search == {"parameter": "efSearch", "value": 32}
-    assert json.loads(json.dumps(chosen.to_json()))["curve"] == {"16": 0, "32": 0.5, "64": 1}
+    assert search == SearchParameters(parameter="efSearch", value=32)
+    assert json.loads(chosen.model_dump_json())["curve"] == {"16": 0, "32": 0.5, "64": 1}
 
 
 def test_a_value_chosen_with_held_out_rows_is_doubled():
-    chosen = choose(probe(STEPS, origin="held-out rows"), 0.5)
+    chosen = choose(probe(STEPS, origin="held-out rows"), 0.5).recall
     assert (chosen.value, chosen.recall, chosen.reached, chosen.margin) == (64, 1, True, 2)
-    assert choose(probe(STEPS, origin="held-out rows", limit=40), 0.5).value == 40
+    assert choose(probe(STEPS, origin="held-out rows", limit=40), 0.5).recall.value == 40
 
 
 def test_a_target_that_is_out_of_reach_is_said_so():
     missed = probe([[[3, 4]], [[3, 4]], [[1, 4]]])
-    assert (choose(missed, 0.9).value, choose(missed, 0.9).recall, choose(missed, 0.9).reached) == (64, 0.5, False)
+    chosen = choose(missed, 0.9).recall
+    assert (chosen.value, chosen.recall, chosen.reached) == (64, 0.5, False)
 
 
 def test_an_index_without_a_parameter_has_a_recall_but_no_value():
-    chosen = choose(probe([[[1, 4]]], values=[0], parameter=None, origin="held-out rows"), 0.95)
+    chosen = choose(probe([[[1, 4]]], values=[0], parameter=None, origin="held-out rows"), 0.95).recall
     assert (chosen.value, chosen.recall, chosen.reached, chosen.curve, chosen.margin) == (None, 0.5, False, {}, 1)
 
 
@@ -80,7 +82,7 @@ def test_held_out_rows_are_put_side_by_side():
     bad = probe([[[8, 9]]], values=[16], origin="held-out rows")
     merged = merge_probes([good, bad, bad])
     assert merged.curve() == pytest.approx([1 / 3])
-    assert choose(merged, 0.9).probes == 3
+    assert choose(merged, 0.9).recall.probes == 3
     with pytest.raises(CorruptFileError):
         merge_probes([good, probe([[[1, 2]]], values=[16])])
 
@@ -91,7 +93,7 @@ def test_held_out_rows_are_put_side_by_side():
 def test_held_out_rows_were_not_in_the_index_when_it_was_measured(tmp_path, settings):
     matrix = clustered(1000)
     built = build(tmp_path, matrix, **settings)
-    assert built.facts[0]["held_out"] == 50
+    assert built.stats[0].held_out == 50
     measured = Probe.load(built.shards[0])
     held_out = np.load(built.shards[0] / "chunk_ids.npy")[-50:]
     assert not np.isin(measured.exact_ids, held_out).any()
@@ -109,7 +111,7 @@ def test_how_many_rows_are_held_out():
 def test_recall_over_shards_is_what_searching_them_gives(tmp_path, settings, value):
     matrix, questions = clustered(1500, 32, clusters=4), clustered(120, 32, seed=4, clusters=4)
     built = build(tmp_path, matrix, sizes=[400, 500, 600], groups=[[0], [1], [2]], probes=questions, **settings)
-    measured = built.indexer.measure(built.shards)
+    measured = built.indexer.measure(built.shards).recall
     assert (measured.source, measured.probes, measured.k) == ("queries", 120, 10)
     found = built.open(value).search(questions, 10)[1]
     assert recall(found, exact(matrix, built.ids, questions, 10)[1]) == pytest.approx(measured.curve[value], abs=0.01)
@@ -117,7 +119,7 @@ def test_recall_over_shards_is_what_searching_them_gives(tmp_path, settings, val
 
 def test_recall_rises_with_the_parameter(tmp_path):
     built = build(tmp_path, clustered(2000, 48, clusters=2), factory="IVF64,Flat", target_recall=0.8)
-    measured = built.indexer.measure(built.shards)
+    measured = built.indexer.measure(built.shards).recall
     curve = list(measured.curve.values())
     assert curve == sorted(curve) and curve[0] < 0.8 and curve[-1] == 1
     assert list(measured.curve) == [1, 2, 4, 8, 16, 32, 64]

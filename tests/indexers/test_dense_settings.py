@@ -66,7 +66,7 @@ def test_settings_survive_the_manifest(settings):
 
 def test_only_what_decides_the_files_is_in_the_identity():
     def identity(rows=1000, **settings):
-        return DenseIndexer(DenseSettings(**settings), rows, 24).identity
+        return DenseIndexer(DenseSettings(**settings), rows, 24).settings.identity(step="build")
 
     assert identity() == identity(target_recall=0.5, embed="other", queries="q.jsonl", factory="Flat", order="lid_desc")
     assert identity() != identity(rows=100_000)

@@ -29,7 +29,7 @@ def test_the_target_recall_holds_for_queries_that_were_not_measured(tmp_path, se
     truth = load("groundtruth_l2")[:, :10]
     ids = np.arange(len(base), dtype=np.int64)
     built = build(tmp_path, base, sizes=[2450, 2450], groups=[[0], [1]], ids=ids, metric="l2", **settings)
-    measured = built.indexer.measure(built.shards)
+    measured = built.indexer.measure(built.shards).recall
     assert measured.reached
     scores, found, _, _ = built.open().search(queries, 10)
     assert recall(found, truth) >= (1 if settings.get("factory") == "Flat" else 0.95)

@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from mnemodex.indexers.encoder import Encoder
+from mnemodex.indexers.encoders import Window
+from mnemodex.indexers.encoders.local import Encoder
 from mnemodex.indexers.models import locate
+from mnemodex.schemas.embedding import DEFAULT_MODEL, Embedding
 from mnemodex.schemas.errors import ModelError
-from mnemodex.schemas.recipe import DEFAULT_MODEL, Embedding
 
 TEXTS = [
     "Apples are stored in straw.",
@@ -29,6 +30,20 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def encoder():
     return Encoder(Embedding(), threads=1)
+
+
+def gathered(parts, sizes):
+    """The vectors of each window, and how often each of its texts came; windows come in order."""
+    vectors = [np.full((size, 384), np.nan, np.float32) for size in sizes]
+    came = [np.zeros(size, np.int64) for size in sizes]
+    windows = []
+    for part in parts:
+        assert part.vectors.dtype == np.float32 and part.rows.dtype == np.int64 and len(part.rows)
+        vectors[part.window][part.rows] = part.vectors
+        came[part.window][part.rows] += 1
+        windows.append(part.window)
+    assert windows == sorted(windows)
+    return vectors, came
 
 
 def test_vectors_are_those_of_sentence_transformers(encoder):
@@ -49,10 +64,48 @@ def test_the_order_of_texts_is_kept_and_batches_change_nothing(encoder):
 
 def test_windows_come_in_order_and_may_be_empty(encoder):
     windows = [TEXTS[:3], [], TEXTS[3:4], TEXTS[4:]]
-    found = list(encoder.encode_windows(iter(windows)))
-    assert [len(vectors) for vectors in found] == [3, 0, 1, 4]
+    found, came = gathered(encoder.stream(map(Window, windows)), [3, 0, 1, 4])
+    assert all((times == 1).all() for times in came)
     np.testing.assert_allclose(np.concatenate(found), encoder.encode(TEXTS), atol=2e-6)
-    assert list(encoder.encode_windows([])) == []
+    assert list(encoder.stream([])) == []
+
+
+def test_after_an_interruption_the_missing_vectors_are_those_of_a_run_without_one(encoder, monkeypatch):
+    monkeypatch.setattr(encoder, "_max_tokens", 96)
+    rng = np.random.default_rng(5)
+    texts = [" ".join(rng.choice(TEXTS[3].split(), size)) for size in rng.integers(0, 40, 90)]
+    windows = [texts[:50], [], texts[50:]]
+    parts = list(encoder.stream(map(Window, windows)))
+    sizes = [len(window) for window in windows]
+    whole, came = gathered(parts, sizes)
+    assert all((times == 1).all() for times in came) and len(parts) > 20
+    for number in range(8):
+        # Interrupted between two batches, as it is where batches are kept; and with any texts known.
+        done = [np.zeros(size, np.bool_) for size in sizes]
+        for part in parts[: 5 * number] if number < 5 else []:
+            done[part.window][part.rows] = True
+        if number >= 5:
+            done = [rng.random(size) < number / 8 for size in sizes]
+        again = list(encoder.stream(map(Window, windows, done)))
+        found, came = gathered(again, sizes)
+        for known, times, vectors, expected in zip(done, came, found, whole, strict=True):
+            assert (times[~known] == 1).all() and (times <= 1).all()
+            assert np.array_equal(vectors[times == 1], expected[times == 1]), "to the last bit"
+        assert not any(done[part.window][part.rows].all() for part in again)
+        if number < 5:
+            assert len(again) == len(parts) - 5 * number, "whole batches are left out"
+
+
+def test_who_stops_listening_gets_the_same_at_the_next_try(encoder, monkeypatch):
+    monkeypatch.setattr(encoder, "_max_tokens", 96)
+    windows = [Window(TEXTS[:5]), Window(TEXTS[5:])]
+    whole = [part.vectors for part in encoder.stream(windows)]
+    stream = encoder.stream(iter(windows))
+    next(stream)
+    stream.close()
+    assert all(
+        np.array_equal(one, part.vectors) for one, part in zip(whole, encoder.stream(iter(windows)), strict=True)
+    )
 
 
 def test_no_texts_give_no_vectors(encoder):

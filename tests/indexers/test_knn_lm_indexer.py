@@ -9,8 +9,7 @@ from state_data import state_partitions, values
 
 from mnemodex.indexers.dense import set_threads
 from mnemodex.indexers.dense.probe import Probe
-from mnemodex.indexers.knn_lm import distance_scale, open_values
-from mnemodex.indexers.registry import make_indexer
+from mnemodex.indexers.knn_lm import KnnLmIndexer, KnnLmSettings, distance_scale, open_values
 from mnemodex.indexers.rows import Rows
 
 ROWS, DIMENSION = 600, 16
@@ -20,7 +19,7 @@ def built(folder, factory, groups):
     set_threads(1)
     matrix = clustered(ROWS, DIMENSION)
     parts = state_partitions(folder / "table", matrix, [200, 0, 150, 250], positions=chunk_ids(ROWS))
-    indexer = make_indexer("knn_lm", {"type": "knn_lm", "lm": "m", "factory": factory}, ROWS, DIMENSION)
+    indexer = KnnLmIndexer(KnnLmSettings(lm="m", factory=factory), ROWS, DIMENSION)
     extras = {}
     if indexer.needs_training:
         extras["trained"] = folder / "trained"
@@ -49,7 +48,7 @@ def test_every_token_stands_where_its_key_stands(tmp_path, factory, groups):
         seen += positions.tolist()
     assert sorted(seen) == sorted(chunk_ids(ROWS).tolist())
     measured = indexer.measure(shards)
-    assert measured.search["scale"] > 0 and measured.recall.recall > 0.5
+    assert measured.search.scale > 0 and measured.recall.recall > 0.5
 
 
 def test_the_scale_is_how_distances_of_neighbours_differ():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from mnemodex.indexers.batching import length_buckets
 from mnemodex.indexers.lm import reader as reader_module
 from mnemodex.indexers.lm.capture import KeyCapture
 from mnemodex.indexers.lm.reader import StateReader
@@ -75,6 +76,47 @@ def test_every_key_is_read_with_and_without_opinions(kind, key, monkeypatch):
 @pytest.mark.parametrize("kind", ["llama", "gemma2", "opt"])
 def test_a_model_in_half_precision_is_read_alike(kind):
     check(causal_models.make(kind).bfloat16(), "ffn_input", surprisal=True, entropy=True, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("opinions", [True, False])
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_after_an_interruption_the_missing_states_are_those_of_a_run_without_one(kind, opinions, monkeypatch):
+    monkeypatch.setattr(reader_module, "_CPU_TOKENS", 70)
+    reader = StateReader(causal_models.make(kind), "ffn_input", surprisal=opinions, entropy=opinions)
+    rng = np.random.default_rng(7)
+    lengths = rng.integers(2, 32, 40)
+    tokens = [rng.integers(3, 120, length).astype(np.int32) for length in lengths]
+    predicted = rng.integers(1, lengths)
+    order = [number for number, _ in reader.read(tokens, predicted)]
+    whole = dict(reader.read(tokens, predicted))
+    assert sorted(order) == list(range(40)) and reader.dimension
+    masks = [np.isin(np.arange(40), order[:count]) for count in (0, 1, 13, 27, 39, 40)]
+    for done in (*masks, *(rng.random(40) < share for share in (0.2, 0.5, 0.9))):
+        again = dict(reader.read(tokens, predicted, done=done))
+        assert set(again) >= set(np.flatnonzero(~done).tolist())
+        for number, states in again.items():
+            for name in ("keys", "surprisal", "entropy"):
+                found, expected = getattr(states, name), getattr(whole[number], name)
+                assert (found is None) == (expected is None)
+                assert found is None or np.array_equal(found, expected), "to the last bit"
+    assert not dict(reader.read(tokens, predicted, done=np.ones(40, np.bool_)))
+
+
+def test_batches_of_which_all_is_known_are_not_read(monkeypatch):
+    monkeypatch.setattr(reader_module, "_CPU_TOKENS", 70)
+    model = causal_models.make("llama")
+    reader, tokens, batches = StateReader(model, "ffn_input", surprisal=False), some_windows(), []
+    model.model.register_forward_pre_hook(lambda module, args, named: batches.append(1), with_kwargs=True)
+    order = [number for number, _ in reader.read(tokens, PREDICTED)]
+    buckets = list(length_buckets(np.array(LENGTHS) - 1, max_tokens=70, min_rows=1))
+    assert len(batches) == len(buckets) > 3
+    for count in range(len(order) + 1):
+        batches.clear()
+        done = np.isin(np.arange(len(order)), order[:count])
+        again = [number for number, _ in reader.read(tokens, PREDICTED, done=done)]
+        assert again == order[len(order) - len(again) :], "the others, in the same order"
+        assert len(batches) == sum(not done[bucket].all() for bucket in buckets)
+    assert not batches
 
 
 def test_the_output_layer_runs_for_what_is_predicted_alone_and_in_pieces(monkeypatch):

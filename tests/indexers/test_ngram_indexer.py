@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from builds import computed
 from library import records, write_jsonl
 from tokenizer_models import byte_level, minilm, save
 
 import mnemodex
+from mnemodex.indexers.models import digest_of
 from mnemodex.indexers.ngram import indexer as indexer_module
-from mnemodex.indexers.ngram.indexer import NgramIndexer
+from mnemodex.indexers.ngram.indexer import NgramIndexer, NgramStats
 from mnemodex.indexers.ngram.settings import NgramSettings
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import ModelError, RecipeError
@@ -26,9 +28,12 @@ def source(tmp_path):
     return tmp_path / "source"
 
 
+def recipe_of(source, memory, **settings):
+    return {"source": str(source), "memory": str(memory), "indexes": {"ngrams": {"type": "ngram", **settings}}}
+
+
 def build(source, memory, **settings):
-    recipe = {"source": str(source), "memory": str(memory), "indexes": {"ngrams": {"type": "ngram", **settings}}}
-    mnemodex.build(recipe)
+    mnemodex.build(recipe_of(source, memory, **settings))
     return mnemodex.open(memory)
 
 
@@ -50,27 +55,20 @@ def test_a_source_that_grows_at_its_end_has_its_last_shard_built_again(source, t
     monkeypatch.setattr(NgramIndexer, "shard_rows", 12)
     former = build(source, tmp_path / "memory").snapshot.index("ngrams")
     write_jsonl(source / "part-8.jsonl", [{"id": "new", "title": "New", "text": "The harbour has a new crane."}])
-    inline.computed = 0
-    grown = build(source, tmp_path / "memory")
+    # Only what is of the new file.
+    again = mnemodex.build(recipe_of(source, tmp_path / "memory"))
+    assert computed(again) == {"documents": 1, "chunks": 1, "ngrams": 1}
+    grown = mnemodex.open(tmp_path / "memory")
     shards = grown.snapshot.index("ngrams").shards
     assert (len(former.shards), len(shards)) == (4, 5)
     assert shards[:4] == former.shards
-    # Documents, chunks and a shard of the new file.
-    assert inline.computed == 3
     assert answers(grown) == answers(build(source, tmp_path / "other"))
     assert verify(tmp_path / "memory").problems == []
 
 
 def test_other_chunks_need_another_map(source, tmp_path, inline):
     former = build(source, tmp_path / "memory").snapshot.index("ngrams")
-    mnemodex.build(
-        {
-            "source": str(source),
-            "memory": str(tmp_path / "memory"),
-            "chunks": {"by": "tokens", "size": 16},
-            "indexes": {"ngrams": {"type": "ngram"}},
-        }
-    )
+    mnemodex.build({**recipe_of(source, tmp_path / "memory"), "chunks": {"by": "tokens", "size": 16}})
     opened = mnemodex.open(tmp_path / "memory")
     assert opened.snapshot.index("ngrams").fingerprint != former.fingerprint
     ids = opened.retriever("ngrams").locate(["has"]).chunk_ids
@@ -101,7 +99,8 @@ def test_titles_are_a_field_of_their_own(source, tmp_path, inline):
     found = corpus.places("documents", corpus.title.locate([coast]).documents).ids
     assert set(found.tolist()) == {doc_id for title, doc_id in titles if "near the coast" in title}
     tokens = sum(len(minilm().encode(title, add_special_tokens=False).ids) for title, _ in titles)
-    assert corpus.title.token_count == tokens == opened.snapshot.index("ngrams").shards[0].facts["title_tokens"]
+    stats = opened.snapshot.index("ngrams").shards[0].stats.of(NgramStats)
+    assert corpus.title.token_count == tokens == stats.title_tokens
     assert opened.retriever("ngrams").count(["near the coast"]).tolist() == [0]
 
 
@@ -115,7 +114,7 @@ def test_every_token_stands_in_the_index_once(source, tmp_path, inline):
 
 def test_the_tokenizers_content_decides_not_its_name(tmp_path):
     one, same, other = (
-        NgramIndexer(NgramSettings(tokenizer=save(made, tmp_path / name)), 0, 0).identity
+        NgramSettings(tokenizer=save(made, tmp_path / name)).identity(step="build", digest=digest_of)
         for name, made in (("one", minilm()), ("same", minilm()), ("other", byte_level()))
     )
     assert one == same and one != other

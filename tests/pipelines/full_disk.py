@@ -14,12 +14,13 @@ from pathlib import Path
 
 from small_memory import build_inline
 
+from mnemodex.pipelines.ops import checkpoint
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import MnemodexError
 from mnemodex.schemas.store.store import open_store
 
 STEPS = 9
-MEMOS = ("plan-", "triples-")
+MEMOS = ("plan-", "content-", "partial")
 """What may stay in the folder of unfinished work: it is read again, or made again."""
 
 
@@ -37,6 +38,7 @@ def used(disk: Path) -> int:
 
 
 def main(source: Path, memory: Path, disk: Path, indexes: dict) -> None:
+    checkpoint.SECONDS = 0
     copy = shutil.copytree(memory, disk / "memory")
     before = used(disk)
     build_inline(source, copy, indexes)

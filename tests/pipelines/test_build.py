@@ -10,7 +10,7 @@ from builds import computed, manifest
 from library import records, words_recipe, write_jsonl, write_parts
 
 import mnemodex
-from mnemodex.pipelines import build as build_module
+from mnemodex.pipelines import run as run_module
 from mnemodex.schemas.errors import (
     IdCollisionError,
     MemoryNotFoundError,
@@ -39,9 +39,12 @@ def test_a_build_makes_the_tables_and_indexes_of_the_recipe(source, tmp_path):
     made = manifest(tmp_path / "memory")
     assert {name: table.rows for name, table in made.tables.items()} == {"documents": 12, "chunks": 12}
     assert made.indexes["words"].rows == 12 and made.parent is None
-    assert {stage.name: stage.rows for stage in result.stages} == {
-        "documents": 12, "chunks": 12, "words": 12, "words: merge": 12,
+    assert {step.name: step.rows for step in result.steps if not step.cache} == {
+        "documents": 12, "chunks": 12, "words: merge": 12,
     }  # fmt: skip
+    assert [step.name for step in result.steps if step.cache] == [
+        "documents: repeats", "documents: without repeats", "documents: ids", "chunks: ids", "words",
+    ]  # fmt: skip
 
 
 def test_documents_are_the_records_of_the_source(tmp_path):
@@ -58,25 +61,22 @@ def test_documents_are_the_records_of_the_source(tmp_path):
     assert len({row["doc_id"] for row in found}) == len(found)
 
 
-def test_a_second_build_computes_nothing_and_does_not_start_the_engine(source, tmp_path, monkeypatch, inline):
+def test_a_second_build_computes_nothing_and_does_not_start_the_engine(source, tmp_path, monkeypatch):
     recipe = words_recipe(source, tmp_path / "memory")
     mnemodex.build(recipe)
     before = files(tmp_path / "memory")
 
-    def start(self):
-        raise AssertionError("started")
-
-    monkeypatch.setattr(inline, "start", start)
-    monkeypatch.setattr(inline, "run", lambda self, job, units: iter(start(self) if units else ()))
+    monkeypatch.setattr("mnemodex.pipelines.run.choose_engine", lambda *_, **__: pytest.fail("started"))
     result = mnemodex.build(recipe)
     assert (result.committed, result.snapshot, computed(result)) == (False, "000001", {})
+    assert (result.engine, result.start_seconds) == (None, 0)
     assert files(tmp_path / "memory") == before
-    assert sum(stage.rows for stage in result.stages if stage.name == "chunks") == 12
+    assert sum(step.rows for step in result.steps if step.name == "chunks") == 12
 
 
-def test_the_engine_is_not_started_either_where_only_the_recipe_has_changed(source, tmp_path, monkeypatch, inline):
+def test_the_engine_is_not_started_either_where_only_the_recipe_has_changed(source, tmp_path, monkeypatch):
     mnemodex.build(words_recipe(source, tmp_path / "memory"))
-    monkeypatch.setattr(inline, "start", lambda self: pytest.fail("started"))
+    monkeypatch.setattr("mnemodex.pipelines.run.choose_engine", lambda *_, **__: pytest.fail("started"))
     again = words_recipe(source, tmp_path / "memory")
     again["source"]["max_errors"] = 7
     result = mnemodex.build(again)
@@ -120,9 +120,13 @@ def test_going_back_to_an_old_recipe_finds_its_files(source, tmp_path):
 
 def test_an_index_more_computes_that_index_alone(source, tmp_path):
     mnemodex.build(words_recipe(source, tmp_path / "memory"))
-    indexes = {"words": {"type": "bm25"}, "plain": {"type": "bm25", "k1": 0.9}}
+    indexes = {"words": {"type": "bm25"}, "plain": {"type": "bm25", "with_title": False}}
     result = mnemodex.build(words_recipe(source, tmp_path / "memory", indexes=indexes))
     assert computed(result) == {"plain": 3, "plain: merge": 1}
+    # The counts of words are those of the other index.
+    indexes["weighted"] = {"type": "bm25", "k1": 0.9}
+    result = mnemodex.build(words_recipe(source, tmp_path / "memory", indexes=indexes))
+    assert computed(result) == {"weighted: merge": 1}
 
 
 def test_an_index_less_is_gone_from_the_snapshot_and_its_files_stay(source, tmp_path):
@@ -175,7 +179,7 @@ def test_a_salt_changes_every_id(source, tmp_path):
 
 
 def test_ids_that_collide_are_refused_with_the_remedy(source, tmp_path, monkeypatch):
-    from mnemodex.pipelines import read
+    from mnemodex.pipelines.documents import read
 
     monkeypatch.setattr(read, "hash_text", lambda *parts, salt="": 5)
     with pytest.raises(IdCollisionError, match="the doc_id 5: a hash collision; set `id_salt`"):
@@ -203,7 +207,7 @@ def test_the_manifest_names_the_versions_and_the_recipe(source, tmp_path):
     mnemodex.build(words_recipe(source, tmp_path / "memory"))
     made = manifest(tmp_path / "memory")
     assert {"python", "mnemodex", "numpy", "pyarrow", "duckdb", "bm25s"} <= set(made.versions)
-    assert made.recipe["indexes"] == {"words": {"type": "bm25"}}
+    assert made.recipe["indexes"] == {"words": {"type": "bm25", "k1": 1.2, "b": 0.75, "with_title": True}}
     assert made.recipe["source"]["path"] == str(source)
 
 
@@ -223,4 +227,4 @@ def test_what_is_no_recipe_is_refused(tmp_path, monkeypatch, recipe):
 
 
 def test_the_fixture_really_replaces_the_engine(inline):
-    assert build_module.Engine is inline
+    assert run_module.choose_engine is inline

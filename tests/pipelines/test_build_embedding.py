@@ -8,8 +8,8 @@ from builds import computed, manifest
 from library import STRANGE, records, write_jsonl, write_parts
 
 import mnemodex
+from mnemodex.schemas.embedding import DEFAULT_MODEL
 from mnemodex.schemas.errors import ModelError, NotFiniteError
-from mnemodex.schemas.recipe import DEFAULT_MODEL
 from mnemodex.schemas.store.store import Store
 
 pytestmark = pytest.mark.usefixtures("inline")
@@ -31,7 +31,7 @@ def test_only_what_decides_the_vectors_embeds_again(recipe, tmp_path):
     assert computed(first) == {"documents": 2, "chunks": 2, "embeddings/minilm": 2, "dense": 1}
     asked = mnemodex.build({**recipe, "embed": {"minilm": {"query_prefix": "query: "}}})
     assert computed(asked) == {} and asked.committed
-    spec = manifest(tmp_path / "memory").models["minilm"]["settings"]
+    spec = manifest(tmp_path / "memory").encoders["minilm"].settings
     assert spec["query_prefix"] == "query: "
     titled = mnemodex.build({**recipe, "embed": {"minilm": {"with_title": False}}})
     assert computed(titled) == {"embeddings/minilm": 2, "dense": 1}
@@ -46,8 +46,8 @@ def test_vectors_are_in_both_files_and_in_the_order_of_the_chunks(recipe, tmp_pa
     vectors = table["vector"].combine_chunks().flatten().to_numpy().reshape(-1, 384)
     assert np.array_equal(vectors, np.concatenate(parts))
     assert table["chunk_id"].to_pylist() == [row[0] for row in memory.sql("SELECT chunk_id FROM chunks").fetchall()]
-    model = snapshot.manifest.models["minilm"]
-    assert (model["dimension"], model["max_length"]) == (384, 256) and len(model["sha256"]) == 64
+    model = snapshot.manifest.encoders["minilm"]
+    assert (model.dimension, model.max_length) == (384, 256) and len(model.sha256) == 64
 
 
 def test_a_chunk_that_the_model_cuts_is_warned_of(recipe, tmp_path):
@@ -58,16 +58,19 @@ def test_a_chunk_that_the_model_cuts_is_warned_of(recipe, tmp_path):
 
 
 def test_vectors_that_are_no_numbers_fail_the_build_and_commit_nothing(recipe, tmp_path, monkeypatch):
-    from mnemodex.indexers.encoder import Encoder
+    from mnemodex.indexers.encoders.base import Encoded
+    from mnemodex.indexers.encoders.local import Encoder
 
-    def encode_windows(self, windows):
-        for texts in windows:
-            vectors = np.zeros((len(texts), 384), np.float32)
+    def stream(self, windows):
+        for number, window in enumerate(windows):
+            vectors = np.zeros((len(window.texts), 384), np.float32)
             vectors[-1, 7] = np.nan
-            yield vectors
+            yield Encoded(number, np.arange(len(vectors)), vectors)
 
+    # Nor are they kept for the next try.
+    monkeypatch.setattr("mnemodex.pipelines.ops.checkpoint.SECONDS", 0)
     with monkeypatch.context() as patch:
-        patch.setattr(Encoder, "encode_windows", encode_windows)
+        patch.setattr(Encoder, "stream", stream)
         with pytest.raises(NotFiniteError, match=r"embedding 'minilm': model .* gives NaN or infinity for chunk \d+"):
             mnemodex.build(recipe)
     assert Store(tmp_path / "memory").current() is None
@@ -81,15 +84,15 @@ def test_a_model_that_is_not_there_fails_before_any_work(recipe, tmp_path, inlin
 
 
 def test_another_model_under_the_same_name_embeds_again(recipe, monkeypatch):
-    from mnemodex.pipelines import tables
+    from mnemodex.indexers import models
 
     mnemodex.build(recipe)
-    digest = tables.model_hash
+    digest = models.model_hash
 
     def other(name):
         return "0" * 64
 
-    monkeypatch.setattr(tables, "model_hash", lambda name: other(name) if name == "pkg:x" else digest(name))
+    monkeypatch.setattr(models, "model_hash", lambda name: other(name) if name == "pkg:x" else digest(name))
     assert computed(mnemodex.build(recipe)) == {}
-    monkeypatch.setattr(tables, "model_hash", other)
+    monkeypatch.setattr(models, "model_hash", other)
     assert "embeddings/minilm" in computed(mnemodex.build(recipe))

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from library import write_jsonl
 
 import mnemodex
-from mnemodex.indexers.encoder import Encoder
+from mnemodex.indexers.encoders import open_encoder
 from mnemodex.indexers.graph.names import entity_id, fact_id, normalize
 from mnemodex.pipelines import run as run_module
-from mnemodex.pipelines.graph import vectors as vectors_module
+from mnemodex.pipelines.graph.synonyms import SynonymStats
+from mnemodex.pipelines.vectors import encode as encode_module
 from mnemodex.schemas.errors import RecipeError
 
 NAMES = (
@@ -80,9 +81,8 @@ def one_encoder():
     """The model is loaded once for all builds of this file."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "choose_engine", InlineEngine)
-        loaded = functools.cache(lambda spec: Encoder(spec, threads=1))
-        for module in (vectors_module, __import__("mnemodex.pipelines.stages.embed", fromlist=["x"])):
-            patch.setattr(module, "Encoder", lambda spec, threads=None: loaded(spec))
+        loaded = functools.cache(lambda spec: open_encoder(spec, threads=1))
+        patch.setattr(encode_module, "open_encoder", lambda spec, **_: loaded(spec))
         yield
 
 
@@ -175,11 +175,11 @@ def test_methods_over_one_graph_share_its_files(built):
     result = mnemodex.build({**recipe(built, "shared"), "indexes": indexes})
     manifest = mnemodex.open(built / "shared").snapshot.manifest
     assert manifest.indexes["bridge"].shards == manifest.indexes["hipporag2"].shards
-    assert {stage.name: stage.computed for stage in result.stages}["hipporag2"] == 0
+    assert {step.name: step.computed for step in result.steps}["hipporag2"] == 0
 
 
 def test_an_unchanged_build_computes_nothing(built, memory, monkeypatch):
-    monkeypatch.setattr(InlineEngine, "start", lambda self: pytest.fail("started"))
+    monkeypatch.setattr(run_module, "choose_engine", lambda *_, **__: pytest.fail("started"))
     assert not mnemodex.build(recipe(built)).committed
 
 
@@ -191,9 +191,9 @@ def test_new_documents_cost_their_own_names_only(tmp_path):
     mnemodex.build(recipe(tmp_path))
     after = mnemodex.open(tmp_path / "memory").snapshot.manifest.tables
     for of, column in (("facts", "embeddings/minilm/facts"), ("entities", "embeddings/minilm/entities")):
-        encoded = sum(part.facts["encoded"] for part in after[column].partitions)
+        encoded = sum(part.stats.of(encode_module.EncodeOutcome).texts for part in after[column].partitions)
         assert encoded == after[of].rows - before[of].rows
-    compared = sum(part.facts["compared"] for part in after["synonyms"].partitions)
+    compared = sum(part.stats.of(SynonymStats).compared for part in after["synonyms"].partitions)
     assert compared <= after["entities"].rows - before["entities"].rows
 
 
@@ -227,7 +227,7 @@ def test_after_any_additions_and_deletions_the_graph_is_that_of_one_build(tmp_pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"triples": None}, "indexes.graph needs triples: add `triples"),
+        ({"triples": None}, "indexes.graph: needs triples: add `triples"),
         (
             {"indexes": {"a": {"type": "graph"}, "b": {"type": "graph", "synonymy": 0.9}}},
             "the indexes a, b differ in `embed` or `synonymy`",

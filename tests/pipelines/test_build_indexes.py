@@ -7,6 +7,7 @@ from library import records, words_recipe, write_jsonl
 
 import mnemodex
 from mnemodex.schemas.errors import ModelError, QueryError, RecipeError
+from mnemodex.schemas.manifest import SearchParameters
 from mnemodex.schemas.store.store import open_store
 
 
@@ -60,7 +61,7 @@ def recipe(tmp_path):
         ({"a": {"type": "seal", "score": "lm"}, "n": {"type": "ngram"}}, "score lm is what a model thinks of keys"),
         (
             {"a": {"type": "seal", "title_prompt": "Name it:"}, "n": {"type": "ngram"}},
-            "indexes.a.title_prompt: a prompt must say where the question stands: write {question} there",
+            "indexes.a.title_prompt: a prompt must have {question} in the place of the question",
         ),
         ({"Big Name": {"type": "bm25"}}, "name 'Big Name' is used as a folder and in SQL"),
         ({"../up": {"type": "bm25"}}, "name '../up' is used as a folder and in SQL"),
@@ -122,13 +123,13 @@ def test_recall_is_measured_with_held_out_rows_or_with_questions(recipe, inline,
     mnemodex.build({**recipe, "indexes": indexes})
     made = open_store(tmp_path / "memory")[1].indexes
     held_out, asked, exact = (made[name].recall for name in ("rows", "asked", "exact"))
-    assert (held_out["source"], held_out["probes"], held_out["k"]) == ("held-out rows", 1, 10)
-    assert (asked["source"], asked["probes"], asked["target"]) == ("queries", 12, 0.9)
-    assert (exact["source"], exact["recall"], exact["parameter"]) == ("queries", 1.0, None)
+    assert (held_out.source, held_out.probes, held_out.k) == ("held-out rows", 1, 10)
+    assert (asked.source, asked.probes, asked.target) == ("queries", 12, 0.9)
+    assert (exact.source, exact.recall, exact.parameter) == ("queries", 1.0, None)
     for recall in (held_out, asked):
-        assert recall["parameter"] == "efSearch" and recall["reached"] and 0.9 <= recall["recall"] <= 1
-        assert str(recall["value"]) in recall["curve"]
-    assert made["asked"].search == {"parameter": "efSearch", "value": asked["value"]}
+        assert recall.parameter == "efSearch" and recall.reached and 0.9 <= recall.recall <= 1
+        assert recall.value in recall.curve
+    assert made["asked"].search == SearchParameters(parameter="efSearch", value=asked.value)
     assert made["words"].recall is None
 
 
@@ -138,14 +139,14 @@ def test_the_questions_decide_the_figure_and_a_target_only_the_choice(recipe, in
 
     def computed(**changes):
         result = mnemodex.build({**recipe, "indexes": {"dense": {**index, **changes}}})
-        return {stage.name for stage in result.stages if stage.computed}
+        return {step.name for step in result.steps if step.computed}
 
     assert any(name.startswith("dense") for name in computed())
     assert computed() == set()
     assert computed(target_recall=0.5) == set()
     write_jsonl(queries, [{"id": "a", "question": "ships"}, {"id": "b", "question": "bread"}])
     assert "dense" in computed()
-    assert open_store(tmp_path / "memory")[1].indexes["dense"].recall["probes"] == 2
+    assert open_store(tmp_path / "memory")[1].indexes["dense"].recall.probes == 2
 
 
 def test_a_recall_below_its_target_is_warned_of(recipe, inline, tmp_path, monkeypatch):
@@ -155,7 +156,7 @@ def test_a_recall_below_its_target_is_warned_of(recipe, inline, tmp_path, monkey
     result = mnemodex.build({**recipe, "indexes": {"dense": {"type": "dense", "factory": "HNSW8"}}})
     (warning,) = result.warnings
     assert warning.startswith("index 'dense': recall@10 is 0.250, below its target of 0.95; ")
-    assert open_store(tmp_path / "memory")[1].indexes["dense"].recall["reached"] is False
+    assert open_store(tmp_path / "memory")[1].indexes["dense"].recall.reached is False
 
 
 def test_the_default_indexes_are_dense_words_and_both(recipe, inline, tmp_path):
@@ -191,4 +192,4 @@ def test_two_embeddings_live_side_by_side(recipe, inline, tmp_path):
 
 def test_an_embedding_that_no_index_needs_is_not_made(recipe, inline, tmp_path):
     result = mnemodex.build({**recipe, "embed": {"minilm": {}, "other": {}}})
-    assert not any(stage.name.startswith("embeddings") for stage in result.stages)
+    assert not any(step.name.startswith("embeddings") for step in result.steps)

@@ -15,6 +15,7 @@ from tokenizer_models import byte_level, save
 import mnemodex
 from mnemodex.indexers.language_model import LanguageModel
 from mnemodex.pipelines.stages import lm_tokens as tokens_stage
+from mnemodex.pipelines.stages.lm_tokens import TokenStats
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import IdCollisionError, ModelError, NotFiniteError, RecipeError, SourceError
 
@@ -107,26 +108,28 @@ def test_units_change_nothing_but_the_partitions(recipe, tmp_path, monkeypatch):
 
 def test_a_killed_build_goes_on_at_the_unit(recipe, tmp_path, monkeypatch, inline):
     monkeypatch.setattr(tokens_stage, "UNIT_TOKENS", 200)
-    run = inline.run
+    wait, finished = inline.wait, []
 
-    def dies(self, job, units):
-        for number, artifacts in enumerate(run(self, job, units)):
-            if "lm.states" in job.job and number == 2:
-                raise KeyboardInterrupt
-            yield artifacts
+    def dies(self, progress):
+        answers = wait(self, progress)
+        finished.extend(answer for answer in answers if answer.step == "lm_states/tiny")
+        if len(finished) == 3:
+            raise KeyboardInterrupt
+        return answers
 
-    monkeypatch.setattr(inline, "run", dies)
-    with pytest.raises(KeyboardInterrupt):
-        mnemodex.build(recipe)
-    monkeypatch.setattr(inline, "run", run)
+    with monkeypatch.context() as patch:
+        patch.setattr(inline, "wait", dies)
+        with pytest.raises(KeyboardInterrupt):
+            mnemodex.build(recipe)
     result = mnemodex.build(recipe)
-    (stage,) = [stage for stage in result.stages if stage.name == "lm_states/tiny"]
-    assert stage.partitions - stage.computed == 3, "two that were told of, and the one that nobody heard of"
+    (step,) = [step for step in result.steps if step.name == "lm_states/tiny"]
+    assert step.partitions - step.computed == 3, "two that were told of, and the one that nobody heard of"
+    assert step.computed > 1
 
 
-def test_an_unchanged_build_computes_nothing_and_starts_no_engine(recipe, monkeypatch, inline):
+def test_an_unchanged_build_computes_nothing_and_starts_no_engine(recipe, monkeypatch):
     mnemodex.build(recipe)
-    monkeypatch.setattr(inline, "start", lambda self: pytest.fail("started"))
+    monkeypatch.setattr("mnemodex.pipelines.run.choose_engine", lambda *_, **__: pytest.fail("started"))
     result = mnemodex.build(recipe)
     assert not result.committed and computed(result) == {}
 
@@ -171,7 +174,7 @@ def test_documents_without_two_tokens_have_no_rows(recipe, tmp_path, model):
         ("more",)
     ]
     (part,) = manifest(tmp_path / "memory").tables["lm_tokens/tiny"].partitions
-    assert part.facts["short"] == 2 and part.rows == 3
+    assert part.stats.of(TokenStats).short == 2 and part.rows == 3
 
 
 def test_a_corpus_without_a_token_to_predict_is_refused(recipe, tmp_path):
@@ -190,7 +193,7 @@ def test_a_prefix_of_the_tokenizer_stands_before_every_window(recipe, tmp_path):
     mnemodex.build(recipe)
     memory = mnemodex.open(tmp_path / "memory")
     assert memory.sql("SELECT min(token_offset) FROM lm_states_tiny").fetchall() == [(0,)]
-    assert memory.snapshot.manifest.models["lm/tiny"]["prefix"] == [3]
+    assert memory.snapshot.manifest.language_models["tiny"].prefix == (3,)
     assert verify(tmp_path / "memory").problems == []
 
 
@@ -200,7 +203,7 @@ def test_a_prefix_of_the_tokenizer_stands_before_every_window(recipe, tmp_path):
         ({"lm": {"tiny": {"model": "x", "overlap": 2000}}}, "lm.tiny: `overlap` is 2000, but a window has 1024 tokens"),
         ({"lm": {"tiny": {"model": "x", "key": "last"}}}, "lm.tiny.key"),
         ({"lm": {"tiny": {}}}, "the key 'lm.tiny.model' is missing"),
-        ({"indexes": {"next": {"type": "knn_lm", "lm": "big"}}}, "`lm` names 'big'; language models are: tiny"),
+        ({"indexes": {"next": {"type": "knn_lm", "lm": "big"}}}, "indexes.next.lm names 'big'; language models are: tiny"),
         ({"indexes": {"next": {"type": "knn_lm"}}, "lm": {}}, "needs the states of a language model; add a section"),
         ({"indexes": {"next": {"type": "knn_lm", "metric": "ip"}}}, "indexes.next.metric"),
         ({"indexes": {"next": {"type": "knn_lm", "factroy": "Flat"}}}, "did you mean 'factory'"),
@@ -239,7 +242,7 @@ def test_keys_that_are_no_numbers_of_half_precision_are_refused(recipe, tmp_path
 
 
 def test_positions_that_meet_are_told(recipe, monkeypatch):
-    monkeypatch.setattr("mnemodex.pipelines.lm.states.token_positions", lambda _, offsets: offsets.astype(np.int64))
+    monkeypatch.setattr("mnemodex.pipelines.lm.documents.token_positions", lambda _, offsets: offsets.astype(np.int64))
     with pytest.raises(IdCollisionError):
         mnemodex.build(recipe)
 
@@ -247,8 +250,8 @@ def test_positions_that_meet_are_told(recipe, monkeypatch):
 def test_the_manifest_names_model_tokenizer_and_keys(recipe, tmp_path, model):
     mnemodex.build({**recipe, "indexes": {"next": {"type": "knn_lm"}}})
     snapshot = manifest(tmp_path / "memory")
-    told = snapshot.models["lm/tiny"]
-    assert (told["dimension"], told["vocabulary"], told["settings"]["key"]) == (32, 400, "ffn_input")
-    assert len(told["sha256"]) == len(told["tokenizer_sha256"]) == 64
-    assert snapshot.indexes["next"].settings["lm"] == "tiny" and snapshot.indexes["next"].search["scale"] > 0
+    told = snapshot.language_models["tiny"]
+    assert (told.dimension, told.vocabulary, told.settings["key"]) == (32, 400, "ffn_input")
+    assert len(told.sha256) == len(told.tokenizer_sha256) == 64
+    assert snapshot.indexes["next"].settings["lm"] == "tiny" and snapshot.indexes["next"].search.scale > 0
     assert json.loads(snapshot.to_bytes())["tables"]["lm_states/tiny"]

@@ -8,6 +8,7 @@ from library import records, words_recipe, write_jsonl, write_parts
 from tokenizer_models import byte_level, minilm, save
 
 import mnemodex
+from mnemodex.pipelines.stages.pairs import PairStats
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import IdCollisionError, ModelError, QueryError, RecipeError
 from mnemodex.schemas.store.store import Store
@@ -51,15 +52,15 @@ def test_pairs_are_a_table_of_the_memory_and_a_view_in_sql(recipe, tmp_path):
         ("orchard-1", "q1", "Where are apples stored?", 11, 1, True, True),
         ("orchard-2", "q1", "Where are apples stored?", 11, 1, True, True),
     ]
-    assert table.rows == 33 and sum(part.facts["supervised"] for part in table.partitions) == 33
+    assert table.rows == 33 and sum(part.stats.of(PairStats).supervised for part in table.partitions) == 33
 
 
-def test_an_unchanged_build_computes_nothing_and_starts_no_engine(recipe, monkeypatch, inline):
+def test_an_unchanged_build_computes_nothing_and_starts_no_engine(recipe, monkeypatch):
     mnemodex.build(recipe)
-    monkeypatch.setattr(inline, "start", lambda self: pytest.fail("started"))
+    monkeypatch.setattr("mnemodex.pipelines.run.choose_engine", lambda *_, **__: pytest.fail("started"))
     result = mnemodex.build(recipe)
     assert (result.committed, computed(result)) == (False, {})
-    assert sum(stage.rows for stage in result.stages if stage.name == "ngram_pairs/train") == 33
+    assert sum(step.rows for step in result.steps if step.name == "ngram_pairs/train") == 33
 
 
 def test_only_what_decides_the_pairs_makes_them_again(recipe, queries, tmp_path):

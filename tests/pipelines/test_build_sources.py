@@ -25,9 +25,7 @@ class TestGrowth:
         assert labels == sorted(labels), "in the order of the files"
 
     def test_lines_that_are_appended_compute_only_the_last_partition(self, build, tmp_path, monkeypatch):
-        from mnemodex.pipelines import tables
-
-        monkeypatch.setattr(tables, "_PARTITION_ROWS", 5)
+        monkeypatch.setattr("mnemodex.pipelines.source_plan.PARTITION_ROWS", 5)
         source = write_jsonl(tmp_path / "notes.jsonl", records()[:13])
         build(source)
         assert manifest(tmp_path / "memory").tables["documents"].rows == 13

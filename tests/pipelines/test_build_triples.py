@@ -11,6 +11,7 @@ from builds import computed, manifest
 from library import write_jsonl, write_parts
 
 import mnemodex
+from mnemodex.pipelines.extractors.extract import TripleStats
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import RecipeError, SourceError
 
@@ -92,8 +93,8 @@ def test_bad_triples_are_left_out_counted_and_in_the_errors_table(recipe, file):
         ("triples", "openie.jsonl", 1, "['Ada', 'is', 'ADA!']")
     ]
     assert rows(recipe, "SELECT count(*) FROM errors") == [(6,)]
-    facts = manifest(recipe["memory"]).tables["triples"].partitions[0].facts
-    assert (facts["one_character"], facts["no_predicate"], facts["failed"]) == (2, 1, 0)
+    stats = manifest(recipe["memory"]).tables["triples"].partitions[0].stats.of(TripleStats)
+    assert (stats.counts["one_character"], stats.counts["no_predicate"], stats.failed) == (2, 1, 0)
     assert verify(recipe["memory"]).problems == []
 
 
@@ -108,9 +109,12 @@ def test_lines_that_cannot_be_read_count_against_the_limit(recipe, file):
     recipe["triples"]["max_errors"] = 4
     result = mnemodex.build(recipe)
     assert "triples: 4 failures: openie.jsonl line 1: is not JSON" in result.warnings[0]
-    assert rows(recipe, "SELECT line FROM errors ORDER BY line") == [(1,), (2,), (3,), (4,)]
+    assert rows(recipe, "SELECT line FROM errors WHERE stage = 'triples' ORDER BY line") == [(1,), (2,), (3,), (4,)]
     assert len(rows(recipe, FACTS)) == 2 and verify(recipe["memory"]).problems == []
     assert mnemodex.build(recipe).warnings == result.warnings
+    recipe["triples"]["max_errors"] = 3
+    with pytest.raises(SourceError, match=r"more than `triples.max_errors: 3` lines cannot be read: openie.jsonl line"):
+        mnemodex.build(recipe)
 
 
 def test_ids_that_no_document_has_are_counted(recipe, file):
@@ -168,10 +172,11 @@ def test_triples_go_to_the_chunk_that_holds_their_names(recipe, tmp_path, file):
     assert found["nowhere"][1] == found["Olme"][1] == 0
 
 
-def test_an_unchanged_build_computes_nothing_and_reads_no_file(recipe, monkeypatch, inline):
+def test_an_unchanged_build_computes_nothing_and_reads_no_file(recipe, monkeypatch):
     first = mnemodex.build(recipe)
-    monkeypatch.setattr(inline, "start", lambda self: pytest.fail("started"))
-    monkeypatch.setattr("mnemodex.pipelines.extractors.sorting._lines", lambda path: pytest.fail("read"))
+    monkeypatch.setattr("mnemodex.pipelines.run.choose_engine", lambda *_, **__: pytest.fail("started"))
+    monkeypatch.setattr("mnemodex.pipelines.extractors.sorting.entries", lambda path: pytest.fail("read"))
+    monkeypatch.setattr("mnemodex.pipelines.source_plan.sha256", lambda path: pytest.fail("read"))
     result = mnemodex.build(recipe)
     assert (result.committed, computed(result), result.warnings) == (False, {}, first.warnings)
 
@@ -179,11 +184,12 @@ def test_an_unchanged_build_computes_nothing_and_reads_no_file(recipe, monkeypat
 def test_only_partitions_whose_lines_changed_are_made_again(recipe, file):
     mnemodex.build(recipe)
     write_jsonl(file, [*OPENIE, {"id": 7, "triples": [["a b", "c", "d e"]]}])
-    graph = {"facts and entities": 2, "edges": 1}
-    assert computed(mnemodex.build(recipe)) == {"triples": 1, "mentions": 1, **graph}
+    graph = {"facts and entities": 1, "edges": 1}
+    assert computed(mnemodex.build(recipe)) == {"triples: lines": 1, "triples": 1, "mentions": 1, **graph}
     moved = file.with_suffix(".jsonl.gz")
     moved.write_bytes(gzip.compress(file.read_bytes()))
-    assert computed(mnemodex.build({**recipe, "triples": {"from": str(moved), "max_errors": 3}})) == {}
+    compressed = {**recipe, "triples": {"from": str(moved), "max_errors": 3}}
+    assert computed(mnemodex.build(compressed)) == {"triples: lines": 1}
     shutil.rmtree(manifest_root(recipe) / "work")
     assert computed(mnemodex.build(recipe)) == {}
     assert computed(mnemodex.build({**recipe, "id_salt": "x"}))["triples"] == 2
@@ -208,8 +214,8 @@ def test_lost_errors_are_made_again(recipe, file):
 @pytest.mark.parametrize(
     ("triples", "error", "reason"),
     [
-        ({"from": "missing.jsonl"}, SourceError, "missing.jsonl: no such file of triples; mend triples.from"),
-        ({"extractor": "magic"}, RecipeError, "triples: is one of"),
+        ({"from": "missing.jsonl"}, SourceError, "missing.jsonl: no such file of triples; correct triples.from"),
+        ({"extractor": "magic"}, RecipeError, "recipe: triples: unknown extractor 'magic'; known: file, spacy, llm"),
         ({"extractor": "spacy", "modle": "x"}, RecipeError, "unknown key 'triples.modle'; did you mean 'model'"),
         ({"extractor": "llm", "model": "m"}, RecipeError, "'triples.base_url' is missing"),
     ],
@@ -234,13 +240,17 @@ def test_relative_paths_start_at_the_recipe(recipe, tmp_path, file):
     text = f"source: notes\nmemory: memory\nindexes: {{}}\ntriples: {{from: {file.name}}}\n"
     (tmp_path / "recipe.yaml").write_text(text)
     mnemodex.build(tmp_path / "recipe.yaml")
-    assert manifest(tmp_path / "memory").recipe["triples"] == {"from": str(file), "max_errors": 100}
+    assert manifest(tmp_path / "memory").recipe["triples"] == {
+        "extractor": "file",
+        "from": str(file),
+        "max_errors": 100,
+    }
 
 
 def test_a_damaged_memo_is_made_again(recipe):
     mnemodex.build(recipe)
-    (memo,) = (manifest_root(recipe) / "work").glob("triples-*.json")
-    memo.write_text(memo.read_text().replace('"lines": 4', '"lines": 5'))
+    (memo,) = (manifest_root(recipe) / "work").glob("content-*.json")
+    memo.write_text(memo.read_text().replace('{"texts": ["', '{"texts": ["0'))
     assert any("damaged" in problem for problem in verify(recipe["memory"]).problems)
     assert computed(mnemodex.build(recipe)) == {}
     assert verify(recipe["memory"]).problems == []

@@ -1,11 +1,22 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
-from mnemodex.pipelines.chunkers import CHUNKERS, DocumentChunks, TokenChunks, chunk_settings, chunker_for
+from mnemodex.pipelines.chunkers import make_chunker
 from mnemodex.pipelines.chunkers.document import DocumentChunker
+from mnemodex.schemas.chunks import DocumentChunks, TokenChunks
 from mnemodex.schemas.errors import ModelError, RecipeError
+from mnemodex.schemas.kinds import CHUNKERS, load
+from mnemodex.schemas.passed import PassedChunker
+from mnemodex.schemas.recipe import parse_recipe
+
+
+def chunk_settings(data, *, name="recipe"):
+    """The settings object of a recipe's section `chunks`."""
+    return parse_recipe({"source": "notes", "chunks": data}, name=name, base=Path()).chunks
 
 
 def test_a_document_is_one_chunk_even_without_text():
@@ -18,11 +29,12 @@ def test_no_documents_give_no_spans():
     assert DocumentChunker(DocumentChunks()).spans([]) == []
 
 
-@pytest.mark.parametrize("by", CHUNKERS)
-def test_every_chunker_is_made_from_its_settings_or_the_recipe_section(by):
+@pytest.mark.parametrize("by", CHUNKERS.names())
+def test_every_chunker_is_made_from_the_recipe_section(by):
     settings = chunk_settings({"by": by})
-    assert settings == CHUNKERS[by][0]()
-    assert type(chunker_for(settings)) is type(chunker_for({"by": by})) is CHUNKERS[by][1]
+    component = CHUNKERS.find(by)
+    assert settings == load(component.settings)()
+    assert type(make_chunker(settings, {})) is load(component.make)
 
 
 def test_the_default_is_whole_documents():
@@ -32,8 +44,8 @@ def test_the_default_is_whole_documents():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"by": "sentence"}, r"r\.yaml: chunks\.by: 'sentence' is unknown; it is one of document, tokens"),
-        ({"by": ["tokens"]}, r"chunks\.by: \['tokens'\] is unknown"),
+        ({"by": "sentence"}, r"r\.yaml: chunks: unknown chunker 'sentence'; known: document, tokens"),
+        ({"by": ["tokens"]}, r"chunks: unknown chunker \['tokens'\]"),
         ({"by": "tokens", "sise": 5}, r"unknown key 'chunks\.sise'; did you mean 'size'"),
         ({"by": "document", "size": 5}, r"unknown key 'chunks\.size'"),
         ({"by": "tokens", "size": 0}, r"chunks\.size: "),
@@ -52,6 +64,11 @@ def test_settings_cannot_be_changed():
         TokenChunks().size = 5
 
 
+def test_a_chunker_that_the_caller_does_not_pass_again_is_asked_for():
+    with pytest.raises(RecipeError, match="cut by an object that the caller of build passed; pass it again: chunker="):
+        make_chunker(PassedChunker(identity_of="halves"), {})
+
+
 def test_a_tokenizer_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ModelError, match=r"has no tokenizer\.json"):
-        chunker_for({"by": "tokens", "tokenizer": str(tmp_path)})
+        make_chunker(TokenChunks(tokenizer=str(tmp_path)), {})

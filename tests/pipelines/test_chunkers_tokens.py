@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from mnemodex.indexers import tokens as token_module
 from mnemodex.indexers.tokens import token_offsets
-from mnemodex.pipelines.chunkers import TokenChunks
 from mnemodex.pipelines.chunkers.tokens import TokenChunker, token_windows
+from mnemodex.schemas.chunks import TokenChunks
 
 SAMPLE = (
     "The memory of a model is an index; the index of a memory is a model. "

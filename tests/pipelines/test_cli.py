@@ -62,7 +62,7 @@ class TestJourney:
         from mnemodex.schemas.recipe import load_recipe
 
         recipe = load_recipe(tmp_path / "recipe.yaml")
-        assert recipe.source.path == str(source) and recipe.chunks["by"] == "tokens"
+        assert recipe.source.path == str(source) and recipe.chunks.by == "tokens"
         assert list(recipe.indexes) == ["dense", "words", "both"]
 
 
@@ -76,12 +76,19 @@ class TestBuild:
 
     def test_json_is_one_object_and_progress_goes_to_stderr(self, cli, inline, recipe, tmp_path):
         made = cli("build", recipe, "--memory", tmp_path / "m", "--json").json
-        assert set(made) == {"memory", "snapshot", "committed", "start_seconds", "stages", "warnings"}
+        assert set(made) == {
+            "memory", "snapshot", "committed", "seconds", "start_seconds", "engine", "steps", "warnings",
+        }  # fmt: skip
         assert (made["memory"], made["snapshot"], made["committed"]) == (str(tmp_path / "m"), "000001", True)
-        assert set(made["stages"][0]) == {"name", "partitions", "computed", "rows", "bytes", "seconds"}
-        assert [stage["name"] for stage in made["stages"]] == ["documents", "chunks", "words", "words: merge"]
+        assert made["engine"] == "this process"
+        assert set(made["steps"][0]) == {
+            "name", "partitions", "computed", "rows", "rows_computed", "rows_reused", "bytes", "seconds", "cache",
+        }  # fmt: skip
+        kept = [step["name"] for step in made["steps"] if not step["cache"]]
+        assert kept == ["documents", "chunks", "words: merge"]
         again = cli("build", recipe, "--memory", tmp_path / "m", "--json").json
-        assert (again["committed"], sum(stage["computed"] for stage in again["stages"])) == (False, 0)
+        assert (again["committed"], sum(step["computed"] for step in again["steps"])) == (False, 0)
+        assert again["engine"] is None
 
     def test_warnings_are_shown_and_listed(self, cli, inline, recipe, tmp_path):
         (tmp_path / "notes" / "bad.jsonl").write_text("broken\n")
@@ -97,9 +104,9 @@ class TestBuild:
             ("indexes: {}\n", "the key 'source' is missing"),
             ("source: nowhere\n", "nowhere: no such file or folder"),
             ("source: [\n", "is not valid YAML"),
-            ("source: notes\nsource: notes\n", "line 2: the key 'source' stands twice"),
+            ("source: notes\nsource: notes\n", "is not valid YAML: duplicate key 'source' on line 2"),
             ("5\n", "a recipe is a mapping"),
-            ("source: notes\nchunks: {by: token}\n", "chunks.by: 'token' is unknown"),
+            ("source: notes\nchunks: {by: token}\n", "chunks: unknown chunker 'token'; did you mean 'tokens'?"),
             ("source: notes\nindexes:\n  a: {type: dens}\n", "did you mean 'dense'"),
             ("source: notes\nembed:\n  e: {model: pkg:nope/x}\nindexes:\n  a: {type: dense}\n", "no package 'nope'"),
         ],
@@ -143,7 +150,7 @@ class TestBuild:
 
         monkeypatch.setattr(build, "build", interrupt)
         ran = cli("build", recipe)
-        assert ran.code == 130 and "what is finished is kept" in ran.err and "Traceback" not in ran.err
+        assert ran.code == 130 and "finished work is kept" in ran.err and "Traceback" not in ran.err
 
 
 class TestSearch:

@@ -1,41 +1,103 @@
-"""The engine on a real Ray: the same memory as without it, errors by partition, and lines of progress."""
+"""Engines: the one in this process, and a real Ray, which makes the same memory and gives errors by partition."""
 
 from __future__ import annotations
 
-import hashlib
+import gzip
+import json
 import logging
+import os
+import re
+import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from engines import InlineEngine
-from library import records, write_parts
+from library import records, words_recipe, write_jsonl, write_parts
+from processes import descendants
+from workshop import Workshop
 
 import mnemodex
-from mnemodex.pipelines import build as build_module
-from mnemodex.pipelines.engine import Engine
-from mnemodex.pipelines.jobs import JobSpec, Unit
+from mnemodex.pipelines import engine_choice, ray_engine
+from mnemodex.pipelines import run as run_module
+from mnemodex.pipelines.documents.steps import document_steps
+from mnemodex.pipelines.engine import LocalEngine, artifacts_of
+from mnemodex.pipelines.engine_choice import choose_engine
 from mnemodex.pipelines.progress import Progress
+from mnemodex.pipelines.ray_engine import RayEngine
+from mnemodex.pipelines.source_plan import source_splits
+from mnemodex.pipelines.stages.chunk import ChunkSettings, ChunkStage
+from mnemodex.pipelines.unit import Draft
 from mnemodex.pipelines.verify import verify
-from mnemodex.schemas.errors import CorruptFileError, StageFailedError
-from mnemodex.schemas.manifest import Artifact, FileEntry
+from mnemodex.schemas.errors import CorruptFileError, MnemodexError, StageFailedError, UserError
+from mnemodex.schemas.recipe import parse_recipe
+from mnemodex.schemas.steps import Read, Resources, Step
 from mnemodex.schemas.store.store import Store, open_store
+from mnemodex.schemas.tables import CHUNKS, DOCUMENTS
 
 INDEXES = {
     "dense": {"type": "dense"},
     "words": {"type": "bm25"},
     "both": {"type": "hybrid", "of": ["dense", "words"]},
 }
-CHUNK = JobSpec("mnemodex.pipelines.jobs:TableJob", {"stage": "chunk", "settings": {"chunks": {}, "id_salt": ""}})
+ROWS = [{"id": str(number), "title": "", "text": "Gulls sleep on the mast."} for number in range(2000)]
 
 
-def unit_of(store, label, content):
-    """A chunk unit whose documents partition holds these bytes."""
-    path = f"tables/documents/{label}-0.parquet"
-    file = store.files.root / path
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(content)
-    entry = FileEntry(path=path, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-    artifact = Artifact(label=label, fingerprint="0", rows=1, files=(entry,))
-    return Unit("tables/chunks", label, "f" * 20, {"input": artifact.model_dump(mode="json")})
+def chunk_step(**resources):
+    return Step(
+        "chunks",
+        "mnemodex.pipelines.stages.chunk:ChunkStage",
+        (Read(DOCUMENTS, columns=ChunkStage.columns),),
+        (CHUNKS,),
+        ChunkSettings(chunker={"by": "document"}),
+        resources=Resources(**resources),
+    )
+
+
+def carried_out(engine, step, units):
+    """Have an engine compute units of a step, as a build does; its answers."""
+    progress, answers, waiting = Progress(), [], list(units)
+    progress.begin(step.name)
+    while waiting or engine.busy:
+        while waiting and engine.has_room(step, len(units)):
+            progress.todo(step.name)
+            engine.submit(step, waiting.pop(0))
+        answers += engine.wait(progress)
+    return answers
+
+
+@pytest.fixture
+def shop(tmp_path):
+    return Workshop(tmp_path / "memory")
+
+
+@pytest.fixture
+def on_ray(shop, ray_session):
+    made = RayEngine(shop.store, shop.files.run, address=None, objects={})
+    yield made
+    made.close()
+
+
+def units_of(shop, step, *artifacts):
+    """Units of one partition each."""
+    shop.files.add(step)
+    drafts = [Draft(artifact.label, [[artifact]]) for artifact in artifacts]
+    return [shop.files.unit(step, draft, f"{number:020d}") for number, draft in enumerate(drafts)]
+
+
+def poisoned(shop, label="poisoned"):
+    """A partition of documents that is no Parquet file."""
+
+    def write(folder):
+        (folder / "data.parquet").write_bytes(b"no Parquet at all")
+        return 1
+
+    return shop.publish(DOCUMENTS, label, write)
+
+
+def whole(shop, label, text="Gulls sleep."):
+    row = {"doc_id": 1, "key": "k", "title": "", "text": text, "metadata": "{}", "content_hash": "", "source": "s"}
+    return shop.table(DOCUMENTS, [{**row, "line": 1}], label)
 
 
 @pytest.mark.ray
@@ -46,14 +108,15 @@ def test_a_build_on_ray_is_the_build_without_it(tmp_path, ray_session, monkeypat
         "indexes": INDEXES,
     }
     with caplog.at_level(logging.INFO, logger="mnemodex"):
-        result = mnemodex.build(recipe)
+        result = mnemodex.build(recipe, address="local")
     lines = [record.getMessage() for record in caplog.records if record.name == "mnemodex"]
-    for stage in ("documents", "chunks", "embeddings/minilm", "words"):
-        assert any(line.startswith(f"{stage}: 3 of 3 partitions, 9 rows, ") for line in lines), lines
-    assert {stage.name: stage.computed for stage in result.stages}["embeddings/minilm"] == 3
-    assert mnemodex.build(recipe).committed is False
+    for step in ("documents", "chunks", "embeddings/minilm", "words"):
+        assert any(line.startswith(f"{step}: 3 of 3 partitions, 9 rows, ") for line in lines), lines
+    assert {step.name: step.computed for step in result.steps}["embeddings/minilm"] == 3
+    assert result.engine == "Ray"
+    assert mnemodex.build(recipe, address="local").committed is False
 
-    monkeypatch.setattr(build_module, "Engine", InlineEngine)
+    monkeypatch.setattr(run_module, "choose_engine", InlineEngine)
     mnemodex.build({**recipe, "memory": str(tmp_path / "inline")})
     on_ray, inline = (open_store(tmp_path / name)[1] for name in ("ray", "inline"))
     assert on_ray.same_content(inline)
@@ -69,81 +132,187 @@ def test_a_build_on_ray_is_the_build_without_it(tmp_path, ray_session, monkeypat
 
 
 @pytest.mark.ray
-def test_a_partition_that_fails_is_named_and_the_others_are_kept(tmp_path, ray_session):
-    store = Store(tmp_path / "memory")
-    store.prepare()
-    engine = Engine(store)
-    with pytest.raises(StageFailedError, match="tables/chunks partition poisoned: Arrow") as caught:
-        list(engine.run(CHUNK, [unit_of(store, "poisoned", b"no Parquet at all")]))
+def test_a_partition_that_fails_is_named_and_the_others_are_kept(shop, on_ray):
+    step = chunk_step()
+    bad, good = carried_out(on_ray, step, units_of(shop, step, poisoned(shop), whole(shop, "whole")))
+    if bad.label == "whole":
+        bad, good = good, bad
+    with pytest.raises(StageFailedError, match="chunks partition poisoned: Arrow") as caught:
+        artifacts_of(bad)
     assert "Traceback" in str(caught.value.__cause__)
-    engine.close()
+    (artifact,) = artifacts_of(good)
+    assert shop.read(artifact)["text"].to_pylist() == ["Gulls sleep."]
 
 
 @pytest.mark.ray
-def test_an_error_of_ours_keeps_its_class_on_the_way_from_an_actor(tmp_path, ray_session):
-    store = Store(tmp_path / "memory")
-    store.prepare()
-    unit = unit_of(store, "changed", b"one content")
-    (tmp_path / "memory" / "tables/documents/changed-0.parquet").write_bytes(b"two content")
+def test_an_error_of_ours_keeps_its_class_on_the_way_from_a_worker(shop, on_ray):
+    step, changed = chunk_step(), poisoned(shop, "changed")
+    path = shop.store.root / changed.file(".parquet").path
+    path.write_bytes(path.read_bytes().upper())
+    (answer,) = carried_out(on_ray, step, units_of(shop, step, changed))
     with pytest.raises(CorruptFileError, match="differs from its checksum"):
-        list(Engine(store).run(CHUNK, [unit]))
+        artifacts_of(answer)
 
 
 @pytest.mark.ray
-def test_ray_that_was_there_before_is_left_running(tmp_path, ray_session):
+def test_ray_that_was_there_before_is_left_running(shop, on_ray):
     import ray
 
-    engine = Engine(Store(tmp_path))
-    engine.start()
-    assert engine.start_seconds < 5
-    engine.close()
+    step = chunk_step()
+    carried_out(on_ray, step, units_of(shop, step, whole(shop, "p")))
+    assert on_ray.start_seconds < 5
+    on_ray.close()
     assert ray.is_initialized()
 
 
+@pytest.mark.ray
+@pytest.mark.parametrize(("resources", "workers"), [({}, 2), ({"workers": 1}, 1), ({"threads": True}, 2)])
+def test_there_are_as_many_workers_as_a_step_may_have(shop, on_ray, resources, workers):
+    step = chunk_step(**resources)
+    units = units_of(shop, step, *(whole(shop, f"p{number}", f"Gull {number}.") for number in range(4)))
+    before = set(descendants(os.getpid(), "ray::MnemodexWorker"))
+    assert sorted(answer.label for answer in carried_out(on_ray, step, units)) == ["p0", "p1", "p2", "p3"]
+    assert len(set(descendants(os.getpid(), "ray::MnemodexWorker")) - before) == workers
+
+
+@pytest.mark.ray
+def test_a_worker_goes_for_one_of_another_shape(shop, on_ray):
+    small, large = chunk_step(), chunk_step(cpus=2)
+    artifacts = [whole(shop, f"p{number}", f"Gull {number}.") for number in range(2)]
+    carried_out(on_ray, small, units_of(shop, small, *artifacts))
+    step = Step("again", large.op, large.reads, large.writes, large.settings, resources=large.resources)
+    answers = carried_out(on_ray, step, units_of(shop, step, *artifacts))
+    assert all(len(artifacts_of(answer)) == 1 for answer in answers) and len(answers) == 2
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("resources", [{"gpus": 1}, {"cpus": 99}])
+def test_a_step_that_wants_more_than_any_node_has_is_given_what_there_is(shop, on_ray, resources):
+    step = chunk_step(**resources)
+    (answer,) = carried_out(on_ray, step, units_of(shop, step, whole(shop, "p")))
+    assert len(artifacts_of(answer)) == 1
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(("ending", "workers"), [(".gz", 1), ("", 2)])
+def test_the_splits_of_a_compressed_file_go_to_one_worker(shop, on_ray, tmp_path, ending, workers):
+    path = tmp_path / f"notes.jsonl{ending}"
+    lines = "".join(json.dumps(row) + "\n" for row in ROWS * 2).encode()
+    path.write_bytes(gzip.compress(lines) if ending else lines)
+    recipe = parse_recipe(words_recipe(path, tmp_path / "memory"), name="r", base=tmp_path)
+    splits = source_splits(shop.store, recipe.source)
+    step = next(iter(document_steps(SimpleNamespace(recipe=recipe), splits)))
+    shop.files.add(step)
+    units = [shop.files.unit(step, Draft(one.label, [], source=one), one.content[:20]) for one in step.source]
+    before = set(descendants(os.getpid(), "ray::MnemodexWorker"))
+    answers = carried_out(on_ray, step, units)
+    assert sum(artifacts_of(answer)[0].rows for answer in answers) == 4000 and len(answers) == 4
+    assert len(set(descendants(os.getpid(), "ray::MnemodexWorker")) - before) == workers
+
+
+class Sentences:
+    """A chunker that a caller passes."""
+
+    identity = "sentences"
+
+    def spans(self, texts):
+        ends = [[place + 1 for place, letter in enumerate(text) if letter == "."] for text in texts]
+        return [np.array([*zip([0, *each[:-1]], each, strict=True)], np.int64).reshape(-1, 2) for each in ends]
+
+
 def test_without_units_ray_is_not_touched(tmp_path, monkeypatch):
-    engine = Engine(Store(tmp_path))
-    monkeypatch.setattr(engine, "start", lambda: pytest.fail("started"))
-    assert list(engine.run(CHUNK, [])) == []
+    monkeypatch.setattr(ray_engine, "start_ray", lambda address: pytest.fail("started"))
+    engine = RayEngine(Store(tmp_path), "work/run", address="local", objects={})
+    assert engine.busy == 0
+    engine.close()
+    recipe = words_recipe(write_jsonl(tmp_path / "notes.jsonl", records()[:2]), tmp_path / "memory")
+    assert mnemodex.build(recipe, local=True).committed
+    assert not mnemodex.build(recipe, address="local").committed
+
+
+class TestChoice:
+    def choose(self, tmp_path, work, **options):
+        options = {"address": None, "local": False, **options}
+        return choose_engine(Store(tmp_path), "work/run", work, objects={}, **options)
+
+    def test_little_work_is_done_in_this_process_and_more_on_ray(self, tmp_path):
+        assert isinstance(self.choose(tmp_path, 1.0), LocalEngine)
+        assert isinstance(self.choose(tmp_path, 1000.0), RayEngine)
+
+    def test_what_the_user_says_goes_before(self, tmp_path):
+        assert isinstance(self.choose(tmp_path, 1000.0, local=True), LocalEngine)
+        assert isinstance(self.choose(tmp_path, 1.0, address="10.0.0.1:6379"), RayEngine)
+
+    def test_a_cluster_and_this_process_at_once_are_refused(self, tmp_path):
+        with pytest.raises(UserError, match="--local computes in this process and --address on a cluster"):
+            self.choose(tmp_path, 1.0, local=True, address="10.0.0.1:6379")
+
+    def test_work_grows_with_the_source_and_with_what_is_made_of_it(self, tmp_path, monkeypatch, inline):
+        asked = []
+
+        def choose(store, run, work, **options):
+            asked.append(work)
+            return InlineEngine(store, run, work, **options)
+
+        monkeypatch.setattr(run_module, "choose_engine", choose)
+        for number, (rows, sections) in enumerate(
+            [(ROWS[:200], {}), (ROWS[:400], {}), (ROWS[:200], {"ngram_pairs": {"spans": {"unsupervised": 1}}})]
+        ):
+            source = write_jsonl(tmp_path / f"{number}.jsonl", rows)
+            mnemodex.build(words_recipe(source, tmp_path / f"memory-{number}", **sections))
+        assert asked[0] < asked[1] and asked[0] < asked[2]
+        assert asked[1] < engine_choice._LOCAL_SECONDS
+
+    def test_a_model_makes_a_large_source_worth_a_ray(self, tmp_path, monkeypatch):
+        asked = []
+
+        def choose(store, run, work, **options):
+            asked.append(work)
+            raise UserError("chosen")
+
+        monkeypatch.setattr(run_module, "choose_engine", choose)
+        source = write_jsonl(tmp_path / "notes.jsonl", ROWS * 5)
+        with pytest.raises(MnemodexError, match="chosen"):
+            mnemodex.build({"source": str(source), "memory": str(tmp_path / "memory"), "indexes": INDEXES})
+        assert asked[0] > engine_choice._LOCAL_SECONDS
+
+
+def test_the_local_engine_works_on_one_unit_after_the_other(shop):
+    engine = LocalEngine(shop.store, shop.files.run, cpus=1, objects={})
+    step = chunk_step()
+    first, second = units_of(shop, step, whole(shop, "p"), poisoned(shop))
+    assert engine.has_room(step, 2) and engine.busy == 0
+    engine.submit(step, first)
+    assert not engine.has_room(step, 2) and engine.busy == 1
+    progress = Progress()
+    progress.begin("chunks")
+    progress.todo("chunks")
+    (answer,) = engine.wait(progress)
+    assert (answer.step, answer.label, engine.busy) == ("chunks", "p", 0)
+    engine.submit(step, second)
+    (answer,) = engine.wait(progress)
+    with pytest.raises(StageFailedError, match="chunks partition poisoned: Arrow"):
+        artifacts_of(answer)
     engine.close()
 
 
-class TestProgress:
-    def artifact(self, rows):
-        return Artifact(label="p", fingerprint="f", rows=rows, files=(FileEntry(path="a", bytes=5, sha256=""),))
+@pytest.mark.ray
+def test_what_the_caller_passes_reaches_the_workers(tmp_path, ray_session):
+    from ray import cloudpickle
 
-    def test_a_stage_counts_what_was_found_and_what_was_computed(self, caplog):
-        progress = Progress()
-        with (
-            caplog.at_level(logging.INFO, logger="mnemodex"),
-            progress.stage("chunks", partitions=3, found=[self.artifact(7)], todo=2) as stage,
-        ):
-            stage.done(self.artifact(2))
-            stage.done(self.artifact(3))
-        (report,) = progress.stages
-        assert (report.name, report.partitions, report.computed) == ("chunks", 3, 2)
-        assert (report.rows, report.computed_rows, report.bytes) == (12, 5, 15)
-        assert report.rate == pytest.approx(5 / report.seconds)
-        assert [r.getMessage().rsplit(",", 1)[0] for r in caplog.records] == ["chunks: 2 of 2 partitions, 5 rows"]
-
-    def test_a_stage_with_nothing_to_do_says_nothing(self, caplog):
-        progress = Progress()
-        with caplog.at_level(logging.INFO), progress.stage("chunks", partitions=1, found=[self.artifact(7)], todo=0):
-            pass
-        assert caplog.records == [] and progress.stages[0].rate is None
-
-    def test_long_stages_say_a_line_now_and_then(self, caplog, monkeypatch):
-        from mnemodex.pipelines import progress as module
-
-        clock = iter(range(0, 1000, 4))
-        monkeypatch.setattr(module.time, "perf_counter", lambda: next(clock))
-        with caplog.at_level(logging.INFO), Progress().stage("embed", partitions=6, found=[], todo=6) as stage:
-            for _ in range(6):
-                stage.done(self.artifact(1))
-        lines = [record.getMessage() for record in caplog.records]
-        assert 2 <= len(lines) < 6 and lines[-1].startswith("embed: 6 of 6")
-
-    def test_bars_are_drawn_on_stderr_only(self, capsys):
-        with Progress(bars=True).stage("embed", partitions=2, found=[], todo=2) as stage:
-            stage.done(self.artifact(1))
-            stage.done(self.artifact(1))
-        assert capsys.readouterr().out == ""
+    source = write_jsonl(tmp_path / "notes.jsonl", [{"id": "a", "title": "", "text": "Gulls sleep. Moss grows."}])
+    recipe = words_recipe(source, tmp_path / "memory")
+    # Workers find no modules of tests, as they find none that a user has on one node only.
+    with pytest.raises(MnemodexError) as raised:
+        mnemodex.build(recipe, chunker=Sentences(), address="local")
+    reason = r"\(ModuleNotFoundError: No module named 'test_engine'\)\. Install the same packages on all nodes"
+    assert re.fullmatch(rf"a worker on node \w+ could not start {reason}", str(raised.value))
+    # The classes of a script travel whole.
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    try:
+        result = mnemodex.build(recipe, chunker=Sentences(), address="local")
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    assert result.engine == "Ray"
+    found = mnemodex.open(tmp_path / "memory").sql("SELECT text FROM chunks ORDER BY ordinal").fetchall()
+    assert [text for (text,) in found] == ["Gulls sleep.", " Moss grows."]

@@ -12,6 +12,9 @@ from chat_server import ChatServer, Reply
 from library import write_jsonl, write_parts
 
 import mnemodex
+from mnemodex.pipelines.extractors import extract
+from mnemodex.pipelines.extractors.extract import TripleStats
+from mnemodex.pipelines.ops import checkpoint
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import ChatServerError, SourceError
 
@@ -74,13 +77,13 @@ def test_names_are_asked_for_and_then_triples_of_them(recipe):
         assert "Names: [" in passage(first) and first["response_format"]["type"] == "json_schema"
         spent = Counter()
         for part in manifest(recipe["memory"]).tables["triples"].partitions:
-            spent.update({key: part.facts[key] for key in ("answers", "asked", "prompt_tokens", "completion_tokens")})
+            spent.update(part.stats.of(TripleStats).counts)
         assert (spent["answers"], spent["asked"]) == (12, 12) and spent["prompt_tokens"] > spent[
             "completion_tokens"
         ] > 0
-        (stage,) = (stage for stage in result.stages if stage.name == "triples")
+        (step,) = (step for step in result.steps if step.name == "triples")
         cost = (2 * spent["prompt_tokens"] + 8 * spent["completion_tokens"]) / 1e6
-        assert stage.note == (
+        assert step.note == (
             f"6 documents, {spent['prompt_tokens']} tokens read and {spent['completion_tokens']} written, "
             f"cost {cost:.4f}"
         )
@@ -122,6 +125,21 @@ def test_a_build_that_was_cut_off_keeps_its_answers(recipe):
         build(recipe, server)
         assert {city_of(request) for request in server.requests} == {"Rome", "Vienna", "Oslo", "Lima"}
         assert facts(recipe) == ALL
+
+
+def test_a_build_that_was_cut_off_counts_the_tokens_of_what_it_kept(recipe, monkeypatch, tmp_path):
+    monkeypatch.setattr(checkpoint, "SECONDS", -1)
+    monkeypatch.setattr(extract, "_BATCH", 1)
+    with ChatServer(well) as server:
+        whole = build({**recipe, "memory": str(tmp_path / "whole")}, server, prompt_price=2)
+    refused = ChatServer(lambda request: well(request) if city_of(request) != "Rome" else Reply(status=401))
+    with refused as server, pytest.raises(ChatServerError, match="401"):
+        build(recipe, server, concurrency=1)
+    with ChatServer(well) as server:
+        resumed = build(recipe, server, prompt_price=2)
+    notes = [{step.name: step.note for step in result.steps}["triples"] for result in (whole, resumed)]
+    assert notes[0] == notes[1] and "tokens read" in notes[0] and "cost" in notes[0]
+    assert facts(recipe) == ALL
 
 
 @pytest.mark.parametrize(

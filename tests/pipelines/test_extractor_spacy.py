@@ -10,9 +10,10 @@ from library import write_jsonl
 
 import mnemodex
 from mnemodex.pipelines.extractors.base import Passages
+from mnemodex.pipelines.ops.base import Work
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import ModelError
-from mnemodex.schemas.triples import SPACY_MODEL
+from mnemodex.schemas.triples import SPACY_MODEL, SpacyTriples
 
 pytestmark = pytest.mark.skipif(
     not all(importlib.util.find_spec(name) for name in ("spacy", SPACY_MODEL)), reason="the extra openie"
@@ -23,8 +24,7 @@ pytestmark = pytest.mark.skipif(
 def extractor():
     from mnemodex.pipelines.extractors.spacy import SpacyExtractor
 
-    made = SpacyExtractor({"extractor": "spacy"}, None)
-    made.setup(1)
+    made = SpacyExtractor(SpacyTriples(extractor="spacy"), Work(1, None))
     made.begin(None)
     return made
 
@@ -106,8 +106,8 @@ def test_a_build_extracts_once_and_says_how_fast(inline, tmp_path):
         "triples": {"extractor": "spacy"},
     }
     result = mnemodex.build(recipe)
-    (stage,) = (stage for stage in result.stages if stage.name == "triples")
-    assert "documents/s" in stage.note
+    (step,) = (step for step in result.steps if step.name == "triples")
+    assert "documents/s" in step.note
     found = mnemodex.open(tmp_path / "memory").sql("SELECT subject, predicate, object, extractor FROM triples")
     assert found.fetchall() == [("Ada Lovelace", "worked with", "Charles Babbage", "spacy")]
     assert result.warnings == ["triples: 1 of 2 documents have none"]
@@ -115,7 +115,7 @@ def test_a_build_extracts_once_and_says_how_fast(inline, tmp_path):
     assert computed(mnemodex.build({**recipe, "triples": {"extractor": "spacy", "max_facts": 3}})) == {
         "triples": 1,
         "mentions": 1,
-        "facts and entities": 2,
+        "facts and entities": 1,
         "edges": 1,
     }
     assert verify(tmp_path / "memory").problems == []

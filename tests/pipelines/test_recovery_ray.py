@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+from pathlib import Path
 
 import pytest
+from builds import computed, keys
 from engines import InlineEngine
-from library import words_recipe
+from library import write_jsonl, words_recipe
+from ops_that_fail import FatalChunker
 from processes import descendants, send, wait_until
 from recovery import WORKER, assert_kept, assert_same, build_process, missing, published, workers_of
 from small_memory import build_inline, write_corpus
 
 import mnemodex
-from mnemodex.pipelines.engine import Engine
-from mnemodex.pipelines.jobs import JobSpec, Unit
-from mnemodex.pipelines.sources.base import Piece, Split
-from mnemodex.pipelines.worker import MAX_DEATHS
+from mnemodex.pipelines.ray_engine import MAX_DEATHS
 from mnemodex.schemas.errors import StageFailedError
 from mnemodex.schemas.store.store import Store
 
@@ -67,11 +68,12 @@ def test_a_build_goes_on_when_a_worker_is_killed(source, undisturbed, tmp_path):
     found = {}
     killer = threading.Thread(target=kill_one_at_work, args=(memory, found), daemon=True)
     killer.start()
-    result = mnemodex.build({"source": {"path": str(source)}, "indexes": WORDS}, memory=memory)
+    recipe = {"source": {"path": str(source)}, "indexes": WORDS}
+    result = mnemodex.build(recipe, memory=memory, address="local")
     killer.join(timeout=10)
     assert found, "no worker was caught at work"
     assert_kept(found["published"], memory)
-    assert sum(stage.computed for stage in result.stages) == len(published(memory))
+    assert (result.engine, sum(step.computed for step in result.steps)) == ("Ray", len(published(memory)))
     assert_same(memory, undisturbed)
 
 
@@ -80,34 +82,56 @@ def kill_one_at_work(memory, found):
     while not found and threading.main_thread().is_alive():
         for pid in descendants(os.getpid(), WORKER):
             if not found and send(pid, signal.SIGSTOP):
-                if list(memory.glob("work/run-*/*/0")):
+                if _writes(pid, memory):
                     found["published"] = published(memory)
                     send(pid, signal.SIGKILL)
                 else:
                     send(pid, signal.SIGCONT)
+        time.sleep(0.002)
+
+
+def _writes(pid, memory):
+    """Whether a process has a file of the memory open."""
+    try:
+        files = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return False
+    return any(file.startswith(f"{memory}/work/attempt-") for file in files)
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_a_unit_that_kills_every_worker_fails_the_build(tmp_path):
-    store = Store(tmp_path / "memory")
-    store.prepare()
-    # Whoever reads a pipe that nobody writes to waits there, and is killed here.
-    source = tmp_path / "source"
-    source.mkdir()
-    os.mkfifo(source / "pipe.jsonl")
-    split = Split("bad", (Piece("pipe.jsonl", 0, 1, 1, ""),)).to_json()
-    unit = Unit("tables/documents", "bad", "f", {"splits": [{"split": split, "fingerprint": "f"}]})
-    settings = {"path": str(source), "fields": {}, "format": None, "id_salt": ""}
-    killer = threading.Thread(target=kill_every_worker, args=(store.root,), daemon=True)
+def test_a_build_goes_on_when_all_workers_are_killed_again_and_again(source, undisturbed, tmp_path):
+    memory = tmp_path / "memory"
+    killer = threading.Thread(target=kill_all, args=(MAX_DEATHS - 1,), daemon=True)
     killer.start()
-    with pytest.raises(StageFailedError, match=f"tables/documents partition bad: .*died {MAX_DEATHS} times"):
-        list(Engine(store).run(JobSpec("mnemodex.pipelines.read:ReadJob", settings), [unit]))
-    store.clean()
-    assert store.files.names("work") == []
+    mnemodex.build({"source": {"path": str(source)}, "indexes": WORDS}, memory=memory, address="local")
+    killer.join(timeout=10)
+    assert not killer.is_alive()
+    assert_same(memory, undisturbed)
 
 
-def kill_every_worker(memory):
-    """Kill the worker that has begun with the unit, as often as a unit may kill its worker."""
-    for death in range(MAX_DEATHS):
-        wait_until(lambda death=death: list(memory.glob(f"work/run-*/*/{death}")))
+def kill_all(times):
+    """Kill every worker, whether it works or waits; not as often as one unit may kill its worker."""
+    for _ in range(times):
         wait_until(lambda: [pid for pid in descendants(os.getpid(), WORKER) if send(pid, signal.SIGKILL)])
+        time.sleep(0.5)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_unit_that_kills_every_worker_fails_the_build_and_the_others_are_kept(tmp_path):
+    for name in "abc":
+        write_jsonl(tmp_path / "source" / f"{name}.jsonl", [{"id": name, "text": f"a note about {name}: ferries"}])
+    write_jsonl(tmp_path / "source" / "bad.jsonl", [{"id": "bad", "text": "a note that is poison"}])
+    recipe = words_recipe(tmp_path / "source", tmp_path / "memory")
+    message = rf"^chunks partition bad\.jsonl-00000: its worker died {MAX_DEATHS} times"
+    with pytest.raises(StageFailedError, match=message):
+        mnemodex.build(recipe, chunker=FatalChunker("poison"), address="local")
+    store = Store(tmp_path / "memory")
+    assert store.current() is None
+    assert [name for name in store.files.names("work") if not name.startswith("plan-")] == []
+    before = published(store.root)
+    # The next build, where that partition is no poison any more, goes on from there.
+    result = mnemodex.build(recipe, chunker=FatalChunker("nothing"), local=True)
+    assert_kept(before, store.root)
+    assert "documents" not in computed(result) and computed(result)["chunks"] >= 1
+    assert keys(store.root) == ["a", "b", "bad", "c"]

@@ -1,15 +1,21 @@
-"""What a worker makes of units that kill it, and of errors."""
+"""What a worker makes of errors, and an engine of units that kill their workers."""
 
 from __future__ import annotations
 
 import errno
-import json
-from dataclasses import asdict
+import os
+import signal
 
 import pytest
+from ops_that_fail import Deaths, Error, deaths, notes, units_of
+from processes import descendants, send, wait_until
+from recovery import WORKER
 
-from mnemodex.pipelines.jobs import JobSpec, Unit
-from mnemodex.pipelines.worker import MAX_DEATHS, Worker, result
+from mnemodex.pipelines.engine import artifacts_of
+from mnemodex.pipelines.ops.base import NoSettings
+from mnemodex.pipelines.progress import Progress
+from mnemodex.pipelines.ray_engine import MAX_DEATHS, RayEngine
+from mnemodex.pipelines.worker import Worker
 from mnemodex.schemas.errors import IdCollisionError, NotFiniteError, SourceError, StageFailedError
 from mnemodex.schemas.store.store import Store
 
@@ -21,77 +27,128 @@ def store(tmp_path):
     return made
 
 
-def unit(label: str, **payload) -> str:
-    return Unit("tables/notes", label, "f", payload).to_json()
+def answer_of(store, step):
+    """What a worker of its own says of the step's only unit."""
+    run, (unit,) = units_of(store, step)
+    return Worker(store, run, cpus=1, objects={})(unit, lambda rows: None)
 
 
-def worker(store: Store, run: str = "run-1", *, job: str = "Dies", **settings) -> Worker:
-    settings = {"deaths": str(store.root.parent / "deaths"), **settings}
-    return Worker(str(store.root), json.dumps(asdict(JobSpec(f"jobs_that_fail:{job}", settings))), 1, run)
+def fail(store, name, *arguments):
+    return answer_of(store, notes("Fails", ["bad"], Error(name=name, arguments=arguments)))
 
 
-def restart(store: Store, text: str, times: int, **options) -> str:
-    """Give a unit to new workers as Ray does: again after each death, so many times at most."""
-    for _ in range(times):
+def left(store):
+    """What unfinished work left behind, but for the step itself."""
+    return [path for path in store.files.walk("work") if not path.startswith("work/run-")]
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_session")
+class TestDeaths:
+    """On Ray, whose workers are killed by SIGKILL."""
+
+    def run(self, store, *, between=None, **times):
+        """Work on a unit of each name, which kills so many workers; answers by name, and the deaths.
+
+        With `between`, the last unit waits until the others are done and that was called.
+        """
+        noted = store.root.parent / "deaths"
+        step = notes("Dies", list(times), Deaths(noted=str(noted), times=times))
+        run, units = units_of(store, step)
+        engine, progress, told = RayEngine(store, run, address=None, objects={}), Progress(), {}
+        progress.begin(step.name)
+
+        def work(units):
+            while units or engine.busy:
+                while units and engine.has_room(step, len(times)):
+                    engine.submit(step, units.pop(0))
+                told.update({answer.label: answer for answer in engine.wait(progress)})
+
         try:
-            return worker(store, **options)(text)
-        except SystemExit:
-            continue
-    pytest.fail(f"it killed {times} workers")
+            if between is not None:
+                last = units.pop()
+                work(units)
+                between()
+                units = [last]
+            work(units)
+        finally:
+            engine.close()
+        return told, deaths(noted)
+
+    def test_a_unit_that_kills_every_worker_fails_in_the_end_and_is_named(self, store):
+        told, noted = self.run(store, bad=99)
+        with pytest.raises(StageFailedError, match=f"^notes partition bad: its worker died {MAX_DEATHS} times .*memory"):
+            artifacts_of(told["bad"])
+        assert noted == ["bad"] * MAX_DEATHS
+
+    @pytest.mark.parametrize("count", range(MAX_DEATHS))
+    def test_a_unit_that_kills_fewer_workers_is_done(self, store, count):
+        told, noted = self.run(store, shy=count)
+        (artifact,) = artifacts_of(told["shy"])
+        assert artifact.label == "shy" and noted == ["shy"] * count
+        assert store.whole("tables/notes/shy-f") == artifact
+        store.clean()
+        assert store.files.names("work") == []
+
+    def test_deaths_are_counted_for_each_unit_and_each_build_by_itself(self, store):
+        times = {"one": MAX_DEATHS - 1, "good": 0, "other": MAX_DEATHS - 1, "bad": 2 * MAX_DEATHS - 1}
+        told, noted = self.run(store, **times)
+        done = [label for label in times if label != "bad"]
+        assert [artifacts_of(told[label])[0].label for label in done] == done
+        with pytest.raises(StageFailedError, match="partition bad: "):
+            artifacts_of(told["bad"])
+        assert noted.count("bad") == MAX_DEATHS
+        # The same unit in the next build starts from none.
+        told, noted = self.run(store, bad=2 * MAX_DEATHS - 1)
+        assert artifacts_of(told["bad"])[0].label == "bad" and noted.count("bad") == 2 * MAX_DEATHS - 1
+
+    def test_a_worker_that_died_while_it_had_nothing_to_do_is_no_units_fault(self, store):
+        def kill_all():
+            idle = descendants(os.getpid(), WORKER)
+            assert all([send(pid, signal.SIGKILL) for pid in idle]) and idle
+            wait_until(lambda: not set(idle) & set(descendants(os.getpid(), WORKER)))
+
+        told, noted = self.run(store, between=kill_all, one=0, other=0, shy=MAX_DEATHS - 1)
+        assert [artifacts_of(told[label])[0].label for label in told] == list(told) and len(told) == 3
+        assert noted == ["shy"] * (MAX_DEATHS - 1)
 
 
-def test_a_unit_that_kills_every_worker_fails_in_the_end_and_is_named(store):
-    with pytest.raises(StageFailedError, match=f"tables/notes partition bad: .*its worker died {MAX_DEATHS} times"):
-        result(restart(store, unit("bad", die=99), MAX_DEATHS + 1))
-    assert (store.root.parent / "deaths").read_text() == "bad" * MAX_DEATHS
+def test_what_is_done_is_published_and_leaves_nothing_behind(store):
+    (artifact,) = artifacts_of(answer_of(store, notes("Writes", ["good"], NoSettings())))
+    assert store.whole("tables/notes/good-f") == artifact
+    assert left(store) == []
 
 
-@pytest.mark.parametrize("deaths", range(MAX_DEATHS))
-def test_a_unit_that_kills_fewer_workers_is_done(store, deaths):
-    (artifact,) = result(restart(store, unit("shy", die=deaths), MAX_DEATHS))
-    assert artifact["label"] == "shy"
-    assert store.whole("tables/notes/shy-f") is not None
-
-
-def test_deaths_are_counted_for_each_unit_and_each_run_by_itself(store):
-    bad = unit("bad", die=MAX_DEATHS)
-    for _ in range(MAX_DEATHS - 1):
-        with pytest.raises(SystemExit):
-            worker(store)(bad)
-    # The other unit, and the same unit in the next build, start from none.
-    assert result(worker(store)(unit("good")))[0]["label"] == "good"
-    with pytest.raises(SystemExit):
-        worker(store, "run-2")(bad)
-    assert result(worker(store, "run-2")(bad))[0]["label"] == "bad"
-
-
-def test_a_unit_that_is_done_or_fails_leaves_no_count_behind(store):
-    worker(store)(unit("good"))
-    worker(store, job="Fails", error=["ValueError", "no"])(unit("bad"))
-    assert list(store.files.walk("work")) == []
+def test_what_failed_leaves_nothing_behind(store):
+    fail(store, "ValueError", "no")
+    assert store.whole("tables/notes/bad-f") is None
+    assert left(store) == [] and list(store.files.walk("tables")) == []
 
 
 @pytest.mark.parametrize("error", [SourceError("a.jsonl line 3: no"), NotFiniteError("NaN"), IdCollisionError("two")])
 def test_an_error_of_ours_comes_back_as_itself(store, error):
-    answer = worker(store, job="Fails", error=[type(error).__name__, str(error)])(unit("bad"))
+    answer = fail(store, type(error).__name__, str(error))
     with pytest.raises(type(error)) as raised:
-        result(answer)
+        artifacts_of(answer)
     assert str(raised.value) == str(error)
     assert "Traceback" in str(raised.value.__cause__)
 
 
 def test_any_other_error_is_a_failed_stage_that_names_the_partition(store):
-    answer = worker(store, job="Fails", error=["ValueError", "no such thing"])(unit("bad"))
-    with pytest.raises(StageFailedError, match=r"^tables/notes partition bad: ValueError: no such thing$"):
-        result(answer)
+    with pytest.raises(StageFailedError, match=r"^notes partition bad: ValueError: no such thing$"):
+        artifacts_of(fail(store, "ValueError", "no such thing"))
+    # As is what a step says of itself.
+    with pytest.raises(StageFailedError, match=r"^notes partition bad: nothing to write$"):
+        artifacts_of(fail(store, "StageFailedError", "nothing to write"))
 
 
 def test_a_full_disk_is_said_to_be_full(store, monkeypatch):
-    told = worker(store, job="Fails", error=["OSError", errno.ENOSPC, "No space left on device"])(unit("bad"))
-    with pytest.raises(StageFailedError, match=r"partition bad: no space left on the disk .* run the build again"):
-        result(told)
+    told = fail(store, "OSError", errno.ENOSPC, "No space left on device")
+    with pytest.raises(StageFailedError, match=r"partition bad: no space left on the disk .* build again"):
+        artifacts_of(told)
     # Libraries in C fail in their own words.
-    monkeypatch.setattr("mnemodex.schemas.store.files.LocalFiles.is_full", lambda self: True)
-    told = worker(store, job="Fails", error=["RuntimeError", "write error"])(unit("bad"))
+    with monkeypatch.context() as patch:
+        patch.setattr("mnemodex.schemas.store.files.LocalFiles.is_full", lambda self: True)
+        told = fail(store, "RuntimeError", "write error")
     with pytest.raises(StageFailedError, match=r"no space left on the disk \(write error\)"):
-        result(told)
+        artifacts_of(told)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnemodex.pipelines.sources.base import BadRow, Record
+from mnemodex.pipelines.bad_row import BadRow
+from mnemodex.pipelines.sources.base import Record
 from mnemodex.pipelines.sources.fields import Fields, parse_row
 from mnemodex.schemas.errors import SourceError
 

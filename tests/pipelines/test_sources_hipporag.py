@@ -5,15 +5,12 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sources import items, opened
 
-from mnemodex.pipelines.sources import open_source
-from mnemodex.pipelines.sources.base import BadRow, Record
+from mnemodex.pipelines.bad_row import BadRow
+from mnemodex.pipelines.sources.base import Record
 from mnemodex.pipelines.sources.hipporag import _elements
 from mnemodex.schemas.errors import SourceError
-
-
-def rows(source):
-    return [item for _, items in source.read(source.plan()) for item in items]
 
 
 def corpus(path, data):
@@ -23,7 +20,7 @@ def corpus(path, data):
 
 def test_passages_are_keyed_by_idx_or_by_their_place(tmp_path):
     path = corpus(tmp_path / "c.json", [{"title": "A", "text": "a"}, {"title": "Bé", "text": "b", "idx": 70, "x": 1}])
-    assert rows(open_source(path, fields={})) == [
+    assert items(opened(path)) == [
         Record("0", "A", "a", {}, "c.json", 1),
         Record("70", "Bé", "b", {"x": 1}, "c.json", 2),
     ]
@@ -31,7 +28,7 @@ def test_passages_are_keyed_by_idx_or_by_their_place(tmp_path):
 
 def test_a_named_key_must_be_there(tmp_path):
     path = corpus(tmp_path / "c.json", [{"title": "A", "text": "a", "id": "x"}, {"title": "B", "text": "b"}])
-    good, bad = rows(open_source(path, fields={"key": "id"}))
+    good, bad = items(opened(path, fields={"key": "id"}))
     assert good.key == "x"
     assert isinstance(bad, BadRow)
     assert "'id' is missing" in bad.reason
@@ -39,21 +36,21 @@ def test_a_named_key_must_be_there(tmp_path):
 
 def test_appending_passages_changes_only_the_last_split(tmp_path):
     passages = [{"title": f"T{number}", "text": "ж" * number} for number in range(40)]
-    old = open_source(corpus(tmp_path / "c.json", passages[:25]), fields={}, rows=10).plan()
-    source = open_source(corpus(tmp_path / "c.json", passages), fields={}, rows=10)
+    old = opened(corpus(tmp_path / "c.json", passages[:25]), rows=10).plan()
+    source = opened(corpus(tmp_path / "c.json", passages), rows=10)
     new = source.plan()
     assert (len(old), len(new)) == (3, 4)
     assert new[:2] == old[:2]
-    assert [(record.key, record.title, record.text, record.line) for record in rows(source)] == [
+    assert [(record.key, record.title, record.text, record.line) for record in items(source)] == [
         (str(number), f"T{number}", "ж" * number, number + 1) for number in range(40)
     ]
 
 
 def test_bytes_end_a_split_too(tmp_path):
     path = corpus(tmp_path / "c.json", [{"title": "", "text": "x" * 100}] * 7)
-    source = open_source(path, fields={}, size=200)
+    source = opened(path, size=200)
     assert [split.pieces[0].first_line for split in source.plan()] == [1, 3, 5, 7]
-    assert len(rows(source)) == 7
+    assert len(items(source)) == 7
 
 
 def test_a_bad_element_does_not_spoil_the_others(tmp_path):
@@ -61,7 +58,7 @@ def test_a_bad_element_does_not_spoil_the_others(tmp_path):
         b'\xef\xbb\xbf [ {"text": "a"}, "b", {"title": "c"}, {"text": "caf\xe9"},\n'
         b'{"text": "\\ud800"}, {"text": NaN}, {"text": "x\ty"}, {"n": ' + b"9" * 9999 + b'}, {"text": "i"}\n]\n'
     )
-    found = rows(open_source(corpus(tmp_path / "c.json", data), fields={}, rows=2))
+    found = items(opened(corpus(tmp_path / "c.json", data), rows=2))
     assert [item.line for item in found] == list(range(1, 10))
     assert [item.key for item in found if isinstance(item, Record)] == ["0", "8"]
     assert "not UTF-8 (byte 0xe9" in found[3].reason
@@ -69,7 +66,7 @@ def test_a_bad_element_does_not_spoil_the_others(tmp_path):
 
 @pytest.mark.parametrize("data", [b"", b"  \n", b"[]", b"\xef\xbb\xbf[ ]\n"])
 def test_a_list_of_nothing_has_no_splits(tmp_path, data):
-    assert open_source(corpus(tmp_path / "c.json", data), fields={}).plan() == []
+    assert opened(corpus(tmp_path / "c.json", data)).plan() == []
 
 
 @pytest.mark.parametrize(
@@ -99,13 +96,13 @@ def test_a_list_of_nothing_has_no_splits(tmp_path, data):
 )
 def test_a_file_that_is_not_a_list_is_named(tmp_path, data):
     with pytest.raises(SourceError, match=r"c\.json: is not a JSON list.*source\.format: jsonl"):
-        open_source(corpus(tmp_path / "c.json", data), fields={}).plan()
+        opened(corpus(tmp_path / "c.json", data)).plan()
 
 
 def test_too_long_a_list_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("mnemodex.pipelines.sources.hipporag._MAX_LIST", 100)
     with pytest.raises(SourceError, match="write it as JSONL"):
-        open_source(corpus(tmp_path / "c.json", [{"text": "x" * 100}]), fields={}).plan()
+        opened(corpus(tmp_path / "c.json", [{"text": "x" * 100}])).plan()
 
 
 _json = st.recursive(

@@ -8,19 +8,16 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sources import items, opened
 
-from mnemodex.pipelines.sources import open_source, streams
-from mnemodex.pipelines.sources.base import BadRow, Record
-from mnemodex.pipelines.sources.jsonl import JsonlSource
+from mnemodex.pipelines.bad_row import BadRow
+from mnemodex.pipelines.sources import streams
+from mnemodex.pipelines.sources.base import Record
 from mnemodex.pipelines.sources.lines import cut_lines
 from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def rows(source):
-    return [item for _, items in source.read(source.plan()) for item in items]
 
 
 def write_rows(path: Path, count: int, *, first: int = 0) -> None:
@@ -39,7 +36,7 @@ def write_rows(path: Path, count: int, *, first: int = 0) -> None:
 @pytest.mark.parametrize("name", ["c.jsonl", "c.JSONL", "c.ndjson", "c.jsonl.gz", "c.ndjson.gz", "c.jsonl.zst"])
 def test_every_line_is_one_record_in_order(tmp_path, name):
     write_rows(tmp_path / name, 10)
-    found = rows(open_source(tmp_path / name, fields={}, rows=3))
+    found = items(opened(tmp_path / name, rows=3))
     assert [record.key for record in found] == [f"d{number}" for number in range(10)]
     assert [record.line for record in found] == list(range(1, 11))
     assert {record.source for record in found} == {name}
@@ -49,12 +46,12 @@ def test_compressed_and_plain_files_give_the_same_records_and_checksums(tmp_path
     names = ("c.jsonl", "c.jsonl.gz", "c.jsonl.zst")
     for name in names:
         write_rows(tmp_path / name, 100)
-    sources = [open_source(tmp_path / name, fields={}, rows=7) for name in names]
+    sources = [opened(tmp_path / name, rows=7) for name in names]
     places = [
         [(p.start, p.end, p.first_line, p.sha256) for split in source.plan() for p in split.pieces]
         for source in sources
     ]
-    contents = [[(item.key, item.title, item.text, item.line) for item in rows(source)] for source in sources]
+    contents = [[(item.key, item.title, item.text, item.line) for item in items(source)] for source in sources]
     assert places[0] == places[1] == places[2]
     assert contents[0] == contents[1] == contents[2]
 
@@ -62,7 +59,7 @@ def test_compressed_and_plain_files_give_the_same_records_and_checksums(tmp_path
 def test_several_gz_members_in_one_file_are_one_stream(tmp_path):
     path = tmp_path / "c.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"id": 1, "text": "a"}\n') + gzip.compress(b'{"id": 2, "text": "b"}\n'))
-    assert [record.key for record in rows(open_source(path, fields={}))] == ["1", "2"]
+    assert [record.key for record in items(opened(path))] == ["1", "2"]
 
 
 @pytest.mark.parametrize("name", ["c.jsonl", "c.jsonl.gz"])
@@ -70,9 +67,9 @@ def test_several_gz_members_in_one_file_are_one_stream(tmp_path):
 def test_appending_changes_only_the_last_split(tmp_path, name, before):
     path = tmp_path / name
     write_rows(path, before)
-    old = open_source(path, fields={}, rows=10).plan()
+    old = opened(path, rows=10).plan()
     write_rows(path, before + 13)
-    new = open_source(path, fields={}, rows=10).plan()
+    new = opened(path, rows=10).plan()
     assert new[: len(old) - 1] == old[:-1]
     assert [split.label for split in new[: len(old)]] == [split.label for split in old]
     full = before % 10 == 0
@@ -108,8 +105,8 @@ def test_a_split_ends_at_the_line_that_fills_its_rows_or_its_bytes(tmp_path):
     path = tmp_path / "c.jsonl"
     path.write_bytes(b"".join(b'{"id": %d, "text": "%s"}\n' % (number, b"x" * 79) for number in range(10)))
     line = path.stat().st_size // 10
-    by_rows = open_source(path, fields={}, rows=4).plan()
-    by_bytes = open_source(path, fields={}, size=2 * line + 1).plan()
+    by_rows = opened(path, rows=4).plan()
+    by_bytes = opened(path, size=2 * line + 1).plan()
     assert [split.pieces[0].end for split in by_rows] == [4 * line, 8 * line, 10 * line]
     assert [split.pieces[0].end for split in by_bytes] == [3 * line, 6 * line, 9 * line, 10 * line]
 
@@ -117,20 +114,20 @@ def test_a_split_ends_at_the_line_that_fills_its_rows_or_its_bytes(tmp_path):
 def test_blank_lines_crlf_and_a_byte_order_mark_are_no_rows(tmp_path):
     path = tmp_path / "c.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"id": "a", "text": "x"}\r\n\r\n   \n\n{"id": "b", "text": "y"}')
-    assert [(record.key, record.line) for record in rows(open_source(path, fields={}, rows=2))] == [("a", 1), ("b", 5)]
+    assert [(record.key, record.line) for record in items(opened(path, rows=2))] == [("a", 1), ("b", 5)]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
 def test_a_byte_order_mark_after_the_start_is_a_bad_row_however_the_file_is_cut(tmp_path, limit):
     path = tmp_path / "c.jsonl"
     path.write_bytes(b'{"id": "a", "text": "x"}\n' + b'\xef\xbb\xbf{"id": "b", "text": "y"}\n' * 2)
-    assert [type(item) for item in rows(open_source(path, fields={}, rows=limit))] == [Record, BadRow, BadRow]
+    assert [type(item) for item in items(opened(path, rows=limit))] == [Record, BadRow, BadRow]
 
 
 def test_bad_rows_are_reported_in_place_and_the_others_are_read(tmp_path):
     path = tmp_path / "c.jsonl"
     path.write_bytes(b'{"id": 1, "text": "a"}\n{oops\n\n\xff\xfe\n[1]\n{"id": 5, "text": "e"}\n')
-    found = rows(open_source(path, fields={}, rows=2))
+    found = items(opened(path, rows=2))
     assert [(type(item), item.line) for item in found] == [
         (Record, 1), (BadRow, 2), (BadRow, 4), (BadRow, 5), (Record, 6),
     ]  # fmt: skip
@@ -142,12 +139,12 @@ def test_the_files_of_a_folder_are_cut_each_by_itself(tmp_path):
     (tmp_path / "sub").mkdir()
     for name in ("b.jsonl", "a.jsonl.gz", "sub/c.ndjson", ".hidden.jsonl"):
         write_rows(tmp_path / name, 5)
-    plan = open_source(tmp_path, fields={}, rows=3).plan()
+    plan = opened(tmp_path, rows=3).plan()
     assert [split.pieces[0].path for split in plan] == [
         "a.jsonl.gz", "a.jsonl.gz", "b.jsonl", "b.jsonl", "sub/c.ndjson", "sub/c.ndjson",
     ]  # fmt: skip
     write_rows(tmp_path / "aa.jsonl", 5)
-    grown = open_source(tmp_path, fields={}, rows=3).plan()
+    grown = opened(tmp_path, rows=3).plan()
     assert set(plan) < set(grown)
 
 
@@ -159,22 +156,20 @@ def test_a_beir_folder_is_its_corpus(tmp_path, name):
     (tmp_path / "notes.txt").write_text("not a document of the corpus")
     (tmp_path / "qrels").mkdir()
     (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n")
-    assert rows(open_source(tmp_path, fields={})) == [
-        Record("doc1", "T", "body", {"metadata": {"url": "u"}}, source=name, line=1)
-    ]
+    assert items(opened(tmp_path)) == [Record("doc1", "T", "body", {"metadata": {"url": "u"}}, source=name, line=1)]
 
 
 def test_a_beir_folder_with_two_corpora_is_refused(tmp_path):
     write_rows(tmp_path / "corpus.jsonl", 1)
     write_rows(tmp_path / "corpus.jsonl.gz", 1)
     with pytest.raises(SourceError, match=r"corpus\.jsonl, corpus\.jsonl\.gz.*name one"):
-        open_source(tmp_path, fields={})
+        opened(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["c.jsonl", "c.jsonl.gz"])
 def test_a_source_of_no_rows_has_no_splits(tmp_path, name):
     write_rows(tmp_path / name, 0)
-    assert open_source(tmp_path / name, fields={}).plan() == []
+    assert opened(tmp_path / name).plan() == []
 
 
 @pytest.mark.parametrize(
@@ -190,7 +185,7 @@ def test_a_broken_gz_file_is_named(tmp_path, content, reason):
     path = tmp_path / "c.jsonl.gz"
     path.write_bytes(content)
     with pytest.raises(SourceError, match=rf"c\.jsonl\.gz: .*{reason}"):
-        open_source(path, fields={}).plan()
+        opened(path).plan()
 
 
 def test_an_endless_line_is_refused_before_it_fills_the_memory(monkeypatch):
@@ -210,21 +205,21 @@ def test_an_endless_line_is_refused_before_it_fills_the_memory(monkeypatch):
 def test_a_file_that_changed_after_the_plan_is_refused(tmp_path, name, count):
     path = tmp_path / name
     write_rows(path, 50)
-    source = open_source(path, fields={}, rows=10)
+    source = opened(path, rows=10)
     plan = source.plan()
     write_rows(path, count, first=1)
     with pytest.raises(SourceError, match="has changed"):
-        [list(items) for _, items in source.read(plan)]
+        [list(source.read(split)) for split in plan]
 
 
 def test_a_file_that_went_away_after_the_plan_is_named(tmp_path):
     path = tmp_path / "c.jsonl"
     write_rows(path, 5)
-    source = open_source(path, fields={})
+    source = opened(path)
     plan = source.plan()
     path.unlink()
     with pytest.raises(SourceError, match=r"c\.jsonl: cannot be read"):
-        list(source.read(plan))
+        list(source.read(plan[0]))
 
 
 @pytest.mark.parametrize("name", ["c.jsonl", "c.jsonl.gz"])
@@ -232,39 +227,41 @@ def test_a_file_that_went_away_after_the_plan_is_named(tmp_path):
 def test_splits_can_be_read_in_any_order_and_alone(tmp_path_factory, name, order):
     path = tmp_path_factory.mktemp("source") / name
     write_rows(path, 12)
-    source = open_source(path, fields={}, rows=2)
+    source = opened(path, rows=2)
     plan = source.plan()
-    found = {split.label: [item.key for item in items] for split, items in source.read([plan[at] for at in order])}
+    found = {plan[at].label: [item.key for item in source.read(plan[at])] for at in order}
     assert found == {split.label: [f"d{2 * at}", f"d{2 * at + 1}"] for at, split in enumerate(plan)}
-    ((_, alone),) = source.read([plan[order[0]]])
+    alone = opened(path, rows=2).read(plan[order[0]])
     assert [item.key for item in alone] == found[plan[order[0]].label]
 
 
 def test_records_stay_readable_when_the_reading_has_gone_on(tmp_path):
     path = tmp_path / "c.jsonl"
     write_rows(path, 6)
-    source = open_source(path, fields={}, rows=2)
-    later = list(source.read(source.plan()))
-    assert [[item.key for item in items] for _, items in later] == [["d0", "d1"], ["d2", "d3"], ["d4", "d5"]]
+    source = opened(path, rows=2)
+    begun = [source.read(split) for split in source.plan()]
+    first = [[next(items).key] for items in begun]
+    later = [[item.key for item in items] for items in begun]
+    assert (first, later) == ([["d0"], ["d2"], ["d4"]], [["d1"], ["d3"], ["d5"]])
 
 
 def test_a_compressed_file_is_decompressed_once_for_all_its_splits(tmp_path, monkeypatch):
     path = tmp_path / "c.jsonl.gz"
     write_rows(path, 40)
-    source = open_source(path, fields={}, rows=4)
+    source = opened(path, rows=4)
     plan = source.plan()
-    opened = []
+    streamed = []
     real = streams._open
-    monkeypatch.setattr(streams, "_open", lambda path: opened.append(path) or real(path))
-    assert sum(1 for _, items in source.read(plan[::2]) for _ in items) == 20
-    assert len(opened) == 1
+    monkeypatch.setattr(streams, "_open", lambda path: streamed.append(path) or real(path))
+    assert sum(1 for split in plan[::2] for _ in source.read(split)) == 20
+    assert len(streamed) == 1
 
 
 def test_labels_are_safe_unique_and_numbered(tmp_path):
     names = ["plain.jsonl", "a b.jsonl", "a-b.jsonl", "ü.jsonl", "日本.jsonl", "x" * 60 + ".jsonl", "x" * 61 + ".jsonl"]
     for name in names:
         write_rows(tmp_path / name, 3)
-    labels = [split.label for split in open_source(tmp_path, fields={}, rows=2).plan()]
+    labels = [split.label for split in opened(tmp_path, rows=2).plan()]
     assert len(set(labels)) == len(labels) == 2 * len(names)
     assert {"plain.jsonl-00000", "plain.jsonl-00001", "a-b.jsonl-00000"} < set(labels)
     for label in labels:
@@ -277,5 +274,15 @@ def test_labels_are_safe_unique_and_numbered(tmp_path):
 
 def test_splits_travel_as_json(tmp_path):
     write_rows(tmp_path / "c.jsonl", 5)
-    for split in JsonlSource(tmp_path, ["c.jsonl"], fields={}, rows=2, size=1000).plan():
+    for split in opened(tmp_path, rows=2).plan():
         assert type(split).from_json(split.to_json()) == split
+
+
+@pytest.mark.parametrize(("name", "compressed"), [("c.jsonl", ""), ("sub/c.JSONL.GZ", "sub/c.JSONL.GZ")])
+def test_a_split_tells_its_bytes_and_its_file_where_that_is_read_from_the_beginning(tmp_path, name, compressed):
+    rows = b"".join(b'{"id": %d, "text": "x"}\n' % number for number in range(5))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / name).write_bytes(gzip.compress(rows) if compressed else rows)
+    plan = opened(tmp_path, rows=2).plan()
+    assert [split.compressed for split in plan] == [compressed] * 3
+    assert [split.bytes for split in plan] == [len(rows) * 2 // 5, len(rows) * 2 // 5, len(rows) // 5]

@@ -4,12 +4,13 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from sources import items, opened
 
-from mnemodex.pipelines.sources import FORMATS, open_source
+from mnemodex.pipelines.sources import FORMATS
 from mnemodex.pipelines.sources.hipporag import HipporagSource
 from mnemodex.pipelines.sources.jsonl import JsonlSource
 from mnemodex.pipelines.sources.text import TextSource
-from mnemodex.schemas.errors import SourceError
+from mnemodex.schemas.errors import RecipeError, SourceError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,7 @@ def fill(root: Path, *names: str) -> Path:
      ("a.rst", TextSource), ("a.json", HipporagSource)],
 )  # fmt: skip
 def test_a_file_name_tells_the_format(tmp_path, name, kind):
-    assert type(open_source(fill(tmp_path, name) / name, fields={})) is kind
+    assert type(opened(fill(tmp_path, name) / name)) is kind
 
 
 @pytest.mark.parametrize(
@@ -42,48 +43,47 @@ def test_a_file_name_tells_the_format(tmp_path, name, kind):
     ],
 )
 def test_a_folder_content_tells_the_format(tmp_path, names, kind):
-    assert type(open_source(fill(tmp_path, *names), fields={})) is kind
+    assert type(opened(fill(tmp_path, *names))) is kind
 
 
 def test_a_folder_of_two_formats_needs_the_format_said(tmp_path):
     fill(tmp_path, "a.jsonl", "b.md", "README.md")
     with pytest.raises(SourceError, match=r"several formats \(jsonl: a\.jsonl, text: README\.md\).*source\.format"):
-        open_source(tmp_path, fields={})
-    assert open_source(tmp_path, fields={}, format="jsonl").paths == ("a.jsonl",)
-    assert open_source(tmp_path, fields={}, format="text").paths == ("README.md", "b.md")
+        opened(tmp_path)
+    assert opened(tmp_path, format="jsonl").paths == ("a.jsonl",)
+    assert opened(tmp_path, format="text").paths == ("README.md", "b.md")
 
 
 def test_a_said_format_goes_before_the_name(tmp_path):
     path = fill(tmp_path, "corpus.data") / "corpus.data"
-    source = open_source(path, fields={}, format="jsonl")
-    ((_, items),) = source.read(source.plan())
-    assert [item.key for item in items] == ["1"]
+    source = opened(path, format="jsonl")
+    assert [item.key for item in items(source)] == ["1"]
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.jsonl.xz", "jsonl", "a.txt.gz"])
 def test_an_unknown_file_lists_the_known_formats(tmp_path, name):
     with pytest.raises(SourceError) as caught:
-        open_source(fill(tmp_path, name) / name, fields={})
+        opened(fill(tmp_path, name) / name)
     assert name in str(caught.value)
     assert all(known in str(caught.value) for known in (*FORMATS, ".jsonl.gz", ".md", "source.format"))
 
 
 def test_a_missing_path_is_named(tmp_path):
-    with pytest.raises(SourceError, match=r"nowhere: no such file or folder; mend source\.path"):
-        open_source(tmp_path / "nowhere", fields={})
+    with pytest.raises(SourceError, match=r"nowhere: no such file or folder; correct source\.path"):
+        opened(tmp_path / "nowhere")
 
 
 def test_a_folder_without_known_files_is_named(tmp_path):
     fill(tmp_path, "a.pdf", ".hidden.jsonl", ".git/a.md", "list.json")
     with pytest.raises(SourceError, match="no file of a known format"):
-        open_source(tmp_path, fields={})
+        opened(tmp_path)
     with pytest.raises(SourceError, match="no file of the format jsonl"):
-        open_source(tmp_path, fields={}, format="jsonl")
+        opened(tmp_path, format="jsonl")
 
 
 def test_an_unknown_format_is_refused(tmp_path):
-    with pytest.raises(SourceError, match="'xml' is unknown; the formats are jsonl, text, hipporag"):
-        open_source(fill(tmp_path, "a.jsonl"), fields={}, format="xml")
+    with pytest.raises(RecipeError, match="unknown source format 'xml'; known: jsonl, text, hipporag"):
+        opened(fill(tmp_path, "a.jsonl"), format="xml")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -91,7 +91,7 @@ def test_files_and_folders_without_rights_are_named(tmp_path):
     path = fill(tmp_path, "a.jsonl", "sub/b.jsonl") / "a.jsonl"
     path.chmod(0)
     with pytest.raises(SourceError, match=r"a\.jsonl: cannot be read"):
-        open_source(path, fields={}).plan()
+        opened(path).plan()
     (tmp_path / "sub").chmod(0)
     with pytest.raises(SourceError, match="sub: cannot be listed"):
-        open_source(tmp_path, fields={})
+        opened(tmp_path)

@@ -5,15 +5,12 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sources import items, opened
 
-from mnemodex.pipelines.sources import open_source
-from mnemodex.pipelines.sources.base import BadRow, Piece, Record
+from mnemodex.pipelines.bad_row import BadRow
+from mnemodex.pipelines.sources.base import Piece, Record
 from mnemodex.pipelines.sources.text import group
 from mnemodex.schemas.errors import SourceError
-
-
-def rows(source):
-    return [item for _, items in source.read(source.plan()) for item in items]
 
 
 def write(root, **files):
@@ -33,7 +30,7 @@ def test_every_file_is_one_document_sorted_by_its_path(tmp_path):
         "d.py": "x",
     }
     write(tmp_path, **files)
-    assert rows(open_source(tmp_path, fields={})) == [
+    assert items(opened(tmp_path)) == [
         Record("a.md", "a", "no heading", source="a.md"),
         Record("a/z.rst", "z", "Zed\n===", source="a/z.rst"),
         Record("b.txt", "b", "bee", source="b.txt"),
@@ -42,9 +39,7 @@ def test_every_file_is_one_document_sorted_by_its_path(tmp_path):
 
 def test_one_file_is_one_document(tmp_path):
     write(tmp_path, **{"notes.txt": "hello\n", "other.txt": "x"})
-    assert rows(open_source(tmp_path / "notes.txt", fields={})) == [
-        Record("notes.txt", "notes", "hello\n", source="notes.txt")
-    ]
+    assert items(opened(tmp_path / "notes.txt")) == [Record("notes.txt", "notes", "hello\n", source="notes.txt")]
 
 
 @pytest.mark.parametrize(
@@ -67,19 +62,19 @@ def test_one_file_is_one_document(tmp_path):
 )
 def test_a_markdown_title_is_its_first_heading_outside_of_code(tmp_path, text, title):
     write(tmp_path, **{"stem.md": text, "stem.txt": text})
-    markdown, plain = rows(open_source(tmp_path, fields={}))
+    markdown, plain = items(opened(tmp_path))
     assert (markdown.title, markdown.text) == (title, text)
     assert (plain.title, plain.text) == ("stem", text)
 
 
 def test_a_byte_order_mark_is_no_text_and_line_ends_and_nul_stay(tmp_path):
     write(tmp_path, **{"a.txt": b"\xef\xbb\xbfone\r\ntwo\0\n"})
-    assert rows(open_source(tmp_path, fields={}))[0].text == "one\r\ntwo\0\n"
+    assert items(opened(tmp_path))[0].text == "one\r\ntwo\0\n"
 
 
 def test_a_file_that_is_not_utf8_is_a_bad_row_with_the_line_of_the_byte(tmp_path):
     write(tmp_path, **{"a.txt": b"fine\nalso fine\ncaf\xe9\n", "b.txt": "good"})
-    bad, good = rows(open_source(tmp_path, fields={}))
+    bad, good = items(opened(tmp_path))
     assert isinstance(bad, BadRow)
     assert (bad.source, bad.line) == ("a.txt", 3)
     assert "0xe9" in bad.reason
@@ -88,7 +83,7 @@ def test_a_file_that_is_not_utf8_is_a_bad_row_with_the_line_of_the_byte(tmp_path
 
 def test_an_empty_file_is_a_document_without_text(tmp_path):
     write(tmp_path, **{"a.txt": ""})
-    assert rows(open_source(tmp_path, fields={})) == [Record("a.txt", "a", "", source="a.txt")]
+    assert items(opened(tmp_path)) == [Record("a.txt", "a", "", source="a.txt")]
 
 
 def test_a_file_name_that_is_not_unicode_is_refused(tmp_path):
@@ -97,28 +92,28 @@ def test_a_file_name_that_is_not_unicode_is_refused(tmp_path):
     except OSError:
         pytest.skip("this file system has Unicode names only")
     with pytest.raises(SourceError, match="rename the file"):
-        open_source(tmp_path, fields={})
+        opened(tmp_path)
 
 
 def test_too_long_a_document_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("mnemodex.pipelines.sources.text.MAX_BYTES", 1 << 20)
     write(tmp_path, **{"long.txt": b"x" * (1 << 21)})
     with pytest.raises(SourceError, match=r"long\.txt: a document of more than 1 MiB"):
-        open_source(tmp_path, fields={}).plan()
+        opened(tmp_path).plan()
 
 
 def test_fields_have_no_meaning_for_text(tmp_path):
     write(tmp_path, **{"a.txt": "x"})
     with pytest.raises(SourceError, match=r"source\.fields: text files have no fields"):
-        open_source(tmp_path, fields={"text": "body"})
+        opened(tmp_path, fields={"text": "body"})
 
 
 def test_a_changed_file_changes_its_split_only(tmp_path):
     for number in range(200):
         write(tmp_path, **{f"{number:03}.txt": f"document {number}"})
-    old = open_source(tmp_path, fields={}, rows=16).plan()
+    old = opened(tmp_path, rows=16).plan()
     write(tmp_path, **{"100.txt": "DOCUMENT 100"})
-    new = open_source(tmp_path, fields={}, rows=16).plan()
+    new = opened(tmp_path, rows=16).plan()
     assert [split.label for split in old] == [split.label for split in new]
     assert sum(before != after for before, after in zip(old, new, strict=True)) == 1
 
@@ -168,6 +163,6 @@ def test_groups_that_no_path_ends_are_ended_by_files_or_bytes(monkeypatch):
 def test_labels_are_safe_and_unique(tmp_path):
     for number in range(100):
         write(tmp_path, **{f"Ordner ü/{'lang' * 20}{number}.txt": "x"})
-    labels = [split.label for split in open_source(tmp_path, fields={}, rows=4).plan()]
+    labels = [split.label for split in opened(tmp_path, rows=4).plan()]
     assert len(set(labels)) == len(labels) > 10
     assert all(len(label) <= 48 and label.isascii() and "/" not in label and " " not in label for label in labels)

@@ -1,4 +1,4 @@
-"""Stages, without Ray: record batches in, record batches out."""
+"""Stages, without Ray: record batches in, record batches out; and the op of embeddings."""
 
 from __future__ import annotations
 
@@ -9,14 +9,25 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
+from workshop import Workshop, renamed, run_stage
 
+from mnemodex.indexers.encoders import Encoded
+from mnemodex.indexers.encoders.local import Encoder
 from mnemodex.indexers.models import tokenizer
-from mnemodex.pipelines.resources import Resources
-from mnemodex.pipelines.stages.registry import STAGES, make_stage, stage_class
-from mnemodex.schemas.errors import NotFiniteError, RecipeError
+from mnemodex.pipelines.ops.base import Work
+from mnemodex.pipelines.stages.chunk import ChunkSettings, ChunkStage
+from mnemodex.pipelines.stages.lm_tokens import LmTokenStage
+from mnemodex.pipelines.stages.mentions import MentionStage
+from mnemodex.pipelines.stages.pairs import PairStage
+from mnemodex.pipelines.vectors import encode
+from mnemodex.pipelines.vectors.encode import EncodeOutcome, EncodeSettings
+from mnemodex.schemas.embedding import DEFAULT_MODEL, Embedding
+from mnemodex.schemas.errors import NotFiniteError
 from mnemodex.schemas.ids import hash_columns
-from mnemodex.schemas.recipe import DEFAULT_MODEL, Embedding
-from mnemodex.schemas.tables import CHUNKS, embeddings
+from mnemodex.schemas.spec import Spec
+from mnemodex.schemas.steps import Read, Step
+from mnemodex.schemas.tables import CHUNKS, TableKey, spec_of
 
 DOCUMENTS = [
     (11, "Title", "One two three four five six seven eight nine ten."),
@@ -37,29 +48,28 @@ def batch(rows):
 
 
 def chunk(rows, *, sizes=None, salt="", **chunks):
-    """Run the chunk stage over the rows in batches of these sizes; the table and the facts."""
-    stage = make_stage("chunk", {"chunks": chunks or {"by": "document"}, "id_salt": salt})
-    stage.setup(1)
+    """Run the chunk stage over the rows in batches of these sizes; the table and the stats."""
+    stage = ChunkStage(ChunkSettings(chunker=chunks or {"by": "document"}, id_salt=salt))
     bounds = np.cumsum([0, *(sizes or [len(rows)])])
-    batches = [batch(rows[start:end]) for start, end in pairwise(bounds)]
-    return pa.Table.from_batches(stage.run(iter(batches)), CHUNKS.schema), stage.facts()
+    table = run_stage(stage, [batch(rows[start:end]) for start, end in pairwise(bounds)])
+    assert table.schema == spec_of(CHUNKS).schema
+    return table, stage.stats()
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_every_stage_says_its_version_and_what_it_reads(name):
-    kind = stage_class(name)
-    assert isinstance(kind.version, int) and kind.columns
+@pytest.mark.parametrize("kind", [ChunkStage, PairStage, MentionStage, LmTokenStage])
+def test_every_stage_says_its_version_its_settings_and_what_it_reads(kind):
+    assert isinstance(kind.version, int) and kind.columns and issubclass(kind.Settings, Spec)
 
 
 class TestChunk:
     def test_a_document_becomes_chunks_with_exact_offsets(self):
-        table, facts = chunk(DOCUMENTS, by="tokens", size=4, overlap=1)
+        table, stats = chunk(DOCUMENTS, by="tokens", size=4, overlap=1)
         texts = {doc_id: text for doc_id, _, text in DOCUMENTS}
         titles = {doc_id: title for doc_id, title, _ in DOCUMENTS}
         for row in table.to_pylist():
             assert row["text"] == texts[row["doc_id"]][row["start"] : row["end"]]
             assert row["title"] == titles[row["doc_id"]]
-        assert facts == {"blank": 2}
+        assert stats.blank == 2
         assert set(table["doc_id"].to_pylist()) == {11, 13, 15, 16}
 
     def test_ordinals_count_the_chunks_of_each_document(self):
@@ -97,86 +107,124 @@ class TestChunk:
     def test_batches_make_no_difference(self, texts, cut, size):
         rows = [(number, "", text) for number, text in enumerate(texts)]
         cut = min(cut, len(rows))
-        one, facts = chunk(rows, by="tokens", size=size)
+        one, stats = chunk(rows, by="tokens", size=size)
         two, other = chunk(rows, sizes=[cut, len(rows) - cut], by="tokens", size=size)
-        assert one.equals(two) and facts == other
+        assert one.equals(two) and stats == other
 
-    def test_facts_are_those_of_the_last_partition(self):
-        stage = make_stage("chunk", {"chunks": {"by": "document"}, "id_salt": ""})
-        stage.setup(1)
+    def test_stats_are_those_of_the_last_partition(self):
+        stage = ChunkStage(ChunkSettings(chunker={"by": "document"}))
+        stage.setup(Work(1, None))
         for rows, blank in (([(1, "", " ")], 1), ([(2, "", "a")], 0)):
             list(stage.run(iter([batch(rows)])))
-            assert stage.facts() == {"blank": blank}
+            assert stage.stats().blank == blank
 
     def test_no_batches_and_empty_batches_give_no_chunks(self):
         assert chunk([], sizes=[])[0].num_rows == chunk([], sizes=[0])[0].num_rows == 0
 
     def test_wrong_settings_are_refused(self):
-        stage = make_stage("chunk", {"chunks": {"by": "tokens", "sise": 3}, "id_salt": ""})
-        with pytest.raises(RecipeError, match=r"unknown key 'chunks\.sise'; did you mean 'size'"):
-            stage.setup(1)
+        with pytest.raises(ValidationError, match=r"sise\s+Extra inputs are not permitted"):
+            ChunkSettings(chunker={"by": "tokens", "sise": 3})
+
+    def test_a_chunker_of_the_caller_cuts(self):
+        class Halves:
+            def spans(self, texts):
+                return [np.array([[0, len(text) // 2], [len(text) // 2, len(text)]], np.int64) for text in texts]
+
+        stage = ChunkStage(ChunkSettings(chunker={"by": "passed", "identity_of": "halves"}))
+        made = run_stage(stage, [batch([(1, "T", "abcdef")])], objects={"chunks": Halves()})
+        assert [(row["text"], row["ordinal"]) for row in made.to_pylist()] == [("abc", 0), ("def", 1)]
+
+
+VECTORS = TableKey("embeddings", "minilm")
+
+
+def encode_step(**settings):
+    made = EncodeSettings(encoder=Embedding(**settings), of="chunks", name="minilm")
+    return Step("embeddings/minilm", "mnemodex.pipelines.vectors.encode:EncodeOp", (Read(CHUNKS),), (VECTORS,), made)
+
+
+def vectors_of(table):
+    return table["vector"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
 
 
 @pytest.fixture(scope="module")
-def stage():
-    stage = make_stage("embed", {"name": "minilm", "spec": Embedding().model_dump(mode="json")})
-    stage.setup(1)
-    return stage
+def shop(tmp_path_factory):
+    return Workshop(tmp_path_factory.mktemp("embed"))
 
 
 class TestEmbed:
     ROWS = tuple((number, title, text) for number, title, text in DOCUMENTS if number != 14)
 
-    def batches(self, *bounds):
-        for start, end in pairwise(bounds):
-            part = batch(self.ROWS[start:end])
-            yield part.rename_columns(["chunk_id", "title", "text"])
+    def chunks(self, shop, *numbers):
+        """A partition of some of the rows."""
+        rows = [self.ROWS[number] for number in numbers]
+        empty = {"doc_id": 0, "ordinal": 0, "start": 0, "end": 0, "tokens": 0}
+        return shop.table(
+            CHUNKS, [{**empty, "chunk_id": number, "title": title, "text": text} for number, title, text in rows]
+        )
 
-    def test_vectors_stand_in_the_order_of_the_chunks(self, stage, memory):
-        table = pa.Table.from_batches(stage.run(self.batches(0, 5)), stage.table.schema)
-        assert stage.table == embeddings("minilm", 384)
+    @pytest.fixture
+    def encoded(self, shop):
+        """Encodes some of the rows; the table and what the op measured."""
+
+        def run(*numbers, step=None):
+            (made,) = shop.run(step or encode_step(), [self.chunks(shop, *numbers)])
+            return shop.read(made), made.stats.of(EncodeOutcome)
+
+        return run
+
+    def test_vectors_are_in_the_order_of_the_chunks(self, encoded, memory):
+        table, stats = encoded(*range(5))
+        assert table.schema == spec_of(VECTORS).sized(384).schema
         assert table["chunk_id"].to_pylist() == [number for number, _, _ in self.ROWS]
         texts = [f"{title}\n{text}" if title else text for _, title, text in self.ROWS]
-        expected = memory.encoder("minilm").encode(texts)
-        found = table["vector"].combine_chunks().flatten().to_numpy().reshape(-1, 384)
-        np.testing.assert_allclose(found, expected, atol=2e-6)
+        np.testing.assert_allclose(vectors_of(table), memory.encoder("minilm").encode(texts), atol=2e-6)
+        assert stats.dimension == 384
 
-    def test_batches_change_nothing_but_the_last_bits(self, stage):
-        one, many = (
-            pa.Table.from_batches(stage.run(self.batches(*bounds)), stage.table.schema)
-            for bounds in ((0, 5), (0, 1, 1, 3, 5))
-        )
+    def test_windows_change_nothing_but_the_last_bits(self, encoded, monkeypatch):
+        one, _ = encoded(*range(5))
+        monkeypatch.setattr(encode, "_WINDOW", {"chunks": 2})
+        many, _ = encoded(*range(5))
         assert one["chunk_id"].equals(many["chunk_id"])
-        flat = [table["vector"].combine_chunks().flatten().to_numpy() for table in (one, many)]
-        np.testing.assert_allclose(*flat, atol=2e-6)
+        np.testing.assert_allclose(vectors_of(one), vectors_of(many), atol=2e-6)
 
-    def test_facts_tell_of_this_partition_alone(self, stage):
+    def test_stats_tell_of_this_partition_alone(self, encoded):
         for _ in range(2):
-            list(stage.run(self.batches(0, 5)))
-            facts = stage.facts()
-            assert (facts["texts"], facts["truncated"], facts["dimension"], facts["max_length"]) == (5, 0, 384, 256)
-            assert facts["padded"] >= facts["tokens"] > 0
+            _, stats = encoded(*range(5))
+            assert (stats.texts, stats.truncated, stats.dimension, stats.max_length) == (5, 0, 384, 256)
+            assert stats.padded >= stats.tokens > 0
 
-    def test_prefixes_stand_before_passages(self, memory):
-        spec = Embedding(passage_prefix="passage: ", query_prefix="query: ").model_dump(mode="json")
-        stage = make_stage("embed", {"name": "minilm", "spec": spec})
-        stage.setup(1)
-        (out,) = stage.run(self.batches(0, 1))
+    def test_prefixes_precede_passages(self, encoded, memory):
+        step = renamed(encode_step(passage_prefix="passage: ", query_prefix="query: "), "prefixed")
+        table, _ = encoded(0, step=step)
         expected = memory.encoder("minilm").encode([f"passage: {DOCUMENTS[0][1]}\n{DOCUMENTS[0][2]}"])
-        np.testing.assert_allclose(out["vector"].flatten().to_numpy(), expected[0], atol=2e-6)
+        np.testing.assert_allclose(vectors_of(table), expected, atol=2e-6)
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-    def test_a_vector_that_is_no_number_is_refused_with_its_chunk(self, stage, monkeypatch, bad):
+    def test_a_vector_that_is_no_number_is_refused_with_its_chunk(self, encoded, monkeypatch, bad):
         vectors = np.zeros((3, 384), np.float32)
         vectors[1:, 5] = bad
-        monkeypatch.setattr(stage._encoder, "encode_windows", lambda windows: (vectors for _ in windows))
+        monkeypatch.setattr(
+            Encoder,
+            "stream",
+            lambda self, windows: (Encoded(number, np.arange(3), vectors) for number, _ in enumerate(windows)),
+        )
         with pytest.raises(NotFiniteError, match=r"'minilm': model .* NaN or infinity for chunk 12 and 1 more"):
-            list(stage.run(self.batches(0, 3)))
+            encoded(0, 1, 2)
 
-    def test_no_batches_give_no_vectors(self, stage):
-        assert list(stage.run(iter([]))) == []
+    def test_no_chunks_give_no_vectors(self, encoded):
+        table, stats = encoded()
+        assert len(table) == stats.texts == 0
+        assert table.schema == spec_of(VECTORS).sized(384).schema
 
+    def test_the_matrix_is_beside_the_table(self, shop):
+        (made,) = shop.run(encode_step(), [self.chunks(shop, 0, 3)])
+        assert {file.path.rpartition(".")[2] for file in made.files} == {"parquet", "npy"}
+        matrix = np.load(shop.store.files.check(made.file(".npy")))
+        assert matrix.dtype == np.float32 and np.array_equal(matrix, vectors_of(shop.read(made)))
 
-def test_an_actor_needs_a_cpu():
-    with pytest.raises(ValueError, match="cpus is 0; an actor needs at least 1"):
-        Resources(cpus=0)
+    def test_the_worker_says_how_far_it_is(self, encoded, shop, monkeypatch):
+        monkeypatch.setattr(encode, "_WINDOW", {"chunks": 2})
+        shop.told.clear()
+        encoded(*range(5))
+        assert shop.told[0] < 5 and max(shop.told) == 5

@@ -8,15 +8,16 @@ from builds import manifest
 from hypothesis import given
 from hypothesis import strategies as st
 from library import write_jsonl
+from workshop import run_stage
 
 import mnemodex
-from mnemodex.pipelines.engine import Engine
-from mnemodex.pipelines.extractors.job import OneTriplesJob
-from mnemodex.pipelines.stages.registry import make_stage
-from mnemodex.pipelines.verify_triples import check_mentions, check_triples
+from mnemodex.pipelines.checks.graph import check_mentions, check_triples
+from mnemodex.pipelines.checks.partition import CheckedPartition, check_parents
+from mnemodex.pipelines.ops.base import NoSettings
+from mnemodex.pipelines.stages.mentions import MentionStage
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.store import open_store
-from mnemodex.schemas.tables import MENTIONS, TRIPLES
+from mnemodex.schemas.tables import TRIPLES, spec_of
 
 NAMES = st.sampled_from(["ada", "Ada", "ADA", "Ben", "ben", "C"])
 
@@ -33,11 +34,11 @@ def mentions(triples, size):
                 "subject_id": pa.array([ids[row[1].lower()] for row in part], pa.int64()),
                 "object_id": pa.array([ids[row[2].lower()] for row in part], pa.int64()),
             },
-            schema=pa.schema([TRIPLES.schema.field(name) for name in make_stage("mentions", {}).columns]),
+            schema=pa.schema([spec_of(TRIPLES).schema.field(name) for name in MentionStage.columns]),
         )
         for part in (triples[start : start + size] for start in range(0, len(triples), size))
     ]
-    made = pa.Table.from_batches(make_stage("mentions", {}).run(iter(batches)), MENTIONS.schema)
+    made = run_stage(MentionStage(NoSettings()), batches)
     return [tuple(row.values()) for row in made.to_pylist()], ids
 
 
@@ -69,31 +70,36 @@ def memory(inline, tmp_path):
 
 
 def problems(memory, column, change):
-    """What is said of the triples after one of their columns was changed in place."""
+    """What is said of the triples and mentions after a column of the triples was changed in place."""
     store, _ = open_store(memory)
-    tables = manifest(memory).tables
-    (triples,), (chunks,) = tables["triples"].partitions, tables["chunks"].partitions
-    path = memory / triples.file(".parquet").path
+    found = manifest(memory)
+    triples, mentioned = (
+        CheckedPartition(store, found, found.tables[name], found.tables[name].partitions[0])
+        for name in ("triples", "mentions")
+    )
+    path = memory / triples.part.file(".parquet").path
     table = parquet.read(path)
     values = change(table[column].to_pylist())
-    place, field = table.schema.get_field_index(column), TRIPLES.schema.field(column)
-    parquet.write(path, TRIPLES, table.set_column(place, field, [pa.array(values, field.type)]).to_batches())
-    (found,) = tables["mentions"].partitions
-    said = [*check_triples(store, chunks, triples, ""), *check_mentions(store, triples, found)]
-    return " ".join(said)
+    place, field = table.schema.get_field_index(column), spec_of(TRIPLES).schema.field(column)
+    parquet.write(path, spec_of(TRIPLES), table.set_column(place, field, [pa.array(values, field.type)]).to_batches())
+    return " ".join([*check_parents(triples), *check_triples(triples), *check_mentions(mentioned)])
 
 
 @pytest.mark.parametrize(
     ("column", "change", "problem"),
     [
-        ("chunk_id", lambda ids: [1, *ids[1:]], "a chunk_id is not in chunks"),
+        ("chunk_id", lambda ids: [1, *ids[1:]], "chunk_id 1 is not in chunks (1 rows)"),
         ("chunk_id", lambda ids: ids[::-1], "not in the order of the chunks"),
         ("ordinal", lambda places: [1, 0, *places[2:]], "not in the order of the chunks"),
         ("triple_id", lambda ids: [ids[0] + 1, *ids[1:]], "a triple_id is not the hash"),
         ("subject_id", lambda ids: [ids[0] + 1, *ids[1:]], "an id of 'Ada', 'met', 'Ben 0' is not its hash"),
         ("object", lambda names: ["Cid", *names[1:]], "an id of 'Ada', 'met', 'Cid' is not its hash"),
         ("fact_id", lambda ids: [5, *ids[1:]], "an id of 'Ada', 'met', 'Ben 0' is not its hash"),
-        ("subject_id", lambda ids: [5, *ids[1:]], "mentions partition notes.jsonl-00000 is not that of its triples"),
+        (
+            "subject_id",
+            lambda ids: [5, *ids[1:]],
+            "mentions partition notes.jsonl-00000: its mentions are not those of its triples",
+        ),
     ],
 )
 def test_changed_triples_are_found(memory, column, change, problem):
@@ -102,7 +108,3 @@ def test_changed_triples_are_found(memory, column, change, problem):
 
 def test_whole_triples_have_no_problems(memory):
     assert problems(memory, "predicate", lambda words: words) == ""
-
-
-def test_a_job_that_waits_for_a_server_has_one_actor_whatever_the_cluster(memory):
-    assert Engine(open_store(memory)[0])._share(OneTriplesJob.resources, 50) == (1, 1, 0)

@@ -11,13 +11,16 @@ import pyarrow as pa
 import pytest
 from library import write_jsonl
 from tokenizer_models import byte_level, minilm, save
+from workshop import run_stage
 
 from mnemodex.indexers.candidates import Candidates, TokenWords, uniform
+from mnemodex.indexers.models import tokenizer_hash
 from mnemodex.indexers.tokens import tokenize
-from mnemodex.pipelines.stages.pairs import pair_ids
-from mnemodex.pipelines.stages.registry import make_stage
+from mnemodex.pipelines.ops.base import Work
+from mnemodex.pipelines.stages.pairs import PairSettings, PairStage, pair_ids
+from mnemodex.schemas.embedding import DEFAULT_MODEL
 from mnemodex.schemas.ids import hash_text
-from mnemodex.schemas.tables import ngram_pairs
+from mnemodex.schemas.tables import TableKey, spec_of
 
 LONG = (
     "The harbour master keeps two logs. The keeper of the lighthouse climbs two hundred steps every evening to wind "
@@ -47,16 +50,14 @@ def queries(tmp_path_factory):
 
 
 def pairs(documents, *, sizes=None, salt="", **spec):
-    """Run the stage over documents in batches of these sizes; the table and the facts."""
-    stage = make_stage("pairs", {"name": "train", "spec": spec, "id_salt": salt})
-    stage.setup(1)
+    """Run the stage over documents in batches of these sizes; the table and the stats."""
+    stage = PairStage(PairSettings(pairs=spec, id_salt=salt))
     bounds = np.cumsum([0, *(sizes or [len(documents)])])
     types = (pa.int64(), pa.string(), pa.string(), pa.string())
     columns = [pa.array(column, kind) for column, kind in zip(zip(*documents, strict=True), types, strict=True)]
     whole = pa.record_batch(columns, names=["doc_id", "key", "title", "text"])
     batches = [whole.slice(start, end - start) for start, end in pairwise(bounds.tolist())]
-    table = pa.Table.from_batches(stage.run(iter(batches)), stage.table.schema)
-    return table, stage.facts()
+    return run_stage(stage, batches), stage.stats()
 
 
 def of(table, **where):
@@ -67,7 +68,7 @@ def of(table, **where):
 def test_every_pair_is_the_text_and_the_tokens_of_its_place(queries, tmp_path, name):
     model = {"minilm": minilm, "byte level": byte_level}[name]()
     table, _ = pairs(DOCUMENTS, queries=queries, unsupervised=3, tokenizer=save(model, tmp_path / "model"))
-    assert table.schema == ngram_pairs("train").schema and table.num_rows > 30
+    assert table.schema == spec_of(TableKey("ngram_pairs", "train")).schema and table.num_rows > 30
     by_id = {doc_id: {"title": title, "body": text} for doc_id, _, title, text in DOCUMENTS}
     for row in table.to_pylist():
         text = by_id[row["doc_id"]][row["field"]]
@@ -127,22 +128,21 @@ def test_ngrams_of_one_question_are_different_and_in_the_order_of_the_text(queri
 
 
 def test_what_gives_nothing_is_left_out_and_counted(queries):
-    table, facts = pairs(DOCUMENTS, queries=queries)
+    table, stats = pairs(DOCUMENTS, queries=queries)
     made = {(row["doc_id"], row["query_id"], row["field"]) for row in table.to_pylist()}
     assert made == {
         (11, "a", "body"), (11, "a", "title"), (11, "b", "body"), (11, "b", "title"), (12, "b", "body"),
         (12, "b", "title"), (13, "c", "body"), (14, "b", "title"), (17, "d", "body"), (17, "d", "title"),
     }  # fmt: skip
     assert of(table, doc_id=12, field="body")[0]["target"] == "Moss grows."
-    assert {key: value for key, value in facts.items() if key != "tokenizer_sha256"} == {
-        "supervised": table.num_rows, "unsupervised": 0, "documents": 6, "gold": 6, "blank": 1, "unknown": 1,
-        "untitled": 2, "short": 0,
-    }  # fmt: skip
+    counts = ("supervised", "unsupervised", "documents", "gold", "blank", "unknown", "untitled", "short")
+    assert [getattr(stats, name) for name in counts] == [table.num_rows, 0, 6, 6, 1, 1, 2, 0]
+    assert stats.tokenizer_sha256 == tokenizer_hash(DEFAULT_MODEL)
 
 
 def test_spans_of_a_document_ask_for_ngrams_apart_from_them(queries):
-    table, facts = pairs(DOCUMENTS, unsupervised=4, length=5)
-    assert facts["gold"] == 0 and set(table["kind"].to_pylist()) == {"unsupervised"}
+    table, stats = pairs(DOCUMENTS, unsupervised=4, length=5)
+    assert stats.gold == 0 and set(table["kind"].to_pylist()) == {"unsupervised"}
     assert set(table["query_id"].to_pylist()) == {""}
     texts = {doc_id: text for doc_id, _, _, text in DOCUMENTS}
     (whole,) = tokenize(minilm(), [LONG])
@@ -156,15 +156,15 @@ def test_spans_of_a_document_ask_for_ngrams_apart_from_them(queries):
     assert len({row["query"] for row in of(table, doc_id=11)}) == 4
     assert [row["field"] for row in of(table, doc_id=12)] == ["title"], "two n-grams of a short text are not apart"
     assert of(table, doc_id=14) == of(table, doc_id=15) == []
-    assert (facts["short"], facts["documents"]) == (2, 7)
+    assert (stats.short, stats.documents) == (2, 7)
 
 
 @pytest.mark.parametrize("sizes", [[1] * 7, [3, 0, 4], [6, 1]])
 def test_batches_make_no_difference(queries, sizes):
     spec = {"queries": queries, "unsupervised": 2}
-    one, facts = pairs(DOCUMENTS, **spec)
+    one, stats = pairs(DOCUMENTS, **spec)
     many, other = pairs(DOCUMENTS, sizes=sizes, **spec)
-    assert one.equals(many) and facts == other
+    assert one.equals(many) and stats == other
 
 
 def test_partitions_and_their_order_make_no_difference(queries):
@@ -196,16 +196,15 @@ def test_ids_are_hashes_of_the_row_unique_and_change_with_the_salt(queries):
     assert table.drop_columns("pair_id").equals(salted.drop_columns("pair_id"))
 
 
-def test_facts_are_those_of_the_last_partition(queries):
-    stage = make_stage("pairs", {"name": "train", "spec": {"queries": queries}, "id_salt": ""})
-    stage.setup(1)
+def test_stats_are_those_of_the_last_partition(queries):
+    stage = PairStage(PairSettings(pairs={"queries": queries}, id_salt=""))
+    stage.setup(Work(1, None))
     for number in (0, 5):
         columns = [[value] for value in DOCUMENTS[number]]
         list(stage.run(iter([pa.record_batch(columns, names=["doc_id", "key", "title", "text"])])))
-        assert stage.facts()["gold"] == (number == 0)
+        assert stage.stats().gold == (number == 0)
 
 
 def test_no_documents_give_no_pairs(queries):
-    stage = make_stage("pairs", {"name": "train", "spec": {"queries": queries}, "id_salt": ""})
-    stage.setup(1)
-    assert list(stage.run(iter([]))) == [] and stage.facts()["supervised"] == 0
+    stage = PairStage(PairSettings(pairs={"queries": queries}, id_salt=""))
+    assert len(run_stage(stage, [])) == stage.stats().supervised == 0

@@ -15,18 +15,8 @@ from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import MemoryNotFoundError
 from mnemodex.schemas.manifest import Artifact
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.store.store import close_marker, marker_path, open_store
-from mnemodex.schemas.tables import (
-    CHUNKS,
-    DOCUMENTS,
-    ENTITIES,
-    FACTS,
-    embeddings,
-    lm_states,
-    lm_tokens,
-    name_vectors,
-    ngram_pairs,
-)
+from mnemodex.schemas.store.store import close_marker, open_store
+from mnemodex.schemas.tables import TableKey, spec_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +30,9 @@ def memory(small_memory, tmp_path):
 def forge(memory: Path, place: str, ending: str, change) -> None:
     """Change one file of the current snapshot, and put its new checksum in its marker, the manifest and CURRENT."""
     manifest = open_store(memory)[1]
-    artifact = next(item for item in manifest.artifacts() if item.place.startswith(place))
+    kept = [entry.partitions for entry in manifest.tables.values()]
+    kept += [entry.shards for entry in manifest.indexes.values()]
+    artifact = next(item for items in kept for item in items if item.place.startswith(place))
     path = artifact.file(ending).path
     change(memory / path)
     data = (memory / path).read_bytes()
@@ -48,11 +40,12 @@ def forge(memory: Path, place: str, ending: str, change) -> None:
     for entry in forged["files"]:
         if entry["path"] == path:
             entry.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-    (memory / marker_path(artifact)).write_bytes(close_marker(Artifact.model_validate(forged)))
+    (memory / artifact.marker).write_bytes(close_marker(Artifact.model_validate(forged)))
     snapshot = memory / "snapshots" / f"{manifest.name}.json"
     before = json.dumps(artifact.model_dump(mode="json"))
     whole = json.dumps(json.loads(snapshot.read_text()))
-    assert whole.count(before) == 1
+    # Documents that nothing is dropped of are named twice: as they were read, and as they are kept.
+    assert whole.count(before) == (2 if place == "tables/documents" else 1)
     snapshot.write_text(whole.replace(before, json.dumps(forged)))
     (memory / "CURRENT").write_text(f"{manifest.name} {hashlib.sha256(snapshot.read_bytes()).hexdigest()}\n")
 
@@ -93,11 +86,13 @@ def swap(values):
     values[0], values[1] = values[1].copy() if isinstance(values, np.ndarray) else values[1], values[0]
 
 
-VECTORS = embeddings("minilm", 384)
-PAIRS = ngram_pairs("spans")
+DOCUMENTS, CHUNKS, FACTS, ENTITIES = (spec_of(TableKey(name)) for name in ("documents", "chunks", "facts", "entities"))
+VECTORS = spec_of(TableKey("embeddings", "minilm")).sized(384)
+NAMES = spec_of(TableKey("embeddings", "minilm", "facts")).sized(384)
+PAIRS = spec_of(TableKey("ngram_pairs", "spans"))
 INDEX = "indexes/flat"
-TOKENS = lm_tokens("tiny")
-STATES = lm_states("tiny", 32)
+TOKENS = spec_of(TableKey("lm_tokens", "tiny"))
+STATES = spec_of(TableKey("lm_states", "tiny")).sized(32)
 FACTS_OF = "tables/embeddings/minilm/facts"
 
 
@@ -108,15 +103,15 @@ FACTS_OF = "tables/embeddings/minilm/facts"
         ("tables/documents", ".parquet", column(DOCUMENTS, "key", put(0, "other")), "the doc_id of 'other' is not"),
         ("tables/chunks", ".parquet", column(CHUNKS, "text", put(1, "other")), "is not its text from 0 to"),
         ("tables/chunks", ".parquet", column(CHUNKS, "chunk_id", put(1, 7)), "a chunk_id is not the hash"),
-        ("tables/chunks", ".parquet", column(CHUNKS, "doc_id", put(1, 7)), "document 7 is not in documents"),
+        ("tables/chunks", ".parquet", column(CHUNKS, "doc_id", put(1, 7)), "doc_id 7 is not in documents"),
         ("tables/embeddings", ".npy", array(put((2, 3), 0.5)), "the Parquet and .npy vectors differ"),
         ("tables/embeddings", ".parquet", column(VECTORS, "chunk_id", swap), "its chunk_ids are not those of"),
-        (FACTS_OF, ".parquet", column(name_vectors("minilm", "facts", 384), "fact_id", swap), "its fact_ids are not"),
+        (FACTS_OF, ".parquet", column(NAMES, "fact_id", swap), "its fact_ids are not"),
         ("tables/facts", ".parquet", column(FACTS, "predicate", put(0, "other")), "is not its hash"),
         ("tables/facts", ".parquet", column(FACTS, "fact_id", swap), "not in the order of their ids"),
         ("tables/entities", ".parquet", column(ENTITIES, "normalized", put(0, "other")), "an id of 'other' is not its"),
         ("tables/ngram_pairs", ".parquet", column(PAIRS, "query", put(0, "other")), "a pair_id is not the hash of its"),
-        ("tables/ngram_pairs", ".parquet", column(PAIRS, "doc_id", put(0, 7)), "document 7 is not in documents"),
+        ("tables/ngram_pairs", ".parquet", column(PAIRS, "doc_id", put(0, 7)), "doc_id 7 is not in documents"),
         ("tables/ngram_pairs", ".parquet", column(PAIRS, "target", put(0, "other")), "is not its text or title"),
         ("tables/ngram_pairs", ".parquet", column(PAIRS, "target", put(1, "Town")), "is not its text or title"),
         ("tables/lm_tokens", ".parquet", column(TOKENS, "doc_id", put(0, 7)), "its documents are not those of"),

@@ -57,7 +57,8 @@ def test_an_index_of_a_later_version_is_refused_by_type(library):
     entry = opened.snapshot.index("words").model_copy(update={"type": "telepathy"})
     manifest = opened.snapshot.manifest.model_copy(update={"indexes": {"words": entry}})
     opened.snapshot = Snapshot(opened.snapshot.store, manifest)
-    with pytest.raises(QueryError, match="'words' is of type 'telepathy', which this version cannot search"):
+    message = "index 'words' cannot be opened: unknown index type 'telepathy'; known: dense"
+    with pytest.raises(QueryError, match=message):
         opened.retriever("words")
 
 
@@ -76,9 +77,10 @@ def test_another_model_than_the_one_of_the_index_is_refused(library, monkeypatch
 
 def test_a_model_that_is_gone_is_named(library):
     opened = Memory(library)
-    model = opened.snapshot.manifest.models["minilm"]
-    gone = {"minilm": {**model, "settings": {**model["settings"], "model": "pkg:no_such_package/model"}}}
-    opened.snapshot = Snapshot(opened.snapshot.store, opened.snapshot.manifest.model_copy(update={"models": gone}))
+    built = opened.snapshot.manifest.encoders["minilm"]
+    settings = {**built.settings, "model": "pkg:no_such_package/model"}
+    gone = {"minilm": built.model_copy(update={"settings": settings})}
+    opened.snapshot = Snapshot(opened.snapshot.store, opened.snapshot.manifest.model_copy(update={"encoders": gone}))
     with pytest.raises(ModelError, match="no package 'no_such_package' is installed"):
         opened.retriever("flat").search(["a"], 1)
 

@@ -145,10 +145,10 @@ def test_search_says_the_same_while_a_reader_is_attached(library):
 
 
 def test_what_it_was_made_of(datastore, memory):
-    info, told = datastore.info, memory.snapshot.manifest.models["lm/tiny"]
+    info, told = datastore.info, memory.snapshot.manifest.language_models["tiny"]
     assert (info.rows, info.dimension, info.key, info.vocabulary) == (7491, 32, "ffn_input", 400)
     assert (info.window, info.overlap, info.prefix) == (64, 16, ())
-    assert (info.model_sha256, info.tokenizer_sha256) == (told["sha256"], told["tokenizer_sha256"])
+    assert (info.model_sha256, info.tokenizer_sha256) == (told.sha256, told.tokenizer_sha256)
     assert info.scale > 0
 
 
@@ -175,7 +175,7 @@ def own(tmp_path):
         "indexes": {"next": {"type": "knn_lm", "factory": "IVF4,SQfp16"}},
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mnemodex.pipelines.build.Engine", InlineEngine)
+        patch.setattr("mnemodex.pipelines.run.choose_engine", InlineEngine)
         mnemodex.build(recipe)
     return tmp_path
 
@@ -190,8 +190,9 @@ def test_another_model_by_the_same_name_is_refused(own):
 
 
 def test_a_missing_shard_is_told_by_its_path(own):
-    shutil.rmtree(next((own / "memory/indexes/next").glob("merged-*")))
-    with pytest.raises(CorruptFileError, match=r"indexes/next/merged-.*missing"):
+    (shard,) = mnemodex.open(own / "memory").snapshot.index("next").shards
+    shutil.rmtree(own / "memory" / shard.place)
+    with pytest.raises(CorruptFileError, match=rf"{shard.place}/.*missing"):
         mnemodex.open(own / "memory").retriever("next")
 
 

@@ -10,7 +10,7 @@ from library import records, write_parts
 
 import mnemodex
 from mnemodex.indexers.ngram.indexer import NgramIndexer
-from mnemodex.pipelines import build as build_module
+from mnemodex.pipelines import run as run_module
 
 ROWS = 24
 INDEXES = {
@@ -31,7 +31,7 @@ def memories(tmp_path_factory):
     rows = [*records()[:18], *records()[-6:]]
     opened = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build_module, "Engine", InlineEngine)
+        patch.setattr(run_module, "choose_engine", InlineEngine)
         for parts, shard_rows in ((1, 1000), (5, 6)):
             folder = tmp_path_factory.mktemp(f"parts{parts}")
             sharded = {

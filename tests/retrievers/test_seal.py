@@ -14,7 +14,7 @@ from tokenizer_models import byte_level, minilm, save
 
 import mnemodex
 from mnemodex.indexers.ngram.indexer import NgramIndexer
-from mnemodex.pipelines import build as build_module
+from mnemodex.pipelines import run as run_module
 from mnemodex.retrievers.seal.keys import Keys, Kind
 from mnemodex.schemas.errors import ModelError, QueryError
 
@@ -43,7 +43,7 @@ def opened(kind, tmp_path_factory):
         },
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build_module, "Engine", InlineEngine)
+        patch.setattr(run_module, "choose_engine", InlineEngine)
         patch.setattr(NgramIndexer, "shard_rows", 40)
         mnemodex.build(recipe)
     return mnemodex.open(folder / "memory")

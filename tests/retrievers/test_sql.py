@@ -63,7 +63,7 @@ def test_the_catalogue_is_the_manifest(memory, connection):
         row = indexes[name]
         assert (row["type"], row["rows"], row["bytes"]) == (entry.type, entry.rows, entry.bytes)
         assert json.loads(row["settings"]) == entry.settings
-        assert row["recall"] == (entry.recall["recall"] if entry.recall else None)
+        assert row["recall"] == (entry.recall.recall if entry.recall else None)
     counted = rows(connection, "SELECT index_name, count(*) AS shards FROM shards GROUP BY 1")
     assert {row["index_name"]: row["shards"] for row in counted} == {
         name: len(entry.shards) for name, entry in manifest.indexes.items() if entry.shards

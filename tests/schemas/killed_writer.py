@@ -84,8 +84,14 @@ def publish(store: Store, artifact: Artifact, source: Store) -> None:
         rest = entry.path.removeprefix(artifact.place)
         shutil.copyfile(source.files.local(entry.path), attempt / (rest[1:] if rest.startswith("/") else f"data{rest}"))
     store.publish(
-        attempt, folder, artifact.label, artifact.fingerprint, rows=artifact.rows, stats=artifact.stats
-    )  # fmt: skip
+        attempt,
+        folder,
+        artifact.label,
+        artifact.fingerprint,
+        rows=artifact.rows,
+        stats=artifact.stats,
+        also=artifact.also,
+    )
 
 
 def opened(root: Path) -> Manifest | None:

@@ -1,4 +1,4 @@
-"""Additions to Mnemodex: what its entry points name. Dotted names only, so that nothing is imported before it is used."""
+"""What the entry points of this package name: dotted names only, so that nothing is imported before it is used."""
 
 from mnemodex.schemas.kinds import Component, Kind
 

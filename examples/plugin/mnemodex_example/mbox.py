@@ -6,6 +6,7 @@ import email
 import hashlib
 import re
 from email import policy
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.bad_row import BadRow
@@ -48,7 +49,7 @@ class MboxSource(FileSource):
 
     def _parse(self, piece: Piece, data: bytes) -> Iterator[Record | BadRow]:
         begins = [match.end() for match in _BEGIN.finditer(data)]
-        ends = [match.start() for match in _BEGIN.finditer(data)][1:] + [len(data)]
+        ends = [*(match.start() for match in islice(_BEGIN.finditer(data), 1, None)), len(data)]
         for begin, end in zip(begins, ends, strict=True):
             line = data.count(b"\n", 0, begin) + 1
             message = email.message_from_bytes(data[begin:end], policy=policy.default)

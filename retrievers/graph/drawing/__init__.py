@@ -1,1 +1,1 @@
-"""How a subgraph becomes a picture: text is measured, boxes are laid out, shapes are composed and then written."""
+"""How a subgraph becomes a picture: text is measured, networkx finds the positions, and shapes are written as SVG."""

@@ -1,4 +1,4 @@
-"""Boxes that lie near what they are joined to and cover nothing of each other."""
+"""Where everything in a picture lies: the question left, entities and facts in the middle, passages right."""
 
 from __future__ import annotations
 
@@ -7,112 +7,110 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
+    import networkx as nx
     from numpy.typing import NDArray
 
-_STEPS = 400
-_PAIRS = 15_000_000
-"""Forces between pairs of boxes that are computed at most: with many boxes there are fewer steps."""
-_TURN = np.pi * (3 - np.sqrt(5))
+    Floats = NDArray[np.float64]
+
+MARGIN = 26.0
+_GAP, _SIDE, _ROOM = 14.0, 50.0, 18.0
+"""Pixels between two cards, between cards and the middle, and between two boxes in the middle."""
+_WIDTH, _HEIGHT, _BREADTH, _SPARE = 760.0, 240.0, 1.5, 3.2
+"""The middle's least size in pixels, its width in parts of its height, and its area in parts of its boxes' area."""
+_PULL = {"fact": 1.5, "mention": 0.3, "synonym": 0.8, "seed": 0.2}
+"""How strongly each kind of edge draws its ends together."""
 
 
-def place(
-    sizes: NDArray[np.float64],
-    charge: NDArray[np.float64],
-    fixed: NDArray[np.float64],
-    springs: NDArray[np.int64],
-    strength: NDArray[np.float64],
-    area: tuple[float, float],
-) -> NDArray[np.float64]:
-    """Lay out boxes by forces (Fruchterman and Reingold, 1991) in an area whose width holds and whose height may grow.
-
-    The same input gives the same layout: boxes begin on a spiral, and nothing is drawn by lot.
+def layout(
+    graph: nx.MultiDiGraph, sizes: Mapping[Hashable, tuple[float, float]]
+) -> tuple[dict[Hashable, Floats], float, float]:
+    """Return the centres of all boxes, and the width and height of the picture, in pixels.
 
     Args:
-        sizes: float64 of shape (boxes, 2): widths and heights.
-        charge: float64 of shape (boxes,): how strongly each keeps others away.
-        fixed: float64 of shape (points, 2): where things are that do not move.
-        springs: int64 of shape (springs, 2): pairs of boxes, or of a box and a fixed point, which count on from boxes.
-        strength: float64 of shape (springs,).
-        area: width and height.
-
-    Returns:
-        The centres, float64 of shape (boxes, 2); no two boxes overlap, and none leaves the width.
+        graph: as `Subgraph.to_networkx` returns it, with at least one question.
+        sizes: widths and heights of the boxes: of nodes by their ids, of facts by their edges (source, target, key).
     """
-    if not len(sizes):
-        return np.empty((0, 2))
-    settled = _settle(sizes, charge, fixed, springs, strength, np.array(area))
-    return _apart(_pushed(settled, sizes, area[0]), sizes, area[0])
+    kinds = dict(graph.nodes(data="kind"))
+    questions, passages = ([key for key in sizes if kinds.get(key) == kind] for kind in ("question", "passage"))
+    middle = [key for key in sizes if kinds.get(key) not in {"question", "passage"}]
+    boxes = np.array([sizes[key] for key in middle]).reshape(-1, 2) + _ROOM
+    area = _SPARE * float(boxes.prod(axis=1).sum())
+    width = max(_WIDTH, (_BREADTH * area) ** 0.5) if middle else 0.0
+    columns = [len(keys) * (max(sizes[key][1] for key in keys) + _GAP) for keys in (questions, passages) if keys]
+    height = max(_HEIGHT, area / max(width, 1.0), *columns)
+    cards = {key: (-0.1, (row + 0.5) / len(questions)) for row, key in enumerate(questions)}
+    cards |= {key: (1.1, (row + 0.5) / len(passages)) for row, key in enumerate(passages)}
+    centres = _middle(graph, dict(zip(middle, boxes, strict=True)), cards, (width, height)) if middle else boxes
+    height = max([height, *(centres[:, 1] + boxes[:, 1] / 2)])
+    left = MARGIN + max(sizes[key][0] for key in questions)
+    right = left + _SIDE + (width + _SIDE) * bool(middle)
+    positions = dict(zip(middle, centres + np.array([left + _SIDE, MARGIN]), strict=True))
+    for key, (_, share) in cards.items():
+        x = (right if key in passages else MARGIN) + sizes[key][0] / 2
+        positions[key] = np.array([x, MARGIN + share * height])
+    end = max((right + sizes[key][0] for key in passages), default=right - _SIDE)
+    return positions, end + MARGIN, height + 2 * MARGIN
 
 
-def _settle(
-    sizes: NDArray[np.float64],
-    charge: NDArray[np.float64],
-    fixed: NDArray[np.float64],
-    springs: NDArray[np.int64],
-    strength: NDArray[np.float64],
-    area: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    boxes = len(sizes)
-    number = np.arange(boxes)
-    radius = 0.45 * np.sqrt((number + 0.5) / boxes)[:, None]
-    start = area * (0.5 + radius * np.stack([np.cos(number * _TURN), np.sin(number * _TURN)], axis=1))
-    points = np.concatenate([start, fixed])
-    natural = 0.8 * np.sqrt(area.prod() / boxes)
-    # Boxes are broader than high: what counts is how far they are apart beyond their own extent.
-    reach = 0.5 * sizes.max(axis=1)
-    one, other = springs.T
-    steps = int(np.clip(_PAIRS / boxes**2, 30, _STEPS))
-    for step in range(steps):
-        free = points[:boxes]
-        apart = free[:, None] - free
-        distance = np.hypot(apart[..., 0], apart[..., 1])
-        np.fill_diagonal(distance, 1.0)
-        gap = np.maximum(distance - 0.5 * (reach[:, None] + reach), 0.1 * natural)
-        force = (
-            apart / np.maximum(distance, 1.0)[..., None] * (natural**2 / gap * charge[:, None] * charge)[..., None]
-        ).sum(axis=1)
-        pull = points[other] - points[one]
-        pull *= (strength * np.hypot(*pull.T) / natural)[:, None]
-        total = np.zeros_like(points)
-        np.add.at(total, one, pull)
-        np.add.at(total, other, -pull)
-        force += total[:boxes] + 0.6 * (area / 2 - free)
-        length = np.maximum(np.hypot(*force.T), 1e-9)[:, None]
-        warmth = 0.12 * area.min() * (1 - step / steps) + 0.5
-        points[:boxes] = free + force / length * np.minimum(length, warmth)
-        points[:boxes] = np.clip(points[:boxes], sizes / 2, np.maximum(area - sizes / 2, sizes / 2))
-    return points[:boxes]
+def _middle(
+    graph: nx.MultiDiGraph,
+    boxes: Mapping[Hashable, Floats],
+    cards: Mapping[Hashable, tuple[float, float]],
+    area: tuple[float, float],
+) -> Floats:
+    """The centres of boxes between cards: of several layouts, that in which arrows pass the fewest boxes."""
+    import networkx as nx
+
+    springs = nx.Graph()
+    # Without these, what nothing is joined to would drift away.
+    springs.add_edges_from(((key, card) for key in boxes for card in cards), weight=0.3 / len(cards))
+    for source, target, key, kind in graph.edges(keys=True, data="kind"):
+        path = [source, (source, target, key), target] if kind == "fact" else [source, target]
+        nx.add_path(springs, path, weight=_PULL[kind])
+    row = {key: number for number, key in enumerate(boxes)}
+    triples = [[row[key], *(row.get(end, row[key]) for end in key[:2])] for key in boxes if isinstance(key, tuple)]
+    facts = np.array(triples, np.int64).reshape(-1, 3)
+    sizes, layouts = np.array(list(boxes.values())), []
+    for seed in range(int(np.clip(800 / len(boxes), 1, 12))):
+        rounds = int(np.clip(15_000 / len(boxes), 20, 300))
+        settled = nx.spring_layout(springs, pos=cards, fixed=list(cards), iterations=rounds, seed=seed)
+        points = np.array([settled[key] for key in boxes])
+        points = (points - points.min(axis=0)) / np.maximum(np.ptp(points, axis=0), 1e-9)
+        # Ranks fill the area more evenly than springs do, and labels are best midway between their fact's ends.
+        points = points / 2 + points.argsort(axis=0, kind="stable").argsort(axis=0) / len(points) / 2
+        points[facts[:, 0]] = 0.3 * points[facts[:, 0]] + 0.7 * points[facts[:, 1:]].mean(axis=1)
+        centres = separate(sizes / 2 + points * np.maximum(area - sizes, 0), sizes)
+        layouts.append((_faults(centres, sizes, facts), seed, centres))
+    return min(layouts)[2]
 
 
-def _pushed(centres: NDArray[np.float64], sizes: NDArray[np.float64], width: float) -> NDArray[np.float64]:
-    """Push boxes that overlap apart, along the shorter way, as long as that helps."""
-    half = (sizes[:, None] + sizes) / 2
-    for _ in range(int(np.clip(_PAIRS / len(sizes) ** 2, 30, _STEPS))):
-        apart = centres[:, None] - centres
-        over = half - np.abs(apart)
-        clash: NDArray[np.bool_] = np.logical_and(over[..., 0] > 0, over[..., 1] > 0)
-        np.fill_diagonal(clash, val=False)
-        if not clash.any():
-            break
-        upright = over[..., 1] <= over[..., 0]
-        # Boxes at one place part by their order.
-        order = np.sign(np.arange(len(sizes))[:, None] - np.arange(len(sizes)))
-        way = np.where(apart == 0, order[..., None], np.sign(apart))
-        push = np.where(clash[..., None], over * way, 0.0) * np.stack([~upright, upright], axis=2)
-        centres = centres + 0.3 * push.sum(axis=1)
-        centres[:, 0] = np.clip(centres[:, 0], sizes[:, 0] / 2, np.maximum(width - sizes[:, 0] / 2, sizes[:, 0] / 2))
-    return centres
+def _faults(centres: Floats, sizes: Floats, facts: NDArray[np.int64]) -> float:
+    """How many boxes the straight lines from labels to their ends pass, and 1 more for 150 pixels of bends.
+
+    Facts are the rows of a label and its two ends: int64 of shape (facts, 3).
+    """
+    lines = facts[:, [[0, 1], [0, 2]]].reshape(-1, 2)
+    start, way = centres[lines[:, :1]], np.diff(centres[lines], axis=1)
+    way = np.where(way == 0, 1e-9, way)
+    enter, leave = np.sort([(centres + side * sizes - start) / way for side in (-0.5, 0.5)], axis=0)
+    passed = np.maximum(enter.max(axis=2), 0) < np.minimum(leave.min(axis=2), 1)
+    np.put_along_axis(passed, lines, values=False, axis=1)
+    bends = np.linalg.norm(centres[facts[:, 0]] - centres[facts[:, 1:]].mean(axis=1), axis=1)
+    return int(passed.sum()) + float(bends.sum()) / 150
 
 
-def _apart(centres: NDArray[np.float64], sizes: NDArray[np.float64], width: float) -> NDArray[np.float64]:
-    """From above, move each box down until it covers none that lies already."""
-    centres = centres.copy()
-    order = np.lexsort((centres[:, 0], centres[:, 1] - sizes[:, 1] / 2))
-    for place, box in enumerate(order):
-        laid = order[:place]
-        beside = laid[np.abs(centres[laid, 0] - centres[box, 0]) < (sizes[laid, 0] + sizes[box, 0]) / 2 - 1e-6]
-        for other in beside[np.argsort(centres[beside, 1] - sizes[beside, 1] / 2, kind="stable")]:
-            need = (sizes[other, 1] + sizes[box, 1]) / 2
-            if abs(centres[other, 1] - centres[box, 1]) < need - 1e-6:
-                centres[box, 1] = centres[other, 1] + need
+def separate(centres: Floats, sizes: Floats) -> Floats:
+    """Return the centres of boxes, float64 of shape (boxes, 2) as their sizes, moved down so that no two overlap."""
+    centres, half = centres.copy(), (sizes[:, None] + sizes) / 2
+    tops = centres[:, 1] - sizes[:, 1] / 2
+    order = np.argsort(tops, kind="stable")
+    for rank, box in enumerate(order):
+        above = order[:rank]
+        beside = above[np.abs(centres[above, 0] - centres[box, 0]) < half[above, box, 0] - 1e-6]
+        for other in beside[np.argsort(tops[beside], kind="stable")]:
+            if abs(centres[other, 1] - centres[box, 1]) < half[other, box, 1] - 1e-6:
+                centres[box, 1] = centres[other, 1] + half[other, box, 1]
+        tops[box] = centres[box, 1] - sizes[box, 1] / 2
     return centres

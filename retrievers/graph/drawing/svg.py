@@ -1,72 +1,254 @@
-"""A picture as SVG."""
+"""A subgraph as SVG: cards for the question and the passages, pills for entities, labelled arrows for facts."""
 
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnemodex.retrievers.graph.drawing.lettering import clean, is_right_to_left
-from mnemodex.retrievers.graph.drawing.palette import PAPER
-from mnemodex.retrievers.graph.drawing.shapes import Box, Circle, Curve, Polygon, Scene, Shape, Text
+import numpy as np
+
+from mnemodex.retrievers.graph.drawing.layout import MARGIN, layout
+from mnemodex.retrievers.graph.drawing.text import clean, fit, is_right_to_left, measure
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Hashable, Iterable, Mapping
+
     from numpy.typing import NDArray
 
+    from mnemodex.retrievers.graph.subgraph import Subgraph
+
+    Edge = tuple[Hashable, Hashable, int]
+    Floats = NDArray[np.float64]
+
+# Hues that people who see fewer of them still tell apart (Okabe and Ito, 2008); shapes tell kinds apart too.
+_INK, _QUIET, _PAPER = "#1f2933", "#5f6b7a", "#ffffff"
+_COLOUR = {"question": "#a8557f", "entity": "#0072b2", "passage": "#d98c00", "fact": "#00805c"}
+_TINT = {"question": "#faeef4", "entity": "#cfe5f3", "passage": "#fff7e6", "fact": "#e3f4ee"}
+_LINES = {
+    "mention": 'stroke="#dcc59a" stroke-width="1.5"',
+    "seed": 'stroke="#c77ba3" stroke-width="2" stroke-dasharray="2 5" stroke-linecap="round"',
+    "synonym": 'stroke="#3d9bd6" stroke-width="2" stroke-dasharray="7 5" stroke-linecap="round"',
+}
+"""In the order in which they are painted."""
+_LEGEND = {
+    "entity": "entity: the larger, the more probable",
+    "fact": "fact linked to the question",
+    "passage": "passage by rank; the bar is its score",
+    "seed": "where the walk begins",
+    "mention": "mentioned in",
+    "synonym": "names that mean the same",
+}
 _FONTS = "'Helvetica Neue', Arial, 'Noto Sans', 'DejaVu Sans', sans-serif"
-
-_FROM_RIGHT, _BACK = "\u202b", "\u202c"
-
-
-def to_svg(scene: Scene) -> str:
-    """The picture as one SVG element; every text is escaped, and nothing outside is referred to."""
-    title = escape(scene.title)
-    size = f'width="{scene.width}" height="{scene.height}" viewBox="0 0 {scene.width} {scene.height}"'
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="{_FONTS}">',
-        f"<title>{title}</title>",
-        f'<rect width="100%" height="100%" fill="{PAPER}"/>',
-    ]
-    for group in scene.groups:
-        node = "" if group.node is None else f' class="node" data-node="{group.node}"'
-        ends = f' class="edge" data-ends="{" ".join(map(str, group.ends))}"' if group.ends else ""
-        hover = "\n".join(map(clean, group.hover.split("\n")))
-        parts.append(f"<g{node}{ends}>")
-        # A title is what browsers show when the mouse rests on it.
-        parts += [f"<title>{escape(hover)}</title>"] if hover else []
-        parts += [_shape(shape) for shape in group.shapes]
-        parts.append("</g>")
-    return "\n".join([*parts, "</svg>"]) + "\n"
+_LEADING = 1.25
+"""From one base line to the next, in parts of the font's size."""
 
 
-def _shape(shape: Shape) -> str:
-    match shape:
-        case Circle(x, y, radius, fill, stroke):
-            return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="{fill}" stroke="{stroke}"/>'
-        case Box(x, y, width, height, radius, fill, stroke, line):
-            corner = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius:g}"'
-            return f'<rect {corner} fill="{fill}" stroke="{stroke}" stroke-width="{line:g}"/>'
-        case Curve(points, stroke, width, dash):
-            start, *rest = _pairs(points)
-            dashes = f' stroke-dasharray="{dash[0]:g} {dash[1]:g}" stroke-linecap="round"' if dash else ""
-            path = f"M{start} C{' '.join(rest)}"
-            return f'<path d="{path}" fill="none" stroke="{stroke}" stroke-width="{width:.1f}"{dashes}/>'
-        case Polygon(points, fill):
-            return f'<polygon points="{" ".join(_pairs(points))}" fill="{fill}"/>'
-        case Text():
-            return _text(shape)
+class Line(NamedTuple):
+    """A line of text: its words, the font's size in pixels, the letters' colour, and whether they are bold."""
+
+    text: str
+    size: float
+    fill: str = _INK
+    bold: bool = False
 
 
-def _pairs(points: NDArray[np.float64]) -> list[str]:
-    return [f"{x:.1f},{y:.1f}" for x, y in points.tolist()]
+class Box(NamedTuple):
+    """Lines of text, the size of all in pixels, the weight in parts of the largest of its kind, a passage's rank."""
+
+    lines: list[Line]
+    width: float
+    height: float
+    share: float
+    rank: str = ""
 
 
-def _text(text: Text) -> str:
-    anchor = {"left": "start", "middle": "middle", "right": "end"}[text.anchor]
-    style = f' text-anchor="{anchor}"'
-    style += ' font-weight="bold"' if text.bold else ""
-    style += f' stroke="{text.halo}" stroke-width="4" stroke-linejoin="round" paint-order="stroke"' if text.halo else ""
-    place = f'x="{text.x:.1f}" y="{text.y:.1f}" font-size="{text.size:.1f}" fill="{text.fill}"'
-    # The attribute `direction` would swap the anchors, but not in every viewer.
-    words = f"{_FROM_RIGHT}{text.text}{_BACK}" if is_right_to_left(text.text) else text.text
-    return f"<text {place}{style}>{escape(words)}</text>"
+def to_svg(subgraph: Subgraph) -> str:
+    """Return the picture as one SVG element, in which every text is escaped and which refers to nothing outside."""
+    return _Picture(subgraph).svg()
+
+
+class _Picture:
+    """A graph, the boxes of its nodes (by id) and facts (by edge), and the boxes' centres."""
+
+    def __init__(self, subgraph: Subgraph) -> None:
+        self._graph = subgraph.to_networkx()
+        questions = [node for node, kind in self._graph.nodes(data="kind") if kind == "question"]
+        # The question is drawn even if it is not among the nodes.
+        asked = {"kind": "question", "label": subgraph.question, "detail": "\n".join(subgraph.notes), "weight": 1.0}
+        self._graph.add_nodes_from(questions or [("question",)], **asked)
+        self._number = {node: number for number, node in enumerate(self._graph)}
+        self._boxes = _boxes({**self._graph.nodes, **self._graph.edges})
+        sizes = {key: (box.width, box.height) for key, box in self._boxes.items()}
+        self._centres, self._width, self._height = layout(self._graph, sizes)
+
+    def svg(self) -> str:
+        """Return the element; what comes later in it is painted above what comes before."""
+        edges = [(edge, self._graph.edges[edge]["kind"]) for edge in self._graph.edges]
+        nodes = list(self._graph.nodes(data="kind"))
+        facts = [edge for edge, kind in edges if kind == "fact"]
+        parts = [self._edge(edge, [self._line(edge, kind)]) for kind in _LINES for edge, its in edges if its == kind]
+        parts += [self._edge(edge, self._arrow(edge)) for edge in facts]
+        parts += [self._edge(edge, _card("fact", self._boxes[edge], self._centres[edge])) for edge in facts]
+        parts += [self._node(node) for node in self._graph]
+        legend, height = _legend({kind for _, kind in edges + nodes}, self._width, self._height)
+        size = f'width="{self._width:.0f}" height="{height:.0f}" viewBox="0 0 {self._width:.0f} {height:.0f}"'
+        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="{_FONTS}">'
+        title = f"<title>{escape(clean(self._graph.graph['question']))}</title>"
+        paper = f'<rect width="100%" height="100%" fill="{_PAPER}"/>'
+        return "\n".join([head, title, paper, *parts, legend, "</svg>\n"])
+
+    def _node(self, node: Hashable) -> str:
+        data = self._graph.nodes[node]
+        weight = [] if data["kind"] == "question" else [f"{data['weight']:.4g}"]
+        hover = [data["label"], *data["detail"].splitlines(), *weight]
+        card = _card(data["kind"], self._boxes[node], self._centres[node])
+        return _group(card, hover, f'class="node" data-node="{self._number[node]}"')
+
+    def _edge(self, edge: Edge, shapes: list[str]) -> str:
+        data, (source, target) = self._graph.edges[edge], (self._graph.nodes[end]["label"] for end in edge[:2])
+        hover = [f"{source} — {data['label'] or data['kind']} — {target}", f"{data['weight']:.4g}"]
+        return _group(shapes, hover, f'class="edge" data-ends="{self._number[edge[0]]} {self._number[edge[1]]}"')
+
+    def _line(self, edge: Edge, kind: str) -> str:
+        """From side to side if the ends lie beside each other, else from centre to centre; level where it begins."""
+        left, right = sorted(edge[:2], key=lambda end: float(self._centres[end][0]))
+        start, stop = self._centres[left], self._centres[right]
+        if stop[0] - start[0] > (self._boxes[left].width + self._boxes[right].width) / 2:
+            start = start + np.array([self._boxes[left].width / 2, 0])
+            stop = stop - np.array([self._boxes[right].width / 2, 0])
+        level = (stop - start) * (0.5, 0)
+        return _path("C", np.array([start, start + level, stop - level, stop]), _LINES[kind])
+
+    def _arrow(self, edge: Edge) -> list[str]:
+        """From the subject to the object through the middle of the label, as far as it lies on neither of the two."""
+        start, middle, stop = self._centres[edge[0]], self._centres[edge], self._centres[edge[1]]
+        across = (stop - start) / 6
+        if edge[0] == edge[1]:
+            across = np.array([start[1] - middle[1], middle[0] - start[0]])
+        inner = (8 * middle - start - stop) / 6
+        t = np.linspace(0, 1, 241)[:, None]  # Along a cubic Bézier curve.
+        points = (1 - t) ** 3 * start + 3 * t * (1 - t) * (inner + (2 * t - 1) * across) + t**3 * stop
+        for end in edge[:2]:
+            reach = np.array(self._boxes[end][1:3]) / 2 + 1
+            points = points[(np.abs(points - self._centres[end]) > reach).any(axis=1)]
+        return _arrow(points, 1.4 + 2.6 * self._boxes[edge].share) if len(points) else []
+
+
+def _arrow(points: Floats, width: float) -> list[str]:
+    """A line along points, float64 of shape (points, 2), up to the head at its end, which is 10 pixels long or more."""
+    tip = points[-1]
+    shaft = points[np.linalg.norm(points - tip, axis=1) > 8]
+    shaft = np.vstack([shaft[:-1:8], shaft[-1:]]) if len(shaft) else points[:1]
+    back = (shaft[-1] - tip) / max(np.linalg.norm(shaft[-1] - tip), 1e-9) * (10 + width)
+    side = 0.45 * np.array([-back[1], back[0]])
+    head = _pairs(np.array([tip, tip + back + side, tip + back - side]))
+    line = _path("L", shaft, f'stroke="{_COLOUR["fact"]}" stroke-width="{width:.1f}"')
+    return [line, f'<polygon points="{head}" fill="{_COLOUR["fact"]}"/>']
+
+
+def _boxes(items: Mapping[Hashable, Mapping[str, Any]]) -> dict[Hashable, Box]:
+    """The boxes of nodes and facts, as large as their texts need, by their keys."""
+    boxes: dict[Hashable, Box] = {}
+    for kind in _COLOUR:
+        chosen = {key: data for key, data in items.items() if data["kind"] == kind}
+        # What is not positive, or no number, weighs nothing.
+        weights = {key: min(data["weight"], 1e300) if data["weight"] > 0 else 0.0 for key, data in chosen.items()}
+        largest = max(weights.values(), default=0.0) or 1.0
+        for rank, (key, data) in enumerate(chosen.items(), start=1):
+            share = weights[key] / largest
+            lines, width, height = _filled(kind, data["label"], data.get("detail", ""), share**0.5)
+            boxes[key] = Box(lines, width, height, share, str(rank) if kind == "passage" else "")
+    return boxes
+
+
+def _filled(kind: str, label: str, detail: str, scale: float) -> tuple[list[Line], float, float]:
+    """The lines, the width and the height of a box; an entity's grow with the scale, from 0 to 1."""
+    if kind == "question":
+        lines = [Line("QUESTION", 10, _COLOUR[kind], bold=True), *_fit(label, 15, 202, 10, bold=True)]
+        lines += [line for note in detail.splitlines()[:6] for line in _fit(f"· {note}", 11, 202, 4, _QUIET)]
+        return lines, 230, _height(lines) + 24
+    if kind == "passage":
+        title, text = (label, detail) if clean(label) else (detail, "")
+        lines = [*_fit(title, 13, 274, 2, bold=True), *_fit(text, 11, 274, 2, _QUIET)]
+        return lines, 330, max(_height(lines) + 30, 46)
+    pad = 6 + 10 * scale if kind == "entity" else 5.0
+    fill = _PAPER if kind == "entity" and scale else _INK
+    lines = _fit(label, 12 + 3 * scale, 150, 2, fill) if kind == "entity" else _fit(label, 11, 130, 2)
+    width = max((measure(line.text, line.size) for line in lines), default=0.0)
+    return lines, width + pad + 12, _height(lines) + pad
+
+
+def _fit(text: str, size: float, width: float, most: int, fill: str = _INK, *, bold: bool = False) -> list[Line]:
+    return [Line(line, size, fill, bold) for line in fit(text, size, width, most, bold=bold)]
+
+
+def _height(lines: Iterable[Line]) -> float:
+    return sum(line.size for line in lines) * _LEADING
+
+
+def _card(kind: str, box: Box, centre: Floats) -> list[str]:
+    """A box with its text; a passage's has its rank, and a bar as long as its weight."""
+    colour, size = _COLOUR[kind], (box.width, box.height)
+    left, top = (centre - np.array(size) / 2).tolist()
+    style = f'fill="{colour if kind == "entity" and box.share else _TINT[kind]}" stroke="{colour}" stroke-width="1.3"'
+    card = _rect(left, top, *size, box.height / 2 if kind == "entity" else min(box.height / 4, 9), style)
+    if kind in {"entity", "fact"}:
+        return [card, *_texts(box.lines, left, top + (box.height - _height(box.lines)) / 2, box.width, centred=True)]
+    indent = 42.0 if box.rank else 14.0
+    room = box.width - indent - 14
+    shapes = [card, *_texts(box.lines, left + indent, top + 10, room)]
+    if box.rank:
+        shapes.append(_rect(left + 11, top + 11, 24, 24, 12, f'fill="{colour}"'))
+        shapes += _texts([Line(box.rank, 12, _PAPER, bold=True)], left + 11, top + 15.5, 24, centred=True)
+        for width, fill in ((room, _PAPER), (max(room * box.share, 2), colour)):
+            shapes.append(_rect(left + indent, top + box.height - 12, width, 4, 2, f'fill="{fill}"'))
+    return shapes
+
+
+def _rect(left: float, top: float, width: float, height: float, radius: float, style: str) -> str:
+    return f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius:g}" {style}/>'
+
+
+def _path(command: str, points: Floats, style: str) -> str:
+    """A line whose first point is followed by the points of one SVG command."""
+    return f'<path d="M{_pairs(points[:1])} {command}{_pairs(points[1:])}" fill="none" {style}/>'
+
+
+def _pairs(points: Floats) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points.tolist())
+
+
+def _texts(lines: Iterable[Line], left: float, top: float, width: float, *, centred: bool = False) -> list[str]:
+    """Lines one below the other, centred or each at the side where its script begins."""
+    elements = []
+    for text, size, fill, bold in lines:
+        top += size * _LEADING
+        from_right = is_right_to_left(text)
+        anchor, share = ("middle", 0.5) if centred else ("end", 1.0) if from_right else ("start", 0.0)
+        position = f'x="{left + share * width:.1f}" y="{top - 0.3 * size:.1f}" text-anchor="{anchor}"'
+        style = f'font-size="{size:.1f}" fill="{fill}"' + ' font-weight="bold"' * bold
+        # An embedding instead of the attribute `direction`, which would swap the anchors, but not in every viewer.
+        words = f"\u202b{text}\u202c" if from_right else text
+        elements.append(f"<text {position} {style}>{escape(words)}</text>")
+    return elements
+
+
+def _group(elements: Iterable[str], hover: Iterable[str] = (), attributes: str = "") -> str:
+    """Elements that are one thing; browsers show the title when the mouse rests on it."""
+    title = escape("\n".join(line for line in map(clean, hover) if line))
+    return "\n".join([f"<g {attributes}>", *([f"<title>{title}</title>"] if title else []), *elements, "</g>"])
+
+
+def _legend(kinds: set[str], width: float, top: float) -> tuple[str, float]:
+    """Marks and words for the kinds that are there, in columns, and where they end."""
+    shapes: list[str] = []
+    columns = max(int((width - 2 * MARGIN) // 300), 1)
+    shown = [kind for kind in _LEGEND if kind in kinds]
+    for number, kind in enumerate(shown):
+        left, middle = MARGIN + 300 * (number % columns), top + 22 * (number // columns)
+        if kind in _LINES:
+            shapes.append(_path("L", np.array([[left, middle], [left + 30, middle]]), _LINES[kind]))
+        else:
+            shapes += _card(kind, Box([], 26, 16, 1.0), np.array([left + 15, middle]))
+        shapes += _texts([Line(_LEGEND[kind], 11.5, _QUIET)], left + 38, middle - 7, 240)
+    return _group(shapes), top + 22 * -(-len(shown) // columns) + MARGIN / 2

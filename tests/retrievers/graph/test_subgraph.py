@@ -7,7 +7,7 @@ import pytest
 
 from mnemodex.indexers.graph.graph import Graph
 from mnemodex.retrievers.graph.space import Activation, Passage
-from mnemodex.retrievers.graph.subgraph import Edge, subgraph_of
+from mnemodex.retrievers.graph.subgraph import Edge, Node, Subgraph, subgraph_of
 
 NAMES = ["Lilli", "Speyer", "Amsterdam", "Amstel", "Lilly", "Nobody"]
 FACTS = [(0, "directed by", 1), (1, "died in", 2), (3, "flows through", 2)]
@@ -95,3 +95,41 @@ def test_a_question_that_the_graph_was_not_asked_says_why():
 
 def test_a_question_without_hits_has_a_subgraph():
     assert [node.label for node in subgraph_of(SmallSpace(), Activation(), [], "Why?").nodes] == ["Why?"]
+
+
+def test_a_subgraph_is_a_graph_of_networkx_with_all_that_it_knows():
+    nodes = [
+        Node("q", "Who?", "question", 1.0),
+        Node("e0", "Lilli", "entity", 0.3),
+        Node("e1", "Speyer", "entity", 0.1),
+    ]
+    nodes.append(Node("p0", "Film", "passage", 0.9, "Lilli is a film."))
+    edges = [Edge("e0", "e1", "directed by", "fact", 0.8), Edge("e0", "e1", "starred", "fact", 0.2)]
+    edges += [Edge("q", "e0", "", "seed", 0.8), Edge("e0", "p0", "", "mention", 1.0)]
+    graph = Subgraph("Who?", nodes, edges, ("asked as: Who was it?",)).to_networkx()
+    assert graph.is_directed() and graph.is_multigraph()
+    assert graph.graph == {"question": "Who?", "notes": ("asked as: Who was it?",)}
+    assert list(graph) == ["q", "e0", "e1", "p0"]
+    assert graph.nodes["p0"] == {"label": "Film", "kind": "passage", "weight": 0.9, "detail": "Lilli is a film."}
+    assert list(graph.edges(data=True)) == [
+        ("q", "e0", {"label": "", "kind": "seed", "weight": 0.8}),
+        ("e0", "e1", {"label": "directed by", "kind": "fact", "weight": 0.8}),
+        ("e0", "e1", {"label": "starred", "kind": "fact", "weight": 0.2}),
+        ("e0", "p0", {"label": "", "kind": "mention", "weight": 1.0}),
+    ]
+
+
+def test_a_graph_of_networkx_has_no_edges_without_their_ends():
+    nodes = [Node("e0", "Lilli", "entity", 0.3)]
+    edges = [
+        Edge("e0", "gone", "", "mention", 1.0),
+        Edge("gone", "e0", "x", "fact", 1.0),
+        Edge("e0", "e0", "is", "fact", 1.0),
+    ]
+    graph = Subgraph("Who?", nodes, edges).to_networkx()
+    assert list(graph) == ["e0"] and list(graph.edges) == [("e0", "e0", 0)]
+
+
+def test_an_empty_subgraph_is_an_empty_graph_of_networkx():
+    graph = Subgraph("Who?", [], []).to_networkx()
+    assert len(graph) == 0 and graph.graph["question"] == "Who?"

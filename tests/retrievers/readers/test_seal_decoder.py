@@ -13,7 +13,7 @@ from tokenizer_models import minilm, save
 import mnemodex
 from mnemodex.indexers.models import tokenizer_hash
 from mnemodex.indexers.ngram import Ragged
-from mnemodex.pipelines import build as build_module
+from mnemodex.pipelines import run as run_module
 from mnemodex.retrievers.readers.seal_decoder import SealDecoder
 from mnemodex.retrievers.seal.keys import Keys, Kind
 from mnemodex.schemas.errors import ModelError
@@ -33,7 +33,7 @@ def folder(request, tmp_path_factory):
         },
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build_module, "Engine", InlineEngine)
+        patch.setattr(run_module, "choose_engine", InlineEngine)
         mnemodex.build(recipe)
     return folder
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import ast
-import json
-import re
 import sys
-import sysconfig
 import time
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnemodex.demo.corpus import CHUNK_TOKENS, write_corpus
 from mnemodex.pipelines.commands.building import report
 from mnemodex.pipelines.commands.output import on_terminal
 from mnemodex.retrievers.ngram import NgramIndex
 from mnemodex.schemas.recipe import parse_recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.console import Console
 
     from mnemodex.retrievers.hits import Chunk
@@ -40,23 +35,19 @@ INDEXES: dict[str, dict[str, Any]] = {
     "graph": {"type": "graph", "synonymy": None},
 }
 TRIPLES = {"extractor": "spacy", "max_facts": 2}
-_CHUNK_TOKENS = 128
-_LIMIT = 1500
-_SHORTEST = 80
-"""Characters of a docstring below which it says little more than the function's name."""
 
 
 def run(folder: Path, *, full: bool, lm: bool) -> None:
     """Build the memory, show it, ask the questions, and say what to try next; `lm` adds a next-token memory."""
     from rich.console import Console
 
-    from mnemodex.pipelines import demo_lm
+    from mnemodex.demo import next_token
     from mnemodex.pipelines.build import build
     from mnemodex.pipelines.progress import Progress
     from mnemodex.retrievers.memory import Memory
 
     if lm:
-        demo_lm.check()
+        next_token.check()
     # Rich assumes 80 columns off a terminal, too few for three indexes side by side.
     console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 110)
     started = time.perf_counter()
@@ -65,7 +56,7 @@ def run(folder: Path, *, full: bool, lm: bool) -> None:
         {
             "memory": str(folder.absolute()),
             "source": {"path": str(corpus.absolute())},
-            "chunks": {"by": "tokens", "size": _CHUNK_TOKENS, "overlap": 16},
+            "chunks": {"by": "tokens", "size": CHUNK_TOKENS, "overlap": 16},
             "triples": TRIPLES,
             "indexes": INDEXES,
         },
@@ -87,7 +78,7 @@ def run(folder: Path, *, full: bool, lm: bool) -> None:
         ).fetchall()
     )
     if lm:
-        demo_lm.run(console, folder.parent / f"{folder.name}-lm")
+        next_token.run(console, folder.parent / f"{folder.name}-lm")
     console.print(f"\nDone in {time.perf_counter() - started:.0f} s. Now try:")
     console.print(f'  mnemodex search {folder} both "how do decorators work" -k 3')
     console.print(f"  mnemodex sql {folder} \"SELECT title, text FROM chunks WHERE text LIKE '%walrus%'\"")  # noqa: S608 - printed
@@ -118,7 +109,8 @@ def _phrases(console: Console, memory: Memory) -> None:
     """What the n-gram index knows of phrases: how often, what follows, and where; and documents by n-grams."""
     from rich.text import Text
 
-    from mnemodex.pipelines.commands.searching import print_concordances, print_hits
+    from mnemodex.pipelines.commands.concordances import ConcordanceRenderer
+    from mnemodex.pipelines.commands.rendering import SearchRequest, print_chunks
 
     index = memory.retriever("ngrams")
     assert isinstance(index, NgramIndex)  # noqa: S101 - the recipe says so
@@ -131,17 +123,17 @@ def _phrases(console: Console, memory: Memory) -> None:
         words = zip(following.texts[first], following.counts[first], strict=True)
         console.print(Text(f"  {phrase:20}{count:>5}   {', '.join(f'{text} ({times})' for text, times in words)}, …"))
     console.print("")
-    print_concordances(index, memory, PHRASES[:1], 3)
+    ConcordanceRenderer(SearchRequest(memory, "ngrams", PHRASES[:1], 3)).print()
     console.print(Text("The n-grams of a question as keys, and which of them found what:", style="bold"))
     hits = memory.retriever("keys").search(QUESTIONS[1:2], k=2)
-    print_hits(QUESTIONS[1], hits.chunks()[0], [reasons[:4] for reasons in hits.reasons()[0]])
+    print_chunks(QUESTIONS[1], hits.chunks()[0], [reasons[:4] for reasons in hits.reasons()[0]])
 
 
 def _graph(console: Console, memory: Memory, folder: Path) -> None:
     """What the graph finds, by which facts, and a picture of it."""
     from rich.text import Text
 
-    from mnemodex.pipelines.commands.searching import print_hits
+    from mnemodex.pipelines.commands.rendering import print_chunks
     from mnemodex.retrievers.graph.picture import write_picture
     from mnemodex.retrievers.graph.retriever import GraphRetriever
 
@@ -149,7 +141,7 @@ def _graph(console: Console, memory: Memory, folder: Path) -> None:
     assert isinstance(index, GraphRetriever)  # noqa: S101 - the recipe says so
     console.print(Text("A walk over facts, names and passages, and what led to each:", style="bold"))
     hits = index.search(QUESTIONS[1:2], k=2)
-    print_hits(QUESTIONS[1], hits.chunks()[0], [reasons[:4] for reasons in hits.reasons()[0]])
+    print_chunks(QUESTIONS[1], hits.chunks()[0], [reasons[:4] for reasons in hits.reasons()[0]])
     drawn = write_picture(index.subgraph(QUESTIONS[1]), folder.parent / f"{folder.name}.html")
     console.print(f"Drawn in {drawn}. What the manual says most about, in SQL:")
     console.print(memory.sql("SELECT name, facts FROM entities ORDER BY facts DESC, name LIMIT 4").fetchall())
@@ -159,53 +151,3 @@ def _graph(console: Console, memory: Memory, folder: Path) -> None:
 def _first_words(chunk: Chunk) -> str:
     text = " ".join(chunk.text.split())
     return f"{chunk.title}: {text[:200]}{'…' if len(text) > 200 else ''}"
-
-
-def write_corpus(folder: Path, *, full: bool) -> Path:
-    """The language reference and the library's docstrings as JSONL.
-
-    A part that gives about `_LIMIT` chunks, unless `full`; in two files, so that two CPUs have something to do.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    budget = _LIMIT * _CHUNK_TOKENS * 3  # characters: a token of such text has about three, and chunks overlap
-    lines = []
-    for key, title, text in (*_topics(), *_docstrings()):
-        budget -= len(text)
-        if budget < 0 and not full:
-            break
-        lines.append(json.dumps({"id": key, "title": title, "text": text}, ensure_ascii=False) + "\n")
-    for number in range(2):
-        (folder / f"manual-{number}.jsonl").write_text("".join(lines[number::2]), encoding="utf-8")
-    return folder
-
-
-def _topics() -> Iterator[tuple[str, str, str]]:
-    """The language reference: key, title and text of each topic of `help()`."""
-    from pydoc_data.topics import topics
-
-    for name, text in sorted(topics.items()):
-        heading = re.match(r"\s*(\S[^\n]*)\n[*=\-~\"]{3,}\n", text)
-        yield f"topic:{name}", heading[1].replace('"', "") if heading else name, text
-
-
-def _docstrings() -> Iterator[tuple[str, str, str]]:
-    """Docstrings of the standard library's public modules, classes and functions, read from source, never imported."""
-    library = Path(sysconfig.get_paths()["stdlib"])
-    for file in sorted(library.glob("*.py")):
-        if file.stem.startswith("_"):
-            continue
-        tree = ast.parse(file.read_text(encoding="utf-8", errors="replace"))
-        seen = set()
-        for name, text in _documented(tree, file.stem):
-            if len(text) >= _SHORTEST and name not in seen:
-                seen.add(name)
-                yield f"doc:{name}", name, text
-
-
-def _documented(node: ast.Module | ast.ClassDef, name: str) -> Iterator[tuple[str, str]]:
-    yield name, ast.get_docstring(node) or ""
-    for child in node.body:
-        if isinstance(child, ast.ClassDef) and not child.name.startswith("_"):
-            yield from _documented(child, f"{name}.{child.name}")
-        elif isinstance(child, ast.FunctionDef) and not child.name.startswith("_"):
-            yield f"{name}.{child.name}", ast.get_docstring(child) or ""

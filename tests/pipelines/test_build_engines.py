@@ -1,0 +1,75 @@
+"""Where a build computes: in this process where little is to be done or the user says so, else on Ray."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from commands import assert_refused
+from library import records, words_recipe, write_parts
+
+import mnemodex
+from mnemodex.pipelines.ray_engine import RayEngine
+from mnemodex.schemas.errors import UserError
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    return words_recipe(write_parts(tmp_path / "notes", records()[:6], 2), tmp_path / "memory")
+
+
+class Chosen(Exception):
+    """Raised in the place of starting Ray."""
+
+
+@pytest.fixture
+def no_ray(monkeypatch):
+    """Ray is told to start, and does not."""
+
+    def start(self):
+        raise Chosen(self._address)
+
+    monkeypatch.setattr(RayEngine, "_started", start)
+
+
+def test_a_small_build_stays_in_this_process(recipe, no_ray):
+    assert mnemodex.build(recipe).engine == "this process"
+
+
+def test_a_large_build_or_an_address_takes_ray_and_local_does_not(recipe, no_ray, monkeypatch):
+    with pytest.raises(Chosen, match="ray://there"):
+        mnemodex.build(recipe, address="ray://there")
+    monkeypatch.setattr("mnemodex.pipelines.engine_choice._LOCAL_SECONDS", 0)
+    with pytest.raises(Chosen, match="None"):
+        mnemodex.build(recipe)
+    result = mnemodex.build(recipe, local=True)
+    assert (result.engine, result.committed, result.start_seconds) == ("this process", True, 0)
+
+
+def test_local_and_an_address_at_once_are_refused_before_anything_is_written(recipe, tmp_path, no_ray):
+    for options in ({}, {"dry_run": True}):
+        with pytest.raises(UserError, match="--local computes in this process and --address on a cluster; give one"):
+            mnemodex.build(recipe, local=True, address="auto", **options)
+    assert not (tmp_path / "memory").exists()
+    # Also where nothing is to be computed.
+    mnemodex.build(recipe)
+    with pytest.raises(UserError, match="give one of them"):
+        mnemodex.build(recipe, local=True, address="auto")
+
+
+def test_on_the_command_line(cli, recipe, tmp_path, no_ray, monkeypatch):
+    path = tmp_path / "notes.yaml"
+    path.write_text("source: notes\nmemory: memory\nindexes:\n  words: {type: bm25}\n")
+    refused = cli("build", path, "--local", "--address", "auto")
+    assert_refused(refused, saying="--local computes in this process and --address on a cluster; give one of them")
+    monkeypatch.setattr("mnemodex.pipelines.engine_choice._LOCAL_SECONDS", 0)
+    assert cli("build", path, "--local", "--json").json["engine"] == "this process"
+
+
+def test_a_build_in_this_process_does_not_even_import_ray(recipe, tmp_path):
+    path = tmp_path / "notes.yaml"
+    path.write_text("source: notes\nmemory: memory\nindexes:\n  words: {type: bm25}\n")
+    script = f"import sys, mnemodex; mnemodex.build({str(path)!r}); print('ray' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
