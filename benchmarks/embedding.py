@@ -26,7 +26,7 @@ from report import publish
 
 import mnemodex
 from mnemodex.demo.corpus import write_corpus
-from mnemodex.indexers.models import locate
+from mnemodex.indexers.models.locate import locate
 from mnemodex.indexers.text import passages
 from mnemodex.pipelines.vectors.encode import EncodeOutcome
 from mnemodex.retrievers.snapshot import Snapshot

@@ -22,8 +22,8 @@ from report import publish
 
 from mnemodex.indexers.graph.adjacency import Edges, adjacency
 from mnemodex.indexers.graph.graph import Graph
-from mnemodex.indexers.graph.ppr import Mass, Walk
-from mnemodex.indexers.graph.weights import weights
+from mnemodex.retrievers.graph.ppr import Mass, Walk
+from mnemodex.retrievers.graph.weights import weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable

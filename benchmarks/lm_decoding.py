@@ -22,8 +22,8 @@ import torch
 from report import publish
 
 import mnemodex
-from mnemodex.indexers.language_model import LanguageModel
-from mnemodex.indexers.models import tokenizer
+from mnemodex.indexers.models.language_model import LanguageModel
+from mnemodex.indexers.models.tokenizers import tokenizer
 from mnemodex.retrievers.readers.knn_lm import KnnLM
 
 if TYPE_CHECKING:

@@ -78,8 +78,8 @@ def real(tokens: int) -> tuple[Any, np.ndarray[Any, Any]]:
     """SmolLM2 and the Python manual."""
     from pydoc_data.topics import topics
 
-    from mnemodex.indexers.language_model import LanguageModel
-    from mnemodex.indexers.tokens import tokenize
+    from mnemodex.indexers.models.language_model import LanguageModel
+    from mnemodex.indexers.models.tokens import tokenize
 
     lm = LanguageModel(MODEL)
     return lm.model, tokenize(lm.tokenizer, [topics["specialnames"] + topics["compound"]])[0].ids[:tokens]

@@ -30,7 +30,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from mnemodex.indexers.models import tokenizer
+from mnemodex.indexers.models.tokenizers import tokenizer
 from mnemodex.indexers.ngram import FMIndex, Ragged, Vocabulary, build
 from mnemodex.indexers.ngram.build import BuildOptions
 from mnemodex.schemas.embedding import DEFAULT_MODEL

@@ -21,10 +21,10 @@ import torch
 from ngram_index import corpus, make, seconds, spans_of
 from report import publish
 
-from mnemodex.indexers.models import tokenizer
+from mnemodex.indexers.models.tokenizers import tokenizer
 from mnemodex.indexers.ngram import Vocabulary
-from mnemodex.indexers.ngram.choice import best_of_each
-from mnemodex.indexers.ngram.frontier import Frontier
+from mnemodex.retrievers.ngram.choice import best_of_each
+from mnemodex.retrievers.ngram.frontier import Frontier
 from mnemodex.retrievers.readers.prompted import Expected
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import mnemodex
-from mnemodex.indexers.language_model import LanguageModel
-from mnemodex.indexers.models import tokenizer_hash
+from mnemodex.indexers.models.language_model import LanguageModel
+from mnemodex.indexers.models.tokenizers import tokenizer_hash
 from mnemodex.pipelines.stages.pairs import PairStats
 from mnemodex.retrievers.readers.seal_decoder import end_of_title, prompts_for
 from mnemodex.schemas.errors import ModelError, QueryError

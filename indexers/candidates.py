@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.tokens import unknown_token
+from mnemodex.indexers.models.tokens import unknown_token
 from mnemodex.schemas.ids import hash_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
-    from mnemodex.indexers.tokens import Tokens
+    from mnemodex.indexers.models.tokens import Tokens
 
 _BITS = 52
 """Bits of a random number: so few that no sum with a half rounds up to the next power of two."""

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from mnemodex.indexers.chat import Answer
+from mnemodex.indexers.models.chat import Answer
 from mnemodex.schemas.manifest import fingerprint
 
 if TYPE_CHECKING:

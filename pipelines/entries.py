@@ -7,7 +7,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.indexers.encoders import encoder_hash
-from mnemodex.indexers.models import model_hash
+from mnemodex.indexers.models.hashes import model_hash
 from mnemodex.pipelines.indexes.ops import make_indexer
 from mnemodex.pipelines.lm.states import StateStats
 from mnemodex.pipelines.stages.lm_tokens import TokenStats

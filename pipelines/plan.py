@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from mnemodex.indexers.models import digest_of
+from mnemodex.indexers.models.hashes import digest_of
 from mnemodex.pipelines.messages import ModelUse, StepOrder, TableOrder
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import load

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.indexers.models import locate, spacy_folder, tokenizer
+from mnemodex.indexers.models.locate import locate, spacy_folder
+from mnemodex.indexers.models.tokenizers import tokenizer
 from mnemodex.pipelines.stages.pairs import answered
 from mnemodex.pipelines.vectors.steps import used_encoders
 from mnemodex.retrievers.queries import read_queries

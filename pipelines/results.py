@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mnemodex.indexers.models import digest_of
+from mnemodex.indexers.models.hashes import digest_of
 from mnemodex.pipelines.plan import Unfinished
 from mnemodex.pipelines.source_plan import content_of
 from mnemodex.pipelines.unit import Cutter

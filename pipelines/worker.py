@@ -9,7 +9,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.indexers.models import digest_of
+from mnemodex.indexers.models.hashes import digest_of
 from mnemodex.pipelines.messages import Answer, Done, Failure, StepOrder, Unit
 from mnemodex.pipelines.ops.base import Work, make_op
 from mnemodex.pipelines.ops.inputs import Inputs

@@ -9,7 +9,7 @@ import numpy as np
 from mnemodex.indexers.bm25 import tokenize
 from mnemodex.indexers.rows import Rows
 from mnemodex.retrievers.base import check
-from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits, best
+from mnemodex.retrievers.hits import Hits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,28 +36,16 @@ class BM25Retriever:
 
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
         """See `Retriever.search`."""
-        questions = check(queries, k)
-        kept = self._kept(where)
-        shape = (len(questions), k)
-        position = np.full(shape, -1, np.int64)
-        scores = np.full(shape, MISSING_SCORE, np.float32)
-        ids = np.asarray(self._rows.ids)
-        for number, words in enumerate(self._word_ids(questions)):
-            # Bm25s cannot be asked for nothing where no chunk has a word.
-            all_scores = self._index.get_scores_from_ids(words) if len(words) else np.zeros(len(ids), np.float32)
-            candidates = all_scores if kept is None else all_scores[kept]
-            chosen = best(ids if kept is None else ids[kept], candidates, k)
-            scores[number, : len(chosen)] = candidates[chosen]
-            position[number, : len(chosen)] = chosen if kept is None else kept[chosen]
-        found = position >= 0
-        return Hits(
-            np.where(found, ids[position], MISSING_ID) if len(ids) else position,
-            scores,
-            np.where(found, self._rows.partition[position], np.int32(-1)) if len(ids) else position.astype(np.int32),
-            np.where(found, self._rows.row[position], -1) if len(ids) else position,
-            self._rows.labels,
-            self._memory.snapshot,
-        )
+        scores = map(self._scores, self._word_ids(check(queries, k)))
+        return Hits.best(self._memory.snapshot, self._rows, scores, k, among=self._kept(where))
+
+    def _scores(self, words: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return the scores of all chunks, float32 of shape (chunks,)."""
+        if not len(words):
+            # Bm25s cannot be asked for nothing.
+            return np.zeros(len(self._rows.ids), np.float32)
+        scores: NDArray[np.float32] = self._index.get_scores_from_ids(words)
+        return scores
 
     def _kept(self, where: str | None) -> NDArray[np.int64] | None:
         if where is None:

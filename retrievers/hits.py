@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
 
+from mnemodex.retrievers.top_k import top_k
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -100,7 +103,6 @@ class Hits:
         numbers: NDArray[np.int64],
         scores: NDArray[np.float32],
         *,
-        kind: str = "chunk",
         explain: Callable[[], list[list[list[Reason]]]] | None = None,
     ) -> Hits:
         """Return hits that are given by their numbers in the rows of an index.
@@ -110,13 +112,12 @@ class Hits:
             rows: ids and places of all rows.
             numbers: int64 of shape (queries, k), best first; -1 where there are fewer than k.
             scores: float32 of the same shape.
-            kind: the id space.
             explain: finds the reasons of every hit.
         """
         found = numbers >= 0
         if not len(rows.ids):
             empty = np.full(numbers.shape, MISSING_ID, np.int64)
-            return cls(empty, scores, empty.astype(np.int32), empty, rows.labels, snapshot, kind, explain)
+            return cls(empty, scores, empty.astype(np.int32), empty, rows.labels, snapshot, explain=explain)
         return cls(
             np.where(found, rows.ids[numbers], MISSING_ID),
             np.where(found, scores, MISSING_SCORE),
@@ -124,29 +125,42 @@ class Hits:
             np.where(found, rows.row[numbers], -1),
             rows.labels,
             snapshot,
-            kind,
-            explain,
+            explain=explain,
         )
 
     @classmethod
-    def best(cls, snapshot: Snapshot, rows: Rows, scores: NDArray[np.float32], k: int) -> Hits:
+    def best(
+        cls,
+        snapshot: Snapshot,
+        rows: Rows,
+        scores: Iterable[NDArray[np.float32]],
+        k: int,
+        *,
+        among: NDArray[np.int64] | None = None,
+        explain: Callable[[NDArray[np.int64]], list[list[list[Reason]]]] | None = None,
+    ) -> Hits:
         """Return the k best rows of an index for each query: ties by ascending id, rows that score -inf left out.
 
         Args:
             snapshot: where the rows are read from.
             rows: ids and places of all rows.
-            scores: of all rows, float32 of shape (queries, rows).
+            scores: for each query the scores of all rows, float32 of shape (rows,).
             k: hits wanted.
+            among: the numbers of the rows that may be hits, int64; all by default.
+            explain: finds the reasons of every hit, given the numbers of the hits' rows, int64 of shape (queries, k).
         """
-        numbers = np.full((len(scores), k), -1, np.int64)
-        found = np.full((len(scores), k), MISSING_SCORE, np.float32)
-        ids = np.asarray(rows.ids)
-        for query, row in enumerate(scores):
-            kept = np.flatnonzero(row > MISSING_SCORE)
-            chosen = kept[best(ids[kept], row[kept], k)]
-            numbers[query, : len(chosen)] = chosen
-            found[query, : len(chosen)] = row[chosen]
-        return cls.at(snapshot, rows, numbers, found)
+        ids = np.asarray(rows.ids) if among is None else np.asarray(rows.ids)[among]
+        numbers, best = [np.zeros((0, k), np.int64)], [np.zeros((0, k), np.float32)]
+        for all_scores in scores:
+            candidates = all_scores if among is None else all_scores[among]
+            chosen = top_k(candidates, k, ids=ids)
+            chosen = chosen[candidates[chosen] > MISSING_SCORE]
+            room = (0, k - len(chosen))
+            numbers.append(np.pad(chosen if among is None else among[chosen], room, constant_values=-1)[None])
+            best.append(np.pad(candidates[chosen], room, constant_values=MISSING_SCORE)[None])
+        chosen_rows = np.concatenate(numbers)
+        reasons = None if explain is None else partial(explain, chosen_rows)
+        return cls.at(snapshot, rows, chosen_rows, np.concatenate(best), explain=reasons)
 
     def __len__(self) -> int:
         """The number of queries."""
@@ -267,22 +281,3 @@ def trec_run(names: Sequence[str], answers: Sequence[Sequence[tuple[str, float]]
 
 def _field(text: str) -> str:
     return re.sub(r"\s", lambda space: quote(space[0]), text)
-
-
-def best(ids: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Positions of the k best of one query's candidates: highest score first, ties by id.
-
-    Args:
-        ids: int64 of shape (n,).
-        scores: float32 of shape (n,).
-        k: how many.
-
-    Returns:
-        int64 of shape (min(k, n),).
-    """
-    if k < len(scores):
-        limit = np.partition(scores, len(scores) - k)[len(scores) - k]
-        candidates = np.flatnonzero(scores >= limit)
-    else:
-        candidates = np.arange(len(scores))
-    return candidates[np.lexsort((ids[candidates], -scores[candidates]))[:k]]

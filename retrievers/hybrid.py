@@ -8,7 +8,8 @@ import numpy as np
 
 from mnemodex.indexers.hybrid import HybridSettings
 from mnemodex.retrievers.base import check
-from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits, best
+from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits
+from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +52,7 @@ class HybridRetriever:
             )
             unique, first, place = np.unique(all_ids, return_index=True, return_inverse=True)
             fused = np.bincount(place, weight, len(unique)).astype(np.float32)
-            chosen = best(unique, fused, k)
+            chosen = top_k(fused, k, ids=unique)
             here = slice(0, len(chosen))
             ids[number, here], scores[number, here] = unique[chosen], fused[chosen]
             partition[number, here] = np.concatenate(

@@ -209,7 +209,7 @@ KINDS = Registry(
         "ngram": Kind(
             settings="mnemodex.indexers.ngram.settings:NgramSettings",
             indexer="mnemodex.indexers.ngram.indexer:NgramIndexer",
-            retriever="mnemodex.retrievers.ngram:NgramIndex",
+            retriever="mnemodex.retrievers.ngram.index:NgramIndex",
             renderer=f"{_COMMANDS}.concordances:ConcordanceRenderer",
         ),
         "seal": Kind(

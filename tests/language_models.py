@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from tokenizer_models import byte_level, save
 
-from mnemodex.indexers.language_model import LanguageModel
+from mnemodex.indexers.models.language_model import LanguageModel
 
 if TYPE_CHECKING:
     from pathlib import Path

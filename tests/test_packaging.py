@@ -38,7 +38,7 @@ LAYERS = {
     "retrievers": ("mnemodex.schemas", "mnemodex.indexers", "mnemodex.retrievers"),
 }
 """What a folder may import of ours."""
-KERNELS = {"indexers/ngram/compiled.py": {"numba"}}
+KERNELS = {"indexers/compiled.py": {"numba"}}
 """Modules that compile functions, and so need the compiler at once; only what works with such an index loads them."""
 SECONDS = 0.7
 """CPU time that an import, or the help, may take; measured 0.1 to 0.4."""

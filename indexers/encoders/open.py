@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnemodex.indexers.encoders.base import Encoded, EncodeStats, TextEncoder
-from mnemodex.indexers.models import digest_of
+from mnemodex.indexers.models.hashes import digest_of
 from mnemodex.schemas.errors import ModelError
 from mnemodex.schemas.kinds import ENCODERS, load
 from mnemodex.schemas.manifest import fingerprint

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnemodex.indexers.encoders.base import Encoded, EncodeStats, Window
-from mnemodex.indexers.openai_client import open_client
+from mnemodex.indexers.models.openai_client import open_client
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:

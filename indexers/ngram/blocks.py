@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.ngram.compiled import helper, kernel, popcount, prefetch
+from mnemodex.indexers.compiled import helper, kernel, popcount, prefetch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

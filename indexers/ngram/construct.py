@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnemodex.indexers.compiled import kernel
 from mnemodex.indexers.ngram.blocks import put_packed, word_at
-from mnemodex.indexers.ngram.compiled import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

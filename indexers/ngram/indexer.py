@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from mnemodex.indexers.base import Indexer, IndexStats
-from mnemodex.indexers.models import tokenizer, tokenizer_hash
+from mnemodex.indexers.models.tokenizers import tokenizer, tokenizer_hash
+from mnemodex.indexers.models.tokens import tokenize
 from mnemodex.indexers.ngram.chunk_map import ChunkMap
 from mnemodex.indexers.rows import Rows
-from mnemodex.indexers.tokens import tokenize
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import CHUNKS, DOCUMENTS
 

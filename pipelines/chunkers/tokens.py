@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.models import tokenizer
-from mnemodex.indexers.tokens import token_offsets
+from mnemodex.indexers.models.tokenizers import tokenizer
+from mnemodex.indexers.models.tokens import token_offsets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from typing_extensions import override
 from mnemodex.pipelines.commands.rendering import ChunkRenderer
 
 if TYPE_CHECKING:
-    from mnemodex.retrievers.ngram import NgramIndex
+    from mnemodex.retrievers.ngram.index import NgramIndex
 
 
 class ConcordanceRenderer(ChunkRenderer):
@@ -21,7 +21,7 @@ class ConcordanceRenderer(ChunkRenderer):
         from rich.console import Console
         from rich.text import Text
 
-        from mnemodex.retrievers.concordance import concordances
+        from mnemodex.retrievers.ngram.concordance import concordances
 
         request = self.request
         index = cast("NgramIndex", request.memory.retriever(request.index))

@@ -118,8 +118,8 @@ def read_tokens(text: Path, info: DatastoreInfo) -> list[NDArray[np.int32]]:
     Raises:
         SourceError: it cannot be read, or none of its documents has enough tokens to predict one.
     """
-    from mnemodex.indexers.models import tokenizer
-    from mnemodex.indexers.tokens import tokenize
+    from mnemodex.indexers.models.tokenizers import tokenizer
+    from mnemodex.indexers.models.tokens import tokenize
     from mnemodex.retrievers.readers.knn_lm_report.reading import predictable
 
     cut = tokenizer(info.model)

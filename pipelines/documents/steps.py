@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.documents.read import ReadSettings
+from mnemodex.schemas.kinds import SOURCES
 from mnemodex.schemas.steps import All, Each, Part, Read, SourceUnit, Step
 from mnemodex.schemas.tables import DOCUMENTS, ERRORS, TableKey
 
@@ -22,13 +23,15 @@ def document_steps(context: PlanContext, splits: Sequence[Split]) -> Iterator[St
     """Read every split, find documents that are there twice, and write the partitions that have any without them."""
     recipe = context.recipe
     settings = ReadSettings(source=recipe.source, id_salt=recipe.id_salt)
+    # A format that is told from the path is one of ours.
+    named: str | None = getattr(recipe.source, "format", None)
     yield Step(
         "documents",
         "mnemodex.pipelines.documents.read:ReadOp",
         (),
         (READ, ERRORS),
         settings,
-        identity=settings.identity(),
+        identity=[settings.identity(), SOURCES.find(named).version if named is not None else ""],
         source=tuple(
             # The splits of one compressed file go to one worker, so that it is decompressed once.
             SourceUnit(split.label, split.fingerprint(), split.to_json(), split.compressed, split.bytes)

@@ -7,8 +7,8 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from mnemodex.indexers.chat import Chat
-from mnemodex.indexers.models import need
+from mnemodex.indexers.models.chat import Chat
+from mnemodex.indexers.models.locate import need
 from mnemodex.pipelines.answers import Answers
 from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.extractors.base import Extraction, Raw
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from mnemodex.indexers.chat import Answer, Messages
+    from mnemodex.indexers.models.chat import Answer, Messages
     from mnemodex.pipelines.extractors.base import Passages
     from mnemodex.pipelines.ops.base import Work
     from mnemodex.schemas.triples import LlmTriples

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 if TYPE_CHECKING:
-    from mnemodex.indexers.chat import Messages
+    from mnemodex.indexers.models.chat import Messages
 
 _NAMES_TASK = (
     "You read a passage and list the named things in it: people, organisations, places, works, events, products, "

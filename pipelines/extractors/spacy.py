@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar
 
 from mnemodex.indexers.graph.names import normalize
-from mnemodex.indexers.models import need, spacy_folder
+from mnemodex.indexers.models.locate import need, spacy_folder
 from mnemodex.pipelines.extractors.base import Extraction, Raw
 from mnemodex.pipelines.extractors.clauses import clauses
 

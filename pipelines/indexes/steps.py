@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mnemodex.pipelines.indexes.ops import IndexerSettings, make_indexer
 from mnemodex.pipelines.vectors.queries import QuerySettings, question_texts
 from mnemodex.pipelines.vectors.steps import MODEL
-from mnemodex.schemas.kinds import KINDS, load
+from mnemodex.schemas.kinds import ENCODERS, KINDS, load
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.steps import All, Each, Group, IndexKey, Read, Resources, Sample, SourceUnit, Step
 
@@ -103,7 +103,7 @@ def _extras(context: PlanContext, name: str, settings: IndexSettings, indexer: I
             (),
             (IndexKey(name, "probes"),),
             QuerySettings(encoder=spec, path=queries),
-            identity=spec.identity(step="queries", digest=context.digest),
+            identity=[spec.identity(step="queries", digest=context.digest), ENCODERS.find(spec.encoder).version],
             resources=MODEL,
             source=(SourceUnit("queries", fingerprint(question_texts(queries)), ""),),
         )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from mnemodex.indexers.language_model import LanguageModel
 from mnemodex.indexers.lm.reader import StateReader
+from mnemodex.indexers.models.language_model import LanguageModel
 from mnemodex.pipelines.lm.documents import Documents
 from mnemodex.pipelines.ops.base import Op
 from mnemodex.schemas.errors import ModelError, NotFiniteError

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from mnemodex.indexers.models import tokenizer
-from mnemodex.indexers.tokens import token_offsets
+from mnemodex.indexers.models.tokenizers import tokenizer
+from mnemodex.indexers.models.tokens import token_offsets
 from mnemodex.pipelines.chunkers import make_chunker
 from mnemodex.schemas.embedding import DEFAULT_MODEL
 from mnemodex.schemas.errors import SourceError

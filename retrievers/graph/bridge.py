@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.graph.ppr import Mass
 from mnemodex.retrievers.graph.nearest import nearest
+from mnemodex.retrievers.graph.ppr import Mass
 from mnemodex.retrievers.graph.rewriting import MOST, ask, through_best, through_facts, together
 from mnemodex.retrievers.graph.softmax import TEMPERATURE, softmax
 from mnemodex.retrievers.graph.space import Activation, Scored

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.graph.ppr import Mass
+from mnemodex.retrievers.graph.ppr import Mass
 from mnemodex.retrievers.graph.rewriting import ask, through_best
 from mnemodex.retrievers.graph.space import Activation, Scored
 from mnemodex.retrievers.graph.spreading import spread

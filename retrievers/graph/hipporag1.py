@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mnemodex.indexers.graph.names import normalize
-from mnemodex.indexers.graph.ppr import Mass
 from mnemodex.retrievers.graph.nearest import nearest
+from mnemodex.retrievers.graph.ppr import Mass
 from mnemodex.retrievers.graph.space import Activation, Scored
 from mnemodex.retrievers.graph.walker import Walker, after, min_max, most_probable
 

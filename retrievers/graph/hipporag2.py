@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.graph.ppr import Mass
 from mnemodex.retrievers.graph.nearest import nearest
+from mnemodex.retrievers.graph.ppr import Mass
 from mnemodex.retrievers.graph.space import Activation, Scored
 from mnemodex.retrievers.graph.walker import Walker, after, min_max, most_probable
+from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,11 +99,11 @@ class HippoRAG2:
         scores = np.tile(np.array([score for _, score in facts]), 2)
         entities, place, times = np.unique(ends, return_inverse=True, return_counts=True)
         weight = np.bincount(place, scores / np.maximum(graph.entity_passages[ends], 1)) / times
-        best = np.lexsort((entities, -weight))[: self.entities]
+        best = top_k(weight, self.entities, ids=entities)
         likeness = min_max(dense)
         passages = np.arange(graph.passages)
         if self.passages is not None and self.passages < graph.passages:
-            passages = np.argpartition(-likeness, self.passages)[: self.passages]
+            passages = top_k(likeness, self.passages)
         return Mass(
             np.concatenate([entities[best], graph.entities + passages]),
             np.concatenate([weight[best], self.passage_weight * likeness[passages]]),

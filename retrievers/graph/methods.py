@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def _recognition(spec: ChatModel) -> Recognition:
-    from mnemodex.indexers.chat import Chat
+    from mnemodex.indexers.models.chat import Chat
     from mnemodex.retrievers.graph.recognition import Recognition
 
     return Recognition(Chat(spec.base_url, spec.model, api_key_env=spec.api_key_env))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mnemodex.retrievers.top_k import top_k
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -45,21 +47,8 @@ def nearest(vectors: NDArray[np.float32], matrix: NDArray[np.float32], k: int) -
         scores = vectors @ matrix[start : start + _BLOCK].T
         rows = np.broadcast_to(np.arange(start, start + scores.shape[1]), scores.shape)
         least = np.minimum(found.least, scores.min(axis=1))
-        best = _best(np.hstack([found.rows, rows]), np.hstack([found.scores, scores]), k)
-        found = Nearest(*best, least)
+        rows, scores = np.hstack([found.rows, rows]), np.hstack([found.scores, scores])
+        best = np.array([top_k(some, k, ids=numbers) for some, numbers in zip(scores, rows, strict=True)], np.int64)
+        best = best.reshape(questions, min(k, scores.shape[1]))
+        found = Nearest(np.take_along_axis(rows, best, axis=1), np.take_along_axis(scores, best, axis=1), least)
     return found
-
-
-def _best(
-    rows: NDArray[np.int64], scores: NDArray[np.float32], k: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The k best columns of each row; the rows' numbers ascend where scores are equal."""
-    k = min(k, scores.shape[1])
-    border = np.partition(scores, scores.shape[1] - k, axis=1)[:, scores.shape[1] - k, None]
-    question, place = np.nonzero(scores >= border)
-    number, score = rows[question, place], scores[question, place]
-    order = np.lexsort((number, -score, question))
-    # Scores that equal the last of the best may be more than there is room for.
-    rank = np.arange(len(order)) - np.searchsorted(question, question)
-    order = order[rank < k]
-    return number[order].reshape(-1, k), score[order].reshape(-1, k)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.indexers.models import need, spacy_folder
+from mnemodex.indexers.models.locate import need, spacy_folder
 from mnemodex.schemas.triples import SPACY_MODEL
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from mnemodex.schemas.errors import NoAnswerError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnemodex.indexers.chat import Chat
+    from mnemodex.indexers.models.chat import Chat
 
 _MOST = 4
 """As in HippoRAG's prompt."""

@@ -11,10 +11,11 @@ from mnemodex.retrievers.base import check
 from mnemodex.retrievers.graph.methods import make_method
 from mnemodex.retrievers.graph.opened import OpenedSpace
 from mnemodex.retrievers.graph.subgraph import subgraph_of
-from mnemodex.retrievers.hits import MISSING_SCORE, Hits, Reason, best
+from mnemodex.retrievers.hits import Hits, Reason
+from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -57,19 +58,21 @@ class GraphRetriever:
         """
         questions = check(queries, k)
         kept = None if where is None else np.flatnonzero(np.isin(self.space.rows.ids, self._memory.ids_where(where)))
-        numbers = np.full((len(questions), k), -1, np.int64)
-        scores = np.full((len(questions), k), MISSING_SCORE, np.float32)
         activations: list[Activation] = []
-        for start in range(0, len(questions), _BATCH):
-            ranked = self.rank(questions[start : start + _BATCH])
-            activations.extend(ranked.activations)
-            for number, row in enumerate(ranked.scores, start):
-                candidates = row if kept is None else row[kept]
-                ids = self.space.rows.ids if kept is None else self.space.rows.ids[kept]
-                chosen = best(np.asarray(ids), candidates, k)
-                numbers[number, : len(chosen)] = chosen if kept is None else kept[chosen]
-                scores[number, : len(chosen)] = candidates[chosen]
-        return self._hits(numbers, scores, activations)
+
+        def scores() -> Iterator[NDArray[np.float32]]:
+            for start in range(0, len(questions), _BATCH):
+                ranked = self.rank(questions[start : start + _BATCH])
+                activations.extend(ranked.activations)
+                yield from ranked.scores
+
+        def explain(numbers: NDArray[np.int64]) -> list[list[list[Reason]]]:
+            return [
+                [self._reasons(activation, passage, first=not rank) for rank, passage in enumerate(mine[mine >= 0])]
+                for activation, mine in zip(activations, numbers, strict=True)
+            ]
+
+        return Hits.best(self._memory.snapshot, self.space.rows, scores(), k, among=kept, explain=explain)
 
     def rank(self, questions: Sequence[str]) -> Scored:
         """Scores of all passages, and why: a batch small enough for so many rows."""
@@ -79,30 +82,9 @@ class GraphRetriever:
         """Return the subgraph that answers a question, as `write_picture` draws it, with its first k passages."""
         (checked,) = check([question], k)
         scores, (activation,) = self.rank([checked])
-        chosen = best(np.asarray(self.space.rows.ids), scores[0], k)
+        chosen = top_k(scores[0], k, ids=np.asarray(self.space.rows.ids))
         passages = list(zip(chosen.tolist(), scores[0, chosen].tolist(), strict=True))
         return subgraph_of(self.space, activation, passages, checked)
-
-    def _hits(self, numbers: NDArray[np.int64], scores: NDArray[np.float32], activations: Sequence[Activation]) -> Hits:
-        rows, found = self.space.rows, numbers >= 0
-
-        def explain() -> list[list[list[Reason]]]:
-            return [
-                [self._reasons(activation, passage, first=not rank) for rank, passage in enumerate(mine[mine >= 0])]
-                for activation, mine in zip(activations, numbers, strict=True)
-            ]
-
-        if not len(rows.ids):
-            return Hits(numbers, scores, numbers.astype(np.int32), numbers, rows.labels, self._memory.snapshot)
-        return Hits(
-            np.where(found, rows.ids[numbers], -1),
-            scores,
-            np.where(found, rows.partition[numbers], np.int32(-1)),
-            np.where(found, rows.row[numbers], -1),
-            rows.labels,
-            self._memory.snapshot,
-            explain=explain,
-        )
 
     def _reasons(self, activation: Activation, passage: int, *, first: bool) -> list[Reason]:
         """What spoke for a passage: linked facts that it states, and probable entities that it mentions.

@@ -10,8 +10,8 @@ import numpy as np
 from mnemodex.indexers.graph.capitals import names_in, plain_title, sentences
 from mnemodex.indexers.graph.words import forms
 from mnemodex.retrievers.graph.coverage import ABSENT, MENTIONED, Mentions
-from mnemodex.retrievers.graph.softmax import best
 from mnemodex.retrievers.graph.walker import min_max
+from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,7 +70,7 @@ def through_best(space: Space, question: str, cosines: NDArray[np.float32]) -> l
         question: its text.
         cosines: float32 of shape (passages,).
     """
-    passages = best(cosines[None], _PASSAGES)[0]
+    passages = top_k(cosines, _PASSAGES)
     scores = min_max(cosines)[passages].tolist()
     return through_passages(question, space.read(passages.tolist()), scores, space.words)
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.graph.ppr import Mass
-from mnemodex.retrievers.graph.softmax import best, softmax
+from mnemodex.retrievers.graph.ppr import Mass
+from mnemodex.retrievers.graph.softmax import softmax
 from mnemodex.retrievers.graph.walker import most_probable
+from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,7 @@ def spread(
     starts = []
     for row, (entities, values) in enumerate(seeds):
         probabilities = softmax(scores[row : row + 1])[0] * (1 - values.sum())
-        kept = best(probabilities[None], STARTS)[0]
+        kept = top_k(probabilities, STARTS)
         nodes = np.concatenate([entities, kept + graph.entities])
         starts.append(Mass(nodes, np.concatenate([values, probabilities[kept]])))
         probabilities[kept] = 0

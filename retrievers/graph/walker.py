@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mnemodex.indexers.graph.ppr import DAMPING, Mass, Walk
-from mnemodex.indexers.graph.weights import weights
+from mnemodex.retrievers.graph.ppr import DAMPING, Mass, Walk
+from mnemodex.retrievers.graph.weights import weights
+from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -94,10 +95,7 @@ def min_max(scores: NDArray[np.floating]) -> NDArray[np.floating]:
 def most_probable(probabilities: NDArray[np.floating], entities: int, k: int = 10) -> list[tuple[int, float]]:
     """The entities with the most probability, best first; none without any."""
     mass = probabilities[:entities]
-    k = min(k, entities)
-    best = np.argpartition(-mass, k - 1)[:k] if k else np.zeros(0, np.int64)
-    best = best[np.lexsort((best, -mass[best]))]
-    return [(int(entity), float(mass[entity])) for entity in best if mass[entity] > 0]
+    return [(int(entity), float(mass[entity])) for entity in top_k(mass, k) if mass[entity] > 0]
 
 
 def after(reached: NDArray[np.floating], dense: NDArray[np.floating]) -> NDArray[np.float32]:

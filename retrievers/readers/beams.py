@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mnemodex.indexers.ngram.answers import offsets_of
-from mnemodex.indexers.ngram.frontier import Frontier
 from mnemodex.indexers.ngram.ragged import Ragged, spans
+from mnemodex.retrievers.ngram.frontier import Frontier
 from mnemodex.retrievers.seal.keys import Keys, Kind
 from mnemodex.schemas.errors import ModelError, QueryError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnemodex.indexers.language_model import LanguageModel
+    from mnemodex.indexers.models.language_model import LanguageModel
     from mnemodex.indexers.ngram.index import FMIndex
     from mnemodex.retrievers.readers.prompted import Expected, Prompted
 
@@ -214,7 +214,7 @@ class BeamSearch:
 
     def _choose(self, candidates: _Candidates, beams: _Beams, queries: int) -> _Candidates:
         """The best 2 x beams of each question."""
-        from mnemodex.indexers.ngram.choice import best_of_each
+        from mnemodex.retrievers.ngram.choice import best_of_each
 
         query = beams.query[candidates.beam]
         offsets = np.searchsorted(query, np.arange(queries + 1)).astype(np.int64)

@@ -13,7 +13,7 @@ from mnemodex.schemas.errors import NoAnswerError, QueryError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnemodex.indexers.chat import Answer, Messages
+    from mnemodex.indexers.models.chat import Answer, Messages
     from mnemodex.retrievers.base import Retriever
     from mnemodex.retrievers.hits import Chunk
 

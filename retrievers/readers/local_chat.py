@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.indexers.chat import Answer
-from mnemodex.indexers.language_model import LanguageModel
-from mnemodex.indexers.models import locate
+from mnemodex.indexers.models.chat import Answer
+from mnemodex.indexers.models.language_model import LanguageModel
+from mnemodex.indexers.models.locate import locate
 from mnemodex.schemas.errors import ModelError, NoAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mnemodex.indexers.chat import Messages
+    from mnemodex.indexers.models.chat import Messages
 
 _ROWS = {"cuda": 16, "cpu": 4}
 """Conversations that are answered at once."""

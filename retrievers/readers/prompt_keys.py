@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.language_model import LanguageModel
 from mnemodex.indexers.lm.capture import Captured, KeyCapture
-from mnemodex.indexers.models import model_hash
-from mnemodex.indexers.tokens import tokenize
+from mnemodex.indexers.models.hashes import model_hash
+from mnemodex.indexers.models.language_model import LanguageModel
+from mnemodex.indexers.models.tokens import tokenize
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from mnemodex.indexers.language_model import LanguageModel
+    from mnemodex.indexers.models.language_model import LanguageModel
 
 
 class Expected:

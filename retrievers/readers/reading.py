@@ -10,7 +10,7 @@ from mnemodex.retrievers.readers.answers import passage_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnemodex.indexers.chat import Messages
+    from mnemodex.indexers.models.chat import Messages
     from mnemodex.retrievers.hits import Chunk
 
 # The structure is HippoRAG's, so that results compare; words and examples are ours, and the facts in them made up, so

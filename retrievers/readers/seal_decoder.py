@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.language_model import LanguageModel
-from mnemodex.indexers.models import tokenizer_hash
+from mnemodex.indexers.models.language_model import LanguageModel
+from mnemodex.indexers.models.tokenizers import tokenizer_hash
 from mnemodex.indexers.ngram.ragged import Ragged
 from mnemodex.retrievers.readers.beams import BeamOptions, BeamSearch
 from mnemodex.retrievers.readers.prompted import Prompted
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from mnemodex.indexers.ngram.corpus import NgramCorpus
+    from mnemodex.retrievers.ngram.corpus import NgramCorpus
     from mnemodex.retrievers.readers.prompted import Expected
 
 _ROWS = {"cuda": 1024, "cpu": 128}

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnemodex.indexers.ngram.answers import DocumentCounts
-    from mnemodex.indexers.ngram.corpus import NgramCorpus
     from mnemodex.indexers.ngram.ragged import Ragged
+    from mnemodex.retrievers.ngram.corpus import NgramCorpus
     from mnemodex.retrievers.seal.keys import Keys
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mnemodex.retrievers.memory import Memory
-    from mnemodex.retrievers.ngram import NgramIndex
+    from mnemodex.retrievers.ngram.index import NgramIndex
     from mnemodex.retrievers.readers.seal_decoder import SealDecoder
     from mnemodex.retrievers.seal.weights import Score
     from mnemodex.schemas.manifest import IndexEntry

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mnemodex.indexers.ngram.ragged import spans
-from mnemodex.retrievers.hits import best
 from mnemodex.retrievers.seal.counter import KeyCounter
 from mnemodex.retrievers.seal.keys import Kind
 from mnemodex.retrievers.seal.texts import TextCache
+from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnemodex.indexers.ngram.corpus import NgramCorpus
+    from mnemodex.retrievers.ngram.corpus import NgramCorpus
     from mnemodex.retrievers.seal.ranking import RankedKeys
 
 MOST_DOCUMENTS = 1500
@@ -65,7 +65,7 @@ class KeySearch:
         scores = self._score(ranked, chunks)[0].astype(np.float32)
         voted = np.flatnonzero(scores > 0)
         chunks, scores = chunks[voted], scores[voted]
-        chosen = best(self._corpus.places("chunks", chunks).ids, scores, k)
+        chosen = top_k(scores, k, ids=self._corpus.places("chunks", chunks).ids)
         return Found(chunks[chosen], scores[chosen])
 
     def votes(self, ranked: RankedKeys, chunk: int) -> Votes:
@@ -80,7 +80,7 @@ class KeySearch:
         scores = self._provisional(ranked, finders[number], np.append(first, len(number)))
         possible = np.flatnonzero(self._chunks(documents, allowed)[1])
         documents, scores = documents[possible], scores[possible]
-        documents = documents[best(self._corpus.places("documents", documents).ids, scores, MOST_DOCUMENTS)]
+        documents = documents[top_k(scores, MOST_DOCUMENTS, ids=self._corpus.places("documents", documents).ids)]
         tokens = self._corpus.body.lengths(documents) + self._corpus.title.lengths(documents)
         return np.sort(documents[np.cumsum(tokens) - tokens < MOST_TOKENS])
 

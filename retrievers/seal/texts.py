@@ -12,8 +12,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnemodex.indexers.ngram.corpus import NgramCorpus
     from mnemodex.indexers.ngram.ragged import Ragged
+    from mnemodex.retrievers.ngram.corpus import NgramCorpus
 
     Tokens = NDArray[np.int32]
     Texts = tuple[Tokens, NDArray[np.int64], Tokens, NDArray[np.int64]]

@@ -11,8 +11,8 @@ from small_memory import build_inline, write_corpus
 from tokenizer_models import byte_level, save
 from tokenizers import Tokenizer
 
-from mnemodex.indexers.language_model import LanguageModel
-from mnemodex.indexers.models import tokenizer_hash
+from mnemodex.indexers.models.language_model import LanguageModel
+from mnemodex.indexers.models.tokenizers import tokenizer_hash
 from mnemodex.retrievers.readers.seal_decoder import end_of_title, prompts_for
 from mnemodex.schemas.errors import ModelError, QueryError
 

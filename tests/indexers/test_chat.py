@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from chat_server import ChatServer, Reply
 
-from mnemodex.indexers.chat import Answer, Chat
+from mnemodex.indexers.models.chat import Answer, Chat
 from mnemodex.schemas.errors import ChatServerError, ModelError, NoAnswerError
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}

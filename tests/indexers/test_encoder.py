@@ -11,7 +11,7 @@ import pytest
 
 from mnemodex.indexers.encoders import Window
 from mnemodex.indexers.encoders.local import Encoder
-from mnemodex.indexers.models import locate
+from mnemodex.indexers.models.locate import locate
 from mnemodex.schemas.embedding import DEFAULT_MODEL, Embedding
 from mnemodex.schemas.errors import ModelError
 

@@ -9,9 +9,9 @@ from language_models import make, saved
 from tokenizer_models import byte_level, minilm, save
 from tokenizers.processors import TemplateProcessing
 
-from mnemodex.indexers import models
-from mnemodex.indexers.language_model import LanguageModel
-from mnemodex.indexers.models import tokenizer, tokenizer_hash
+from mnemodex.indexers.models import locate, tokenizers
+from mnemodex.indexers.models.language_model import LanguageModel
+from mnemodex.indexers.models.tokenizers import tokenizer, tokenizer_hash
 from mnemodex.schemas.errors import ModelError
 
 TEXT = "The harbour has moss, and the keeper climbs the steps. 日本語"
@@ -92,8 +92,8 @@ def test_pickled_weights_are_not_read(tmp_path):
 
 
 def test_a_missing_extra_is_named(file, monkeypatch):
-    monkeypatch.setattr(models.importlib.util, "find_spec", lambda _: None)
-    models._of_gguf.cache_clear()
+    monkeypatch.setattr(locate.importlib.util, "find_spec", lambda _: None)
+    tokenizers._of_gguf.cache_clear()
     with pytest.raises(ImportError, match=r"this needs the package 'gguf': pip install 'mnemodex\[lm\]'"):
         tokenizer(file[0])
 

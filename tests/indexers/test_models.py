@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import huggingface_hub
 import pytest
 
-from mnemodex.indexers import models
-from mnemodex.indexers.models import content_hash, locate, model_hash, tokenizer, tokenizer_hash
+from mnemodex.indexers.models import hashes
+from mnemodex.indexers.models.hashes import model_hash
+from mnemodex.indexers.models.locate import locate
+from mnemodex.indexers.models.tokenizers import content_hash, tokenizer, tokenizer_hash
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
@@ -159,7 +161,7 @@ def test_the_hash_is_of_what_the_model_is_loaded_from(tmp_path, name, counts):
 def test_unchanged_files_are_hashed_once(tmp_path, monkeypatch):
     folder = model_in(tmp_path / "model")
     before = model_hash(folder)
-    monkeypatch.setattr(models.hashlib, "file_digest", None)
+    monkeypatch.setattr(hashes.hashlib, "file_digest", None)
     assert model_hash(folder) == before
 
 

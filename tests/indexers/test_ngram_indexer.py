@@ -9,7 +9,7 @@ from library import records, write_jsonl
 from tokenizer_models import byte_level, minilm, save
 
 import mnemodex
-from mnemodex.indexers.models import digest_of
+from mnemodex.indexers.models.hashes import digest_of
 from mnemodex.indexers.ngram import indexer as indexer_module
 from mnemodex.indexers.ngram.indexer import NgramIndexer, NgramStats
 from mnemodex.indexers.ngram.settings import NgramSettings

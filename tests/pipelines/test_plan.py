@@ -13,7 +13,8 @@ from engines import InlineEngine
 from library import records, write_jsonl, write_parts, write_triples
 
 import mnemodex
-from mnemodex.indexers.models import model_hash, tokenizer_hash
+from mnemodex.indexers.models.hashes import model_hash
+from mnemodex.indexers.models.tokenizers import tokenizer_hash
 from mnemodex.pipelines.declarations import declarations
 from mnemodex.pipelines.materialize import Materializer
 from mnemodex.pipelines.ops.base import NoSettings, Op

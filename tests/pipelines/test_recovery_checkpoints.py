@@ -25,6 +25,10 @@ from mnemodex.schemas.store import parquet
 
 PROGRAM = Path(__file__).with_name("killed_build.py")
 TABLES = {"vectors": "embeddings/minilm", "states": "lm_states/tiny"}
+TIMES = {"vectors": 2, "states": 50}
+"""After how many writes builds are killed: of batches of vectors, or of windows."""
+BATCH = {"vectors": 1, "states": 4}
+"""What may be kept in parts: a batch of vectors is kept at once, one of windows is not."""
 
 
 @pytest.fixture(autouse=True)
@@ -94,65 +98,47 @@ def assert_same_numbers(memory, other, table):
 
 
 @pytest.mark.parametrize("what", TABLES)
-@pytest.mark.parametrize("times", [1, 3])
-def test_the_next_build_does_the_rest_and_the_numbers_are_those_of_one_build(
-    sections, undisturbed, tmp_path, monkeypatch, what, times
+def test_the_next_build_does_the_rest_and_its_numbers_are_those_of_one_build(
+    sections, undisturbed, tmp_path, monkeypatch, what
 ):
     source, memory = write_jsonl(tmp_path / "notes.jsonl", records()), tmp_path / "memory"
     recipe = {"source": str(source), "memory": str(memory), **sections[what]}
-    killed(recipe, tmp_path, times)
-    assert not (memory / "CURRENT").exists()
-    there = kept(memory)
     peaceful, total = undisturbed[what]
-    assert 0 < there < total
+    killed(recipe, tmp_path, TIMES[what])
+    first = kept(memory)
+    killed(recipe, tmp_path, 1)
+    assert 0 < first < kept(memory) < total, "the second goes on from there too"
+    there = kept(memory)
+    assert not (memory / "CURRENT").exists() and not list(memory.glob("tables/embeddings/**/*.npy"))
     worked = counted(monkeypatch)
     mnemodex.build(recipe, local=True)
-    assert sum(worked) == total - there
+    assert total - there <= sum(worked) < total - there + BATCH[what], "no more again than what a batch has"
     assert_same_numbers(memory, peaceful, TABLES[what])
-    assert manifest(memory).same_content(manifest(peaceful)) or str(source) != "", "but for the source's path"
     assert verify(memory).problems == []
     assert not (memory / "work" / "partial").exists()
-
-
-@pytest.mark.parametrize("what", TABLES)
-def test_a_build_that_is_killed_again_and_again_comes_to_its_end(sections, undisturbed, tmp_path, monkeypatch, what):
-    source, memory = write_jsonl(tmp_path / "notes.jsonl", records()), tmp_path / "memory"
-    recipe = {"source": str(source), "memory": str(memory), **sections[what]}
-    peaceful, total = undisturbed[what]
-    there = [0]
-    for _ in range(3):
-        killed(recipe, tmp_path, 1)
-        there.append(kept(memory))
-    assert there == sorted(set(there)), "every try goes on from the one before"
-    worked = counted(monkeypatch)
-    mnemodex.build(recipe, local=True)
-    assert sum(worked) == total - there[-1]
-    assert_same_numbers(memory, peaceful, TABLES[what])
 
 
 @pytest.mark.parametrize("what", TABLES)
 def test_what_was_kept_and_is_damaged_is_done_again(sections, undisturbed, tmp_path, monkeypatch, what):
     source, memory = write_jsonl(tmp_path / "notes.jsonl", records()), tmp_path / "memory"
     recipe = {"source": str(source), "memory": str(memory), **sections[what]}
-    killed(recipe, tmp_path, 3)
+    killed(recipe, tmp_path, TIMES[what])
     peaceful, total = undisturbed[what]
-    first, second, third = sorted(memory.glob("work/partial/*/*.arrow"))
+    first, *_, last = sorted(memory.glob("work/partial/*/*.arrow"))
     data = bytearray(first.read_bytes())
     data[len(data) // 2] ^= 1
     first.write_bytes(data)
-    second.write_bytes(b"")
-    with pa.ipc.open_stream(third.read_bytes()) as reader:
-        there = reader.read_all().num_rows
+    last.write_bytes(b"")
     worked = counted(monkeypatch)
     mnemodex.build(recipe, local=True)
-    assert sum(worked) == total - there
+    assert sum(worked) == total if what == "vectors" else sum(worked) < total
     assert_same_numbers(memory, peaceful, TABLES[what])
 
 
 def test_what_was_kept_under_other_settings_is_not_used(sections, tmp_path, monkeypatch):
     source, memory = write_jsonl(tmp_path / "notes.jsonl", records()), tmp_path / "memory"
     recipe = {"source": str(source), "memory": str(memory), **sections["vectors"]}
-    killed(recipe, tmp_path, 2)
+    killed(recipe, tmp_path, TIMES["vectors"])
     worked = counted(monkeypatch)
     bare = {**recipe, "embed": {"minilm": {"with_title": False}}}
     mnemodex.build(bare, local=True)

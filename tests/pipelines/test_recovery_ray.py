@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from builds import computed, keys
 from engines import InlineEngine
-from library import write_jsonl, words_recipe
+from library import words_recipe, write_jsonl
 from ops_that_fail import FatalChunker
 from processes import descendants, send, wait_until
 from recovery import WORKER, assert_kept, assert_same, build_process, missing, published, workers_of

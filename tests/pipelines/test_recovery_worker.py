@@ -77,7 +77,9 @@ class TestDeaths:
 
     def test_a_unit_that_kills_every_worker_fails_in_the_end_and_is_named(self, store):
         told, noted = self.run(store, bad=99)
-        with pytest.raises(StageFailedError, match=f"^notes partition bad: its worker died {MAX_DEATHS} times .*memory"):
+        with pytest.raises(
+            StageFailedError, match=f"^notes partition bad: its worker died {MAX_DEATHS} times .*memory"
+        ):
             artifacts_of(told["bad"])
         assert noted == ["bad"] * MAX_DEATHS
 

@@ -14,7 +14,7 @@ from workshop import Workshop, renamed, run_stage
 
 from mnemodex.indexers.encoders import Encoded
 from mnemodex.indexers.encoders.local import Encoder
-from mnemodex.indexers.models import tokenizer
+from mnemodex.indexers.models.tokenizers import tokenizer
 from mnemodex.pipelines.ops.base import Work
 from mnemodex.pipelines.stages.chunk import ChunkSettings, ChunkStage
 from mnemodex.pipelines.stages.lm_tokens import LmTokenStage

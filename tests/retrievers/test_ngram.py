@@ -15,7 +15,7 @@ from tokenizer_models import byte_level, minilm, save
 import mnemodex
 from mnemodex.indexers.ngram.indexer import NgramIndexer
 from mnemodex.pipelines import run as run_module
-from mnemodex.retrievers.concordance import concordances
+from mnemodex.retrievers.ngram.concordance import concordances
 from mnemodex.schemas.errors import CorruptFileError, ModelError, QueryError
 
 TOKENIZERS = {"minilm": minilm, "byte-level": byte_level}

@@ -11,7 +11,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from mnemodex.indexers import models
+from mnemodex.indexers.models import hashes
 from mnemodex.retrievers.memory import Memory
 from mnemodex.retrievers.sql import Connection
 from mnemodex.schemas.errors import CorruptFileError, QueryError
@@ -94,7 +94,7 @@ def test_questions_from_a_table_and_missing_ones_are_embedded(connection):
 
 def test_another_model_is_told_by_name(library, monkeypatch):
     opened = Memory(library)
-    monkeypatch.setattr(models, "model_hash", lambda name: "0" * 64)
+    monkeypatch.setattr(hashes, "model_hash", lambda name: "0" * 64)
     with (
         contextlib.closing(Connection(opened.snapshot, opened.encoder, opened.retriever)) as connection,
         pytest.raises(QueryError, match="ModelError: embedding 'minilm' was built with another"),

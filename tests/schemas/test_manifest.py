@@ -42,7 +42,9 @@ def artifacts(draw, folder="tables/notes"):
     entry = FileEntry(
         path=f"{folder}/{label}-f{ending}", bytes=draw(st.integers(0, 2**40)), sha256=draw(st.text("0123", min_size=4))
     )
-    return Artifact(label=label, fingerprint="f", rows=draw(st.integers(0, 99)), files=(entry,), stats=Stats(**draw(values)))
+    return Artifact(
+        label=label, fingerprint="f", rows=draw(st.integers(0, 99)), files=(entry,), stats=Stats(**draw(values))
+    )
 
 
 @settings(max_examples=30)

@@ -13,9 +13,7 @@ COPIES = Kind(
 MBOX = Component("mnemodex.schemas.source:Source", "mnemodex_example.mbox:MboxSource")
 """Mailboxes: every message is a document."""
 
-PARAGRAPHS = Component(
-    "mnemodex_example.paragraphs:ParagraphSettings", "mnemodex_example.paragraphs:ParagraphChunker"
-)
+PARAGRAPHS = Component("mnemodex_example.paragraphs:ParagraphSettings", "mnemodex_example.paragraphs:ParagraphChunker")
 """Chunks that end at blank lines."""
 
 PATTERN = Component("mnemodex_example.pattern:PatternSettings", "mnemodex_example.pattern:PatternExtractor")

@@ -42,7 +42,9 @@ class PatternExtractor:
     def extract(self, documents: Sequence[Passages]) -> list[Extraction]:
         """See `Extractor`."""
         return [
-            Extraction([[Raw(list(found), one.source, one.line) for found in _SENTENCE.findall(text)] for text in one.texts])
+            Extraction(
+                [[Raw(list(found), one.source, one.line) for found in _SENTENCE.findall(text)] for text in one.texts]
+            )
             for one in documents
         ]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnemodex.indexers.lm.capture import KeyCapture
-from mnemodex.indexers.models import content_hash, tokenizer_hash
-from mnemodex.indexers.models import tokenizer as load_tokenizer
+from mnemodex.indexers.models.tokenizers import content_hash, tokenizer_hash
+from mnemodex.indexers.models.tokenizers import tokenizer as load_tokenizer
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:

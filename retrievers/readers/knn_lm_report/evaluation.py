@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnemodex.indexers.language_model import LanguageModel
+    from mnemodex.indexers.models.language_model import LanguageModel
     from mnemodex.retrievers.datastore import Datastore
     from mnemodex.retrievers.readers.knn_lm.mixing import Mixing
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnemodex.indexers.language_model import LanguageModel
     from mnemodex.indexers.lm.reader import States
     from mnemodex.indexers.lm.windows import Windows
+    from mnemodex.indexers.models.language_model import LanguageModel
     from mnemodex.retrievers.datastore import DatastoreInfo
 
 _WINDOWS = 512

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from chat_server import ChatServer, Reply
 
-from mnemodex.indexers.chat import Chat
+from mnemodex.indexers.models.chat import Chat
 from mnemodex.retrievers.graph.recognition import Recognition
 from mnemodex.schemas.errors import ChatServerError
 

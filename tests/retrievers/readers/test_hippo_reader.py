@@ -9,7 +9,7 @@ import pytest
 from chat_server import ChatServer, Reply
 from language_models import saved
 
-from mnemodex.indexers.chat import Answer, Chat
+from mnemodex.indexers.models.chat import Answer, Chat
 from mnemodex.retrievers.readers.hippo_reader import HippoReader
 from mnemodex.retrievers.readers.local_chat import LocalChat
 from mnemodex.schemas.errors import ChatServerError, ModelError, NoAnswerError, QueryError

@@ -12,8 +12,8 @@ from language_models import make, saved
 from numpy_datastore import datastore
 from tokenizer_models import byte_level
 
-from mnemodex.indexers.language_model import LanguageModel
-from mnemodex.indexers.models import content_hash
+from mnemodex.indexers.models.language_model import LanguageModel
+from mnemodex.indexers.models.tokenizers import content_hash
 from mnemodex.retrievers.readers.knn_lm import Buckets, KnnLM, Mixing
 from mnemodex.schemas.errors import ModelError, NotFiniteError, QueryError
 

@@ -11,7 +11,7 @@ from library import records, write_parts
 from tokenizer_models import minilm, save
 
 import mnemodex
-from mnemodex.indexers.models import tokenizer_hash
+from mnemodex.indexers.models.tokenizers import tokenizer_hash
 from mnemodex.indexers.ngram import Ragged
 from mnemodex.pipelines import run as run_module
 from mnemodex.retrievers.readers.seal_decoder import SealDecoder

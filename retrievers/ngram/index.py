@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from mnemodex.indexers.models import tokenizer, tokenizer_hash
-from mnemodex.indexers.ngram.corpus import NgramCorpus
+from mnemodex.indexers.models.tokenizers import tokenizer, tokenizer_hash
 from mnemodex.indexers.ngram.indexer import NgramStats
-from mnemodex.indexers.ngram.phrases import PhraseTokenizer
 from mnemodex.retrievers.base import check
-from mnemodex.retrievers.hits import MISSING_SCORE, Hits, best
+from mnemodex.retrievers.hits import MISSING_SCORE, Hits
+from mnemodex.retrievers.ngram.corpus import NgramCorpus
+from mnemodex.retrievers.ngram.phrases import PhraseTokenizer
+from mnemodex.retrievers.top_k import top_k
 from mnemodex.schemas.errors import ModelError, QueryError
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnemodex.indexers.ngram.phrases import Phrases, Variants
     from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.ngram.phrases import Phrases, Variants
     from mnemodex.schemas.manifest import IndexEntry
 
 
@@ -174,7 +175,7 @@ class NgramIndex:
         borders = np.searchsorted(question[kept], np.arange(len(questions) + 1))
         for number, (start, stop) in enumerate(pairwise(borders.tolist())):
             here = kept[start:stop]
-            chosen = here[best(ids[here], counts[here], k)]
+            chosen = here[top_k(counts[here], k, ids=ids[here])]
             numbers[number, : len(chosen)] = chunks[chosen]
             scores[number, : len(chosen)] = counts[chosen]
         return numbers, scores

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mnemodex.indexers.openai_client import open_client
+from mnemodex.indexers.models.openai_client import open_client
 from mnemodex.schemas.errors import ChatServerError, NoAnswerError
 
 if TYPE_CHECKING:

@@ -54,7 +54,7 @@ class Walk:
         *,
         damping: float = DAMPING,
     ) -> None:
-        from mnemodex.indexers.graph.walking import strengths
+        from mnemodex.retrievers.graph.walking import strengths
 
         self.damping = damping
         self._adjacency = (_frozen(indptr), _frozen(indices), _frozen(weights))
@@ -84,7 +84,7 @@ class Walk:
         return self._iterate(resets, np.float32, tolerance)
 
     def _iterate(self, resets: NDArray[np.floating], dtype: Any, tolerance: float) -> NDArray[Any]:
-        from mnemodex.indexers.graph.walking import step
+        from mnemodex.retrievers.graph.walking import step
 
         found = np.empty(resets.shape, dtype)
         with np.errstate(divide="ignore"):
@@ -122,7 +122,7 @@ class Walk:
         return [answers[number % threads][number // threads] for number in range(len(seeds))]
 
     def _push(self, seeds: Sequence[Mass], epsilon: float) -> list[Mass]:
-        from mnemodex.indexers.graph.walking import push
+        from mnemodex.retrievers.graph.walking import push
 
         size = max(self.nodes, 1)
         state, queue = np.zeros((size, 3)), np.zeros(2 * size, np.int32)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.ngram.compiled import helper, kernel
+from mnemodex.indexers.compiled import helper, kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

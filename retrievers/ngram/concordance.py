@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mnemodex.indexers.tokens import tokenize
+from mnemodex.indexers.models.tokens import tokenize
 from mnemodex.retrievers.base import check
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnemodex.indexers.tokens import Tokens
-    from mnemodex.retrievers.ngram import NgramIndex
+    from mnemodex.indexers.models.tokens import Tokens
+    from mnemodex.retrievers.ngram.index import NgramIndex
     from mnemodex.retrievers.snapshot import Snapshot
 
 _WORDS = 8

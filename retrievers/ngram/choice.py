@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.ngram.compiled import kernel
+from mnemodex.indexers.compiled import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,7 @@ from tokenizer_models import byte_level, minilm
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mnemodex.indexers.ngram import Ragged
-from mnemodex.indexers.ngram.phrases import PhraseTokenizer
+from mnemodex.retrievers.ngram.phrases import PhraseTokenizer
 from mnemodex.schemas.errors import QueryError
 
 

@@ -6,8 +6,9 @@ import contextlib
 import io
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.indexers.models import locate, need, tokenizer
-from mnemodex.indexers.tokens import text_prefix
+from mnemodex.indexers.models.locate import locate, need
+from mnemodex.indexers.models.tokenizers import tokenizer
+from mnemodex.indexers.models.tokens import text_prefix
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnemodex.indexers.ngram import FMIndex, Ragged, build, frontier
-from mnemodex.indexers.ngram.choice import best_of_each
-from mnemodex.indexers.ngram.frontier import Frontier
+from mnemodex.indexers.ngram import FMIndex, Ragged, build
+from mnemodex.retrievers.ngram import frontier
+from mnemodex.retrievers.ngram.choice import best_of_each
+from mnemodex.retrievers.ngram.frontier import Frontier
 
 
 @pytest.fixture(scope="module")

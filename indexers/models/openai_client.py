@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from mnemodex.indexers.models import need
+from mnemodex.indexers.models.locate import need
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnemodex.indexers.graph.adjacency import Edges, adjacency
-from mnemodex.indexers.graph.ppr import Mass, Walk
+from mnemodex.retrievers.graph.ppr import Mass, Walk
 
 NONE = Edges(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mnemodex.indexers.models.tokens import unknown_token
 from mnemodex.indexers.ngram.ragged import Ragged, as_ragged
-from mnemodex.indexers.tokens import unknown_token
 from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:

@@ -1,0 +1,612 @@
+"""What decides the files of which step: every field of every settings class of a recipe, changed one by one.
+
+A field that is missing in the table below fails a test, and so does one whose change plans another step again than
+the table says, or leaves one out that follows from it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+import pytest
+from chat_server import ChatServer
+from embedding_server import MODEL, EmbeddingServer
+from engines import InlineEngine
+from language_models import saved
+from library import write_jsonl
+from packages import Packages
+from small_memory import write_corpus, write_triples
+from tokenizer_models import byte_level, save
+
+import mnemodex
+from mnemodex.indexers.graph.settings import ChatModel
+from mnemodex.indexers.models.locate import locate, spacy_folder
+from mnemodex.pipelines import run as run_module
+from mnemodex.pipelines.declarations import declarations
+from mnemodex.pipelines.materialize import Materializer
+from mnemodex.pipelines.plan import Plan, identity
+from mnemodex.pipelines.progress import Progress
+from mnemodex.pipelines.results import BuildResults
+from mnemodex.pipelines.run_files import RunFiles
+from mnemodex.pipelines.source_plan import source_splits
+from mnemodex.schemas.embedding import DEFAULT_MODEL
+from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, load
+from mnemodex.schemas.lm import LmStates
+from mnemodex.schemas.ngram_pairs import NgramPairs
+from mnemodex.schemas.recipe import parse_recipe
+from mnemodex.schemas.store.store import Store
+from mnemodex.schemas.triples import SPACY_MODEL
+
+if TYPE_CHECKING:
+    from mnemodex.schemas.steps import Step
+
+SPACY = all(importlib.util.find_spec(name) for name in ("spacy", SPACY_MODEL))
+
+
+@dataclass(frozen=True)
+class Change:
+    """Another value of a field.
+
+    Attributes:
+        at: where the field is in the recipe; or all places that change together.
+        value: the other value; `{F}` in a string stands for the folder of the test.
+        steps: the steps that read it; what they are read by follows from them.
+        of: the recipe: `full`, or the small one of an extractor.
+    """
+
+    at: str | tuple[str, ...]
+    value: Any
+    steps: tuple[str, ...] = ()
+    of: str = "full"
+
+
+NOTHING: tuple[str, ...] = ()
+FIXED = "a literal of one value: it names the class"
+NAMES = ("embeddings/first/facts", "embeddings/first/entities", "synonyms")
+VECTORS = ("embeddings/first", *NAMES, "flat: queries")
+BUILD = ("flat", "flat: train")
+SERVED = ("embeddings/served",)
+STATES = ("lm_tokens/tiny", "lm_states/tiny")
+CHAT = {"model": "m", "base_url": "http://localhost:1/v1"}
+
+TABLE: dict[str, dict[str, Change | str]] = {
+    "Source": {
+        "path": Change("source.path", "{F}/copy", NOTHING),
+        "fields": Change("source.fields", {"title": "subtitle"}, ("documents",)),
+        "format": Change("source.format", "jsonl", ("documents",)),
+        "max_errors": Change("source.max_errors", 7, NOTHING),
+    },
+    "DocumentChunks": {"by": FIXED},
+    "TokenChunks": {
+        "by": FIXED,
+        "size": Change("chunks.size", 33, ("chunks",)),
+        "overlap": Change("chunks.overlap", 5, ("chunks",)),
+        "tokenizer": Change("chunks.tokenizer", "{F}/bytes", ("chunks",)),
+    },
+    "Embedding": {
+        "encoder": FIXED,
+        "model": Change("embed.first.model", "{F}/bytes", VECTORS),
+        "max_length": Change("embed.first.max_length", 99, VECTORS),
+        "dtype": Change("embed.first.dtype", "bfloat16", VECTORS),
+        "normalize": Change("embed.first.normalize", False, VECTORS),
+        "with_title": Change("embed.first.with_title", False, ("embeddings/first",)),
+        "passage_prefix": Change("embed.first.passage_prefix", "passage: ", ("embeddings/first", *NAMES)),
+        "query_prefix": Change("embed.first.query_prefix", "query: ", ("flat: queries",)),
+    },
+    "ServedEmbedding": {
+        "encoder": FIXED,
+        "model": Change("embed.served.model", "large", SERVED),
+        "base_url": Change("embed.served.base_url", "http://localhost:2/v1", NOTHING),
+        "api_key_env": Change("embed.served.api_key_env", "MY_KEY", NOTHING),
+        "dimensions": Change("embed.served.dimensions", 4, SERVED),
+        "batch": Change("embed.served.batch", 3, NOTHING),
+        "concurrency": Change("embed.served.concurrency", 1, NOTHING),
+        "timeout": Change("embed.served.timeout", 5.0, NOTHING),
+        "max_retries": Change("embed.served.max_retries", 1, NOTHING),
+        "normalize": Change("embed.served.normalize", False, SERVED),
+        "with_title": Change("embed.served.with_title", False, SERVED),
+        "passage_prefix": Change("embed.served.passage_prefix", "passage: ", SERVED),
+        "query_prefix": Change("embed.served.query_prefix", "query: ", NOTHING),
+    },
+    "LmStates": {
+        "model": Change("lm.tiny.model", "{F}/bytes", STATES),
+        "key": Change("lm.tiny.key", "final_hidden", ("lm_states/tiny",)),
+        "window": Change("lm.tiny.window", 48, STATES),
+        "overlap": Change("lm.tiny.overlap", 4, STATES),
+        "surprisal": Change("lm.tiny.surprisal", False, ("lm_states/tiny",)),
+    },
+    "NgramPairs": {
+        "tokenizer": Change("ngram_pairs.spans.tokenizer", "{F}/bytes", ("ngram_pairs/spans",)),
+        "queries": Change("ngram_pairs.spans.queries", "{F}/same-questions.jsonl", NOTHING),
+        "length": Change("ngram_pairs.spans.length", 3, ("ngram_pairs/spans",)),
+        "per_query": Change("ngram_pairs.spans.per_query", 3, ("ngram_pairs/spans",)),
+        "unsupervised": Change("ngram_pairs.spans.unsupervised", 2, ("ngram_pairs/spans",)),
+        "seed": Change("ngram_pairs.spans.seed", 3, ("ngram_pairs/spans",)),
+    },
+    "TripleFile": {
+        "extractor": FIXED,
+        "path": Change("triples.from", "{F}/same-triples.jsonl", NOTHING),
+        "max_errors": Change("triples.max_errors", 7, NOTHING),
+    },
+    "SpacyTriples": {
+        "extractor": FIXED,
+        "model": Change("triples.model", "{F}/spacy", ("triples",), of="spacy"),
+        "max_facts": Change("triples.max_facts", 3, ("triples",), of="spacy"),
+    },
+    "LlmTriples": {
+        "extractor": FIXED,
+        "model": Change("triples.model", "large", ("triples",), of="llm"),
+        "base_url": Change("triples.base_url", "http://localhost:2/v1", NOTHING, of="llm"),
+        "api_key_env": Change("triples.api_key_env", "MY_KEY", NOTHING, of="llm"),
+        "temperature": Change("triples.temperature", 0.5, ("triples",), of="llm"),
+        "max_tokens": Change("triples.max_tokens", 99, ("triples",), of="llm"),
+        "timeout": Change("triples.timeout", 5.0, NOTHING, of="llm"),
+        "max_retries": Change("triples.max_retries", 1, NOTHING, of="llm"),
+        "concurrency": Change("triples.concurrency", 1, NOTHING, of="llm"),
+        "prompt_price": Change("triples.prompt_price", 2.0, NOTHING, of="llm"),
+        "completion_price": Change("triples.completion_price", 8.0, NOTHING, of="llm"),
+        "retry": Change("triples.retry", 1, ("triples",), of="llm"),
+        "max_errors": Change("triples.max_errors", 7, NOTHING, of="llm"),
+    },
+    "DenseSettings": {
+        "type": FIXED,
+        "embed": Change("indexes.flat.embed", "served", ("flat: queries", *BUILD)),
+        "queries": Change("indexes.flat.queries", "{F}/same-questions.jsonl", NOTHING),
+        "engine": Change("indexes.links.engine", "faiss", ("links",)),
+        "factory": Change("indexes.flat.factory", "IVF3,Flat", (*BUILD, "flat: merge")),
+        "metric": Change("indexes.flat.metric", "l2", (*BUILD, "flat: merge")),
+        "seed": Change("indexes.flat.seed", 3, (*BUILD, "flat: merge")),
+        "m": Change("indexes.links.m", 8, ("links",)),
+        "ef_construction": Change("indexes.links.ef_construction", 99, ("links",)),
+        "order": Change("indexes.links.order", "as_is", ("links",)),
+        "target_recall": Change("indexes.flat.target_recall", 0.9, NOTHING),
+        # It cuts the table into other groups, and these are other shards.
+        "shard_rows": Change("indexes.flat.shard_rows", 6, ("flat",)),
+    },
+    "KnnLmSettings": {
+        "type": FIXED,
+        "lm": Change("indexes.next.lm", "other", ("next",)),
+        "metric": FIXED,
+        "engine": Change("indexes.states.engine", "faiss", ("states",)),
+        "factory": Change("indexes.next.factory", "HNSW8", ("next",)),
+        "seed": Change("indexes.next.seed", 3, ("next",)),
+        "m": Change("indexes.states.m", 8, ("states",)),
+        "ef_construction": Change("indexes.states.ef_construction", 99, ("states",)),
+        "order": Change("indexes.states.order", "as_is", ("states",)),
+        "target_recall": Change("indexes.next.target_recall", 0.9, NOTHING),
+        "shard_rows": Change("indexes.next.shard_rows", 6, ("next",)),
+    },
+    "BM25Settings": {
+        "type": FIXED,
+        "k1": Change("indexes.words.k1", 0.9, ("words: merge",)),
+        "b": Change("indexes.words.b", 0.4, ("words: merge",)),
+        "with_title": Change("indexes.words.with_title", False, ("words",)),
+    },
+    "NgramSettings": {
+        "type": FIXED,
+        "tokenizer": Change("indexes.grams.tokenizer", "{F}/bytes", ("grams",)),
+        "document_array": Change("indexes.grams.document_array", False, ("grams",)),
+    },
+    "SealSettings": {
+        "type": FIXED,
+        "of": Change("indexes.keys.of", "others", NOTHING),
+        "model": Change("indexes.keys.model", "{F}/bytes", NOTHING),
+        "score": Change("indexes.keys.score", "lm_fm", NOTHING),
+        "beams": Change("indexes.keys.beams", 3, NOTHING),
+        "length": Change("indexes.keys.length", 3, NOTHING),
+        "body_prompt": Change("indexes.keys.body_prompt", "{question} =>", NOTHING),
+        "title_prompt": Change("indexes.keys.title_prompt", "{question} @", NOTHING),
+    },
+    "GraphSettings": {
+        "type": FIXED,
+        "embed": Change(
+            ("indexes.walk.embed", "indexes.asking.embed"),
+            "served",
+            ("embeddings/served/facts", "embeddings/served/entities", "synonyms"),
+        ),
+        "method": Change("indexes.walk.method", "bridge", NOTHING),
+        "synonymy": Change(("indexes.walk.synonymy", "indexes.asking.synonymy"), 0.9, ("synonyms",)),
+        "recognition": Change("indexes.walk.recognition", CHAT, NOTHING),
+        "of": Change("indexes.lite.of", "flat", NOTHING),
+    },
+    "ChatModel": {
+        "model": Change("indexes.asking.recognition.model", "n", NOTHING),
+        "base_url": Change("indexes.asking.recognition.base_url", "http://localhost:2/v1", NOTHING),
+        "api_key_env": Change("indexes.asking.recognition.api_key_env", "MY_KEY", NOTHING),
+    },
+    "HybridSettings": {
+        "type": FIXED,
+        "of": Change("indexes.both.of", ["words", "links"], NOTHING),
+        "constant": Change("indexes.both.constant", 9.0, NOTHING),
+        "depth": Change("indexes.both.depth", 9, NOTHING),
+    },
+    "Recipe": {
+        "id_salt": Change("id_salt", "salt", ("documents", "chunks", "triples", "ngram_pairs/spans")),
+    },
+}
+CHANGES = {(kind, name): change for kind, fields in TABLE.items() for name, change in fields.items() if change != FIXED}
+
+
+def settings_classes():
+    """Every class of settings that a recipe can have."""
+    entries = [registry.find(name) for registry in (SOURCES, CHUNKERS, ENCODERS, EXTRACTORS, KINDS) for name in
+               registry.names()]  # fmt: skip
+    return {*(load(entry.settings) for entry in entries), LmStates, NgramPairs, ChatModel}
+
+
+def test_the_table_has_every_field_of_every_settings_class():
+    fields = {(kind.__name__, name) for kind in settings_classes() for name in kind.model_fields}
+    table = {(kind, name) for kind, names in TABLE.items() if kind != "Recipe" for name in names}
+    assert table == fields
+
+
+def test_what_cannot_be_changed_is_a_literal_of_one_value():
+    kinds = {kind.__name__: kind for kind in settings_classes()}
+    for kind, fields in TABLE.items():
+        for name, change in fields.items():
+            if change == FIXED:
+                annotation = kinds[kind].model_fields[name].annotation
+                assert get_origin(annotation) is Literal and len(get_args(annotation)) == 1, (kind, name)
+
+
+FULL = {
+    "source": {"path": "{F}/source"},
+    "chunks": {"by": "tokens", "size": 32, "overlap": 4},
+    "embed": {"first": {}, "served": {"encoder": "openai", "model": MODEL, "base_url": "http://localhost:1/v1"}},
+    "lm": {
+        "tiny": {"model": "{F}/model", "window": 32, "overlap": 8},
+        "other": {"model": "{F}/model", "window": 64, "overlap": 8},
+    },
+    "ngram_pairs": {"spans": {"queries": "{F}/questions.jsonl", "length": 4, "unsupervised": 1}},
+    "triples": {"from": "{F}/triples.jsonl"},
+    "indexes": {
+        "flat": {"type": "dense", "factory": "IVF2,Flat", "queries": "{F}/questions.jsonl"},
+        "links": {"type": "dense", "engine": "hnswlib", "embed": "served"},
+        "words": {"type": "bm25"},
+        "grams": {"type": "ngram"},
+        "others": {"type": "ngram", "document_array": False, "tokenizer": "{F}/bytes"},
+        "keys": {"type": "seal", "of": "grams"},
+        "walk": {"type": "graph", "method": "hipporag2"},
+        "asking": {"type": "graph", "method": "hipporag2", "recognition": CHAT},
+        "lite": {"type": "graph", "method": "bridge-lite"},
+        "next": {"type": "knn_lm", "factory": "Flat", "lm": "tiny"},
+        "states": {"type": "knn_lm", "engine": "hnswlib", "lm": "tiny", "seed": 5},
+        "both": {"type": "hybrid", "of": ["flat", "words"]},
+    },
+}
+SMALL = {"source": {"path": "{F}/source"}, "indexes": {"words": {"type": "bm25"}}}
+RECIPES = {
+    "full": FULL,
+    "spacy": {**SMALL, "triples": {"extractor": "spacy"}},
+    "llm": {**SMALL, "triples": {"extractor": "llm", "model": "small", "base_url": "{URL}"}},
+}
+
+
+def filled(value: Any, **words: str) -> Any:
+    """A recipe in which the words in braces are filled in."""
+    if isinstance(value, dict):
+        return {key: filled(part, **words) for key, part in value.items()}
+    if isinstance(value, list):
+        return [filled(part, **words) for part in value]
+    if isinstance(value, str):
+        for word, text in words.items():
+            value = value.replace(f"{{{word}}}", text)
+    return value
+
+
+def changed(recipe: dict[str, Any], at: str | tuple[str, ...], value: Any) -> dict[str, Any]:
+    """A recipe with another value at a place, or at several."""
+    if isinstance(at, tuple):
+        for place in at:
+            recipe = changed(recipe, place, value)
+        return recipe
+    key, _, rest = at.partition(".")
+    return {**recipe, key: changed(recipe.get(key, {}), rest, value) if rest else value}
+
+
+def planned(recipe) -> set[str]:
+    """The steps, and the declarations whose steps are not known yet, of which something would be computed."""
+    return {step.name for step in mnemodex.build(recipe, dry_run=True).steps if step.computed}
+
+
+class Built:
+    """A memory of a recipe, and which step reads what another one makes.
+
+    Attributes:
+        recipe: as a mapping.
+        steps: the steps by name.
+        declared: of each step, the name of the declaration that it is of.
+    """
+
+    def __init__(self, recipe: dict[str, Any]) -> None:
+        self.recipe = recipe
+        store = Store(recipe["memory"])
+        checked = parse_recipe(recipe, name="recipe", base=Path.cwd())
+        declared = declarations(checked, source_splits(store, checked.source))
+        plan, self._results = Plan(declared), BuildResults(checked, store)
+        Materializer(
+            store, plan, self._results, former=store.current(), files=RunFiles(store, {}), progress=Progress()
+        ).find()
+        self.steps = {step.name: step for step in plan.steps}
+        self.declared = {step.name: name for name, declare in declared for step in declare(self._results)}
+
+    def read_by(self, recipe: dict[str, Any]) -> set[str]:
+        """The steps that another recipe has, or that do or read something else in it."""
+        checked = parse_recipe(recipe, name="recipe", base=Path.cwd())
+        context = SimpleNamespace(
+            recipe=checked,
+            rows=self._results.rows,
+            stats=self._results.stats,
+            digest=self._results.digest,
+            content=self._results.content,
+        )
+        splits = source_splits(Store(recipe["memory"]), checked.source)
+        steps = {step.name: step for _, declare in declarations(checked, splits) for step in declare(context)}
+        return {name for name, step in steps.items() if _known(step) != _known(self.steps.get(name))}
+
+    def following(self, names: tuple[str, ...]) -> set[str]:
+        """The steps, and all that read what they make, themselves or by others."""
+        found = set(names)
+        while True:
+            made = {key for name in found & self.steps.keys() for key in self.steps[name].writes}
+            more = {name for name, step in self.steps.items() if any(read.table in made for read in step.reads)} - found
+            if not more:
+                return found
+            found |= more
+
+
+def _known(step: Step | None) -> Any:
+    """What is new in a step that is to be carried out again: what it does, and what it reads."""
+    return step and (identity(step), step.reads, [(unit.label, unit.content) for unit in step.source])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The corpus, models and files that the recipes name, and what other values of their fields name."""
+    made = tmp_path_factory.mktemp("identity")
+    for number in range(3):
+        write_corpus(made / "source", f"{number}.jsonl", range(4 * number, 4 * number + 4))
+    shutil.copytree(made / "source", made / "copy")
+    write_triples(made / "triples.jsonl")
+    shutil.copy(made / "triples.jsonl", made / "same-triples.jsonl")
+    questions = [{"id": f"q{n}", "question": f"Where is town {n}?", "gold_ids": [f"d{n}"]} for n in range(4)]
+    write_jsonl(made / "questions.jsonl", questions)
+    shutil.copy(made / "questions.jsonl", made / "same-questions.jsonl")
+    saved("llama", made / "model")
+    (made / "bytes").mkdir()
+    save(byte_level(), made / "bytes")
+    if SPACY:
+        (made / "spacy").mkdir()
+        meta = json.loads((spacy_folder(SPACY_MODEL) / "meta.json").read_text())
+        (made / "spacy" / "meta.json").write_text(json.dumps({**meta, "version": "0.0.0"}))
+    return made
+
+
+@pytest.fixture(scope="module")
+def built(folder, one_thread):
+    """Makes the memory of a recipe, once."""
+    made: dict[str, Built] = {}
+
+    def make(name: str) -> Built:
+        if name not in made:
+            made[name] = Built(_build(name, folder))
+        return made[name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "choose_engine", InlineEngine)
+        yield make
+
+
+def _build(name: str, folder: Path) -> dict[str, Any]:
+    recipe = {**RECIPES[name], "memory": str(folder / "memories" / name)}
+    triple = {"triples": [{"subject": "Town", "predicate": "lies at", "object": "the river"}], "entities": ["Town"]}
+    with EmbeddingServer() as embeddings, ChatServer(lambda request: triple) as chat:
+        recipe = filled(recipe, F=str(folder), URL=chat.url)
+        if "served" in recipe.get("embed", {}):
+            recipe = changed(recipe, "embed.served.base_url", embeddings.url)
+        mnemodex.build(recipe)
+        assert planned(recipe) == set()
+    return recipe
+
+
+@pytest.mark.parametrize(("kind", "name"), CHANGES, ids=lambda value: value)
+def test_exactly_the_steps_that_read_a_field_and_what_follows_are_planned_again(built, folder, kind, name):
+    change = CHANGES[kind, name]
+    if change.of == "spacy" and not SPACY:
+        pytest.skip("the extra openie")
+    base = built(change.of)
+    recipe = changed(base.recipe, change.at, filled(change.value, F=str(folder)))
+    assert recipe != base.recipe
+    assert base.read_by(recipe) == set(change.steps)
+    assert_planned(base, recipe, change.steps)
+
+
+def assert_planned(base: Built, recipe: dict[str, Any], steps: tuple[str, ...]) -> None:
+    """Check that these steps and what follows from them are planned again, and nothing else."""
+    expected = {name for name in base.following(steps) if not (base.steps.get(name) and base.steps[name].pass_through)}
+    found = planned(recipe)
+    unknown = found & set(base.declared.values()) - base.steps.keys()
+    hidden = {name for name in expected if base.declared.get(name) in unknown}
+    assert (found - unknown) | hidden == expected
+    # A declaration is not known yet because of something that is planned.
+    assert {base.declared[name] for name in hidden} == unknown
+
+
+@pytest.mark.parametrize(
+    ("file", "steps"),
+    [
+        ("questions.jsonl", ("flat: queries", "ngram_pairs/spans")),
+        ("triples.jsonl", ("triples: lines",)),
+        ("source/1.jsonl", ("documents",)),
+    ],
+)
+def test_the_content_of_a_file_decides_where_its_path_does_not(built, folder, file, steps):
+    base = built("full")
+    path = folder / file
+    before = path.read_bytes()
+    try:
+        if path.name == "questions.jsonl":
+            path.write_bytes(before.replace(b"Where is", b"Who was in"))
+        else:
+            path.write_bytes(before.replace(b"Town", b"City"))
+        assert_planned(base, base.recipe, steps)
+    finally:
+        path.write_bytes(before)
+    assert planned(base.recipe) == set()
+
+
+def test_a_model_is_known_by_its_content_and_not_by_its_name(built, folder):
+    base = built("full")
+    shutil.copytree(locate(DEFAULT_MODEL), folder / "minilm", dirs_exist_ok=True)
+    recipe = base.recipe
+    for at in ("embed.first.model", "chunks.tokenizer", "ngram_pairs.spans.tokenizer", "indexes.grams.tokenizer"):
+        recipe = changed(recipe, at, str(folder / "minilm"))
+    shutil.copytree(folder / "model", folder / "same-model", dirs_exist_ok=True)
+    recipe = changed(recipe, "lm.tiny.model", str(folder / "same-model"))
+    assert planned(recipe) == set()
+
+
+def test_names_of_entries_decide_nothing(built):
+    base = built("full")
+    indexes = dict(base.recipe["indexes"])
+    indexes["renamed"] = indexes.pop("words")
+    indexes["both"] = {"type": "hybrid", "of": ["flat", "renamed"]}
+    assert planned({**base.recipe, "indexes": indexes}) == set()
+
+
+def test_indexes_that_differ_in_what_a_search_reads_have_one_set_of_files(built):
+    base = built("full")
+    assert planned(changed(base.recipe, "indexes.lite.method", "bridge")) == set()
+    assert planned(changed(base.recipe, "indexes.more", {"type": "bm25"})) == set()
+    assert planned(changed(base.recipe, "indexes.more", {"type": "bm25", "k1": 2.0})) == {"more: merge"}
+
+
+def test_an_index_without_synonyms_needs_no_vectors_of_names(built):
+    base = built("full")
+    assert_planned(base, changed(base.recipe, ("indexes.walk.synonymy", "indexes.asking.synonymy"), None), ("edges",))
+
+
+SOURCE = """
+from mnemodex.pipelines.sources.jsonl import JsonlSource
+from mnemodex.schemas.kinds import Component
+ENTRY = Component("mnemodex.schemas.source:Source", "extra:Lines")
+
+
+class Lines(JsonlSource):
+    pass
+"""
+CHUNKER = """
+from mnemodex.schemas.kinds import Component
+ENTRY = Component("mnemodex.schemas.chunks:DocumentChunks", "mnemodex.pipelines.chunkers.document:DocumentChunker")
+"""
+ENCODER = """
+from typing import Literal
+import numpy as np
+from mnemodex.schemas.embedding import TextEmbedding
+from mnemodex.schemas.kinds import Component
+ENTRY = Component("extra:Counting", "extra:Counter")
+
+
+class Counting(TextEmbedding):
+    encoder: Literal["extra"]
+
+
+class Counter:
+    dimension = 4
+
+    def __init__(self, settings, *, threads=None):
+        pass
+
+    def encode(self, texts):
+        return np.array([[len(text), text.count("e"), text.count(" "), 1.0] for text in texts], np.float32)
+"""
+EXTRACTOR = """
+from typing import Literal
+from mnemodex.pipelines.extractors.base import Extraction, Raw
+from mnemodex.schemas.kinds import Component
+from mnemodex.schemas.spec import Spec
+ENTRY = Component("extra:Titles", "extra:TitleExtractor")
+
+
+class Titles(Spec):
+    extractor: Literal["extra"]
+
+
+class TitleExtractor:
+    version = 1
+
+    def __init__(self, settings, work):
+        pass
+
+    @classmethod
+    def check(cls, settings):
+        pass
+
+    def begin(self, given):
+        pass
+
+    def extract(self, documents):
+        return [Extraction([[Raw([one.title, "is in", "a book"], one.source, one.line)] for _ in one.texts])
+                for one in documents]
+
+    def counts(self):
+        return {}
+"""
+KIND = """
+from typing import Literal
+from mnemodex.indexers.bm25 import BM25Indexer, BM25Settings
+from mnemodex.schemas.kinds import Kind
+ENTRY = Kind("extra:Settings", "mnemodex.retrievers.bm25:BM25Retriever", indexer="extra:Indexer")
+
+
+class Settings(BM25Settings):
+    type: Literal["extra"]
+
+
+class Indexer(BM25Indexer):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("group", "source", "sections", "steps"),
+    [
+        ("sources", SOURCE, {"source": {"path": "{F}/source", "format": "extra"}}, ("documents",)),
+        (
+            "encoders",
+            ENCODER,
+            {
+                "embed": {"e": {"encoder": "extra"}},
+                "indexes": {"flat": {"type": "dense", "factory": "Flat", "queries": "{F}/questions.jsonl"}},
+            },
+            ("embeddings/e", "flat: queries"),
+        ),
+        ("extractors", EXTRACTOR, {"triples": {"extractor": "extra"}}, ("triples",)),
+        ("kinds", KIND, {"indexes": {"words": {"type": "extra"}}}, ("words", "words: merge")),
+    ],
+    ids=["source", "encoder", "extractor", "kind"],
+)
+def test_the_next_version_of_a_package_makes_its_results_again(
+    folder, tmp_path, monkeypatch, inline, group, source, sections, steps
+):
+    packages = Packages(tmp_path / "site", monkeypatch)
+    points = {f"mnemodex.{group}": {"extra": "extra:ENTRY"}}
+    try:
+        packages.install("extra-things", "1.0", points=points, extra=source)
+        recipe = {**filled({**SMALL, **sections}, F=str(folder)), "memory": str(tmp_path / "memory")}
+        mnemodex.build(recipe)
+        assert planned(recipe) == set()
+        base = Built(recipe)
+        packages.install("extra-things", "1.1", points=points, extra=source)
+        assert base.read_by(recipe) == set(steps)
+        assert_planned(base, recipe, steps)
+        again = {step.name for step in mnemodex.build(recipe).steps if step.computed}
+        assert again == {name for name in base.following(steps) if not base.steps[name].pass_through}
+    finally:
+        packages.forget()
