@@ -22,8 +22,7 @@ from report import publish
 
 from mnemodex.indexers.graph.adjacency import Edges, adjacency
 from mnemodex.indexers.graph.graph import Graph
-from mnemodex.retrievers.graph.ppr import Mass, Walk
-from mnemodex.retrievers.graph.weights import weights
+from mnemodex.retrievers.graph.ppr import Mass, Walk, Walker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +49,7 @@ def random_edges(rng: np.random.Generator) -> tuple[int, int, Edges]:
 def edges_of(folder: Path) -> tuple[int, int, Edges]:
     """The edges of a graph index, weighted as HippoRAG 2 does."""
     graph = Graph.open(folder)
-    total = weights(graph, fact=2, mention=1, synonym=2, overwrite=True)
+    total = Walker(fact=2, synonym=2, overwrite=True).weights(graph)
     rows = np.repeat(np.arange(graph.nodes), np.diff(graph.indptr))
     once = rows < graph.indices
     return graph.entities, graph.passages, Edges(rows[once], np.asarray(graph.indices)[once], total[once])

@@ -22,7 +22,7 @@ from report import publish
 
 from mnemodex.retrievers.hits import Chunk
 from mnemodex.retrievers.readers.answers import Answered, f1, normalize_answer, passage_text, to_query_solutions
-from mnemodex.retrievers.readers.reading import parse, to_read
+from mnemodex.retrievers.readers.hippo_reader import parse, to_read
 
 VERSION = "2.0.0a4"
 

@@ -79,7 +79,7 @@ def real(tokens: int) -> tuple[Any, np.ndarray[Any, Any]]:
     from pydoc_data.topics import topics
 
     from mnemodex.indexers.models.language_model import LanguageModel
-    from mnemodex.indexers.models.tokens import tokenize
+    from mnemodex.indexers.models.tokenizers import tokenize
 
     lm = LanguageModel(MODEL)
     return lm.model, tokenize(lm.tokenizer, [topics["specialnames"] + topics["compound"]])[0].ids[:tokens]

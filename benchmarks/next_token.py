@@ -17,7 +17,7 @@ import json
 import tempfile
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +27,7 @@ from report import publish
 import mnemodex
 from mnemodex.pipelines.commands.next_token import read_tokens
 from mnemodex.retrievers.readers.knn_lm.mixing import Mixing
-from mnemodex.retrievers.readers.knn_lm_report.curves import Point, gate_curve, pointer_curve
-from mnemodex.retrievers.readers.knn_lm_report.figures import Figures, figures
+from mnemodex.retrievers.readers.knn_lm_report.evaluation import figures
 from mnemodex.retrievers.readers.knn_lm_report.neighbourhoods import Neighbourhoods, gather
 from mnemodex.retrievers.readers.knn_lm_report.reading import read_texts
 from mnemodex.retrievers.readers.knn_lm_report.tuning import fit
@@ -105,24 +104,24 @@ def row_of(one: Measured, key: str, factory: str) -> dict[str, Any]:
     """One line of the table of indexes."""
     info = one.retriever.info
     start = Mixing(k=one.fixed.k, temperature=info.scale, rescore=one.fixed.rescore)
-    given, fixed, buckets = (figures(one.found, one.found.mixed(each)) for each in (start, one.fixed, one.buckets))
+    given, fixed, buckets = (figures(one.found, each) for each in (start, one.fixed, one.buckets))
     beyond = one.readings.place >= BEYOND
-    late = [figures(one.found, one.found.mixed(each), beyond) for each in (start, one.fixed, one.buckets)]
+    late = [figures(one.found, each, beyond) for each in (start, one.fixed, one.buckets)]
     places = {f"ratio at {name}": place.ratio for name, place in fixed.by_place.items()}
     return {
         "key": key,
         "index": factory,
         "entries": info.rows,
-        "tokens": fixed.overall.tokens,
-        "perplexity": fixed.overall.without,
-        "ratio, as given": given.overall.ratio,
-        "ratio, one weight": fixed.overall.ratio,
-        "ratio, by distance": buckets.overall.ratio,
+        "tokens": fixed.tokens,
+        "perplexity": fixed.perplexity,
+        "ratio, as given": given.ratio,
+        "ratio, one weight": fixed.ratio,
+        "ratio, by distance": buckets.ratio,
         **places,
-        "tokens beyond 512": late[0].overall.tokens,
-        "ratio beyond 512, as given": late[0].overall.ratio,
-        "ratio beyond 512, one weight": late[1].overall.ratio,
-        "ratio beyond 512, by distance": late[2].overall.ratio,
+        "tokens beyond 512": late[0].tokens,
+        "ratio beyond 512, as given": late[0].ratio,
+        "ratio beyond 512, one weight": late[1].ratio,
+        "ratio beyond 512, by distance": late[2].ratio,
         "weight": one.fixed.weight,
         "temperature": one.fixed.temperature,
         "helped %": fixed.helped.percent,
@@ -141,24 +140,21 @@ def _single(one: Measured) -> float:
 
 
 def savings(one: Measured, folder: Path) -> list[dict[str, Any]]:
-    """The curves of gates and of pointers."""
+    """What gates and pointers save, and what they cost."""
     gates = [float(np.quantile(one.tuned_on.entropy, part)) for part in SKIPPED]
-    pointers = [enough for enough in POINTERS if enough <= one.fixed.k]
-    every = Point(one.fixed, figures(one.found, one.found.mixed(one.fixed)), one.found.seconds)
-    points = [
-        ("all looked up", every),
-        *((f"gate {point.mixing.gate:.2f} nats", point) for point in gate_curve(one.found, one.fixed, gates)),
-        *(
-            (f"pointers {point.mixing.pointers}", point)
-            for point in pointer_curve(one.retriever, one.readings, one.fixed, pointers, folder)
-        ),
-    ]
-    return [{"saving": name, **_saved(point.figures), "look-up s": point.seconds} for name, point in points]
-
-
-def _saved(found: Figures) -> dict[str, Any]:
-    part = 1 - found.lookups.done / found.overall.tokens
-    return {"searches": found.lookups.done, "saved %": part * 100, "ratio": found.overall.ratio}
+    settings = {
+        "all looked up": one.fixed,
+        **{f"gate {gate:.2f} nats": replace(one.fixed, gate=gate) for gate in gates},
+        **{f"pointers {n}": replace(one.fixed, pointers=n) for n in POINTERS if n <= one.fixed.k},
+    }
+    rows = []
+    for name, mixing in settings.items():
+        found = gather(one.retriever, one.readings, mixing, folder)
+        result = figures(found, mixing)
+        done = result.lookups.done
+        row = {"saving": name, "searches": done, "saved %": (1 - done / result.tokens) * 100, "ratio": result.ratio}
+        rows.append({**row, "look-up s": found.seconds})
+    return rows
 
 
 def main() -> None:

@@ -23,9 +23,9 @@ from report import publish
 
 from mnemodex.indexers.models.tokenizers import tokenizer
 from mnemodex.indexers.ngram import Vocabulary
-from mnemodex.retrievers.ngram.choice import best_of_each
-from mnemodex.retrievers.ngram.frontier import Frontier
+from mnemodex.retrievers.ngram.corpus import Frontier
 from mnemodex.retrievers.readers.prompted import Expected
+from mnemodex.retrievers.seal.kernels import best_of_each
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

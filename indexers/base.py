@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from mnemodex.schemas.manifest import Stats
+from mnemodex.schemas.tables import CHUNKS, TableKey
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mnemodex.schemas.manifest import Recall, SearchParameters
-    from mnemodex.schemas.tables import TableKey
 
 
 class IndexStats(Stats):
@@ -25,8 +25,6 @@ class InputPartition:
     """One partition of a table, or one shard of an index, as checked files.
 
     Attributes:
-        label: its name.
-        rows: its number of rows.
         files: its files by ending: `parquet`, and for embeddings `npy` (float32 or float16 matrix of shape (rows, d)).
         beside: the partition of the same label of each table that `Indexer.beside` names, by the table's label.
         stats: what was measured when it was made.
@@ -41,16 +39,11 @@ class InputPartition:
     folder: Path | None = None
 
 
-class Measured(Protocol):
-    """What measuring an index gave."""
+class Measured(NamedTuple):
+    """The measurement of an index: how much of an exact search it finds, and what the retriever searches with."""
 
-    @property
-    def search(self) -> SearchParameters:
-        """What the retriever searches with."""
-
-    @property
-    def recall(self) -> Recall:
-        """How much of an exact search it finds."""
+    recall: Recall
+    search: SearchParameters
 
 
 class Indexer:
@@ -62,12 +55,9 @@ class Indexer:
     processes, so they are given paths, never arrays.
 
     Args:
-        settings: of the recipe, checked.
+        settings: of the recipe, checked. The attribute has what the rows make of them: `identity` is that of these.
         rows: of the whole table; 0 for an index that is not over vectors.
         dimension: of its vectors; 0 where it has none.
-
-    Attributes:
-        settings: with what the rows make of them: `identity` is that of these.
     """
 
     version: ClassVar[int]
@@ -90,12 +80,10 @@ class Indexer:
     def setup(self, cpus: int) -> None:
         """Prepare a worker that may use so many CPUs; called once, before any step."""
 
-    @staticmethod
-    def table(settings: Any) -> TableKey | None:
+    @classmethod
+    def table(cls, settings: Any) -> TableKey | None:
         """Return the table that the index is built over; None for an index without files."""
-        from mnemodex.schemas.tables import CHUNKS
-
-        return CHUNKS
+        return cls.vectors(settings) or CHUNKS
 
     @staticmethod
     def vectors(settings: Any) -> TableKey | None:

@@ -6,13 +6,14 @@ import json
 import unicodedata
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from mnemodex.indexers.arrays import Float32s, Int32s, Int64s, open_arrays, save_arrays
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.rows import Rows
 from mnemodex.indexers.text import passages
@@ -24,11 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from mnemodex.indexers.base import InputPartition
 
-_ARRAYS = ("indptr", "documents", "frequencies", "lengths")
 _BLOCK = 1 << 20
 """Postings that are scored at a time."""
 
@@ -49,17 +47,17 @@ class BM25Settings(IndexSettings):
 
 
 def tokenize(texts: Sequence[str]) -> tuple[list[list[int]], dict[str, int]]:
-    """Lower-cased words of two or more letters or digits, stemmed by Snowball, without accents and stop words.
+    """Return the word ids of each text, and the ids of the words.
 
-    The stop words are Lucene's and the common question words and auxiliaries ("english_plus" in bm25s).
-
-    Returns:
-        Word ids of each text, and the ids' words.
+    Words are of two or more letters or digits, in lower case, stemmed by Snowball, without accents. The stop words,
+    which are left out, are Lucene's and the common question words and auxiliaries ("english_plus" in bm25s).
     """
     import bm25s
     import Stemmer
 
-    folded = _without_accents(texts)
+    # Latin, Greek and Cyrillic accents go; the marks of other scripts make other letters and stay.
+    decomposed = pc.utf8_normalize(pa.array(texts, pa.string()), "NFKD")
+    folded = pc.utf8_normalize(pc.replace_substring_regex(decomposed, "[\u0300-\u036f]+", ""), "NFC").to_pylist()
     stemmer = Stemmer.Stemmer("english")
     result = bm25s.tokenize(
         folded, token_pattern=_words(), stopwords="english_plus", stemmer=stemmer, show_progress=False, return_ids=True
@@ -69,19 +67,9 @@ def tokenize(texts: Sequence[str]) -> tuple[list[list[int]], dict[str, int]]:
 
 @lru_cache(maxsize=1)
 def _words() -> str:
-    r"""The pattern of words: bm25s's own, and marks inside a word.
-
-    The vowel signs of Indic scripts are marks, which Python's `\w` leaves out: words would fall into single letters.
-    """
+    # The vowel signs of Indic scripts are marks, which Python's `\w` leaves out: words would fall into single letters.
     marks = "".join(mark for mark in map(chr, range(0x370, 0x20000)) if unicodedata.category(mark) in {"Mn", "Mc"})
     return rf"\w[\w{marks}]+"
-
-
-def _without_accents(texts: Sequence[str]) -> list[str]:
-    """Letters without Latin, Greek and Cyrillic accents; the marks of other scripts make other letters and stay."""
-    decomposed = pc.utf8_normalize(pa.array(texts, pa.string()), "NFKD")
-    bare = pc.replace_substring_regex(decomposed, "[\u0300-\u036f]+", "")
-    return pc.utf8_normalize(bare, "NFC").to_pylist()  # type: ignore[no-any-return]
 
 
 class BM25Indexer(Indexer):
@@ -96,11 +84,10 @@ class BM25Indexer(Indexer):
     def build(self, partitions: list[InputPartition], out: Path) -> IndexStats:
         """Count the words of some chunk partitions, partition by partition.
 
-        Writes a word-by-chunk matrix of counts by columns (`indptr`, `documents`, `frequencies`), the chunks' `lengths`
-        in words, `words.json`, sorted, and the rows.
+        It writes a word-by-chunk matrix of counts by columns (`indptr`, `documents`, `frequencies`), the chunks'
+        `lengths` in words, `words.json`, sorted, and the rows.
         """
-        counts = [_count(part, with_title=self.settings.with_title) for part in partitions]
-        _merge_counts(counts).save(out)
+        _merge_counts([_count(part, with_title=self.settings.with_title) for part in partitions]).save(out)
         rows = Rows.of(partitions)
         rows.save(out)
         return IndexStats(rows=len(rows.ids))
@@ -110,59 +97,42 @@ class BM25Indexer(Indexer):
 
         Memory: 8 bytes a posting of the whole index, as bm25s needs to write it.
         """
+        from bm25s import BM25
+
         counts = _merge_counts([_Counts.open(shard) for shard in shards])
         scores = _scores(counts, k1=self.settings.k1, b=self.settings.b)
         Rows.concatenate([Rows.open(shard) for shard in shards]).save(out)
-        self._save(out, counts, scores)
-        return IndexStats(rows=len(counts.lengths))
-
-    def _save(self, out: Path, counts: _Counts, scores: NDArray[np.float32]) -> None:
-        from bm25s import BM25
-
+        rows = len(counts.lengths)
         index = BM25(k1=self.settings.k1, b=self.settings.b, method="lucene")
-        index.scores = {
-            "data": scores,
-            "indices": counts.documents,
-            "indptr": counts.indptr,
-            "num_docs": len(counts.lengths),
-        }
-        index.vocab_dict = {word: place for place, word in enumerate(counts.words.to_pylist())}
+        index.scores = {"data": scores, "indices": counts.documents, "indptr": counts.indptr, "num_docs": rows}
+        index.vocab_dict = {word: number for number, word in enumerate(counts.words.to_pylist())}
         index.nonoccurrence_array = None
         index.save(out, show_progress=False)
+        return IndexStats(rows=rows)
 
 
-class _Counts:
-    """A sparse matrix of word counts by columns: one column a word, words sorted."""
+class _Counts(NamedTuple):
+    """A sparse matrix of word counts by columns: one column a word, words sorted; and the words of each document."""
 
-    def __init__(
-        self,
-        words: pa.Array,
-        indptr: NDArray[np.int64],
-        documents: NDArray[np.int32],
-        frequencies: NDArray[np.int32],
-        lengths: NDArray[np.int32],
-    ) -> None:
-        self.words = words
-        self.indptr = indptr
-        self.documents = documents
-        self.frequencies = frequencies
-        self.lengths = lengths
+    words: pa.Array
+    indptr: Int64s
+    documents: Int32s
+    frequencies: Int32s
+    lengths: Int32s
 
     def save(self, out: Path) -> None:
-        for name in _ARRAYS:
-            np.save(out / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        save_arrays(out, **{name: getattr(self, name) for name in self._fields[1:]})
         (out / "words.json").write_text(json.dumps(self.words.to_pylist()), encoding="utf-8")
 
     @classmethod
     def open(cls, folder: Path) -> _Counts:
         words = pa.array(json.loads((folder / "words.json").read_text(encoding="utf-8")), pa.string())
-        return cls(words, *(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS))
+        return cls(words, *open_arrays(folder, *cls._fields[1:]))
 
 
 def _count(part: InputPartition, *, with_title: bool) -> _Counts:
-    ids, vocabulary = tokenize(
-        passages(parquet.read(part.files["parquet"], columns=["title", "text"]), with_title=with_title)
-    )
+    chunks = parquet.read(part.files["parquet"], columns=["title", "text"])
+    ids, vocabulary = tokenize(passages(chunks, with_title=with_title))
     lengths = np.fromiter(map(len, ids), np.int32, len(ids))
     words = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum()))
     documents = np.repeat(np.arange(len(ids), dtype=np.int64), lengths)
@@ -170,14 +140,14 @@ def _count(part: InputPartition, *, with_title: bool) -> _Counts:
     order = pc.sort_indices(names).to_numpy()
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
-    pairs, frequencies = np.unique(rank[words] * max(len(ids), 1) + documents, return_counts=True)
-    column = pairs // max(len(ids), 1)
+    stride = max(len(ids), 1)
+    pairs, frequencies = np.unique(rank[words] * stride + documents, return_counts=True)
     # The tokenizer knows an empty word that no text has; a word without a posting is dropped.
-    present, sizes = np.unique(column, return_counts=True)
+    present, sizes = np.unique(pairs // stride, return_counts=True)
     return _Counts(
         names.take(pa.array(order)).take(pa.array(present)),
         np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        (pairs % max(len(ids), 1)).astype(np.int32),
+        (pairs % stride).astype(np.int32),
         frequencies.astype(np.int32),
         lengths,
     )
@@ -207,19 +177,16 @@ def _merge_counts(parts: Sequence[_Counts]) -> _Counts:
     return _Counts(words, indptr, documents, frequencies, lengths)
 
 
-def _scores(counts: _Counts, *, k1: float, b: float) -> NDArray[np.float32]:
-    """Each posting's BM25 score: idf * tf / (tf + k1 * (1 - b + b * length / mean length)).
-
-    In the precision of bm25s, so that the scores are its own to the last bit; a block of postings at a time.
-    """
+def _scores(counts: _Counts, *, k1: float, b: float) -> Float32s:
+    """Return each posting's BM25 score: idf * tf / (tf + k1 * (1 - b + b * length / mean length))."""
     total = len(counts.lengths)
-    found = np.diff(counts.indptr)
-    idf = np.log(1 + (total - found + 0.5) / (found + 0.5)).astype(np.float32)
+    holders = np.diff(counts.indptr)
+    idf = np.log(1 + (total - holders + 0.5) / (holders + 0.5)).astype(np.float32)
     mean = float(counts.lengths.mean()) if total else 1.0
     norm = k1 * (1 - b + b * counts.lengths / max(mean, 1e-9))
-    scores = np.repeat(idf, found)
+    scores = np.repeat(idf, holders)
     for start in range(0, len(scores), _BLOCK):
-        here = slice(start, start + _BLOCK)
-        frequency = counts.frequencies[here].astype(np.float64)
-        scores[here] = scores[here] * (frequency / (norm[counts.documents[here]] + frequency))
+        block = slice(start, start + _BLOCK)
+        frequency = counts.frequencies[block].astype(np.float64)
+        scores[block] = scores[block] * (frequency / (norm[counts.documents[block]] + frequency))
     return scores

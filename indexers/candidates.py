@@ -8,32 +8,29 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.models.tokens import unknown_token
+from mnemodex.indexers.models.tokenizers import unknown_token
 from mnemodex.schemas.ids import hash_columns
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
-    from mnemodex.indexers.models.tokens import Tokens
+    from mnemodex.indexers.arrays import Array, Bools, Float64s, Int32s, Int64s
+    from mnemodex.indexers.models.tokenizers import Tokens
 
 _BITS = 52
 """Bits of a random number: so few that no sum with a half rounds up to the next power of two."""
 
 
 class TokenWords:
-    """What tokens have in common, and which say something.
+    """The words of tokens, and which words have a meaning of their own.
 
     Tokens are one word where their texts differ in case and in the white space at their ends only: byte-pair tokenizers
-    have several tokens of that kind. Stop words (English) and tokens without a letter or digit say nothing.
-
-    Args:
-        tokenizer: whose tokens.
+    have several tokens of that kind. Stop words (English) and tokens without a letter or digit have no meaning.
 
     Attributes:
         unknown: the id of the unknown token, None where there is none.
         word: the word of each token id, int32 of shape (largest id + 1,).
-        says: whether a word says something, bool of shape (words,).
+        says: whether a word has a meaning, bool of shape (words,).
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -62,17 +59,14 @@ class Candidates:
     index does not know what such a token stood for. Of equal n-grams the first stands for all.
 
     Attributes:
-        text: the text.
-        tokens: its tokens.
         vocabulary: the words of its tokens.
         starts: the n-grams' first tokens, int64 of shape (n-grams,), ascending.
-        length: tokens of each n-gram.
     """
 
     text: str
     tokens: Tokens
     vocabulary: TokenWords
-    starts: NDArray[np.int64]
+    starts: Int64s
     length: int
 
     @classmethod
@@ -87,34 +81,29 @@ class Candidates:
         return cls(text, tokens, vocabulary, different, length)
 
     def span(self, start: int) -> str:
-        """The text of the n-gram that begins with a token."""
+        """Return the text of the n-gram that begins with a token."""
         offsets = self.tokens.offsets[start : start + self.length]
         return self.text[offsets[:, 0].min() : offsets[:, 1].max()]
 
-    def overlap(self, question: NDArray[np.int32]) -> NDArray[np.float64]:
-        """How much n-grams have in common with a question.
+    def overlap(self, question: Int32s) -> Float64s:
+        """Return how much n-grams have in common with a question, given by its token ids.
 
-        Args:
-            question: its token ids.
-
-        Returns:
-            Dice's coefficient of their sets of words that say something, float64 of shape (n-grams,): twice the number
-            of common words by the sum of both numbers, 0 to 1.
+        It is Dice's coefficient of their sets of words with a meaning, float64 of shape (n-grams,): twice the number of
+        common words by the sum of both numbers, 0 to 1.
         """
         says = self.vocabulary.says
         asked = np.zeros(len(says), np.bool_)
         asked[self.vocabulary.word[question]] = True
         asked &= says
-        overlap: NDArray[np.float64] = 2 * self._different(asked) / np.maximum(self._saying + asked.sum(), 1)
+        overlap: Float64s = 2 * self._different(asked) / np.maximum(self._saying + asked.sum(), 1)
         return overlap
 
     @cached_property
-    def _saying(self) -> NDArray[np.int64]:
-        """The number of words of each n-gram that say something."""
+    def _saying(self) -> Int64s:
         return self._different(self.vocabulary.says)
 
-    def _different(self, counted: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """The number of words of each n-gram that count, int64 of shape (n-grams,); `counted` is of shape (words,).
+    def _different(self, counted: Bools) -> Int64s:
+        """Return how many words of each n-gram count, int64 of shape (n-grams,); `counted` is of shape (words,).
 
         A token is the first of its word in the n-grams that begin after the word's former place and reach it: it adds
         one to an interval of them, so that sums over all tokens and n-grams take one pass.
@@ -124,16 +113,16 @@ class Candidates:
         first = np.maximum(self._former[place] + 1, place - self.length + 1)
         end = np.minimum(place, last) + 1
         steps = np.bincount(np.minimum(first, end), minlength=last + 2) - np.bincount(end, minlength=last + 2)
-        found: NDArray[np.int64] = np.cumsum(steps)[self.starts]
+        found: Int64s = np.cumsum(steps)[self.starts]
         return found
 
     @cached_property
-    def _words(self) -> NDArray[np.int32]:
+    def _words(self) -> Int32s:
         return self.vocabulary.word[self.tokens.ids]
 
     @cached_property
-    def _former(self) -> NDArray[np.int64]:
-        """Where the word of each token stood last before it; -1 where nowhere."""
+    def _former(self) -> Int64s:
+        """The token at which the word of each token stood last before it; -1 for none."""
         order = np.argsort(self._words, kind="stable")
         again = np.flatnonzero(np.diff(self._words[order]) == 0)
         former = np.full(len(order), -1, np.int64)
@@ -141,24 +130,21 @@ class Candidates:
         return former
 
 
-def uniform(doc_id: int, draw: int, starts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Random numbers between 0 and 1, neither included, that any machine draws alike.
+def uniform(doc_id: int, draw: int, starts: Int64s) -> Float64s:
+    """Return random numbers between 0 and 1, neither included, that any machine draws alike.
 
     Args:
         doc_id: of the document.
         draw: what is drawn for; another number gives other random numbers.
         starts: tokens of the document, each of which has its own number.
-
-    Returns:
-        float64 of the shape of `starts`.
     """
     columns = [np.full(len(starts), number, np.int64) for number in (doc_id, draw)]
     bits = hash_columns([*columns, starts]) >> (63 - _BITS)
     return (bits + 0.5) / (1 << _BITS)
 
 
-def _eligible(text: str, tokens: Tokens, unknown: int | None, length: int) -> NDArray[np.bool_]:
-    """At which tokens an n-gram may begin: bool of shape (tokens - length + 1,)."""
+def _eligible(text: str, tokens: Tokens, unknown: int | None, length: int) -> Bools:
+    """Return at which tokens an n-gram may begin: bool of shape (tokens - length + 1,)."""
     known = np.concatenate([[0], np.cumsum(tokens.ids != (-1 if unknown is None else unknown))])
     characters = np.frombuffer(text.encode("utf-32-le"), dtype="<U1")
     shown = np.concatenate([[0], np.cumsum(~np.strings.isspace(characters))])
@@ -166,15 +152,15 @@ def _eligible(text: str, tokens: Tokens, unknown: int | None, length: int) -> ND
     ends = np.maximum.accumulate(tokens.offsets[:, 1])
     first, last = starts[: len(starts) - length + 1], ends[length - 1 :]
     begins = _word_starts(characters, starts, ends)[: len(first)]
-    eligible: NDArray[np.bool_] = begins & (known[length:] - known[:-length] == length) & (shown[last] > shown[first])
+    eligible: Bools = begins & (known[length:] - known[:-length] == length) & (shown[last] > shown[first])
     return eligible
 
 
-def _word_starts(characters: NDArray[np.str_], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which tokens begin neither inside a word nor inside a character."""
+def _word_starts(characters: Array, starts: Int64s, ends: Int64s) -> Bools:
+    """Return which tokens begin neither inside a word nor inside a character."""
     inside = np.zeros(len(starts), np.bool_)
     # Byte-level tokenizers give several tokens to one character.
     inside[1:] = starts[1:] < ends[:-1]
     letters = np.append(np.strings.isalnum(characters), False)
-    within: NDArray[np.bool_] = inside | (letters[starts - 1] & letters[starts] & (starts > 0))
+    within: Bools = inside | (letters[starts - 1] & letters[starts] & (starts > 0))
     return ~within

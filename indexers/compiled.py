@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
-    from numpy.typing import NDArray
+
+    from mnemodex.indexers.arrays import Int64s, Uint64s
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
@@ -33,8 +34,8 @@ def helper(function: _F) -> _F:
 
 
 @helper
-def copy_row(source: NDArray[np.int64], row: int, target: NDArray[np.int64], place: int) -> None:
-    """`target[place] = source[row]`, which numba takes a second to compile, for its check of the shapes."""
+def copy_row(source: Int64s, row: int, target: Int64s, place: int) -> None:
+    """Do `target[place] = source[row]`, which numba takes a second to compile, for its check of the shapes."""
     for column in range(source.shape[1]):
         target[place, column] = source[row, column]
 
@@ -63,5 +64,5 @@ def _prefetch(_context: Any, array: Any, index: Any) -> tuple[Any, Any]:
 popcount = cast("Callable[[np.uint64], int]", intrinsic(_popcount))
 """`popcount(word)`: the ones of a uint64, as int64."""
 
-prefetch = cast("Callable[[NDArray[np.uint64], int], None]", intrinsic(_prefetch))
+prefetch = cast("Callable[[Uint64s, int], None]", intrinsic(_prefetch))
 """`prefetch(array, index)`: begin to load the cache line of an element; it may lie outside the array."""

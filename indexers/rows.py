@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnemodex.indexers.arrays import Int32s, Int64s, open_arrays, save_arrays
 from mnemodex.schemas.errors import CorruptFileError
 from mnemodex.schemas.store import parquet
 
@@ -15,70 +16,60 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from mnemodex.indexers.base import InputPartition
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of an index in the index's own order.
+    """The n rows of an index in the index's own order.
 
     Attributes:
         ids: chunk ids, int64 of shape (n,).
         partition: number of each row's partition in `labels`, int32 of shape (n,).
         row: its row there, int64 of shape (n,).
-        labels: the partitions' labels.
     """
 
-    ids: NDArray[np.int64]
-    partition: NDArray[np.int32]
-    row: NDArray[np.int64]
+    ids: Int64s
+    partition: Int32s
+    row: Int64s
     labels: tuple[str, ...]
 
     @classmethod
     def of(cls, partitions: Sequence[InputPartition], *, id_column: str = "chunk_id") -> Rows:
-        """All rows of some partitions, in order."""
+        """Return all rows of some partitions, in order."""
+        none = np.zeros(0, np.int64)
         ids = [parquet.read(part.files["parquet"], columns=[id_column])[id_column].to_numpy() for part in partitions]
-        sizes = [len(part) for part in ids]
+        sizes = list(map(len, ids))
         return cls(
-            np.concatenate([*ids, np.zeros(0, np.int64)]).astype(np.int64),
+            np.concatenate([none, *ids]).astype(np.int64),
             np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
-            np.concatenate([*(np.arange(size, dtype=np.int64) for size in sizes), np.zeros(0, np.int64)]),
+            np.concatenate([none, *map(np.arange, sizes)]),
             tuple(part.label for part in partitions),
         )
 
     @classmethod
     def concatenate(cls, parts: Sequence[Rows]) -> Rows:
-        """The rows of several shards, one after the other."""
-        labels = [label for part in parts for label in part.labels]
+        """Return the rows of several shards, one after the other."""
         before = np.cumsum([0, *(len(part.labels) for part in parts)])
         return cls(
             np.concatenate([part.ids for part in parts]),
             np.concatenate([part.partition + np.int32(start) for part, start in zip(parts, before, strict=False)]),
             np.concatenate([part.row for part in parts]),
-            tuple(labels),
+            tuple(label for part in parts for label in part.labels),
         )
 
     def save(self, out: Path, *, id_column: str = "chunk_id") -> None:
         """Write `chunk_ids.npy` (after the ids' column), `partition.npy`, `row.npy` and `labels.json` into a folder."""
-        np.save(out / f"{id_column}s.npy", self.ids, allow_pickle=False)
-        np.save(out / "partition.npy", self.partition, allow_pickle=False)
-        np.save(out / "row.npy", self.row, allow_pickle=False)
+        save_arrays(out, **{f"{id_column}s": self.ids}, partition=self.partition, row=self.row)
         (out / "labels.json").write_text(json.dumps(self.labels), encoding="utf-8")
 
     @classmethod
     def open(cls, folder: Path, *, id_column: str = "chunk_id") -> Rows:
-        """Map what `save` wrote.
-
-        Raises:
-            CorruptFileError: the arrays do not belong together.
-        """
-        ids, partition, row = (
-            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in (f"{id_column}s", "partition", "row")
-        )
-        if not len(ids) == len(partition) == len(row):
-            msg = f"{folder}: {id_column}s, partition and row differ in length; remove the folder and build again"
-            raise CorruptFileError(msg)
+        """Map what `save` wrote; a `CorruptFileError` says that the arrays do not belong together."""
+        arrays = open_arrays(folder, f"{id_column}s", "partition", "row")
+        if len(set(map(len, arrays))) > 1:
+            raise CorruptFileError(
+                f"{folder}: {id_column}s, partition and row differ in length; remove the folder and build again"
+            )
+        ids, partition, row = arrays
         return cls(ids, partition, row, tuple(json.loads((folder / "labels.json").read_text(encoding="utf-8"))))

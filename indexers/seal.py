@@ -17,7 +17,7 @@ class SealSettings(IndexSettings):
         of: the n-gram index that is searched; the recipe's only one by default.
         model: the language model that writes keys: a path, a hub id, or `pkg:MODULE/FILE`. Its tokenizer is the n-gram
             index's. Without one, the n-grams of the question are the keys.
-        score: `lm`, `lm_fm` or `intersective`, see `retrievers.seal.weights`.
+        score: `lm`, `lm_fm` or `intersective`, see `retrievers.seal.keys`.
         beams: of the search for keys.
         length: tokens of the longest key from a text.
         body_prompt: what the model continues with keys from texts; `{question}` stands for the question. By default
@@ -38,13 +38,11 @@ class SealSettings(IndexSettings):
     @classmethod
     def _has_the_question(cls, prompt: str | None) -> str | None:
         if prompt is not None and "{question}" not in prompt:
-            msg = "a prompt must have {question} in the place of the question"
-            raise ValueError(msg)
+            raise ValueError("a prompt must have {question} in the place of the question")
         return prompt
 
     @model_validator(mode="after")
     def _the_model_scores(self) -> Self:
         if self.score == "lm" and self.model is None:
-            msg = "score lm is what a model thinks of keys: name a `model`, or take intersective"
-            raise ValueError(msg)
+            raise ValueError("score lm is what a model thinks of keys: name a `model`, or take intersective")
         return self

@@ -1,13 +1,21 @@
-"""The text that indexes read of a chunk."""
+"""The texts of chunks, and batches of texts of like length, so that little of a model's work is spent on padding."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pyarrow as pa
+
+    from mnemodex.indexers.arrays import Int64s
+
+MAX_PADDING = 1.15
+"""Padded over real tokens that a batch may reach."""
 
 
 def passages(batch: pa.RecordBatch | pa.Table, *, with_title: bool = True) -> list[str]:
@@ -17,3 +25,23 @@ def passages(batch: pa.RecordBatch | pa.Table, *, with_title: bool = True) -> li
         return text.to_pylist()  # type: ignore[no-any-return]
     joined = pc.binary_join_element_wise(batch["title"], text, "\n")
     return pc.if_else(pc.equal(batch["title"], ""), text, joined).to_pylist()  # type: ignore[no-any-return]
+
+
+def length_buckets(lengths: Int64s, *, max_tokens: int, min_rows: int = 8) -> Iterator[Int64s]:
+    """Yield batches of texts by their lengths in tokens, as positions, int64 of shape (rows,).
+
+    The longest come first, so that too large a batch fails at once, not after an hour. A batch ends when its padded
+    size (rows times longest text) would pass `max_tokens`, or when its padding would pass `MAX_PADDING`, but it holds
+    at least `min_rows` rows where they fit: tiny batches cost more than padding.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        ahead = lengths[order[start:]]
+        longest = max(int(ahead[0]), 1)
+        real = np.cumsum(ahead[: max(max_tokens // longest, 1)])
+        padded = longest * np.arange(1, len(real) + 1)
+        over = np.flatnonzero(padded > MAX_PADDING * real)
+        rows = max(int(over[0]) if len(over) else len(real), min(min_rows, len(real)))
+        yield order[start : start + rows]
+        start += rows

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mnemodex.schemas.errors import RecipeError, SourceError
-from mnemodex.schemas.manifest import fingerprint
-from mnemodex.schemas.passed import PassedChunker, PassedEmbedding
+from mnemodex.schemas.passed import PassedChunker, PassedEmbedding, identity_of
 from mnemodex.schemas.source import Source
 
 if TYPE_CHECKING:
@@ -21,8 +16,6 @@ if TYPE_CHECKING:
     from mnemodex.schemas.store.store import Store
 
 _PLACE = "passed by the caller"
-_BASES = ("builtins", "abc", "typing")
-"""Modules of classes that decide nothing."""
 
 
 @dataclass
@@ -64,7 +57,7 @@ def with_passed(recipe: Recipe, passed: Passed, store: Store) -> Recipe:
         if not callable(getattr(passed.chunker, "spans", None)):
             msg = f"chunker {type(passed.chunker).__name__} has no method spans(texts); see the protocol Chunker"
             raise RecipeError(msg)
-        update["chunks"] = PassedChunker(identity_of=_identity(passed.chunker))
+        update["chunks"] = PassedChunker(identity_of=identity_of(passed.chunker))
     if passed.encoders:
         update["embed"] = {**recipe.embed, **_encoders(recipe, passed.encoders)}
     return recipe.model_copy(update=update)
@@ -86,47 +79,8 @@ def _encoders(recipe: Recipe, encoders: dict[str, Any]) -> dict[str, PassedEmbed
             raise RecipeError(msg)
         settings = recipe.embed[name]
         kept = {key: getattr(settings, key) for key in ("with_title", "query_prefix", "passage_prefix", "normalize")}
-        made[name] = PassedEmbedding(identity_of=_identity(encoder), name=name, **kept)
+        made[name] = PassedEmbedding(identity_of=identity_of(encoder), name=name, **kept)
     return made
-
-
-def _identity(made: Any) -> str:
-    """Return what decides the results of an object: its attribute `identity`, or its classes' code and its values.
-
-    Raises:
-        RecipeError: neither can be told.
-    """
-    declared = getattr(made, "identity", None)
-    if isinstance(declared, str | int):
-        return str(declared)
-    kind = type(made)
-    try:
-        code = [inspect.getsource(one) for one in kind.__mro__ if one.__module__ not in _BASES]
-        values = json.dumps(_values(made), sort_keys=True, default=_plain)
-        return fingerprint(kind.__module__, kind.__qualname__, code, values)
-    except (OSError, TypeError, ValueError) as error:
-        msg = (
-            f"{kind.__name__}: what decides its results cannot be told ({error}); give it an attribute `identity`, a "
-            "string that changes when its results do"
-        )
-        raise RecipeError(msg) from error
-
-
-def _values(made: Any) -> dict[str, Any]:
-    """Return what an object holds, in its dictionary or in slots."""
-    values = dict(vars(made)) if hasattr(made, "__dict__") else {}
-    for one in type(made).__mro__:
-        slots = getattr(one, "__slots__", ())
-        names = (slots,) if isinstance(slots, str) else slots
-        values |= {name: getattr(made, name) for name in names if not name.startswith("__") and hasattr(made, name)}
-    return values
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return [value.shape, str(value.dtype), hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()]
-    msg = f"it holds a {type(value).__name__}"
-    raise TypeError(msg)
 
 
 def _spooled(recipe: Recipe, rows: Iterable[Mapping[str, Any]], store: Store) -> Source:

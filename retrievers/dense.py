@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
 
 from mnemodex.indexers.dense.searcher import DenseSearcher
-from mnemodex.retrievers.base import check
+from mnemodex.retrievers.base import Retriever, check
 from mnemodex.retrievers.hits import Hits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from mnemodex.indexers.arrays import Float32s
     from mnemodex.retrievers.memory import Memory
     from mnemodex.schemas.manifest import IndexEntry
 
 
-class DenseRetriever:
-    """Searches the vectors of chunks."""
-
-    no_match: ClassVar[float | None] = None
+class DenseRetriever(Retriever):
+    """Searches the vectors of chunks; raises `ModelError` if the model is not the one that the index was built with."""
 
     def __init__(self, memory: Memory, entry: IndexEntry) -> None:
         self.name = entry.name
@@ -32,16 +30,12 @@ class DenseRetriever:
             snapshot.shards(entry), entry.search.value, vectors=lambda label: snapshot.path(table, label, ".npy")
         )
 
+    @override
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
-        """See `Retriever.search`.
-
-        Raises:
-            ModelError: the model is not the one that the index was built with.
-        """
         questions = check(queries, k)
         return self.search_vectors(self._memory.encoder(self._embedding).encode_queries(questions), k, where=where)
 
-    def search_vectors(self, vectors: NDArray[np.float32], k: int = 10, *, where: str | None = None) -> Hits:
+    def search_vectors(self, vectors: Float32s, k: int = 10, *, where: str | None = None) -> Hits:
         """As `search`, for questions that are vectors already: float32 of shape (queries, dimension)."""
         allowed = None if where is None else self._memory.ids_where(where)
         scores, ids, shard, position = self._searcher.search(vectors, k, allowed=allowed)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mnemodex.retrievers.base import check
-from mnemodex.retrievers.folding import search_documents
-from mnemodex.retrievers.hits import trec_run
+from mnemodex.retrievers.hits import MISSING_ID, trec_run
 from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
@@ -22,12 +23,12 @@ _CUTOFFS = (1, 2, 5, 10)
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What an evaluation measured.
+    """The measures of an index.
 
     Attributes:
         index: the index's name.
         queries: how many had gold.
-        without_gold: how many had none and are left out.
+        queries_without_gold: how many had none and are left out.
         k: documents a query.
         metrics: R@k is the part of a query's gold documents among its first k documents, averaged over queries; nDCG
             and RR as usual.
@@ -37,7 +38,7 @@ class Evaluation:
 
     index: str
     queries: int
-    without_gold: int
+    queries_without_gold: int
     k: int
     metrics: dict[str, float]
     seconds: float
@@ -49,16 +50,10 @@ class Evaluation:
         return self.queries / self.seconds
 
     def to_json(self) -> dict[str, Any]:
-        """As `eval --json` prints it."""
-        return {
-            "index": self.index,
-            "queries": self.queries,
-            "queries_without_gold": self.without_gold,
-            "k": self.k,
-            "metrics": self.metrics,
-            "seconds": self.seconds,
-            "queries_per_second": self.queries_per_second,
-        }
+        """Return what `eval --json` prints."""
+        measures = asdict(self) | {"queries_per_second": self.queries_per_second}
+        del measures["run"]
+        return measures
 
 
 def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10) -> Evaluation:
@@ -69,35 +64,47 @@ def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10) -> 
     """
     from ir_measures import RR, Qrel, R, ScoredDoc, calc_aggregate, nDCG
 
-    asked = [query for query in queries if query.gold]
-    if not asked:
-        msg = (
-            "no query has gold documents (gold_ids, or qrels with positive judgements); give --qrels FILE, or other "
-            "queries"
-        )
-        raise QueryError(msg)
-    questions = check([query.question for query in asked], k)
-    depth = max(k, *_CUTOFFS)
+    judged = [query for query in queries if query.gold]
+    if not judged:
+        where = "gold_ids, or qrels with positive judgements"
+        raise QueryError(f"no query has gold documents ({where}); give --qrels FILE, or other queries")
+    questions = check([query.question for query in judged], k)
+    cutoffs = sorted({*_CUTOFFS, k})
+    # Loads the models before the clock starts.
     retriever.search(questions[:1], 1)
     started = time.perf_counter()
-    answers = search_documents(retriever, questions, depth)
+    answers = search_documents(retriever, questions, cutoffs[-1])
     seconds = time.perf_counter() - started
-    cutoffs = sorted({*_CUTOFFS, k})
     measures = {f"R@{cutoff}": R @ cutoff for cutoff in cutoffs} | {"nDCG@10": nDCG @ 10, "RR@10": RR @ 10}
-    qrels = [Qrel(query.id, key, relevance) for query in asked for key, relevance in query.gold.items()]
+    qrels = [Qrel(query.id, key, relevance) for query in judged for key, relevance in query.gold.items()]
     # Measures read the order from the scores: ties and float32 must not change it, so the rank itself is the score.
     run = [
         ScoredDoc(query.id, key, float(-rank))
-        for query, answer in zip(asked, answers, strict=True)
+        for query, answer in zip(judged, answers, strict=True)
         for rank, (key, _) in enumerate(answer)
     ]
     values = calc_aggregate(list(measures.values()), qrels, run)
     return Evaluation(
         retriever.name,
-        len(asked),
-        len(queries) - len(asked),
+        len(judged),
+        len(queries) - len(judged),
         k,
         {name: float(values[measure]) for name, measure in measures.items()},
         seconds,
-        trec_run([query.id for query in asked], [answer[:k] for answer in answers], tag=retriever.name),
+        trec_run([query.id for query in judged], [answer[:k] for answer in answers], tag=retriever.name),
     )
+
+
+def search_documents(retriever: Retriever, queries: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
+    """Return the keys and scores of the first k documents of each query; a document scores as its best chunk.
+
+    Chunks are over-fetched until there are so many documents, or no more chunks.
+    """
+    depth = k
+    while True:
+        hits = retriever.search(queries, depth)
+        exhausted = (hits.ids == MISSING_ID).any(axis=1)
+        enough = np.array([len(np.unique(row[row != MISSING_ID])) >= k for row in hits.document_ids()], bool)
+        if (exhausted | enough).all():
+            return [answer[:k] for answer in hits.documents()]
+        depth *= 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -11,16 +11,20 @@ from urllib.parse import quote
 import numpy as np
 import pyarrow as pa
 
-from mnemodex.retrievers.top_k import top_k
+from mnemodex.indexers.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pandas as pd
-    from numpy.typing import NDArray
 
-    from mnemodex.indexers.rows import Rows
+    from mnemodex.indexers.arrays import Float32s, Floats, Int32s, Int64s, Integers
     from mnemodex.retrievers.snapshot import Snapshot
+
+    Best = tuple[Int64s, Float32s]
+    """Numbers of rows and their scores, best first."""
+    Explain = Callable[[Int64s], list[list[list["Reason"]]]]
+    """Returns the evidence for every hit, given the hits' numbers, int64 of shape (queries, k)."""
 
 MISSING_ID = -1
 MISSING_SCORE = np.float32(-np.inf)
@@ -41,25 +45,19 @@ class Chunk:
     end: int
 
     def to_json(self) -> dict[str, Any]:
-        """As `search --json` prints it: ids are strings, since they do not fit a JavaScript number."""
-        return {
-            "rank": self.rank,
-            "score": self.score,
-            "chunk_id": str(self.chunk_id),
-            "key": self.key,
-            "title": self.title,
-            "text": self.text,
-        }
+        """Return what `search --json` prints; ids are strings, since they do not fit a JavaScript number."""
+        fields = {name: getattr(self, name) for name in ("rank", "score", "chunk_id", "key", "title", "text")}
+        return fields | {"chunk_id": str(self.chunk_id)}
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """What spoke for a hit.
+    """A piece of evidence for a hit.
 
     Attributes:
         kind: what it is, in the retriever's words.
-        text: it, as people read it.
-        score: how much of the hit's score it made.
+        text: the evidence, as people read it.
+        score: its part of the hit's score.
     """
 
     kind: str
@@ -67,8 +65,8 @@ class Reason:
     score: float
 
     def to_json(self) -> dict[str, Any]:
-        """As `search --json --explain` prints it."""
-        return {"kind": self.kind, "text": self.text, "score": self.score}
+        """Return what `search --json --explain` prints."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -83,13 +81,13 @@ class Hits:
         labels: the partitions' labels.
         snapshot: where the rows are read from.
         kind: the id space: "chunk", "pair" or "position".
-        explain: finds the reasons of every hit; None where the retriever knows none.
+        explain: returns the evidence for every hit; None where the retriever knows none.
     """
 
-    ids: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    partition: NDArray[np.int32]
-    row: NDArray[np.int64]
+    ids: Int64s
+    scores: Float32s
+    partition: Int32s
+    row: Int64s
     labels: tuple[str, ...]
     snapshot: Snapshot
     kind: str = "chunk"
@@ -97,47 +95,36 @@ class Hits:
 
     @classmethod
     def at(
-        cls,
-        snapshot: Snapshot,
-        rows: Rows,
-        numbers: NDArray[np.int64],
-        scores: NDArray[np.float32],
-        *,
-        explain: Callable[[], list[list[list[Reason]]]] | None = None,
+        cls, snapshot: Snapshot, shards: Sequence[Rows], best: Iterable[Best], k: int, *, explain: Explain | None = None
     ) -> Hits:
         """Return hits that are given by their numbers in the rows of an index.
 
         Args:
             snapshot: where the rows are read from.
-            rows: ids and places of all rows.
-            numbers: int64 of shape (queries, k), best first; -1 where there are fewer than k.
-            scores: float32 of the same shape.
-            explain: finds the reasons of every hit.
+            shards: ids and places of all rows, numbered from 0 through all shards.
+            best: for each query its hits, at most k.
+            k: hits wanted.
+            explain: returns the evidence for the hits.
         """
-        found = numbers >= 0
-        if not len(rows.ids):
-            empty = np.full(numbers.shape, MISSING_ID, np.int64)
-            return cls(empty, scores, empty.astype(np.int32), empty, rows.labels, snapshot, explain=explain)
-        return cls(
-            np.where(found, rows.ids[numbers], MISSING_ID),
-            np.where(found, scores, MISSING_SCORE),
-            np.where(found, rows.partition[numbers], np.int32(-1)),
-            np.where(found, rows.row[numbers], -1),
-            rows.labels,
-            snapshot,
-            explain=explain,
-        )
+        answers = list(best)
+        numbers = np.full((len(answers), k), MISSING_ID, np.int64)
+        scores = np.full((len(answers), k), MISSING_SCORE, np.float32)
+        for query, (hit_numbers, hit_scores) in enumerate(answers):
+            numbers[query, : len(hit_numbers)], scores[query, : len(hit_numbers)] = hit_numbers, hit_scores
+        rows = locate(shards, numbers)
+        evidence = None if explain is None else partial(explain, numbers)
+        return cls(rows.ids, scores, rows.partition, rows.row, rows.labels, snapshot, explain=evidence)
 
     @classmethod
     def best(
         cls,
         snapshot: Snapshot,
         rows: Rows,
-        scores: Iterable[NDArray[np.float32]],
+        scores: Iterable[Float32s],
         k: int,
         *,
-        among: NDArray[np.int64] | None = None,
-        explain: Callable[[NDArray[np.int64]], list[list[list[Reason]]]] | None = None,
+        allowed: Int64s | None = None,
+        explain: Explain | None = None,
     ) -> Hits:
         """Return the k best rows of an index for each query: ties by ascending id, rows that score -inf left out.
 
@@ -146,62 +133,52 @@ class Hits:
             rows: ids and places of all rows.
             scores: for each query the scores of all rows, float32 of shape (rows,).
             k: hits wanted.
-            among: the numbers of the rows that may be hits, int64; all by default.
-            explain: finds the reasons of every hit, given the numbers of the hits' rows, int64 of shape (queries, k).
+            allowed: the ids that hits may have; all by default.
+            explain: as `at` takes it.
         """
-        ids = np.asarray(rows.ids) if among is None else np.asarray(rows.ids)[among]
-        numbers, best = [np.zeros((0, k), np.int64)], [np.zeros((0, k), np.float32)]
-        for all_scores in scores:
-            candidates = all_scores if among is None else all_scores[among]
+        numbers = None if allowed is None else np.flatnonzero(np.isin(rows.ids, allowed))
+        ids = np.asarray(rows.ids) if numbers is None else np.asarray(rows.ids)[numbers]
+
+        def best(row_scores: Float32s) -> Best:
+            candidates = row_scores if numbers is None else row_scores[numbers]
             chosen = top_k(candidates, k, ids=ids)
             chosen = chosen[candidates[chosen] > MISSING_SCORE]
-            room = (0, k - len(chosen))
-            numbers.append(np.pad(chosen if among is None else among[chosen], room, constant_values=-1)[None])
-            best.append(np.pad(candidates[chosen], room, constant_values=MISSING_SCORE)[None])
-        chosen_rows = np.concatenate(numbers)
-        reasons = None if explain is None else partial(explain, chosen_rows)
-        return cls.at(snapshot, rows, chosen_rows, np.concatenate(best), explain=reasons)
+            return chosen if numbers is None else numbers[chosen], candidates[chosen]
+
+        return cls.at(snapshot, [rows], map(best, scores), k, explain=explain)
 
     def __len__(self) -> int:
-        """The number of queries."""
+        """Return the number of queries."""
         return len(self.ids)
 
     def chunks(self) -> list[list[Chunk]]:
-        """The chunks of each query, best first; read by position, never by a scan."""
-        table = self.to_arrow()
+        """Return the chunks of each query, best first; read by position, never by a scan."""
         answers: list[list[Chunk]] = [[] for _ in range(len(self))]
-        for row in table.to_pylist():
+        for row in self.to_arrow().to_pylist():
             answers[row.pop("query")].append(Chunk(**row))
         return answers
 
     def reasons(self) -> list[list[list[Reason]]]:
-        """For each query, for each of its hits: what spoke for it, the most first; nothing where that is not known."""
+        """Return for each query, for each of its hits, the evidence, strongest first; none where it is not known."""
         if self.explain is not None:
             return self.explain()
-        return [[[] for _ in range(found)] for found in (self.ids != MISSING_ID).sum(axis=1).tolist()]
+        return [[[] for _ in range(hits)] for hits in (self.ids != MISSING_ID).sum(axis=1).tolist()]
 
     def to_arrow(self) -> pa.Table:
-        """One row a hit: query (its number), rank (from 1), score and the fields of `Chunk`, by query and rank."""
-        query, place = np.nonzero(self.ids != MISSING_ID)
-        table = self._rows(["chunk_id", "doc_id", "title", "text", "start", "end"])
-        columns = {
-            "query": pa.array(query),
-            "rank": pa.array(place + 1),
-            "score": pa.array(self.scores[query, place]),
-            "chunk_id": table["chunk_id"],
-            "doc_id": table["doc_id"],
-            "key": pa.array(self._keys(), pa.string()),
-            **{name: table[name] for name in ("title", "text", "start", "end")},
-        }
-        return pa.table(columns)
+        """Return a row for each hit: query (its number), rank (from 1), score and the fields of `Chunk`, in order."""
+        query, column = np.nonzero(self.ids != MISSING_ID)
+        rows = self._rows(["chunk_id", "doc_id", "title", "text", "start", "end"])
+        rows = rows.add_column(2, "key", [pa.array(self._keys(), pa.string())])
+        ranks = {"query": query, "rank": column + 1, "score": self.scores[query, column]}
+        return pa.table(ranks | dict(zip(rows.column_names, rows.columns, strict=True)))
 
     def to_pandas(self) -> pd.DataFrame:
-        """`to_arrow` as a data frame."""
+        """Return `to_arrow` as a data frame."""
         frame: pd.DataFrame = self.to_arrow().to_pandas()
         return frame
 
     def to_trec(self, query_ids: Sequence[str] | None = None, *, tag: str = "mnemodex") -> str:
-        """A TREC run: one line a document, a document scoring as its best chunk.
+        """Return a TREC run: one line a document, which scores as its best chunk.
 
         Args:
             query_ids: the queries' names; their numbers from 0 by default.
@@ -211,59 +188,91 @@ class Hits:
         return trec_run(names, self.documents(), tag=tag)
 
     def documents(self) -> list[list[tuple[str, float]]]:
-        """For each query the keys and scores of its documents, best first; a document scores as its best chunk."""
+        """Return for each query the keys and scores of its documents, best first; one scores as its best chunk."""
         answers: list[dict[str, float]] = [{} for _ in range(len(self))]
-        query, place = np.nonzero(self.ids != MISSING_ID)
-        for number, score, key in zip(query.tolist(), self.scores[query, place].tolist(), self._keys(), strict=True):
+        query, column = np.nonzero(self.ids != MISSING_ID)
+        for number, score, key in zip(query.tolist(), self.scores[query, column].tolist(), self._keys(), strict=True):
             answers[number].setdefault(key, score)
         return [list(answer.items()) for answer in answers]
 
-    def document_ids(self) -> NDArray[np.int64]:
-        """The document of each hit, int64 of shape (queries, k), -1 where there is none."""
-        result = np.full(self.ids.shape, MISSING_ID, np.int64)
-        for label, where in self._by_partition():
-            result[where] = self.snapshot.column("chunks", label, "doc_id")[self.row[where]]
-        return result
+    def document_ids(self) -> Int64s:
+        """Return the document of each hit, int64 of shape (queries, k), -1 where there is none."""
+        documents = np.full(self.ids.shape, MISSING_ID, np.int64)
+        for label, hits in self._by_partition():
+            documents[hits] = self.snapshot.column("chunks", label, "doc_id")[self.row[hits]]
+        return documents
 
-    def _by_partition(self) -> Iterator[tuple[str, tuple[NDArray[np.intp], ...]]]:
-        """Each partition that has hits, with the places of these."""
+    def _by_partition(self) -> Iterator[tuple[str, tuple[Integers, ...]]]:
+        """Yield the label of each partition that has hits, and the indices of these in the arrays."""
         found = self.ids != MISSING_ID
         for number in np.unique(self.partition[found]):
             yield self.labels[number], np.nonzero(found & (self.partition == number))
 
     def _rows(self, columns: list[str]) -> pa.Table:
-        """Columns of the hits' chunks, by query and rank."""
+        """Return columns of the hits' chunks, by query and rank."""
         found = self.ids != MISSING_ID
         position = np.cumsum(found.ravel()).reshape(found.shape) - 1
-        parts, places = [], []
-        for label, where in self._by_partition():
-            parts.append(self.snapshot.take("chunks", label, self.row[where].tolist(), columns))
-            places.append(position[where])
+        parts, positions = [], []
+        for label, hits in self._by_partition():
+            parts.append(self.snapshot.take("chunks", label, self.row[hits].tolist(), columns))
+            positions.append(position[hits])
         if not parts:
             from mnemodex.schemas.tables import CHUNKS, spec_of
 
             return pa.schema([spec_of(CHUNKS).schema.field(name) for name in columns]).empty_table()
-        return pa.concat_tables(parts).take(pa.array(np.argsort(np.concatenate(places))))
+        return pa.concat_tables(parts).take(pa.array(np.argsort(np.concatenate(positions))))
 
     def _keys(self) -> list[str]:
-        """The keys of the hits' documents, by query and rank.
-
-        A chunk's document stands in the documents partition of the same label.
-        """
+        """Return the keys of the hits' documents, by query and rank."""
         documents = self.document_ids()
         keys = np.full(self.ids.shape, "", dtype=object)
-        for label, where in self._by_partition():
+        # A chunk's document is in the documents' partition of the same label.
+        for label, hits in self._by_partition():
             ids = self.snapshot.column("documents", label, "doc_id")
             order = np.argsort(ids)
-            rows = order[np.searchsorted(ids, documents[where], sorter=order)]
-            keys[where] = self.snapshot.column("documents", label, "key")[rows]
+            rows = order[np.searchsorted(ids, documents[hits], sorter=order)]
+            keys[hits] = self.snapshot.column("documents", label, "key")[rows]
         return list(keys[self.ids != MISSING_ID])
 
 
-def trec_run(names: Sequence[str], answers: Sequence[Sequence[tuple[str, float]]], *, tag: str) -> str:
-    """A TREC run: `query Q0 document rank score tag` a line.
+def top_k(scores: Floats, k: int, *, ids: Int64s | None = None) -> Int64s:
+    """Return the positions of the k highest scores, int64 of shape (min(k, n),), highest first.
 
-    Fields end at white space, so that of names and keys is written as in a URL (`a b` is `a%20b`).
+    Args:
+        scores: shape (n,).
+        k: how many.
+        ids: int64 of shape (n,), ascending among equal scores; their positions by default.
+    """
+    candidates = np.arange(len(scores))
+    if k < len(scores):
+        limit = np.partition(scores, len(scores) - k)[len(scores) - k] if k else np.inf
+        candidates = np.flatnonzero(scores >= limit)
+    order = candidates if ids is None else ids[candidates]
+    return candidates[np.lexsort((order, -scores[candidates]))[:k]]
+
+
+def locate(shards: Sequence[Rows], numbers: Int64s) -> Rows:
+    """Return rows by their numbers, counted from 0 through all shards: arrays of the shape of `numbers`.
+
+    For the number -1 they have -1.
+    """
+    first = np.cumsum([0, *(len(rows.ids) for rows in shards)])
+    first_label = np.cumsum([0, *(len(rows.labels) for rows in shards)])
+    ids, partition, row = (np.full(numbers.shape, -1, dtype) for dtype in (np.int64, np.int32, np.int64))
+    found = numbers >= 0
+    shard = np.searchsorted(first, numbers, side="right") - 1
+    for number in np.unique(shard[found]):
+        rows, inside = shards[number], found & (shard == number)
+        position = numbers[inside] - first[number]
+        ids[inside], row[inside] = rows.ids[position], rows.row[position]
+        partition[inside] = rows.partition[position] + first_label[number]
+    return Rows(ids, partition, row, tuple(label for rows in shards for label in rows.labels))
+
+
+def trec_run(names: Sequence[str], answers: Sequence[Sequence[tuple[str, float]]], *, tag: str) -> str:
+    """Return a TREC run: `query Q0 document rank score tag` a line.
+
+    Fields end at white space, so that in names and keys it is written as in a URL (`a b` is `a%20b`).
 
     Args:
         names: the queries' names.

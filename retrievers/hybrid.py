@@ -5,21 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from mnemodex.indexers.hybrid import HybridSettings
-from mnemodex.retrievers.base import check
-from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits
-from mnemodex.retrievers.top_k import top_k
+from mnemodex.indexers.rows import Rows
+from mnemodex.retrievers.base import Retriever, check
+from mnemodex.retrievers.hits import MISSING_ID, Hits, top_k
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from mnemodex.indexers.arrays import Float32s, Int32s, Int64s
     from mnemodex.retrievers.memory import Memory
     from mnemodex.schemas.manifest import IndexEntry
 
 
-class HybridRetriever:
-    """Fuses the ranks of other indexes: score = sum over indexes of 1 / (constant + rank)."""
+class HybridRetriever(Retriever):
+    """Fuses the ranks of other indexes: score = sum over indexes of 1 / (constant + rank).
+
+    All indexes together give k hits where there are so many rows.
+    """
 
     no_match: ClassVar[float | None] = 0.0
 
@@ -29,49 +34,33 @@ class HybridRetriever:
         self._settings = HybridSettings.model_validate(entry.settings)
         self._parts = [memory.retriever(name) for name in self._settings.of]
 
+    @override
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
-        """See `Retriever.search`. All indexes together always give k hits where there are so many rows."""
         questions = check(queries, k)
-        answers = [part.search(questions, max(k, self._settings.depth), where=where) for part in self._parts]
-        labels, answers = _common_labels(answers)
-        shape = (len(questions), k)
-        ids = np.full(shape, MISSING_ID, np.int64)
-        scores = np.full(shape, MISSING_SCORE, np.float32)
-        partition = np.full(shape, -1, np.int32)
-        row = np.full(shape, -1, np.int64)
-        rank = 1 / (self._settings.constant + 1 + np.arange(answers[0].ids.shape[1]))
-        for number in range(len(questions)):
-            found = [answer.ids[number] != MISSING_ID for answer in answers]
-            all_ids = np.concatenate([answer.ids[number][here] for answer, here in zip(answers, found, strict=True)])
-            # A hit that has nothing of the question fills a place, but its rank says nothing.
-            weight = np.concatenate(
-                [
-                    np.where(answer.scores[number] == part.no_match, 0, rank)[here]
-                    for part, answer, here in zip(self._parts, answers, found, strict=True)
-                ]
-            )
-            unique, first, place = np.unique(all_ids, return_index=True, return_inverse=True)
-            fused = np.bincount(place, weight, len(unique)).astype(np.float32)
-            chosen = top_k(fused, k, ids=unique)
-            here = slice(0, len(chosen))
-            ids[number, here], scores[number, here] = unique[chosen], fused[chosen]
-            partition[number, here] = np.concatenate(
-                [a.partition[number][f] for a, f in zip(answers, found, strict=True)]
-            )[first[chosen]]
-            row[number, here] = np.concatenate([a.row[number][f] for a, f in zip(answers, found, strict=True)])[
-                first[chosen]
-            ]
-        return Hits(ids, scores, partition, row, labels, self._memory.snapshot)
-
-
-def _common_labels(answers: list[Hits]) -> tuple[tuple[str, ...], list[Hits]]:
-    """Number the partitions of all answers alike."""
-    labels = tuple(dict.fromkeys(label for answer in answers for label in answer.labels))
-    number = {label: place for place, label in enumerate(labels)}
-    renumbered = []
-    for answer in answers:
-        table = np.array([number[label] for label in answer.labels] or [0], np.int32)
-        renumbered.append(
-            Hits(answer.ids, answer.scores, table[answer.partition], answer.row, labels, answer.snapshot, answer.kind)
+        depth = max(k, self._settings.depth)
+        answers = [part.search(questions, depth, where=where) for part in self._parts]
+        rank = 1 / (self._settings.constant + 1 + np.arange(depth))
+        # A hit without a match only fills up the k: its rank means nothing.
+        weights = np.hstack(
+            [np.where(hits.scores == part.no_match, 0, rank) for part, hits in zip(self._parts, answers, strict=True)]
         )
-    return labels, renumbered
+        ids, row = (np.hstack([getattr(hits, name) for hits in answers]) for name in ("ids", "row"))
+        labels, partition = _common_partitions(answers)
+
+        def best() -> Iterator[tuple[Int64s, Float32s]]:
+            for query, (query_ids, query_weights) in enumerate(zip(ids, weights, strict=True)):
+                columns = np.flatnonzero(query_ids != MISSING_ID)
+                unique, first, group = np.unique(query_ids[columns], return_index=True, return_inverse=True)
+                fused = np.bincount(group, query_weights[columns], len(unique)).astype(np.float32)
+                chosen = top_k(fused, k, ids=unique)
+                yield query * ids.shape[1] + columns[first[chosen]], fused[chosen]
+
+        rows = Rows(ids.ravel(), partition.ravel(), row.ravel(), labels)
+        return Hits.at(self._memory.snapshot, [rows], best(), k)
+
+
+def _common_partitions(answers: list[Hits]) -> tuple[tuple[str, ...], Int32s]:
+    """Return the labels of all answers, and the answers' partitions numbered by them, side by side."""
+    number = {label: place for place, label in enumerate(dict.fromkeys(x for hits in answers for x in hits.labels))}
+    tables = [np.array([number[label] for label in hits.labels] or [0], np.int32) for hits in answers]
+    return tuple(number), np.hstack([table[hits.partition] for table, hits in zip(tables, answers, strict=True)])

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mnemodex.retrievers.snapshot import Snapshot
 from mnemodex.schemas.errors import ModelError, QueryError, RecipeError
 from mnemodex.schemas.kinds import ENCODERS, KINDS, load
+from mnemodex.schemas.passed import PassedEmbedding, identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from mnemodex.indexers.arrays import Int64s
     from mnemodex.indexers.encoders import TextEncoder
     from mnemodex.retrievers.base import Retriever
     from mnemodex.retrievers.sql import Connection, Relation
@@ -52,7 +51,7 @@ class Memory:
         return list(self.snapshot.manifest.indexes)
 
     def retriever(self, name: str) -> Retriever:
-        """The retriever of an index, opened at the first call."""
+        """Return the retriever of an index, opened at the first call."""
         if name not in self._retrievers:
             self._retrievers[name] = load(self.kind(name).retriever)(self, self.snapshot.index(name))
         return self._retrievers[name]
@@ -66,38 +65,36 @@ class Memory:
         try:
             return KINDS.find(self.snapshot.index(name).type)
         except RecipeError as error:
-            msg = f"index {name!r} cannot be opened: {error}"
-            raise QueryError(msg) from error
+            raise QueryError(f"index {name!r} cannot be opened: {error}") from error
 
     def sql(self, query: str) -> Relation:
-        """Ask the tables and indexes: a DuckDB relation, read-only, without access to anything else.
+        """Return a DuckDB relation over the tables and indexes, read-only, without access to anything else.
 
         Raises:
             QueryError: the statement is not one SELECT or EXPLAIN, or is wrong.
         """
         return self._sql.query(query)
 
-    def ids_where(self, where: str) -> NDArray[np.int64]:
-        """The ids of the chunks that a `where` expression keeps, int64, ascending."""
+    def ids_where(self, where: str) -> Int64s:
+        """Return the ids of the chunks that a `where` expression keeps, int64, ascending."""
         return self._filters.ids_where(where)
 
     @cached_property
     def _sql(self) -> Connection:
-        return self._connect()
-
-    @cached_property
-    def _filters(self) -> Connection:
-        # Searches may run in several threads, also while the rows of a relation are fetched.
-        return self._connect()
-
-    def _connect(self) -> Connection:
         from mnemodex.retrievers.sql import Connection
 
         # DuckDB keeps its functions where Python's collector does not look: a strong reference would never end.
         return Connection(self.snapshot, _weak(self.encoder), _weak(self.retriever))
 
+    @cached_property
+    def _filters(self) -> Connection:
+        from mnemodex.retrievers.sql import Connection
+
+        # Searches may run in several threads, also while the rows of a relation are fetched.
+        return Connection(self.snapshot, _weak(self.encoder), _weak(self.retriever))
+
     def encoder(self, name: str) -> TextEncoder:
-        """The encoder of an embedding, loaded at the first call.
+        """Return the encoder of an embedding, loaded at the first call.
 
         Raises:
             ModelError: the model is not there, or is not the one that the memory was built with.
@@ -106,15 +103,15 @@ class Memory:
         if name not in self._encoders:
             built = self.snapshot.manifest.encoders.get(name)
             if built is None:
-                msg = f"no embedding {name!r}; there are: {', '.join(self.snapshot.manifest.encoders) or 'none'}"
-                raise QueryError(msg)
+                names = ", ".join(self.snapshot.manifest.encoders) or "none"
+                raise QueryError(f"no embedding {name!r}; there are: {names}")
             self._encoders[name] = self._open_encoder(name, built)
         return self._encoders[name]
 
     def _open_encoder(self, name: str, built: EncoderEntry) -> TextEncoder:
         from mnemodex.indexers.encoders import encoder_hash, open_encoder
 
-        settings = _settings(built)
+        settings = load(ENCODERS.find(built.settings.get("encoder")).settings).model_validate(built.settings)
         if encoder_hash(settings) != built.sha256:
             model = getattr(settings, "model", settings)
             msg = (
@@ -122,25 +119,29 @@ class Memory:
                 "installed here; install that one, or build again"
             )
             raise ModelError(msg)
+        self._check_passed(name, settings, built)
         return open_encoder(settings, objects=self._objects)
 
-
-def _settings(built: EncoderEntry) -> Spec:
-    """Return the settings of an encoder, in the class of what they name."""
-    name = built.settings.get("encoder")
-    settings: Spec = load(ENCODERS.find(name).settings).model_validate(built.settings)
-    return settings
+    def _check_passed(self, name: str, settings: Spec, built: EncoderEntry) -> None:
+        """Refuse an object other than the one that was passed to `build`."""
+        passed = self._objects.get(f"embed/{name}")
+        if not isinstance(settings, PassedEmbedding) or passed is None:
+            return
+        if identity_of(passed) != settings.identity_of or passed.dimension != built.dimension:
+            raise ModelError(
+                f"embedding {name!r} was built with another encoder than the {type(passed).__name__} that was passed; "
+                "pass that one, or build again. An attribute `identity` says what makes two encoders the same"
+            )
 
 
 def _weak(method: Callable[[str], _T]) -> Callable[[str], _T]:
-    """A memory's method that does not keep the memory."""
-    find = weakref.WeakMethod(method)
+    """Return a memory's method without a reference that keeps the memory."""
+    reference = weakref.WeakMethod(method)
 
     def call(name: str) -> _T:
-        found = find()
-        if found is None:
-            msg = "the memory is gone: keep it as long as its SQL relations"
-            raise QueryError(msg)
-        return found(name)
+        bound = reference()
+        if bound is None:
+            raise QueryError("the memory is gone; keep it as long as its SQL relations")
+        return bound(name)
 
     return call

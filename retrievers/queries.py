@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import json
 import zlib
 from dataclasses import dataclass, field
@@ -32,21 +31,19 @@ class Query:
 
 
 def read_queries(path: Path, *, qrels: Path | None = None) -> list[Query]:
-    """Read a query file, plain or gz, and the relevance judgements beside it.
+    """Read a query file, plain or gz, and the relevance judgements of a second one.
 
     Raises:
-        QueryError: the file is missing, empty, or has a line that is no query; the message names the line.
+        QueryError: a file is missing, empty, or has a malformed line; the message names the line.
     """
     queries = [_query(path, number, line) for number, line in enumerate(_lines(path), 1) if line.strip()]
     if not queries:
-        msg = f"{path}: has no queries"
-        raise QueryError(msg)
-    seen: dict[str, int] = {}
+        raise QueryError(f"{path}: has no queries")
+    first: dict[str, int] = {}
     for number, query in enumerate(queries, 1):
-        if query.id in seen:
-            msg = f"{path}: query {number} has the id {query.id!r} of query {seen[query.id]}; make the ids unique"
+        if first.setdefault(query.id, number) != number:
+            msg = f"{path}: query {number} has the id {query.id!r} of query {first[query.id]}; make the ids unique"
             raise QueryError(msg)
-        seen[query.id] = number
     if qrels is None:
         return queries
     judged = _read_qrels(qrels)
@@ -60,8 +57,7 @@ def _lines(path: Path) -> list[str]:
         # JSON may hold other line ends (U+2028), at which `splitlines` would cut.
         return [line.removesuffix("\r") for line in text.split("\n")]
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        msg = f"{path}: cannot be read: {error}"
-        raise QueryError(msg) from error
+        raise QueryError(f"{path}: cannot be read: {error}") from error
 
 
 def _query(path: Path, number: int, line: str) -> Query:
@@ -71,20 +67,18 @@ def _query(path: Path, number: int, line: str) -> Query:
         question = record.get("question", record.get("text"))
         gold = record.get("gold_ids") or []
     except (ValueError, AttributeError) as error:
-        msg = f"{path} line {number}: is not a JSON object: {error}"
-        raise QueryError(msg) from error
+        raise QueryError(f"{path} line {number}: is not a JSON object: {error}") from error
     if not isinstance(question, str) or name is None or not isinstance(gold, list):
         form = '{"id", "question", "gold_ids"} or BEIR\'s {"_id", "text"}'
-        msg = f"{path} line {number}: a query is {form}; this has {sorted(record)}"
-        raise QueryError(msg)
+        raise QueryError(f"{path} line {number}: a query is {form}; this has {sorted(record)}")
     return Query(str(name), question, {str(key): 1 for key in gold})
 
 
 def _read_qrels(path: Path) -> dict[str, dict[str, int]]:
-    """BEIR's qrels (tab-separated query, document, relevance, with a head) or TREC's (with a 0 after the query)."""
+    """Read BEIR's qrels (tab-separated query, document, relevance, with a header) or TREC's (a 0 after the query)."""
     judged: dict[str, dict[str, int]] = {}
     for number, line in enumerate(_lines(path), 1):
-        fields = next(csv.reader(io.StringIO(line), delimiter="\t")) if "\t" in line else line.split()
+        fields = next(csv.reader([line], delimiter="\t")) if "\t" in line else line.split()
         if not fields or (number == 1 and not fields[-1].lstrip("-").isdigit()):
             continue
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
-    from numpy.typing import NDArray
 
+    from mnemodex.indexers.arrays import Array
     from mnemodex.schemas.manifest import Artifact, IndexEntry, Manifest
     from mnemodex.schemas.store.store import Store
 
@@ -45,7 +45,7 @@ class Snapshot:
 
     @cached_property
     def views(self) -> dict[str, str]:
-        """The SQL view of each table."""
+        """The tables by the names of their SQL views."""
         return {TableKey.parse(name).view: name for name in self.manifest.tables}
 
     @cached_property
@@ -53,43 +53,41 @@ class Snapshot:
         return {(table.name, part.label): part for table in self.manifest.tables.values() for part in table.partitions}
 
     def index(self, name: str) -> IndexEntry:
-        """The manifest's entry of an index.
+        """Return the manifest's entry of an index.
 
         Raises:
             QueryError: there is no such index; the message lists those there are.
         """
         entry = self.manifest.indexes.get(name)
         if entry is None:
-            msg = f"{self.store.root}: no index {name!r}; there are: {', '.join(self.manifest.indexes) or 'none'}"
-            raise QueryError(msg)
+            names = ", ".join(self.manifest.indexes) or "none"
+            raise QueryError(f"{self.store.root}: no index {name!r}; there are: {names}")
         return entry
 
     def shards(self, index: IndexEntry) -> list[Path]:
-        """The folders of an index's shards, every file of them checked."""
-        return [self.folder(shard) for shard in index.shards]
-
-    def folder(self, shard: Artifact) -> Path:
-        """The folder of one shard, every file of it checked."""
-        paths = [self.store.files.check(file) for file in shard.files]
-        folder = self.store.files.local(shard.place)
-        assert all(path.is_relative_to(folder) for path in paths)  # noqa: S101 - a shard is one folder by construction
-        return folder
+        """Return the folders of an index's shards, every file of them checked."""
+        folders = []
+        for shard in index.shards:
+            folder, paths = self.store.files.local(shard.place), [self.store.files.check(file) for file in shard.files]
+            assert all(path.is_relative_to(folder) for path in paths)  # noqa: S101 - a shard is a folder by construction
+            folders.append(folder)
+        return folders
 
     def path(self, table: str, label: str, ending: str = ".parquet") -> Path:
-        """A partition's file, checked."""
+        """Return a partition's file, checked."""
         return self.store.files.check(self._partitions[table, label].file(ending))
 
     def paths(self, table: str, ending: str = ".parquet") -> list[Path]:
-        """The files of all partitions of a table, checked, in order."""
+        """Return the files of all partitions of a table, checked, in order."""
         return [self.store.files.check(part.file(ending)) for part in self.manifest.tables[table].partitions]
 
     def take(self, table: str, label: str, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
-        """Rows of one partition by position, in the order asked for."""
+        """Read rows of one partition by position, in the order given."""
         return parquet.take(self.path(table, label), rows, columns=columns)
 
-    def column(self, table: str, label: str, name: str) -> NDArray[Any]:
-        """One column of one partition as an array, kept for the next call."""
+    def column(self, table: str, label: str, name: str) -> Array:
+        """Return one column of one partition as an array, kept for the next call."""
         return self._column(table, label, name)
 
-    def _read_column(self, table: str, label: str, name: str) -> NDArray[Any]:
+    def _read_column(self, table: str, label: str, name: str) -> Array:
         return np.asarray(parquet.read(self.path(table, label), columns=[name])[name].to_numpy())

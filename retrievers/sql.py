@@ -19,8 +19,7 @@ from mnemodex.schemas.tables import TableKey
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
+    from mnemodex.indexers.arrays import Int64s
     from mnemodex.indexers.encoders import TextEncoder
     from mnemodex.retrievers.snapshot import Snapshot
 
@@ -40,14 +39,14 @@ class Connection:
     """A fresh in-memory DuckDB database with one view a table; it cannot read or write anything else.
 
     Args:
-        snapshot: what is looked into.
-        encoder: gives the encoder of an embedding, for `embed_NAME(text)`.
-        retriever: gives the retriever of an index, for `ngram_count(index, text)`.
+        snapshot: the snapshot that is read.
+        encoder: returns the encoder of an embedding, for `embed_NAME(text)`.
+        retriever: returns the retriever of an index, for `ngram_count(index, text)`.
         memory_limit: as DuckDB writes it ("4GB"); DuckDB's own default where None.
 
     Attributes:
-        ids_where: the ids of the chunks that a boolean expression keeps, int64, ascending; the last answers are kept.
-            Safe to call from several threads, unlike `query` and `fetch`.
+        ids_where: returns the ids of the chunks that a boolean expression keeps, int64, ascending; the last answers are
+            cached. Safe to call from several threads, unlike `query` and `fetch`.
     """
 
     def __init__(
@@ -63,37 +62,33 @@ class Connection:
         self._registered: set[str] = set()
         self._lock = threading.Lock()
         self.ids_where = lru_cache(maxsize=16)(self._ids_where)
-        self._register_catalogue()
-        self._register_functions(encoder)
-        self._register_counts(retriever)
-        if memory_limit is not None:
-            self._limit(memory_limit)
+        for name, table in _catalogue(snapshot).items():
+            self._connection.register(name, table)
+        self._register_functions(encoder, retriever)
+        try:
+            if memory_limit is not None:
+                self._connection.execute("SET memory_limit = ?", [memory_limit])
+        except duckdb.Error as error:
+            msg = f"memory limit {memory_limit!r} is not a size ({_first_line(error)}); write it as 4GB"
+            raise QueryError(msg) from error
         for statement in _LOCK:
             self._connection.execute(statement)
-
-    def _limit(self, memory_limit: str) -> None:
-        try:
-            self._connection.execute("SET memory_limit = ?", [memory_limit])
-        except duckdb.Error as error:
-            msg = f"memory limit {memory_limit!r} is none ({_first_line(error)}); write it as 4GB"
-            raise QueryError(msg) from error
 
     def close(self) -> None:
         """Drop the database and its functions."""
         self._connection.close()
 
     def query(self, query: str) -> Relation:
-        """A relation for one SELECT or EXPLAIN statement; it runs when its rows are asked for.
+        """Return a relation for one SELECT or EXPLAIN statement; it runs when its rows are read.
 
         Raises:
             QueryError: another or several statements, or one that does not parse or bind.
         """
         self._check(query)
         try:
-            relation = self._connection.sql(query)
+            return self._connection.sql(query)
         except duckdb.Error as error:
-            raise _explain(error) from error
-        return relation
+            raise _query_error(error) from error
 
     def fetch(self, query: str, *, seconds: float) -> pa.Table:
         """Run one statement to its end, and stop it after so many seconds.
@@ -109,11 +104,11 @@ class Connection:
             msg = f"the statement ran longer than {seconds:g} s and was stopped; narrow it, or raise --timeout"
             raise QueryError(msg) from error
         except duckdb.Error as error:
-            raise _explain(error) from error
+            raise _query_error(error) from error
         finally:
             timer.cancel()
 
-    def _ids_where(self, where: str) -> NDArray[np.int64]:
+    def _ids_where(self, where: str) -> Int64s:
         # The lateral query gives the chunk's columns precedence over the document's, as an outer scope gives way to an
         # inner one.
         query = (
@@ -121,7 +116,7 @@ class Connection:
             f"(SELECT c.chunk_id FROM chunks c WHERE c.doc_id = d.doc_id AND (\n{where}\n)) kept"
         )
         try:
-            # Refuses what is more than one expression, such as one that closes the bracket it stands in.
+            # Refuses what is more than one expression, such as one that closes the bracket around it.
             duckdb.SQLExpression(where)
             with self._lock:
                 ids = self.query(query).to_arrow_table()["chunk_id"].to_numpy()
@@ -131,96 +126,76 @@ class Connection:
         return np.sort(ids)
 
     def _check(self, query: str) -> None:
+        """Refuse all but one SELECT or EXPLAIN, and register the tables that it names."""
         kinds = self._kinds(query)
         if kinds == [duckdb.StatementType.EXPLAIN]:
             # EXPLAIN ANALYZE runs what it explains, so that too has to be a SELECT.
             kinds = self._kinds(_EXPLAIN.sub("", query, count=1))
         if kinds != [duckdb.StatementType.SELECT]:
-            msg = "exactly one SELECT statement, or the EXPLAIN of one, can be asked"
-            raise QueryError(msg)
-        self._register_tables(query)
+            raise QueryError("exactly one SELECT statement, or the EXPLAIN of one, can be asked")
+        # Only files of tables that are named are hashed and opened. "SHOW TABLES" names none and concerns all.
+        views = self._snapshot.views
+        folded = query.casefold()
+        for view in [view for view in views if view in folded] or views:
+            if view not in self._registered:
+                self._connection.register(view, _dataset(self._snapshot, views[view]))
+                self._registered.add(view)
 
     def _kinds(self, query: str) -> list[duckdb.StatementType]:
         try:
             return [statement.type for statement in self._connection.extract_statements(query)]
         except duckdb.Error as error:
-            raise _explain(error) from error
+            raise _query_error(error) from error
 
-    def _register_tables(self, query: str) -> None:
-        """Register the tables that a statement names, so that only these files are hashed and opened."""
-        folded = query.casefold()
-        named = [view for view in self._snapshot.views if view in folded]
-        # A question about the catalogue ("SHOW TABLES") names none and concerns all.
-        for view in named or self._snapshot.views:
-            if view not in self._registered:
-                self._connection.register(view, _dataset(self._snapshot, self._snapshot.views[view]))
-                self._registered.add(view)
+    def _register_functions(self, encoder: Callable[[str], TextEncoder], retriever: Callable[[str], Any]) -> None:
+        """Register SQL functions; DuckDB calls them with rows that have no NULL."""
 
-    def _register_catalogue(self) -> None:
-        for name, table in _catalogue(self._snapshot).items():
-            self._connection.register(name, table)
+        def register(name: str, function: Callable[..., pa.Array], parameters: int, result: Any) -> None:
+            types: list[Any] = [duckdb.sqltypes.VARCHAR] * parameters
+            self._connection.create_function(name, function, types, result, type=PythonUDFType.ARROW)
 
-    def _register_functions(self, encoder: Callable[[str], TextEncoder]) -> None:
-        models = self._snapshot.manifest.encoders
-        for number, (name, model) in enumerate(models.items()):
+        manifest = self._snapshot.manifest
+        for number, (name, model) in enumerate(manifest.encoders.items()):
             function = _embed(encoder, name, model.dimension)
-            names = [f"embed_{name}", *(["embed"] if number == 0 else [])]
-            for sql_name in names:
-                self._connection.create_function(
-                    sql_name,
-                    function,
-                    [duckdb.sqltypes.VARCHAR],
-                    duckdb.list_type(duckdb.sqltypes.FLOAT),
-                    type=PythonUDFType.ARROW,
-                )
-
-    def _register_counts(self, retriever: Callable[[str], Any]) -> None:
-        indexes = [index.name for index in self._snapshot.manifest.indexes.values() if index.type == "ngram"]
+            for sql_name in [f"embed_{name}", *(["embed"] if number == 0 else [])]:
+                register(sql_name, function, 1, duckdb.list_type(duckdb.sqltypes.FLOAT))
+        indexes = [index.name for index in manifest.indexes.values() if index.type == "ngram"]
         if indexes:
-            text, whole = duckdb.sqltypes.VARCHAR, duckdb.sqltypes.BIGINT
-            self._connection.create_function(
-                "ngram_count", _ngram_count(retriever, indexes), [text, text], whole, type=PythonUDFType.ARROW
-            )
+            register("ngram_count", _ngram_count(retriever, indexes), 2, duckdb.sqltypes.BIGINT)
 
 
 def _ngram_count(retriever: Callable[[str], Any], indexes: list[str]) -> Callable[[Any, Any], pa.Array]:
     def ngram_count(names: Any, texts: Any) -> pa.Array:
-        table = pa.table({"name": names, "text": texts})
-        asked = table.drop_null().group_by(["name", "text"]).aggregate([])
-        counts = np.zeros(asked.num_rows, np.int64)
-        name = np.array(asked["name"].to_pylist(), dtype=object)
-        for index in set(name.tolist()):
+        rows = list(zip(names.to_pylist(), texts.to_pylist(), strict=True))
+        # Each text is counted once.
+        counts: dict[tuple[str, str], int] = dict.fromkeys(rows, 0)
+        for index in dict.fromkeys(name for name, _ in counts):
             if index not in indexes:
-                msg = f"no n-gram index {index!r}; there are: {', '.join(indexes)}"
-                raise QueryError(msg)
-            here = np.flatnonzero(name == index)
-            counts[here] = retriever(index).count(asked["text"].take(pa.array(here)).to_pylist())
-        numbered = table.append_column("row", pa.array(np.arange(table.num_rows)))
-        joined = numbered.join(asked.append_column("count", pa.array(counts)), ["name", "text"])
-        return joined.sort_by("row")["count"].combine_chunks()
+                raise QueryError(f"no n-gram index {index!r}; there are: {', '.join(indexes)}")
+            keys = [key for key in counts if key[0] == index]
+            numbers = retriever(index).count([text for _, text in keys]).tolist()
+            counts.update(zip(keys, numbers, strict=True))
+        return pa.array([counts[row] for row in rows], pa.int64())
 
     return ngram_count
 
 
 def _embed(encoder: Callable[[str], TextEncoder], name: str, dimension: int) -> Callable[[Any], pa.Array]:
     @lru_cache(maxsize=1024)
-    def vector(text: str) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = encoder(name).encode_queries([text])[0]
-        return found
+    def vector(text: str) -> Any:
+        return encoder(name).encode_queries([text])[0]
 
     def embed(texts: Any) -> pa.Array:
         values = texts.to_pylist()
-        unique = {text: vector(text) for text in set(values) if text is not None}
-        none = np.zeros(0, np.float32)
-        arrays = [unique.get(text, none) for text in values]
+        vectors = {text: vector(text) for text in set(values)}
         offsets = np.arange(0, (len(values) + 1) * dimension, dimension, dtype=np.int32)
-        return pa.ListArray.from_arrays(offsets, np.concatenate([*arrays, none]))
+        return pa.ListArray.from_arrays(offsets, np.concatenate([vectors[text] for text in values]))
 
     return embed
 
 
 def _dataset(snapshot: Snapshot, table: str) -> Any:
-    """The table as an Arrow dataset over checked files; page checksums are verified again as pages are read."""
+    """Return the table as an Arrow dataset over checked files; page checksums are verified as pages are read."""
     import pyarrow.dataset as ds
 
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
@@ -229,7 +204,7 @@ def _dataset(snapshot: Snapshot, table: str) -> Any:
 
 
 def _catalogue(snapshot: Snapshot) -> dict[str, pa.Table]:
-    """The views `files`, `indexes`, `shards` and `snapshots`."""
+    """Return the views `files`, `indexes`, `shards` and `snapshots`."""
     manifest = snapshot.manifest
     files = [
         (TableKey.parse(table.name).view, part.label, part.rows, file.bytes, file.sha256, file.path)
@@ -243,25 +218,25 @@ def _catalogue(snapshot: Snapshot) -> dict[str, pa.Table]:
     ]
     shards = [(i.name, s.label, s.rows, s.bytes) for i in manifest.indexes.values() for s in i.shards]
     snapshots = [
-        (m.name, m.parent, m.created, sum(t.rows for n, t in m.tables.items() if n == "chunks"), m.recipe_hash)
+        (m.name, m.parent, m.created, m.tables["chunks"].rows if "chunks" in m.tables else 0, m.recipe_hash)
         for m in snapshot.store.history(manifest)
     ]
     text, whole, real = pa.string(), pa.int64(), pa.float64()
     return {
-        "files": _rows(files, table_name=text, partition=text, rows=whole, bytes=whole, sha256=text, path=text),
-        "indexes": _rows(indexes, name=text, type=text, settings=text, rows=whole, bytes=whole, recall=real),
-        "shards": _rows(shards, index_name=text, shard=text, rows=whole, bytes=whole),
-        "snapshots": _rows(snapshots, name=text, parent=text, created=text, chunks=whole, recipe_hash=text),
+        "files": _table(files, table_name=text, partition=text, rows=whole, bytes=whole, sha256=text, path=text),
+        "indexes": _table(indexes, name=text, type=text, settings=text, rows=whole, bytes=whole, recall=real),
+        "shards": _table(shards, index_name=text, shard=text, rows=whole, bytes=whole),
+        "snapshots": _table(snapshots, name=text, parent=text, created=text, chunks=whole, recipe_hash=text),
     }
 
 
-def _rows(listed: list[tuple[Any, ...]], /, **columns: pa.DataType) -> pa.Table:
+def _table(rows: list[tuple[Any, ...]], /, **columns: pa.DataType) -> pa.Table:
     return pa.table(
-        {name: pa.array([row[place] for row in listed], dtype) for place, (name, dtype) in enumerate(columns.items())}
+        {name: pa.array([row[i] for row in rows], type_) for i, (name, type_) in enumerate(columns.items())}
     )
 
 
-def _explain(error: Exception) -> QueryError:
+def _query_error(error: Exception) -> QueryError:
     return QueryError(f"SQL: {_first_line(error)}")
 
 

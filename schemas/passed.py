@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import hashlib
+import inspect
+import json
+from typing import Any, Literal
+
+import numpy as np
 
 from mnemodex.schemas.embedding import TextEmbedding
+from mnemodex.schemas.errors import RecipeError
+from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.spec import Spec
+
+_BASES = ("builtins", "abc", "typing")
+"""Modules of classes that decide nothing."""
 
 
 class PassedChunker(Spec):
@@ -30,3 +40,42 @@ class PassedEmbedding(TextEmbedding):
     encoder: Literal["passed"] = "passed"
     identity_of: str
     name: str
+
+
+def identity_of(made: Any) -> str:
+    """Return what decides the results of an object: its attribute `identity`, or its classes' code and its values.
+
+    Raises:
+        RecipeError: neither can be told.
+    """
+    declared = getattr(made, "identity", None)
+    if isinstance(declared, str | int):
+        return str(declared)
+    kind = type(made)
+    try:
+        code = [inspect.getsource(one) for one in kind.__mro__ if one.__module__ not in _BASES]
+        values = json.dumps(_values(made), sort_keys=True, default=_plain)
+        return fingerprint(kind.__qualname__, code, values)
+    except (OSError, TypeError, ValueError) as error:
+        msg = (
+            f"{kind.__name__}: what decides its results cannot be told ({error}); give it an attribute `identity`, a "
+            "string that changes when its results do"
+        )
+        raise RecipeError(msg) from error
+
+
+def _values(made: Any) -> dict[str, Any]:
+    """Return what an object holds, in its dictionary or in slots."""
+    values = dict(vars(made)) if hasattr(made, "__dict__") else {}
+    for one in type(made).__mro__:
+        slots = getattr(one, "__slots__", ())
+        names = (slots,) if isinstance(slots, str) else slots
+        values |= {name: getattr(made, name) for name in names if not name.startswith("__") and hasattr(made, name)}
+    return values
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [value.shape, str(value.dtype), hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()]
+    msg = f"it holds a {type(value).__name__}"
+    raise TypeError(msg)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,10 +119,9 @@ def ray_session() -> Iterator[None]:
     """One local Ray with two CPUs; the engine takes the Ray that is there."""
     import ray
 
-    tests = Path(__file__).parent
     with pytest.MonkeyPatch.context() as patch:
-        # Its workers find what tests have them do.
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(tests), str(tests / "pipelines")]))
+        # Its workers find what tests share, and no test.
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
         ray.init(
             address="local",
             num_cpus=2,

@@ -24,15 +24,20 @@ if TYPE_CHECKING:
 WORKER = "ray::MnemodexWorker"
 """How Ray calls the processes that work on units."""
 
+ON_RAY = ("--address", "local")
+"""Options of a build on a Ray of its own, however little it computes."""
+
 
 @contextlib.contextmanager
-def build_process(recipe: dict[str, Any], folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def build_process(
+    recipe: dict[str, Any], folder: Path, options: tuple[str, ...] = ON_RAY
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """The command line's build, its Ray with it; gives the process and the tag of all that it starts."""
     path = folder / "recipe.yaml"
     path.write_text(json.dumps(recipe))
     name, value = "MNEMODEX_TEST", uuid.uuid4().hex
     process = subprocess.Popen(
-        [sys.executable, "-m", "mnemodex", "build", str(path), "--address", "local"],
+        [sys.executable, "-m", "mnemodex", "build", str(path), *options],
         env={**os.environ, name: value},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from mnemodex.indexers.arrays import Bools, Float32s, Int64s
 
 GRAPH_GRID = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """Candidates kept while a graph is searched (efSearch, ef), as tried when recall is measured."""
@@ -20,58 +20,51 @@ GRAPH_LIMIT = 4096
 
 
 class Engine(Protocol):
-    """One index of FAISS or hnswlib in memory or mapped from disk. Positions are 0, 1, … in the order of adding."""
+    """One index of FAISS or hnswlib in memory or mapped from disk. Positions are 0, 1, … in the order of adding.
+
+    Attributes:
+        dimension: of the vectors.
+        parameter: name of the search parameter that trades time for recall; None where there is none.
+        grid: ascending values to try for it; empty where there is none.
+        limit: the largest value that makes sense.
+    """
+
+    dimension: int
+    parameter: str | None
+    grid: tuple[int, ...]
+    limit: int
 
     @property
     def rows(self) -> int:
         """Vectors in the index."""
 
-    @property
-    def dimension(self) -> int:
-        """Of the vectors."""
-
-    @property
-    def parameter(self) -> str | None:
-        """Name of the search parameter that trades time for recall; None where there is none."""
-
-    @property
-    def grid(self) -> tuple[int, ...]:
-        """Ascending values to try for it; empty where there is none."""
-
-    @property
-    def limit(self) -> int:
-        """The largest value that makes sense."""
-
     def batch_rows(self, rows: int) -> int | None:
-        """Vectors to add at a time so that their order is kept, of `rows` in all; None if it is with any number."""
+        """Return how many vectors of `rows` to add at a time so that their order is kept; None for any number."""
 
-    def add(self, blocks: Iterable[NDArray[np.float32]]) -> None:
+    def add(self, blocks: Iterable[Float32s]) -> None:
         """Add matrices of shape (n, dimension) one after the other."""
 
     def search(
-        self, queries: NDArray[np.float32], k: int, *, parameter: int | None, allowed: NDArray[np.bool_] | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        self, queries: Float32s, k: int, *, parameter: int | None, allowed: Bools | None = None
+    ) -> tuple[Float32s, Int64s]:
         """Find the approximately best k rows of each query; safe to call from several threads.
+
+        Return scores (higher is better, -inf where missing) and positions (-1 where missing), both of shape (q, k),
+        best first. There may be fewer hits than asked for.
 
         Args:
             queries: float32 of shape (q, dimension), C-contiguous.
             k: 1 to `rows`.
             parameter: value of the search parameter; None where there is none.
             allowed: of shape (rows,), False for rows to leave out. The search then looks further in proportion.
-
-        Returns:
-            Scores (higher is better, -inf where missing) and positions (-1 where missing), both of shape (q, k), best
-            first. There may be fewer hits than asked for.
         """
 
     def save(self, folder: Path) -> None:
         """Write the index into the folder."""
 
 
-def keep_allowed(
-    scores: NDArray[np.float32], positions: NDArray[np.int64], allowed: NDArray[np.bool_], k: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Of the hits found without a filter (best first, -1 where missing) keep the first k that are allowed."""
+def keep_allowed(scores: Float32s, positions: Int64s, allowed: Bools, k: int) -> tuple[Float32s, Int64s]:
+    """Of hits of a search without a filter (best first, -1 where missing) keep the first k that are allowed."""
     keep = (positions >= 0) & allowed[positions]
     front = np.argsort(~keep, axis=1, kind="stable")[:, :k]
     kept = np.take_along_axis(keep, front, axis=1)
@@ -79,7 +72,6 @@ def keep_allowed(
     return scores, np.where(kept, np.take_along_axis(positions, front, axis=1), -1)
 
 
-def widened(parameter: int, allowed: NDArray[np.bool_], limit: int) -> int:
-    """The parameter for a search that may return only some rows: as many allowed candidates as without the filter."""
-    kept = max(1, int(np.count_nonzero(allowed)))
-    return min(limit, -(-parameter * len(allowed) // kept))
+def widened(parameter: int, allowed: Bools, limit: int) -> int:
+    """Return a parameter for a filtered search that sees as many allowed candidates as one without the filter."""
+    return min(limit, -(-parameter * len(allowed) // max(1, int(np.count_nonzero(allowed)))))

@@ -1,14 +1,25 @@
-"""FAISS factory strings: what `auto` stands for, and which strings can be built here."""
+"""FAISS factory strings: what `auto` stands for, which strings can be built here, and the training of an index."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from mnemodex.indexers.base import IndexStats
+from mnemodex.indexers.dense.devices import clustering_on_gpu, use_threads
 from mnemodex.schemas.errors import RecipeError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnemodex.indexers.arrays import Int64s
     from mnemodex.indexers.dense.settings import Metric, VectorSettings
+    from mnemodex.indexers.dense.vectors import Vectors
     from mnemodex.schemas.recipe import Recipe
+
+logger = logging.getLogger(__name__)
 
 FLAT_ROWS = 20_000
 """Up to here exact search is as good as free: 18,479 vectors of 384 dimensions answer 513 queries a second on one core,
@@ -24,9 +35,22 @@ LISTS = ((10_000_000, 16_384), (300_000_000, 65_536))
 
 MOST_LISTS = 131_072
 
+TRAINED = "trained.faiss"
+
+POINTS_PER_LIST = 100
+"""Training points a centroid (autofaiss' figure)."""
+
+FEWEST_POINTS_PER_LIST = 31
+"""Below so many the centroids are little better than random rows (autofaiss' floor)."""
+
+CODE_POINTS = 65_536
+"""Points that FAISS trains product quantizers and rotations with at most: 256 for each of 256 centroids."""
+
+_LIKELY_DIMENSIONS = (768, 384, 1024, 1536)
+
 
 def auto_factory(rows: int) -> str:
-    """The factory string for an index of so many rows in all its shards.
+    """Return the factory string for an index of so many rows in all its shards.
 
     `Flat` up to 20,000 rows, `HNSW32` up to two million, then inverted lists whose centroids are found by a graph and
     whose vectors are kept in 8 bits a dimension: that is a quarter of the memory and loses next to no recall (0.991 for
@@ -41,34 +65,19 @@ def auto_factory(rows: int) -> str:
 
 
 def faiss_metric(metric: Metric) -> int:
-    """FAISS's number of a metric."""
+    """Return FAISS's number of a metric."""
     import faiss
 
     return int(faiss.METRIC_INNER_PRODUCT if metric == "ip" else faiss.METRIC_L2)
 
 
-_LIKELY_DIMENSIONS = (768, 384, 1024, 1536)
-
-
 def check_settings(index: str, settings: VectorSettings, recipe: Recipe) -> None:
-    """Refuse a factory string that FAISS does not know.
-
-    Raises:
-        RecipeError: as `make_index`.
-    """
-    if settings.engine == "faiss" and settings.factory != "auto":
-        check_factory(settings.factory, settings.metric)
-
-
-def check_factory(factory: str, metric: Metric) -> None:
-    """Refuse a string that is a factory string for no likely dimension, before anything is embedded.
-
-    Raises:
-        RecipeError: as `make_index`.
-    """
+    """Refuse a factory string that fits no likely dimension, before anything is embedded, with the errors of `make_index`."""
+    if settings.engine != "faiss" or settings.factory == "auto":
+        return
     for dimension in _LIKELY_DIMENSIONS:
         try:
-            make_index(factory, dimension, metric)
+            make_index(settings.factory, dimension, settings.metric)
         except RecipeError as error:
             problem = error
         else:
@@ -90,7 +99,7 @@ def make_index(factory: str, dimension: int, metric: Metric) -> Any:
     except RuntimeError as error:
         raise RecipeError(
             f"factory {factory!r} is no FAISS index of {dimension} dimensions with metric {metric} "
-            f"({faiss_reason(error)}); use `auto`, or a string of https://github.com/facebookresearch/faiss/wiki/The-index-factory"
+            f"({_faiss_reason(error)}); use `auto`, or a string of https://github.com/facebookresearch/faiss/wiki/The-index-factory"
         ) from error
     if isinstance(index, faiss.IndexIDMap | faiss.IndexIDMap2):
         raise RecipeError(f"factory {factory!r}: leave IDMap out, chunk ids are kept beside the index")
@@ -101,14 +110,14 @@ def make_index(factory: str, dimension: int, metric: Metric) -> Any:
     return index
 
 
-def faiss_reason(error: RuntimeError) -> str:
-    """What FAISS has to say, without the place in its sources."""
+def _faiss_reason(error: RuntimeError) -> str:
+    """Return FAISS's message without the place in its sources."""
     text = str(error).rsplit("Error: ", maxsplit=1)[-1].splitlines()[0]
     return text.rsplit(".cpp:", maxsplit=1)[-1].partition(": ")[2] or text
 
 
 def leaf(index: Any) -> Any:
-    """The index that is searched in the end: behind vector transforms and refinement, with its own class."""
+    """Return the index that is searched in the end, behind vector transforms and refinement, with its own class."""
     import faiss
 
     index = faiss.downcast_index(index)
@@ -120,10 +129,49 @@ def leaf(index: Any) -> Any:
 
 
 def can_merge(index: Any) -> bool:
-    """Whether shards of this index merge: inverted lists, also behind a transform, but without refinement."""
+    """Return whether shards of this index merge: inverted lists, also behind a transform, but without refinement."""
     import faiss
 
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexPreTransform):
         return can_merge(index.index)
     return isinstance(index, faiss.IndexIVF)
+
+
+def train_index(factory: str, metric: Metric, vectors: Vectors, out: Path, *, seed: int) -> IndexStats:
+    """Train the index of a factory string on a uniform sample, and write it, without rows, to `trained.faiss`.
+
+    The sample is held in memory as float32: 100 rows a list (6.6 million for 65,536 lists), or 65,536 rows if that is
+    more. Too few rows for the factory string are a `RecipeError`.
+    """
+    import faiss
+
+    index = make_index(factory, vectors.dimension, metric)
+    lists = int(getattr(leaf(index), "nlist", 0))
+    if 0 < len(vectors) < FEWEST_POINTS_PER_LIST * lists:
+        message = "factory %s has %d lists for %d rows, but good lists take %d rows each; use `auto` or fewer lists"
+        logger.warning(message, factory, lists, len(vectors), FEWEST_POINTS_PER_LIST)
+    sample = vectors.take(sample_rows(len(vectors), sample_size(lists), seed=seed))
+    use_threads()
+    try:
+        with clustering_on_gpu(index):
+            index.train(sample)
+    except RuntimeError as error:
+        raise RecipeError(
+            f"factory {factory!r} cannot be trained with {len(sample)} rows ({_faiss_reason(error)}); "
+            "use `auto`, or fewer lists or smaller codes"
+        ) from error
+    faiss.write_index(index, str(out / TRAINED))
+    return IndexStats(rows=len(sample))
+
+
+def sample_size(lists: int) -> int:
+    """Return how many rows an index of so many lists is trained with."""
+    return max(POINTS_PER_LIST * lists, CODE_POINTS)
+
+
+def sample_rows(rows: int, count: int, *, seed: int) -> Int64s:
+    """Return `count` of `rows` rows, or all if there are no more, ascending: a uniform sample without replacement."""
+    if count >= rows:
+        return np.arange(rows, dtype=np.int64)
+    return np.sort(np.random.default_rng(seed).choice(rows, count, replace=False, shuffle=False))

@@ -6,23 +6,23 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from typing_extensions import override
 
-from mnemodex.indexers.dense.engine import GRAPH_GRID, GRAPH_LIMIT, keep_allowed, widened
-from mnemodex.indexers.dense.threads import use_threads
+from mnemodex.indexers.dense.devices import use_threads
+from mnemodex.indexers.dense.engine import GRAPH_GRID, GRAPH_LIMIT, Engine, keep_allowed, widened
 from mnemodex.schemas.errors import CorruptFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from mnemodex.indexers.arrays import Bools, Float32s, Int64s
     from mnemodex.indexers.dense.settings import Metric, VectorSettings
 
 FILE = "index.hnsw"
 
 
-class HnswlibEngine:
+class HnswlibEngine(Engine):
     """A graph of hnswlib. It cannot be mapped: opening one reads it into memory."""
 
     parameter = "ef"
@@ -32,10 +32,11 @@ class HnswlibEngine:
     def __init__(self, index: Any, metric: Metric) -> None:
         self._index = index
         self._metric = metric
+        self.dimension = int(index.dim)
 
     @classmethod
     def create(cls, settings: VectorSettings, rows: int, dimension: int) -> HnswlibEngine:
-        """An empty graph with room for `rows`; all its memory is taken now."""
+        """Make an empty graph with room for `rows`; all its memory is taken now."""
         import hnswlib
 
         index = hnswlib.Index(space=settings.metric, dim=dimension)
@@ -48,14 +49,8 @@ class HnswlibEngine:
     def open(cls, folder: Path, metric: Metric, dimension: int, *, ef: int | None) -> HnswlibEngine:
         """Read the graph of a shard, whose checksum the caller has verified.
 
-        Args:
-            folder: of the shard.
-            metric: as it was built with; the file does not say.
-            dimension: likewise, but checked.
-            ef: candidates that a search keeps if it does not ask for more.
-
-        Raises:
-            CorruptFileError: the file is no graph of this dimension.
+        The file does not say its metric; a dimension that is not the file's is a `CorruptFileError`. `ef` is the number
+        of candidates that a search keeps if it does not ask for more.
         """
         import hnswlib
 
@@ -75,33 +70,27 @@ class HnswlibEngine:
         return cls(index, metric)
 
     @property
+    @override
     def rows(self) -> int:
-        """Vectors in the index."""
         return int(self._index.element_count)
 
-    @property
-    def dimension(self) -> int:
-        """Of the vectors."""
-        return int(self._index.dim)
-
-    def batch_rows(self, rows: int) -> int | None:
-        """Hnswlib inserts the rows of a batch in their order."""
+    @override
+    def batch_rows(self, rows: int) -> None:
+        # Hnswlib inserts the rows of a batch in their order.
         return None
 
-    def add(self, blocks: Iterable[NDArray[np.float32]]) -> None:
-        """Add matrices of shape (n, dimension)."""
+    @override
+    def add(self, blocks: Iterable[Float32s]) -> None:
         for block in blocks:
             labels = np.arange(self.rows, self.rows + len(block))
             self._index.add_items(block, labels, num_threads=use_threads())
 
+    @override
     def search(
-        self, queries: NDArray[np.float32], k: int, *, parameter: int | None, allowed: NDArray[np.bool_] | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """See `Engine.search`. Rows are left out by looking for more and dropping them.
-
-        Hnswlib keeps max(ef, k) candidates, and ef belongs to the index, which other threads may be searching: a wider
-        search asks for more hits instead and drops the surplus.
-        """
+        self, queries: Float32s, k: int, *, parameter: int | None, allowed: Bools | None = None
+    ) -> tuple[Float32s, Int64s]:
+        # Hnswlib keeps max(ef, k) candidates, and ef belongs to the index, which other threads may be searching: a
+        # wider or filtered search asks for more hits instead and drops the surplus.
         breadth = max(k, parameter or 0)
         if allowed is not None:
             breadth = widened(breadth, allowed, self.rows)
@@ -112,8 +101,8 @@ class HnswlibEngine:
             return keep_allowed(scores, positions, allowed, k)
         return scores[:, :k], positions[:, :k]
 
-    def _query(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The distances and positions of k hits; a query that reaches fewer has none at all (infinity and -1)."""
+    def _query(self, queries: Float32s, k: int) -> tuple[Float32s, Int64s]:
+        """Return the distances and positions of k hits; a query that reaches fewer has none (infinity and -1)."""
         try:
             positions, distances = self._index.knn_query(queries, k=k, num_threads=use_threads())
         except RuntimeError:
@@ -124,24 +113,18 @@ class HnswlibEngine:
             return np.concatenate([a[0] for a in answers]), np.concatenate([a[1] for a in answers])
         return distances, positions.astype(np.int64)
 
+    @override
     def save(self, folder: Path) -> None:
-        """Write `index.hnsw`.
-
-        Raises:
-            OSError: it was not written to its end, which hnswlib does not say.
-        """
         path = folder / FILE
         self._index.save_index(str(path))
         size = self._index.index_file_size()
+        # Hnswlib does not say so when it could not write all.
         if path.stat().st_size != size:
             raise OSError(errno.ENOSPC, f"only {path.stat().st_size} of {size} bytes could be written", str(path))
 
 
 def _stored_dimension(path: Path) -> int:
-    """The dimension of the vectors in a file of hnswlib, which itself reads with whatever dimension it is told.
-
-    The header holds the offsets of a node's vector and of what follows it.
-    """
+    """Return the dimension of the vectors by a file's header: the offsets of a node's vector and of what follows it."""
     try:
         header = np.fromfile(path, dtype="<u8", count=6)
     except OSError as error:

@@ -7,19 +7,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
+from typing_extensions import override
 
 from mnemodex.indexers.base import Indexer, IndexStats
-from mnemodex.indexers.dense.factory import auto_factory, can_merge, leaf, make_index
+from mnemodex.indexers.dense.devices import set_threads
+from mnemodex.indexers.dense.factory import (
+    TRAINED,
+    auto_factory,
+    can_merge,
+    leaf,
+    make_index,
+    sample_rows,
+    sample_size,
+    train_index,
+)
 from mnemodex.indexers.dense.faiss_engine import FaissEngine, read_index
 from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
-from mnemodex.indexers.dense.merging import merge_shards
 from mnemodex.indexers.dense.order import hold_out, insertion_order
-from mnemodex.indexers.dense.probe import MOST_PROBES, Probe, held_out_rows, merge_probes, probe_index
-from mnemodex.indexers.dense.recall import MeasuredRecall, choose
-from mnemodex.indexers.dense.shard import ShardHeader, write_shard
-from mnemodex.indexers.dense.threads import set_threads
-from mnemodex.indexers.dense.training import FILE as TRAINED
-from mnemodex.indexers.dense.training import sample_rows, sample_size, train_index
+from mnemodex.indexers.dense.probe import MOST_PROBES, Probe, choose, held_out_rows, merge_probes, probe_index
+from mnemodex.indexers.dense.shard import ShardHeader, merge_shards, write_shard
 from mnemodex.indexers.dense.vectors import Vectors
 from mnemodex.indexers.rows import Rows
 from mnemodex.schemas.errors import CorruptFileError, QueryError
@@ -29,9 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from mnemodex.indexers.base import InputPartition
+    from mnemodex.indexers.arrays import Float32s
+    from mnemodex.indexers.base import InputPartition, Measured
     from mnemodex.indexers.dense.engine import Engine
     from mnemodex.indexers.dense.settings import VectorSettings
 
@@ -63,23 +68,14 @@ class DenseIndexer(Indexer):
     are.
 
     Attributes:
-        factory: the FAISS factory string that `auto` became; None for hnswlib.
+        factory: the FAISS factory string that `auto` became; None for hnswlib. One that does not fit is a
+            `RecipeError`.
     """
 
     version: ClassVar[int] = 1
     settings: VectorSettings
 
     def __init__(self, settings: VectorSettings, rows: int, dimension: int) -> None:
-        """Settle which index it will be.
-
-        Args:
-            settings: of the recipe.
-            rows: of all shards together.
-            dimension: of the vectors.
-
-        Raises:
-            RecipeError: the factory string is not one, or does not fit the dimension or the metric.
-        """
         super().__init__(settings, rows, dimension)
         self.shard_rows = settings.shard_rows
         self.factory: str | None = None
@@ -95,27 +91,17 @@ class DenseIndexer(Indexer):
         became = {"factory": self.factory or "auto", "order": settings.order if graph else "as_is"}
         self.settings = settings.model_copy(update=became)
 
+    @override
     def setup(self, cpus: int) -> None:
-        """Let FAISS and hnswlib use so many threads, and no more."""
         set_threads(cpus)
 
     @staticmethod
-    def table(settings: Any) -> TableKey:
-        """See `Indexer`: the embedding's table."""
-        return TableKey("embeddings", settings.embed)
-
-    @staticmethod
+    @override
     def vectors(settings: Any) -> TableKey:
-        """See `Indexer`."""
         return TableKey("embeddings", settings.embed)
 
     def train(self, partitions: Sequence[InputPartition], out: Path) -> IndexStats:
-        """Train on a uniform sample of the rows of all partitions, and write `trained.faiss`.
-
-        Raises:
-            RecipeError: there are too few rows for the factory string.
-            NotFiniteError: a sampled vector holds NaN or infinity.
-        """
+        """Train on a uniform sample of the rows of all partitions, and write `trained.faiss`; see `train_index`."""
         if self.factory is None:
             raise ValueError("hnswlib has nothing to train")
         vectors = self._vectors(partitions)
@@ -142,23 +128,25 @@ class DenseIndexer(Indexer):
                 of them at most are used, the same for every shard. Without it some rows are held out of the index (see
                 `held_out_rows`), searched for, and added last.
 
-        Returns:
-            Rows, held-out rows, the order and factory string that were used, and seconds by step.
-
         Raises:
             NotFiniteError: a vector holds NaN or infinity.
             CorruptFileError: a partition's files do not belong together.
             QueryError: the queries are not of the vectors' dimension.
         """
         clock = _Clock()
-        vectors, rows = self._read(partitions)
+        settings = self.settings
+        vectors, rows = self._vectors(partitions), Rows.of(partitions, id_column=self.id_column)
+        if len(rows.ids) != len(vectors):
+            raise CorruptFileError(
+                f"the partitions {', '.join(rows.labels)} have {len(rows.ids)} ids, but {len(vectors)} vectors; "
+                "build the embeddings again"
+            )
         held_out = held_out_rows(len(vectors)) if probes is None else 0
-        order = insertion_order(self.settings.order, vectors, seed=self.settings.seed)
-        order = hold_out(order, held_out, seed=self.settings.seed)
+        order = hold_out(insertion_order(settings.order, vectors, seed=settings.seed), held_out, seed=settings.seed)
         clock.lap("order")
         engine = self._engine(trained, len(order))
         # Small batches make threads wait for each other, so they are for orders that matter only.
-        batch = None if self.settings.order == "shuffle" else engine.batch_rows(len(order))
+        batch = None if settings.order == "shuffle" else engine.batch_rows(len(order))
         first, last = np.split(order, [len(order) - held_out])
         engine.add(vectors.blocks(first, batch))
         clock.lap("add")
@@ -169,32 +157,37 @@ class DenseIndexer(Indexer):
             vectors=vectors,
             order=order,
             chunk_ids=rows.ids,
-            metric=self.settings.metric,
+            metric=settings.metric,
         )
         engine.add(vectors.blocks(last, batch))
         clock.lap("probe")
         engine.save(out)
         probe.save(out)
-        placed = Rows(rows.ids[order], rows.partition[order], rows.row[order], rows.labels)
-        write_shard(out, self._header(partitions), placed)
+        header = ShardHeader(
+            partition_rows=tuple(partition.rows for partition in partitions),
+            rows=len(order),
+            dimension=self.dimension,
+            metric=settings.metric,
+            engine=settings.engine,
+            factory=self.factory,
+            id_column=self.id_column,
+        )
+        write_shard(out, header, Rows(rows.ids[order], rows.partition[order], rows.row[order], rows.labels))
         clock.lap("save")
         return DenseStats(
-            rows=len(order), held_out=held_out, order=self.settings.order, factory=self.factory, steps=clock.laps
+            rows=len(order), held_out=held_out, order=settings.order, factory=self.factory, steps=clock.laps
         )
 
     def merge(self, shards: Sequence[Path], out: Path) -> DenseStats:
-        """Merge the shards of inverted lists into one; see `merge_shards` for the memory it takes.
-
-        Raises:
-            CorruptFileError: the shards are not of one index.
-        """
+        """Merge the shards of inverted lists into one; see `merge_shards` for the memory it takes."""
         clock = _Clock()
         header = merge_shards(shards, out)
         clock.lap("merge")
         return DenseStats(rows=header.rows, factory=self.factory, steps=clock.laps)
 
-    def measure(self, shards: Sequence[Path]) -> MeasuredRecall:
-        """The recall of all shards searched together, and the value of the search parameter that reaches the target."""
+    @override
+    def measure(self, shards: Sequence[Path]) -> Measured:
+        # All shards are searched together; the value is the one that reaches the target.
         return choose(merge_probes([Probe.load(shard) for shard in shards]), self.settings.target_recall)
 
     def _vectors(self, partitions: Sequence[InputPartition]) -> Vectors:
@@ -208,16 +201,8 @@ class DenseIndexer(Indexer):
                 )
         return vectors
 
-    def _read(self, partitions: Sequence[InputPartition]) -> tuple[Vectors, Rows]:
-        vectors, rows = self._vectors(partitions), Rows.of(partitions, id_column=self.id_column)
-        if len(rows.ids) != len(vectors):
-            raise CorruptFileError(
-                f"the partitions {', '.join(rows.labels)} have {len(rows.ids)} ids, but {len(vectors)} vectors; "
-                "build the embeddings again"
-            )
-        return vectors, rows
-
     def _engine(self, trained: Path | None, rows: int) -> Engine:
+        """Return an engine without rows."""
         if self.factory is None:
             return HnswlibEngine.create(self.settings, rows, self.dimension)
         if not self.needs_training:
@@ -226,7 +211,7 @@ class DenseIndexer(Indexer):
             raise ValueError(f"factory {self.factory} is trained before it is built: give `trained`")
         return FaissEngine(read_index(trained / TRAINED), self.settings.metric)
 
-    def _queries(self, path: Path) -> NDArray[np.float32]:
+    def _queries(self, path: Path) -> Float32s:
         path = path / QUERIES if path.is_dir() else path
         queries = np.load(path, allow_pickle=False)
         if queries.shape[1:] != (self.dimension,) or not len(queries) or not np.isfinite(queries).all():
@@ -235,17 +220,6 @@ class DenseIndexer(Indexer):
             )
         chosen = sample_rows(len(queries), MOST_PROBES, seed=self.settings.seed)
         return np.ascontiguousarray(queries[chosen], dtype=np.float32)
-
-    def _header(self, partitions: Sequence[InputPartition]) -> ShardHeader:
-        return ShardHeader(
-            partition_rows=tuple(partition.rows for partition in partitions),
-            rows=sum(partition.rows for partition in partitions),
-            dimension=self.dimension,
-            metric=self.settings.metric,
-            engine=self.settings.engine,
-            factory=self.factory,
-            id_column=self.id_column,
-        )
 
 
 class _Clock:

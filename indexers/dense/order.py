@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.dense.exact import exact_search
-from mnemodex.indexers.dense.threads import use_threads
-from mnemodex.indexers.dense.vectors import BLOCK_BYTES
+from mnemodex.indexers.dense.devices import use_threads
+from mnemodex.indexers.dense.vectors import BLOCK_BYTES, exact_search
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from mnemodex.indexers.arrays import Float32s, Float64s, Int64s
     from mnemodex.indexers.dense.settings import Order
     from mnemodex.indexers.dense.vectors import Vectors
 
@@ -25,8 +23,8 @@ NEIGHBOURS = 20
 """Neighbours of the LID estimate: fewer make it noisy, more make it less local."""
 
 
-def insertion_order(order: Order, vectors: Vectors, *, seed: int) -> NDArray[np.int64]:
-    """The row to insert at each position: a permutation of the rows, int64 of shape (rows,).
+def insertion_order(order: Order, vectors: Vectors, *, seed: int) -> Int64s:
+    """Return the row to insert at each position: a permutation of the rows, int64 of shape (rows,).
 
     The two `lid` orders compare all pairs of rows, so their time grows with the square of the shard (about 1,000 s for
     a million rows of 384 dimensions at one TFLOP/s), and they and `cluster` hold the shard's vectors in memory once.
@@ -42,7 +40,7 @@ def insertion_order(order: Order, vectors: Vectors, *, seed: int) -> NDArray[np.
     return np.argsort(-dimensionality if order == "lid_desc" else dimensionality, kind="stable")
 
 
-def hold_out(order: NDArray[np.int64], count: int, *, seed: int) -> NDArray[np.int64]:
+def hold_out(order: Int64s, count: int, *, seed: int) -> Int64s:
     """Move a uniform sample of `count` rows to the end of the order; the others stay in theirs."""
     last = np.zeros(len(order), dtype=bool)
     # Another stream than the shuffle's, which would otherwise choose the same numbers.
@@ -50,27 +48,20 @@ def hold_out(order: NDArray[np.int64], count: int, *, seed: int) -> NDArray[np.i
     return np.concatenate([order[~last], order[last]])
 
 
-def local_intrinsic_dimensionality(matrix: NDArray[np.float32], *, neighbours: int = NEIGHBOURS) -> NDArray[np.float64]:
-    """The maximum-likelihood estimate of each row's local intrinsic dimensionality.
+def local_intrinsic_dimensionality(matrix: Float32s, *, neighbours: int = NEIGHBOURS) -> Float64s:
+    """Return the maximum-likelihood estimate of each row's local intrinsic dimensionality, of shape (rows,).
 
     With r_1 ... r_k the Euclidean distances to the k nearest other rows, LID = -1 / mean(ln(r_i / r_k)) (Levina and
     Bickel, 2004; in this form Amsaleg et al., "Estimating Local Intrinsic Dimensionality", 2015). Rows at distance 0
     are left out; a row with nothing but copies around it has dimensionality 0, one whose neighbours are all equally far
-    has infinity.
-
-    Args:
-        matrix: shape (rows, d), at least two rows.
-        neighbours: k.
-
-    Returns:
-        Shape (rows,).
+    has infinity. The matrix has at least two rows.
     """
     rows = len(matrix)
     k = min(neighbours, rows - 1)
     blocks = np.array_split(matrix, -(-matrix.nbytes // BLOCK_BYTES))
-    scores, found = exact_search(matrix, blocks, k + 1, metric="l2", gpu=True)
+    scores, nearest = exact_search(matrix, blocks, k + 1, metric="l2", gpu=True)
     # Among copies of a row the row itself may not be in the list; then the last place is the one too many.
-    itself = found == np.arange(rows)[:, None]
+    itself = nearest == np.arange(rows)[:, None]
     itself[~itself.any(axis=1), k] = True
     squares = np.maximum(-scores[~itself].reshape(rows, k).astype(np.float64), 0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -80,8 +71,8 @@ def local_intrinsic_dimensionality(matrix: NDArray[np.float32], *, neighbours: i
     return np.where(valid.any(axis=1), np.abs(estimate), 0.0)
 
 
-def _clusters(matrix: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
-    """The k-means cluster of each row, among about sqrt(rows) clusters."""
+def _clusters(matrix: Float32s, seed: int) -> Int64s:
+    """Return the k-means cluster of each row, among about sqrt(rows) clusters."""
     import faiss
 
     use_threads()
@@ -89,5 +80,5 @@ def _clusters(matrix: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
     gpu = faiss.get_num_gpus() > 0
     kmeans = faiss.Kmeans(matrix.shape[1], count, niter=10, seed=seed, gpu=gpu, min_points_per_centroid=1)
     kmeans.train(matrix)
-    nearest: NDArray[np.int64] = kmeans.assign(matrix)[1]
+    nearest: Int64s = kmeans.assign(matrix)[1]
     return nearest

@@ -43,14 +43,10 @@ class VectorSettings(IndexSettings):
     def _options_fit_the_engine(self) -> Self:
         # Values are compared with the defaults, not `model_fields_set`: settings that went through a manifest name
         # every field.
-        foreign = {"faiss": ("m", "ef_construction"), "hnswlib": ("factory",)}[self.engine]
-        for name in foreign:
+        faiss = self.engine == "faiss"
+        remedy = "write M into the factory string, as in HNSW32" if faiss else "use m and ef_construction"
+        for name in ("m", "ef_construction") if faiss else ("factory",):
             if getattr(self, name) != type(self).model_fields[name].default:
-                remedy = (
-                    "write M into the factory string, as in HNSW32"
-                    if self.engine == "faiss"
-                    else "use m and ef_construction"
-                )
                 raise ValueError(f"`{name}` is no option of engine {self.engine}: {remedy}")
         return self
 

@@ -1,41 +1,41 @@
-"""The files of a shard: the index, what stands at each position of it, and what it was built as."""
+"""The files of a shard: what stands in them, how they are merged, and a search in which no query gets too few hits."""
 
 from __future__ import annotations
 
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mnemodex.indexers.dense.faiss_engine import FaissEngine
+from mnemodex.indexers.arrays import Float32s, Int32s, Int64s, open_arrays, save_arrays
+from mnemodex.indexers.dense.faiss_engine import FILE, FaissEngine, read_index
 from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
+from mnemodex.indexers.dense.probe import Probe, merge_probes
 from mnemodex.indexers.dense.settings import Metric
+from mnemodex.indexers.dense.vectors import Vectors, exact_search
 from mnemodex.indexers.rows import Rows
 from mnemodex.schemas.errors import CorruptFileError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from mnemodex.indexers.dense.engine import Engine
 
+    Find = Callable[[Float32s, int], tuple[Float32s, Int64s]]
+
 HEADER = "shard.json"
-BY_CHUNK = "by_chunk.npy"
+
+WIDENING = 4
+"""A search with too few hits is repeated with so many times the parameter."""
+
+MOST_TIES = 4096
+"""Rows of equal score at the last place that are compared by id; with more it is open which of them come in."""
 
 
 class ShardHeader(BaseModel):
-    """What `shard.json` holds.
-
-    Attributes:
-        partition_rows: rows of each embedding partition in the shard.
-        rows: vectors in the index.
-        dimension: of the vectors.
-        metric: that the index ranks by.
-        engine: that wrote the index.
-        factory: the FAISS factory string; None for hnswlib.
-        id_column: what its ids are.
-    """
+    """The content of `shard.json`; `partition_rows` are the rows of each embedding partition in the shard."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     partition_rows: tuple[int, ...]
@@ -48,11 +48,7 @@ class ShardHeader(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> ShardHeader:
-        """Read `shard.json`.
-
-        Raises:
-            CorruptFileError: it is missing or not one.
-        """
+        """Read `shard.json`; a `CorruptFileError` says that it is missing or not one."""
         path = folder / HEADER
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
@@ -63,43 +59,82 @@ class ShardHeader(BaseModel):
 def write_shard(folder: Path, header: ShardHeader, rows: Rows) -> None:
     """Write all files but the index; `by_chunk.npy` holds the positions by ascending id."""
     rows.save(folder, id_column=header.id_column)
-    np.save(folder / BY_CHUNK, np.argsort(rows.ids, kind="stable"), allow_pickle=False)
+    save_arrays(folder, by_chunk=np.argsort(rows.ids, kind="stable"))
     (folder / HEADER).write_text(header.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
+def merge_shards(shards: Sequence[Path], out: Path) -> ShardHeader:
+    """Merge shards of inverted lists that were built with the same trained index; their rows follow one another.
+
+    FAISS moves the lists, so memory holds the merged index and one shard beside it: 400 bytes a row for 384 dimensions
+    in 8 bits. What does not fit so can stay as several shards, which are searched together. Shards that are not of one
+    index are a `CorruptFileError`.
+    """
+    headers = [ShardHeader.read(shard) for shard in shards]
+    if len({(header.engine, header.factory, header.metric, header.dimension) for header in headers}) > 1:
+        raise CorruptFileError(
+            f"{shards[0].parent}: its shards were built with different settings; build the index again"
+        )
+    merged = read_index(shards[0] / FILE)
+    for shard in shards[1:]:
+        try:
+            merged.merge_from(read_index(shard / FILE), merged.ntotal)
+        except RuntimeError as error:
+            raise CorruptFileError(
+                f"{shard}: does not merge with {shards[0]} ({error}); build the index again"
+            ) from error
+    partition_rows = tuple(rows for header in headers for rows in header.partition_rows)
+    sizes = {"partition_rows": partition_rows, "rows": sum(header.rows for header in headers)}
+    header = headers[0].model_copy(update=sizes)
+    if merged.ntotal != header.rows:
+        raise CorruptFileError(
+            f"{out}: {merged.ntotal} vectors, but the shards have {header.rows} rows; build the index again"
+        )
+    FaissEngine(merged, header.metric).save(out)
+    write_shard(out, header, Rows.concatenate([Rows.open(shard, id_column=header.id_column) for shard in shards]))
+    merge_probes([Probe.load(shard) for shard in shards]).save(out)
+    return header
+
+
 class Shard:
-    """An opened shard; its arrays are mapped.
+    """An opened shard, and the vectors that its index was built from; its arrays are mapped.
+
+    Args:
+        folder: of the shard, whose checksums the caller has verified.
+        parameter: value of the search parameter; None for an index without one, else the largest one of the grid.
+        vectors: as of `DenseSearcher`.
 
     Attributes:
         header: its `shard.json`.
         rows: the chunk, partition and row at each position.
-        engine: the index.
+
+    Raises:
+        CorruptFileError: a file cannot be read, or does not agree with `shard.json`.
     """
 
-    def __init__(self, folder: Path, parameter: int | None) -> None:
-        """Open a shard whose checksums the caller has verified.
+    engine: Engine
 
-        Args:
-            folder: of the shard.
-            parameter: value of the search parameter that most searches will use.
-
-        Raises:
-            CorruptFileError: a file cannot be read, or does not agree with `shard.json`.
-        """
-        self.header = ShardHeader.read(folder)
-        self.rows = Rows.open(folder, id_column=self.header.id_column)
-        self.engine = _open_engine(folder, self.header, parameter)
-        self._by_chunk = np.load(folder / BY_CHUNK, mmap_mode="r", allow_pickle=False)
-        expected = (self.header.rows, self.header.dimension, self.header.rows, self.header.rows)
-        found = (self.engine.rows, self.engine.dimension, len(self.rows.ids), len(self._by_chunk))
-        if found != expected:
+    def __init__(self, folder: Path, parameter: int | None, vectors: Callable[[str], Path]) -> None:
+        self._folder = folder
+        self._vector_file = vectors
+        self.header = header = ShardHeader.read(folder)
+        self.rows = Rows.open(folder, id_column=header.id_column)
+        if header.engine == "hnswlib":
+            self.engine = HnswlibEngine.open(folder, header.metric, header.dimension, ef=parameter)
+        else:
+            self.engine = FaissEngine.open(folder, header.metric)
+        self._parameter = max(self.engine.grid, default=None) if parameter is None else parameter
+        (self._by_chunk,) = open_arrays(folder, "by_chunk")
+        expected = (header.rows, header.dimension, header.rows, header.rows)
+        sizes = (self.engine.rows, self.engine.dimension, len(self.rows.ids), len(self._by_chunk))
+        if sizes != expected:
             raise CorruptFileError(
                 f"{folder}: shard.json says {expected[0]} rows of {expected[1]} dimensions, but the index holds "
-                f"{found[0]} of {found[1]}, and its row tables {found[2]} and {found[3]}; build the index again"
+                f"{sizes[0]} of {sizes[1]}, and its row tables {sizes[2]} and {sizes[3]}; build the index again"
             )
 
-    def place(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The position of each id, of any shape; -1 where it is not in the shard."""
+    def positions(self, ids: Int64s) -> Int64s:
+        """Return the position of each id, of any shape; -1 where it is not in the shard."""
         known = self.rows.ids
         if not len(known):
             return np.full(ids.shape, -1, dtype=np.int64)
@@ -107,21 +142,127 @@ class Shard:
         positions = np.asarray(self._by_chunk[np.minimum(slots, len(known) - 1)])
         return np.where(known[positions] == ids, positions, -1)
 
-    def find(self, chunk_ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The positions, in no order, of those of the ascending `chunk_ids` that are in the shard."""
+    def find(self, chunk_ids: Int64s) -> Int64s:
+        """Return the positions, in no order, of those of the ascending `chunk_ids` that are in the shard."""
         ids = self.rows.ids
-        if not len(chunk_ids) or not len(ids):
-            return np.empty(0, dtype=np.int64)
         if len(chunk_ids) > len(ids):
             slots = np.searchsorted(chunk_ids, ids)
             return np.flatnonzero(chunk_ids[np.minimum(slots, len(chunk_ids) - 1)] == ids)
-        slots = np.searchsorted(ids, chunk_ids, sorter=self._by_chunk)
-        positions = np.asarray(self._by_chunk[np.minimum(slots, len(ids) - 1)])
-        found: NDArray[np.int64] = positions[ids[positions] == chunk_ids]
-        return found
+        positions = self.positions(chunk_ids)
+        return positions[positions >= 0]
+
+    def search(
+        self, queries: Float32s, k: int, *, allowed: Int64s | None = None, exact: bool = False
+    ) -> tuple[Float32s, Int64s, Int64s]:
+        """Find the k best rows of each query: scores, chunk ids and positions as of `find_ranked`.
+
+        Args:
+            queries: checked, shape (q, d).
+            k: hits a query.
+            allowed: positions that may be returned; None for all.
+            exact: compare with the vectors of `allowed` instead of asking the index.
+        """
+        find = partial(self._search_exactly if exact else self._search_index, allowed)
+        matching = self.header.rows if allowed is None else len(allowed)
+        return find_ranked(find, queries, k, matching=matching, ids=self.rows.ids)
+
+    def _search_index(self, allowed: Int64s | None, queries: Float32s, k: int) -> tuple[Float32s, Int64s]:
+        """Ask the index; wider again for queries with fewer than k hits, and in the end exactly."""
+        mask = None
+        if allowed is not None:
+            mask = np.zeros(self.header.rows, dtype=bool)
+            mask[allowed] = True
+        parameter = self._parameter
+        scores, positions = self.engine.search(queries, k, parameter=parameter, allowed=mask)
+        short = np.flatnonzero(positions[:, -1] < 0)
+        while len(short) and parameter is not None and parameter < self.engine.limit:
+            parameter = min(WIDENING * parameter, self.engine.limit)
+            scores[short], positions[short] = self.engine.search(queries[short], k, parameter=parameter, allowed=mask)
+            short = short[positions[short, -1] < 0]
+        if len(short):
+            scores[short], positions[short] = self._search_exactly(allowed, queries[short], k)
+        return scores, positions
+
+    def _search_exactly(self, allowed: Int64s | None, queries: Float32s, k: int) -> tuple[Float32s, Int64s]:
+        """Compare the queries with the vectors at the allowed positions, which are read in the order of the files."""
+        rows = self.rows
+        allowed = np.arange(len(rows.ids)) if allowed is None else allowed
+        vectors = self._vectors.starts[rows.partition[allowed]] + rows.row[allowed]
+        front = np.argsort(vectors)
+        blocks = self._vectors.blocks(vectors[front])
+        scores, numbers = exact_search(queries, blocks, k, metric=self.header.metric)
+        return scores, allowed[front][numbers]
+
+    @cached_property
+    def _vectors(self) -> Vectors:
+        labels = self.rows.labels
+        vectors = Vectors(list(map(self._vector_file, labels)), labels, dimension=self.header.dimension)
+        rows = tuple(np.diff(vectors.starts).tolist())
+        if rows != self.header.partition_rows:
+            raise CorruptFileError(
+                f"{self._folder}: was built from partitions of {self.header.partition_rows} rows, but their vectors "
+                f"have {rows}; build the index again"
+            )
+        return vectors
 
 
-def _open_engine(folder: Path, header: ShardHeader, parameter: int | None) -> Engine:
-    if header.engine == "hnswlib":
-        return HnswlibEngine.open(folder, header.metric, header.dimension, ef=parameter)
-    return FaissEngine.open(folder, header.metric)
+def sort_ties(scores: Float32s, ids: Int64s) -> tuple[Int64s, Int64s]:
+    """Order hits with equal scores by their ids, in hits that are sorted by score already, of shape (q, n).
+
+    Sorting by two keys takes long, and few queries have ties, so only these are sorted (missing hits are no ties).
+    Return the numbers of the queries with ties, shape (t,), and the new order of their hits, shape (t, n).
+    """
+    tied = ((scores[:, 1:] == scores[:, :-1]) & np.isfinite(scores[:, 1:])).any(axis=1)
+    queries = np.flatnonzero(tied)
+    return queries, np.lexsort((ids[queries], -scores[queries]), axis=-1)
+
+
+def find_ranked(
+    find: Find, queries: Float32s, k: int, *, matching: int, ids: Int64s
+) -> tuple[Float32s, Int64s, Int64s]:
+    """Find the k best hits, with ties at the last place decided by id.
+
+    One hit more than wanted shows whether the last place is tied; only then is more looked for, twice as much each
+    time. Return scores, chunk ids (-1 where missing) and positions (likewise), of shape (q, k).
+
+    Args:
+        find: takes queries and a number of hits, and gives their scores and positions (-inf and -1 where missing), best
+            first.
+        queries: shape (q, d).
+        k: hits wanted.
+        matching: hits that there are, at most.
+        ids: chunk id of each position.
+    """
+    scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+    positions = np.full((len(queries), k), -1, dtype=np.int64)
+    most = min(matching, k + MOST_TIES)
+    fetch = min(k + 1, most)
+    width = min(k, fetch)
+    todo = np.arange(len(queries) if fetch else 0)
+    while len(todo):
+        hit_scores, hits = find(queries[todo], fetch)
+        last = hit_scores[:, -1]
+        open_end = np.isfinite(last) & (hit_scores[:, width - 1] == last) & (k < fetch < most)
+        ties, order = sort_ties(hit_scores, ids[hits])
+        hits[ties] = np.take_along_axis(hits[ties], order, axis=1)
+        scores[todo, :width] = hit_scores[:, :width]
+        positions[todo, :width] = hits[:, :width]
+        todo = todo[open_end]
+        fetch = min(2 * fetch, most)
+    return scores, np.where(positions >= 0, ids[positions] if len(ids) else -1, -1), positions
+
+
+def merge_ranked(answers: Sequence[tuple[Float32s, Int64s, Int64s]], k: int) -> tuple[Float32s, Int64s, Int32s, Int64s]:
+    """Return the k best hits of several shards, each with scores, chunk ids and positions of shape (q, k).
+
+    They are scores, chunk ids, numbers of shards (-1 where missing) and positions, of shape (q, k).
+    """
+    scores, ids, positions = (np.concatenate(arrays, axis=1) for arrays in zip(*answers, strict=True))
+    shard = np.where(ids >= 0, np.repeat(np.arange(len(answers), dtype=np.int32), k), np.int32(-1))
+    if len(answers) == 1:
+        return scores, ids, shard, positions
+    order = np.argsort(-scores, axis=1, kind="stable")
+    ties, among = sort_ties(np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1))
+    order[ties] = np.take_along_axis(order[ties], among, axis=1)
+    best = (np.arange(len(order))[:, None], order[:, :k])
+    return scores[best], ids[best], shard[best], positions[best]

@@ -1,42 +1,42 @@
-"""The vectors of several partitions as one long matrix that stays on disk."""
+"""The vectors of several partitions as one long matrix on disk, exact search over it, and exact scores of pairs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnemodex.indexers.dense.devices import use_threads
+from mnemodex.indexers.dense.factory import faiss_metric
 from mnemodex.schemas.errors import CorruptFileError, NotFiniteError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from mnemodex.indexers.arrays import Array, Float32s, Float64s, Int64s
+    from mnemodex.indexers.dense.settings import Metric
 
 BLOCK_BYTES = 64 << 20
 """Float32 bytes that are read at a time."""
+
+_GPU_MOST_K = 2048
+"""FAISS's limit of k on a GPU."""
 
 
 class Vectors:
     """Rows of several `.npy` matrices, numbered through in the order given, and read by memory map.
 
+    Args:
+        paths: files of float32 or float16, each of shape (rows, dimension); others are a `CorruptFileError`.
+        labels: the partitions' names for messages.
+        dimension: columns of every matrix.
+
     Attributes:
         starts: int64 of shape (partitions + 1,): the number of each partition's first row, and of all rows.
-        dimension: columns of every matrix.
     """
 
     def __init__(self, paths: Sequence[Path], labels: Sequence[str], *, dimension: int) -> None:
-        """Map the matrices; nothing is read yet.
-
-        Args:
-            paths: `.npy` files of float32 or float16, each of shape (rows, dimension).
-            labels: the partitions' names for messages.
-            dimension: what the matrices must have as columns.
-
-        Raises:
-            CorruptFileError: a file is missing, no such matrix, or of another dimension.
-        """
         self.dimension = dimension
         self.starts = np.zeros(len(paths) + 1, dtype=np.int64)
         self._labels = tuple(labels)
@@ -46,51 +46,46 @@ class Vectors:
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Read rows, in any order, as float32 of shape (n, dimension).
+    def take(self, rows: Int64s) -> Float32s:
+        """Read rows, in any order, as float32 of shape (n, dimension); the files are read from front to back.
 
-        The files are read from front to back whatever the order.
-
-        Raises:
-            NotFiniteError: one of the vectors holds NaN or infinity.
+        A vector that holds NaN or infinity is a `NotFiniteError`.
         """
         order = np.argsort(rows, kind="stable")
         ascending = rows[order]
         bounds = np.searchsorted(ascending, self.starts)
-        out = np.empty((len(rows), self.dimension), dtype=np.float32)
+        vectors = np.empty((len(rows), self.dimension), dtype=np.float32)
         for partition in np.flatnonzero(np.diff(bounds)):
             span = slice(bounds[partition], bounds[partition + 1])
             local = ascending[span] - self.starts[partition]
             block = self._matrices[partition][local].astype(np.float32, copy=False)
             self._check(block, int(partition), local)
-            out[order[span]] = block
-        return out
+            vectors[order[span]] = block
+        return vectors
 
-    def blocks(self, rows: NDArray[np.int64], size: int | None = None) -> Iterator[NDArray[np.float32]]:
+    def blocks(self, rows: Int64s, size: int | None = None) -> Iterator[Float32s]:
         """Read rows in the order given, `size` at a time (as many as fill 64 MiB without it)."""
         size = size or max(1, BLOCK_BYTES // (4 * self.dimension))
         for start in range(0, len(rows), size):
             yield self.take(rows[start : start + size])
 
-    def _check(self, block: NDArray[np.float32], partition: int, rows: NDArray[np.int64]) -> None:
+    def _check(self, block: Float32s, partition: int, rows: Int64s) -> None:
         # A sum is finite only if all its terms are, and is several times as fast as looking at each; in single
-        # precision
-        # it may overflow, so it only saves the closer look.
+        # precision it may overflow, so it only saves the closer look.
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(block.sum()):
                 return
         finite = np.isfinite(block).all(axis=1)
         if not finite.all():
-            row = int(rows[np.argmin(finite)])
             raise NotFiniteError(
-                f"embeddings partition {self._labels[partition]}, row {row}: the vector holds NaN or infinity; "
-                "embed again, in bf16 or float32 if the encoder ran in float16"
+                f"embeddings partition {self._labels[partition]}, row {rows[np.argmin(finite)]}: the vector holds NaN "
+                "or infinity; embed again, in bf16 or float32 if the encoder ran in float16"
             )
 
 
-def _open(path: Path, dimension: int) -> NDArray[np.float32 | np.float16]:
+def _open(path: Path, dimension: int) -> Array:
     try:
-        matrix: NDArray[np.float32 | np.float16] = np.load(path, mmap_mode="r", allow_pickle=False)
+        matrix: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise CorruptFileError(f"{path}: cannot be read as a matrix ({error}); build the embeddings again") from error
     if matrix.ndim != 2 or matrix.dtype not in (np.float32, np.float16) or matrix.shape[1] != dimension:
@@ -99,3 +94,41 @@ def _open(path: Path, dimension: int) -> NDArray[np.float32 | np.float16]:
             f"{matrix.shape}; build the embeddings again"
         )
     return matrix
+
+
+def exact_search(
+    queries: Float32s, blocks: Iterable[Float32s], k: int, *, metric: Metric, gpu: bool = False
+) -> tuple[Float32s, Int64s]:
+    """Find the k best rows of each query, block by block.
+
+    Return scores (higher is better) and row numbers over all blocks, both of shape (q, k), best first. With `gpu` the
+    GPUs are used, if there are any; they take a moment to start, which pays for many queries only.
+
+    Args:
+        queries: shape (q, d).
+        blocks: matrices of shape (n_i, d); together they have k rows at least.
+        k: rows wanted.
+        metric: what ranks.
+        gpu: whether to use the GPUs.
+    """
+    from faiss.contrib import exhaustive_search
+
+    use_threads()
+    # FAISS has no types for its contributed modules.
+    search: Any = exhaustive_search.knn_ground_truth
+    scores, rows = search(queries, blocks, k, faiss_metric(metric), ngpu=-1 if gpu and k <= _GPU_MOST_K else 0)
+    return (scores if metric == "ip" else -scores), rows
+
+
+def pair_scores(queries: Float32s, vectors: Float32s, metric: Metric) -> Float64s:
+    """Return scores in double precision, so that equal vectors get equal scores in whatever batch they are.
+
+    The queries are of shape (q, d), the vectors of shape (q, k, d), and the scores, higher is better, of shape (q, k).
+    """
+    wide = queries.astype(np.float64)
+    if metric == "ip":
+        scores: Float64s = np.einsum("qd,qkd->qk", wide, vectors.astype(np.float64))
+        return scores
+    difference = wide[:, None, :] - vectors
+    negated: Float64s = np.einsum("qkd,qkd->qk", difference, difference)
+    return -negated

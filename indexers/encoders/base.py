@@ -1,15 +1,28 @@
-"""What an encoder is: texts in, vectors out."""
+"""What an encoder is (texts in, vectors out), and the encoders of a recipe's settings: ours, plug-ins', a caller's."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from typing_extensions import override
+
+from mnemodex.indexers.models.hashes import digest_of
+from mnemodex.schemas.errors import ModelError
+from mnemodex.schemas.kinds import ENCODERS, load
+from mnemodex.schemas.manifest import fingerprint
+from mnemodex.schemas.passed import PassedEmbedding
+from mnemodex.schemas.spec import ModelRef
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
+    from mnemodex.indexers.arrays import Bools, Float32s, Int64s
+    from mnemodex.schemas.spec import Spec
+
+_BATCH = 256
+"""Texts of one call of an encoder that does not cut batches itself."""
 
 
 @dataclass
@@ -23,51 +36,33 @@ class EncodeStats:
 
 
 class Window(NamedTuple):
-    """Texts that are sorted by length together.
-
-    Attributes:
-        texts: the texts.
-        done: which of them have their vectors, bool of shape (texts,); None for none.
-    """
+    """Texts that are sorted by length together; `done` are those that have their vectors, bool of shape (texts,)."""
 
     texts: Sequence[str]
-    done: NDArray[np.bool_] | None = None
+    done: Bools | None = None
 
 
 class Encoded(NamedTuple):
-    """The vectors of some texts of a window.
-
-    Attributes:
-        window: the window's number.
-        rows: the texts' numbers in it, int64 of shape (n,).
-        vectors: float32 of shape (n, dimension).
-    """
+    """The vectors of some texts of a window, float32 of shape (n, dimension); `rows` are the texts' numbers in it."""
 
     window: int
-    rows: NDArray[np.int64]
-    vectors: NDArray[np.float32]
+    rows: Int64s
+    vectors: Float32s
 
 
 class PlainEncoder(Protocol):
-    """The least that an encoder of a plug-in or of a Python caller has.
-
-    Attributes:
-        dimension: numbers of a vector.
-    """
+    """The least that an encoder of a plug-in or of a Python caller has."""
 
     dimension: int
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str]) -> Float32s:
         """Return the vectors of texts, float32 of shape (texts, dimension)."""
 
 
 class TextEncoder(Protocol):
-    """An encoder as indexes and retrievers use it.
+    """An encoder as indexes and retrievers use it, of settings that are a `TextEmbedding`."""
 
-    Attributes:
-        stats: what it has done so far.
-    """
-
+    settings: Any
     stats: EncodeStats
 
     @property
@@ -78,16 +73,100 @@ class TextEncoder(Protocol):
     def max_length(self) -> int | None:
         """Tokens after which a text is cut; None where that is not known."""
 
-    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode_queries(self, texts: Sequence[str]) -> Float32s:
         """Return the vectors of questions, float32 of shape (texts, dimension)."""
+        return self.encode([self.settings.query_prefix + text for text in texts])
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str]) -> Float32s:
         """Return the vectors of texts as they are, float32 of shape (texts, dimension)."""
+        vectors = np.empty((len(texts), self.dimension), np.float32)
+        for part in self.stream([Window(texts)]):
+            vectors[part.rows] = part.vectors
+        return vectors
 
     def stream(self, windows: Iterable[Window]) -> Iterator[Encoded]:
         """Encode windows of texts as they are, as a stream.
 
-        Yields:
-            Vectors, in any order within a window, windows in order; what is done already is left out where that saves
-            work.
+        Windows come in order, their vectors in any order; texts that are done are left out where that saves work.
         """
+
+
+def normalize(vectors: Float32s) -> Float32s:
+    """Return vectors of length 1; those of length 0 stay."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
+
+
+def open_encoder(
+    settings: Spec, *, threads: int | None = None, objects: Mapping[str, Any] | None = None
+) -> TextEncoder:
+    """Return the encoder of an entry of the recipe's section `embed`, its model loaded.
+
+    A model that is not there, or is no encoder, is a `ModelError`. `threads` are CPU threads, all that it finds by
+    default; `objects` are what the caller of `build` passed.
+    """
+    if isinstance(settings, PassedEmbedding):
+        passed = (objects or {}).get(f"embed/{settings.name}")
+        if passed is None:
+            raise ModelError(
+                f"embedding {settings.name!r} was made by an object that the caller of build passed; pass it again: "
+                f"encoders={{{settings.name!r}: encoder}}"
+            )
+        return Adapted(passed, settings)
+    name: Any = getattr(settings, "encoder", None)
+    encoder: Any = load(ENCODERS.find(name).make)(settings, threads=threads)
+    return encoder if isinstance(getattr(encoder, "stats", None), EncodeStats) else Adapted(encoder, settings)
+
+
+def encoder_hash(settings: Spec) -> str:
+    """Return the hash of what decides an encoder's vectors beside its settings: its model's files, or its name."""
+    models = [digest_of(leaf.value, ref) for leaf in settings.leaves() if (ref := leaf.marker(ModelRef)) and leaf.value]
+    return models[0] if models else fingerprint(settings.identity())
+
+
+class Adapted(TextEncoder):
+    """A plain encoder with the prefixes, normalisation and batches of any encoder, as a `TextEmbedding` sets them."""
+
+    def __init__(self, plain: PlainEncoder, settings: Any) -> None:
+        self._plain = plain
+        self.settings = settings
+        self.stats = EncodeStats()
+
+    @property
+    @override
+    def dimension(self) -> int:
+        return int(self._plain.dimension)
+
+    @property
+    @override
+    def max_length(self) -> int | None:
+        return getattr(self._plain, "max_length", None)
+
+    @override
+    def encode(self, texts: Sequence[str]) -> Float32s:
+        if not texts:
+            return np.zeros((0, self.dimension), np.float32)
+        # Whatever the encoder itself raises is for the caller to see.
+        output = self._plain.encode(list(texts))
+        try:
+            vectors = np.asarray(output, np.float32)
+        except (TypeError, ValueError) as error:
+            raise ModelError(
+                f"encoder {type(self._plain).__name__} gives no matrix of vectors ({error}); correct it"
+            ) from error
+        if vectors.shape != (len(texts), self.dimension):
+            raise ModelError(
+                f"encoder {type(self._plain).__name__} gives vectors of shape {vectors.shape} for {len(texts)} texts "
+                f"and dimension {self.dimension}; correct it"
+            )
+        return np.ascontiguousarray(normalize(vectors) if self.settings.normalize else vectors, np.float32)
+
+    @override
+    def stream(self, windows: Iterable[Window]) -> Iterator[Encoded]:
+        for number, (texts, done) in enumerate(windows):
+            for start in range(0, len(texts), _BATCH):
+                rows = np.arange(start, min(start + _BATCH, len(texts)))
+                # Batches are those of the whole window, so that vectors are the same after an interruption.
+                if done is None or not done[rows].all():
+                    yield Encoded(number, rows, self.encode(texts[start : start + _BATCH]))
+            self.stats.texts += len(texts)

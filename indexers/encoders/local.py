@@ -1,4 +1,4 @@
-"""The text encoder: any sentence-transformers or transformers model, in length-bucketed batches."""
+"""Encoders in this process: any sentence-transformers or transformers model, in length-bucketed batches."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from typing_extensions import override
 
-from mnemodex.indexers.batching import length_buckets
-from mnemodex.indexers.encoders.base import Encoded, EncodeStats, Window
+from mnemodex.indexers.encoders.base import Encoded, EncodeStats, TextEncoder
 from mnemodex.indexers.models.locate import locate
+from mnemodex.indexers.text import length_buckets
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
-    from numpy.typing import NDArray
-
+    from mnemodex.indexers.arrays import Int64s
+    from mnemodex.indexers.encoders.base import Window
     from mnemodex.schemas.embedding import Embedding
 
 _CPU_TOKENS = 4096
@@ -25,18 +26,10 @@ _GPU_TOKENS = 65536
 """Padded tokens a batch: about what fills a CPU's caches, or a GPU's multiprocessors, with an encoder of base size."""
 
 
-class Encoder:
-    """An embedding model on one device, loaded once.
+class Encoder(TextEncoder):
+    """An embedding model on one device, loaded once; one that is not there, or no encoder, is a `ModelError`."""
 
-    Args:
-        spec: the model and how it is used.
-        threads: torch's CPU threads; all that torch finds by default.
-
-    Raises:
-        ModelError: there is no such model, or it is not an encoder.
-    """
-
-    def __init__(self, spec: Embedding, *, threads: int | None = None) -> None:
+    def __init__(self, settings: Embedding, *, threads: int | None = None) -> None:
         # Rust's tokenizer threads and a later fork of the process do not go together; the tokenizer is called from one
         # thread here.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -48,11 +41,11 @@ class Encoder:
         logging.disable_progress_bar()  # type: ignore[no-untyped-call] # transformers leaves it without types
         if threads is not None:
             torch.set_num_threads(threads)
-        self.spec = spec
+        self.settings: Embedding = settings
         self.stats = EncodeStats()
         self._torch = torch
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        path = locate(spec.model)
+        path = locate(settings.model)
         try:
             self._model: Any = SentenceTransformer(
                 str(path),
@@ -62,62 +55,53 @@ class Encoder:
                 model_kwargs={"dtype": self._dtype()},
             )
         except (OSError, ValueError, KeyError, SafetensorError) as error:
-            msg = f"embed model {spec.model!r} ({path}) cannot be loaded as an encoder: {error}"
-            raise ModelError(msg) from error
-        if spec.max_length is not None:
-            self._model.max_seq_length = spec.max_length
+            raise ModelError(
+                f"embed model {settings.model!r} ({path}) cannot be loaded as an encoder: {error}"
+            ) from error
+        if settings.max_length is not None:
+            self._model.max_seq_length = settings.max_length
         # Once and for all: a tokenizer that works in one thread cannot be set in another.
-        backend = self._model.tokenizer.backend_tokenizer
-        backend.no_padding()
-        backend.enable_truncation(self.max_length)
+        self._tokenizer = self._model.tokenizer.backend_tokenizer
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(self.max_length)
         self._max_tokens = _GPU_TOKENS if self._device == "cuda" else _CPU_TOKENS
 
     def _dtype(self) -> Any:
         torch = self._torch
-        if self.spec.dtype != "auto":
-            return getattr(torch, self.spec.dtype)
+        if self.settings.dtype != "auto":
+            return getattr(torch, self.settings.dtype)
         if self._device == "cpu":
             return torch.float32
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
     @property
+    @override
     def dimension(self) -> int:
-        """Numbers of a vector."""
         return int(self._model.get_embedding_dimension())
 
     @property
+    @override
     def max_length(self) -> int:
-        """Tokens after which a text is cut, special tokens included."""
+        # Special tokens are counted too.
         return int(self._model.max_seq_length or self._model.tokenizer.model_max_length)
 
-    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the vectors of questions, float32 of shape (n, dimension)."""
-        return self.encode([self.spec.query_prefix + text for text in texts])
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the vectors of texts as they are, float32 of shape (n, dimension)."""
-        result = np.empty((len(texts), self.dimension), np.float32)
-        for part in self.stream([Window(texts)]):
-            result[part.rows] = part.vectors
-        return result
-
+    @override
     def stream(self, windows: Iterable[Window]) -> Iterator[Encoded]:
-        """See `TextEncoder`; a window is tokenised by one call while the model works on the one before."""
+        # One thread tokenises a window by one call while the model works on the one before.
         with ThreadPoolExecutor(1) as pool:
             ahead = None
             for number, window in enumerate(windows):
                 upcoming = number, window, pool.submit(self._tokenize, list(window.texts))
                 if ahead is not None:
-                    yield from self._run(ahead[0], ahead[1], ahead[2].result())
+                    yield from self._encode(ahead[0], ahead[1], ahead[2].result())
                 ahead = upcoming
             if ahead is not None:
-                yield from self._run(ahead[0], ahead[1], ahead[2].result())
+                yield from self._encode(ahead[0], ahead[1], ahead[2].result())
 
     def _tokenize(self, texts: list[str]) -> list[Any]:
-        """Return token ids of each text without padding, as the Rust tokenizer's encodings."""
-        return list(self._model.tokenizer.backend_tokenizer.encode_batch(texts))
+        return list(self._tokenizer.encode_batch(texts))
 
-    def _run(self, number: int, window: Window, encodings: list[Any]) -> Iterator[Encoded]:
+    def _encode(self, number: int, window: Window, encodings: list[Any]) -> Iterator[Encoded]:
         torch = self._torch
         lengths = np.fromiter((len(item.ids) for item in encodings), np.int64, len(encodings))
         for rows in length_buckets(lengths, max_tokens=self._max_tokens):
@@ -127,7 +111,7 @@ class Encoder:
             features = self._features(encodings, lengths, rows)
             with torch.inference_mode():
                 vectors = self._model(features)["sentence_embedding"].float()
-                if self.spec.normalize:
+                if self.settings.normalize:
                     vectors = torch.nn.functional.normalize(vectors, dim=1)
             self.stats.padded += int(features["input_ids"].numel())
             yield Encoded(number, rows, vectors.cpu().numpy())
@@ -135,17 +119,17 @@ class Encoder:
         self.stats.tokens += int(lengths.sum())
         self.stats.truncated += sum(bool(item.overflowing) for item in encodings)
 
-    def _features(self, encodings: list[Any], lengths: NDArray[np.int64], rows: NDArray[np.int64]) -> dict[str, Any]:
+    def _features(self, encodings: list[Any], lengths: Int64s, rows: Int64s) -> dict[str, Any]:
         torch = self._torch
         tokenizer = self._model.tokenizer
         width = max(int(lengths[rows].max()), 1)
         ids = np.full((len(rows), width), tokenizer.pad_token_id or 0, np.int64)
         mask = np.zeros((len(rows), width), np.int64)
         left = tokenizer.padding_side == "left"
-        for place, row in enumerate(rows):
-            real = slice(width - lengths[row], width) if left else slice(0, lengths[row])
-            ids[place, real] = encodings[row].ids
-            mask[place, real] = 1
+        for row, text in enumerate(rows):
+            real = slice(width - lengths[text], width) if left else slice(0, lengths[text])
+            ids[row, real] = encodings[text].ids
+            mask[row, real] = 1
         features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
         if "token_type_ids" in tokenizer.model_input_names:
             features["token_type_ids"] = torch.zeros_like(features["input_ids"])

@@ -6,37 +6,33 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mnemodex.indexers.compiled import kernel
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
+    from mnemodex.indexers.arrays import Float32s, Int32s, Int64s, Integers
 
 _BLOCK = 1 << 20
 """Edges that are read at a time."""
 
 
 class Edges(NamedTuple):
-    """Edges of one kind; the arrays may be mapped files. Which end is left does not matter.
+    """Edges of one kind, in any direction: integers and float32 of shape (edges,), which may be mapped files."""
 
-    Attributes:
-        left: integers of shape (edges,).
-        right: integers of shape (edges,).
-        weights: float32 of shape (edges,).
-    """
-
-    left: NDArray[np.integer]
-    right: NDArray[np.integer]
-    weights: NDArray[np.float32]
+    left: Integers
+    right: Integers
+    weights: Float32s
 
 
 class Adjacency(NamedTuple):
-    """The part of a `Graph` that joins nodes; shapes and meanings are told there."""
+    """The part of a `Graph` that joins nodes; it has the shapes and meanings."""
 
-    indptr: NDArray[np.int64]
-    indices: NDArray[np.int32]
-    fact: NDArray[np.float32]
-    mention: NDArray[np.float32]
-    synonym: NDArray[np.float32]
+    indptr: Int64s
+    indices: Int32s
+    fact: Float32s
+    mention: Float32s
+    synonym: Float32s
 
 
 def adjacency(entities: int, passages: int, *, facts: Edges, mentions: Edges, synonyms: Edges) -> Adjacency:
@@ -44,7 +40,8 @@ def adjacency(entities: int, passages: int, *, facts: Edges, mentions: Edges, sy
 
     The edges are counted, then put in place, block by block: beside the result, which takes 32 bytes an edge and 8 a
     node, only a block and the longest row are in memory. An edge from a node to itself is left out; the weights of
-    edges of one kind that join the same two nodes are added up.
+    edges of one kind that join the same two nodes are added up. An edge that ends at a node that there is not is a
+    `ValueError`.
 
     Args:
         entities: how many there are; they are the first nodes.
@@ -52,12 +49,7 @@ def adjacency(entities: int, passages: int, *, facts: Edges, mentions: Edges, sy
         facts: edges between entities, weighted by triples.
         mentions: edges from an entity (left) to a passage (right, from 0).
         synonyms: edges between entities, weighted by cosine.
-
-    Raises:
-        ValueError: an edge ends at a node that there is not.
     """
-    from mnemodex.indexers.graph.sorting import count, merge, place
-
     shift = (0, entities, 0)
     kinds = list(zip((facts, mentions, synonyms), shift, (entities, passages, entities), strict=True))
     indptr = np.zeros(entities + passages + 1, np.int64)
@@ -65,32 +57,70 @@ def adjacency(entities: int, passages: int, *, facts: Edges, mentions: Edges, sy
         for left, right, _ in _blocks(edges, offset):
             _check(left, 0, entities)
             _check(right, offset, limit)
-            count(indptr, left, right)
+            _count(indptr, left, right)
     np.cumsum(indptr, out=indptr)
     indices = np.empty(int(indptr[-1]), np.int32)
     weights = np.zeros((3, len(indices)), np.float32)
     free = indptr[:-1].copy()
     for kind, (edges, offset, _) in enumerate(kinds):
         for left, right, weight in _blocks(edges, offset):
-            place(free, left, right, weight, indices, weights[kind])
-    size = merge(indptr, indices, weights)
+            _place(free, left, right, weight, indices, weights[kind])
+    size = _merge(indptr, indices, weights)
     fact, mention, synonym = weights[:, :size]
     return Adjacency(indptr, indices[:size], fact, mention, synonym)
 
 
-def _blocks(edges: Edges, offset: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
+def _blocks(edges: Edges, offset: int) -> Iterator[tuple[Int64s, Int64s, Float32s]]:
     for start in range(0, len(edges.left), _BLOCK):
-        part = slice(start, start + _BLOCK)
+        left, right, weights = (column[start : start + _BLOCK] for column in edges)
         # Copies, so that kernels meet one type of array, whether the edges are mapped or not.
-        yield (
-            np.array(edges.left[part], np.int64),
-            np.array(edges.right[part], np.int64) + offset,
-            np.array(edges.weights[part], np.float32),
-        )
+        yield np.array(left, np.int64), np.array(right, np.int64) + offset, np.array(weights, np.float32)
 
 
-def _check(nodes: NDArray[np.int64], first: int, count: int) -> None:
+def _check(nodes: Int64s, first: int, count: int) -> None:
     low, high = int(nodes.min()), int(nodes.max())
     if low < first or high >= first + count:
-        msg = f"an edge ends at {low - first if low < first else high - first}, of {count} that there are"
-        raise ValueError(msg)
+        raise ValueError(f"an edge ends at {low - first if low < first else high - first}, of {count} that there are")
+
+
+@kernel
+def _count(degrees: Int64s, left: Int64s, right: Int64s) -> None:
+    """Add each edge to the degrees of its ends; the degree of node `n` stands at `n + 1`."""
+    for edge in range(len(left)):
+        if left[edge] != right[edge]:
+            degrees[left[edge] + 1] += 1
+            degrees[right[edge] + 1] += 1
+
+
+@kernel
+def _place(free: Int64s, left: Int64s, right: Int64s, weights: Float32s, indices: Int32s, column: Float32s) -> None:
+    """Write each edge to the next free place of either end."""
+    for edge in range(len(left)):
+        one, other = left[edge], right[edge]
+        if one == other:
+            continue
+        indices[free[one]], column[free[one]] = other, weights[edge]
+        indices[free[other]], column[free[other]] = one, weights[edge]
+        free[one] += 1
+        free[other] += 1
+
+
+@kernel
+def _merge(indptr: Int64s, indices: Int32s, weights: Float32s) -> int:
+    """Sort each row and add up what joins the same nodes, in place; `indptr` follows. Return the elements left."""
+    size = start = 0
+    for node in range(len(indptr) - 1):
+        stop = indptr[node + 1]
+        row, values = indices[start:stop].copy(), weights[:, start:stop].copy()
+        first = size
+        for position in np.argsort(row):
+            if size == first or indices[size - 1] != row[position]:
+                indices[size] = row[position]
+                for kind in range(3):
+                    weights[kind, size] = 0
+                size += 1
+            for kind in range(3):
+                weights[kind, size - 1] += values[kind, position]
+        start = stop
+        indptr[node + 1] = size
+    return size

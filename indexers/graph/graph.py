@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from mnemodex.indexers.arrays import Float32s, Int32s, Int64s, open_arrays, save_arrays
 from mnemodex.schemas.errors import CorruptFileError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -37,18 +34,18 @@ class Graph:
         entity_passages: int32 of shape (entities,): how many passages mention each entity.
     """
 
-    entity_ids: NDArray[np.int64]
-    chunk_ids: NDArray[np.int64]
-    indptr: NDArray[np.int64]
-    indices: NDArray[np.int32]
-    fact: NDArray[np.float32]
-    mention: NDArray[np.float32]
-    synonym: NDArray[np.float32]
-    subjects: NDArray[np.int32]
-    objects: NDArray[np.int32]
-    passage_offsets: NDArray[np.int64]
-    passage_facts: NDArray[np.int32]
-    entity_passages: NDArray[np.int32]
+    entity_ids: Int64s
+    chunk_ids: Int64s
+    indptr: Int64s
+    indices: Int32s
+    fact: Float32s
+    mention: Float32s
+    synonym: Float32s
+    subjects: Int32s
+    objects: Int32s
+    passage_offsets: Int64s
+    passage_facts: Int32s
+    entity_passages: Int32s
 
     @property
     def entities(self) -> int:
@@ -67,21 +64,12 @@ class Graph:
 
     def save(self, folder: Path) -> None:
         """Write each array as `.npy` into a folder."""
-        for field in fields(self):
-            np.save(folder / f"{field.name}.npy", getattr(self, field.name), allow_pickle=False)
+        save_arrays(folder, **vars(self))
 
     @classmethod
     def open(cls, folder: Path) -> Graph:
-        """Map what `save` wrote.
-
-        Raises:
-            CorruptFileError: the arrays do not belong together.
-        """
-        arrays = {
-            field.name: np.load(folder / f"{field.name}.npy", mmap_mode="r", allow_pickle=False)
-            for field in fields(cls)
-        }
-        graph = cls(**arrays)
+        """Map what `save` wrote; a `CorruptFileError` says that the arrays do not belong together."""
+        graph = cls(*open_arrays(folder, *(field.name for field in fields(cls))))
         pairs = int(graph.indptr[-1])
         agree = (
             len(graph.indptr) == graph.nodes + 1
@@ -92,6 +80,7 @@ class Graph:
             and len(graph.entity_passages) == graph.entities
         )
         if not agree:
-            msg = f"{folder}: the arrays of the graph differ in length; remove the folder and build again"
-            raise CorruptFileError(msg)
+            raise CorruptFileError(
+                f"{folder}: the arrays of the graph differ in length; remove the folder and build again"
+            )
         return graph

@@ -7,33 +7,35 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from typing_extensions import override
 
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.graph.graph import Graph
-from mnemodex.indexers.graph.names import entity_id, normalize
+from mnemodex.indexers.graph.names import entity_id, names_of, normalize
 from mnemodex.indexers.graph.words import WordCounts
 from mnemodex.indexers.rows import Rows
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import CHUNKS, EDGES, ENTITIES, FACTS, TRIPLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from mnemodex.indexers.arrays import Int32s, Int64s
     from mnemodex.indexers.base import InputPartition
     from mnemodex.indexers.graph.adjacency import Edges
     from mnemodex.indexers.graph.settings import GraphSettings
     from mnemodex.schemas.tables import TableKey
 
     Tables = dict[str, list[InputPartition]]
+    Numbers = Callable[[Int64s], Int64s]
 
 _EVERYTHING = 1 << 62
+_FACT = ("subject", "predicate", "object")
 
 
 class GraphStats(IndexStats):
-    """What a graph is made of."""
+    """The sizes of a graph."""
 
     entities: int
     facts: int
@@ -52,13 +54,13 @@ class GraphIndexer(Indexer):
     shard_rows = _EVERYTHING
 
     @staticmethod
+    @override
     def table(settings: Any) -> TableKey | None:
-        """See `Indexer`."""
         return None if settings.of is not None else CHUNKS
 
     @staticmethod
+    @override
     def whole(settings: Any) -> tuple[TableKey, ...]:
-        """See `Indexer`."""
         return (ENTITIES, FACTS, EDGES, TRIPLES) if settings.has_facts else ()
 
     def build(self, partitions: list[InputPartition], out: Path, *, tables: Tables | None = None) -> GraphStats:
@@ -67,71 +69,79 @@ class GraphIndexer(Indexer):
         rows.save(out)
         graph = _of_tables(rows.ids, tables, out) if tables is not None else _of_capitals(rows.ids, partitions, out)
         graph.save(out)
-        WordCounts.sum([_words(part) for part in partitions]).save(out)
+        WordCounts.sum([WordCounts.of("\n".join(pair) for pair in _passages([part])) for part in partitions]).save(out)
         return GraphStats(
-            rows=graph.passages,
-            entities=graph.entities,
-            facts=len(graph.subjects),
-            edges=len(graph.indices) // 2,
+            rows=graph.passages, entities=graph.entities, facts=len(graph.subjects), edges=len(graph.indices) // 2
         )
 
 
-def _of_tables(chunk_ids: NDArray[np.int64], tables: Tables, out: Path) -> Graph:
-    """The graph of the tables."""
+def _of_tables(chunk_ids: Int64s, tables: Tables, out: Path) -> Graph:
     from mnemodex.indexers.graph.adjacency import adjacency
 
     entities = _read(tables["entities"], ["entity_id", "name", "chunks"])
-    facts = _read(tables["facts"], ["fact_id", "subject_id", "object_id", "subject", "predicate", "object"])
+    facts = _read(tables["facts"], ["fact_id", "subject_id", "object_id", *_FACT])
     _write_texts(out / "entities.arrow", entities.select(["name"]))
-    _write_texts(out / "facts.arrow", facts.select(["subject", "predicate", "object"]))
+    _write_texts(out / "facts.arrow", facts.select(list(_FACT)))
     entity_ids = entities["entity_id"].to_numpy()
-    passages = _Numbers(chunk_ids)
+    # Unlike the other ids, those of passages are in no order.
+    order = np.argsort(chunk_ids)
+    ascending = chunk_ids[order]
+
+    def passages(ids: Int64s) -> Int64s:
+        return order[np.searchsorted(ascending, ids)]
+
     edges = {f"{kind}s": _edges(tables["edges"], kind, entity_ids, passages) for kind in ("fact", "mention", "synonym")}
-    offsets, stated = _stated(tables["triples"], facts["fact_id"].to_numpy(), passages, len(chunk_ids))
     return Graph(
         entity_ids,
         chunk_ids,
         *adjacency(len(entity_ids), len(chunk_ids), **edges),
         np.searchsorted(entity_ids, facts["subject_id"].to_numpy()).astype(np.int32),
         np.searchsorted(entity_ids, facts["object_id"].to_numpy()).astype(np.int32),
-        offsets,
-        stated,
+        *_stated(tables["triples"], facts["fact_id"].to_numpy(), passages, len(chunk_ids)),
         entities["chunks"].to_numpy().astype(np.int32),
     )
 
 
-def _edges(partitions: list[InputPartition], kind: str, entity_ids: NDArray[np.int64], passages: _Numbers) -> Edges:
-    """The edges of one kind, in numbers of nodes' own kind."""
+def _edges(partitions: list[InputPartition], kind: str, entity_ids: Int64s, passages: Numbers) -> Edges:
+    """Return the edges of one kind, by the numbers of entities and of passages."""
     from mnemodex.indexers.graph.adjacency import Edges
 
     parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
     for batch in _batches(partitions, ["source_id", "target_id", "kind", "weight"]):
-        some = batch.filter(pc.equal(batch["kind"], kind))
-        source, target, weight = (some[name].to_numpy() for name in ("source_id", "target_id", "weight"))
-        numbers = passages.of(target) if kind == "mention" else np.searchsorted(entity_ids, target)
+        rows = batch.filter(pc.equal(batch["kind"], kind))
+        source, target, weight = (rows[name].to_numpy() for name in ("source_id", "target_id", "weight"))
+        numbers = passages(target) if kind == "mention" else np.searchsorted(entity_ids, target)
         parts.append((np.searchsorted(entity_ids, source), numbers, weight))
     return Edges(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _of_capitals(chunk_ids: NDArray[np.int64], partitions: list[InputPartition], out: Path) -> Graph:
-    """The graph of the names that passages write with capitals."""
+def _stated(triples: list[InputPartition], fact_ids: Int64s, passages: Numbers, count: int) -> tuple[Int64s, Int32s]:
+    """Return the facts of each passage: where they begin, and their numbers."""
+    parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    for batch in _batches(triples, ["chunk_id", "fact_id"]):
+        facts = np.searchsorted(fact_ids, batch["fact_id"].to_numpy())
+        parts.append((passages(batch["chunk_id"].to_numpy()), facts))
+    passage, fact = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.lexsort((fact, passage))
+    offsets = np.searchsorted(passage[order], np.arange(count + 1)).astype(np.int64)
+    return offsets, fact[order].astype(np.int32)
+
+
+def _of_capitals(chunk_ids: Int64s, partitions: list[InputPartition], out: Path) -> Graph:
+    """Return the graph of the names that passages write with capitals."""
     from mnemodex.indexers.graph.adjacency import Edges, adjacency
-    from mnemodex.indexers.graph.capitals import names_of
 
     written: dict[int, str] = {}
     sources: list[int] = []
     targets: list[int] = []
-    number = 0
-    for batch in _batches(partitions, ["title", "text"]):
-        for title, text in zip(batch["title"].to_pylist(), batch["text"].to_pylist(), strict=True):
-            names = {entity_id(form): name for name in names_of(title, text) if (form := normalize(name))}
-            for found, name in names.items():
-                written.setdefault(found, name)
-            sources.extend(names)
-            targets.extend([number] * len(names))
-            number += 1
+    for number, (title, text) in enumerate(_passages(partitions)):
+        names = {entity_id(form): name for name in names_of(title, text) if (form := normalize(name))}
+        for entity, name in names.items():
+            written.setdefault(entity, name)
+        sources.extend(names)
+        targets.extend([number] * len(names))
     entity_ids = np.array(sorted(written), np.int64)
-    _write_texts(out / "entities.arrow", pa.table({"name": [written[found] for found in entity_ids.tolist()]}))
+    _write_texts(out / "entities.arrow", pa.table({"name": [written[entity] for entity in entity_ids.tolist()]}))
     _write_texts(out / "facts.arrow", pa.table({name: pa.array([], pa.string()) for name in _FACT}))
     mentioned = np.searchsorted(entity_ids, np.array(sources, np.int64))
     none = np.zeros(0, np.int64)
@@ -149,42 +159,10 @@ def _of_capitals(chunk_ids: NDArray[np.int64], partitions: list[InputPartition],
     )
 
 
-def _words(partition: InputPartition) -> WordCounts:
-    return WordCounts.of(
-        f"{title}\n{text}"
-        for batch in _batches([partition], ["title", "text"])
-        for title, text in zip(batch["title"].to_pylist(), batch["text"].to_pylist(), strict=True)
-    )
-
-
-_FACT = ("subject", "predicate", "object")
-
-
-class _Numbers:
-    """The numbers of ids that are in no order."""
-
-    def __init__(self, ids: NDArray[np.int64]) -> None:
-        self._order = np.argsort(ids)
-        self._ids = ids[self._order]
-
-    def of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        found: NDArray[np.int64] = self._order[np.searchsorted(self._ids, ids)]
-        return found
-
-
-def _stated(
-    triples: list[InputPartition], fact_ids: NDArray[np.int64], passages: _Numbers, count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """The facts of each passage: where they begin, and their numbers."""
-    columns = [
-        (passages.of(batch["chunk_id"].to_numpy()), np.searchsorted(fact_ids, batch["fact_id"].to_numpy()))
-        for batch in _batches(triples, ["chunk_id", "fact_id"])
-    ]
-    passage = np.concatenate([np.zeros(0, np.int64), *(column[0] for column in columns)])
-    fact = np.concatenate([np.zeros(0, np.int64), *(column[1] for column in columns)])
-    order = np.lexsort((fact, passage))
-    offsets = np.searchsorted(passage[order], np.arange(count + 1)).astype(np.int64)
-    return offsets, fact[order].astype(np.int32)
+def _passages(partitions: list[InputPartition]) -> Iterator[tuple[str, str]]:
+    """Yield title and text of each passage."""
+    for batch in _batches(partitions, ["title", "text"]):
+        yield from zip(batch["title"].to_pylist(), batch["text"].to_pylist(), strict=True)
 
 
 def _batches(partitions: list[InputPartition], columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -197,7 +175,7 @@ def _read(partitions: list[InputPartition], columns: list[str]) -> pa.Table:
 
 
 def _write_texts(path: Path, table: pa.Table) -> None:
-    """Arrow's own format: strings that are mapped, and read by number."""
+    """Write Arrow's own format: strings that are mapped, and read by number."""
     large = pa.schema([(name, pa.large_string()) for name in table.schema.names])
     with pa.ipc.new_file(path, large) as writer:
         # One batch: a row's number is its place in it.

@@ -13,13 +13,7 @@ GraphMethod = Literal["hipporag1", "hipporag2", "bridge", "bridge-lite"]
 
 
 class ChatModel(Spec):
-    """A language model behind an OpenAI-compatible server.
-
-    Attributes:
-        model: its name there.
-        base_url: the server, with its `/v1`.
-        api_key_env: the environment variable that holds the key.
-    """
+    """A language model, by its name at an OpenAI-compatible server, whose key an environment variable holds."""
 
     model: str
     base_url: str = Field(pattern=r"^https?://")
@@ -48,11 +42,11 @@ class GraphSettings(IndexSettings):
     @model_validator(mode="after")
     def _only_where_they_count(self) -> Self:
         if self.of is not None and self.method != "bridge-lite":
-            msg = f"of is for the method bridge-lite; {self.method} reads the graph of the section `triples`"
-            raise ValueError(msg)
+            raise ValueError(
+                f"of is for the method bridge-lite; {self.method} reads the graph of the section `triples`"
+            )
         if self.recognition is not None and self.method != "hipporag2":
-            msg = "recognition is for the method hipporag2"
-            raise ValueError(msg)
+            raise ValueError("recognition is for the method hipporag2")
         return self
 
     @property

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mnemodex.indexers.arrays import Int32s, Int64s, open_arrays, save_arrays
 from mnemodex.schemas.errors import CorruptFileError
 from mnemodex.schemas.ids import hash_text
 
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
 _UNSPACED = (
     "\u0e00-\u0fff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff"  # Thai, Lao, Tibetan, Burmese, Hangul letters, Khmer
     "\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"  # Kana and Han
     "\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"  # Hangul, compatibility and further Han
 )
 """Scripts that set no spaces between words, and Korean, which writes particles onto them."""
+
+_ASCII = re.compile(r"[a-z0-9]+")
 
 
 class Word(NamedTuple):
@@ -39,34 +40,29 @@ class Word(NamedTuple):
 @functools.cache
 def _pattern() -> re.Pattern[str]:
     # Python's \w leaves out the vowel signs that Indic scripts write as marks.
-    marks = "".join(
-        letter for letter in map(chr, range(0x300, 0x20000)) if unicodedata.category(letter).startswith("M")
-    )
+    marks = "".join(mark for mark in map(chr, range(0x300, 0x20000)) if unicodedata.category(mark).startswith("M"))
     letter = rf"[^\W_]|[{marks}]"
     return re.compile(rf"(?P<run>[{_UNSPACED}]+)|(?:(?![{_UNSPACED}])(?:{letter}))+")
 
 
 def split(text: str) -> list[Word]:
-    """The words of a text, in its order.
+    """Return the words of a text, in its order: runs of letters, marks and digits, in lower case.
 
-    A word is a run of letters, marks and digits, in lower case. Where a script sets no spaces, each pair of
-    neighbouring characters is a word, so that a name is found inside a sentence without a dictionary.
+    Where a script sets no spaces, each pair of neighbouring characters is a word, so that a name is found inside a
+    sentence without a dictionary.
     """
-    found: list[Word] = []
+    words: list[Word] = []
     for match in _pattern().finditer(text):
         start, end = match.span()
+        spans = [(start, end)]
         if match.lastgroup and end - start > 2:
-            found.extend(Word(_normal(text[at : at + 2]), at, at + 2) for at in range(start, end - 1))
-        else:
-            found.append(Word(_normal(match.group()), start, end))
-    return found
-
-
-_ASCII = re.compile(r"[a-z0-9]+")
+            spans = [(at, at + 2) for at in range(start, end - 1)]
+        words.extend(Word(_normal(text[first:last]), first, last) for first, last in spans)
+    return words
 
 
 def forms(text: str) -> set[str]:
-    """The distinct words of a text, in normal form."""
+    """Return the distinct words of a text, in normal form."""
     if text.isascii():
         return set(_ASCII.findall(text.lower()))
     return {word.form for word in split(text)}
@@ -87,8 +83,8 @@ class WordCounts:
     """
 
     passages: int
-    hashes: NDArray[np.int64]
-    counts: NDArray[np.int32]
+    hashes: Int64s
+    counts: Int32s
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> WordCounts:
@@ -105,42 +101,37 @@ class WordCounts:
 
     @classmethod
     def sum(cls, parts: Sequence[WordCounts]) -> WordCounts:
-        """The counts of all parts' passages together."""
-        hashes, places = np.unique(np.concatenate([part.hashes for part in parts]), return_inverse=True)
-        counts = np.bincount(places, np.concatenate([part.counts for part in parts]), len(hashes))
+        """Return the counts of all parts' passages together."""
+        hashes, words = np.unique(np.concatenate([part.hashes for part in parts]), return_inverse=True)
+        counts = np.bincount(words, np.concatenate([part.counts for part in parts]), len(hashes))
         return cls(sum(part.passages for part in parts), hashes, counts.astype(np.int32))
 
     def weight(self, words: Iterable[str]) -> dict[str, float]:
-        """What each word tells: log((passages + 1) / (passages that hold it + 1/2)), above 0 for all.
+        """Return the weight of each word: log((passages + 1) / (passages that hold it + 1/2)), above 0 for all.
 
         It is the inverse document frequency of Spärck Jones (1972), smoothed for words that are nowhere.
         """
         words = list(words)
-        found = np.zeros(len(words))
+        counts = np.zeros(len(words))
         if len(self.hashes):
             hashes = np.fromiter(map(_hash, words), np.int64, len(words))
-            places = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
-            found = np.where(self.hashes[places] == hashes, self.counts[places], 0.0)
-        weights = np.log((self.passages + 1) / (np.minimum(found, self.passages) + 0.5))
+            nearest = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
+            counts = np.where(self.hashes[nearest] == hashes, self.counts[nearest], 0.0)
+        weights = np.log((self.passages + 1) / (np.minimum(counts, self.passages) + 0.5))
         return dict(zip(words, weights.tolist(), strict=True))
 
     def save(self, folder: Path) -> None:
         """Write `word_hashes.npy` and `word_counts.npy`; the latter begins with the number of passages."""
-        np.save(folder / "word_hashes.npy", self.hashes, allow_pickle=False)
-        np.save(folder / "word_counts.npy", np.concatenate([[self.passages], self.counts]), allow_pickle=False)
+        save_arrays(folder, word_hashes=self.hashes, word_counts=np.concatenate([[self.passages], self.counts]))
 
     @classmethod
     def open(cls, folder: Path) -> WordCounts:
-        """Map what `save` wrote.
-
-        Raises:
-            CorruptFileError: the two files do not belong together.
-        """
-        hashes = np.load(folder / "word_hashes.npy", mmap_mode="r", allow_pickle=False)
-        counts = np.load(folder / "word_counts.npy", mmap_mode="r", allow_pickle=False)
+        """Map what `save` wrote; a `CorruptFileError` says that the two files do not belong together."""
+        hashes, counts = open_arrays(folder, "word_hashes", "word_counts")
         if len(counts) != len(hashes) + 1:
-            msg = f"{folder}: word_hashes.npy and word_counts.npy differ; remove the folder and build again"
-            raise CorruptFileError(msg)
+            raise CorruptFileError(
+                f"{folder}: word_hashes.npy and word_counts.npy differ; remove the folder and build again"
+            )
         return cls(int(counts[0]), hashes, counts[1:])
 
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnemodex.indexers.batching import length_buckets
 from mnemodex.indexers.lm.capture import Captured, KeyCapture
+from mnemodex.indexers.text import length_buckets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from mnemodex.indexers.arrays import Bools, Float16s, Float32s, Int32s, Int64s
     from mnemodex.schemas.lm import KeyKind
 
 _CPU_TOKENS = 1024
@@ -29,7 +29,7 @@ _LOGITS = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """What a model thinks at n places of a text, in front of the token that comes there.
+    """The states of a model at n places of a text, in front of the token that comes there.
 
     Attributes:
         keys: shape (n, dimension), float16, as they are stored; a number that does not fit is infinite.
@@ -37,37 +37,28 @@ class States:
         entropy: of the model's distribution, in nats, float32 of shape (n,); None where it was not asked for.
     """
 
-    keys: NDArray[np.float16]
-    surprisal: NDArray[np.float32] | None
-    entropy: NDArray[np.float32] | None
+    keys: Float16s
+    surprisal: Float32s | None
+    entropy: Float32s | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
     """The states of some windows, one window's after the other's, on their way from the device."""
 
-    windows: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    keys: Tensor
-    surprisal: Tensor | None
-    entropy: Tensor | None
+    windows: Int64s
+    counts: Int64s
+    states: tuple[Tensor, Tensor | None, Tensor | None]
     done: Any
 
 
 class StateReader:
-    """Reads windows with a causal language model.
+    """Reads windows with a causal language model of transformers, in evaluation mode.
 
-    Args:
-        model: of transformers, in evaluation mode.
-        key: which vector of it.
-        surprisal: whether to tell how surprising each predicted token is, which takes the model's output layer.
-        entropy: whether to tell how uncertain the model was, which takes it too.
+    A key that the model does not have is a `ModelError`. Surprisals and entropies take the model's output layer.
 
     Attributes:
         dimension: of the keys.
-
-    Raises:
-        ModelError: the model has no such vectors.
     """
 
     dimension: int
@@ -79,31 +70,24 @@ class StateReader:
         self._key = key
         self._surprisal = surprisal
         self._entropy = entropy
-        self._opinions = surprisal or entropy
-        self._capture = KeyCapture(model, key, stop=not self._opinions)
+        self._capture = KeyCapture(model, key, stop=not (surprisal or entropy))
         self._body = self._capture.structure.body
         self._device = next(model.parameters()).device
-        self._max_tokens = _GPU_TOKENS if self._device.type == "cuda" else _CPU_TOKENS
+        self._gpu = self._device.type == "cuda"
+        self._max_tokens = _GPU_TOKENS if self._gpu else _CPU_TOKENS
         ids = torch.zeros((1, 2), dtype=torch.int64)
         self.dimension = int(self._states(ids, torch.zeros(1, dtype=torch.int64))[0].shape[1])
 
     def read(
-        self,
-        tokens: Sequence[NDArray[np.int32]],
-        predicted: NDArray[np.int64],
-        *,
-        done: NDArray[np.bool_] | None = None,
+        self, tokens: Sequence[Int32s], predicted: Int64s, *, done: Bools | None = None
     ) -> Iterator[tuple[int, States]]:
-        """Read windows, those of like length together.
+        """Yield the number of each window, in no order, and the states in front of its predicted tokens.
 
         Args:
             tokens: of each window, those that stand before it included; int32 of shape (t,), at least 2.
             predicted: how many of its last tokens are predicted, int64 of shape (windows,), 1 to t - 1.
             done: windows whose states are known, bool of shape (windows,). Batches are those of all windows, so that
                 states are the same after an interruption; a batch of which all are known is not read.
-
-        Yields:
-            The number of a window, in no order, and the states in front of its predicted tokens.
         """
         lengths = np.array([len(window) - 1 for window in tokens], np.int64)
         ahead: _Batch | None = None
@@ -118,9 +102,7 @@ class StateReader:
         if ahead is not None:
             yield from _finish(ahead)
 
-    def _start(
-        self, tokens: Sequence[NDArray[np.int32]], windows: NDArray[np.int64], predicted: NDArray[np.int64]
-    ) -> _Batch:
+    def _start(self, tokens: Sequence[Int32s], windows: Int64s, predicted: Int64s) -> _Batch:
         """Set the device to work on a batch."""
         import torch
 
@@ -133,33 +115,33 @@ class StateReader:
         firsts = np.arange(len(tokens)) * width + lengths - 1 - predicted
         within = np.arange(int(predicted.sum())) - np.repeat(np.cumsum(predicted) - predicted, predicted)
         places = np.repeat(firsts, predicted) + within
-        keys, surprisal, entropy = self._states(torch.from_numpy(padded), torch.from_numpy(places))
+        states = self._states(torch.from_numpy(padded), torch.from_numpy(places))
         done = None
-        if self._device.type == "cuda":
+        if self._gpu:
             done = torch.cuda.Event()  # type: ignore[no-untyped-call] # torch leaves it without types
             done.record()
-        return _Batch(windows, predicted, keys, surprisal, entropy, done)
+        return _Batch(windows, predicted, states, done)
 
     def _states(self, ids: Tensor, places: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Keys, surprisals and entropies at places of the padded windows, counted through all rows; on the host."""
+        """Return keys, surprisals and entropies, on the host, at places counted through all rows of the windows."""
         import torch
 
         ids, places = self._send(ids), self._send(places)
         # A place of the inputs, whose rows are shorter by the token that is only predicted.
         inputs = places - places // ids.shape[1]
         with torch.inference_mode(), self._capture:
-            if not self._opinions:
+            if not (self._surprisal or self._entropy):
                 with contextlib.suppress(Captured):
                     self._model.forward(input_ids=ids[:, :-1], use_cache=False)
-                return self._fetch(self._kept(inputs)), None, None
+                return self._fetch(self._keys(inputs)), None, None
             body = self._run_body(ids[:, :-1])
             states = body[0].flatten(0, 1)
             came = ids.flatten()[places + 1]
-            keys = [] if self._key == "lm_head_input" else [self._kept(inputs)]
+            keys = [] if self._key == "lm_head_input" else [self._keys(inputs)]
             surprisals, entropies = [], []
             size = max(1, _LOGITS // self._model.config.get_text_config().vocab_size)
-            for some, next_tokens in zip(torch.split(inputs, size), torch.split(came, size), strict=True):
-                log = torch.log_softmax(self._logits(body, states[some]).float(), dim=-1)
+            for rows, next_tokens in zip(torch.split(inputs, size), torch.split(came, size), strict=True):
+                log = torch.log_softmax(self._logits(body, states[rows]).float(), dim=-1)
                 if self._key == "lm_head_input":
                     keys.append(self._capture.last[0].half())
                 if self._surprisal:
@@ -172,14 +154,13 @@ class StateReader:
                 self._fetch(torch.cat(entropies)) if self._entropy else None,
             )
 
-    def _kept(self, inputs: Tensor) -> Tensor:
+    def _keys(self, inputs: Tensor) -> Tensor:
         return self._capture.last.flatten(0, 1)[inputs].half()
 
     def _run_body(self, ids: Tensor) -> Any:
-        """The output of the model's body; its output layer is not run."""
         outputs: list[Any] = []
 
-        def keep(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+        def keep(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             outputs.append(output)
             raise Captured
 
@@ -192,7 +173,7 @@ class StateReader:
             hook.remove()
 
     def _logits(self, body: Any, states: Tensor) -> Tensor:
-        """What the model's own forward makes of last hidden states, of shape (n, size).
+        """Return what the model's own forward makes of last hidden states, of shape (n, size).
 
         The body stands still meanwhile and gives these states; so whatever the model does beside its output layer
         (scaling, soft caps, a layer before it) is done.
@@ -213,19 +194,19 @@ class StateReader:
         return logits[0]
 
     def _send(self, tensor: Tensor) -> Tensor:
-        return tensor.pin_memory().to(self._device, non_blocking=True) if self._device.type == "cuda" else tensor
+        return tensor.pin_memory().to(self._device, non_blocking=True) if self._gpu else tensor
 
     def _fetch(self, tensor: Tensor) -> Tensor:
         import torch
 
-        if self._device.type != "cuda":
+        if not self._gpu:
             return tensor
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         return host.copy_(tensor, non_blocking=True)
 
 
 def _finish(batch: _Batch) -> Iterator[tuple[int, States]]:
-    """The states of each window of a batch, once the device is done."""
+    """Yield the states of each window of a batch, once the device is done."""
     if batch.done is not None:
         batch.done.synchronize()
     cuts = np.cumsum(batch.counts)[:-1]
@@ -234,7 +215,5 @@ def _finish(batch: _Batch) -> Iterator[tuple[int, States]]:
         # A copy where it lies in memory that the device needs for the next ones.
         return [None] * len(batch.windows) if tensor is None else np.split(tensor.numpy().copy(), cuts)
 
-    for number, keys, surprisal, entropy in zip(
-        batch.windows, parts(batch.keys), parts(batch.surprisal), parts(batch.entropy), strict=True
-    ):
-        yield int(number), States(keys, surprisal, entropy)
+    for number, *states in zip(batch.windows, *map(parts, batch.states), strict=True):
+        yield int(number), States(*states)

@@ -10,40 +10,34 @@ import numpy as np
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from mnemodex.indexers.arrays import Int64s
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """The windows of some texts, in the texts' order.
+    """The n windows of some texts, in the texts' order; all arrays are int64 of shape (n,).
 
     A model is given the prefix and `text[start:stop]`: it reads all of them but the last, and predicts those from
-    `first` on.
-
-    Attributes:
-        text: the number of each window's text, int64 of shape (n,).
-        start: its first token in the text, int64 of shape (n,).
-        first: the first token that is predicted in it; those from `start` to there are only read. int64 of shape (n,).
-        stop: the token after its last, int64 of shape (n,).
+    `first` on; those before are only read.
     """
 
-    text: NDArray[np.int64]
-    start: NDArray[np.int64]
-    first: NDArray[np.int64]
-    stop: NDArray[np.int64]
+    text: Int64s
+    start: Int64s
+    first: Int64s
+    stop: Int64s
 
     def __len__(self) -> int:
-        """The number of windows."""
+        """Return the number of windows."""
         return len(self.text)
 
     @property
-    def predicted(self) -> NDArray[np.int64]:
-        """How many tokens are predicted in each window, int64 of shape (n,)."""
+    def predicted(self) -> Int64s:
+        """How many tokens are predicted in each window."""
         return self.stop - self.first
 
 
-def windows(lengths: NDArray[np.int64], *, window: int, overlap: int, prefix: int) -> Windows:
-    """Cut texts into windows.
+def windows(lengths: Int64s, *, window: int, overlap: int, prefix: int) -> Windows:
+    """Cut texts into windows by their lengths in tokens; a prefix that leaves no room is a `ModelError`.
 
     Args:
         lengths: tokens of each text, int64 of shape (texts,).
@@ -51,13 +45,11 @@ def windows(lengths: NDArray[np.int64], *, window: int, overlap: int, prefix: in
         overlap: of those, how many the window before has read already, the prefix among them too; less than `window`.
             So every token has at least as many before it, where its text has them.
         prefix: tokens that stand before every window. With none, the first token of a text is read but not predicted.
-
-    Raises:
-        ModelError: the prefix leaves no room in a window.
     """
     if prefix >= window:
-        msg = f"the model's tokenizer puts {prefix} tokens before every text, and `window` is {window}: make it larger"
-        raise ModelError(msg)
+        raise ModelError(
+            f"the model's tokenizer puts {prefix} tokens before every text, and `window` is {window}: make it larger"
+        )
     # The last token that is predicted in a window is not read there, so a window has one more than it reads.
     room = window - prefix + 1
     step = window - max(overlap, prefix)

@@ -1,4 +1,4 @@
-"""Asking language models behind a server that speaks OpenAI's chat protocol."""
+"""Language models behind a server that speaks OpenAI's chat protocol."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mnemodex.indexers.models.openai_client import open_client
+from mnemodex.indexers.models.openai_client import Server, describe_failure, open_client, shorten
 from mnemodex.schemas.errors import ChatServerError, NoAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    import openai
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -21,15 +19,17 @@ Messages = list[dict[str, str]]
 """A conversation: `{"role": "system" | "user" | "assistant", "content": TEXT}` each."""
 
 _FORMATS = ("json_schema", "json_object", "text")
-"""What a server is asked for where an answer has a schema; the next one where it does not know the former."""
+"""Formats of an answer that has a schema; a server that does not know one is asked for the next."""
+
+_FATAL = (401, 403, 404, 429)
+"""Statuses with which a server answers every question alike."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model wrote.
+    """A text that a model wrote.
 
     Attributes:
-        text: its words.
         prompt_tokens: tokens of the conversation, as the server counted them; 0 where it does not say.
         completion_tokens: tokens of the answer.
         cut: whether the answer ends at the limit of tokens, and not where the model ended it.
@@ -54,8 +54,7 @@ class Chat:
         timeout: seconds that an answer may take.
         max_retries: how often a question is asked again.
         concurrency: questions that are asked at once.
-        options: further keys of every request, such as `temperature` and `max_tokens`; the likeliest words (temperature
-            0) by default.
+        options: further keys of every request, such as `temperature` (0 by default) and `max_tokens`.
 
     Raises:
         MissingExtraError: the extra `llm` is not installed.
@@ -73,23 +72,21 @@ class Chat:
         concurrency: int = 8,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        self._base_url, self._model, self._api_key_env = base_url, model, api_key_env
-        self._timeout, self._retries, self._concurrency = timeout, max_retries, concurrency
+        self._server = Server(base_url, model, api_key_env, timeout, max_retries)
+        self._concurrency = concurrency
         self._options: dict[str, Any] = {"temperature": 0.0, **(options or {})}
         self._format = 0
-        self._client = open_client(base_url, api_key_env=api_key_env, timeout=timeout, max_retries=max_retries)
+        self._client = open_client(self._server)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
     def ask(self, messages: Messages, *, schema: dict[str, Any] | None = None) -> Answer:
-        """Ask once.
+        """Ask one question, by a conversation.
 
-        Args:
-            messages: the conversation. With a schema it should also say that the answer is JSON, and of which form:
-                some servers do not know schemas, and then nothing else tells the model.
-            schema: a JSON schema of the answer.
+        With a JSON schema of the answer, the conversation should also say that the answer is JSON, and of which form,
+        for servers that do not know schemas.
 
         Raises:
             ChatServerError: no question can be answered: the server is not there, or refuses the key or the model.
@@ -97,26 +94,22 @@ class Chat:
         """
         if schema is None:
             return self._ask(messages, {})
-        while (answer := self._ask_for(self._format, messages, schema)) is None:
+        while (answer := self._ask_in_format(self._format, messages, schema)) is None:
             pass
         return answer
 
     def ask_many(
         self, conversations: Sequence[Messages], *, schema: dict[str, Any] | None = None
     ) -> list[Answer | NoAnswerError]:
-        """Ask several questions, some at once; answers, or the reasons why there are none, in the same order.
+        """Ask several questions, some at once; return answers, or why there are none, in the same order."""
 
-        Raises:
-            ChatServerError: see `ask`.
-        """
-
-        def one(messages: Messages) -> Answer | NoAnswerError:
+        def attempt(messages: Messages) -> Answer | NoAnswerError:
             try:
                 return self.ask(messages, schema=schema)
             except NoAnswerError as error:
                 return error
 
-        return self.at_once(one, conversations)
+        return self.at_once(attempt, conversations)
 
     def at_once(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
         """Apply a function that asks to several items, some at once; the first exception ends it."""
@@ -127,85 +120,53 @@ class Chat:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _ask_for(self, form: int, messages: Messages, schema: dict[str, Any]) -> Answer | None:
-        """The answer, or None where the server does not know this form; then it is not asked for it again."""
+    def _ask_in_format(self, number: int, messages: Messages, schema: dict[str, Any]) -> Answer | None:
+        """Return the answer, or None where the server does not know this format; it is not asked for that again."""
         import openai
 
         try:
-            return self._ask(messages, _response_format(_FORMATS[form], schema))
+            return self._ask(messages, _response_format(_FORMATS[number], schema))
         except NoAnswerError as error:
             cause = error.__cause__
             refused = isinstance(cause, openai.BadRequestError | openai.UnprocessableEntityError)
-            if not refused or form + 1 == len(_FORMATS) or not _is_about_form(str(cause)):
+            about_format = any(word in str(cause) for word in ("response_format", "json_schema", "json_object"))
+            if not refused or not about_format or number + 1 == len(_FORMATS):
                 raise
-            # Another thread may have learnt more in the meantime.
-            self._format = max(self._format, form + 1)
+            # Another thread may have come further in the meantime.
+            self._format = max(self._format, number + 1)
             return None
 
-    def _ask(self, messages: Messages, extra: dict[str, Any]) -> Answer:
+    def _ask(self, messages: Any, extra: dict[str, Any]) -> Answer:
         import openai
 
+        url = self._server.base_url
         try:
-            answer: Any = self._client.chat.completions.create(
-                model=self._model, messages=_typed(messages), **self._options, **extra
+            completion: Any = self._client.chat.completions.create(
+                model=self._server.model, messages=messages, **self._options, **extra
             )
         except openai.APITimeoutError as error:
-            msg = f"{self._base_url}: no answer within {self._timeout:g} s, asked {self._retries + 1} times"
-            raise NoAnswerError(msg) from error
-        except openai.APIConnectionError as error:
-            msg = f"{self._base_url}: cannot be reached ({error.__cause__ or error}); start the server, or mend the URL"
-            raise ChatServerError(msg) from error
-        except openai.APIStatusError as error:
-            raise self._refused(error) from error
+            times = self._server.max_retries + 1
+            raise NoAnswerError(f"{url}: no answer within {self._server.timeout:g} s, asked {times} times") from error
+        except (openai.APIConnectionError, openai.APIStatusError) as error:
+            fatal = not isinstance(error, openai.APIStatusError) or error.status_code in _FATAL
+            raise (ChatServerError if fatal else NoAnswerError)(describe_failure(error, self._server)) from error
         except (openai.OpenAIError, ValueError) as error:
-            msg = f"{self._base_url}: its answer is not of the chat protocol ({_short(error)})"
-            raise NoAnswerError(msg) from error
-        return self._answer(answer)
-
-    def _refused(self, error: openai.APIStatusError) -> ChatServerError | NoAnswerError:
-        said = f"{self._base_url} answers {error.status_code} ({_short(error)})"
-        if error.status_code in (401, 403):
-            return ChatServerError(f"{said}; put its key into the environment variable {self._api_key_env}")
-        if error.status_code == 404:
-            return ChatServerError(f"{said}; check the URL, which often ends in /v1, and the model {self._model!r}")
-        if error.status_code == 429:
-            times = f"asked {self._retries + 1} times"
-            return ChatServerError(f"{said}, {times}; lower `concurrency`, raise `max_retries`, or look at the account")
-        return NoAnswerError(said)
-
-    def _answer(self, answer: Any) -> Answer:
-        """Check what came: servers that are not quite OpenAI's leave out what they like."""
-        choices = getattr(answer, "choices", None) or [None]
-        message = getattr(choices[0], "message", None)
+            raise NoAnswerError(f"{url}: its answer is not of the chat protocol ({shorten(error)})") from error
+        # Servers that are not quite OpenAI's leave out what they like.
+        choice = (getattr(completion, "choices", None) or [None])[0]
+        message = getattr(choice, "message", None)
         text = getattr(message, "content", None)
         if not isinstance(text, str):
             refusal = getattr(message, "refusal", None)
-            why = f"the model refuses: {refusal}" if refusal else "its answer has no text"
-            msg = f"{self._base_url}: {why}"
-            raise NoAnswerError(msg)
-        usage = getattr(answer, "usage", None)
-        spent = [getattr(usage, name, None) or 0 for name in ("prompt_tokens", "completion_tokens")]
-        return Answer(text, int(spent[0]), int(spent[1]), cut=getattr(choices[0], "finish_reason", None) == "length")
-
-
-def _typed(messages: Messages) -> Any:
-    # The client's types of messages are dictionaries with literal roles; ours are plain.
-    return messages
+            reason = f"the model refuses: {refusal}" if refusal else "its answer has no text"
+            raise NoAnswerError(f"{url}: {reason}")
+        usage = getattr(completion, "usage", None)
+        prompt, completed = (int(getattr(usage, f"{part}_tokens", None) or 0) for part in ("prompt", "completion"))
+        return Answer(text, prompt, completed, cut=getattr(choice, "finish_reason", None) == "length")
 
 
 def _response_format(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
     if kind == "text":
         return {}
-    if kind == "json_object":
-        return {"response_format": {"type": "json_object"}}
-    given = {"name": "answer", "schema": schema, "strict": True}
-    return {"response_format": {"type": "json_schema", "json_schema": given}}
-
-
-def _is_about_form(message: str) -> bool:
-    return any(word in message for word in ("response_format", "json_schema", "json_object"))
-
-
-def _short(error: Exception) -> str:
-    """The server's own words, on one line."""
-    return " ".join(str(error).split())[:300]
+    details = {"json_schema": {"name": "answer", "schema": schema, "strict": True}} if kind == "json_schema" else {}
+    return {"response_format": {"type": kind, **details}}

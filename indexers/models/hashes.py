@@ -11,37 +11,30 @@ from mnemodex.indexers.models.tokenizers import tokenizer_hash
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from mnemodex.schemas.spec import ModelRef
 
 
 def model_hash(name: str) -> str:
-    """SHA-256 over the names and contents of the model's weight, configuration and tokenizer files, in hexadecimal.
-
-    Raises:
-        ModelError: there is no such model, or no such file in it.
-    """
+    """Return the SHA-256 of the names and contents of a model's weight, configuration and tokenizer files, as hex."""
     root = locate(name)
-    digest = hashlib.sha256()
-    files = list(_model_files(root))
+    files = {root.name: root}
+    if not root.is_file():
+        paths = [path for path in root.rglob("*") if path.suffix in MODEL_ENDINGS and path.is_file()]
+        files = {path.relative_to(root).as_posix(): path for path in paths}
     if not files:
-        msg = f"model {name!r}: {root} has no weight, configuration or tokenizer file ({', '.join(MODEL_ENDINGS)})"
-        raise ModelError(msg)
-    for relative, file in files:
-        content = _file_hash(*file_state(file))
+        endings = ", ".join(MODEL_ENDINGS)
+        raise ModelError(f"model {name!r}: {root} has no weight, configuration or tokenizer file ({endings})")
+    digest = hashlib.sha256()
+    for relative, path in sorted(files.items()):
         # A hash has one length and a path no NUL, so no two sets of files read the same.
-        digest.update(f"{relative}\0{content}".encode())
+        digest.update(f"{relative}\0{_file_hash(*file_state(path))}".encode())
     return digest.hexdigest()
 
 
 def digest_of(name: str, ref: ModelRef) -> str:
-    """Return the hash of what counts of a model.
-
-    Raises:
-        ModelError: there is no such model.
-    """
+    """Return the hash of what counts of a model."""
     if ref.part == "tokenizer":
         return tokenizer_hash(name)
     if ref.part == "spacy":
@@ -49,16 +42,8 @@ def digest_of(name: str, ref: ModelRef) -> str:
     return model_hash(name)
 
 
-def _model_files(root: Path) -> Iterator[tuple[str, Path]]:
-    if root.is_file():
-        yield root.name, root
-        return
-    files = [file for file in root.rglob("*") if file.suffix in MODEL_ENDINGS and file.is_file()]
-    yield from sorted((file.relative_to(root).as_posix(), file) for file in files)
-
-
+# Size and time are arguments so that a changed file is not answered from the cache.
 @functools.lru_cache(maxsize=4096)
 def _file_hash(path: Path, size: int, mtime_ns: int) -> str:
-    """SHA-256 of a file; size and time are arguments so that a changed file is not answered from the cache."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,8 +7,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.indexers.models.locate import locate, need
-from mnemodex.indexers.models.tokenizers import tokenizer
-from mnemodex.indexers.models.tokens import text_prefix
+from mnemodex.indexers.models.tokenizers import text_prefix, tokenizer
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class LanguageModel:
-    """A language model with its tokenizer, ready to be asked.
+    """A language model with its tokenizer.
 
     Args:
         name: a folder, a hub id, or `pkg:MODULE/FILE`; weights are safetensors, or a GGUF file, which is dequantised.
@@ -46,13 +45,14 @@ class LanguageModel:
         self.name = name
         self.tokenizer: Tokenizer = tokenizer(name)
         path = locate(name)
+        gpu = torch.cuda.is_available()
+        half = torch.bfloat16 if gpu and torch.cuda.is_bf16_supported() else torch.float16
         try:
             with _silence():
-                loaded = _load(path, _dtype())
+                loaded = _load(path, half if gpu else torch.float32)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            msg = f"model {name!r} ({path}) cannot be loaded as a language model: {error}"
-            raise ModelError(msg) from error
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            raise ModelError(f"model {name!r} ({path}) cannot be loaded as a language model: {error}") from error
+        self.device = torch.device("cuda" if gpu else "cpu")
         self.model: Any = loaded.to(self.device).eval()
         self.is_encoder_decoder = bool(self.model.config.is_encoder_decoder)
 
@@ -64,8 +64,8 @@ class LanguageModel:
     @property
     def end(self) -> int | None:
         """The token that ends a text, if it has one."""
-        found: int | list[int] | None = self.model.generation_config.eos_token_id
-        return found[0] if isinstance(found, list) else found
+        tokens: int | list[int] | None = self.model.generation_config.eos_token_id
+        return tokens[0] if isinstance(tokens, list) else tokens
 
     @property
     def prefix(self) -> tuple[int, ...]:
@@ -79,7 +79,7 @@ class LanguageModel:
 
 
 def _load(path: Path, dtype: Any) -> Any:
-    """The model with its weights, on the CPU."""
+    """Return the model with its weights, on the CPU."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "trust_remote_code": False}
@@ -97,17 +97,8 @@ def _load(path: Path, dtype: Any) -> Any:
     loaded, info = kind.from_pretrained(str(path), use_safetensors=True, output_loading_info=True, **options)
     if info["missing_keys"]:
         # An encoder, for example: transformers would make up what a language model has beyond it.
-        msg = f"its weights lack {min(info['missing_keys'])} and {len(info['missing_keys']) - 1} more"
-        raise ValueError(msg)
+        raise ValueError(f"its weights lack {min(info['missing_keys'])} and {len(info['missing_keys']) - 1} more")
     return loaded
-
-
-def _dtype() -> Any:
-    import torch
-
-    if not torch.cuda.is_available():
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
 @contextlib.contextmanager
@@ -119,7 +110,7 @@ def _silence() -> Iterator[None]:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call] # transformers leaves it without types
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
-        # What dequantises GGUF files asks nobody whether it may show its progress.
+        # What dequantises GGUF files shows its progress in any case.
         with contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:

@@ -16,7 +16,7 @@ _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def locate(name: str) -> Path:
-    """The folder (or GGUF file) of a model.
+    """Return the folder (or GGUF file) of a model.
 
     Args:
         name: `pkg:MODULE/FOLDER` for what an installed package ships (it is found, never imported), a local path, or a
@@ -32,27 +32,28 @@ def locate(name: str) -> Path:
         return local.absolute()
     if _HUB_ID.fullmatch(name):
         return _from_hub(name)
-    msg = f"model {name!r}: no such file or folder; give a path, a hub id (org/name) or pkg:MODULE/FOLDER"
-    raise ModelError(msg)
+    raise ModelError(f"model {name!r}: no such file or folder; give a path, a hub id (org/name) or pkg:MODULE/FOLDER")
 
 
 def _in_package(name: str) -> Path:
     module, _, inside = name.removeprefix("pkg:").partition("/")
     # The parents of a dotted name would be imported by the search.
     if not module.isidentifier() or not inside:
-        msg = f"model {name!r}: the form is pkg:MODULE/FOLDER, with the name of an installed top-level package"
-        raise ModelError(msg)
+        raise ModelError(
+            f"model {name!r}: the form is pkg:MODULE/FOLDER, with the name of an installed top-level package"
+        )
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
-        msg = f"model {name!r}: no package {module!r} is installed; `pip install {module.replace('_', '-')}`"
-        raise ModelError(msg)
-    for place in spec.submodule_search_locations:
-        root = Path(place).resolve()
+        package = module.replace("_", "-")
+        raise ModelError(f"model {name!r}: no package {module!r} is installed; `pip install {package}`")
+    for location in spec.submodule_search_locations:
+        root = Path(location).resolve()
         path = (root / inside).resolve()
         if path.exists() and path.is_relative_to(root):
             return path
-    msg = f"model {name!r}: the package {module!r} ({root}) has no {inside!r} in it; mend the name after the slash"
-    raise ModelError(msg)
+    raise ModelError(
+        f"model {name!r}: the package {module!r} ({root}) has no {inside!r} in it; check the name after the slash"
+    )
 
 
 def _from_hub(name: str) -> Path:
@@ -64,49 +65,39 @@ def _from_hub(name: str) -> Path:
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns, local_files_only=offline))
     except Exception as error:
         # The library's errors, and those of the three transports below it, have no common base.
-        looked = "in the local cache only, for HF_HUB_OFFLINE is set" if offline else "on the Hugging Face hub"
-        remedy = (
-            "unset HF_HUB_OFFLINE to fetch it"
-            if offline
-            else "check the id and the network, and log in if it is private"
-        )
+        source = "on the Hugging Face hub"
+        remedy = "check the id and the network, and log in if it is private"
+        if offline:
+            source = "in the local cache only, for HF_HUB_OFFLINE is set"
+            remedy = "unset HF_HUB_OFFLINE to fetch it"
         first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        msg = (
-            f"model {name!r}: no such local path, and not found as a hub id ({looked}: {first_line}); "
+        raise ModelError(
+            f"model {name!r}: no such local path, and not found as a hub id ({source}: {first_line}); "
             f"{remedy}, or give a path or pkg:MODULE/FOLDER"
-        )
-        raise ModelError(msg) from error
+        ) from error
 
 
 def need(module: str, *, extra: str) -> None:
-    """Say in one sentence that an extra is not installed, before a library says it in many.
-
-    Raises:
-        MissingExtraError: the module is not there; the message names the extra.
-    """
+    """Refuse a missing module by the name of its extra, before a library does in many sentences."""
     if importlib.util.find_spec(module) is None:
-        msg = f"this needs the package {module!r}: pip install 'mnemodex[{extra}]'"
-        raise MissingExtraError(msg)
+        raise MissingExtraError(f"this needs the package {module!r}: pip install 'mnemodex[{extra}]'")
 
 
 def spacy_folder(name: str) -> Path:
-    """The folder of an installed spaCy model, which is found and not imported, or of one that lies somewhere.
-
-    Raises:
-        ModelError: there is none.
-    """
+    """Return the folder of a spaCy model: that folder, or one inside an installed package, which is not imported."""
     if (Path(name) / "meta.json").is_file():
         return Path(name)
     spec = importlib.util.find_spec(name) if name.isidentifier() else None
-    for place in (spec.submodule_search_locations if spec else None) or ():
+    for location in (spec.submodule_search_locations if spec else None) or ():
         # The package has a folder of its name and version inside.
-        for meta in sorted(Path(place).glob(f"{name}-*/meta.json")):
+        for meta in sorted(Path(location).glob(f"{name}-*/meta.json")):
             return meta.parent
-    msg = f"spaCy model {name!r}: is not installed and no folder; pip install 'mnemodex[openie]', or name a folder"
-    raise ModelError(msg)
+    raise ModelError(
+        f"spaCy model {name!r}: is not installed and no folder; pip install 'mnemodex[openie]', or name a folder"
+    )
 
 
 def file_state(path: Path) -> tuple[Path, int, int]:
-    """A file and how it stands, as the key of a cache."""
+    """Return a file with its size and time of change, as the key of a cache."""
     state = path.stat()
     return path, state.st_size, state.st_mtime_ns

@@ -1,20 +1,9 @@
 """n-gram memory: an FM-index over token ids, in shards that are built from a stream and opened by mmap."""
 
-from mnemodex.indexers.ngram.answers import Continuations, DocumentCounts, Occurrences
 from mnemodex.indexers.ngram.build import BuildOptions, build
 from mnemodex.indexers.ngram.index import FMIndex
 from mnemodex.indexers.ngram.ragged import Ragged
 from mnemodex.indexers.ngram.shard import FMShard
 from mnemodex.indexers.ngram.vocabulary import Vocabulary
 
-__all__ = [
-    "BuildOptions",
-    "Continuations",
-    "DocumentCounts",
-    "FMIndex",
-    "FMShard",
-    "Occurrences",
-    "Ragged",
-    "Vocabulary",
-    "build",
-]
+__all__ = ["BuildOptions", "FMIndex", "FMShard", "Ragged", "Vocabulary", "build"]

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
+    from mnemodex.indexers.arrays import Int64s
     from mnemodex.indexers.ngram.ragged import Ragged
 
 _LARGEST_SHARD = (2**31 - 1) // 3
@@ -24,7 +25,7 @@ _LARGEST_SHARD = (2**31 - 1) // 3
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """How shards are built.
+    """Sizes and rates of shards.
 
     Attributes:
         sample_rate: tokens from one sampled place to the next; more make `locate` slower and the shard smaller.
@@ -56,7 +57,7 @@ class _Spool:
         self.folder = folder
         self.vocabulary = vocabulary
         self.rows = 0
-        self._lengths: list[NDArray[np.int64]] = []
+        self._lengths: list[Int64s] = []
         self._frequencies = np.zeros(len(vocabulary) + 1, dtype=np.int64)
         self._path = folder / "symbols.spool"
 
@@ -75,7 +76,7 @@ class _Spool:
         # A file without a byte cannot be mapped.
         filled = self._path.stat().st_size > 0
         symbols = np.memmap(self._path, dtype=np.int32, mode="r") if filled else np.empty(0, dtype=np.int32)
-        facts = assemble(
+        stats = assemble(
             self.folder,
             symbols.view(np.ndarray),
             np.concatenate(self._lengths),
@@ -85,7 +86,7 @@ class _Spool:
             document_array=options.document_array,
         )
         self._path.unlink()
-        return facts
+        return stats
 
 
 def build(
@@ -95,19 +96,16 @@ def build(
     *,
     options: BuildOptions = _DEFAULTS,
 ) -> list[dict[str, Any]]:
-    """Build the shards of an n-gram index.
+    """Build the shards of an n-gram index, and return for each the stats of each field: rows, documents, tokens, and others.
 
     Args:
         batches: batches of documents in the order in which they are numbered. A batch maps every field, such as "body"
             and "title", to the token ids of its documents; all batches have the same fields, and all fields of a batch
             the same documents.
-        out: an empty folder. Shard number i is written to the folder `i` in five digits, with one folder a field.
+        out: an empty folder. Shard number i is written to the folder `i` in five digits, with one folder a field. No
+            shard is without a document.
         vocabulary: the token ids that may occur; the same for all shards of an index.
         options: sizes and rates.
-
-    Returns:
-        For each shard a JSON object that maps the field to its facts: rows, documents, tokens, and others. No shard
-        without a document.
 
     Raises:
         ModelError: a token id is not in the vocabulary.
@@ -142,20 +140,16 @@ def _parts(
     if len(documents) != 1:
         raise SourceError(f"the fields of a batch have {sorted(documents)} documents: give every document every field")
     count = documents.pop()
+    # Rows of the documents up to each one, and those of the documents in the shard before the part at hand.
     ends = {name: np.cumsum(field.lengths + 1) for name, field in batch.items()}
     used = {name: spools[name].rows if spools else 0 for name in batch}
     start = 0
     while start < count:
-        fitting = [
-            np.searchsorted(ends[name], limit - used[name] + (ends[name][start - 1] if start else 0), side="right")
-            for name in batch
-        ]
-        stop = int(min(fitting))
+        before = {name: int(ends[name][start - 1]) if start else 0 for name in batch}
+        stop = min(int(np.searchsorted(ends[name], limit - used[name] + before[name], side="right")) for name in batch)
         if stop > start:
             yield {name: field.part(start, stop) for name, field in batch.items()}
-            used = {
-                name: used[name] + int(field.lengths[start:stop].sum()) + stop - start for name, field in batch.items()
-            }
+            used = {name: used[name] + int(ends[name][stop - 1]) - before[name] for name in batch}
             start = stop
         elif not any(used.values()):
             longest = max(int(field.lengths[start]) for field in batch.values())

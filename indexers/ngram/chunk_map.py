@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnemodex.indexers.arrays import Int64s, open_arrays, save_arrays
 from mnemodex.schemas.errors import CorruptFileError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
 _NAMES = ("first_tokens", "document_chunks", "document_tokens")
 
@@ -35,12 +34,12 @@ class ChunkMap:
         document_tokens: the first token of each document, and their number; int64 of shape (documents + 1,).
     """
 
-    first_tokens: NDArray[np.int64]
-    document_chunks: NDArray[np.int64]
-    document_tokens: NDArray[np.int64]
+    first_tokens: Int64s
+    document_chunks: Int64s
+    document_tokens: Int64s
 
     @classmethod
-    def of(cls, starts: Sequence[NDArray[np.int64]], document: NDArray[np.int64], ends: NDArray[np.int64]) -> ChunkMap:
+    def of(cls, starts: Sequence[Int64s], document: Int64s, ends: Int64s) -> ChunkMap:
         """Map the tokens of some documents.
 
         Args:
@@ -48,7 +47,7 @@ class ChunkMap:
             document: of each chunk the number of its document, int64 of shape (chunks,), ascending.
             ends: of each chunk the character after its last, ascending within a document.
         """
-        lengths = np.array([len(some) for some in starts], np.int64)
+        lengths = np.array(list(map(len, starts)), np.int64)
         document_tokens = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         document_chunks = np.searchsorted(document, np.arange(len(starts) + 1))
         # Tokens of one character, or without any, may stand a little out of order.
@@ -61,47 +60,32 @@ class ChunkMap:
 
     @classmethod
     def concatenate(cls, parts: Sequence[ChunkMap]) -> ChunkMap:
-        """The map of the documents of all parts, one after the other."""
+        """Return the map of the documents of all parts, one after the other."""
         tokens = np.cumsum([0, *(part.document_tokens[-1] for part in parts)])
         chunks = np.cumsum([0, *(part.document_chunks[-1] for part in parts)])
 
-        def joined(name: str, before: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-            """The arrays without the number at the end of each, counted on from part to part."""
-            return [getattr(part, name)[: len(part)] + n for part, n in zip(parts, before, strict=False)]
+        def shifted(name: str, before: Int64s, end: int | None = -1) -> list[Int64s]:
+            # The last number of an array for each document is the first of the next part's.
+            return [getattr(part, name)[:end] + n for part, n in zip(parts, before, strict=False)]
 
         return cls(
-            np.concatenate([tokens[:0], *(part.first_tokens + n for part, n in zip(parts, tokens, strict=False))]),
-            np.concatenate([*joined("document_chunks", chunks), chunks[-1:]]),
-            np.concatenate([*joined("document_tokens", tokens), tokens[-1:]]),
+            np.concatenate([tokens[:0], *shifted("first_tokens", tokens, None)]),
+            np.concatenate([*shifted("document_chunks", chunks), chunks[-1:]]),
+            np.concatenate([*shifted("document_tokens", tokens), tokens[-1:]]),
         )
 
     def __len__(self) -> int:
-        """The number of documents."""
+        """Return the number of documents."""
         return len(self.document_tokens) - 1
 
-    def find(self, documents: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The chunks of some tokens.
-
-        Args:
-            documents: numbers of documents, int64 of shape (n,).
-            tokens: the tokens' numbers in their documents, int64 of shape (n,).
-
-        Returns:
-            The chunks' numbers, int64 of shape (n,); -1 in a document without chunks.
-        """
+    def find(self, documents: Int64s, tokens: Int64s) -> Int64s:
+        """Return the chunks of tokens, given by their documents and numbers in these, int64 of shape (n,); -1 for none."""
         places = self.document_tokens[documents] + tokens
         chunks = np.searchsorted(self.first_tokens, places, side="right") - 1
         return np.where(chunks >= self.document_chunks[documents], chunks, -1)
 
-    def owned(self, chunks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """What chunks own: their document, and their first token there and the one after their last.
-
-        Args:
-            chunks: numbers of chunks, int64 of shape (n,).
-
-        Returns:
-            Three int64 arrays of shape (n,).
-        """
+    def owned(self, chunks: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+        """Return the documents of chunks, their first tokens there and those after their last, int64 of shape (n,)."""
         documents = np.searchsorted(self.document_chunks, chunks, side="right") - 1
         last = chunks + 1 == self.document_chunks[documents + 1]
         following = self.first_tokens[np.minimum(chunks + 1, len(self.first_tokens) - 1)]
@@ -111,19 +95,14 @@ class ChunkMap:
 
     def save(self, out: Path) -> None:
         """Write each array as `.npy` into a folder."""
-        for name in _NAMES:
-            np.save(out / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        save_arrays(out, **vars(self))
 
     @classmethod
     def open(cls, folder: Path) -> ChunkMap:
-        """Map what `save` wrote.
-
-        Raises:
-            CorruptFileError: the arrays do not belong together.
-        """
-        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _NAMES]
-        opened = cls(*arrays)
-        if len(arrays[1]) != len(arrays[2]) or arrays[1][-1] != len(arrays[0]):
-            msg = f"{folder}: {', '.join(_NAMES)} differ in length; remove the folder and build again"
-            raise CorruptFileError(msg)
-        return opened
+        """Map what `save` wrote; a `CorruptFileError` says that the arrays do not belong together."""
+        chunk_map = cls(*open_arrays(folder, *_NAMES))
+        if len(chunk_map.document_chunks) != len(chunk_map.document_tokens) or chunk_map.document_chunks[-1] != len(
+            chunk_map.first_tokens
+        ):
+            raise CorruptFileError(f"{folder}: {', '.join(_NAMES)} differ in length; remove the folder and build again")
+        return chunk_map

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from mnemodex.indexers.base import Indexer, IndexStats
-from mnemodex.indexers.models.tokenizers import tokenizer, tokenizer_hash
-from mnemodex.indexers.models.tokens import tokenize
+from mnemodex.indexers.models.tokenizers import tokenize, tokenizer, tokenizer_hash
 from mnemodex.indexers.ngram.chunk_map import ChunkMap
+from mnemodex.indexers.ngram.ragged import Ragged
 from mnemodex.indexers.rows import Rows
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import CHUNKS, DOCUMENTS
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from mnemodex.indexers.base import InputPartition
-    from mnemodex.indexers.ngram.ragged import Ragged
     from mnemodex.indexers.ngram.settings import NgramSettings
     from mnemodex.schemas.tables import TableKey
 
@@ -55,13 +55,14 @@ class NgramIndexer(Indexer):
     shard_bytes = 64 << 20
 
     @staticmethod
+    @override
     def table(settings: Any) -> TableKey:
-        """See `Indexer`: overlapping chunks would count tokens twice."""
+        # Overlapping chunks would count tokens twice.
         return DOCUMENTS
 
     @staticmethod
+    @override
     def beside(settings: Any) -> tuple[TableKey, ...]:
-        """See `Indexer`."""
         return (CHUNKS,)
 
     def build(self, partitions: list[InputPartition], out: Path) -> NgramStats:
@@ -69,9 +70,11 @@ class NgramIndexer(Indexer):
         from mnemodex.indexers.ngram.build import BuildOptions, build
 
         model = tokenizer(self.settings.tokenizer)
+        # Every token id that it can give, added tokens included.
+        vocabulary = sorted(set(model.get_vocab(with_added_tokens=True).values()))
         maps: list[ChunkMap] = []
         options = BuildOptions(document_array=self.settings.document_array, shard_rows=_LARGEST_SHARD)
-        shards = build(_read(partitions, model, maps), out, vocabulary(model), options=options)
+        shards = build(_read(partitions, model, maps), out, vocabulary, options=options)
         ChunkMap.concatenate(maps).save(out)
         rows = Rows.of(partitions, id_column=self.id_column)
         rows.save(out, id_column=self.id_column)
@@ -85,15 +88,8 @@ class NgramIndexer(Indexer):
         )
 
 
-def vocabulary(model: Tokenizer) -> list[int]:
-    """Every token id that a tokenizer can give, added tokens included."""
-    return sorted(set(model.get_vocab(with_added_tokens=True).values()))
-
-
 def _read(partitions: list[InputPartition], model: Tokenizer, maps: list[ChunkMap]) -> Iterator[dict[str, Ragged]]:
-    """The tokens of all documents, in batches; the map of each batch is put into `maps`."""
-    from mnemodex.indexers.ngram.ragged import Ragged
-
+    """Yield the tokens of all documents, in batches; the map of each batch is put into `maps`."""
     for part in partitions:
         chunks = parquet.read(part.beside["chunks"].files["parquet"], columns=["doc_id", "end"])
         chunk_documents, ends = (chunks[name].to_numpy() for name in ("doc_id", "end"))
@@ -105,8 +101,7 @@ def _read(partitions: list[InputPartition], model: Tokenizer, maps: list[ChunkMa
             body = tokenize(model, batch["text"].to_pylist())
             title = tokenize(model, batch["title"].to_pylist())
             counts = np.array([sizes.get(doc_id, 0) for doc_id in batch["doc_id"].to_pylist()], np.int64)
-            here = slice(used, used + int(counts.sum()))
-            used = here.stop
+            first, used = used, used + int(counts.sum())
             document = np.repeat(np.arange(len(counts)), counts)
-            maps.append(ChunkMap.of([text.offsets[:, 0] for text in body], document, ends[here]))
+            maps.append(ChunkMap.of([text.offsets[:, 0] for text in body], document, ends[first:used]))
             yield {"body": Ragged.of([text.ids for text in body]), "title": Ragged.of([text.ids for text in title])}

@@ -1,48 +1,45 @@
-"""Rows of different lengths in two flat arrays: documents that are built from, n-grams that are asked for."""
+"""Rows of different lengths in flat arrays: documents, n-grams, and what an index answers of each n-gram."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
+
+    from mnemodex.indexers.arrays import Int64s, Integers
+
+_ROOM = 1 << 17
+"""Rows or tree nodes worked on at a time, unless a single n-gram has more: a few MiB of scratch."""
+
+NOTHING = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class Ragged:
     """Rows of token ids in the layout of an Arrow list array: row i is `values[offsets[i]:offsets[i + 1]]`.
 
-    Attributes:
-        values: integer array of shape (tokens,).
-        offsets: int64 array of shape (rows + 1,), ascending from 0 to the number of tokens.
-
-    Raises:
-        QueryError: the values are no integers, or the offsets do not cover them.
+    Values are integers of shape (tokens,); offsets are int64 of shape (rows + 1,), and ascend from 0 to the number of
+    tokens. Anything else is a `QueryError`.
     """
 
-    values: NDArray[np.integer[Any]]
-    offsets: NDArray[np.int64]
+    values: Integers
+    offsets: Int64s
 
     def __post_init__(self) -> None:
-        if self.values.ndim != 1 or not np.issubdtype(self.values.dtype, np.integer):
-            raise QueryError(
-                f"token ids must be a flat array of integers, not {self.values.dtype} of shape {self.values.shape}"
-            )
-        if (
-            self.offsets.ndim != 1
-            or len(self.offsets) == 0
-            or self.offsets[0] != 0
-            or self.offsets[-1] != len(self.values)
-            or np.any(np.diff(self.offsets) < 0)
-        ):
-            raise QueryError(f"offsets must ascend from 0 to the number of token ids, {len(self.values)}")
+        values, offsets = self.values, self.offsets
+        if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
+            raise QueryError(f"token ids must be a flat array of integers, not {values.dtype} of shape {values.shape}")
+        covers = offsets.ndim == 1 and len(offsets) > 0 and offsets[0] == 0 and offsets[-1] == len(values)
+        if not covers or np.any(np.diff(offsets) < 0):
+            raise QueryError(f"offsets must ascend from 0 to the number of token ids, {len(values)}")
 
     @classmethod
     def of(cls, rows: Iterable[ArrayLike]) -> Ragged:
@@ -51,16 +48,13 @@ class Ragged:
         for row, array in enumerate(arrays):
             if array.ndim != 1:
                 raise QueryError(f"row {row} is not a list of token ids but {array.dtype} of shape {array.shape}")
+        offsets = offsets_of(np.array([array.size for array in arrays], np.int64))
         # np.asarray([]) is a float array; an empty row has no token whose type could be wrong.
         filled = [array for array in arrays if array.size]
-        offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
-        np.cumsum([array.size for array in arrays], out=offsets[1:])
-        if not filled:
-            return cls(np.empty(0, dtype=np.int64), offsets)
-        return cls(np.concatenate(filled), offsets)
+        return cls(np.concatenate(filled) if filled else NOTHING, offsets)
 
     @property
-    def lengths(self) -> NDArray[np.int64]:
+    def lengths(self) -> Int64s:
         """Tokens of each row: int64 array of shape (rows,)."""
         return np.diff(self.offsets)
 
@@ -68,16 +62,14 @@ class Ragged:
         return len(self.offsets) - 1
 
     def part(self, start: int, stop: int) -> Ragged:
-        """The rows [start, stop), without a copy of their tokens."""
+        """Return the rows [start, stop), without a copy of their tokens."""
         offsets = self.offsets[start : stop + 1]
         return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
-    def take(self, places: NDArray[np.integer[Any]]) -> Ragged:
-        """Some of the rows, in the order given."""
-        lengths = self.lengths[places]
-        offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        return Ragged(self.values[spans(self.offsets[:-1][places], lengths)], offsets)
+    def take(self, rows: Integers) -> Ragged:
+        """Return some of the rows, in the order given."""
+        lengths = self.lengths[rows]
+        return Ragged(self.values[spans(self.offsets[:-1][rows], lengths)], offsets_of(lengths))
 
 
 def as_ragged(rows: Ragged | Iterable[ArrayLike]) -> Ragged:
@@ -89,7 +81,67 @@ def as_ragged(rows: Ragged | Iterable[ArrayLike]) -> Ragged:
     return Ragged.of(rows)
 
 
-def spans(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The integers of many intervals, one after another: `starts[i]`, `starts[i] + 1`, …, `lengths[i]` of them."""
+def spans(starts: Int64s, lengths: Int64s) -> Int64s:
+    """Return the integers of many intervals, one after another: `lengths[i]` of them from `starts[i]` on."""
     before = np.cumsum(lengths) - lengths
     return np.repeat(starts - before, lengths) + np.arange(lengths.sum(), dtype=np.int64)
+
+
+def offsets_of(lengths: Int64s) -> Int64s:
+    """Return where rows of these lengths begin one after the other, and where the last ends: int64, (rows + 1,)."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+class Continuations(NamedTuple):
+    """What follows each range, the ends of documents left out: of range i, the elements `offsets[i]:offsets[i + 1]`."""
+
+    offsets: Int64s
+    tokens: Int64s
+    """Token ids, ascending for each range."""
+    counts: Int64s
+
+
+class Occurrences(NamedTuple):
+    """Where each n-gram occurs, in the order of the corpus: of n-gram i, the elements `offsets[i]:offsets[i + 1]`."""
+
+    offsets: Int64s
+    documents: Int64s
+    positions: Int64s
+    """Offsets of the n-gram's first token in its document, in tokens."""
+
+
+class DocumentCounts(NamedTuple):
+    """The documents of each n-gram: of n-gram i, the elements `offsets[i]:offsets[i + 1]`."""
+
+    offsets: Int64s
+    documents: Int64s
+    """Ascending for each n-gram."""
+    counts: Int64s
+
+
+def parts_of(sizes: Int64s) -> Iterator[slice]:
+    """Cut queries into runs whose sizes add up to `_ROOM` at most, or of one query."""
+    ends = np.cumsum(sizes)
+    start = 0
+    while start < len(sizes):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + _ROOM, side="right")))
+        yield slice(start, stop)
+        start = stop
+
+
+def by_query(answers: list[tuple[Int64s, Int64s, Int64s]], queries: int, shards: int) -> tuple[Int64s, Int64s, Int64s]:
+    """Bring answers into the order of the queries: return offsets of shape (queries + 1,), and the two columns.
+
+    The answers are, for each shard, for each run of queries: how many answers each query has, and two columns of them.
+    """
+    lengths, first, second = (
+        np.concatenate(column) for column in zip((NOTHING, NOTHING, NOTHING), *answers, strict=True)
+    )
+    of_shards = lengths.reshape(shards, queries)
+    offsets = offsets_of(of_shards.sum(axis=0))
+    starts = offsets[:-1] + np.cumsum(of_shards, axis=0) - of_shards
+    order = spans(starts.reshape(-1), lengths)
+    columns = np.empty((2, len(order)), dtype=np.int64)
+    columns[0, order], columns[1, order] = first, second
+    return offsets, columns[0], columns[1]

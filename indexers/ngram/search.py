@@ -7,22 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnemodex.indexers.compiled import copy_row, helper, kernel
-from mnemodex.indexers.ngram.blocks import rank, touch
-from mnemodex.indexers.ngram.code import CODE, FIRST, LENGTH, SHIFT, START, ZEROS
+from mnemodex.indexers.ngram.tree import CODE, FIRST, LENGTH, SHIFT, START, ZEROS, rank, touch
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Tree = tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]
-    """The bit vectors, and `levels`, `leaves` and `leaf_of` of the code."""
+    from mnemodex.indexers.arrays import Int32s, Int64s
+    from mnemodex.indexers.ngram.tree import Tree
 
 _LANES = 32
 _QUERY, _NEXT, _DEPTH, _LENGTH, _CODE, _LOW, _HIGH = range(7)
 
 
 @helper
-def _next_symbol(tree: Tree, lanes: NDArray[np.int64], lane: int, symbols: NDArray[np.int32], end: int) -> bool:
-    """Begin the next symbol of a lane's n-gram; False if its range is final."""
+def _next_symbol(tree: Tree, lanes: Int64s, lane: int, symbols: Int32s, end: int) -> bool:
+    """Begin the next symbol of a lane's n-gram; return False if its range is final."""
     bits, levels, leaves, leaf_of = tree
     while lanes[lane, _NEXT] < end and lanes[lane, _LOW] < lanes[lane, _HIGH]:
         leaf = leaf_of[symbols[lanes[lane, _NEXT]]]
@@ -44,8 +41,8 @@ def _next_symbol(tree: Tree, lanes: NDArray[np.int64], lane: int, symbols: NDArr
 
 
 @helper
-def _descend(tree: Tree, lanes: NDArray[np.int64], lane: int) -> bool:
-    """Take a lane one level down; True if its symbol is done."""
+def _descend(tree: Tree, lanes: Int64s, lane: int) -> bool:
+    """Take a lane one level down; return True if its symbol is done."""
     bits, levels, _, _ = tree
     depth = lanes[lane, _DEPTH]
     low, high = lanes[lane, _LOW], lanes[lane, _HIGH]
@@ -68,7 +65,7 @@ def _descend(tree: Tree, lanes: NDArray[np.int64], lane: int) -> bool:
 
 
 @helper
-def _leave(lanes: NDArray[np.int64], lane: int, ranges: NDArray[np.int64]) -> None:
+def _leave(lanes: Int64s, lane: int, ranges: Int64s) -> None:
     """Write down a lane's final range; an empty one is always (0, 0)."""
     low, high = lanes[lane, _LOW], lanes[lane, _HIGH]
     found = low < high
@@ -77,7 +74,7 @@ def _leave(lanes: NDArray[np.int64], lane: int, ranges: NDArray[np.int64]) -> No
 
 
 @kernel
-def extend(tree: Tree, ranges: NDArray[np.int64], symbols: NDArray[np.int32], offsets: NDArray[np.int64]) -> None:
+def extend(tree: Tree, ranges: Int64s, symbols: Int32s, offsets: Int64s) -> None:
     """Extend ranges by n-grams.
 
     Args:

@@ -1,29 +1,36 @@
-"""One field of one shard: an FM-index opened by mmap, asked in symbols and answering in its own rows and documents."""
+"""One field of one shard: an FM-index opened by mmap, asked in symbols and answering in its own rows and documents.
+
+Its files are flat `.npy` arrays, and one small JSON that says what they must be.
+"""
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnemodex.indexers.ngram.files import open_array, read_description
 from mnemodex.indexers.ngram.ragged import spans
+from mnemodex.schemas.errors import CorruptFileError, NewerFormatError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from mnemodex.indexers.arrays import Array, Int32s, Int64s
+    from mnemodex.indexers.ngram.tree import Tree
+
+FORMAT = 1
+DESCRIPTION = "shard.json"
+_STATS = ("rows", "documents", "tokens", "sample_rate", "document_bits", "vocabulary_sha256")
 
 
 class FMShard:
-    """An FM-index over the documents of one shard.
+    """An FM-index over the documents of one shard, in a field's folder of a shard that `build` wrote.
 
     Rows are the suffixes of the reversed stream in their order; a range [low, high) of them is all occurrences of one
-    n-gram. A place is a position in the stream, where a separator stands before every document.
-
-    Args:
-        folder: a field's folder of a shard that `build` wrote.
+    n-gram, and the ranges of a batch are an int64 array of shape (queries, 2). A place is a position in the stream,
+    where a separator stands before every document.
 
     Attributes:
         rows: tokens and documents together.
@@ -45,138 +52,96 @@ class FMShard:
         self.vocabulary_sha256 = str(description["vocabulary_sha256"])
         self._width = int(description["document_bits"])
 
-        def mapped(name: str) -> NDArray[Any]:
+        def mapped(name: str) -> Array:
             return open_array(folder, name, description)
 
-        self.vocabulary: NDArray[np.int32] = mapped("vocabulary")
-        self._bits, self._levels, self._leaves = mapped("bits"), mapped("levels"), mapped("leaves")
-        self._leaf_of = mapped("leaf_of")
-        self._borders, self._marks, self._samples = mapped("borders"), mapped("marks"), mapped("samples")
+        self.vocabulary: Int32s = mapped("vocabulary")
+        self._leaves: Int64s = mapped("leaves")
+        self._leaf_of: Int32s = mapped("leaf_of")
+        self._tree: Tree = (mapped("bits"), mapped("levels"), self._leaves, self._leaf_of)
+        self._borders: Int64s = mapped("borders")
+        self._marks, self._samples = mapped("marks"), mapped("samples")
         self._documents = mapped("documents") if self._width else None
 
     @property
     def separators(self) -> tuple[int, int]:
         """The rows of the separators, one before every document."""
-        from mnemodex.indexers.ngram.code import START
+        from mnemodex.indexers.ngram.tree import START
 
         leaf = self._leaf_of[-1]
         return int(self._leaves[leaf, START]), int(self._leaves[leaf + 1, START])
 
-    def extend(self, ranges: NDArray[np.int64], symbols: NDArray[np.int32], offsets: NDArray[np.int64]) -> None:
-        """Replace ranges by those after n-grams.
-
-        Args:
-            ranges: int64 array of shape (queries, 2), overwritten; empty ranges become (0, 0).
-            symbols: int32 array of the n-grams' symbols, one n-gram after the other.
-            offsets: int64 array of shape (queries + 1,).
-        """
+    def extend(self, ranges: Int64s, symbols: Int32s, offsets: Int64s) -> None:
+        """Replace ranges by those after n-grams, of int32 symbols and int64 offsets; empty ranges become (0, 0)."""
         from mnemodex.indexers.ngram.search import extend
 
-        extend((self._bits, self._levels, self._leaves, self._leaf_of), ranges, symbols, offsets)
+        extend(self._tree, ranges, symbols, offsets)
 
-    def room(self, ranges: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The most continuations that each range can have: int64 array of shape (queries,)."""
-        room: NDArray[np.int64] = np.minimum(ranges[:, 1] - ranges[:, 0], len(self._leaves))
+    def room(self, ranges: Int64s) -> Int64s:
+        """Return the most continuations that each range can have: int64 array of shape (queries,)."""
+        room: Int64s = np.minimum(ranges[:, 1] - ranges[:, 0], len(self._leaves))
         return room
 
-    def continuations(self, ranges: NDArray[np.int64]) -> NDArray[np.int64]:
-        """What follows ranges.
-
-        Args:
-            ranges: int64 array of shape (queries, 2).
-
-        Returns:
-            int64 array of shape (found, 3), in no order: query, symbol, count. The ends of documents are not among
-            them.
-        """
+    def continuations(self, ranges: Int64s) -> Int64s:
+        """Find what follows ranges, the ends of documents left out: int64 rows of query, symbol and count, in no order."""
         from mnemodex.indexers.ngram.tally import continuations_of
 
         room = int(self.room(ranges).sum())
-        found = np.empty((room, 3), dtype=np.int64)
+        rows = np.empty((room, 3), dtype=np.int64)
         nodes = np.empty((2, room, 4), dtype=np.int64)
-        tree = (self._bits, self._levels, self._leaves)
-        return found[: continuations_of(tree, ranges, nodes, found, len(self._leaf_of) - 1)]
+        return rows[: continuations_of(self._tree, ranges, nodes, rows, len(self._leaf_of) - 1)]
 
-    def locate(
-        self, ranges: NDArray[np.int64], limits: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Find the first occurrences of ranges in the order of the stream.
+    def locate(self, ranges: Int64s, limits: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+        """Find the first occurrences of ranges in the order of the stream, at most `limits` of each.
 
-        Args:
-            ranges: int64 array of shape (queries, 2).
-            limits: int64 array of shape (queries,): how many are wanted of each.
-
-        Returns:
-            How many there are of each query, shape (queries,); and for all queries one after the other the document,
-            and the offset in it of the n-gram's last token; int64 arrays.
+        Return how many there are of each query; and for all queries one after the other the document, and the offset in
+        it of the n-gram's last token; int64 arrays.
         """
         rows, counts = self._rows_to_walk(ranges, limits)
-        self._places(rows)
+        self._walk(rows)
         # One sort orders all queries: the query is the higher part of the key.
         base = np.arange(len(ranges), dtype=np.int64) * self.rows
         ordered = np.sort(rows + np.repeat(base, counts)) - np.repeat(base, counts)
-        kept = np.minimum(counts, limits)
-        places = ordered[spans(np.cumsum(counts) - counts, kept)]
+        limited = np.minimum(counts, limits)
+        places = ordered[spans(np.cumsum(counts) - counts, limited)]
         documents = np.searchsorted(self._borders, places, side="right") - 1
-        return kept, documents, places - self._borders[documents] - 1
+        return limited, documents, places - self._borders[documents] - 1
 
-    def count_documents(
-        self, ranges: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def count_documents(self, ranges: Int64s) -> tuple[Int64s, Int64s, Int64s]:
         """Find the documents of ranges.
 
-        Args:
-            ranges: int64 array of shape (queries, 2).
-
-        Returns:
-            How many documents each query has, shape (queries,); and for all queries one after the other the documents,
-            ascending, and how often the n-gram occurs in each; int64 arrays.
+        Return how many each query has; and for all queries one after the other the documents, ascending, and how often
+        the n-gram occurs in each; int64 arrays.
         """
         return self._count_distinct(self._documents_of(ranges), ranges)
 
-    def lengths(self, documents: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Tokens of documents: int64 array of shape (documents,)."""
-        lengths: NDArray[np.int64] = self._borders[documents + 1] - self._borders[documents] - 1
-        return lengths
+    def lengths(self, documents: Int64s) -> Int64s:
+        """Return the tokens of documents: int64 array of shape (documents,)."""
+        return self._borders[documents + 1] - self._borders[documents] - 1
 
-    def read(self, documents: NDArray[np.int64], starts: NDArray[np.int64], symbols: NDArray[np.int32]) -> None:
-        """Write the symbols of documents.
+    def read(self, documents: Int64s, starts: Int64s, symbols: Int32s) -> None:
+        """Write the symbols of documents into `symbols`, each from where `starts` says, int64 of shape (documents,)."""
+        from mnemodex.indexers.ngram.walk import read_symbols
 
-        Args:
-            documents: int64 array of shape (documents,).
-            starts: int64 array of shape (documents,): where each document's first symbol is written.
-            symbols: int32 array, written.
-        """
-        self._read(self._separator_rows[documents], starts, self.lengths(documents), symbols)
-
-    def _read(
-        self,
-        rows: NDArray[np.int64],
-        starts: NDArray[np.int64],
-        lengths: NDArray[np.int64],
-        symbols: NDArray[np.int32],
-    ) -> None:
-        from mnemodex.indexers.ngram.read import read_symbols
-
-        read_symbols((self._bits, self._levels, self._leaves), rows, starts, lengths, symbols)
+        read_symbols(self._tree, self._separator_rows[documents], starts, self.lengths(documents), symbols)
 
     @cached_property
-    def _separator_rows(self) -> NDArray[np.int64]:
+    def _separator_rows(self) -> Int64s:
         """The row of each document's separator; 0 for documents without a token."""
+        from mnemodex.indexers.ngram.walk import read_symbols
+
         of_documents = np.zeros(self.documents, dtype=np.int64)
         if self.tokens == 0:
             return of_documents
         rows = np.arange(*self.separators, dtype=np.int64)
         following = np.empty(len(rows), dtype=np.int32)
-        self._read(rows, np.arange(len(rows)), np.ones(len(rows), dtype=np.int64), following)
+        read_symbols(self._tree, rows, np.arange(len(rows)), np.ones(len(rows), dtype=np.int64), following)
         # From one separator to the next no walk finds its way: the ends of the stream have no mark of their own.
         rows = rows[following != len(self._leaf_of) - 1]
         of_documents[self._documents_of(np.stack([rows, rows + 1], axis=1))] = rows
         return of_documents
 
-    def _count_distinct(
-        self, of_rows: NDArray[np.int32], ranges: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def _count_distinct(self, of_rows: Int32s, ranges: Int64s) -> tuple[Int64s, Int64s, Int64s]:
         from mnemodex.indexers.ngram.tally import count_distinct, make_sums
 
         offsets = np.empty(len(ranges) + 1, dtype=np.int64)
@@ -184,11 +149,9 @@ class FMShard:
         count_distinct(of_rows, ranges, make_sums(self.documents), (documents, counts), offsets)
         return np.diff(offsets), documents[: offsets[-1]], counts[: offsets[-1]]
 
-    def _rows_to_walk(
-        self, ranges: NDArray[np.int64], limits: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows among which the first occurrences are, and how many for each query."""
-        from mnemodex.indexers.ngram.places import early_rows
+    def _rows_to_walk(self, ranges: Int64s, limits: Int64s) -> tuple[Int64s, Int64s]:
+        """Return rows among which the first occurrences are, and how many for each query."""
+        from mnemodex.indexers.ngram.walk import early_rows
 
         counts = ranges[:, 1] - ranges[:, 0]
         if self._documents is None or np.all(counts <= limits):
@@ -203,21 +166,72 @@ class FMShard:
         early_rows(of_rows, chosen, last, rows)
         return rows[: chosen[-1, 1]], chosen[:, 1] - chosen[:, 0]
 
-    def _documents_of(self, ranges: NDArray[np.int64]) -> NDArray[np.int32]:
-        """The document of every row of every range, one range after the other."""
-        from mnemodex.indexers.ngram.places import documents_of
+    def _documents_of(self, ranges: Int64s) -> Int32s:
+        """Return the document of every row of every range, one range after the other."""
+        from mnemodex.indexers.ngram.walk import documents_of
 
         counts = ranges[:, 1] - ranges[:, 0]
         if self._documents is None:
             places = spans(ranges[:, 0], counts)
-            self._places(places)
+            self._walk(places)
             return (np.searchsorted(self._borders, places, side="right") - 1).astype(np.int32)
         documents = np.empty(counts.sum(), dtype=np.int32)
         documents_of(self._documents, self._width, ranges, documents)
         return documents
 
-    def _places(self, rows: NDArray[np.int64]) -> None:
+    def _walk(self, rows: Int64s) -> None:
         """Overwrite row numbers with their places."""
-        from mnemodex.indexers.ngram.places import places_of
+        from mnemodex.indexers.ngram.walk import places_of
 
-        places_of(self._bits, self._levels, self._marks, self._samples, rows)
+        places_of(self._tree, self._marks, self._samples, rows)
+
+
+def create_array(folder: Path, name: str, length: int, dtype: type[np.generic]) -> Array:
+    """Make a file of zeros and map it for writing, so that it takes no memory of the process's own."""
+    return np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.dtype(dtype), shape=(length,))
+
+
+def write_description(folder: Path, names: list[str], stats: dict[str, Any]) -> None:
+    """Write the JSON: the stats, and of every array its type, shape and bytes on disk."""
+    arrays = {}
+    for name in names:
+        path = folder / f"{name}.npy"
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        arrays[name] = {"dtype": array.dtype.str, "shape": list(array.shape), "bytes": path.stat().st_size}
+    text = json.dumps({"format": FORMAT, **stats, "arrays": arrays}, indent=1)
+    (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Read the JSON; see `FMShard` for the errors."""
+    path = folder / DESCRIPTION
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        version = description["format"]
+        if version <= FORMAT:
+            return {name: description[name] for name in (*_STATS, "arrays")}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise CorruptFileError(
+            f"{path}: not the description of an n-gram shard ({error}); build the shard again"
+        ) from error
+    raise NewerFormatError(f"{path}: format {version}, but this version of Mnemodex reads up to {FORMAT}; update it")
+
+
+def open_array(folder: Path, name: str, description: dict[str, Any]) -> Array:
+    """Map one array for reading, or raise `CorruptFileError` where it is not what the description gives."""
+    path = folder / f"{name}.npy"
+    try:
+        expected = description["arrays"][name]
+        size = path.stat().st_size
+        if size != expected["bytes"]:
+            raise CorruptFileError(f"{path}: {size} bytes instead of {expected['bytes']}; build the shard again")
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise CorruptFileError(f"{path}: cannot be opened ({error}); build the shard again") from error
+    if array.dtype.str != expected["dtype"] or list(array.shape) != expected["shape"]:
+        raise CorruptFileError(
+            f"{path}: {array.dtype.str} {array.shape} is not what {DESCRIPTION} says; build the shard again"
+        )
+    # numba takes a plain array faster than its subclass np.memmap.
+    plain: Array = array.view(np.ndarray)
+    return plain

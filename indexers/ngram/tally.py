@@ -7,42 +7,36 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnemodex.indexers.compiled import copy_row, helper, kernel, popcount
-from mnemodex.indexers.ngram.blocks import rank, touch
-from mnemodex.indexers.ngram.code import FIRST, INNER, LEAF, NODES, SYMBOL, ZEROS
+from mnemodex.indexers.ngram.tree import FIRST, INNER, LEAF, NODES, SYMBOL, ZEROS, rank, touch
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from mnemodex.indexers.arrays import Int32s, Int64s, Uint64s
+    from mnemodex.indexers.ngram.tree import Tree
 
-    Sums = tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]
+    Sums = tuple[Int64s, Uint64s, Uint64s]
 
 _AHEAD = 8
 """How many nodes before its turn a node's cache lines are asked for."""
 
 
 @helper
-def _put(nodes: NDArray[np.int64], place: int, low: int, high: int, node: int, query: int) -> None:
+def _put(nodes: Int64s, place: int, low: int, high: int, node: int, query: int) -> None:
     nodes[place, 0], nodes[place, 1], nodes[place, 2], nodes[place, 3] = low, high, node, query
 
 
 @helper
 def _walk_level(
-    tree: tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]],
-    depth: int,
-    nodes: NDArray[np.int64],
-    size: int,
-    found: NDArray[np.int64],
-    found_size: int,
-    separator: int,
+    tree: Tree, depth: int, nodes: Int64s, size: int, rows: Int64s, count: int, separator: int
 ) -> tuple[int, int]:
-    """Replace the nodes of a level by their children; returns how many there are, and how many leaves were found."""
-    bits, levels, leaves = tree
-    here, ones, level = nodes[0], nodes[1], levels[depth]
+    """Replace the nodes of a level by their children; return how many there are, and the number of leaves in `rows`."""
+    bits, levels, leaves, _ = tree
+    zeros, ones, level = nodes[0], nodes[1], levels[depth]
     zero_size = one_size = 0
     for place in range(size):
         ahead = min(place + _AHEAD, size - 1)
-        touch(bits, level[FIRST], here[ahead, 0])
-        touch(bits, level[FIRST], here[ahead, 1])
-        low, high, node, query = here[place, 0], here[place, 1], here[place, 2], here[place, 3]
+        touch(bits, level[FIRST], zeros[ahead, 0])
+        touch(bits, level[FIRST], zeros[ahead, 1])
+        low, high, node, query = zeros[place, 0], zeros[place, 1], zeros[place, 2], zeros[place, 3]
         ones_low, ones_high = rank(bits, level[FIRST], low), rank(bits, level[FIRST], high)
         for turn in range(2):
             start, stop, child = low - ones_low, high - ones_high, node
@@ -52,54 +46,48 @@ def _walk_level(
                 continue
             if child >= level[INNER]:
                 symbol = leaves[child + level[LEAF], SYMBOL]
-                found[found_size, 0], found[found_size, 1], found[found_size, 2] = query, symbol, stop - start
-                found_size += symbol != separator
+                rows[count, 0], rows[count, 1], rows[count, 2] = query, symbol, stop - start
+                count += symbol != separator
             elif turn:
                 _put(ones, one_size, start, stop, child, query)
                 one_size += 1
             else:
                 # A node has at most one zero-child, so this never overtakes the nodes still to be read.
-                _put(here, zero_size, start, stop, child, query)
+                _put(zeros, zero_size, start, stop, child, query)
                 zero_size += 1
     # All zero-children before all one-children: the nodes stay in the order of their positions.
     for place in range(one_size):
-        copy_row(ones, place, here, zero_size + place)
-    return zero_size + one_size, found_size
+        copy_row(ones, place, zeros, zero_size + place)
+    return zero_size + one_size, count
 
 
 @kernel
-def continuations_of(
-    tree: tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]],
-    ranges: NDArray[np.int64],
-    nodes: NDArray[np.int64],
-    found: NDArray[np.int64],
-    separator: int,
-) -> int:
+def continuations_of(tree: Tree, ranges: Int64s, nodes: Int64s, rows: Int64s, separator: int) -> int:
     """Walk down the wavelet tree from all ranges together, level by level, wherever a range holds something.
 
     Args:
-        tree: the bit vectors, `Code.levels` and `Code.leaves`.
+        tree: the wavelet tree.
         ranges: int64 array of shape (queries, 2).
         nodes: scratch, an int64 array of shape (2, room, 4); `room` is the sum over queries of the smaller of the
             range's rows and the leaves.
-        found: int64 array of shape (room, 3), written: query, symbol, count.
+        rows: int64 array of shape (room, 3), written: query, symbol, count.
         separator: the symbol between documents, which is left out.
 
     Returns:
-        How many were found.
+        How many rows were written.
     """
-    size = found_size = 0
+    size = count = 0
     for query in range(len(ranges)):
         if ranges[query, 0] < ranges[query, 1]:
             _put(nodes[0], size, ranges[query, 0], ranges[query, 1], 0, query)
             size += 1
     for depth in range(len(tree[1])):
-        size, found_size = _walk_level(tree, depth, nodes, size, found, found_size, separator)
-    return found_size
+        size, count = _walk_level(tree, depth, nodes, size, rows, count, separator)
+    return count
 
 
 def make_sums(keys: int) -> Sums:
-    """Sums of all keys in [0, keys), zero; and which are not zero, as bits, and which words of those are not."""
+    """Return zeros for the sums of the keys in [0, keys), bits for sums above zero, and bits for words of bits."""
     words = (keys >> 6) + 1
     return np.zeros(keys, np.int64), np.zeros(words, np.uint64), np.zeros((words >> 6) + 1, np.uint64)
 
@@ -114,13 +102,13 @@ def _add(sums: Sums, key: int, count: int) -> None:
 
 @helper
 def _lowest(word: np.uint64) -> int:
-    """The number of a word's lowest one."""
+    """Return the number of a word's lowest one."""
     return popcount(~word & (word - np.uint64(1)))
 
 
 @helper
-def _drain(sums: Sums, keys: NDArray[np.int64], counts: NDArray[np.int64], start: int) -> int:
-    """Write the sums in the order of their keys and make them zero; returns where they end."""
+def _drain(sums: Sums, keys: Int64s, counts: Int64s, start: int) -> int:
+    """Write the sums in the order of their keys and make them zero; return where they end."""
     totals, words, summary = sums
     for top in range(len(summary)):
         while summary[top] != 0:
@@ -138,17 +126,11 @@ def _drain(sums: Sums, keys: NDArray[np.int64], counts: NDArray[np.int64], start
 
 
 @kernel
-def sum_by_key(
-    found: NDArray[np.int64],
-    sums: Sums,
-    keys: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-) -> None:
+def sum_by_key(rows: Int64s, sums: Sums, keys: Int64s, counts: Int64s, offsets: Int64s) -> None:
     """Sum counts by query and key.
 
     Args:
-        found: int64 array of shape (n, 3): query, key, count, in any order.
+        rows: int64 array of shape (n, 3): query, key, count, in any order.
         sums: `make_sums` of the number of keys.
         keys: int64 array of shape (n,): every query's keys ascending, written from the front.
         counts: int64 array of shape (n,): their sums, written likewise.
@@ -156,20 +138,20 @@ def sum_by_key(
     """
     queries = len(offsets) - 1
     ends = np.zeros(queries + 1, np.int64)
-    for i in range(len(found)):
-        ends[found[i, 0] + 1] += 1
+    for i in range(len(rows)):
+        ends[rows[i, 0] + 1] += 1
     for query in range(queries):
         ends[query + 1] += ends[query]
-    order = np.empty(len(found), np.int64)
-    for i in range(len(found)):
+    order = np.empty(len(rows), np.int64)
+    for i in range(len(rows)):
         # Afterwards ends[query] is where the query's rows end.
-        order[ends[found[i, 0]]] = i
-        ends[found[i, 0]] += 1
+        order[ends[rows[i, 0]]] = i
+        ends[rows[i, 0]] += 1
     start = begin = 0
     offsets[0] = 0
     for query in range(queries):
         for i in order[begin : ends[query]]:
-            _add(sums, found[i, 1], found[i, 2])
+            _add(sums, rows[i, 1], rows[i, 2])
         begin = ends[query]
         start = _drain(sums, keys, counts, start)
         offsets[query + 1] = start
@@ -177,11 +159,7 @@ def sum_by_key(
 
 @kernel
 def count_distinct(
-    documents: NDArray[np.int32],
-    ranges: NDArray[np.int64],
-    sums: Sums,
-    found: tuple[NDArray[np.int64], NDArray[np.int64]],
-    offsets: NDArray[np.int64],
+    documents: Int32s, ranges: Int64s, sums: Sums, answer: tuple[Int64s, Int64s], offsets: Int64s
 ) -> None:
     """Count how often every document occurs in each range.
 
@@ -189,11 +167,11 @@ def count_distinct(
         documents: the document of every row of every range, one range after the other.
         ranges: int64 array of shape (queries, 2).
         sums: `make_sums` of the number of documents.
-        found: two int64 arrays with a place for every row: documents, ascending for each query, and their counts;
+        answer: two int64 arrays with a place for every row: documents, ascending for each query, and their counts;
             written from the front.
         offsets: int64 array of shape (queries + 1,): where each query's documents begin, written.
     """
-    keys, counts = found
+    keys, counts = answer
     row = start = 0
     offsets[0] = 0
     for query in range(len(ranges)):

@@ -10,8 +10,9 @@ import numpy as np
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
+    from mnemodex.indexers.arrays import Int32s
     from mnemodex.indexers.ngram.ragged import Ragged
 
 _LARGEST = 1 << 24
@@ -22,26 +23,21 @@ class Vocabulary:
     """Token ids in ascending order; a token's *symbol* is its place among them.
 
     All shards of an index share one vocabulary: `range(size)` of the tokenizer, or the ids that occur in the corpus.
+    Ids that are no integers, occur twice, or are negative or too large are a `ModelError`.
 
     Args:
-        ids: integers, all different, in any order.
-
-    Attributes:
-        ids: int32 array of shape (size,), ascending.
-
-    Raises:
-        ModelError: the ids are no integers, occur twice, or are negative or too large.
+        ids: integers, all different, in any order. The attribute is int32 of shape (size,), ascending.
     """
 
     def __init__(self, ids: ArrayLike) -> None:
-        given = np.asarray(ids)
-        if given.ndim != 1 or given.size == 0 or not np.issubdtype(given.dtype, np.integer):
-            raise ModelError(f"a vocabulary is a list of integers, not {given.dtype} of shape {given.shape}")
-        if given.min() < 0 or given.max() > _LARGEST:
-            raise ModelError(f"token ids lie between 0 and {_LARGEST}, not {given.min()} and {given.max()}")
-        self.ids: NDArray[np.int32] = np.unique(given).astype(np.int32)
-        if len(self.ids) < given.size:
-            raise ModelError(f"the vocabulary holds {given.size - len(self.ids)} token ids twice")
+        numbers = np.asarray(ids)
+        if numbers.ndim != 1 or numbers.size == 0 or not np.issubdtype(numbers.dtype, np.integer):
+            raise ModelError(f"a vocabulary is a list of integers, not {numbers.dtype} of shape {numbers.shape}")
+        if numbers.min() < 0 or numbers.max() > _LARGEST:
+            raise ModelError(f"token ids lie between 0 and {_LARGEST}, not {numbers.min()} and {numbers.max()}")
+        self.ids: Int32s = np.unique(numbers).astype(np.int32)
+        if len(self.ids) < numbers.size:
+            raise ModelError(f"the vocabulary holds {numbers.size - len(self.ids)} token ids twice")
         self._symbols = np.full(int(self.ids[-1]) + 1, -1, dtype=np.int32)
         self._symbols[self.ids] = np.arange(len(self.ids), dtype=np.int32)
 
@@ -53,17 +49,10 @@ class Vocabulary:
         """The hash of the ids, by which shards of one index know each other."""
         return hashlib.sha256(self.ids.astype("<i4").tobytes()).hexdigest()
 
-    def symbols(self, rows: Ragged) -> NDArray[np.int32]:
-        """Translate token ids to symbols.
+    def symbols(self, rows: Ragged) -> Int32s:
+        """Translate the token ids of documents or n-grams, one after the other, to symbols, int32 of shape (tokens,).
 
-        Args:
-            rows: documents or n-grams.
-
-        Returns:
-            int32 array of shape (tokens,), of the rows one after the other.
-
-        Raises:
-            ModelError: a token id is not in the vocabulary.
+        A token id that is not in the vocabulary is a `ModelError`.
         """
         tokens = rows.values
         if tokens.size == 0:

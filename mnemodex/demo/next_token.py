@@ -69,7 +69,7 @@ def run(console: Console, folder: Path) -> None:
     index = memory.retriever("next")
     assert isinstance(index, NextTokenRetriever)  # noqa: S101 - the recipe says so
     console.print("")
-    print_continuations([PROMPT], explain(index, memory.snapshot, [PROMPT], index.search([PROMPT], 5)))
+    print_continuations([PROMPT], explain(index, [PROMPT], index.search([PROMPT], 5)))
     _measure(console, index, index.prompt_keys.model)
     _go_on(console, index, index.prompt_keys.model)
     console.print("What surprised the model most, in SQL:")
@@ -83,18 +83,18 @@ def run(console: Console, folder: Path) -> None:
 
 def _measure(console: Console, index: NextTokenRetriever, model: LanguageModel) -> None:
     """The perplexity of a text that is not in the datastore, without it and with it."""
-    from mnemodex.indexers.models.tokens import tokenize
+    from mnemodex.indexers.models.tokenizers import tokenize
     from mnemodex.retrievers.readers.knn_lm import Mixing
     from mnemodex.retrievers.readers.knn_lm_report.evaluation import evaluate
 
     tokens = tokenize(model.tokenizer, [topics[HELD_OUT]])[0].ids[:_EVALUATED]
     with tempfile.TemporaryDirectory(prefix="mnemodex-demo-") as scratch:
         figures = evaluate(index, model, [tokens], Mixing(), Path(scratch)).figures
-    quality, helped, harmed = figures.overall, figures.helped.percent, figures.harmed.percent
+    helped, harmed = figures.helped.percent, figures.harmed.percent
     console.print(
-        f"Perplexity of {HELD_OUT!r}, which is not in the memory: {quality.without:.2f} by the model alone, "
-        f"{quality.mixed:.2f} with the memory ({quality.ratio:.3f}); {helped:.0f} % of the tokens are helped, "
-        f"{harmed:.0f} % harmed\n"
+        f"Perplexity of {HELD_OUT!r}, which is not in the memory: {figures.perplexity:.2f} by the model alone, "
+        f"{figures.perplexity_with_memory:.2f} with the memory ({figures.ratio:.3f}); "
+        f"{helped:.0f} % of the tokens are helped, {harmed:.0f} % harmed\n"
     )
 
 

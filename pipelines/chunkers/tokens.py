@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.models.tokenizers import tokenizer
-from mnemodex.indexers.models.tokens import token_offsets
+from mnemodex.indexers.models.tokenizers import token_offsets, tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

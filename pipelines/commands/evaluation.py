@@ -113,6 +113,6 @@ class QueryEvaluator:
             return
         title = f"{self._index}: {result.queries} queries, k = {k}"
         print_table(title, ("measure", "value"), list(result.metrics.items()))
-        if result.without_gold:
-            typer.echo(f"{result.without_gold} queries without gold are left out", err=True)
+        if result.queries_without_gold:
+            typer.echo(f"{result.queries_without_gold} queries without gold are left out", err=True)
         typer.echo(f"{result.seconds:.2f} s, {result.queries_per_second:.0f} queries/s")

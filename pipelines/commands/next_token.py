@@ -52,7 +52,6 @@ class TextEvaluator:
             UserError: the text, an option, or a file to write is not as it should be.
         """
         from mnemodex.pipelines.commands.next_token_tables import print_evaluation, print_generation
-        from mnemodex.retrievers.readers.knn_lm_report.settings import save
 
         self._check()
         mixing = self._mixing()
@@ -65,7 +64,7 @@ class TextEvaluator:
             return
         result = _evaluate(retriever, tokens, mixing, tuned="tune" in self._options)
         if "save" in self._options and result.tuned is not None:
-            save(result.tuned.buckets.mixing, self._options["save"])
+            result.tuned.buckets.settings.save(self._options["save"])
         print_json(result.to_json()) if as_json else print_evaluation(result)
 
     def _check(self) -> None:
@@ -84,9 +83,8 @@ class TextEvaluator:
 
     def _mixing(self) -> Mixing:
         from mnemodex.retrievers.readers.knn_lm.mixing import Mixing
-        from mnemodex.retrievers.readers.knn_lm_report.settings import load
 
-        base = load(self._options["settings"]) if "settings" in self._options else Mixing()
+        base = Mixing.load(self._options["settings"]) if "settings" in self._options else Mixing()
         return replace(base, **{name: self._options[name] for name in ("k", *_MIXING) if name in self._options})
 
 
@@ -118,8 +116,7 @@ def read_tokens(text: Path, info: DatastoreInfo) -> list[NDArray[np.int32]]:
     Raises:
         SourceError: it cannot be read, or none of its documents has enough tokens to predict one.
     """
-    from mnemodex.indexers.models.tokenizers import tokenizer
-    from mnemodex.indexers.models.tokens import tokenize
+    from mnemodex.indexers.models.tokenizers import tokenize, tokenizer
     from mnemodex.retrievers.readers.knn_lm_report.reading import predictable
 
     cut = tokenizer(info.model)

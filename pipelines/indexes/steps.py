@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.indexes.ops import IndexerSettings, make_indexer
@@ -27,7 +28,9 @@ def index_steps(context: PlanContext, name: str) -> Iterator[Step]:
     settings = context.recipe.indexes[name]
     kind = KINDS.find(settings.type)
     if kind.steps:
-        yield from load(kind.steps)(context, name, settings)
+        for step in load(kind.steps)(context, name, settings):
+            # The next version of the package may make something else of the same settings.
+            yield replace(step, identity=[step.identity, kind.version])
     elif kind.indexer:
         yield from indexer_steps(context, name, settings)
 

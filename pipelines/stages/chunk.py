@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from mnemodex.indexers.models.tokenizers import tokenizer
-from mnemodex.indexers.models.tokens import token_offsets
+from mnemodex.indexers.models.tokenizers import token_offsets, tokenizer
 from mnemodex.pipelines.chunkers import make_chunker
 from mnemodex.schemas.embedding import DEFAULT_MODEL
-from mnemodex.schemas.errors import SourceError
+from mnemodex.schemas.errors import SourceError, StageFailedError
 from mnemodex.schemas.ids import hash_columns
 from mnemodex.schemas.kinds import CHUNKERS, AnyChunker
 from mnemodex.schemas.manifest import Stats
@@ -21,6 +20,8 @@ from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
     from mnemodex.pipelines.ops.base import Finished, Work
     from mnemodex.pipelines.plan import PlanContext
@@ -83,7 +84,7 @@ class ChunkStage:
         titles, texts = batch["title"].to_pylist(), batch["text"].to_pylist()
         spans = [
             span if title.strip() or text.strip() else span[:0]
-            for span, title, text in zip(self._chunker.spans(texts), titles, texts, strict=True)
+            for span, title, text in zip(self._spans(texts), titles, texts, strict=True)
         ]
         sizes = np.array([len(span) for span in spans], np.int64)
         self._blank += int((sizes == 0).sum())
@@ -106,8 +107,40 @@ class ChunkStage:
         }
         return pa.record_batch(list(columns.values()), schema=self.table.schema)
 
+    def _spans(self, texts: list[str]) -> list[NDArray[np.int64]]:
+        """Return the chunker's spans.
+
+        Raises:
+            StageFailedError: they are not what a chunker gives.
+        """
+        found: Any = self._chunker.spans(texts)
+        name = type(self._chunker).__name__
+        if not isinstance(found, list | tuple) or len(found) != len(texts):
+            many = f"{len(found)} arrays" if isinstance(found, list | tuple) else f"a {type(found).__name__}"
+            msg = f"chunker {name} gives {many} for {len(texts)} texts; correct it: one array for each text"
+            raise StageFailedError(msg)
+        for span, text in zip(found, texts, strict=True):
+            if not isinstance(span, np.ndarray) or span.dtype.kind not in "iu" or span.shape[1:] != (2,):
+                msg = f"chunker {name} gives spans that are no integers of shape (chunks, 2); correct it"
+                raise StageFailedError(msg)
+            if not _in_order(span, len(text)):
+                msg = (
+                    f"chunker {name} gives spans that are not in order, or beyond a text of {len(text)} characters: "
+                    f"{span[:5].tolist()}; correct it"
+                )
+                raise StageFailedError(msg)
+        return list(found)
+
     def _count(self, texts: list[str]) -> np.ndarray[Any, np.dtype[np.int32]]:
         return np.fromiter(map(len, token_offsets(self._tokenizer, texts)), np.int32, len(texts))
+
+
+def _in_order(spans: NDArray[np.int64], length: int) -> bool:
+    """Whether spans lie in a text of some length, each once, and ascend."""
+    start, end = spans[:, 0], spans[:, 1]
+    inside = bool((start >= 0).all() and (start <= end).all() and (end <= length).all())
+    later = (np.diff(start) > 0) | ((np.diff(start) == 0) & (np.diff(end) > 0))
+    return inside and bool(later.all())
 
 
 def chunk_steps(context: PlanContext) -> Iterator[Step]:

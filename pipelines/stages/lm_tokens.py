@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from mnemodex.indexers.lm.windows import windows
-from mnemodex.indexers.models.tokenizers import tokenizer, tokenizer_hash
-from mnemodex.indexers.models.tokens import text_prefix, tokenize
+from mnemodex.indexers.models.tokenizers import text_prefix, tokenize, tokenizer, tokenizer_hash
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.lm import LmStates
 from mnemodex.schemas.manifest import Stats
@@ -18,7 +17,7 @@ from mnemodex.schemas.tables import TableKey, spec_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mnemodex.indexers.models.tokens import Tokens
+    from mnemodex.indexers.models.tokenizers import Tokens
     from mnemodex.pipelines.ops.base import Finished, Work
     from mnemodex.schemas.spec import Spec
 

@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from mnemodex.indexers.candidates import Candidates, TokenWords, uniform
-from mnemodex.indexers.models.tokenizers import tokenizer, tokenizer_hash
-from mnemodex.indexers.models.tokens import tokenize
+from mnemodex.indexers.models.tokenizers import tokenize, tokenizer, tokenizer_hash
 from mnemodex.retrievers.queries import read_queries
 from mnemodex.schemas.ids import hash_columns, hash_text
 from mnemodex.schemas.manifest import Stats, fingerprint
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnemodex.indexers.models.tokens import Tokens
+    from mnemodex.indexers.models.tokenizers import Tokens
     from mnemodex.pipelines.ops.base import Finished, Work
     from mnemodex.pipelines.plan import PlanContext
     from mnemodex.retrievers.queries import Query

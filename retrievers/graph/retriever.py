@@ -1,34 +1,36 @@
-"""Graph retrieval: a method of ranking over a graph index, and why each passage came."""
+"""Graph retrieval: a method of ranking over a graph index, and the evidence for each passage."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
 from mnemodex.indexers.graph.settings import GraphSettings
-from mnemodex.retrievers.base import check
-from mnemodex.retrievers.graph.methods import make_method
-from mnemodex.retrievers.graph.opened import OpenedSpace
+from mnemodex.retrievers.base import Retriever, check
+from mnemodex.retrievers.graph.space import Space
 from mnemodex.retrievers.graph.subgraph import subgraph_of
-from mnemodex.retrievers.hits import Hits, Reason
-from mnemodex.retrievers.top_k import top_k
+from mnemodex.retrievers.hits import Hits, Reason, top_k
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
-    from mnemodex.retrievers.graph.space import Activation, Scored
+    from mnemodex.indexers.arrays import Float32s, Int64s
+    from mnemodex.retrievers.graph.space import Activation, Method, Scored
     from mnemodex.retrievers.graph.subgraph import Subgraph
     from mnemodex.retrievers.memory import Memory
     from mnemodex.schemas.manifest import IndexEntry
 
 _BATCH = 32
 """Questions that are ranked at once: as many rows of scores of all passages."""
+_LARGE = 50_000
+"""Nodes from which on HippoRAG's walks push from their seeds: to meet every node for every question takes longer."""
+_SEEDS = 400
+"""Passages that are seeds of such a walk."""
 
 
-class GraphRetriever:
+class GraphRetriever(Retriever):
     """Ranks chunks by walking a graph of facts, names and passages.
 
     Methods are `hipporag1` (Gutiérrez et al., 2024), `hipporag2` (Gutiérrez et al., 2025), and our own `bridge` and
@@ -36,60 +38,55 @@ class GraphRetriever:
 
     Raises:
         CorruptFileError: a file is missing, cut short, or differs from its checksum.
+        ModelError: the encoder is not the one that the index was built with.
+        ImportError: the method needs a language model or spaCy, and the extra is not installed.
     """
-
-    no_match: ClassVar[float | None] = None
 
     def __init__(self, memory: Memory, entry: IndexEntry) -> None:
         self.name = entry.name
-        self.settings = GraphSettings.model_validate(entry.settings)
         self._memory = memory
-        of = memory.snapshot.index(self.settings.of) if self.settings.of is not None else None
-        embed = str(of.settings["embed"]) if of is not None else str(self.settings.embed)
+        settings = GraphSettings.model_validate(entry.settings)
+        embed = settings.embed if settings.of is None else memory.snapshot.index(settings.of).settings["embed"]
         folders = memory.snapshot.shards(entry)
-        self.space = OpenedSpace(memory, folders[0] if folders else None, embed)
-        self._method = make_method(self.settings, self.space.graph)
+        self.space = Space(memory, folders[0] if folders else None, str(embed))
+        self._method = _make_method(settings, large=self.space.graph.nodes > _LARGE)
 
+    @override
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
-        """See `Retriever.search`.
-
-        Raises:
-            ModelError: the encoder is not the one that the index was built with.
-        """
         questions = check(queries, k)
-        kept = None if where is None else np.flatnonzero(np.isin(self.space.rows.ids, self._memory.ids_where(where)))
+        allowed = None if where is None else self._memory.ids_where(where)
         activations: list[Activation] = []
 
-        def scores() -> Iterator[NDArray[np.float32]]:
+        def scores() -> Iterator[Float32s]:
             for start in range(0, len(questions), _BATCH):
                 ranked = self.rank(questions[start : start + _BATCH])
                 activations.extend(ranked.activations)
                 yield from ranked.scores
 
-        def explain(numbers: NDArray[np.int64]) -> list[list[list[Reason]]]:
+        def explain(numbers: Int64s) -> list[list[list[Reason]]]:
             return [
-                [self._reasons(activation, passage, first=not rank) for rank, passage in enumerate(mine[mine >= 0])]
-                for activation, mine in zip(activations, numbers, strict=True)
+                [self._reasons(activation, passage, first=not rank) for rank, passage in enumerate(row[row >= 0])]
+                for activation, row in zip(activations, numbers, strict=True)
             ]
 
-        return Hits.best(self._memory.snapshot, self.space.rows, scores(), k, among=kept, explain=explain)
+        return Hits.best(self._memory.snapshot, self.space.rows, scores(), k, allowed=allowed, explain=explain)
 
     def rank(self, questions: Sequence[str]) -> Scored:
-        """Scores of all passages, and why: a batch small enough for so many rows."""
+        """Return scores of all passages, and the evidence, for a batch small enough for so many rows."""
         return self._method.score(self.space, questions, self.space.encode(questions))
 
     def subgraph(self, question: str, k: int = 8) -> Subgraph:
         """Return the subgraph that answers a question, as `write_picture` draws it, with its first k passages."""
         (checked,) = check([question], k)
         scores, (activation,) = self.rank([checked])
-        chosen = top_k(scores[0], k, ids=np.asarray(self.space.rows.ids))
-        passages = list(zip(chosen.tolist(), scores[0, chosen].tolist(), strict=True))
+        best = top_k(scores[0], k, ids=np.asarray(self.space.rows.ids))
+        passages = list(zip(best.tolist(), scores[0, best].tolist(), strict=True))
         return subgraph_of(self.space, activation, passages, checked)
 
     def _reasons(self, activation: Activation, passage: int, *, first: bool) -> list[Reason]:
-        """What spoke for a passage: linked facts that it states, and probable entities that it mentions.
+        """Return the linked facts that a passage states, and the probable entities that it mentions.
 
-        What concerns the question as a whole stands with its first hit.
+        What concerns the question as a whole belongs to its first hit.
         """
         graph = self.space.graph
         stated = set(graph.passage_facts[graph.passage_offsets[passage] : graph.passage_offsets[passage + 1]].tolist())
@@ -105,3 +102,22 @@ class GraphRetriever:
             *(Reason("asked as", text, score) for text, score in activation.rewrites if first),
             *([Reason("dense alone", activation.fallback, 0.0)] if activation.fallback and first else []),
         ]
+
+
+def _make_method(settings: GraphSettings, *, large: bool) -> Method:
+    """Return the method that settings name, walking in a way that suits the graph's size."""
+    from mnemodex.retrievers.graph.bridge import Bridge, BridgeLite
+    from mnemodex.retrievers.graph.hipporag import HippoRAG1, HippoRAG2, Recognition, question_names
+
+    if settings.method in {"bridge", "bridge-lite"}:
+        return Bridge() if settings.method == "bridge" else BridgeLite()
+    method: HippoRAG1 | HippoRAG2 = HippoRAG1(question_names)
+    if settings.method == "hipporag2":
+        keep, spec = None, settings.recognition
+        if spec is not None:
+            from mnemodex.indexers.models.chat import Chat
+
+            keep = Recognition(Chat(spec.base_url, spec.model, api_key_env=spec.api_key_env))
+        method = HippoRAG2(keep=keep, passages=_SEEDS if large else None)
+    method.walker.way = "push" if large else "batched"
+    return method

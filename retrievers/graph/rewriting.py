@@ -1,170 +1,206 @@
-"""Questions rewritten through what bridges them to an answer: the mention goes, the bridge comes."""
+"""Questions rewritten through what bridges them to an answer: a name leaves, the bridge takes its place."""
 
 from __future__ import annotations
 
-from itertools import islice
+import re
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mnemodex.indexers.graph.capitals import names_in, plain_title, sentences
-from mnemodex.indexers.graph.words import forms
-from mnemodex.retrievers.graph.coverage import ABSENT, MENTIONED, Mentions
-from mnemodex.retrievers.graph.walker import min_max
-from mnemodex.retrievers.top_k import top_k
+from mnemodex.indexers.graph.names import names_in, plain_title, sentences
+from mnemodex.indexers.graph.words import forms, split
+from mnemodex.retrievers.graph.space import min_max
+from mnemodex.retrievers.hits import top_k
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from numpy.typing import NDArray
-
-    from mnemodex.indexers.graph.words import WordCounts
-    from mnemodex.retrievers.graph.space import Passage, Space
+    from mnemodex.indexers.arrays import Float32s, Int64s
+    from mnemodex.indexers.graph.words import Word, WordCounts
+    from mnemodex.retrievers.graph.space import Space
 
 MOST = 5
 """Rewrites of one question."""
 WEIGHT = 0.95
-"""What a passage's cosine to a rewrite counts beside its cosine to the question."""
-_PASSAGES = 5
-"""Passages whose sentences are taken for facts."""
-_READ = 4096
-"""Characters of a passage that are read: of a longer one, its vector tells no more either."""
+"""The weight of a passage's cosine to a rewrite, relative to its cosine to the question."""
+MENTIONED, ABSENT = 0.8, 0.5
+"""Coverage from which a name counts as being in a question, and below which it counts as absent."""
+_PASSAGES, _READ = 5, 4096
+"""Passages whose sentences are taken for facts, and characters of each: its vector does not cover the rest either."""
 _CELLS = 1 << 24
 """Cosines of rewrites that are in memory at a time."""
-_MENTION = 0.2
-_OVERLAP = 0.5
+_MENTION, _OVERLAP = 0.2, 0.5
+"""Scores of a sentence that holds a mention, and of one that holds all of the question."""
+
+
+class Mentions:
+    """The names that a question mentions.
+
+    Args:
+        question: its text.
+        counts: in how many passages each word is.
+        names: all names that may be looked for: their words are weighed at once.
+    """
+
+    def __init__(self, question: str, counts: WordCounts, names: Iterable[str]) -> None:
+        self._question = question
+        self._words = split(question)
+        self._own = {word.form for word in self._words}
+        self._forms = {name: forms(name) for name in names}
+        self._weight = counts.weight(self._own.union(*self._forms.values()))
+
+    def coverage(self, name: str) -> float:
+        """Return the part of a name that is in the question, its words weighted by inverse document frequency."""
+        return self._share(self._forms[name], self._own)
+
+    def overlap(self, text_forms: set[str]) -> float:
+        """Return the part of the question, by the same weights, that is in a text, given by its words' normal forms."""
+        return self._share(self._own, text_forms)
+
+    def weight(self, name: str) -> float:
+        """Return the sum of the weights of a name's words."""
+        return sum(self._weight[form] for form in self._forms[name])
+
+    def _share(self, words: set[str], text: set[str]) -> float:
+        total = sum(self._weight[form] for form in words)
+        return sum(self._weight[form] for form in words & text) / total if total else 0.0
+
+    def without(self, name: str) -> str:
+        """Return the question without a name.
+
+        Pieces that weigh no more than half of the heaviest piece of the name stay: the "of" of a name is in many a
+        question a second time.
+        """
+        texts, end = [], 0
+        for start, stop in sorted(self._pieces(self._forms[name])):
+            texts.append(self._question[end:start])
+            end = max(end, stop)
+        text = " ".join([*texts, self._question[end:]])
+        return " ".join(_REMAINS.sub(" ", text).split())
+
+    def _pieces(self, name: set[str]) -> list[tuple[int, int]]:
+        """Return start and end of the runs of the name's words in the question."""
+        runs = groupby(self._words, lambda word: word.form in name)
+        pieces = [_unrepeated(list(run)) for is_name, run in runs if is_name]
+        weights = [sum(self._weight[word.form] for word in piece) for piece in pieces]
+        heaviest = max(weights, default=0.0)
+        return [
+            (piece[0].start, max(word.end for word in piece))
+            for piece, weight in zip(pieces, weights, strict=True)
+            if weight > heaviest / 2
+        ]
+
+
+_REMAINS = re.compile(r"(?:(?<=\s)|^)(?:['\u2019]s?(?=\s|$)|[\"\u201c\u201d()]+(?=\s|$))")
+"""Possessive endings and quotes that were around a name."""
+
+
+def _unrepeated(piece: list[Word]) -> list[Word]:
+    """Return a piece without the words at its ends that it holds again: "of" before "Journal of Physics"."""
+    while piece[0].form in {word.form for word in piece[1:]}:
+        piece = piece[1:]
+    while piece[-1].form in {word.form for word in piece[:-1]}:
+        piece = piece[:-1]
+    return piece
 
 
 def through_facts(question: str, facts: Sequence[tuple[str, str, str]], counts: WordCounts) -> list[str]:
-    """Rewrites through the facts with one end that the question mentions and one that it does not.
+    """Return at most `MOST` rewrites through the facts of which the question mentions one end and not the other.
 
     Args:
         question: its text.
         facts: the facts nearest to it, best first.
-        counts: in how many passages each word stands.
-
-    Returns:
-        At most `MOST` questions, in the order of the facts.
+        counts: in how many passages each word is.
     """
     mentions = Mentions(question, counts, {end for subject, _, object_ in facts for end in (subject, object_)})
-    found: dict[str, None] = {}
+    rewrites: dict[str, None] = {}
     for subject, _, object_ in facts:
         for end, other in ((subject, object_), (object_, subject)):
             if mentions.coverage(end) >= MENTIONED and mentions.coverage(other) < ABSENT:
-                found[f"{mentions.without(end)} {other}".strip()] = None
-    return list(islice(found, MOST))
+                rewrites[f"{mentions.without(end)} {other}".strip()] = None
+    return list(islice(rewrites, MOST))
 
 
-class _Sentence(NamedTuple):
-    title: str
-    text: str
-    names: list[str]
-    score: float
+def through_passages(space: Space, question: str, cosines: Float32s) -> list[str]:
+    """Return rewrites through the sentences of the passages nearest to a question.
 
-
-def through_best(space: Space, question: str, cosines: NDArray[np.float32]) -> list[str]:
-    """Rewrites through the passages nearest to a question.
+    Each sentence is taken for a fact that joins the names in it. Where a sentence (with its passage's title) holds a
+    mention, the heaviest one leaves the question for each name that is not in it; where it holds none, the names in its
+    text are only appended.
 
     Args:
         space: what holds them.
         question: its text.
         cosines: float32 of shape (passages,).
-    """
-    passages = top_k(cosines, _PASSAGES)
-    scores = min_max(cosines)[passages].tolist()
-    return through_passages(question, space.read(passages.tolist()), scores, space.words)
-
-
-def through_passages(
-    question: str, passages: Sequence[Passage], scores: Sequence[float], counts: WordCounts
-) -> list[str]:
-    """Rewrites through the sentences of the best passages: each is taken for a fact that joins the names in it.
-
-    Where a sentence (with its passage's title) holds a mention, the heaviest one leaves the question for each name that
-    is not in it; where it holds none, the names in its text are only appended.
-
-    Args:
-        question: its text.
-        passages: the best passages.
-        scores: of each, from 0 for the worst of all passages to 1 for the best.
-        counts: in how many passages each word stands.
 
     Returns:
         At most `MOST` questions, first those of sentences in good passages, that hold a mention, and much of the
         question.
     """
-    split = list(_sentences(passages, scores))
-    mentions = Mentions(question, counts, {name for sentence in split for name in sentence.names})
-    ranked: list[tuple[float, str]] = []
-    for sentence in split:
-        held = [name for name in sentence.names if mentions.coverage(name) >= MENTIONED]
-        absent = [name for name in sentence.names if mentions.coverage(name) < ABSENT]
-        if not held:
-            # With its own title a passage would only find itself.
-            absent = [name for name in absent if name != sentence.title]
-        rest = mentions.without(max(held, key=mentions.weight)) if held and absent else question
-        score = sentence.score + _MENTION * bool(held) + _OVERLAP * mentions.overlap(forms(sentence.text))
-        ranked.extend((score, f"{rest} {name}".strip()) for name in absent)
-    ranked.sort(key=lambda pair: -pair[0])
-    return together([text for _, text in ranked], ())
-
-
-def _sentences(passages: Sequence[Passage], scores: Sequence[float]) -> Iterator[_Sentence]:
-    for (title, text), score in zip(passages, scores, strict=True):
+    best = top_k(cosines, _PASSAGES)
+    read = []
+    for (title, text), score in zip(space.read(best.tolist()), min_max(cosines)[best].tolist(), strict=True):
         name = plain_title(title)
         for sentence in sentences(text[:_READ]):
-            names = dict.fromkeys([name, *names_in(sentence)] if name else names_in(sentence))
-            yield _Sentence(name, f"{title} {sentence}", list(names), score)
+            names = list(dict.fromkeys([name, *names_in(sentence)] if name else names_in(sentence)))
+            read.append((name, f"{title} {sentence}", names, score))
+    mentions = Mentions(question, space.words, {name for _, _, names, _ in read for name in names})
+    ranked: list[tuple[float, str]] = []
+    for title, text, names, score in read:
+        mentioned = [name for name in names if mentions.coverage(name) >= MENTIONED]
+        absent = [name for name in names if mentions.coverage(name) < ABSENT]
+        if not mentioned:
+            # With its own title a passage would only find itself.
+            absent = [name for name in absent if name != title]
+        rest = mentions.without(max(mentioned, key=mentions.weight)) if mentioned and absent else question
+        score_of_sentence = score + _MENTION * bool(mentioned) + _OVERLAP * mentions.overlap(forms(text))
+        ranked.extend((score_of_sentence, f"{rest} {name}".strip()) for name in absent)
+    ranked.sort(key=lambda pair: -pair[0])
+    return distinct(text for _, text in ranked)
 
 
-class Asked(NamedTuple):
-    """The rewrites of a batch of questions.
+def distinct(rewrites: Iterable[str]) -> list[str]:
+    """Return the first `MOST` of some rewrites that differ in more than case."""
+    texts: dict[str, str] = {}
+    for text in rewrites:
+        texts.setdefault(text.casefold(), text)
+    return list(islice(texts.values(), MOST))
 
-    Attributes:
-        texts: the rewrites, question after question.
-        owners: int64 of shape (rewrites,): the question of each.
-        vectors: float32 of shape (rewrites, dimension).
-        cosines: float32 of shape (rewrites,): of the passage nearest to each.
-    """
+
+class Rewrites(NamedTuple):
+    """The rewrites of a batch of questions."""
 
     texts: list[str]
-    owners: NDArray[np.int64]
-    vectors: NDArray[np.float32]
-    cosines: NDArray[np.float32]
+    """Question after question."""
+    owners: Int64s
+    """The question of each, shape (rewrites,)."""
+    vectors: Float32s
+    """Shape (rewrites, dimension)."""
+    cosines: Float32s
+    """Of the passage nearest to each, shape (rewrites,)."""
 
     def of(self, question: int) -> list[tuple[str, float]]:
-        """The rewrites of a question with what they weigh, for `Activation`."""
-        places = np.flatnonzero(self.owners == question)
-        return [(self.texts[place], float(WEIGHT * self.cosines[place])) for place in places]
+        """Return the rewrites of a question with their weights, for `Activation`."""
+        rows = np.flatnonzero(self.owners == question)
+        return [(self.texts[row], float(WEIGHT * self.cosines[row])) for row in rows]
 
 
-def together(first: Sequence[str], second: Sequence[str]) -> list[str]:
-    """The first rewrites and, where there is room, the second, each once."""
-    found: dict[str, str] = {}
-    for text in (*first, *second):
-        found.setdefault(text.casefold(), text)
-    return list(islice(found.values(), MOST))
+def ask(space: Space, rewrites: Sequence[list[str]], scores: Float32s) -> Rewrites:
+    """Ask the rewrites of each question of a batch, all in one call of the encoder.
 
-
-def ask(space: Space, rewrites: Sequence[list[str]], scores: NDArray[np.float32]) -> Asked:
-    """Ask the rewrites of a batch, all in one call of the encoder.
-
-    Args:
-        space: where to ask.
-        rewrites: the texts of each question.
-        scores: float32 of shape (questions, passages): where the weighted cosine to a rewrite is higher, it takes the
-            place of what stands there.
+    In `scores`, float32 of shape (questions, passages), a higher weighted cosine to a rewrite replaces the question's.
     """
-    texts = [text for own in rewrites for text in own]
-    owners = np.repeat(np.arange(len(rewrites)), [len(own) for own in rewrites])
+    texts = [text for row in rewrites for text in row]
+    owners = np.repeat(np.arange(len(rewrites)), [len(row) for row in rewrites])
     if not texts:
-        return Asked([], owners, np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
+        return Rewrites([], owners, np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
     vectors = space.encode(texts)
     cosines = np.empty(len(texts), np.float32)
     step = max(_CELLS // max(scores.shape[1], 1), 1)
     for start in range(0, len(texts), step):
         part = slice(start, start + step)
-        found = space.dense(vectors[part])
-        cosines[part] = found.max(axis=1, initial=-1.0)
-        np.maximum.at(scores, owners[part], np.float32(WEIGHT) * found)
-    return Asked(texts, owners, vectors, cosines)
+        dense = space.dense(vectors[part])
+        cosines[part] = dense.max(axis=1, initial=-1.0)
+        np.maximum.at(scores, owners[part], np.float32(WEIGHT) * dense)
+    return Rewrites(texts, owners, vectors, cosines)

@@ -1,18 +1,32 @@
-"""What a method of graph retrieval works with, and what it answers."""
+"""What a method of graph retrieval works with, a graph with its texts and vectors, and what it answers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from mnemodex.indexers.base import InputPartition
+from mnemodex.indexers.dense.vectors import Vectors
+from mnemodex.indexers.graph.graph import Graph
+from mnemodex.indexers.graph.words import WordCounts
+from mnemodex.indexers.rows import Rows
+from mnemodex.retrievers.hits import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
+    from mnemodex.indexers.arrays import Float32s, Floats, Int64s
+    from mnemodex.retrievers.memory import Memory
 
-    from mnemodex.indexers.graph.graph import Graph
-    from mnemodex.indexers.graph.words import WordCounts
+_SAMPLE = 10_000
+"""Passages whose words are counted where an index has no files."""
+_BLOCK = 1 << 15
+"""Vectors that are compared at a time: 48 MiB of MiniLM's."""
 
 
 class Passage(NamedTuple):
@@ -22,55 +36,130 @@ class Passage(NamedTuple):
     text: str
 
 
-class Space(Protocol):
-    """The graph, its texts and its vectors. Vectors have length 1, so that dot products are cosines.
+class Space:
+    """The graph of an index, its texts and its vectors, mapped and read on demand.
+
+    Entities, facts and passages are given by number; 0 is the first passage, not a node. Vectors have length 1, so that
+    dot products are cosines.
+
+    Args:
+        memory: the memory.
+        folder: the index's shard; None for passages alone.
+        embed: the embedding's name.
 
     Attributes:
         graph: the arrays.
-        fact_vectors: float32 of shape (facts, dimension), of the text "subject predicate object"; mapped.
-        entity_vectors: float32 of shape (entities, dimension), of their names; mapped.
-        words: in how many passages each word stands.
+        rows: the passages' ids and places.
     """
 
-    graph: Graph
+    def __init__(self, memory: Memory, folder: Path | None, embed: str) -> None:
+        self._memory = memory
+        self._folder = folder
+        self._embed = embed
+        self._table = f"embeddings/{embed}"
+        snapshot = memory.snapshot
+        if folder is None:
+            parts = [
+                (part, snapshot.path("chunks", part.label)) for part in snapshot.manifest.tables["chunks"].partitions
+            ]
+            self.rows = Rows.of([InputPartition(part.label, part.rows, {"parquet": path}) for part, path in parts])
+            self.graph = _without_edges(self.rows.ids)
+        else:
+            self.rows = Rows.open(folder)
+            self.graph = Graph.open(folder)
+        labels = [part.label for part in snapshot.manifest.tables[self._table].partitions]
+        self._dimension = snapshot.manifest.encoders[embed].dimension
+        self._vectors = Vectors(snapshot.paths(self._table, ".npy"), labels, dimension=self._dimension)
 
-    @property
-    def fact_vectors(self) -> NDArray[np.float32]:
-        """See the class."""
+    @cached_property
+    def fact_vectors(self) -> Float32s:
+        """Float32 of shape (facts, dimension), of the text "subject predicate object"."""
+        return self._text_vectors("facts")
 
-    @property
-    def entity_vectors(self) -> NDArray[np.float32]:
-        """See the class."""
+    @cached_property
+    def entity_vectors(self) -> Float32s:
+        """Float32 of shape (entities, dimension), of their names."""
+        return self._text_vectors("entities")
 
-    @property
+    def _text_vectors(self, table: str) -> Float32s:
+        name, snapshot = f"{self._table}/{table}", self._memory.snapshot
+        if name not in snapshot.manifest.tables:
+            return np.zeros((0, self._dimension), np.float32)
+        parts = [np.load(path, mmap_mode="r", allow_pickle=False) for path in snapshot.paths(name, ".npy")]
+        # Only a graph of more than a million triples has several.
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    @cached_property
     def words(self) -> WordCounts:
-        """See the class."""
+        """In how many passages each word is; without files, of passages spread over the memory."""
+        if self._folder is not None:
+            return WordCounts.open(self._folder)
+        size = min(_SAMPLE, self.graph.passages)
+        numbers = np.unique(np.linspace(0, self.graph.passages - 1, size).astype(np.int64))
+        return WordCounts.of("\n".join(passage) for passage in self.read(numbers.tolist()))
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of questions, float32 of shape (texts, dimension)."""
+    def encode(self, texts: Sequence[str]) -> Float32s:
+        """Return vectors of questions, float32 of shape (texts, dimension)."""
+        return self._memory.encoder(self._embed).encode_queries(list(texts))
 
-    def dense(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The cosine of every passage: float32 of shape (vectors, passages)."""
+    def dense(self, vectors: Float32s) -> Float32s:
+        """Return the cosine of every passage, float32 of shape (vectors, passages); these are read block by block."""
+        scores = np.empty((len(vectors), len(self._vectors)), np.float32)
+        start = 0
+        for block in self._vectors.blocks(np.arange(len(self._vectors))):
+            np.matmul(vectors, block.T, out=scores[:, start : start + len(block)])
+            start += len(block)
+        return scores
 
     def names(self, entities: Sequence[int]) -> list[str]:
-        """The names of entities, given by number."""
+        """Return the names of entities."""
+        return [row["name"] for row in self._texts("entities", entities)]
 
     def facts(self, facts: Sequence[int]) -> list[tuple[str, str, str]]:
-        """Subject, predicate and object of facts, given by number."""
+        """Return subject, predicate and object of facts."""
+        return [(row["subject"], row["predicate"], row["object"]) for row in self._texts("facts", facts)]
+
+    def _texts(self, table: str, rows: Sequence[int]) -> list[dict[str, str]]:
+        return self._tables[table].take(pa.array(rows, pa.int64())).to_pylist() if rows else []
+
+    @cached_property
+    def _tables(self) -> dict[str, pa.Table]:
+        """The texts of entities and facts, mapped."""
+        tables = {}
+        for name in ("entities", "facts"):
+            with pa.memory_map(f"{self._folder}/{name}.arrow") as file:
+                tables[name] = pa.ipc.open_file(file).read_all()
+        return tables
 
     def read(self, passages: Sequence[int]) -> list[Passage]:
-        """Title and text of passages, given by number (0 is the first passage, not a node)."""
+        """Return title and text of passages."""
+        numbers = np.asarray(passages, np.int64)
+        partitions = self.rows.partition[numbers]
+        texts: dict[int, Passage] = {}
+        for partition in np.unique(partitions):
+            inside = numbers[partitions == partition]
+            label = self.rows.labels[int(partition)]
+            table = self._memory.snapshot.take("chunks", label, self.rows.row[inside].tolist(), ["title", "text"])
+            texts.update(zip(inside.tolist(), (Passage(**row) for row in table.to_pylist()), strict=True))
+        return [texts[number] for number in numbers.tolist()]
+
+
+def _without_edges(chunk_ids: Int64s) -> Graph:
+    """Return the graph of passages that nothing joins."""
+    none, weights, no_ids = np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int64)
+    zeros = np.zeros(len(chunk_ids) + 1, np.int64)
+    return Graph(no_ids, chunk_ids, zeros, none, weights, weights, weights, none, none, zeros, none, none)
 
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """Why a question was answered so: what `search --explain` prints and a picture draws.
+    """The evidence for an answer: what `search --explain` prints and a picture draws.
 
     Attributes:
         facts: numbers of the facts that were linked to the question, with their scores, best first.
         rewrites: the questions that were asked in its place, with their weights.
         entities: numbers of the entities with the most probability, and this; best first.
-        fallback: why the graph was not asked, if it was not.
+        fallback: why the graph was not used, if it was not.
     """
 
     facts: list[tuple[int, float]] = field(default_factory=list)
@@ -82,7 +171,7 @@ class Activation:
 class Scored(NamedTuple):
     """The answer of a method to a batch of questions."""
 
-    scores: NDArray[np.float32]
+    scores: Float32s
     """Shape (questions, passages), higher is better."""
     activations: list[Activation]
 
@@ -90,11 +179,63 @@ class Scored(NamedTuple):
 class Method(Protocol):
     """A way of ranking passages by a graph."""
 
-    def score(self, space: Space, questions: Sequence[str], vectors: NDArray[np.float32]) -> Scored:
-        """Rank all passages.
+    def score(self, space: Space, questions: Sequence[str], vectors: Float32s) -> Scored:
+        """Rank all passages for a batch of questions, whose vectors are float32 of shape (questions, dimension)."""
 
-        Args:
-            space: the graph with its vectors and texts.
-            questions: a batch.
-            vectors: float32 of shape (questions, dimension): theirs.
-        """
+
+class Nearest(NamedTuple):
+    """The best rows of a matrix for each question."""
+
+    rows: Int64s
+    """Shape (questions, k), best first, of equal scores the smaller row first."""
+    scores: Float32s
+    """Cosines, of the same shape."""
+    least: Float32s
+    """Shape (questions,): the score of the worst of all rows."""
+
+
+def nearest(vectors: Float32s, matrix: Float32s, k: int) -> Nearest:
+    """Compare questions with all rows of a matrix, block by block.
+
+    Args:
+        vectors: float32 of shape (questions, dimension), of length 1.
+        matrix: float32 of shape (rows, dimension), of length 1; may be mapped.
+        k: how many rows to find; fewer where the matrix has fewer.
+    """
+    questions = len(vectors)
+    rows, scores = np.zeros((questions, 0), np.int64), np.zeros((questions, 0), np.float32)
+    least = np.full(questions, np.inf, np.float32)
+    for start in range(0, len(matrix), _BLOCK):
+        cosines = vectors @ matrix[start : start + _BLOCK].T
+        least = np.minimum(least, cosines.min(axis=1))
+        numbers = np.broadcast_to(np.arange(start, start + cosines.shape[1]), cosines.shape)
+        rows, scores = np.hstack([rows, numbers]), np.hstack([scores, cosines])
+        best = [top_k(row_scores, k, ids=row) for row_scores, row in zip(scores, rows, strict=True)]
+        columns = np.array(best, np.int64).reshape(questions, min(k, scores.shape[1]))
+        rows, scores = np.take_along_axis(rows, columns, axis=1), np.take_along_axis(scores, columns, axis=1)
+    return Nearest(rows, scores, least)
+
+
+def min_max(scores: Floats) -> Floats:
+    """Stretch scores from 0 to 1 along the last axis; equal scores become 1."""
+    if not scores.size:
+        return scores
+    low, high = scores.min(axis=-1, keepdims=True), scores.max(axis=-1, keepdims=True)
+    stretched: Floats = np.where(high > low, (scores - low) / np.where(high > low, high - low, 1), 1)
+    return stretched
+
+
+def most_probable(probabilities: Floats, entities: int, k: int = 10) -> list[tuple[int, float]]:
+    """Return the entities with the most probability, best first, and this; none without any."""
+    mass = probabilities[:entities]
+    return [(int(entity), float(mass[entity])) for entity in top_k(mass, k) if mass[entity] > 0]
+
+
+def after(reached: Floats, dense: Floats) -> Float32s:
+    """Return scores of passages by the walk, and below them, 0 or less, by their vectors those that it did not reach.
+
+    Args:
+        reached: of shape (passages,), 0 where the walk did not come.
+        dense: cosines, of shape (passages,).
+    """
+    return np.where(reached > 0, reached, min_max(dense) - 1).astype(np.float32)

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import networkx as nx
-    from numpy.typing import NDArray
 
     from mnemodex.indexers.graph.graph import Graph
     from mnemodex.retrievers.graph.space import Activation, Space
@@ -68,7 +67,7 @@ class Subgraph:
         question: the question.
         nodes: passages in the order of their ranks.
         edges: those whose ends are not among the nodes are not drawn.
-        notes: the questions that were asked in its place, or why the graph was not asked.
+        notes: the questions that were asked in its place, or why the graph was not used.
     """
 
     question: str
@@ -101,72 +100,50 @@ def subgraph_of(space: Space, activation: Activation, passages: Sequence[tuple[i
 
     Args:
         space: the graph with its texts.
-        activation: why the question was answered so.
+        activation: the evidence for the answer.
         passages: numbers of the hits' passages with their scores, best first.
         question: the question.
     """
-    linked = activation.facts[:_FACTS]
+    facts, scores = [fact for fact, _ in activation.facts[:_FACTS]], [score for _, score in activation.facts[:_FACTS]]
+    subjects, objects = space.graph.subjects[facts].tolist(), space.graph.objects[facts].tolist()
     probability = dict(activation.entities)
-    numbers = [number for number, _ in linked]
-    subjects, objects = space.graph.subjects[numbers].tolist(), space.graph.objects[numbers].tolist()
-    ends = [*subjects, *objects]
-    rest = [entity for entity in probability if entity not in set(ends)]
-    entities = list(dict.fromkeys([*ends, *rest]))
-    entities = entities[: max(_ENTITIES, len(set(ends)))]
-    shown = list(passages)[:_PASSAGES]
+    ends = len({*subjects, *objects})
+    entities = list(dict.fromkeys([*subjects, *objects, *probability]))[: max(_ENTITIES, ends)]
+    hits = list(passages)[:_PASSAGES]
     nodes = [Node("q", question, "question", 1.0)]
     for entity, name in zip(entities, space.names(entities), strict=True):
         nodes.append(Node(f"e{entity}", name, "entity", float(probability.get(entity, 0.0))))
-    for (passage, score), text in zip(shown, space.read([passage for passage, _ in shown]), strict=True):
+    for (passage, score), text in zip(hits, space.read([passage for passage, _ in hits]), strict=True):
         nodes.append(Node(f"p{passage}", text.title, "passage", float(max(score, 0.0)), text.text))
-    edges = [
-        Edge(f"e{subject}", f"e{object_}", predicate, "fact", float(max(score, 0.0)))
-        for subject, object_, (_, predicate, _), (_, score) in zip(
-            subjects, objects, space.facts(numbers), linked, strict=True
-        )
-    ]
-    edges += _seeds(subjects, objects, linked)
-    edges += _joins(space.graph, entities, [passage for passage, _ in shown])
+    edges: list[Edge] = []
+    best: dict[int, float] = {}
+    for subject, object_, (_, predicate, _), score in zip(subjects, objects, space.facts(facts), scores, strict=True):
+        edges.append(Edge(f"e{subject}", f"e{object_}", predicate, "fact", float(max(score, 0.0))))
+        for entity in (subject, object_):
+            best[entity] = max(best.get(entity, 0.0), float(score))
+    edges += [Edge("q", f"e{entity}", "", "seed", score) for entity, score in best.items()]
+    edges += _joins(space.graph, entities, [passage for passage, _ in hits])
     notes = [f"asked as: {rewrite}" for rewrite, _ in activation.rewrites]
     return Subgraph(question, nodes, edges, (*notes, *([activation.fallback] if activation.fallback else ())))
 
 
-def _seeds(subjects: list[int], objects: list[int], linked: Sequence[tuple[int, float]]) -> list[Edge]:
-    """Return edges from the question to the ends of its facts, as strong as the best fact of each."""
-    best: dict[int, float] = {}
-    for subject, object_, (_, score) in zip(subjects, objects, linked, strict=True):
-        for entity in (subject, object_):
-            best[entity] = max(best.get(entity, 0.0), float(score))
-    return [Edge("q", f"e{entity}", "", "seed", score) for entity, score in best.items()]
-
-
 def _joins(graph: Graph, entities: Sequence[int], passages: Sequence[int]) -> list[Edge]:
     """Return mentions and synonyms among nodes: one edge a pair."""
-    shown = {entity: f"e{entity}" for entity in entities}
-    shown |= {graph.entities + passage: f"p{passage}" for passage in passages}
-    wanted = np.fromiter(sorted(shown), np.int64, len(shown))
+    ids = {entity: f"e{entity}" for entity in entities}
+    ids |= {graph.entities + passage: f"p{passage}" for passage in passages}
+    nodes = np.array(sorted(ids), np.int64)
     edges = []
     for entity in entities:
-        near, mention, synonym = _neighbours(graph, entity, wanted)
-        for node, is_mention, cosine in zip(near.tolist(), mention.tolist(), synonym.tolist(), strict=True):
-            if is_mention > 0:
-                edges.append(Edge(shown[entity], shown[node], "", "mention", is_mention))
+        # Neighbours are ascending, and may be a hundred thousand: the few nodes are looked for in them.
+        pairs = slice(int(graph.indptr[entity]), int(graph.indptr[entity + 1]))
+        near = graph.indices[pairs]
+        position = np.searchsorted(near, nodes)
+        inside = position < len(near)
+        position = position[inside][near[position[inside]] == nodes[inside]]
+        columns = (array[position].tolist() for array in (near, graph.mention[pairs], graph.synonym[pairs]))
+        for node, mention, cosine in zip(*columns, strict=True):
+            if mention > 0:
+                edges.append(Edge(ids[entity], ids[node], "", "mention", mention))
             elif cosine > 0 and entity < node:
-                edges.append(Edge(shown[entity], shown[node], "", "synonym", cosine))
+                edges.append(Edge(ids[entity], ids[node], "", "synonym", cosine))
     return edges
-
-
-def _neighbours(
-    graph: Graph, node: int, wanted: NDArray[np.int64]
-) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-    """Return those of a node's neighbours that are wanted, and the weights of their mentions and synonyms.
-
-    Neighbours are ascending: the few wanted ones are looked for in them, which may be a hundred thousand.
-    """
-    part = slice(int(graph.indptr[node]), int(graph.indptr[node + 1]))
-    near = graph.indices[part]
-    position = np.searchsorted(near, wanted)
-    inside = position < len(near)
-    position, wanted = position[inside], wanted[inside]
-    position = position[near[position] == wanted]
-    return near[position], graph.mention[part][position], graph.synonym[part][position]

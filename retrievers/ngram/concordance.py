@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mnemodex.indexers.models.tokens import tokenize
+from mnemodex.indexers.models.tokenizers import tokenize
 from mnemodex.retrievers.base import check
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-    from mnemodex.indexers.models.tokens import Tokens
+    from mnemodex.indexers.arrays import Int32s, Integers
+    from mnemodex.indexers.models.tokenizers import Tokens
     from mnemodex.retrievers.ngram.index import NgramIndex
     from mnemodex.retrievers.snapshot import Snapshot
 
@@ -33,7 +33,7 @@ class Occurrence:
         start: its first character in the document's text.
         end: the character after its last.
         before: some words before it, and `after` some after it, with single spaces.
-        phrase: the text as it stands there.
+        phrase: the text as it is written there.
     """
 
     start: int
@@ -60,6 +60,13 @@ class Concordance:
     occurrences: list[Occurrence]
 
 
+class _Document(NamedTuple):
+    key: str
+    title: str
+    text: str
+    tokens: Tokens
+
+
 def concordances(
     index: NgramIndex,
     snapshot: Snapshot,
@@ -69,69 +76,49 @@ def concordances(
     where: str | None = None,
     most: int = 3,
 ) -> list[list[Concordance]]:
-    """The hits of `NgramIndex.search` with the occurrences in them; only the hits' documents are tokenised again.
+    """Return the hits of `NgramIndex.search` with their occurrences; only the hits' documents are tokenised again.
 
     Args:
-        index: where the phrases are looked for.
+        index: the index that is searched.
         snapshot: the memory's, where the texts are read from.
         phrases: what is looked for.
         k: chunks of each phrase.
         where: as `Retriever.search` takes it.
         most: occurrences of each chunk.
     """
+    corpus = index.corpus
+
+    @cache
+    def read(number: int) -> _Document:
+        rows = corpus.locate("documents", np.array([number]))
+        label = rows.labels[int(rows.partition[0])]
+        (row,) = snapshot.take("documents", label, rows.row.tolist(), ["key", "title", "text"]).to_pylist()
+        return _Document(**row, tokens=tokenize(index.phrases.tokenizer, [row["text"]])[0])
+
+    def concordance(chunk: int, count: int, ngrams: list[Integers]) -> Concordance:
+        number, start, stop = (int(column[0]) for column in corpus.owned(np.array([chunk])))
+        document = read(number)
+        spans = sorted(
+            (first, first + len(ngram))
+            for ngram in ngrams
+            for first in _find(document.tokens.ids[start : stop + len(ngram) - 1], ngram, start)
+        )
+        occurrences = [_occurrence(document, first, after) for first, after in spans[:most]]
+        return Concordance(document.key, document.title, count, occurrences)
+
     texts = check(phrases, k)
-    reader = _Reader(index, snapshot)
-    numbers, scores = index.best_chunks(texts, k, where=where)
     variants = index.phrases.variants(texts)
     answers = []
-    for number, (chunks, counts) in enumerate(zip(numbers, scores, strict=True)):
-        mine = np.flatnonzero(variants.phrase == number).tolist()
-        ngrams = [variants.ngrams.part(place, place + 1).values for place in mine]
-        found = chunks >= 0
-        answers.append(
-            [
-                reader.concordance(chunk, int(count), ngrams, most)
-                for chunk, count in zip(chunks[found].tolist(), counts[found].tolist(), strict=True)
-            ]
-        )
+    for number, (chunks, counts) in enumerate(index.best_chunks(texts, k, where=where)):
+        rows = np.flatnonzero(variants.phrase == number).tolist()
+        ngrams = [variants.ngrams.part(row, row + 1).values for row in rows]
+        hits = zip(chunks.tolist(), counts.tolist(), strict=True)
+        answers.append([concordance(chunk, int(count), ngrams) for chunk, count in hits])
     return answers
 
 
-class _Document(NamedTuple):
-    key: str
-    title: str
-    text: str
-    tokens: Tokens
-
-
-class _Reader:
-    """Reads the documents of hits, each once."""
-
-    def __init__(self, index: NgramIndex, snapshot: Snapshot) -> None:
-        self._index = index
-        self._snapshot = snapshot
-        self._documents: dict[int, _Document] = {}
-
-    def concordance(self, chunk: int, count: int, ngrams: list[NDArray[np.integer]], most: int) -> Concordance:
-        number, start, stop = (int(column[0]) for column in self._index.corpus.owned(np.array([chunk])))
-        document = self._documents.get(number) or self._documents.setdefault(number, self._read(number))
-        places = sorted(
-            (place, place + len(ngram))
-            for ngram in ngrams
-            for place in _places(document.tokens.ids[start : stop + len(ngram) - 1], ngram, start)
-        )
-        found = [_occurrence(document, first, after) for first, after in places[:most]]
-        return Concordance(document.key, document.title, count, found)
-
-    def _read(self, number: int) -> _Document:
-        place = self._index.corpus.places("documents", np.array([number]))
-        label = self._index.corpus.labels[int(place.partition[0])]
-        row = self._snapshot.take("documents", label, place.row.tolist(), ["key", "title", "text"]).to_pylist()[0]
-        return _Document(**row, tokens=tokenize(self._index.phrases.tokenizer, [row["text"]])[0])
-
-
 def _occurrence(document: _Document, first: int, after: int) -> Occurrence:
-    """The tokens [first, after) of a document in their context."""
+    """Return the tokens [first, after) of a document in their context."""
     text = document.text
     start, end = int(document.tokens.offsets[first, 0]), int(document.tokens.offsets[after - 1, 1])
     # Byte-pair tokens hold the space before them.
@@ -143,10 +130,10 @@ def _occurrence(document: _Document, first: int, after: int) -> Occurrence:
     return Occurrence(start, end, " ".join(left[-_WORDS:]), text[start:end], " ".join(right[:_WORDS]))
 
 
-def _places(tokens: NDArray[np.int32], ngram: NDArray[np.integer], first: int) -> list[int]:
-    """Where an n-gram begins among tokens that are counted from `first`."""
+def _find(tokens: Int32s, ngram: Integers, first: int) -> list[int]:
+    """Return where an n-gram begins among tokens that are counted from `first`."""
     if len(tokens) < len(ngram):
         return []
     windows = np.lib.stride_tricks.sliding_window_view(tokens, len(ngram))
-    found: list[int] = (np.flatnonzero((windows == ngram).all(axis=1)) + first).tolist()
-    return found
+    starts: list[int] = (np.flatnonzero((windows == ngram).all(axis=1)) + first).tolist()
+    return starts

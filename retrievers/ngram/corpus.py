@@ -1,37 +1,32 @@
-"""An n-gram index as it was built: its fields over all shards, and whose tokens they are."""
+"""An n-gram index as it was built: its fields over all shards, their documents and chunks, and a decoder's look-ups."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnemodex.indexers.ngram.chunk_map import ChunkMap
 from mnemodex.indexers.ngram.index import FMIndex
+from mnemodex.indexers.ngram.ragged import Continuations, offsets_of, spans
 from mnemodex.indexers.rows import Rows
+from mnemodex.retrievers.hits import locate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from mnemodex.indexers.arrays import Int64s, Integers
 
-
-class Places(NamedTuple):
-    """Rows of a table: arrays of one shape."""
-
-    ids: NDArray[np.int64]
-    """The rows' ids; -1 where there is no row."""
-    partition: NDArray[np.int32]
-    """The number of their partition among `NgramCorpus.labels`; -1 where there is none."""
-    row: NDArray[np.int64]
-    """Their row there; -1 where there is none."""
+_WIDE = 256
+"""Rows from which a range is cached: its n-gram is short, so that other beams and questions look it up too."""
+_KEPT = 1 << 22
+"""Tokens that are cached: 64 MB."""
 
 
 class NgramCorpus:
-    """The shards that `NgramIndexer` wrote.
-
-    Documents are numbered from 0 through all shards, as `FMIndex` does it, and so are chunks.
+    """The shards that `NgramIndexer` wrote. Documents are numbered from 0 through all shards, and so are chunks.
 
     Args:
         folders: the shards' folders, in their order.
@@ -39,7 +34,7 @@ class NgramCorpus:
     Attributes:
         body: the index of the documents' texts.
         title: that of their titles.
-        labels: the labels of all partitions.
+        rows: the rows of the tables "documents" and "chunks" in each shard.
 
     Raises:
         CorruptFileError: a file is missing or cut short, or does not belong to the others.
@@ -52,74 +47,94 @@ class NgramCorpus:
             for field in ("body", "title")
         )
         self._maps = [ChunkMap.open(folder) for folder in folders]
-        self._rows = {
+        self.rows = {
             "documents": [Rows.open(folder, id_column="doc_id") for folder in folders],
             "chunks": [Rows.open(folder / "chunks") for folder in folders],
         }
-        self.labels = tuple(label for rows in self._rows["documents"] for label in rows.labels)
-        self._first = {table: np.cumsum([0, *(len(r.ids) for r in rows)]) for table, rows in self._rows.items()}
-        self._first_label = np.cumsum([0, *(len(rows.labels) for rows in self._rows["documents"])])
+        self._first = {table: np.cumsum([0, *(len(r.ids) for r in rows)]) for table, rows in self.rows.items()}
 
-    def chunks_of(self, documents: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The numbers of the chunks that tokens belong to; see `ChunkMap.find`."""
-        found = np.full(len(documents), -1, np.int64)
-        shard = np.searchsorted(self._first["documents"], documents, side="right") - 1
-        for number in np.unique(shard):
-            here = np.flatnonzero(shard == number)
-            chunks = self._maps[number].find(documents[here] - self._first["documents"][number], tokens[here])
-            found[here] = np.where(chunks >= 0, chunks + self._first["chunks"][number], -1)
-        return found
+    def locate(self, table: str, numbers: Int64s) -> Rows:
+        """Return the rows of documents or chunks, given by their numbers in any shape; -1 where the number is -1."""
+        return locate(self.rows[table], numbers)
 
-    def owned(self, chunks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """What chunks own: their documents' numbers, their first tokens there, and the ones after their last.
+    def chunks_of(self, documents: Int64s, tokens: Int64s) -> Int64s:
+        """Return the numbers of the chunks that tokens belong to; see `ChunkMap.find`."""
+        numbers = np.full(len(documents), -1, np.int64)
+        for shard, positions, inside in self._by_shard("documents", documents):
+            chunks = self._maps[shard].find(inside, tokens[positions])
+            numbers[positions] = np.where(chunks >= 0, chunks + self._first["chunks"][shard], -1)
+        return numbers
 
-        Args:
-            chunks: numbers of chunks, int64 of shape (n,).
+    def owned(self, chunks: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+        """Return the documents of chunks, the first token there that each owns, and the one after its last.
 
-        Returns:
-            Three int64 arrays of shape (n,).
+        They are three int64 arrays of the shape of `chunks`, (n,).
         """
-        found = np.empty((3, len(chunks)), np.int64)
-        shard = np.searchsorted(self._first["chunks"], chunks, side="right") - 1
-        for number in np.unique(shard):
-            here = np.flatnonzero(shard == number)
-            found[:, here] = self._maps[number].owned(chunks[here] - self._first["chunks"][number])
-            found[0, here] += self._first["documents"][number]
-        return found[0], found[1], found[2]
+        owned = np.empty((3, len(chunks)), np.int64)
+        for shard, positions, inside in self._by_shard("chunks", chunks):
+            owned[:, positions] = self._maps[shard].owned(inside)
+            owned[0, positions] += self._first["documents"][shard]
+        return owned[0], owned[1], owned[2]
 
-    def chunks_in(self, documents: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The first chunk of each document and how many it has: two int64 arrays of the shape of `documents`."""
-        found = np.empty((2, len(documents)), np.int64)
-        shard = np.searchsorted(self._first["documents"], documents, side="right") - 1
-        for number in np.unique(shard):
-            here = np.flatnonzero(shard == number)
-            inside = documents[here] - self._first["documents"][number]
-            first, after = (self._maps[number].document_chunks[inside + one] for one in (0, 1))
-            found[0, here], found[1, here] = first + self._first["chunks"][number], after - first
-        return found[0], found[1]
+    def chunks_in(self, documents: Int64s) -> tuple[Int64s, Int64s]:
+        """Return the first chunk of each document and how many it has: two int64 arrays of the shape of `documents`."""
+        first, sizes = np.empty((2, len(documents)), np.int64)
+        for shard, positions, inside in self._by_shard("documents", documents):
+            begin, end = (self._maps[shard].document_chunks[inside + one] for one in (0, 1))
+            first[positions], sizes[positions] = begin + self._first["chunks"][shard], end - begin
+        return first, sizes
 
-    def places(self, table: str, numbers: NDArray[np.int64]) -> Places:
-        """The rows of documents or chunks.
+    def _by_shard(self, table: str, numbers: Int64s) -> Iterator[tuple[int, Integers, Int64s]]:
+        """Yield each shard that holds rows, their positions among the given numbers, and their numbers in the shard."""
+        shards = np.searchsorted(self._first[table], numbers, side="right") - 1
+        for shard in np.unique(shards).tolist():
+            positions = np.flatnonzero(shards == shard)
+            yield shard, positions, numbers[positions] - self._first[table][shard]
 
-        Args:
-            table: "documents" or "chunks".
-            numbers: their numbers, of any shape; -1 for none.
-        """
-        places = Places(
-            np.full(numbers.shape, -1, np.int64),
-            np.full(numbers.shape, -1, np.int32),
-            np.full(numbers.shape, -1, np.int64),
-        )
-        shard = np.searchsorted(self._first[table], numbers, side="right") - 1
-        for number in np.unique(shard[numbers >= 0]):
-            rows = self._rows[table][number]
-            here = (shard == number) & (numbers >= 0)
-            inside = numbers[here] - self._first[table][number]
-            places.ids[here] = rows.ids[inside]
-            places.partition[here] = rows.partition[inside] + self._first_label[number]
-            places.row[here] = rows.row[inside]
-        return places
 
-    def ids(self, table: str) -> NDArray[np.int64]:
-        """The ids of all documents or chunks, by their numbers."""
-        return np.concatenate([rows.ids for rows in self._rows[table]])
+class Frontier:
+    """The tokens that may follow ranges, for a decoder, which looks up most of them at every step.
+
+    Each range is looked up once, and the answers for wide ones are cached.
+    """
+
+    def __init__(self, index: FMIndex) -> None:
+        self._index = index
+        self._cache: OrderedDict[bytes, tuple[Int64s, Int64s]] = OrderedDict()
+        self._size = 0
+
+    def continuations(self, ranges: Int64s) -> Continuations:
+        """As `FMIndex.continuations`."""
+        flat = np.ascontiguousarray(ranges).reshape(len(ranges), 2 * ranges.shape[1])
+        # One opaque value a row sorts many times as fast as rows of numbers.
+        _, first, inverse = np.unique(flat.view(f"V{flat.shape[1] * 8}")[:, 0], return_index=True, return_inverse=True)
+        found = self._look_up(ranges[first])
+        lengths = np.diff(found.offsets)[inverse]
+        chosen = spans(found.offsets[:-1][inverse], lengths)
+        return Continuations(offsets_of(lengths), found.tokens[chosen], found.counts[chosen])
+
+    def _look_up(self, ranges: Int64s) -> Continuations:
+        """Return the continuations of distinct ranges."""
+        wide = np.flatnonzero((ranges[:, :, 1] - ranges[:, :, 0]).sum(axis=1) > _WIDE)
+        keys = {int(row): ranges[row].tobytes() for row in wide}
+        parts = {row: self._cache[key] for row, key in keys.items() if key in self._cache}
+        for row in parts:
+            self._cache.move_to_end(keys[row])
+        missing = np.setdiff1d(np.arange(len(ranges)), list(parts))
+        found = self._index.continuations(ranges[missing])
+        for row, start, stop in zip(missing.tolist(), found.offsets[:-1], found.offsets[1:], strict=True):
+            parts[row] = found.tokens[start:stop], found.counts[start:stop]
+            if row in keys:
+                self._keep(keys[row], *parts[row])
+        tokens, counts = ([parts[row][column] for row in range(len(ranges))] for column in (0, 1))
+        none = np.empty(0, np.int64)
+        lengths = np.array([len(row) for row in tokens], np.int64)
+        return Continuations(offsets_of(lengths), np.concatenate([*tokens, none]), np.concatenate([*counts, none]))
+
+    def _keep(self, key: bytes, tokens: Int64s, counts: Int64s) -> None:
+        # Copies: a slice would keep all that was found in the same call.
+        self._cache[key] = tokens.copy(), counts.copy()
+        self._size += len(tokens)
+        while self._size > _KEPT:
+            _, (oldest, _) = self._cache.popitem(last=False)
+            self._size -= len(oldest)

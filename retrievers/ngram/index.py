@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from typing_extensions import override
 
 from mnemodex.indexers.models.tokenizers import tokenizer, tokenizer_hash
 from mnemodex.indexers.ngram.indexer import NgramStats
-from mnemodex.retrievers.base import check
-from mnemodex.retrievers.hits import MISSING_SCORE, Hits
+from mnemodex.retrievers.base import Retriever, check
+from mnemodex.retrievers.hits import Hits, top_k
 from mnemodex.retrievers.ngram.corpus import NgramCorpus
 from mnemodex.retrievers.ngram.phrases import PhraseTokenizer
-from mnemodex.retrievers.top_k import top_k
 from mnemodex.schemas.errors import ModelError, QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
+    from mnemodex.indexers.arrays import Float32s, Int64s
     from mnemodex.retrievers.memory import Memory
     from mnemodex.retrievers.ngram.phrases import Phrases, Variants
     from mnemodex.schemas.manifest import IndexEntry
@@ -29,47 +28,49 @@ if TYPE_CHECKING:
 class Located(NamedTuple):
     """Where phrases occur, in the order of the corpus: of phrase i, the elements `offsets[i]:offsets[i + 1]`."""
 
-    offsets: NDArray[np.int64]
-    chunk_ids: NDArray[np.int64]
+    offsets: Int64s
+    chunk_ids: Int64s
     """The first chunk that covers the occurrence's start; -1 in a document without chunks."""
-    documents: NDArray[np.int64]
+    documents: Int64s
     """Numbers of the documents, counted through the index."""
-    tokens: NDArray[np.int64]
+    tokens: Int64s
     """The occurrences' first tokens, counted in their documents."""
-    lengths: NDArray[np.int64]
+    lengths: Int64s
     """Their tokens."""
 
 
 class NextTokens(NamedTuple):
     """What follows phrases, the most frequent first: of phrase i, the elements `offsets[i]:offsets[i + 1]`."""
 
-    offsets: NDArray[np.int64]
-    tokens: NDArray[np.int64]
-    counts: NDArray[np.int64]
+    offsets: Int64s
+    tokens: Int64s
+    counts: Int64s
     texts: list[str]
 
 
 class DocumentCounts(NamedTuple):
     """The documents of phrases, in the order of the corpus: of phrase i, the elements `offsets[i]:offsets[i + 1]`."""
 
-    offsets: NDArray[np.int64]
-    doc_ids: NDArray[np.int64]
-    counts: NDArray[np.int64]
+    offsets: Int64s
+    doc_ids: Int64s
+    counts: Int64s
 
 
-class NgramIndex:
+class NgramIndex(Retriever):
     """Answers batches of phrases, which are texts or token ids.
 
     A text is cut by the index's tokenizer and looked for with and without a space before it; what the tokenizer makes
     equal (case, with an uncased one) counts as equal, and a phrase with a token that is unknown to it occurs nowhere.
     A phrase ends with a token, so that it is also found at the beginning of a longer word that starts with this token.
 
-    Raises:
-        ModelError: the tokenizer is not the one that the index was built with.
-        CorruptFileError: a file is missing, cut short, or differs from its checksum.
-    """
+    `search` returns the chunks in which the exact phrase occurs, by how often it begins in them. A phrase has fewer
+    than k hits where fewer chunks (that `where` keeps) hold it, and one without a token has none.
 
-    no_match: ClassVar[float | None] = None
+    Raises:
+        ModelError: the tokenizer is not the one that the index was built with; a token id is not in the vocabulary.
+        CorruptFileError: a file is missing, cut short, or differs from its checksum.
+        QueryError: a phrase has no token (in all methods but `search`), or the limit is not positive.
+    """
 
     def __init__(self, memory: Memory, entry: IndexEntry) -> None:
         self.name = entry.name
@@ -85,29 +86,15 @@ class NgramIndex:
         self.corpus = NgramCorpus(memory.snapshot.shards(entry))
         self.phrases = PhraseTokenizer(tokenizer(name))
 
-    def count(self, phrases: Phrases) -> NDArray[np.int64]:
-        """How often each phrase occurs: int64 of shape (phrases,).
-
-        Raises:
-            QueryError: a phrase has no token.
-            ModelError: a token id is not in the vocabulary.
-        """
+    def count(self, phrases: Phrases) -> Int64s:
+        """Return how often each phrase occurs: int64 of shape (phrases,)."""
         variants = self._variants(phrases)
         counts = np.zeros(len(phrases), np.int64)
         np.add.at(counts, variants.phrase, self.corpus.body.count(variants.ngrams))
         return counts
 
     def locate(self, phrases: Phrases, *, limit: int | None = None) -> Located:
-        """Where each phrase occurs.
-
-        Args:
-            phrases: what to find.
-            limit: how many occurrences of each are wanted, the first ones in the corpus.
-
-        Raises:
-            QueryError: a phrase has no token, or the limit is not positive.
-            ModelError: a token id is not in the vocabulary.
-        """
+        """Return where each phrase occurs, with a limit the first occurrences of each in the corpus."""
         variants = self._variants(phrases)
         found = self.corpus.body.locate(variants.ngrams, limit=limit)
         phrase, length = (
@@ -121,93 +108,64 @@ class NgramIndex:
             offsets = _offsets(phrase[order], len(phrases))
         documents, tokens = found.documents[order], found.positions[order]
         chunks = self.corpus.chunks_of(documents, tokens)
-        return Located(offsets, self.corpus.places("chunks", chunks).ids, documents, tokens, length[order])
+        return Located(offsets, self.corpus.locate("chunks", chunks).ids, documents, tokens, length[order])
 
     def continuations(self, phrases: Phrases) -> NextTokens:
-        """The tokens that follow each phrase, with how often.
-
-        Raises:
-            QueryError: a phrase has no token.
-            ModelError: a token id is not in the vocabulary.
-        """
+        """Return the tokens that follow each phrase, with how often."""
         variants = self._variants(phrases)
         found = self.corpus.body.continuations(self.corpus.body.ranges(variants.ngrams))
-        phrase = np.repeat(variants.phrase, np.diff(found.offsets))
-        phrase, tokens, counts = _sums(phrase, found.tokens, found.counts)
+        phrase, tokens, counts = _sums(np.repeat(variants.phrase, np.diff(found.offsets)), found.tokens, found.counts)
         order = np.lexsort((tokens, -counts, phrase))
         tokens = tokens[order]
         return NextTokens(_offsets(phrase, len(phrases)), tokens, counts[order], self.phrases.decode(tokens))
 
     def documents(self, phrases: Phrases) -> DocumentCounts:
-        """The documents that each phrase occurs in, and how often.
-
-        Raises:
-            QueryError: a phrase has no token.
-            ModelError: a token id is not in the vocabulary.
-        """
+        """Return the documents that each phrase occurs in, and how often."""
         variants = self._variants(phrases)
         found = self.corpus.body.documents(variants.ngrams)
-        phrase = np.repeat(variants.phrase, np.diff(found.offsets))
-        phrase, documents, counts = _sums(phrase, found.documents, found.counts)
-        doc_ids = self.corpus.places("documents", documents).ids
+        repeated = np.repeat(variants.phrase, np.diff(found.offsets))
+        phrase, documents, counts = _sums(repeated, found.documents, found.counts)
+        doc_ids = self.corpus.locate("documents", documents).ids
         return DocumentCounts(_offsets(phrase, len(phrases)), doc_ids, counts)
 
+    @override
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
-        """See `Retriever.search`: the chunks in which the exact phrase occurs, by how often it begins in them.
+        best = self.best_chunks(check(queries, k), k, where=where)
+        return Hits.at(self._memory.snapshot, self.corpus.rows["chunks"], best, k)
 
-        Chunks in which it does not are no hits: a phrase has fewer than k where fewer chunks (that `where` keeps) hold
-        it, and one without a token has none.
-        """
-        numbers, scores = self.best_chunks(check(queries, k), k, where=where)
-        found = self.corpus.places("chunks", numbers)
-        return Hits(found.ids, scores, found.partition, found.row, self.corpus.labels, self._memory.snapshot)
-
-    def best_chunks(
-        self, questions: list[str], k: int, *, where: str | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The numbers and scores of the hits of `search`, of shape (questions, k); -1 and -inf where there is none."""
-        numbers = np.full((len(questions), k), -1, np.int64)
-        scores = np.full((len(questions), k), MISSING_SCORE, np.float32)
+    def best_chunks(self, phrases: list[str], k: int, *, where: str | None) -> Iterator[tuple[Int64s, Float32s]]:
+        """Yield the numbers and counts of the hits of each phrase."""
         allowed = None if where is None else self._memory.ids_where(where)
-        question, chunks, counts = self._chunks(self.phrases.variants(questions))
-        ids = self.corpus.places("chunks", chunks).ids
-        kept = np.flatnonzero(ids >= 0 if allowed is None else np.isin(ids, allowed))
-        borders = np.searchsorted(question[kept], np.arange(len(questions) + 1))
-        for number, (start, stop) in enumerate(pairwise(borders.tolist())):
-            here = kept[start:stop]
-            chosen = here[top_k(counts[here], k, ids=ids[here])]
-            numbers[number, : len(chosen)] = chunks[chosen]
-            scores[number, : len(chosen)] = counts[chosen]
-        return numbers, scores
-
-    def _chunks(self, variants: Variants) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """The chunks in which phrases begin: phrase, chunk number and count, by phrase and chunk."""
+        variants = self.phrases.variants(phrases)
         found = self.corpus.body.locate(variants.ngrams)
-        phrase = np.repeat(variants.phrase, np.diff(found.offsets))
         chunks = self.corpus.chunks_of(found.documents, found.positions)
         inside = chunks >= 0
-        phrase, chunks, counts = _sums(phrase[inside], chunks[inside], np.ones(int(inside.sum()), np.int64))
-        return phrase, chunks, counts.astype(np.float32)
+        phrase = np.repeat(variants.phrase, np.diff(found.offsets))[inside]
+        phrase, chunks, sums = _sums(phrase, chunks[inside], np.ones(int(inside.sum()), np.int64))
+        counts = sums.astype(np.float32)
+        ids = self.corpus.locate("chunks", chunks).ids
+        kept = np.flatnonzero(ids >= 0 if allowed is None else np.isin(ids, allowed))
+        for start, stop in pairwise(_offsets(phrase[kept], len(phrases)).tolist()):
+            rows = kept[start:stop]
+            best = rows[top_k(counts[rows], k, ids=ids[rows])]
+            yield chunks[best], counts[best]
 
     def _variants(self, phrases: Phrases) -> Variants:
         variants = self.phrases.variants(phrases)
         if variants.empty:
-            msg = f"phrase {variants.empty[0]} has no token: leave it out"
-            raise QueryError(msg)
+            raise QueryError(f"phrase {variants.empty[0]} has no token; leave it out")
         return variants
 
 
-def _sums(
-    phrase: NDArray[np.int64], keys: NDArray[np.int64], counts: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _sums(phrase: Int64s, keys: Int64s, counts: Int64s) -> tuple[Int64s, Int64s, Int64s]:
     """Sum counts by phrase and key: phrases, keys and sums, by phrase and key; a phrase may be two n-grams."""
     width = int(keys.max(initial=0)) + 1
-    pairs, place = np.unique(phrase * width + keys, return_inverse=True)
+    pairs, group = np.unique(phrase * width + keys, return_inverse=True)
     sums = np.zeros(len(pairs), np.int64)
-    np.add.at(sums, place, counts)
+    np.add.at(sums, group, counts)
     return pairs // width, pairs % width, sums
 
 
-def _offsets(phrase: NDArray[np.int64], phrases: int) -> NDArray[np.int64]:
-    """Where each phrase's elements begin, of ascending phrase numbers."""
+def _offsets(phrase: Int64s, phrases: int) -> Int64s:
+    """Return where each phrase's elements begin, given the ascending phrase numbers of all."""
     return np.searchsorted(phrase, np.arange(phrases + 1)).astype(np.int64)

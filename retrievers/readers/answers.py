@@ -46,11 +46,9 @@ class Answered:
     error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """For printing; hits as `search --json` prints them."""
+        """Return it for printing; hits as `search --json` prints them."""
         return {
-            "question": self.question,
-            "answer": self.answer,
-            "thought": self.thought,
+            **{name: getattr(self, name) for name in ("question", "answer", "thought")},
             "steps": list(self.steps),
             "hits": [hit.to_json() for hit in self.hits],
             "tokens": {"prompt": self.prompt_tokens, "completion": self.completion_tokens},
@@ -64,7 +62,7 @@ class AnswerScores:
 
     Attributes:
         exact_match: the part that equals a gold answer.
-        f1: how many words they share with the gold answer that is nearest, averaged.
+        f1: how many words they share with the nearest gold answer, averaged.
         questions: how many had gold.
         without_gold: how many had none and are left out.
         unanswered: how many of those with gold have no answer; they count as wrong.
@@ -77,7 +75,7 @@ class AnswerScores:
     unanswered: int
 
     def to_json(self) -> dict[str, Any]:
-        """For printing."""
+        """Return them for printing."""
         return {
             "metrics": {"EM": self.exact_match, "F1": self.f1},
             "questions": self.questions,
@@ -87,13 +85,13 @@ class AnswerScores:
 
 
 def passage_text(chunk: Chunk) -> str:
-    """A chunk as HippoRAG's passages are: its title in a line of its own, if it has one, then its text."""
+    """Return a chunk as HippoRAG's passages are: its title in a line of its own, if it has one, then its text."""
     return f"{chunk.title}\n{chunk.text}" if chunk.title else chunk.text
 
 
 def unanswered(questions: Sequence[str], hits: Hits) -> list[Answered]:
-    """The hits of any retriever before a model reads them: what `to_query_solutions` gives to another reader."""
-    return [Answered(question, None, "", found) for question, found in zip(questions, hits.chunks(), strict=True)]
+    """Return questions with their hits before a model reads them, for a reader or `to_query_solutions`."""
+    return [Answered(question, None, "", chunks) for question, chunks in zip(questions, hits.chunks(), strict=True)]
 
 
 def to_query_solutions(
@@ -102,7 +100,7 @@ def to_query_solutions(
     gold_answers: Sequence[Sequence[str]] | None = None,
     gold_docs: Sequence[Sequence[str]] | None = None,
 ) -> list[dict[str, Any]]:
-    """As the `hipporag` package's question answering takes them: `QuerySolution(**solution)`.
+    """Return what the `hipporag` package's question answering takes: `QuerySolution(**solution)`.
 
     Args:
         answered: the questions with their hits.
@@ -115,36 +113,37 @@ def to_query_solutions(
     """
     return [
         {
-            "question": one.question,
-            "docs": [passage_text(hit) for hit in one.hits],
-            "doc_scores": np.array([hit.score for hit in one.hits], np.float32),
-            "answer": one.answer,
+            "question": entry.question,
+            "docs": [passage_text(hit) for hit in entry.hits],
+            "doc_scores": np.array([hit.score for hit in entry.hits], np.float32),
+            "answer": entry.answer,
             "gold_answers": None if gold_answers is None else list(gold_answers[number]),
             "gold_docs": None if gold_docs is None else list(gold_docs[number]),
         }
-        for number, one in enumerate(answered)
+        for number, entry in enumerate(answered)
     ]
 
 
 def normalize_answer(text: str) -> str:
-    """SQuAD's normal form (Rajpurkar et al., 2016): lower case, no ASCII punctuation, no articles, single spaces."""
+    """Return SQuAD's normal form (Rajpurkar et al., 2016): lower case, no ASCII punctuation or articles, one space."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 def exact_match(answer: str, gold: Sequence[str]) -> float:
-    """1 if the answer equals one of the gold answers in normal form, else 0."""
+    """Return 1 if the answer equals one of the gold answers in normal form, else 0."""
     return float(normalize_answer(answer) in map(normalize_answer, gold))
 
 
 def f1(answer: str, gold: Sequence[str]) -> float:
-    """The harmonic mean of precision and recall of the answer's words, for the gold answer where it is highest."""
-    return max((_overlap(answer, one) for one in gold), default=0.0)
+    """Return the harmonic mean of precision and recall of the answer's words, by the best gold answer."""
+    return max(
+        (_overlap(normalize_answer(answer).split(), normalize_answer(right).split()) for right in gold), default=0.0
+    )
 
 
-def _overlap(answer: str, gold: str) -> float:
-    said, right = normalize_answer(answer).split(), normalize_answer(gold).split()
-    common = (Counter(said) & Counter(right)).total()
-    return 2 * common / (len(said) + len(right)) if common else 0.0
+def _overlap(words: list[str], gold: list[str]) -> float:
+    common = (Counter(words) & Counter(gold)).total()
+    return 2 * common / (len(words) + len(gold)) if common else 0.0
 
 
 def evaluate(answered: Sequence[Answered], gold: Sequence[Sequence[str]]) -> AnswerScores:
@@ -154,17 +153,15 @@ def evaluate(answered: Sequence[Answered], gold: Sequence[Sequence[str]]) -> Ans
         QueryError: there are not as many gold answers as questions, or no question has one.
     """
     if len(answered) != len(gold):
-        msg = f"{len(answered)} questions, but gold answers of {len(gold)}; give a list of answers for each question"
-        raise QueryError(msg)
-    judged = [(one.answer, right) for one, right in zip(answered, gold, strict=True) if right]
+        raise QueryError(
+            f"{len(answered)} questions, but gold answers of {len(gold)}; give a list of answers for each question"
+        )
+    judged = [(entry.answer, right) for entry, right in zip(answered, gold, strict=True) if right]
     if not judged:
-        msg = "no question has gold answers; give `answers` with the queries"
-        raise QueryError(msg)
-    matches = [exact_match(answer or "", right) if answer is not None else 0.0 for answer, right in judged]
-    overlaps = [f1(answer or "", right) for answer, right in judged]
+        raise QueryError("no question has gold answers; give `answers` with the queries")
     return AnswerScores(
-        exact_match=float(np.mean(matches)),
-        f1=float(np.mean(overlaps)),
+        exact_match=float(np.mean([answer is not None and exact_match(answer, right) for answer, right in judged])),
+        f1=float(np.mean([f1(answer or "", right) for answer, right in judged])),
         questions=len(judged),
         without_gold=len(gold) - len(judged),
         unanswered=sum(answer is None for answer, _ in judged),

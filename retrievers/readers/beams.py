@@ -1,4 +1,4 @@
-"""Beam search that an n-gram index holds to what a corpus says (Bevilacqua et al., 2022; De Cao et al., 2021)."""
+"""Beam search constrained to the n-grams of a corpus (Bevilacqua et al., 2022; De Cao et al., 2021)."""
 
 from __future__ import annotations
 
@@ -7,25 +7,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mnemodex.indexers.ngram.answers import offsets_of
-from mnemodex.indexers.ngram.ragged import Ragged, spans
-from mnemodex.retrievers.ngram.frontier import Frontier
+from mnemodex.indexers.ngram.ragged import Ragged, offsets_of, spans
+from mnemodex.retrievers.ngram.corpus import Frontier
 from mnemodex.retrievers.seal.keys import Keys, Kind
 from mnemodex.schemas.errors import ModelError, QueryError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from mnemodex.indexers.arrays import Float64s, Int64s
     from mnemodex.indexers.models.language_model import LanguageModel
     from mnemodex.indexers.ngram.index import FMIndex
     from mnemodex.retrievers.readers.prompted import Expected, Prompted
 
 _END = -1
-"""Stands for a token where an n-gram ends."""
+"""In place of a token where an n-gram ends."""
 
 _WIDE = {"cuda": 256, "cpu": 1 << 18}
-"""Rows of a range from which the model's best tokens are looked for in the index, and not the index's in the model. A
-GPU finds the model's best in no time; a CPU takes as long as it takes to list some thousand tokens of the index."""
+"""In a range of more rows, the model's best tokens are looked for in the index, and not the index's in the model. A GPU
+finds the model's best at once; a CPU needs as long as for listing some thousand tokens of the index."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +38,10 @@ class BeamOptions:
         keep_history: keep every candidate of every step, 2 x beams each, as SEAL does; else the `beams` best n-grams
             that are complete: as long as they may be, or ended. Whole documents are always complete.
         stop_at_count: end n-grams that occur no more often than this; 0 for never.
-        constrained: hold the search to n-grams that occur. If not, those that do not occur are dropped at the end.
+        constrained: search only n-grams that occur. If not, those that do not occur are dropped at the end.
+
+    Raises:
+        QueryError: there is to be no beam or no token, or a count is below 0.
     """
 
     beams: int = 15
@@ -53,32 +54,31 @@ class BeamOptions:
 
     def __post_init__(self) -> None:
         if self.beams < 1 or self.length < 1 or self.stop_at_count < 0:
-            msg = (
+            raise QueryError(
                 f"beams is {self.beams}, length {self.length} and stop_at_count {self.stop_at_count}: give at least 1 "
                 "beam, 1 token, and 0"
             )
-            raise QueryError(msg)
 
 
 class _Beams(NamedTuple):
     """Partial n-grams: arrays with one row each, by question."""
 
-    query: NDArray[np.int64]
-    tokens: NDArray[np.int64]
+    query: Int64s
+    tokens: Int64s
     """Shape (beams, tokens so far)."""
-    score: NDArray[np.float64]
-    ranges: NDArray[np.int64]
+    score: Float64s
+    ranges: Int64s
 
 
 class _Candidates(NamedTuple):
-    """What may follow the beams: arrays with one place each, by beam."""
+    """What may follow the beams: arrays of one element each, by beam."""
 
-    beam: NDArray[np.int64]
-    token: NDArray[np.int64]
-    score: NDArray[np.float64]
+    beam: Int64s
+    token: Int64s
+    score: Float64s
 
-    def of(self, places: NDArray[np.int64]) -> _Candidates:
-        return _Candidates(self.beam[places], self.token[places], self.score[places])
+    def take(self, rows: Int64s) -> _Candidates:
+        return _Candidates._make(column[rows] for column in self)
 
 
 class BeamSearch:
@@ -101,11 +101,9 @@ class BeamSearch:
 
         ids = index.vocabulary.ids
         if ids[-1] >= lm.size:
-            msg = (
+            raise ModelError(
                 f"model {lm.name!r} has {lm.size} tokens, but the index one of id {ids[-1]}: use the index's tokenizer"
             )
-            raise ModelError(msg)
-        self._lm = lm
         self._index = index
         self._options = options
         self._frontier = Frontier(index)
@@ -116,8 +114,8 @@ class BeamSearch:
         """Search from prompts that were read.
 
         Args:
-            prompted: the prompts, with room for `length` tokens; used up.
-            kind: what the n-grams are called.
+            prompted: the prompts, with room for `length` tokens; changed by the search.
+            kind: of the keys.
 
         Returns:
             The n-grams of each prompt, all different; in the order of the steps, and the best of a step first.
@@ -127,51 +125,44 @@ class BeamSearch:
         start = self._index.starts(rows) if options.whole else self._index.whole(rows)
         beams = _Beams(np.arange(rows, dtype=np.int64), np.empty((rows, 0), np.int64), np.zeros(rows), start)
         expected = prompted.expected
-        found: list[Keys] = []
+        recorded: list[Keys] = []
         closing = options.whole or options.end is not None
         for step in range(options.length + closing):
             candidates = self._candidates(expected, beams, last=step == options.length)
             chosen = self._choose(candidates, beams, rows)
             ranges = self._follow(beams, chosen)
             full = step + 1 == options.length and not closing
-            found.append(self._record(beams, chosen, ranges, kind, complete=full))
+            recorded.append(self._record(beams, chosen, ranges, kind, complete=full))
             beams, parents = self._survivors(beams, chosen, ranges)
             if not len(parents) or full:
                 break
             if step + 1 < options.length or options.end is not None:
                 expected = prompted.follow(parents, beams.tokens[:, -1])
-        return self._best(Keys.concatenate(found))
+        keys = Keys.concatenate(recorded)
+        if options.keep_history:
+            return keys
+        rank = np.arange(len(keys)) - np.searchsorted(keys.query, keys.query)
+        return keys.take(np.lexsort((-keys.log_probability, keys.query))[rank < options.beams])
 
     def _candidates(self, expected: Expected, beams: _Beams, *, last: bool) -> _Candidates:
-        """What may follow each beam; where it has to end, nothing else."""
+        """Return what may follow each beam; where it has to end, nothing else."""
         started = beams.tokens.shape[1] > 0
         counts = (beams.ranges[:, :, 1] - beams.ranges[:, :, 0]).sum(axis=1)
         seldom = (counts <= self._options.stop_at_count) & started & self._options.constrained
         ending = np.full(len(counts), last) | (seldom & (not self._options.whole))
         beam, token = self._continuing(expected, beams, np.flatnonzero(~ending), counts)
-        spoken = token if self._options.end is None else np.where(token == _END, self._options.end, token)
-        score = beams.score[beam] + expected.at(beam, spoken)
-        ends = self._ends(beams, ending)
-        score_of_end = beams.score[ends]
-        if self._options.end is not None:
-            score_of_end = score_of_end + expected.at(ends, np.full(len(ends), self._options.end))
-        beam = np.concatenate([beam, ends])
+        ends = np.flatnonzero(ending)
+        if self._options.whole:
+            ends = np.flatnonzero(self._index.ends(beams.ranges) > 0) if started else np.empty(0, np.int64)
+        beam, token = np.concatenate([beam, ends]), np.concatenate([token, np.full(len(ends), _END)])
         order = np.argsort(beam, kind="stable")
-        token = np.concatenate([token, np.full(len(ends), _END)])
-        return _Candidates(beam[order], token[order], np.concatenate([score, score_of_end])[order])
+        beam, token = beam[order], token[order]
+        ended, end = token == _END, self._options.end
+        added = expected.at(beam, np.where(ended, end or 0, token))
+        return _Candidates(beam, token, beams.score[beam] + (np.where(ended, 0.0, added) if end is None else added))
 
-    def _ends(self, beams: _Beams, ending: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """The beams that may end, or have to."""
-        if not self._options.whole:
-            return np.flatnonzero(ending)
-        if not beams.tokens.shape[1]:
-            return np.empty(0, np.int64)
-        return np.flatnonzero(self._index.ends(beams.ranges) > 0)
-
-    def _continuing(
-        self, expected: Expected, beams: _Beams, rows: NDArray[np.int64], counts: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Beams and tokens that may follow them, by beam: all of a narrow range, the best 2 x beams of a wide one."""
+    def _continuing(self, expected: Expected, beams: _Beams, rows: Int64s, counts: Int64s) -> tuple[Int64s, Int64s]:
+        """Return beams and tokens that may follow: all of a narrow range, the best 2 x beams of a wide one."""
         if not self._options.constrained:
             return self._free(expected, beams, rows)
         wide = rows[counts[rows] > self._wide]
@@ -181,92 +172,66 @@ class BeamSearch:
         row = np.concatenate([row, np.repeat(narrow, np.diff(listed.offsets))])
         return row, np.concatenate([token, listed.tokens])
 
-    def _free(
-        self, expected: Expected, beams: _Beams, rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The model's best tokens, whatever the index says; its own end is one of ours."""
+    def _free(self, expected: Expected, beams: _Beams, rows: Int64s) -> tuple[Int64s, Int64s]:
+        """Return the model's best tokens, whatever the index has; the model's end becomes `_END`."""
         tokens = expected.top(rows, 2 * self._options.beams, self._known)
         row, token = np.repeat(rows, tokens.shape[1]), tokens.reshape(-1)
         if self._options.end is None:
             return row, token
         ended = token == self._options.end
         token = np.where(ended, _END, token)
-        # Nothing is no n-gram, and where whole documents may end is known.
-        kept = ~ended if self._options.whole or not beams.tokens.shape[1] else np.ones(len(row), bool)
-        return row[kept], token[kept]
+        # An n-gram has a token, and the index knows where whole documents end.
+        if self._options.whole or not beams.tokens.shape[1]:
+            return row[~ended], token[~ended]
+        return row, token
 
-    def _test(
-        self, expected: Expected, beams: _Beams, rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Look for the model's best tokens in the index.
+    def _test(self, expected: Expected, beams: _Beams, rows: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+        """Return beams and tokens of the model's best that occur, and the beams that have too few among these.
 
-        More than 2 x beams of one beam are never chosen, so these are enough; the third array has the beams of which
-        fewer were found, so that better ones may be among the rest.
+        More than 2 x beams of one beam are never chosen, so these are enough.
         """
         wanted = 2 * self._options.beams
         tokens = expected.top(rows, 4 * wanted, self._known)
         tried = self._index.step(np.repeat(beams.ranges[rows], tokens.shape[1], axis=0), tokens.reshape(-1))
         occurs = (tried[:, :, 1] > tried[:, :, 0]).any(axis=1).reshape(tokens.shape)
         enough = (occurs.sum(axis=1) >= wanted) | (tokens.shape[1] == len(self._known))
-        kept = occurs & (np.cumsum(occurs, axis=1) <= wanted) & enough[:, None]
-        place, column = np.nonzero(kept)
-        return rows[place], tokens[place, column], rows[~enough]
+        row, column = np.nonzero(occurs & (np.cumsum(occurs, axis=1) <= wanted) & enough[:, None])
+        return rows[row], tokens[row, column], rows[~enough]
 
     def _choose(self, candidates: _Candidates, beams: _Beams, queries: int) -> _Candidates:
-        """The best 2 x beams of each question."""
-        from mnemodex.retrievers.ngram.choice import best_of_each
+        """Choose the best 2 x beams of each question."""
+        from mnemodex.retrievers.seal.kernels import best_of_each
 
-        query = beams.query[candidates.beam]
-        offsets = np.searchsorted(query, np.arange(queries + 1)).astype(np.int64)
-        chosen = np.empty((queries, 2 * self._options.beams), np.int64)
-        counts = np.empty(queries, np.int64)
+        offsets = np.searchsorted(beams.query[candidates.beam], np.arange(queries + 1)).astype(np.int64)
+        chosen, counts = np.empty((queries, 2 * self._options.beams), np.int64), np.empty(queries, np.int64)
         best_of_each(candidates.score, offsets, chosen, counts)
-        return candidates.of(chosen[np.arange(chosen.shape[1]) < counts[:, None]])
+        return candidates.take(chosen[np.arange(chosen.shape[1]) < counts[:, None]])
 
-    def _follow(self, beams: _Beams, chosen: _Candidates) -> NDArray[np.int64]:
-        """The ranges of the chosen n-grams; that of one that ends stays as it is."""
-        ranges = beams.ranges[chosen.beam]
-        going = np.flatnonzero(chosen.token != _END)
-        ranges[going] = self._index.step(ranges[going], chosen.token[going])
+    def _follow(self, beams: _Beams, chosen: _Candidates) -> Int64s:
+        """Return the ranges of the chosen n-grams; that of one that ends stays as it is."""
+        ranges, unended = beams.ranges[chosen.beam], chosen.token != _END
+        ranges[unended] = self._index.step(ranges[unended], chosen.token[unended])
         return ranges
 
-    def _record(
-        self, beams: _Beams, chosen: _Candidates, ranges: NDArray[np.int64], kind: Kind, *, complete: bool
-    ) -> Keys:
-        """The chosen candidates that are worth keeping, as keys."""
+    def _record(self, beams: _Beams, chosen: _Candidates, ranges: Int64s, kind: Kind, *, complete: bool) -> Keys:
+        """Return the chosen candidates that are results, as keys."""
         ended = chosen.token == _END
         history = self._options.keep_history and not self._options.whole
-        # In a history the n-gram that ends stands already.
-        kept = np.flatnonzero(~ended) if history else np.flatnonzero(ended | complete)
+        # A history has the n-gram that ends already.
+        rows = np.flatnonzero(~ended) if history else np.flatnonzero(ended | complete)
         if not self._options.constrained:
-            kept = kept[(ranges[kept, :, 1] > ranges[kept, :, 0]).any(axis=1)]
-        tokens = np.concatenate([beams.tokens[chosen.beam[kept]], chosen.token[kept, None]], axis=1)
-        lengths = tokens.shape[1] - ended[kept]
-        starts = np.arange(len(kept), dtype=np.int64) * tokens.shape[1]
-        offsets = offsets_of(lengths)
-        return Keys(
-            beams.query[chosen.beam[kept]],
-            Ragged(tokens.reshape(-1)[spans(starts, lengths)], offsets),
-            chosen.score[kept],
-            np.full(len(kept), kind, np.int8),
-        )
+            rows = rows[(ranges[rows, :, 1] > ranges[rows, :, 0]).any(axis=1)]
+        tokens = np.concatenate([beams.tokens[chosen.beam[rows]], chosen.token[rows, None]], axis=1)
+        lengths = tokens.shape[1] - ended[rows]
+        starts = np.arange(len(rows), dtype=np.int64) * tokens.shape[1]
+        ngrams = Ragged(tokens.reshape(-1)[spans(starts, lengths)], offsets_of(lengths))
+        return Keys(beams.query[chosen.beam[rows]], ngrams, chosen.score[rows], np.full(len(rows), kind, np.int8))
 
-    def _survivors(
-        self, beams: _Beams, chosen: _Candidates, ranges: NDArray[np.int64]
-    ) -> tuple[_Beams, NDArray[np.int64]]:
-        """The best `beams` n-grams of each question that go on, and the beams that they come from."""
-        going = np.flatnonzero(chosen.token != _END)
-        query = beams.query[chosen.beam[going]]
-        rank = np.arange(len(going)) - np.searchsorted(query, query)
-        kept = going[rank < self._options.beams]
-        parents = chosen.beam[kept]
-        tokens = np.concatenate([beams.tokens[parents], chosen.token[kept, None]], axis=1)
-        return _Beams(beams.query[parents], tokens, chosen.score[kept], ranges[kept]), parents
-
-    def _best(self, keys: Keys) -> Keys:
-        """All keys of a history; else the best `beams` of each question, best first."""
-        if self._options.keep_history:
-            return keys
-        order = np.lexsort((-keys.log_probability, keys.query))
-        rank = np.arange(len(order)) - np.searchsorted(keys.query, keys.query)
-        return keys.take(order[rank < self._options.beams])
+    def _survivors(self, beams: _Beams, chosen: _Candidates, ranges: Int64s) -> tuple[_Beams, Int64s]:
+        """Return the best `beams` n-grams of each question that continue, and the beams that they come from."""
+        unended = np.flatnonzero(chosen.token != _END)
+        query = beams.query[chosen.beam[unended]]
+        best = unended[np.arange(len(unended)) - np.searchsorted(query, query) < self._options.beams]
+        parents = chosen.beam[best]
+        tokens = np.concatenate([beams.tokens[parents], chosen.token[best, None]], axis=1)
+        return _Beams(beams.query[parents], tokens, chosen.score[best], ranges[best]), parents

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mnemodex.retrievers.base import check
-from mnemodex.retrievers.readers.answers import Answered
-from mnemodex.retrievers.readers.reading import first_sentence, has_answer, parse, to_read, to_think
+from mnemodex.retrievers.readers.answers import Answered, passage_text, unanswered
 from mnemodex.schemas.errors import NoAnswerError, QueryError
 
 if TYPE_CHECKING:
@@ -17,35 +17,65 @@ if TYPE_CHECKING:
     from mnemodex.retrievers.base import Retriever
     from mnemodex.retrievers.hits import Chunk
 
+# The structure is HippoRAG's, so that results compare; words and examples are ours, and the facts in them made up, so
+# that no data set's question is answered by them.
+_READ = (
+    "You are good at reading comprehension. You get passages and a question. The passages may not answer it in one "
+    'place: connect what several of them say. After "Thought: " reason step by step and name what you conclude from '
+    'which passage. Then, in a new line, write "Answer: " and the answer alone, as short as it can be: a name, a date, '
+    "a number, or yes or no."
+)
+_EXAMPLE = (
+    "Wikipedia Title: The Salt Ledger\nThe Salt Ledger is a novel of 1934 by Ottoline Marr about three sisters who "
+    "inherit a salt works. It was her only book to be translated.\n\n"
+    "Wikipedia Title: Kestrel Quay\nKestrel Quay is a street in the old port of Dunmarrow. Its warehouses were turned "
+    "into workshops in 1987.\n\n"
+    "Wikipedia Title: Ottoline Marr\nOttoline Marr (1889-1961) was a novelist and a teacher of botany. She was born in "
+    "Dunmarrow and moved to the capital when she was twenty.\n\n"
+    "Wikipedia Title: Dunmarrow\nDunmarrow is a port at the mouth of the River Aske. Its town hall was finished in "
+    "1902, and ferries leave for the islands every day.\n\n"
+    "Question: Which river reaches the sea at the birthplace of the author of The Salt Ledger?\nThought: "
+)
+_EXAMPLE_THOUGHT = (
+    "The Salt Ledger was written by Ottoline Marr. Ottoline Marr was born in Dunmarrow. Dunmarrow lies at the mouth of "
+    "the River Aske."
+)
+_EXAMPLE_ANSWER = "River Aske"
+
+_STOP = "So the answer is:"
+"""Begins what a model writes when it needs no further passages."""
+
+_STEP = (
+    "You help to answer questions for which several passages have to be connected. The passages that were found so far "
+    "stand before the question, and your thoughts so far after it. Write the next thought: one sentence, which says "
+    "what you learnt from the passages, or names what is still to be found out. Do not write several thoughts at once. "
+    f'Once the passages suffice, write "{_STOP}" and the answer.\n\nAn example of all thoughts about a question:\n\n'
+    f"{_EXAMPLE}{_EXAMPLE_THOUGHT} {_STOP} {_EXAMPLE_ANSWER}."
+)
+
+_ANSWER = re.compile(r"[*_#]*\bAnswer\W*?:[*_]*", re.IGNORECASE)
+_IN_A_SENTENCE = re.compile(r"(?:\bso\s+)?\bthe\s+(?:final\s+)?answer\s+is\b:?", re.IGNORECASE)
+_DONE = re.compile(r"\bso\s+the\s+(?:final\s+)?answer\s+is\b|\bthe\s+(?:final\s+)?answer\s+is:", re.IGNORECASE)
+# A point after an initial or a title does not end a sentence; quotation marks and brackets after one belong to it.
+_END = re.compile(
+    r"(?<!\b[A-Z])(?<!\b[MDS]r)(?<!\b(?:St|Jr|No|vs))(?<!\bMrs)[.!?][\"'\u201d\u2019)]*(?=\s+[^a-z\s]|$)"
+    r"|[\u3002\uff01\uff1f\u061f\u0964]|\n"
+)
+
 
 class Model(Protocol):
     """A model that answers conversations: `Chat` for one behind a server, `LocalChat` for one of this machine."""
 
     def ask_many(self, conversations: Sequence[Messages]) -> Sequence[Answer | NoAnswerError]:
-        """Answers, or the reasons why there are none, in the same order."""
-
-
-@dataclass(slots=True)
-class _Asked:
-    """A question on its way."""
-
-    question: str
-    hits: list[Chunk]
-    thoughts: list[str] = field(default_factory=list)
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-    def count(self, answer: Answer) -> None:
-        self.prompt_tokens += answer.prompt_tokens
-        self.completion_tokens += answer.completion_tokens
+        """Return answers, or the reasons why there are none, in the same order."""
 
 
 class HippoReader:
     """Retrieves passages with any retriever of a memory and answers from them.
 
     With several steps, passages are retrieved as in IRCoT (Trivedi et al., 2023): the model writes one sentence of
-    thought about what was found so far, the sentence is searched for, and the hits are merged, each with its best
-    score; until the model says that it has the answer, or the steps are used up. Then it answers from the best hits.
+    thought about the hits so far, the sentence is searched for, and the hits are merged, each with its best score;
+    until the model says that it has the answer, or the steps are used up. Then it answers from the best hits.
 
     Args:
         retriever: of a graph, dense, hybrid or any other index.
@@ -58,8 +88,7 @@ class HippoReader:
 
     def __init__(self, retriever: Retriever, model: Model, *, steps: int = 1) -> None:
         if steps < 1:
-            msg = f"steps is {steps}; give at least 1: the search for the question itself"
-            raise QueryError(msg)
+            raise QueryError(f"steps is {steps}; give at least 1: the search for the question itself")
         self._retriever = retriever
         self._model = model
         self._steps = steps
@@ -79,41 +108,39 @@ class HippoReader:
             QueryError: as in `Retriever.search`.
             ChatServerError: the model's server answers no question.
         """
-        asked = self._retrieve(check(questions, k), k, where)
-        answers = self._model.ask_many([to_read(one.question, one.hits) for one in asked])
-        return [_answered(one, answer) for one, answer in zip(asked, answers, strict=True)]
-
-    def _retrieve(self, questions: list[str], k: int, where: str | None) -> list[_Asked]:
-        found = self._retriever.search(questions, k, where=where).chunks()
-        asked = [_Asked(question, hits) for question, hits in zip(questions, found, strict=True)]
-        going = asked
+        questions = check(questions, k)
+        entries = unanswered(questions, self._retriever.search(questions, k, where=where))
+        pending = list(range(len(entries)))
         for _ in range(self._steps - 1):
-            going = self._think(going)
-            if not going:
+            pending = self._think(entries, pending)
+            if not pending:
                 break
-            queries = [one.thoughts[-1] for one in going]
-            for one, hits in zip(going, self._retriever.search(queries, k, where=where).chunks(), strict=True):
-                one.hits = _merged(one.hits, hits, k)
-        return asked
+            hits = self._retriever.search([entries[number].steps[-1] for number in pending], k, where=where).chunks()
+            for number, chunks in zip(pending, hits, strict=True):
+                entries[number] = replace(entries[number], hits=_merge(entries[number].hits, chunks, k))
+        replies = self._model.ask_many([to_read(entry.question, entry.hits) for entry in entries])
+        return [_finish(entry, reply) for entry, reply in zip(entries, replies, strict=True)]
 
-    def _think(self, asked: list[_Asked]) -> list[_Asked]:
-        """Let the model add a sentence to each; those that are to be searched for on."""
-        answers = self._model.ask_many([to_think(one.question, one.hits, one.thoughts) for one in asked])
-        going = []
-        for one, answer in zip(asked, answers, strict=True):
-            # What was found so far can still be read.
-            if isinstance(answer, NoAnswerError):
+    def _think(self, entries: list[Answered], pending: list[int]) -> list[int]:
+        """Let the model add a sentence to pending entries; returns those whose sentence is to be searched for."""
+        open_entries = [entries[number] for number in pending]
+        replies = self._model.ask_many([to_think(entry.question, entry.hits, entry.steps) for entry in open_entries])
+        searched = []
+        for number, reply in zip(pending, replies, strict=True):
+            # The hits so far can still be read.
+            if isinstance(reply, NoAnswerError):
                 continue
-            one.count(answer)
-            thought = first_sentence(answer.text)
-            if thought and thought not in one.thoughts and not has_answer(thought):
-                one.thoughts.append(thought)
-                going.append(one)
-        return going
+            entry = _count(entries[number], reply)
+            thought = first_sentence(reply.text)
+            if thought and thought not in entry.steps and not has_answer(thought):
+                entry = replace(entry, steps=(*entry.steps, thought))
+                searched.append(number)
+            entries[number] = entry
+        return searched
 
 
-def _merged(former: list[Chunk], new: list[Chunk], k: int) -> list[Chunk]:
-    """The k best of both, each once, with its best score."""
+def _merge(former: list[Chunk], new: list[Chunk], k: int) -> list[Chunk]:
+    """Return the k best of both, each once, with its best score."""
     best: dict[int, Chunk] = {}
     for chunk in (*former, *new):
         if chunk.chunk_id not in best or chunk.score > best[chunk.chunk_id].score:
@@ -122,19 +149,69 @@ def _merged(former: list[Chunk], new: list[Chunk], k: int) -> list[Chunk]:
     return [replace(chunk, rank=rank) for rank, chunk in enumerate(order, start=1)]
 
 
-def _answered(one: _Asked, answer: Answer | NoAnswerError) -> Answered:
-    if isinstance(answer, NoAnswerError):
-        return Answered(
-            one.question, None, "", one.hits, tuple(one.thoughts), one.prompt_tokens, one.completion_tokens, str(answer)
-        )
-    one.count(answer)
-    parsed = parse(answer.text)
-    return Answered(
-        one.question,
-        parsed.answer,
-        parsed.thought,
-        one.hits,
-        tuple(one.thoughts),
-        one.prompt_tokens,
-        one.completion_tokens,
-    )
+def _finish(entry: Answered, reply: Answer | NoAnswerError) -> Answered:
+    if isinstance(reply, NoAnswerError):
+        return replace(entry, error=str(reply))
+    parsed = parse(reply.text)
+    return _count(entry, reply, answer=parsed.answer, thought=parsed.thought)
+
+
+def _count(entry: Answered, reply: Answer, **changes: Any) -> Answered:
+    """Return the entry with the tokens of a reply added to its own."""
+    prompt, completion = entry.prompt_tokens + reply.prompt_tokens, entry.completion_tokens + reply.completion_tokens
+    return replace(entry, prompt_tokens=prompt, completion_tokens=completion, **changes)
+
+
+class Parsed(NamedTuple):
+    """The two parts of what a model wrote."""
+
+    thought: str
+    answer: str
+
+
+def to_read(question: str, passages: Sequence[Chunk]) -> Messages:
+    """Return the conversation that asks for thought and answer: instruction, one example, passages and question."""
+    return [
+        {"role": "system", "content": _READ},
+        {"role": "user", "content": _EXAMPLE},
+        {"role": "assistant", "content": f"{_EXAMPLE_THOUGHT}\nAnswer: {_EXAMPLE_ANSWER}"},
+        {"role": "user", "content": _prompt(question, passages)},
+    ]
+
+
+def to_think(question: str, passages: Sequence[Chunk], thoughts: Sequence[str]) -> Messages:
+    """Return the conversation that asks for the next sentence of thought (IRCoT; Trivedi et al., 2023)."""
+    return [
+        {"role": "system", "content": _STEP},
+        {"role": "user", "content": _prompt(question, passages) + " ".join(thoughts)},
+    ]
+
+
+def _prompt(question: str, passages: Sequence[Chunk]) -> str:
+    blocks = "".join(f"Wikipedia Title: {passage_text(passage)}\n\n" for passage in passages)
+    return f"{blocks}Question: {question}\nThought: "
+
+
+def parse(text: str) -> Parsed:
+    """Return thought and answer of what a model wrote; all of it is the answer where it names none, as in HippoRAG.
+
+    A model that was never tuned continues with further questions: the answer is one line.
+    """
+    match = _ANSWER.search(text) or _IN_A_SENTENCE.search(text)
+    if match is None:
+        return Parsed("", text.strip())
+    lines = [line.strip().strip("*_").strip() for line in text[match.end() :].splitlines()]
+    answer = next((line for line in lines if line), "")
+    return Parsed(text[: match.start()].strip(), answer.removesuffix(".") if match.re is _IN_A_SENTENCE else answer)
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a thought; empty for an empty one."""
+    text = text.strip().removeprefix("Thought:").strip()
+    end = _END.search(text)
+    return (text if end is None else text[: end.end()]).strip()
+
+
+def has_answer(thought: str) -> bool:
+    """Return whether a thought says that no further passages are needed."""
+    return _DONE.search(thought) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -31,8 +32,8 @@ _CAUSAL = {
     "body": "Question: {question}\nAnswer: The text says that",
     "title": "Question: {question}\nTitle of the encyclopedia article that answers it:\n",
 }
-"""A model that was never tuned writes keys from the middle of a sentence after such words. A title stands alone in its
-field: its first token has no space before it, so it begins a line."""
+"""A model that was never tuned writes keys from the middle of a sentence after such words. A title's first token has no
+space before it, so it begins a line."""
 
 _TITLE_LENGTH = 15
 _UNIGRAMS = 5000
@@ -40,7 +41,7 @@ _UNIGRAMS = 5000
 
 
 class SealDecoder:
-    """Writes keys with a language model that an n-gram index holds to the corpus.
+    """Writes keys with a language model, constrained by an n-gram index to the corpus.
 
     Args:
         corpus: the index.
@@ -48,8 +49,8 @@ class SealDecoder:
         tokenizer_sha256: the hash of the index's tokenizer, which has to be the model's.
         beams: of the search.
         length: tokens of a body n-gram.
-        body_prompt: what the model reads before it writes a passage, with the question for `{question}`; SEAL's own for
-            an encoder-decoder, plain words for a causal model by default.
+        body_prompt: what the model reads before it writes a passage, with the question for `{question}`; see
+            `prompts_for` for the default.
         title_prompt: the same before a title.
 
     Raises:
@@ -69,56 +70,54 @@ class SealDecoder:
         title_prompt: str | None = None,
     ) -> None:
         if tokenizer_hash(model) != tokenizer_sha256:
-            msg = (
+            raise ModelError(
                 f"model {model!r} has another tokenizer than the n-gram index: build the index with "
                 f"`tokenizer: {model}`, or name a model with the index's"
             )
-            raise ModelError(msg)
         self._lm = LanguageModel(model)
         self._corpus = corpus
-        prompts = prompts_for(self._lm, body_prompt, title_prompt)
-        self._prompts = {Kind.BODY: prompts["body"], Kind.TITLE: prompts["title"]}
+        self._prompts = prompts_for(self._lm, body_prompt, title_prompt)
         self._beams = beams
-        options = {
-            Kind.BODY: BeamOptions(beams=beams, length=length),
-            Kind.TITLE: BeamOptions(beams=beams, length=_TITLE_LENGTH, whole=True, end=end_of_title(self._lm)),
-        }
-        fields = {Kind.BODY: corpus.body, Kind.TITLE: corpus.title}
-        # A corpus without titles has none to be written.
+        title = BeamOptions(beams=beams, length=_TITLE_LENGTH, whole=True, end=end_of_title(self._lm))
+        fields = (
+            (Kind.BODY, corpus.body, BeamOptions(beams=beams, length=length)),
+            (Kind.TITLE, corpus.title, title),
+        )
+        # A corpus may have no titles.
         self._searches = {
-            kind: (BeamSearch(self._lm, fields[kind], options[kind]), options[kind].length)
-            for kind in fields
-            if fields[kind].token_count
+            kind: (BeamSearch(self._lm, index, options), options.length)
+            for kind, index, options in fields
+            if index.token_count
         }
 
     def keys(self, questions: Sequence[str], query_ngrams: Keys | None = None) -> Keys:
-        """The keys of questions.
+        """Return the keys of questions.
 
         Args:
             questions: the questions.
-            query_ngrams: n-grams of the questions themselves, whose probabilities are to be had.
+            query_ngrams: n-grams of the questions themselves, whose probabilities are wanted.
 
         Returns:
-            Body n-grams and whole titles as the beam search met them, single tokens with what the model gives them as a
+            Body n-grams and whole titles as the beam search records them, single tokens with their probabilities as a
             first word, and the questions' n-grams with their probabilities.
 
         Raises:
             QueryError: a question is too long for the model.
         """
         size = max(_ROWS[self._lm.device.type] // self._beams, 1)
-        none = Keys(np.empty(0, np.int64), Ragged.of([]), np.empty(0), np.empty(0, np.int8))
-        parts = [none]
+        parts = [Keys(np.empty(0, np.int64), Ragged.of([]), np.empty(0), np.empty(0, np.int8))]
         for start in range(0, len(questions), size):
-            part = questions[start : start + size]
-            own = None if query_ngrams is None else query_ngrams.part(start, start + len(part))
-            found = self._some(part, own)
-            parts.append(Keys(found.query + start, found.ngrams, found.log_probability, found.kind))
+            batch = questions[start : start + size]
+            own = None if query_ngrams is None else query_ngrams.part(start, start + len(batch))
+            keys = self._decode(batch, own)
+            parts.append(replace(keys, query=keys.query + start))
         return Keys.concatenate(parts)
 
-    def _some(self, questions: Sequence[str], own: Keys | None) -> Keys:
+    def _decode(self, questions: Sequence[str], own: Keys | None) -> Keys:
         parts = []
         for kind, (search, length) in self._searches.items():
-            prompts = [self._prompts[kind].replace("{question}", question) for question in questions]
+            template = self._prompts[kind.name.lower()]
+            prompts = [template.replace("{question}", question) for question in questions]
             prompted = Prompted(self._lm, prompts, room=length)
             if kind == Kind.BODY:
                 parts.append(self._unigrams(prompted.expected))
@@ -128,7 +127,7 @@ class SealDecoder:
         return Keys.concatenate(parts)
 
     def _unigrams(self, expected: Expected) -> Keys:
-        """The most probable first tokens of each row, of those that occur in the corpus."""
+        """Return the most probable first tokens of each row, of those that occur in the corpus."""
         rows = np.arange(len(expected), dtype=np.int64)
         tokens = expected.top(rows, _UNIGRAMS, self._occurring)
         row, token = np.repeat(rows, tokens.shape[1]), tokens.reshape(-1)
@@ -144,13 +143,16 @@ class SealDecoder:
 
 
 def prompts_for(lm: LanguageModel, body: str | None = None, title: str | None = None) -> dict[str, str]:
-    """What a model reads before it writes an n-gram of a "body" or a "title": what is given, or the default."""
+    """Return what a model reads before it writes an n-gram of a "body" or a "title".
+
+    By default these are SEAL's own words for an encoder-decoder, and plain words for a causal model.
+    """
     default = _ENCODER_DECODER if lm.is_encoder_decoder else _CAUSAL
     return {"body": default["body"] if body is None else body, "title": default["title"] if title is None else title}
 
 
 def end_of_title(lm: LanguageModel) -> int | None:
-    """What a model writes after a title: an encoder-decoder the end of the text, a causal model a new line."""
+    """Return what a model writes after a title: an encoder-decoder the end of the text, a causal model a new line."""
     if lm.is_encoder_decoder:
         return lm.end
     line: list[int] = lm.tokenizer.encode("\n", add_special_tokens=False).ids
@@ -158,18 +160,16 @@ def end_of_title(lm: LanguageModel) -> int | None:
 
 
 def _score(prompted: Prompted, keys: Keys) -> Keys:
-    """The keys with the probabilities that the model gives them after the prompts; equal beginnings are read once."""
-    score = np.zeros(len(keys))
-    row = keys.query.copy()
+    """Return the keys with their probabilities after the prompts; equal beginnings are read once."""
+    score, row = np.zeros(len(keys)), keys.query.copy()
     lengths, firsts = keys.ngrams.lengths, keys.ngrams.offsets[:-1]
-    for place in range(int(lengths.max(initial=0))):
-        going = np.flatnonzero(lengths > place)
-        token = keys.ngrams.values[firsts[going] + place].astype(np.int64)
-        score[going] += prompted.expected.at(row[going], token)
-        longer = going[lengths[going] > place + 1]
-        if len(longer):
-            pairs = np.stack([row[longer], keys.ngrams.values[firsts[longer] + place]], axis=1).astype(np.int64)
-            different, inverse = np.unique(pairs, axis=0, return_inverse=True)
-            row[longer] = inverse
+    for position in range(int(lengths.max(initial=0))):
+        unread = np.flatnonzero(lengths > position)
+        token = keys.ngrams.values[firsts[unread] + position].astype(np.int64)
+        score[unread] += prompted.expected.at(row[unread], token)
+        longer = lengths[unread] > position + 1
+        if longer.any():
+            pairs = np.stack([row[unread], token], axis=1)[longer]
+            different, row[unread[longer]] = np.unique(pairs, axis=0, return_inverse=True)
             prompted.follow(different[:, 0].copy(), different[:, 1].copy())
-    return Keys(keys.query, keys.ngrams, score, keys.kind)
+    return replace(keys, log_probability=score)

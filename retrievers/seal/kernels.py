@@ -1,7 +1,6 @@
-"""Inner loops of SEAL: a trie of the keys of one question, and the scores of documents and chunks by them.
+"""Inner loops of SEAL: the best candidates of beams, a trie of a question's keys, and scores of documents and chunks.
 
-A key's number is its rank: keys are ordered by falling weight. In the types below, keys are (weights, lengths, distinct
-tokens, offsets of each key's among these).
+A key's number is its rank: keys are ordered by falling weight.
 """
 
 from __future__ import annotations
@@ -13,18 +12,49 @@ import numpy as np
 from mnemodex.indexers.compiled import helper, kernel
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from mnemodex.indexers.arrays import Bools, Float64s, Int32s, Int64s, Uint8s
 
-    Trie = tuple[NDArray[np.int64], NDArray[np.int32]]
+    Trie = tuple[Int64s, Int32s]
     """A hash table of (parent node and token, child node), with -1 where it is free; and of each node the key that ends
     there, -1 for none, in two columns: keys that count anywhere, and whole titles."""
-    KeyArrays = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
-    Texts = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]
+    KeyArrays = tuple[Float64s, Int64s, Int64s, Int64s]
+    """Weights, lengths, distinct tokens, offsets of each key's among these."""
+    Question = tuple[Trie, KeyArrays, int]
+    """The trie of its keys, the keys, and the tokens of its longest key, 0 if only the best key counts."""
+    Texts = tuple[Int32s, Int64s, Int32s, Int64s]
     """Values and offsets of titles, and those of bodies."""
-    Votes = tuple[NDArray[np.int64], NDArray[np.float64]]
+    Votes = tuple[Int64s, Float64s]
+    """Keys, and what each adds to a score."""
 
 BETA = 0.8
-"""How much of a key's weight goes with the tokens that better keys have too."""
+"""The part of a key's weight that is lost with the tokens that better keys have too."""
+
+
+@kernel
+def best_of_each(scores: Float64s, offsets: Int64s, chosen: Int64s, counts: Int64s) -> None:
+    """Choose the best candidates of each group: the highest score first, of equal ones the earlier.
+
+    Args:
+        scores: float64 array of shape (candidates,), one group after the other; -inf for none.
+        offsets: int64 array of shape (groups + 1,): where each group begins.
+        chosen: int64 array of shape (groups, k), written: indices of the chosen candidates.
+        counts: int64 array of shape (groups,), written: how many were chosen, at most k.
+    """
+    k = chosen.shape[1]
+    best = np.empty(k, np.float64)
+    for group in range(len(offsets) - 1):
+        count = 0
+        for candidate in range(offsets[group], offsets[group + 1]):
+            score = scores[candidate]
+            if score == -np.inf or (count == k and score <= best[k - 1]):
+                continue
+            slot = count if count < k else k - 1
+            count = min(count + 1, k)
+            while slot > 0 and best[slot - 1] < score:
+                best[slot], chosen[group, slot] = best[slot - 1], chosen[group, slot - 1]
+                slot -= 1
+            best[slot], chosen[group, slot] = score, candidate
+        counts[group] = count
 
 
 @helper
@@ -33,8 +63,8 @@ def _code(parent: int, token: int) -> int:
 
 
 @helper
-def _slot(slots: NDArray[np.int64], code: int) -> int:
-    """Where a child is in the table, or the free place where it would be."""
+def _slot(slots: Int64s, code: int) -> int:
+    """Return where a child is in the table, or the free slot where it would be."""
     mask = len(slots) - 1
     slot = np.int64((np.uint64(code) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
     while slots[slot, 0] != code and slots[slot, 0] >= 0:
@@ -42,43 +72,43 @@ def _slot(slots: NDArray[np.int64], code: int) -> int:
     return int(slot)
 
 
+@helper
+def _child(slots: Int64s, parent: int, token: int) -> int:
+    """Return a child of a node, or -1."""
+    return int(slots[_slot(slots, _code(parent, token)), 1])
+
+
 @kernel
-def insert_keys(
-    values: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    title: NDArray[np.uint8],
-    trie: Trie,
-    kept: NDArray[np.bool_],
-) -> None:
+def insert_keys(values: Int64s, offsets: Int64s, title: Uint8s, trie: Trie, first: Bools) -> None:
     """Put keys into a trie.
 
     Args:
         values: the keys' tokens, one key after the other, the best first.
         offsets: int64 array of shape (keys + 1,).
         title: of each key 1 if it is a whole title, else 0.
-        trie: a table of a power of two places, at least twice the tokens, all -1; and ends for the tokens and one more,
+        trie: a table of a power of two slots, at least twice the tokens, all -1; and ends for the tokens and one more,
             all -1; written.
-        kept: bool array of shape (keys,), written: whether no better key has these tokens.
+        first: bool array of shape (keys,), written: whether no better key has these tokens.
     """
     slots, ends = trie
     nodes = 1
-    for key in range(len(kept)):
+    for key in range(len(first)):
         node = 0
-        for place in range(offsets[key], offsets[key + 1]):
-            code = _code(node, values[place])
+        for position in range(offsets[key], offsets[key + 1]):
+            code = _code(node, values[position])
             slot = _slot(slots, code)
             if slots[slot, 0] < 0:
                 slots[slot, 0], slots[slot, 1] = code, nodes
                 nodes += 1
             node = slots[slot, 1]
-        kept[key] = ends[node, title[key]] < 0
-        if kept[key]:
+        first[key] = ends[node, title[key]] < 0
+        if first[key]:
             ends[node, title[key]] = key
 
 
 @helper
-def _gain(keys: KeyArrays, key: int, stamps: NDArray[np.int64], mark: int) -> float:
-    """A key's weight by how new its tokens are; marks them as known."""
+def _gain(keys: KeyArrays, key: int, stamps: Int64s, mark: int) -> float:
+    """Return a key's weight by how new its tokens are, and mark these as known."""
     weights, _, tokens, offsets = keys
     new = 0
     for token in tokens[offsets[key] : offsets[key + 1]]:
@@ -91,13 +121,7 @@ def _gain(keys: KeyArrays, key: int, stamps: NDArray[np.int64], mark: int) -> fl
 
 
 @kernel
-def score_documents(
-    keys: KeyArrays,
-    ranks: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    stamps: NDArray[np.int64],
-    scores: NDArray[np.float64],
-) -> None:
+def score_documents(keys: KeyArrays, ranks: Int64s, offsets: Int64s, stamps: Int64s, scores: Float64s) -> None:
     """Sum the weights of the keys of each document.
 
     Args:
@@ -108,84 +132,76 @@ def score_documents(
         scores: float64 array of shape (documents,), zeros; written.
     """
     for document in range(len(scores)):
-        for place in range(offsets[document], offsets[document + 1]):
-            scores[document] += _gain(keys, ranks[place], stamps, document + 1)
+        for position in range(offsets[document], offsets[document + 1]):
+            scores[document] += _gain(keys, ranks[position], stamps, document + 1)
 
 
 @helper
-def _pushed(found: NDArray[np.int64], size: int, key: int, place: int) -> NDArray[np.int64]:
+def _appended(matches: Int64s, size: int, key: int, position: int) -> Int64s:
     """Append a match to an array that grows."""
-    if size == len(found):
-        wider = np.empty(2 * len(found), np.int64)
-        wider[: len(found)] = found
-        found = wider
-    found[size] = (np.int64(key) << 32) | np.int64(place)
-    return found
+    if size == len(matches):
+        wider = np.empty(2 * len(matches), np.int64)
+        wider[: len(matches)] = matches
+        matches = wider
+    matches[size] = (np.int64(key) << 32) | np.int64(position)
+    return matches
 
 
 @helper
-def _matches_at(
-    trie: Trie, text: NDArray[np.int32], first: int, place: int, found: NDArray[np.int64], size: int
-) -> tuple[NDArray[np.int64], int]:
-    """The keys that begin at `text[first]`."""
+def _matches_at(trie: Trie, text: Int32s, first: int, position: int, matches: Int64s, size: int) -> tuple[Int64s, int]:
+    """Append the keys that begin at `text[first]`."""
     slots, ends = trie
     node = 0
     for i in range(first, len(text)):
-        code = _code(node, text[i])
-        slot = _slot(slots, code)
-        if slots[slot, 0] < 0:
+        node = _child(slots, node, text[i])
+        if node < 0:
             break
-        node = slots[slot, 1]
         if ends[node, 0] >= 0:
-            found = _pushed(found, size, ends[node, 0], place)
+            matches = _appended(matches, size, ends[node, 0], position)
             size += 1
-    return found, size
+    return matches, size
 
 
 @helper
-def _whole(trie: Trie, text: NDArray[np.int32]) -> int:
-    """The title that a text is, or -1."""
+def _title_key(trie: Trie, text: Int32s) -> int:
+    """Return the title key that a text is, or -1."""
     slots, ends = trie
     node = 0
     for token in text:
-        code = _code(node, token)
-        slot = _slot(slots, code)
-        if slots[slot, 0] < 0:
+        node = _child(slots, node, token)
+        if node < 0:
             return -1
-        node = slots[slot, 1]
     return int(ends[node, 1])
 
 
 @helper
-def _matches(trie: Trie, title: NDArray[np.int32], body: NDArray[np.int32], start: int, stop: int) -> NDArray[np.int64]:
-    """All matches of a chunk, by key and place; the title comes before the body."""
-    found = np.empty(64, np.int64)
+def _matches(trie: Trie, title: Int32s, body: Int32s, start: int, stop: int) -> Int64s:
+    """Return all matches of a chunk, by key and position; the title comes before the body."""
+    matches = np.empty(64, np.int64)
     size = 0
-    whole = _whole(trie, title)
-    if whole >= 0:
-        found = _pushed(found, size, whole, 0)
+    title_key = _title_key(trie, title)
+    if title_key >= 0:
+        matches = _appended(matches, size, title_key, 0)
         size += 1
-    for place in range(len(title)):
-        found, size = _matches_at(trie, title, place, place, found, size)
-    for place in range(start, stop):
-        found, size = _matches_at(trie, body, place, len(title) + place - start, found, size)
-    return np.sort(found[:size])
+    for position in range(len(title)):
+        matches, size = _matches_at(trie, title, position, position, matches, size)
+    for position in range(start, stop):
+        matches, size = _matches_at(trie, body, position, len(title) + position - start, matches, size)
+    return np.sort(matches[:size])
 
 
 @helper
-def _count_votes(
-    keys: KeyArrays, matches: NDArray[np.int64], room: int, stamps: NDArray[np.int64], mark: int, votes: Votes
-) -> int:
-    """Let keys take their places, the best first; returns how many voted."""
+def _count_votes(keys: KeyArrays, matches: Int64s, room: int, stamps: Int64s, mark: int, votes: Votes) -> int:
+    """Let keys take their positions, the best first; return how many voted."""
     _, lengths, _, _ = keys
     voters, gains = votes
     taken = np.zeros(room, np.uint8)
     count = 0
     for match in matches:
-        key, place = match >> 32, match & 0xFFFFFFFF
-        if taken[place : place + lengths[key]].any():
+        key, position = match >> 32, match & 0xFFFFFFFF
+        if taken[position : position + lengths[key]].any():
             continue
-        taken[place : place + lengths[key]] = 1
+        taken[position : position + lengths[key]] = 1
         if count == 0 or voters[count - 1] != key:
             voters[count] = key
             gains[count] = _gain(keys, key, stamps, mark)
@@ -195,19 +211,13 @@ def _count_votes(
 
 @helper
 def _vote(
-    question: tuple[Trie, KeyArrays, int],
-    title: NDArray[np.int32],
-    body: NDArray[np.int32],
-    run: NDArray[np.int64],
-    stamps: NDArray[np.int64],
-    mark: int,
-    votes: Votes,
+    question: Question, title: Int32s, body: Int32s, owned: Int64s, stamps: Int64s, mark: int, votes: Votes
 ) -> int:
-    """Who votes for a chunk that owns the tokens [run[1], run[2]) of a body; returns how many."""
+    """Write who votes for a chunk that owns the tokens [owned[1], owned[2]) of a body; return how many."""
     trie, keys, longest = question
-    matches = _matches(trie, title, body, run[1], run[2])
+    matches = _matches(trie, title, body, owned[1], owned[2])
     if longest > 0:
-        room = len(title) + run[2] - run[1] + longest
+        room = len(title) + owned[2] - owned[1] + longest
         return int(_count_votes(keys, matches, room, stamps, mark, votes))
     if len(matches) == 0:
         return 0
@@ -218,25 +228,19 @@ def _vote(
 
 @kernel
 def score_chunks(
-    question: tuple[Trie, KeyArrays, int],
-    texts: Texts,
-    chunks: NDArray[np.int64],
-    stamps: NDArray[np.int64],
-    votes: Votes,
-    scores: NDArray[np.float64],
+    question: Question, texts: Texts, chunks: Int64s, stamps: Int64s, votes: Votes, scores: Float64s
 ) -> int:
-    """Score chunks by the keys that begin in them or stand in their document's title.
+    """Score chunks by the keys that begin in them or are in their document's title.
 
-    Each key takes all its places that are still free, in the order of the keys; it counts once if it got one.
+    Each key takes all its positions that are still free, in the order of the keys; it counts once if it got one.
 
     Args:
-        question: the trie of its keys, the keys, and the tokens of its longest key, 0 if only the best key counts.
+        question: its keys.
         texts: of some documents.
         chunks: int64 array of shape (chunks, 3): the number of each chunk's document among these texts, its first token
             in the body, and the one after its last.
         stamps: zeros, one for every token id.
-        votes: an int64 and a float64 array with a place for every key, written: the keys that voted for the last chunk,
-            and what each gave.
+        votes: with room for every key, written: the keys that voted for the last chunk, and what each gave.
         scores: float64 array of shape (chunks,), written.
 
     Returns:

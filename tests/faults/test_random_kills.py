@@ -1,4 +1,4 @@
-"""Ten real builds on Ray, each with a kill -9 at a random moment: run by `make faults`.
+"""Ten real builds, on Ray or in one process, each with a kill -9 at a random moment: run by `make faults`.
 
 A failure prints the seed; `FAULTS_SEED=… make faults` kills at the same moments again, as far as a clock can.
 """
@@ -15,7 +15,7 @@ import time
 import pytest
 from engines import InlineEngine
 from processes import send, wait_until
-from recovery import assert_kept, assert_same, build_process, missing, published, workers_of
+from recovery import ON_RAY, assert_kept, assert_same, build_process, missing, published, workers_of
 from small_memory import build_inline, write_corpus
 
 from mnemodex.schemas.errors import MemoryNotFoundError
@@ -30,6 +30,7 @@ INDEXES = {
     "graph": {"type": "dense", "engine": "hnswlib"},
 }
 PARTITIONS = 6
+LOCALLY = ("--local",)
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +43,15 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(source, tmp_path_factory):
-    """A memory that was built in peace by the same command line, and the seconds that took."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    started = time.monotonic()
-    with build_process(recipe(source, folder / "memory"), folder) as (driver, _):
-        assert driver.wait() == 0
-    return folder / "memory", time.monotonic() - started
+    """A memory that was built in peace by the same command line, and the seconds that took by its options."""
+    seconds = {}
+    for options in (LOCALLY, ON_RAY):
+        folder = tmp_path_factory.mktemp("undisturbed")
+        started = time.monotonic()
+        with build_process(recipe(source, folder / "memory"), folder, options) as (driver, _):
+            assert driver.wait() == 0
+        seconds[options] = time.monotonic() - started
+    return folder / "memory", seconds
 
 
 def recipe(source, memory):
@@ -68,8 +72,9 @@ def finish_and_check(source, memory, undisturbed):
 def test_a_kill_at_any_moment_loses_nothing(source, undisturbed, tmp_path, trial):
     peaceful, seconds = undisturbed
     chance = random.Random(f"{SEED} {trial}")
-    moment, victim = chance.uniform(0, seconds), chance.choice(["driver", "worker"])
-    print(f"FAULTS_SEED={SEED}: {victim} killed after {moment:.2f} s of {seconds:.2f} s")
+    options, victim = chance.choice([(ON_RAY, "driver"), (ON_RAY, "worker"), (LOCALLY, "driver")])
+    moment = chance.uniform(0, seconds[options])
+    print(f"FAULTS_SEED={SEED}: {victim} of {options} killed after {moment:.2f} s of {seconds[options]:.2f} s")
     memory = tmp_path / "memory"
     if chance.random() < 0.5:
         # A memory that has a snapshot already: of the first half of the source.
@@ -79,7 +84,7 @@ def test_a_kill_at_any_moment_loses_nothing(source, undisturbed, tmp_path, trial
             shutil.copy2(source / f"{number}.jsonl", half)
         build_inline(half, memory, {"words": INDEXES["words"]})
     former = opened(memory)
-    with build_process(recipe(source, memory), tmp_path) as (driver, tag):
+    with build_process(recipe(source, memory), tmp_path, options) as (driver, tag):
         time.sleep(moment)
         workers = workers_of(tag)
         if victim == "worker" and workers:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnemodex.indexers.batching import MAX_PADDING, length_buckets
+from mnemodex.indexers.text import MAX_PADDING, length_buckets
 
 
 @given(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenizer_models import byte_level, minilm
 
 from mnemodex.indexers.candidates import Candidates, TokenWords, uniform
-from mnemodex.indexers.models.tokens import tokenize
+from mnemodex.indexers.models.tokenizers import tokenize
 
 TOKENIZERS = {"minilm": minilm, "byte level": byte_level}
 VOCABULARIES = {}

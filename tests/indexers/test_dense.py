@@ -7,7 +7,7 @@ import pytest
 from dense_data import build, chunk_ids, clustered, exact, recall
 
 from mnemodex.indexers.dense import DenseIndexer, DenseSearcher, DenseSettings, set_threads
-from mnemodex.indexers.dense.threads import use_threads
+from mnemodex.indexers.dense.devices import use_threads
 from mnemodex.schemas.errors import CorruptFileError, NotFiniteError, QueryError, RecipeError
 
 ROWS = 2000

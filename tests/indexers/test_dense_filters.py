@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from mnemodex.indexers.dense import searcher as searcher_module
 from mnemodex.indexers.dense import vectors as vectors_module
-from mnemodex.indexers.dense.ties import find_ranked
+from mnemodex.indexers.dense.shard import find_ranked
 
 ROWS = 2000
 ENGINES = {

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from dense_data import build, clustered
 
-from mnemodex.indexers.dense.gpu import to_gpu
+from mnemodex.indexers.dense.devices import to_gpu
 
 
 def test_without_a_gpu_an_index_stays_where_it_is(monkeypatch):

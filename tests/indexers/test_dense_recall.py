@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from dense_data import build, clustered, exact, recall
 
-from mnemodex.indexers.dense.probe import Probe, held_out_rows, merge_probes
-from mnemodex.indexers.dense.recall import choose
+from mnemodex.indexers.dense.probe import Probe, choose, held_out_rows, merge_probes
 from mnemodex.schemas.errors import CorruptFileError, QueryError
 from mnemodex.schemas.manifest import SearchParameters
 

@@ -287,7 +287,7 @@ def test_an_answer_that_takes_too_long_is_given_up():
 def test_a_server_that_is_not_there_is_told():
     with EmbeddingServer() as server:
         pass
-    refused(server, r"cannot be reached \(.*\); start the server, or correct base_url", max_retries=0)
+    refused(server, r"cannot be reached \(.*\); start the server, or check base_url", max_retries=0)
 
 
 def test_one_refused_batch_ends_everything():

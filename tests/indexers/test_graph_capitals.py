@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnemodex.indexers.graph.capitals import names_in, names_of, plain_title, sentences
+from mnemodex.indexers.graph.names import names_in, names_of, plain_title, sentences
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ import pytest
 import torch
 from language_models import make
 
-from mnemodex.indexers.lm.capture import Captured, KeyCapture
-from mnemodex.indexers.lm.structure import structure
+from mnemodex.indexers.lm.capture import Captured, KeyCapture, structure
 from mnemodex.schemas.errors import ModelError
 
 KINDS = ["ffn_input", "block_output", "final_hidden", "lm_head_input"]

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from mnemodex.indexers.batching import length_buckets
 from mnemodex.indexers.lm import reader as reader_module
 from mnemodex.indexers.lm.capture import KeyCapture
 from mnemodex.indexers.lm.reader import StateReader
+from mnemodex.indexers.text import length_buckets
 
 MODELS = list(causal_models.MODELS)
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -196,7 +196,7 @@ def test_many_wide_ranges_are_cut_into_parts_that_fit_together_again(tmp_path, m
     index = make_index(tmp_path, documents, range(40), 2)
     ngrams = np.arange(40)[:, None]
     whole = [index.locate(ngrams), index.documents(ngrams), index.continuations(index.ranges(ngrams))]
-    monkeypatch.setattr("mnemodex.indexers.ngram.answers._ROOM", 150)
+    monkeypatch.setattr("mnemodex.indexers.ngram.ragged._ROOM", 150)
     cut = [index.locate(ngrams), index.documents(ngrams), index.continuations(index.ranges(ngrams))]
     for one, other in zip(whole, cut, strict=True):
         for column, same in zip(one, other, strict=True):

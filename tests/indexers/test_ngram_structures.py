@@ -9,12 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnemodex.indexers.ngram.assemble import sort_suffixes
-from mnemodex.indexers.ngram.blocks import (
+from mnemodex.indexers.ngram.tree import (
     BLOCK_BITS,
     BLOCK_WORDS,
+    CODE,
+    LENGTH,
+    START,
+    SYMBOL,
     bit,
     blocks_for,
     get_packed,
+    make_code,
     packed_bits,
     packed_words,
     put_packed,
@@ -22,7 +27,6 @@ from mnemodex.indexers.ngram.blocks import (
     word_at,
     write_headers,
 )
-from mnemodex.indexers.ngram.code import CODE, LENGTH, START, SYMBOL, make_code
 
 
 def huffman_cost(frequencies):

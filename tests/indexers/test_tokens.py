@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tokenizer_models import byte_level, minilm
 
-from mnemodex.indexers import tokens
-from mnemodex.indexers.models.tokens import tokenize
+from mnemodex.indexers.models import tokenizers as tokens
+from mnemodex.indexers.models.tokenizers import tokenize
 
 TEXTS = ["", "The memory of a model is an index.", "naïve 日本語\n\n  x", " \t", "e\u0301te\u0301 \u200d"]
 

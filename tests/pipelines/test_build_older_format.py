@@ -43,8 +43,9 @@ def written_as(memory, version):
 
 def message(memory):
     return (
-        f"{memory / 'snapshots' / '000001.json'}: has format 1 of a former version, this version reads format {FORMAT}; "
-        "rebuild the memory: run `mnemodex build RECIPE` with another folder for `memory`, or remove this one"
+        f"{memory / 'snapshots' / '000001.json'}: has format 1 of a former version, this version reads format "
+        f"{FORMAT}; rebuild the memory: run `mnemodex build RECIPE` with another folder for `memory`, or remove this "
+        "one"
     )
 
 

@@ -58,7 +58,9 @@ def numbers(memory):
     opened = mnemodex.open(memory)
     vectors = opened.sql("SELECT chunk_id, vector FROM embeddings_minilm").fetchall()
     states = opened.sql("SELECT position, key, surprisal FROM lm_states_tiny").fetchall()
-    return {key: np.array(vector, np.float32).tobytes() for key, vector in vectors} | {row[0]: row[1:] for row in states}
+    return {key: np.array(vector, np.float32).tobytes() for key, vector in vectors} | {
+        row[0]: row[1:] for row in states
+    }
 
 
 def renamed(notes):
@@ -70,18 +72,16 @@ def split(notes):
     write_jsonl(notes / "c.jsonl", ROWS[5:])
 
 
-def joined_in_another_order(notes):
+def in_another_order(notes):
     write_jsonl(notes / "b.jsonl", ROWS[::-1])
 
 
-def in_another_format(notes):
-    (notes / "b.jsonl").unlink()
-    (notes.parent / "elsewhere").mkdir()
-    lines = [json.dumps({**row, "id": row["id"]}, ensure_ascii=True) for row in ROWS]
+def written_otherwise(notes):
+    lines = (json.dumps(dict(reversed(row.items())), ensure_ascii=True, indent=None) for row in ROWS)
     (notes / "b.jsonl").write_text("\n\n".join(lines))
 
 
-@pytest.mark.parametrize("change", [renamed, split, joined_in_another_order, in_another_format])
+@pytest.mark.parametrize("change", [renamed, split, in_another_order, written_otherwise])
 def test_what_only_moves_is_neither_embedded_nor_read_again(recipe, notes, tmp_path, asked, change):
     first = mnemodex.build(recipe)
     before = numbers(tmp_path / "memory")
@@ -110,9 +110,8 @@ def test_a_line_more_costs_its_own_text_wherever_it_stands(recipe, notes, tmp_pa
     vectors, states = step(result, "embeddings/minilm"), step(result, "lm_states/tiny")
     assert (vectors.rows_computed, vectors.rows_reused) == (13, 12)
     opened = mnemodex.open(tmp_path / "memory")
-    ((own,),) = opened.sql(
-        "SELECT count(*) FROM lm_states_tiny JOIN documents USING (doc_id) WHERE key = 'more'"
-    ).fetchall()
+    of_it = "doc_id IN (SELECT doc_id FROM documents d WHERE d.key = 'more')"
+    ((own,),) = opened.sql(f"SELECT count(*) FROM lm_states_tiny WHERE {of_it}").fetchall()
     assert states.rows_computed - states.rows_reused == own > 0
     after = numbers(tmp_path / "memory")
     assert {key: after[key] for key in before} == before and len(after) > len(before)
@@ -129,10 +128,10 @@ def test_a_line_that_changes_costs_its_own_text(recipe, notes, asked):
 
 
 def test_other_chunks_are_embedded_only_where_they_are_others(recipe, notes, asked):
-    """Two of the notes are longer than a window of tokens."""
+    """Some of the notes are longer than a window of tokens."""
     mnemodex.build(recipe)
     asked.clear()
-    result = mnemodex.build({**recipe, "chunks": {"by": "tokens", "size": 40}})
+    result = mnemodex.build({**recipe, "chunks": {"by": "tokens", "size": 36}})
     vectors = step(result, "embeddings/minilm")
     assert 0 < vectors.rows_reused < vectors.rows
     assert len([given for given in asked if isinstance(given, str)]) == vectors.rows - vectors.rows_reused

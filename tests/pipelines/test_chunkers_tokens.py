@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from mnemodex.indexers import tokens as token_module
-from mnemodex.indexers.models.tokens import token_offsets
+from mnemodex.indexers.models import tokenizers as token_module
+from mnemodex.indexers.models.tokenizers import token_offsets
 from mnemodex.pipelines.chunkers.tokens import TokenChunker, token_windows
 from mnemodex.schemas.chunks import TokenChunks
 

@@ -117,7 +117,9 @@ def test_an_endless_statement_is_stopped_after_its_time(cli, library):
 def test_a_statement_may_not_take_all_memory(cli, library):
     ran = cli("sql", library, "SELECT list(a) FROM range(100000000) t(a)", "--memory-limit", "50MB")
     assert_refused(ran, saying="Out of Memory")
-    assert_refused(cli("sql", library, "SELECT 1", "--memory-limit", "a lot"), saying="memory limit 'a lot' is none")
+    assert_refused(
+        cli("sql", library, "SELECT 1", "--memory-limit", "a lot"), saying="memory limit 'a lot' is not a size"
+    )
 
 
 def test_a_reader_that_leaves_early_is_no_error(library):

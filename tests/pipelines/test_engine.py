@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import re
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,7 +21,6 @@ from mnemodex.pipelines import engine_choice, ray_engine
 from mnemodex.pipelines import run as run_module
 from mnemodex.pipelines.documents.steps import document_steps
 from mnemodex.pipelines.engine import LocalEngine, artifacts_of
-from mnemodex.pipelines.engine_choice import choose_engine
 from mnemodex.pipelines.progress import Progress
 from mnemodex.pipelines.ray_engine import RayEngine
 from mnemodex.pipelines.source_plan import source_splits
@@ -216,8 +214,7 @@ class Sentences:
     identity = "sentences"
 
     def spans(self, texts):
-        ends = [[place + 1 for place, letter in enumerate(text) if letter == "."] for text in texts]
-        return [np.array([*zip([0, *each[:-1]], each, strict=True)], np.int64).reshape(-1, 2) for each in ends]
+        return [np.array([[0, len(text)]], np.int64) for text in texts]
 
 
 def test_without_units_ray_is_not_touched(tmp_path, monkeypatch):
@@ -230,23 +227,7 @@ def test_without_units_ray_is_not_touched(tmp_path, monkeypatch):
     assert not mnemodex.build(recipe, address="local").committed
 
 
-class TestChoice:
-    def choose(self, tmp_path, work, **options):
-        options = {"address": None, "local": False, **options}
-        return choose_engine(Store(tmp_path), "work/run", work, objects={}, **options)
-
-    def test_little_work_is_done_in_this_process_and_more_on_ray(self, tmp_path):
-        assert isinstance(self.choose(tmp_path, 1.0), LocalEngine)
-        assert isinstance(self.choose(tmp_path, 1000.0), RayEngine)
-
-    def test_what_the_user_says_goes_before(self, tmp_path):
-        assert isinstance(self.choose(tmp_path, 1000.0, local=True), LocalEngine)
-        assert isinstance(self.choose(tmp_path, 1.0, address="10.0.0.1:6379"), RayEngine)
-
-    def test_a_cluster_and_this_process_at_once_are_refused(self, tmp_path):
-        with pytest.raises(UserError, match="--local computes in this process and --address on a cluster"):
-            self.choose(tmp_path, 1.0, local=True, address="10.0.0.1:6379")
-
+class TestEstimate:
     def test_work_grows_with_the_source_and_with_what_is_made_of_it(self, tmp_path, monkeypatch, inline):
         asked = []
 
@@ -297,22 +278,10 @@ def test_the_local_engine_works_on_one_unit_after_the_other(shop):
 
 
 @pytest.mark.ray
-def test_what_the_caller_passes_reaches_the_workers(tmp_path, ray_session):
-    from ray import cloudpickle
-
-    source = write_jsonl(tmp_path / "notes.jsonl", [{"id": "a", "title": "", "text": "Gulls sleep. Moss grows."}])
-    recipe = words_recipe(source, tmp_path / "memory")
-    # Workers find no modules of tests, as they find none that a user has on one node only.
+def test_a_worker_that_cannot_start_is_one_message_with_the_reason(tmp_path, ray_session):
+    source = write_jsonl(tmp_path / "notes.jsonl", [{"id": "a", "title": "", "text": "Gulls sleep."}])
+    # Workers find no tests, as they find no module that is on the driver's node only.
     with pytest.raises(MnemodexError) as raised:
-        mnemodex.build(recipe, chunker=Sentences(), address="local")
+        mnemodex.build(words_recipe(source, tmp_path / "memory"), chunker=Sentences(), address="local")
     reason = r"\(ModuleNotFoundError: No module named 'test_engine'\)\. Install the same packages on all nodes"
     assert re.fullmatch(rf"a worker on node \w+ could not start {reason}", str(raised.value))
-    # The classes of a script travel whole.
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    try:
-        result = mnemodex.build(recipe, chunker=Sentences(), address="local")
-    finally:
-        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
-    assert result.engine == "Ray"
-    found = mnemodex.open(tmp_path / "memory").sql("SELECT text FROM chunks ORDER BY ordinal").fetchall()
-    assert [text for (text,) in found] == ["Gulls sleep.", " Moss grows."]

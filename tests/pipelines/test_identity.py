@@ -574,6 +574,35 @@ class Indexer(BM25Indexer):
 """
 
 
+STEPS = """
+from typing import Literal
+from mnemodex.pipelines.ops.base import Op
+from mnemodex.schemas.kinds import Kind
+from mnemodex.schemas.manifest import Stats
+from mnemodex.schemas.recipe import IndexSettings
+from mnemodex.schemas.steps import All, IndexKey, Read, Step
+from mnemodex.schemas.tables import CHUNKS
+ENTRY = Kind("extra:Settings", "mnemodex.retrievers.bm25:BM25Retriever", steps="extra:steps")
+
+
+class Settings(IndexSettings):
+    type: Literal["extra"]
+
+
+class Count(Op):
+    Settings = Settings
+
+    def run(self, inputs, output):
+        output.rows = sum(part.rows for part in inputs.partitions(0))
+        (output.folder / "rows.txt").write_text(str(output.rows))
+        return Stats()
+
+
+def steps(context, name, settings):
+    yield Step(name, "extra:Count", (Read(CHUNKS, All()),), (IndexKey(name),), settings, identity=settings.identity())
+"""
+
+
 @pytest.mark.parametrize(
     ("group", "source", "sections", "steps"),
     [
@@ -589,8 +618,9 @@ class Indexer(BM25Indexer):
         ),
         ("extractors", EXTRACTOR, {"triples": {"extractor": "extra"}}, ("triples",)),
         ("kinds", KIND, {"indexes": {"words": {"type": "extra"}}}, ("words", "words: merge")),
+        ("kinds", STEPS, {"indexes": {"count": {"type": "extra"}}}, ("count",)),
     ],
-    ids=["source", "encoder", "extractor", "kind"],
+    ids=["source", "encoder", "extractor", "kind", "kind with steps"],
 )
 def test_the_next_version_of_a_package_makes_its_results_again(
     folder, tmp_path, monkeypatch, inline, group, source, sections, steps

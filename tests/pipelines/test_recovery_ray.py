@@ -12,7 +12,7 @@ import pytest
 from builds import computed, keys
 from engines import InlineEngine
 from library import words_recipe, write_jsonl
-from ops_that_fail import FatalChunker
+from ops_that_fail import FatalChunker, FatalEncoder, deaths
 from processes import descendants, send, wait_until
 from recovery import WORKER, assert_kept, assert_same, build_process, missing, published, workers_of
 from small_memory import build_inline, write_corpus
@@ -93,7 +93,7 @@ def kill_one_at_work(memory, found):
 def _writes(pid, memory):
     """Whether a process has a file of the memory open."""
     try:
-        files = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+        files = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
     except OSError:
         return False
     return any(file.startswith(f"{memory}/work/attempt-") for file in files)
@@ -135,3 +135,15 @@ def test_a_unit_that_kills_every_worker_fails_the_build_and_the_others_are_kept(
     assert_kept(before, store.root)
     assert "documents" not in computed(result) and computed(result)["chunks"] >= 1
     assert keys(store.root) == ["a", "b", "bad", "c"]
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_worker_that_dies_in_the_midst_of_a_models_work_loses_only_what_was_not_kept(tmp_path):
+    rows = [{"id": number, "text": f"note {number}"} for number in range(700)]
+    indexes = {"dense": {"type": "dense", "factory": "Flat"}}
+    encoder = FatalEncoder(str(tmp_path / "noted"), at=3)
+    given = {"source": rows, "encoders": {"ones": encoder}, "address": "local"}
+    assert mnemodex.build({"indexes": indexes}, memory=tmp_path / "memory", **given).committed
+    # The batch that killed is asked for again, by another worker; those before it are not.
+    assert deaths(tmp_path / "noted") == ["256", "256", "188", "188"]
+    assert not (tmp_path / "memory" / "work" / "partial").exists()

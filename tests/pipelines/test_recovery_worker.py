@@ -107,7 +107,7 @@ class TestDeaths:
     def test_a_worker_that_died_while_it_had_nothing_to_do_is_no_units_fault(self, store):
         def kill_all():
             idle = descendants(os.getpid(), WORKER)
-            assert all([send(pid, signal.SIGKILL) for pid in idle]) and idle
+            assert idle and all(send(pid, signal.SIGKILL) for pid in idle)
             wait_until(lambda: not set(idle) & set(descendants(os.getpid(), WORKER)))
 
         told, noted = self.run(store, between=kill_all, one=0, other=0, shy=MAX_DEATHS - 1)

@@ -14,8 +14,7 @@ from tokenizer_models import byte_level, minilm, save
 from workshop import run_stage
 
 from mnemodex.indexers.candidates import Candidates, TokenWords, uniform
-from mnemodex.indexers.models.tokenizers import tokenizer_hash
-from mnemodex.indexers.models.tokens import tokenize
+from mnemodex.indexers.models.tokenizers import tokenize, tokenizer_hash
 from mnemodex.pipelines.ops.base import Work
 from mnemodex.pipelines.stages.pairs import PairSettings, PairStage, pair_ids
 from mnemodex.schemas.embedding import DEFAULT_MODEL

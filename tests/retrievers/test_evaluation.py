@@ -7,8 +7,7 @@ from math import log2
 import numpy as np
 import pytest
 
-from mnemodex.retrievers.evaluation import evaluate
-from mnemodex.retrievers.folding import search_documents
+from mnemodex.retrievers.evaluation import evaluate, search_documents
 from mnemodex.retrievers.queries import Query
 from mnemodex.schemas.errors import QueryError
 
@@ -71,7 +70,7 @@ def test_metrics_are_those_of_a_worked_example():
     ]
     result = evaluate(retriever, queries, k=3)
     ideal = 1 + 1 / log2(3) + 1 / log2(4)
-    assert (result.index, result.queries, result.without_gold, result.k) == ("made-up", 3, 1, 3)
+    assert (result.index, result.queries, result.queries_without_gold, result.k) == ("made-up", 3, 1, 3)
     assert result.metrics == pytest.approx(
         {
             "R@1": (0 + 1 + 0) / 3,

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from bridge_space import HandSpace
 
-from mnemodex.retrievers.graph.bridge import Bridge
-from mnemodex.retrievers.graph.bridge_lite import BridgeLite
-from mnemodex.retrievers.graph.walker import Walker
+from mnemodex.retrievers.graph.bridge import Bridge, BridgeLite
+from mnemodex.retrievers.graph.ppr import Walker
 
 PASSAGES = [
     ("Blue Song", "Blue Song was sung by Lorna Ward."),
@@ -164,7 +163,7 @@ def test_names_lead_from_passage_to_passage_without_facts():
 
 
 def test_walks_that_start_at_the_best_passages_leave_the_order_of_the_rest(monkeypatch):
-    monkeypatch.setattr("mnemodex.retrievers.graph.spreading.STARTS", 2)
+    monkeypatch.setattr("mnemodex.retrievers.graph.bridge._STARTS", 2)
     passages = [("", "fish " * (9 - number) + "salt " * number) for number in range(8)]
     space = HandSpace(passages, mentions={0: ["a"], 1: ["a"], 6: ["b"]})
     assert order(ask(BridgeLite(), space, "fish").scores[0])[:6] == [0, 1, 2, 3, 4, 5]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from graph_space import RandomSpace
 
-from mnemodex.retrievers.graph.hipporag1 import HippoRAG1
-from mnemodex.retrievers.graph.walker import Walker
+from mnemodex.retrievers.graph.hipporag import HippoRAG1
+from mnemodex.retrievers.graph.ppr import Walker
 
 
 @pytest.fixture(scope="module")

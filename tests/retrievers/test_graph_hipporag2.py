@@ -9,8 +9,8 @@ import pytest
 from graph_space import RandomSpace
 from hipporag2_reference import Reference
 
-from mnemodex.retrievers.graph.hipporag2 import HippoRAG2
-from mnemodex.retrievers.graph.walker import Walker
+from mnemodex.retrievers.graph.hipporag import HippoRAG2
+from mnemodex.retrievers.graph.ppr import Walker
 
 WAYS = {"fact": 2, "mention": 1, "synonym": 2, "overwrite": True}
 

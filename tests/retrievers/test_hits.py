@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mnemodex.retrievers.hits import trec_run
-from mnemodex.retrievers.top_k import top_k
+from mnemodex.retrievers.hits import top_k, trec_run
 
 
 @given(

@@ -12,7 +12,7 @@ from engines import InlineEngine
 from language_models import make, saved
 
 import mnemodex
-from mnemodex.indexers.dense.exact import pair_scores
+from mnemodex.indexers.dense.vectors import pair_scores
 from mnemodex.indexers.models.language_model import LanguageModel
 from mnemodex.retrievers.readers.knn_lm import KnnLM
 from mnemodex.retrievers.readers.knn_lm_report.explaining import explain
@@ -137,10 +137,10 @@ def test_search_says_the_same_while_a_reader_is_attached(library):
     memory = mnemodex.open(library)
     retriever = memory.retriever("next")
     hits = retriever.search(["Apples from the"], 3)
-    alone = explain(retriever, memory.snapshot, ["Apples from the"], hits)
+    alone = explain(retriever, ["Apples from the"], hits)
     with KnnLM(retriever, k=4, weight=0.9).attach(retriever.prompt_keys.model.model) as knn:
         assert np.array_equal(retriever.search(["Apples from the"], 3).ids, hits.ids)
-        assert explain(retriever, memory.snapshot, ["Apples from the"], hits) == alone
+        assert explain(retriever, ["Apples from the"], hits) == alone
         assert knn.stats.lookups == 0
 
 
@@ -185,7 +185,7 @@ def test_another_model_by_the_same_name_is_refused(own):
     with torch.no_grad():
         model.lm_head.weight.add_(0.5)
     model.save_pretrained(own / "model")
-    with pytest.raises(ModelError, match=r"was built with another .* install that one, or build again"):
+    with pytest.raises(ModelError, match=r"was built with another .* install that one, or rebuild the memory"):
         mnemodex.open(own / "memory").retriever("next").search(["a"], 3)
 
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnemodex.indexers.ngram import FMIndex, Ragged, build
-from mnemodex.retrievers.ngram import frontier
-from mnemodex.retrievers.ngram.choice import best_of_each
-from mnemodex.retrievers.ngram.frontier import Frontier
+from mnemodex.retrievers.ngram import corpus as module
+from mnemodex.retrievers.ngram.corpus import Frontier
+from mnemodex.retrievers.seal.kernels import best_of_each
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,8 @@ def ranges_of(index):
 
 @pytest.mark.parametrize("kept", [1 << 22, 40, 0])
 def test_continuations_are_the_indexs_whatever_is_remembered(index, monkeypatch, kept):
-    monkeypatch.setattr(frontier, "_WIDE", 60)
-    monkeypatch.setattr(frontier, "_KEPT", kept)
+    monkeypatch.setattr(module, "_WIDE", 60)
+    monkeypatch.setattr(module, "_KEPT", kept)
     made, ranges = Frontier(index), ranges_of(index)
     random = np.random.default_rng(1)
     for _ in range(4):
@@ -44,7 +44,7 @@ def test_continuations_are_the_indexs_whatever_is_remembered(index, monkeypatch,
 
 def test_a_wide_range_is_looked_up_once(index, monkeypatch):
     asked = []
-    monkeypatch.setattr(frontier, "_WIDE", 60)
+    monkeypatch.setattr(module, "_WIDE", 60)
     made, own = Frontier(index), index.continuations
     monkeypatch.setattr(index, "continuations", lambda ranges: asked.append(len(ranges)) or own(ranges))
     for _ in range(3):

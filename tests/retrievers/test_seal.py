@@ -62,8 +62,9 @@ class Corpus:
         everything = np.arange(corpus.body.document_count)
         self.bodies, self.titles = (self.texts(index.tokens(everything)) for index in (corpus.body, corpus.title))
         self.tokens = sum(map(len, self.bodies + self.titles))
-        chunks = np.arange(len(corpus.ids("chunks")))
-        self.chunks = list(zip(corpus.ids("chunks").tolist(), *(a.tolist() for a in corpus.owned(chunks)), strict=True))
+        ids = np.concatenate([rows.ids for rows in corpus.rows["chunks"]])
+        owned = corpus.owned(np.arange(len(ids)))
+        self.chunks = list(zip(ids.tolist(), *(column.tolist() for column in owned), strict=True))
 
     @staticmethod
     def texts(ragged):
@@ -181,7 +182,7 @@ def test_a_part_of_a_title_is_no_title(retriever, corpus):
 
 
 def test_frequent_keys_and_unigrams_find_nothing_but_score_what_others_found(retriever, corpus, monkeypatch):
-    monkeypatch.setattr("mnemodex.retrievers.seal.ranking.MOST_OCCURRENCES", 20)
+    monkeypatch.setattr("mnemodex.retrievers.seal.keys.MOST_OCCURRENCES", 20)
     counts = Counter(token for body in corpus.bodies for token in body)
     (first, _), (second, _) = counts.most_common(2)
     with_both = (body for body in corpus.bodies if {first, second} <= set(body))
@@ -200,17 +201,17 @@ def test_frequent_keys_and_unigrams_find_nothing_but_score_what_others_found(ret
 def test_only_so_many_documents_are_read(retriever, corpus, keys, monkeypatch):
     full = answers(retriever.search_keys(keys, 5, ALL))
     documents = {chunk: number for chunk, number, _, _ in corpus.chunks}
-    monkeypatch.setattr("mnemodex.retrievers.seal.search.MOST_DOCUMENTS", 3)
+    monkeypatch.setattr("mnemodex.retrievers.seal.retriever.MOST_DOCUMENTS", 3)
     for few, many in zip(answers(retriever.search_keys(keys, 5, ALL)), full, strict=True):
         assert len({documents[chunk] for chunk in few}) == 3 and few.items() <= many.items()
-    monkeypatch.setattr("mnemodex.retrievers.seal.search.MOST_TOKENS", 1)
+    monkeypatch.setattr("mnemodex.retrievers.seal.retriever.MOST_TOKENS", 1)
     for few, many in zip(answers(retriever.search_keys(keys, 5, ALL)), full, strict=True):
         assert len({documents[chunk] for chunk in few}) == 1 and few.items() <= many.items()
 
 
 def test_texts_that_are_kept_are_bounded_and_answer_alike(opened, keys, monkeypatch):
     full = answers(opened.retriever("keys").search_keys(keys, 5, ALL))
-    monkeypatch.setattr("mnemodex.retrievers.seal.texts._KEPT", 40)
+    monkeypatch.setattr("mnemodex.retrievers.seal.retriever._KEPT", 40)
     again = type(opened.retriever("keys"))(opened, opened.snapshot.index("keys"))
     assert answers(again.search_keys(keys, 5, ALL)) == full
     assert again._search._texts._tokens <= 40

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from seal_reference import make_keys
 
 from mnemodex.indexers.ngram.ragged import Ragged
-from mnemodex.retrievers.seal.keys import Kind
-from mnemodex.retrievers.seal.weights import own_log_probability, weigh
+from mnemodex.retrievers.seal.keys import Kind, own_log_probability, weigh
 
 KINDS = st.sampled_from(list(Kind))
 TOKENS = st.lists(st.integers(0, 4), min_size=1, max_size=4).map(tuple)
@@ -58,7 +57,7 @@ def test_an_ngram_of_the_question_is_worth_its_tokens_together():
 
 
 def rank(keys, weights, *, together=True):
-    from mnemodex.retrievers.seal.ranking import RankedKeys
+    from mnemodex.retrievers.seal.keys import RankedKeys
 
     counts = np.ones(len(keys), np.int64)
     return RankedKeys.of(keys, slice(0, len(keys)), np.array(weights, np.float64), counts, together=together)

@@ -1,4 +1,4 @@
-"""Where everything in a picture lies: the question left, entities and facts in the middle, passages right."""
+"""The layout of a picture: the question left, entities and facts in the middle, passages right."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def _middle(
     cards: Mapping[Hashable, tuple[float, float]],
     area: tuple[float, float],
 ) -> Floats:
-    """The centres of boxes between cards: of several layouts, that in which arrows pass the fewest boxes."""
+    """Return the centres of boxes between cards: of several layouts, the one where arrows pass the fewest boxes."""
     import networkx as nx
 
     springs = nx.Graph()
-    # Without these, what nothing is joined to would drift away.
+    # Without these, boxes that nothing joins would drift away.
     springs.add_edges_from(((key, card) for key in boxes for card in cards), weight=0.3 / len(cards))
     for source, target, key, kind in graph.edges(keys=True, data="kind"):
         path = [source, (source, target, key), target] if kind == "fact" else [source, target]
@@ -87,7 +87,7 @@ def _middle(
 
 
 def _faults(centres: Floats, sizes: Floats, facts: NDArray[np.int64]) -> float:
-    """How many boxes the straight lines from labels to their ends pass, and 1 more for 150 pixels of bends.
+    """Count the boxes that straight lines from labels to their ends pass, and 1 more for 150 pixels of bends.
 
     Facts are the rows of a label and its two ends: int64 of shape (facts, 3).
     """
@@ -108,8 +108,8 @@ def separate(centres: Floats, sizes: Floats) -> Floats:
     order = np.argsort(tops, kind="stable")
     for rank, box in enumerate(order):
         above = order[:rank]
-        beside = above[np.abs(centres[above, 0] - centres[box, 0]) < half[above, box, 0] - 1e-6]
-        for other in beside[np.argsort(tops[beside], kind="stable")]:
+        overlapping = above[np.abs(centres[above, 0] - centres[box, 0]) < half[above, box, 0] - 1e-6]
+        for other in overlapping[np.argsort(tops[overlapping], kind="stable")]:
             if abs(centres[other, 1] - centres[box, 1]) < half[other, box, 1] - 1e-6:
                 centres[box, 1] = centres[other, 1] + half[other, box, 1]
         tops[box] = centres[box, 1] - sizes[box, 1] / 2

@@ -110,7 +110,7 @@ class _Picture:
         return _group(shapes, hover, f'class="edge" data-ends="{self._number[edge[0]]} {self._number[edge[1]]}"')
 
     def _line(self, edge: Edge, kind: str) -> str:
-        """From side to side if the ends lie beside each other, else from centre to centre; level where it begins."""
+        """Draw from side to side if the ends are side by side, else from centre to centre; level where it begins."""
         left, right = sorted(edge[:2], key=lambda end: float(self._centres[end][0]))
         start, stop = self._centres[left], self._centres[right]
         if stop[0] - start[0] > (self._boxes[left].width + self._boxes[right].width) / 2:
@@ -120,7 +120,7 @@ class _Picture:
         return _path("C", np.array([start, start + level, stop - level, stop]), _LINES[kind])
 
     def _arrow(self, edge: Edge) -> list[str]:
-        """From the subject to the object through the middle of the label, as far as it lies on neither of the two."""
+        """Draw from the subject to the object through the middle of the label, but not over either of the two."""
         start, middle, stop = self._centres[edge[0]], self._centres[edge], self._centres[edge[1]]
         across = (stop - start) / 6
         if edge[0] == edge[1]:
@@ -135,7 +135,7 @@ class _Picture:
 
 
 def _arrow(points: Floats, width: float) -> list[str]:
-    """A line along points, float64 of shape (points, 2), up to the head at its end, which is 10 pixels long or more."""
+    """Return a line along points, float64 of shape (points, 2), and its head, which is 10 pixels long or more."""
     tip = points[-1]
     shaft = points[np.linalg.norm(points - tip, axis=1) > 8]
     shaft = np.vstack([shaft[:-1:8], shaft[-1:]]) if len(shaft) else points[:1]
@@ -147,11 +147,11 @@ def _arrow(points: Floats, width: float) -> list[str]:
 
 
 def _boxes(items: Mapping[Hashable, Mapping[str, Any]]) -> dict[Hashable, Box]:
-    """The boxes of nodes and facts, as large as their texts need, by their keys."""
+    """Return the boxes of nodes and facts, as large as their texts need, by their keys."""
     boxes: dict[Hashable, Box] = {}
     for kind in _COLOUR:
         chosen = {key: data for key, data in items.items() if data["kind"] == kind}
-        # What is not positive, or no number, weighs nothing.
+        # A weight that is not positive, or not a number, counts as 0.
         weights = {key: min(data["weight"], 1e300) if data["weight"] > 0 else 0.0 for key, data in chosen.items()}
         largest = max(weights.values(), default=0.0) or 1.0
         for rank, (key, data) in enumerate(chosen.items(), start=1):
@@ -162,7 +162,7 @@ def _boxes(items: Mapping[Hashable, Mapping[str, Any]]) -> dict[Hashable, Box]:
 
 
 def _filled(kind: str, label: str, detail: str, scale: float) -> tuple[list[Line], float, float]:
-    """The lines, the width and the height of a box; an entity's grow with the scale, from 0 to 1."""
+    """Return lines, width and height of a box; an entity's grow with the scale, from 0 to 1."""
     if kind == "question":
         lines = [Line("QUESTION", 10, _COLOUR[kind], bold=True), *_fit(label, 15, 202, 10, bold=True)]
         lines += [line for note in detail.splitlines()[:6] for line in _fit(f"· {note}", 11, 202, 4, _QUIET)]
@@ -187,7 +187,7 @@ def _height(lines: Iterable[Line]) -> float:
 
 
 def _card(kind: str, box: Box, centre: Floats) -> list[str]:
-    """A box with its text; a passage's has its rank, and a bar as long as its weight."""
+    """Draw a box with its text; a passage's has its rank, and a bar as long as its weight."""
     colour, size = _COLOUR[kind], (box.width, box.height)
     left, top = (centre - np.array(size) / 2).tolist()
     style = f'fill="{colour if kind == "entity" and box.share else _TINT[kind]}" stroke="{colour}" stroke-width="1.3"'
@@ -210,7 +210,7 @@ def _rect(left: float, top: float, width: float, height: float, radius: float, s
 
 
 def _path(command: str, points: Floats, style: str) -> str:
-    """A line whose first point is followed by the points of one SVG command."""
+    """Draw a line: the first point, then the points of one SVG command."""
     return f'<path d="M{_pairs(points[:1])} {command}{_pairs(points[1:])}" fill="none" {style}/>'
 
 
@@ -219,7 +219,7 @@ def _pairs(points: Floats) -> str:
 
 
 def _texts(lines: Iterable[Line], left: float, top: float, width: float, *, centred: bool = False) -> list[str]:
-    """Lines one below the other, centred or each at the side where its script begins."""
+    """Draw lines one below the other, centred or each at the side where its script begins."""
     elements = []
     for text, size, fill, bold in lines:
         top += size * _LEADING
@@ -234,13 +234,13 @@ def _texts(lines: Iterable[Line], left: float, top: float, width: float, *, cent
 
 
 def _group(elements: Iterable[str], hover: Iterable[str] = (), attributes: str = "") -> str:
-    """Elements that are one thing; browsers show the title when the mouse rests on it."""
+    """Group elements; browsers show the title when the mouse rests on them."""
     title = escape("\n".join(line for line in map(clean, hover) if line))
     return "\n".join([f"<g {attributes}>", *([f"<title>{title}</title>"] if title else []), *elements, "</g>"])
 
 
 def _legend(kinds: set[str], width: float, top: float) -> tuple[str, float]:
-    """Marks and words for the kinds that are there, in columns, and where they end."""
+    """Draw marks and words for the kinds that occur, in columns; also return where they end."""
     shapes: list[str] = []
     columns = max(int((width - 2 * MARGIN) // 300), 1)
     shown = [kind for kind in _LEGEND if kind in kinds]

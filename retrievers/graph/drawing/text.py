@@ -8,8 +8,8 @@ from itertools import accumulate
 
 _NARROW = frozenset("iljtfrI.,:;'|!()[]{}/\\-` ")
 _BROAD = frozenset("mwMW@%—…")
-_STEERING = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
-"""They turn the direction of what follows them, beyond the label that they stand in."""
+_DIRECTIONS = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+"""Marks that change the direction of the text after them, also beyond their label."""
 
 
 def clean(text: str) -> str:
@@ -18,7 +18,7 @@ def clean(text: str) -> str:
 
 
 def _is_shown(letter: str) -> bool:
-    if letter in _STEERING or ord(letter) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(letter) <= 0xFDEF:
+    if letter in _DIRECTIONS or ord(letter) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(letter) <= 0xFDEF:
         return False
     return unicodedata.category(letter) not in {"Cc", "Cs"}
 
@@ -35,12 +35,12 @@ def measure(text: str, size: float, *, bold: bool = False) -> float:
 
 
 def _ends(text: str, size: float, *, bold: bool) -> list[float]:
-    """Where each letter ends."""
+    """Return where each letter ends."""
     return list(accumulate(_width(letter) * size * (1.08 if bold else 1.0) for letter in text))
 
 
 def _width(letter: str) -> float:
-    """In parts of the font's size."""
+    """Return the width of a letter in parts of the font's size."""
     if unicodedata.category(letter) in {"Mn", "Me", "Cf"}:
         return 0.0
     if unicodedata.east_asian_width(letter) in {"W", "F"}:

@@ -1,7 +1,6 @@
 """kNN-LM: a language model whose next-token probabilities are mixed with those of a datastore's nearest entries."""
 
-from mnemodex.retrievers.readers.knn_lm.knn_lm import KnnLM
-from mnemodex.retrievers.readers.knn_lm.mixer import Stats
+from mnemodex.retrievers.readers.knn_lm.knn_lm import KnnLM, Stats
 from mnemodex.retrievers.readers.knn_lm.mixing import Buckets, Mixing
 from mnemodex.retrievers.readers.knn_lm.pointers import Pointers
 

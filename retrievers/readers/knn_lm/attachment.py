@@ -1,123 +1,168 @@
-"""The hooks that a model has while a KnnLM is attached to it."""
+"""The hooks that a model has while a KnnLM is attached to it, and the forward passes that they see."""
 
 from __future__ import annotations
 
+import inspect
 import weakref
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mnemodex.indexers.lm.capture import KeyCapture
-from mnemodex.retrievers.readers.knn_lm.forward import Forward, Signature
-from mnemodex.schemas.errors import ModelError
+from mnemodex.schemas.errors import ModelError, QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
-    from mnemodex.retrievers.readers.knn_lm.mixer import Mixer
+    from mnemodex.indexers.arrays import Bools, Int64s
+    from mnemodex.retrievers.readers.knn_lm.pointers import PointerStore
     from mnemodex.schemas.lm import KeyKind
 
-_TAKEN: weakref.WeakSet[Any] = weakref.WeakSet()
+_ATTACHED: weakref.WeakSet[Any] = weakref.WeakSet()
 """Models that a KnnLM is attached to."""
 
 
-class Attachment(AbstractContextManager["Attachment"]):
-    """While it is entered, a function sees every forward pass of a model before its caller does.
+@dataclass(frozen=True)
+class Forward:
+    """A forward pass of a model, by the places that logits were made for.
+
+    Attributes:
+        logits: shape (batch, places, vocabulary).
+        keys: shape (batch, places, dimension).
+        positions: of the places among the tokens that were read, int64 of shape (places,), in the logits' order.
+        real: which places are of tokens and not of padding, bool of shape (batch, places).
+        length: tokens of each sequence that were read.
+        tokens: those, int64 of shape (batch, length); None where they are not known.
+        cache: of keys and values that the model filled; None without one.
+    """
+
+    logits: Tensor
+    keys: Tensor
+    positions: Int64s
+    real: Bools
+    length: int
+    tokens: Int64s | None
+    cache: Any
+
+    def last(self) -> Forward:
+        """Return the last place of each sequence alone."""
+        parts = {name: getattr(self, name)[:, -1:] for name in ("logits", "keys", "real")}
+        return replace(self, positions=self.positions[-1:], **parts)
+
+
+def check_free(model: Any) -> None:
+    """Refuse a model that a KnnLM is attached to, by a ModelError."""
+    if model in _ATTACHED:
+        raise ModelError(f"a KnnLM is attached to this {type(model).__name__} already; leave its `with` block first")
+
+
+@contextmanager
+def attached(
+    model: Any, kind: KeyKind, pointers: PointerStore, seen: Callable[[Forward], Tensor | None]
+) -> Iterator[None]:
+    """Within the block, a function sees every forward pass of a model before its caller does.
 
     Args:
         model: a causal language model of transformers.
         kind: the keys to read.
-        mixer: whose pointers follow the beams of `generate()`.
-        seen: given the pass and the keys of its places; it may change the output. Called without gradients.
+        pointers: reordered with the beams of `generate()`.
+        seen: given the pass, without gradients. The logits that it returns, if any, replace the model's and make its
+            loss.
     """
+    parameters = inspect.signature(model.forward).parameters.values()
+    names = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+    capture = KeyCapture(model, kind)
+    own = getattr(model, "_reorder_cache", None)
+    as_tuple = False
 
-    def __init__(self, model: Any, kind: KeyKind, mixer: Mixer, seen: Callable[[Forward, Tensor], None]) -> None:
-        self._model = model
-        self._mixer = mixer
-        self._seen = seen
-        self._signature = Signature(model)
-        self._kind = kind
-        self._capture = KeyCapture(model, kind)
-        self._as_tuple = False
-        self._exits = ExitStack()
-
-    def __enter__(self) -> Attachment:
-        model = self._model
-        with ExitStack() as exits:
-            _TAKEN.add(model)
-            exits.callback(_TAKEN.discard, model)
-            exits.enter_context(self._capture)
-            exits.callback(model.register_forward_pre_hook(self._before, with_kwargs=True).remove)
-            exits.callback(model.register_forward_hook(self._after, with_kwargs=True).remove)
-            exits.enter_context(_reordering(model, self._mixer))
-            self._exits = exits.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._exits.close()
-
-    def _before(self, module: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
-        """Have an output with names, whatever the caller wants."""
+    def before(module: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
+        # The hook after needs an output with names, whatever the caller wants.
+        nonlocal as_tuple
         wish = named.get("return_dict")
-        self._as_tuple = not (self._model.config.return_dict if wish is None else wish)
+        as_tuple = not (model.config.return_dict if wish is None else wish)
         return positional, {**named, "return_dict": True}
 
-    def _after(self, module: Any, positional: tuple[Any, ...], named: dict[str, Any], output: Any) -> Any:
+    def after(module: Any, positional: tuple[Any, ...], named: dict[str, Any], output: Any) -> Any:
         import torch
 
-        forward = Forward(self._signature.bind(positional, named), output, "logits_to_keep" in self._signature.names)
+        arguments = {**dict(zip(names, positional, strict=False)), **named}
         with torch.no_grad():
-            self._seen(forward, forward.keys(self._capture.last, self._kind))
-        return output.to_tuple() if self._as_tuple else output
+            logits = seen(_forward(names, arguments, output, capture.last, kind))
+            if logits is not None:
+                output.logits = logits
+                if arguments.get("labels") is not None:
+                    # As transformers' models do: what `forward` has no name for is the loss function's.
+                    rest = {name: value for name, value in arguments.items() if name not in (*names, "return_dict")}
+                    given = {"logits": logits, "labels": arguments["labels"], "vocab_size": logits.shape[-1]}
+                    output.loss = model.loss_function(**given, **rest)
+        return output.to_tuple() if as_tuple else output
 
-    def loss(self, forward: Forward) -> Tensor | None:
-        """The model's own loss of a pass's logits as they are by now; None where no labels were given."""
-        labels = forward.given.get("labels")
-        if labels is None:
-            return None
-        logits = forward.output.logits
-        # As transformers' models do: what `forward` has no name for is the loss function's.
-        rest = {name: value for name, value in forward.given.items() if name not in self._signature.names}
-        rest.pop("return_dict", None)
-        loss: Tensor = self._model.loss_function(logits=logits, labels=labels, vocab_size=logits.shape[-1], **rest)
-        return loss
+    def reorder(cache: Any, beams: Tensor) -> Any:
+        pointers.reorder(cache, beams.cpu().numpy())
+        if own is not None:
+            return own(cache, beams)
+        cache.reorder_cache(beams)
+        return cache
+
+    with ExitStack() as exits:
+        _ATTACHED.add(model)
+        exits.callback(_ATTACHED.discard, model)
+        exits.enter_context(capture)
+        exits.callback(model.register_forward_pre_hook(before, with_kwargs=True).remove)
+        exits.callback(model.register_forward_hook(after, with_kwargs=True).remove)
+        # `generate()` calls it where a model has one.
+        model._reorder_cache = reorder
+        exits.callback(delattr, model, "_reorder_cache")
+        yield
 
 
-def check_free(model: Any) -> None:
-    """See that no KnnLM is attached to a model.
+def _forward(names: list[str], arguments: dict[str, Any], output: Any, captured: Tensor, kind: KeyKind) -> Forward:
+    """Collect what hooks see of a pass: its arguments by name, its output, and what `KeyCapture` has of it."""
+    import torch
 
-    Raises:
-        ModelError: one is.
-    """
-    if model in _TAKEN:
-        msg = f"a KnnLM is attached to this {type(model).__name__} already; leave its `with` block first"
-        raise ModelError(msg)
+    ids = arguments.get("input_ids")
+    length = int((arguments["inputs_embeds"] if ids is None else ids).shape[1])
+    positions = _positions(arguments.get("logits_to_keep", 0) if "logits_to_keep" in names else 0, length)
+    # The output layer is given the places already.
+    keys = captured if kind == "lm_head_input" else captured[:, torch.from_numpy(positions).to(captured.device)]
+    shape = tuple(output.logits.shape[:2])
+    if keys.shape[:2] != shape:
+        shapes = f"logits of shape {tuple(output.logits.shape)}, but keys of shape {tuple(captured.shape)}"
+        raise ModelError(
+            f"the model gives {shapes}: it has to read one text in one sequence, as a datastore's model must"
+        )
+    mask: Any = arguments.get("attention_mask")
+    real = np.ones(shape, bool)
+    # Where a cache is compiled for, masks of attention are made beforehand: they do not show the padding.
+    if getattr(mask, "ndim", None) == 2:
+        real = mask[:, -length:].cpu().numpy()[:, positions] != 0
+    caches = [
+        part
+        for name in ("past_key_values", "cache_params")
+        for part in (arguments.get(name), getattr(output, name, None))
+    ]
+    return Forward(
+        logits=output.logits,
+        keys=keys,
+        positions=positions,
+        real=real,
+        length=length,
+        tokens=None if ids is None else ids.cpu().numpy(),
+        cache=next((cache for cache in caches if cache is not None), None),
+    )
 
 
-class _reordering(AbstractContextManager[None]):  # noqa: N801 # used like a function
-    """Have the mixer's pointers follow beams: `generate()` calls a model's `_reorder_cache` where there is one."""
-
-    def __init__(self, model: Any, mixer: Mixer) -> None:
-        self._model = model
-        self._mixer = mixer
-
-    def __enter__(self) -> None:
-        own = getattr(self._model, "_reorder_cache", None)
-
-        def reorder(cache: Any, beams: Tensor) -> Any:
-            self._mixer.trails.reorder(cache, beams.cpu().numpy())
-            if own is not None:
-                return own(cache, beams)
-            cache.reorder_cache(beams)
-            return cache
-
-        self._model._reorder_cache = reorder
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        del self._model._reorder_cache
+def _positions(keep: Any, length: int) -> Int64s:
+    """Return the positions that `logits_to_keep` names, of so many tokens."""
+    every = np.arange(length)
+    if isinstance(keep, int):
+        return every[-keep:] if keep else every
+    if np.ndim(keep) != 1 or not hasattr(keep, "cpu"):
+        wanted = "a number, or positions of shape (places,) for all sequences"
+        raise QueryError(f"logits_to_keep is {keep!r}; while a KnnLM is attached give {wanted}")
+    positions: Int64s = every[keep.cpu().numpy()]
+    return positions

@@ -26,26 +26,25 @@ rounded to 8 bits 0.025 to 0.036, ten steps of tuning on 64 tokens (AdamW, 2e-5)
 
 
 def check_tokenizer(tokenizer: Any, info: DatastoreInfo) -> None:
-    """See that a tokenizer (of tokenizers or transformers) is the datastore's.
+    """Refuse a tokenizer (of tokenizers or transformers) that is not the datastore's.
 
     Raises:
         ModelError: it is not.
     """
-    found = content_hash(tokenizer)
-    if info.tokenizer_sha256 != found and info.tokenizer_sha256 != _hash_of_files(tokenizer):
-        msg = (
-            f"the tokenizer is not that of datastore {info.name!r} (SHA-256 {found[:12]}…, not "
+    sha256 = content_hash(tokenizer)
+    if info.tokenizer_sha256 != sha256 and info.tokenizer_sha256 != _hash_of_files(tokenizer):
+        raise ModelError(
+            f"the tokenizer is not that of datastore {info.name!r} (SHA-256 {sha256[:12]}…, not "
             f"{info.tokenizer_sha256[:12]}…), which was built with {info.model!r}: use the tokenizer of that model, or "
-            "build the datastore anew"
+            "rebuild the datastore"
         )
-        raise ModelError(msg)
 
 
 def _hash_of_files(tokenizer: Any) -> str | None:
-    """The hash of the files that a tokenizer of transformers was loaded from, if it still has their tokens.
+    """Return the hash of the files that a tokenizer of transformers was loaded from, if it still has their tokens.
 
-    transformers writes parts of some tokenizers anew when it loads them, and may add a token for padding: no text is
-    read otherwise, but the hash of what is loaded differs.
+    transformers rewrites parts of some tokenizers when it loads them, and may add a token for padding: it reads texts
+    as before, but the hash of what is loaded differs.
     """
     name = getattr(tokenizer, "name_or_path", None)
     if not name:
@@ -54,13 +53,13 @@ def _hash_of_files(tokenizer: Any) -> str | None:
         of_files = load_tokenizer(name).get_vocab().items()
     except ModelError:
         return None
-    added = {token for token, _ in tokenizer.get_vocab().items() - of_files}
-    same = of_files <= tokenizer.get_vocab().items() and added <= set(tokenizer.all_special_tokens)
-    return tokenizer_hash(name) if same else None
+    loaded = tokenizer.get_vocab().items()
+    added = {token for token, _ in loaded - of_files}
+    return tokenizer_hash(name) if of_files <= loaded and added <= set(tokenizer.all_special_tokens) else None
 
 
 def check_model(model: Any, info: DatastoreInfo) -> None:
-    """See that a causal language model of transformers is the datastore's: by its sizes, and by keys of a text.
+    """Refuse a causal language model of transformers that is not the datastore's, by its sizes and by keys of a text.
 
     The model reads the beginning of a text of the datastore. Its dtype may differ from the one that keys were read in,
     its weights may not.
@@ -73,40 +72,32 @@ def check_model(model: Any, info: DatastoreInfo) -> None:
     built = f"datastore {info.name!r} was built with {info.model!r}"
     remedy = "attach that model, or build a datastore with this one"
     if getattr(model.config, "is_encoder_decoder", False):
-        msg = f"model {type(model).__name__} has an encoder; a KnnLM needs a model that only goes on with a text"
-        raise ModelError(msg)
+        raise ModelError(f"model {type(model).__name__} has an encoder; a KnnLM needs a decoder-only model")
     head = model.get_output_embeddings()
     vocabulary = model.config.get_text_config().vocab_size if head is None else head.weight.shape[0]
     if vocabulary != info.vocabulary:
-        msg = f"the model has {vocabulary} tokens, but {built}, which has {info.vocabulary}: {remedy}"
-        raise ModelError(msg)
+        raise ModelError(f"the model has {vocabulary} tokens, but {built}, which has {info.vocabulary}: {remedy}")
     tokens = torch.from_numpy(info.sample_tokens[:-1].astype(np.int64))[None]
     with _evaluating(model), torch.no_grad(), KeyCapture(model, info.key) as capture:
         model(input_ids=tokens.to(model.device), use_cache=False)
-    if capture.last.shape[-1] != info.dimension:
-        msg = f"the model's keys have {capture.last.shape[-1]} dimensions, but {built}, with {info.dimension}: {remedy}"
-        raise ModelError(msg)
+    dimension = capture.last.shape[-1]
+    if dimension != info.dimension:
+        raise ModelError(f"the model's keys have {dimension} dimensions, but {built}, with {info.dimension}: {remedy}")
     keys = capture.last[0].float().cpu().numpy()[-len(info.sample_keys) :]
-    error = relative_error(keys, info.sample_keys)
+    lengths = np.linalg.norm(info.sample_keys, axis=1)
+    errors = np.linalg.norm(keys - info.sample_keys, axis=1) / np.where(lengths > 0, lengths, 1.0)
+    error = float(np.median(errors))
     if not error <= TOLERANCE:
-        msg = (
-            f"the model is not the one that the datastore is of: {built}, and on a text of it this model's keys differ "
+        raise ModelError(
+            f"the model is not the datastore's: {built}, and on a text of it this model's keys differ "
             f"from those stored by {error:.0%} of their length (median of {len(keys)}; {TOLERANCE:.0%} may come of "
             f"rounding). Its weights were tuned, quantized to few bits, or are of another version: {remedy}"
         )
-        raise ModelError(msg)
-
-
-def relative_error(keys: np.ndarray[Any, Any], stored: np.ndarray[Any, Any]) -> float:
-    """The median over keys of shape (m, dimension) of how far they are from those stored, by these' lengths."""
-    lengths = np.linalg.norm(stored, axis=1)
-    away = np.linalg.norm(keys - stored, axis=1)
-    return float(np.median(away / np.where(lengths > 0, lengths, 1.0)))
 
 
 @contextmanager
 def _evaluating(model: Any) -> Iterator[None]:
-    """Dropout off, and afterwards every module as it was."""
+    """Turn dropout off, and every module back to its former mode afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -1,17 +1,22 @@
-"""How the probabilities of a model and of its neighbours in a datastore are mixed."""
+"""How the probabilities of a model and of its neighbours in a datastore are mixed, and settings of that in files."""
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from pathlib import Path
+
+    from mnemodex.indexers.arrays import Float32s, Float64s, Int32s, Int64s
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +24,7 @@ class Buckets:
     """A weight (lambda) for each range of the nearest entry's squared distance (Drozdov et al., arXiv 2210.15859).
 
     Attributes:
-        edges: ascending distances that part the ranges, n of them. A distance that equals an edge belongs to the range
-            above it.
+        edges: n ascending distances between the ranges. A distance that equals an edge belongs to the range above it.
         weights: n + 1 weights between 0 and 1.
 
     Raises:
@@ -31,21 +35,15 @@ class Buckets:
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if len(self.weights) != len(self.edges) + 1:
-            msg = (
-                f"buckets have {len(self.edges)} edges and {len(self.weights)} weights: give one weight more than edges"
-            )
-            raise QueryError(msg)
-        if not all(map(math.isfinite, self.edges)) or any(
-            a >= b for a, b in zip(self.edges, self.edges[1:], strict=False)
-        ):
-            msg = f"the edges of buckets are {list(self.edges)}: give finite distances that ascend"
-            raise QueryError(msg)
+        counts = f"{len(self.edges)} edges and {len(self.weights)} weights"
+        _check(len(self.weights) == len(self.edges) + 1, f"buckets have {counts}: give one weight more than edges")
+        ascending = all(map(math.isfinite, self.edges)) and all(low < high for low, high in pairwise(self.edges))
+        _check(ascending, f"the edges of buckets are {list(self.edges)}: give finite distances that ascend")
         for weight in self.weights:
             _check_weight(weight)
 
-    def weight_of(self, nearest: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The weight for squared distances of nearest entries: same shape."""
+    def weight_of(self, nearest: Float32s) -> Float64s:
+        """Return the weight for squared distances of nearest entries: same shape."""
         return np.asarray(self.weights, np.float64)[np.searchsorted(self.edges, nearest, side="right")]
 
 
@@ -60,8 +58,8 @@ class Mixing:
         gate: look up only where the model's entropy, in nats, is at least this; elsewhere the model's probabilities
             stay as they are.
         rescore: take the exact distances of the k entries instead of the index's estimates.
-        pointers: look up only where fewer than so many entries follow from the token before (RetoMaton; Alon et al.,
-            2022): the successors of neighbours whose value was the token that came. None to look up always.
+        pointers: search only where fewer than so many entries follow from the token before (RetoMaton; Alon et al.,
+            2022): the successors of neighbours whose value was the token that came. None to search always.
 
     Raises:
         QueryError: a setting is out of its range.
@@ -75,98 +73,99 @@ class Mixing:
     pointers: int | None = None
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            msg = f"k is {self.k}: give at least 1 neighbour"
-            raise QueryError(msg)
+        _check(self.k >= 1, f"k is {self.k}: give at least 1 neighbour")
         if not isinstance(self.weight, Buckets):
             _check_weight(self.weight)
-        if self.temperature is not None and not 0 < self.temperature < math.inf:
-            msg = f"temperature is {self.temperature}: give a finite number above 0, in units of squared distance"
-            raise QueryError(msg)
-        if self.gate is not None and not 0 <= self.gate < math.inf:
-            msg = f"gate is {self.gate}: give an entropy in nats, 0 or more, or None to look up everywhere"
-            raise QueryError(msg)
-        if self.pointers is not None and not 1 <= self.pointers <= self.k:
-            msg = f"pointers is {self.pointers}: give 1 to k ({self.k}) entries, or None to search always"
-            raise QueryError(msg)
+        _check(
+            self.temperature is None or 0 < self.temperature < math.inf,
+            f"temperature is {self.temperature}: give a finite number above 0, in units of squared distance",
+        )
+        _check(
+            self.gate is None or 0 <= self.gate < math.inf,
+            f"gate is {self.gate}: give an entropy in nats, 0 or more, or None to look up everywhere",
+        )
+        _check(
+            self.pointers is None or 1 <= self.pointers <= self.k,
+            f"pointers is {self.pointers}: give 1 to k ({self.k}) entries, or None to search always",
+        )
 
-    def weight_of(self, nearest: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The weight of places by the squared distance of their nearest entry: 0 where it is inf, for none was found.
-
-        Args:
-            nearest: shape (q,).
-
-        Returns:
-            Shape (q,).
-        """
-        if isinstance(self.weight, Buckets):
-            weights = self.weight.weight_of(nearest)
-        else:
-            weights = np.full(len(nearest), self.weight, np.float64)
+    def weight_of(self, nearest: Float32s) -> Float64s:
+        """Return the weights for squared distances of nearest entries, shape (q,): 0 for inf, which means no entry."""
+        weights = self.weight.weight_of(nearest) if isinstance(self.weight, Buckets) else self.weight
         return np.where(np.isinf(nearest), 0.0, weights)
 
+    def save(self, path: Path) -> None:
+        """Write the settings as one JSON object; buckets are `{"edges", "weights"}`."""
+        path.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
-def nearest_distance(distances: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The least squared distance of each row: (q, k) to (q,), inf where all are missing."""
-    nearest: NDArray[np.float32] = distances.min(axis=1, initial=np.inf)
+    @classmethod
+    def load(cls, path: Path) -> Mixing:
+        """Read settings that `save` or a person wrote; those that are left out have their defaults.
+
+        Raises:
+            QueryError: the file cannot be read, or has a setting that is unknown or out of its range.
+        """
+        try:
+            settings: Any = json.loads(path.read_text(encoding="utf-8-sig"))
+            if isinstance(settings, dict):
+                _check_names(settings, Mixing)
+                _check_names(settings.get("weight"), Buckets)
+            return TypeAdapter(Mixing).validate_json(json.dumps(settings), strict=True)
+        except OSError as error:
+            raise QueryError(f"{path}: cannot be read: {error.strerror}") from error
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = ".".join(map(str, first["loc"])) or "the content"
+            raise QueryError(f"{path}: {name}: {first['msg']}") from error
+        except (QueryError, ValueError) as error:
+            raise QueryError(f"{path}: {error}") from error
+
+
+def nearest_distance(distances: Float32s) -> Float32s:
+    """Return the least squared distance of each row: (q, k) to (q,), inf where all are missing."""
+    nearest: Float32s = distances.min(axis=1, initial=np.inf)
     return nearest
 
 
-def log_weights(distances: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
-    """The logarithm of each neighbour's part of p_knn: a softmax over `-distance / temperature`, for any distances.
+def log_weights(distances: Float32s, temperature: float) -> Float64s:
+    """Return the logarithm of each neighbour's part of p_knn, shape (q, k): a softmax over `-distance / temperature`.
 
     Args:
-        distances: squared, of shape (q, k); inf for missing ones.
+        distances: squared, of shape (q, k); inf for missing ones, whose part is 0.
         temperature: in their units.
-
-    Returns:
-        Shape (q, k): -inf for missing ones.
     """
     nearest = nearest_distance(distances).astype(np.float64)
     # A row without neighbours has none to subtract: inf - inf would be NaN.
     gaps = distances.astype(np.float64) - np.where(np.isinf(nearest), 0.0, nearest)[:, None]
     with np.errstate(over="ignore", under="ignore"):
-        logs: NDArray[np.float64] = -gaps / temperature
+        logs: Float64s = -gaps / temperature
         total = np.exp(logs).sum(axis=1, keepdims=True)
     return logs - np.log(np.where(total > 0, total, 1.0))
 
 
-def knn_log_probability(
-    distances: NDArray[np.float32], tokens: NDArray[np.int32], targets: NDArray[np.int32], temperature: float
-) -> NDArray[np.float64]:
-    """The logarithm of p_knn of one token each: of the softmax over neighbours, the part of those with that token.
+def knn_log_probability(distances: Float32s, tokens: Int32s, targets: Int32s, temperature: float) -> Float64s:
+    """Return the logarithm of p_knn of one token for each row, shape (q,): -inf where no neighbour has it.
 
     Args:
         distances: squared, of shape (q, k); inf for missing ones, in any order.
         tokens: the neighbours' values, shape (q, k).
         targets: shape (q,).
         temperature: in the distances' units.
-
-    Returns:
-        Shape (q,): -inf where no neighbour has the token.
     """
-    has = tokens == targets[:, None]
-    logs = np.where(has, log_weights(distances, temperature), -np.inf)
+    logs = np.where(tokens == targets[:, None], log_weights(distances, temperature), -np.inf)
     greatest = logs.max(axis=1, initial=-np.inf)
-    found = np.isfinite(greatest)
-    base = np.where(found, greatest, 0.0)
+    possible = np.isfinite(greatest)
+    base = np.where(possible, greatest, 0.0)
     with np.errstate(under="ignore"):
         total = np.exp(logs - base[:, None]).sum(axis=1)
-    return np.where(found, base + np.log(np.where(found, total, 1.0)), -np.inf)
+    return np.where(possible, base + np.log(np.where(possible, total, 1.0)), -np.inf)
 
 
-def token_log_probabilities(
-    distances: NDArray[np.float32], tokens: NDArray[np.int32], temperature: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """The logarithms of p_knn of all tokens that have a part of it.
-
-    Args:
-        distances: squared, of shape (q, k); inf for missing ones, in any order.
-        tokens: the neighbours' values, shape (q, k).
-        temperature: in the distances' units.
+def token_log_probabilities(distances: Float32s, tokens: Int32s, temperature: float) -> tuple[Int64s, Int64s, Float64s]:
+    """Return the logarithms of p_knn of all tokens that neighbours have; arguments as for `knn_log_probability`.
 
     Returns:
-        Rows, tokens and logarithms, one place for each token of each row, by row and token.
+        Rows, tokens and logarithms, one of each for each token of each row, by row and token.
     """
     logs = log_weights(distances, temperature)
     row, column = np.nonzero(logs > -np.inf)
@@ -184,21 +183,29 @@ def token_log_probabilities(
     return row[starts], token[starts], greatest + np.log(np.add.reduceat(parts, starts))
 
 
-def mixed_log_probability(
-    model: NDArray[np.float64], neighbours: NDArray[np.float64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """ln(weight · p_knn + (1 - weight) · p_lm), element by element.
+def mixed_log_probability(model: Float64s, neighbours: Float64s, weights: Float64s) -> Float64s:
+    """Return ln(weight · p_knn + (1 - weight) · p_lm), element by element.
 
     Args:
         model: ln p_lm.
         neighbours: ln p_knn.
-        weights: between 0 and 1; what `Mixing.weight_of` gives. Where it is 0 the model's stay as they are.
+        weights: between 0 and 1, as `Mixing.weight_of` gives them. Where it is 0, `model` is returned bit by bit.
     """
     with np.errstate(divide="ignore", under="ignore"):
         return np.logaddexp(np.log(weights) + neighbours, np.log1p(-weights) + model)
 
 
+def _check(valid: bool, message: str) -> None:
+    if not valid:
+        raise QueryError(message)
+
+
 def _check_weight(weight: float) -> None:
-    if not 0 <= weight <= 1:
-        msg = f"weight is {weight}: give a number between 0 and 1"
-        raise QueryError(msg)
+    _check(0 <= weight <= 1, f"weight is {weight}: give a number between 0 and 1")
+
+
+def _check_names(settings: Any, kind: type[Mixing | Buckets]) -> None:
+    """Refuse unknown settings, which validation of standard dataclasses ignores."""
+    known = [field.name for field in fields(kind)]
+    if isinstance(settings, dict) and (unknown := sorted(set(settings) - set(known))):
+        raise QueryError(f"no setting {unknown[0]!r}; there are {', '.join(known)}")

@@ -1,29 +1,35 @@
-"""Following neighbours from one token to the next, instead of searching anew."""
+"""Following neighbours from one token to the next, instead of searching for each."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import weakref
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnemodex.retrievers.readers.knn_lm.neighbours import look_up, missing, nearest_first, put, taken
-from mnemodex.schemas.errors import QueryError
+from mnemodex.retrievers.datastore import Neighbours
+from mnemodex.schemas.errors import ModelError, QueryError
 from mnemodex.schemas.ids import token_positions
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from mnemodex.retrievers.datastore import Datastore, Neighbours
+    from mnemodex.indexers.arrays import Bools, Float32s, Int64s, Integers
+    from mnemodex.retrievers.datastore import Datastore
+    from mnemodex.retrievers.readers.knn_lm.attachment import Forward
     from mnemodex.retrievers.readers.knn_lm.mixing import Mixing
 
 
+def look_up(datastore: Datastore, keys: Float32s, mixing: Mixing) -> Neighbours:
+    """Search for keys of shape (q, dimension), by `k` and `rescore` of the settings; nearest first."""
+    neighbours = datastore.nearest(keys, mixing.k)
+    return datastore.measure(keys, neighbours.ids).nearest_first() if mixing.rescore else neighbours
+
+
 class Pointers:
-    """Sequences side by side that are walked through token by token (RetoMaton, without clusters; Alon et al., 2022).
+    """Sequences side by side that are read token by token (RetoMaton, without clusters; Alon et al., 2022).
 
     A neighbour whose value is the token that came points to its successor, the entry at `id + 1`. Where at least
     `mixing.pointers` successors exist, they are the neighbours of the next place, with their exact distances; where
-    they are fewer, the datastore is searched. Successors that do not exist end there: a datastore has no entry after
-    the last one of a text.
+    they are fewer, the datastore is searched. A datastore has no entry after the last one of a text.
 
     Args:
         datastore: what is searched and followed.
@@ -39,85 +45,120 @@ class Pointers:
         QueryError: `mixing.pointers` is None.
     """
 
-    searches: int
-    saved: int
-    followed: NDArray[np.bool_]
-
     def __init__(self, datastore: Datastore, mixing: Mixing, rows: int) -> None:
         if mixing.pointers is None:
-            msg = "pointers is None: give the number of entries that are enough to follow them instead of searching"
-            raise QueryError(msg)
+            raise QueryError(
+                "pointers is None: give the number of entries that are enough to follow instead of searching"
+            )
         self._datastore = datastore
         self._mixing = mixing
-        self._least = mixing.pointers
-        self._last = missing(rows, mixing.k)
+        self._enough = mixing.pointers
+        self._last = Neighbours.missing(rows, mixing.k)
         self.searches = 0
         self.saved = 0
         self.followed = np.zeros(rows, bool)
 
     def __len__(self) -> int:
-        """How many sequences."""
         return len(self._last.ids)
 
     def forget(self) -> None:
-        """Begin anew: the next places do not follow from the last ones."""
-        self._last = missing(len(self), self._mixing.k)
+        """Let the next places not follow from the last ones."""
+        self._last = Neighbours.missing(len(self), self._mixing.k)
 
-    def reorder(self, rows: NDArray[np.int64]) -> None:
-        """Go on with other sequences: the new i-th one is the former `rows[i]`-th one, as beams are reordered."""
-        self._last = taken(self._last, rows)
+    def reorder(self, rows: Int64s) -> None:
+        """Continue with other sequences: the new i-th one is the former `rows[i]`-th one, as beams are reordered."""
+        self._last = self._last.take(rows)
 
-    def step(
-        self,
-        keys: NDArray[np.float32],
-        came: NDArray[np.int32] | NDArray[np.int64],
-        wanted: NDArray[np.bool_] | None = None,
-    ) -> Neighbours:
-        """The neighbours of the next place of every sequence.
+    def step(self, keys: Float32s, came: Integers, wanted: Bools | None = None) -> Neighbours:
+        """Return the neighbours of the next place of every sequence, shape (rows, k), nearest first.
 
         Args:
             keys: shape (rows, dimension): what was read up to the place, the token that came included.
-            came: the token that came after the place before, shape (rows,); of no account at a first place.
+            came: the token that came after the place before, shape (rows,); ignored at a first place.
             wanted: whether to look there, bool of shape (rows,); everywhere by default. A place where it is not gets no
-                neighbours, and the one after it nothing to follow.
-
-        Returns:
-            Shape (rows, k), nearest first.
+                neighbours, and the one after it has none to follow.
         """
         wanted = np.ones(len(keys), bool) if wanted is None else wanted
-        here = missing(len(keys), self._mixing.k)
-        followed = self._follow(here, keys, came, wanted)
-        searched = np.flatnonzero(wanted & ~followed)
+        neighbours = Neighbours.missing(len(keys), self._mixing.k)
+        self.followed = self._follow(neighbours, keys, came, wanted)
+        searched = np.flatnonzero(wanted & ~self.followed)
         if len(searched):
-            put(
-                here,
-                searched,
-                look_up(self._datastore, keys[searched], self._mixing.k, rescore=self._mixing.rescore),
-            )
-        self.followed = followed
-        self.saved += int(followed.sum())
+            neighbours.put(searched, look_up(self._datastore, keys[searched], self._mixing))
+        self.saved += int(self.followed.sum())
         self.searches += len(searched)
-        self._last = here
-        return here
+        self._last = neighbours
+        return neighbours
 
-    def _follow(
-        self,
-        here: Neighbours,
-        keys: NDArray[np.float32],
-        came: NDArray[np.int32] | NDArray[np.int64],
-        wanted: NDArray[np.bool_],
-    ) -> NDArray[np.bool_]:
-        """Fill in the places that have enough successors, and tell which."""
+    def _follow(self, neighbours: Neighbours, keys: Float32s, came: Integers, wanted: Bools) -> Bools:
+        """Fill in the rows that have enough successors, and return which these are."""
         points = (self._last.tokens == came[:, None]) & (self._last.ids >= 0)
         counts = points.sum(axis=1)
-        rows = np.flatnonzero(wanted & (counts >= self._least))
+        rows = np.flatnonzero(wanted & (counts >= self._enough))
         followed = np.zeros(len(keys), bool)
         if len(rows):
             # Successors in front, so that no more columns are measured than the longest row has.
             successors = np.where(points[rows], token_positions(self._last.ids[rows], np.int64(1)), -1)
             successors = -np.sort(-successors, axis=1)[:, : counts[rows].max()]
-            measured = nearest_first(self._datastore.measure(keys[rows], successors))
-            enough = (measured.ids >= 0).sum(axis=1) >= self._least
-            put(here, rows[enough], taken(measured, enough))
+            measured = self._datastore.measure(keys[rows], successors).nearest_first()
+            enough = (measured.ids >= 0).sum(axis=1) >= self._enough
+            neighbours.put(rows[enough], measured.take(enough))
             followed[rows[enough]] = True
         return followed
+
+
+class PointerStore:
+    """Keeps pointers from one forward pass to the next, so that generating text can follow them.
+
+    They belong to a cache of keys and values, as long as it lives and ends where they do; without one, to the tokens
+    that were read. `generate()` makes a new cache each time, and so starts with a search.
+    """
+
+    def __init__(self, datastore: Datastore, mixing: Mixing) -> None:
+        self._datastore = datastore
+        self._mixing = mixing
+        self._by_cache: weakref.WeakKeyDictionary[Any, tuple[int, Pointers]] = weakref.WeakKeyDictionary()
+        self._by_tokens: tuple[dict[bytes, int], Pointers] | None = None
+
+    def reorder(self, cache: Any, rows: Int64s) -> None:
+        """Reorder the pointers of a cache as its beams were."""
+        if cache in self._by_cache:
+            self._by_cache[cache][1].reorder(rows)
+
+    def resume(self, forward: Forward) -> Pointers:
+        """Return pointers that end in front of the first place of a pass, or new ones."""
+        rows = len(forward.logits)
+        if forward.cache is not None:
+            past = _length(forward.cache) - forward.length
+            end, pointers = self._by_cache.get(forward.cache, (0, None))
+            # A cache that was cropped or filled by others ends elsewhere.
+            if pointers is not None and end == past and len(pointers) == rows:
+                if forward.positions[0] > 0:
+                    pointers.forget()
+                return pointers
+        elif forward.tokens is not None and self._by_tokens and forward.positions.tolist() == [forward.length - 1]:
+            known, pointers = self._by_tokens
+            order = [known.get(sequence.tobytes(), -1) for sequence in forward.tokens[:, :-1]]
+            if min(order) >= 0:
+                pointers.reorder(np.array(order, np.int64))
+                return pointers
+        return Pointers(self._datastore, self._mixing, rows)
+
+    def keep(self, forward: Forward, pointers: Pointers) -> None:
+        """Keep pointers for the next forward pass, if they end at the last token of this one."""
+        if forward.positions[-1] != forward.length - 1:
+            return
+        if forward.cache is not None:
+            self._by_cache[forward.cache] = (_length(forward.cache), pointers)
+        elif forward.tokens is not None:
+            self._by_tokens = {sequence.tobytes(): row for row, sequence in enumerate(forward.tokens)}, pointers
+
+
+def _length(cache: Any) -> int:
+    """Return the number of tokens in a cache."""
+    try:
+        return int(cache.get_seq_length())
+    except (AttributeError, ValueError) as error:
+        raise ModelError(
+            f"pointers continue where a cache ends, but a {type(cache).__name__} of this model does not tell where "
+            "that is; leave pointers out"
+        ) from error

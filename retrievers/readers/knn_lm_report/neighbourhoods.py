@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnemodex.retrievers.readers.knn_lm.mixing import knn_log_probability, mixed_log_probability
-from mnemodex.retrievers.readers.knn_lm.neighbours import look_up
-from mnemodex.retrievers.readers.knn_lm_report.neighbour_files import NeighbourFiles, batches
-from mnemodex.retrievers.readers.knn_lm_report.walking import walk
+from mnemodex.retrievers.readers.knn_lm.mixing import knn_log_probability, mixed_log_probability, nearest_distance
+from mnemodex.retrievers.readers.knn_lm.pointers import Pointers, look_up
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from mnemodex.retrievers.datastore import Datastore
+    from mnemodex.indexers.arrays import Bools, Float32s, Float64s, Int32s, Int64s
+    from mnemodex.retrievers.datastore import Datastore, Neighbours
     from mnemodex.retrievers.readers.knn_lm.mixing import Mixing
     from mnemodex.retrievers.readers.knn_lm_report.reading import Readings
+
+ENTRIES = 1 << 21
+"""Neighbours that are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,39 +35,41 @@ class Neighbourhoods:
         nearest: the least distance of each token, float32 of shape (n,).
         searched: the tokens that the index was searched for, bool of shape (n,).
         gated: those whose distribution was certain enough to do without, bool of shape (n,).
-        seconds: wall time of the searches.
+        seconds: wall time of the look-ups.
     """
 
     readings: Readings
-    distances: NDArray[np.float32]
-    values: NDArray[np.int32]
-    nearest: NDArray[np.float32]
-    searched: NDArray[np.bool_]
-    gated: NDArray[np.bool_]
+    distances: Float32s
+    values: Int32s
+    nearest: Float32s
+    searched: Bools
+    gated: Bools
     seconds: float
 
-    def model(self) -> NDArray[np.float64]:
-        """The logarithm of p of each token by the model alone, shape (n,)."""
+    def model(self) -> Float64s:
+        """Return the logarithm of p of each token by the model alone, shape (n,)."""
         return -self.readings.surprisal.astype(np.float64)
 
-    def neighbours(self, temperature: float) -> NDArray[np.float64]:
-        """The logarithm of p_knn of each token, shape (n,); -inf where no neighbour has it."""
-        found = np.empty(len(self.readings), np.float64)
-        for rows in batches(len(found), self.distances.shape[1]):
-            found[rows] = knn_log_probability(
-                self.distances[rows], self.values[rows], self.readings.tokens[rows], temperature
-            )
-        return found
-
-    def mixed(self, mixing: Mixing) -> NDArray[np.float64]:
-        """The logarithm of p of each token by model and neighbours, shape (n,).
+    def mixed(self, mixing: Mixing) -> Float64s:
+        """Return the logarithm of p of each token by model and neighbours, shape (n,).
 
         Args:
             mixing: with a temperature.
         """
         assert mixing.temperature is not None  # noqa: S101 - `evaluate` gives one
-        weights = mixing.weight_of(self.nearest)
-        return mixed_log_probability(self.model(), self.neighbours(mixing.temperature), weights)
+        neighbours = np.empty(len(self.readings), np.float64)
+        for rows in batches(*self.distances.shape):
+            neighbours[rows] = knn_log_probability(
+                self.distances[rows], self.values[rows], self.readings.tokens[rows], mixing.temperature
+            )
+        return mixed_log_probability(self.model(), neighbours, mixing.weight_of(self.nearest))
+
+
+def batches(rows: int, k: int) -> Iterator[slice]:
+    """Yield slices of rows whose neighbours fit into memory together."""
+    step = max(ENTRIES // k, 1)
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))
 
 
 def gather(datastore: Datastore, readings: Readings, mixing: Mixing, folder: Path) -> Neighbourhoods:
@@ -76,31 +79,56 @@ def gather(datastore: Datastore, readings: Readings, mixing: Mixing, folder: Pat
         datastore: where.
         readings: the tokens.
         mixing: of it `k`, `gate`, `rescore` and `pointers` are used; the others can be tried afterwards.
-        folder: where the neighbours are written, as `.npy`; what is there is overwritten.
+        folder: where the neighbours are written, as `.npy`; files of a former call are overwritten.
 
     Raises:
         QueryError: k is above the number of entries.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = (len(readings), mixing.k)
+    # They are more than memory may hold.
+    distances: Any = np.lib.format.open_memmap(folder / "distances.npy", mode="w+", dtype=np.float32, shape=shape)
+    values: Any = np.lib.format.open_memmap(folder / "values.npy", mode="w+", dtype=np.int32, shape=shape)
     gated = np.zeros(len(readings), bool) if mixing.gate is None else np.asarray(readings.entropy < mixing.gate)
-    files = NeighbourFiles(folder, len(readings), mixing.k)
-    if mixing.pointers is None:
-        seconds, searched = _search(datastore, readings, mixing, ~gated, files), ~gated
-    else:
-        seconds, searched = walk(datastore, readings, mixing, ~gated, files)
-    files.clear(gated)
-    return Neighbourhoods(readings, *files.read(), searched=searched, gated=gated, seconds=seconds)
+    distances[gated], values[gated] = np.inf, -1
+    searched = np.zeros(len(readings), bool)
+    find = _search if mixing.pointers is None else _follow
+    seconds = 0.0
+    started = time.perf_counter()
+    for rows, neighbours, by_search in find(datastore, readings, mixing, ~gated):
+        seconds += time.perf_counter() - started
+        distances[rows], values[rows], searched[rows] = neighbours.distances, neighbours.tokens, by_search
+        started = time.perf_counter()
+    nearest = np.asarray(nearest_distance(distances))
+    return Neighbourhoods(readings, distances, values, nearest, searched, gated, seconds)
 
 
 def _search(
-    datastore: Datastore, readings: Readings, mixing: Mixing, wanted: NDArray[np.bool_], files: NeighbourFiles
-) -> float:
-    """Search for every wanted token; returns the seconds that it took."""
-    seconds = 0.0
-    rows = np.flatnonzero(wanted)
-    for part in batches(len(rows), mixing.k):
-        keys = np.ascontiguousarray(readings.keys[rows[part]])
-        started = time.perf_counter()
-        found = look_up(datastore, keys, mixing.k, rescore=mixing.rescore)
-        seconds += time.perf_counter() - started
-        files.put(rows[part], found)
-    return seconds
+    datastore: Datastore, readings: Readings, mixing: Mixing, wanted: Bools
+) -> Iterator[tuple[Int64s, Neighbours, Bools | bool]]:
+    """Yield wanted rows, their neighbours, and whether these were searched for: all are."""
+    every = np.flatnonzero(wanted)
+    for part in batches(len(every), mixing.k):
+        rows = every[part]
+        yield rows, look_up(datastore, np.ascontiguousarray(readings.keys[rows]), mixing), True
+
+
+def _follow(
+    datastore: Datastore, readings: Readings, mixing: Mixing, wanted: Bools
+) -> Iterator[tuple[Int64s, Neighbours, Bools | bool]]:
+    """Yield the same as `_search`, by pointers that go from the first token of each text to its last."""
+    _, starts, lengths = np.unique(readings.text, return_index=True, return_counts=True)
+    # The longest first, so that those which continue are always the first ones.
+    order = np.argsort(-lengths, kind="stable")
+    for part in batches(len(order), mixing.k):
+        group = order[part]
+        pointers = Pointers(datastore, mixing, len(group))
+        for step in range(int(lengths[group[0]])):
+            rows = starts[group[lengths[group] > step]] + step
+            if len(rows) < len(pointers):
+                pointers.reorder(np.arange(len(rows)))
+            # At the first step nothing can be followed, whatever came.
+            came = readings.tokens[rows - min(step, 1)]
+            neighbours = pointers.step(np.ascontiguousarray(readings.keys[rows]), came, wanted[rows])
+            chosen = wanted[rows]
+            yield rows[chosen], neighbours.take(chosen), ~pointers.followed[chosen]

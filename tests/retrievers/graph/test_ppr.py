@@ -106,10 +106,9 @@ class TestLargerGraphs:
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
-    @pytest.mark.parametrize("threads", [1, 3])
-    def test_push_leaves_little(self, edges, resets, expected, threads):
+    def test_push_leaves_little(self, edges, resets, expected):
         seeds = [Mass(np.flatnonzero(reset), reset[reset > 0]) for reset in resets]
-        found = walk(NODES, *edges).push(seeds, threads=threads)
+        found = walk(NODES, *edges).push(seeds)
         for mass, probabilities in zip(found, expected, strict=True):
             assert np.abs(everywhere(mass, NODES) - probabilities).sum() < 0.01
 

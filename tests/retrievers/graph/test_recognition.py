@@ -6,7 +6,7 @@ import pytest
 from chat_server import ChatServer, Reply
 
 from mnemodex.indexers.models.chat import Chat
-from mnemodex.retrievers.graph.recognition import Recognition
+from mnemodex.retrievers.graph.hipporag import Recognition
 from mnemodex.schemas.errors import ChatServerError
 
 FACTS = [("Lilli", "directed by", "Speyer"), ('Spey"er', "died in", "Амстердам"), ("x", "y", "__import__('os')")]

@@ -272,9 +272,9 @@ def test_another_model_is_refused(llama, llamas):
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.add_(0.1 * parameter.std() * torch.randn_like(parameter))
-    with pytest.raises(ModelError, match=r"not the one that the datastore is of: datastore 'next'.*differ from"):
+    with pytest.raises(ModelError, match=r"not the datastore's: datastore 'next'.*differ from"):
         KnnLM(llamas, k=4).attach(other).__enter__()
-    with pytest.raises(ModelError, match="not the one that the datastore is of"):
+    with pytest.raises(ModelError, match="not the datastore's"):
         KnnLM(llamas, k=4).processor(other).__enter__()
 
 

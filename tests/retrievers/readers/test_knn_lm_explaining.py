@@ -22,7 +22,7 @@ def memory(library):
 @pytest.fixture(scope="module")
 def found(memory):
     retriever = memory.retriever("next")
-    return explain(retriever, memory.snapshot, PROMPTS, retriever.search(PROMPTS, 6))
+    return explain(retriever, PROMPTS, retriever.search(PROMPTS, 6))
 
 
 def test_the_words_around_an_entry_are_those_of_its_document(memory, found):
@@ -31,13 +31,13 @@ def test_the_words_around_an_entry_are_those_of_its_document(memory, found):
     values = dict(memory.sql("SELECT position, value FROM lm_states_tiny").fetchall())
     texts = dict(memory.sql("SELECT key, text FROM documents").fetchall())
     for number in (0, 1):
-        assert [one.rank for one in found[number].contexts] == [1, 2, 3, 4, 5, 6]
+        assert [one.chunk.rank for one in found[number].contexts] == [1, 2, 3, 4, 5, 6]
         for place, one in enumerate(found[number].contexts):
             value = values[int(hits.ids[number, place])]
             assert one.token == retriever.prompt_keys.model.tokenizer.decode([value])
             assert one.distance == pytest.approx(-hits.scores[number, place])
             # Blanks may be within a token, or between it and its neighbours.
-            whole = "".join(texts[one.key].split())
+            whole = "".join(texts[one.chunk.key].split())
             assert "".join(f"{one.before}{one.token}{one.after}".split()) in whole
 
 
@@ -57,27 +57,29 @@ def test_likely_tokens_are_those_of_the_model_alone_and_attached(memory, found):
         alone = lm.model(input_ids=ids).logits[0, -1].softmax(-1)
         with KnnLM(retriever, k=6).attach(lm.model):
             mixed = lm.model(input_ids=ids).logits[0, -1].exp()
-    for likely, expected in ((found[0].model, alone), (found[0].mixed, mixed)):
+    for likely, expected in ((found[0].likely["model"], alone), (found[0].likely["mixed"], mixed)):
         best = expected.topk(5)
         assert [probability for _, probability in likely] == pytest.approx(best.values.tolist(), rel=1e-3)
         assert [token for token, _ in likely] == [lm.tokenizer.decode([token]) for token in best.indices.tolist()]
     by_token = {}
     for one in found[0].contexts:
         by_token[one.token] = by_token.get(one.token, 0) + one.weight
-    assert dict(found[0].neighbours) == pytest.approx(dict(sorted(by_token.items(), key=lambda item: -item[1])[:5]))
+    assert dict(found[0].likely["neighbours"]) == pytest.approx(
+        dict(sorted(by_token.items(), key=lambda item: -item[1])[:5])
+    )
 
 
 def test_a_prompt_without_a_token_is_refused(memory):
     retriever = memory.retriever("next")
-    with pytest.raises(QueryError, match="prompt '' has no token: give the model something to go on from"):
-        explain(retriever, memory.snapshot, ["The", ""], retriever.search(["The", ""], 2))
+    with pytest.raises(QueryError, match="prompt '' has no token: give the model something to continue"):
+        explain(retriever, ["The", ""], retriever.search(["The", ""], 2))
 
 
 def test_a_filter_holds(memory):
     retriever = memory.retriever("next")
     hits = retriever.search(PROMPTS[:1], 4, where="key = 'café-3'")
-    (one,) = explain(retriever, memory.snapshot, PROMPTS[:1], hits)
-    assert [context.key for context in one.contexts] == ["café-3"] * 4
+    (one,) = explain(retriever, PROMPTS[:1], hits)
+    assert [context.chunk.key for context in one.contexts] == ["café-3"] * 4
     assert sum(context.weight for context in one.contexts) == pytest.approx(1)
 
 

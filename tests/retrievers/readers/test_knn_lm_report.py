@@ -15,9 +15,8 @@ from mnemodex.indexers.lm.windows import windows
 from mnemodex.retrievers.readers.knn_lm import KnnLM
 from mnemodex.retrievers.readers.knn_lm.mixing import Buckets, Mixing
 from mnemodex.retrievers.readers.knn_lm.pointers import Pointers
-from mnemodex.retrievers.readers.knn_lm_report import neighbour_files, reading
-from mnemodex.retrievers.readers.knn_lm_report.curves import gate_curve, pointer_curve
-from mnemodex.retrievers.readers.knn_lm_report.evaluation import evaluate
+from mnemodex.retrievers.readers.knn_lm_report import neighbourhoods, reading
+from mnemodex.retrievers.readers.knn_lm_report.evaluation import evaluate, figures
 from mnemodex.retrievers.readers.knn_lm_report.neighbourhoods import gather
 from mnemodex.retrievers.readers.knn_lm_report.reading import read_texts
 from mnemodex.schemas.errors import ModelError, NotFiniteError, QueryError
@@ -114,23 +113,26 @@ def test_texts_that_were_read_are_not_read_again(lm, stored, tmp_path):
     ],
 )
 def test_figures_are_those_of_a_plain_loop(lm, stored, tmp_path, monkeypatch, mixing):
-    monkeypatch.setattr(neighbour_files, "ENTRIES", 24)
+    monkeypatch.setattr(neighbourhoods, "ENTRIES", 24)
     result = evaluate(stored, lm, TEXTS, mixing, tmp_path)
     readings = read_texts(lm, stored.info, TEXTS, tmp_path)
     used = replace(mixing, temperature=mixing.temperature or stored.info.scale)
     mixed = np.array([plain(stored, readings, used, row) for row in range(len(readings))])
     without = -readings.surprisal.astype(np.float64)
     found = result.figures
-    assert (result.mixing, result.texts, result.left_out) == (used, 3, 2)
-    assert found.overall.tokens == len(readings) == found.by_place["0-128"].tokens
-    assert found.overall.without == pytest.approx(exp(-without.mean()))
-    assert found.overall.mixed == pytest.approx(exp(-mixed.mean()), rel=1e-5)
-    assert found.overall.ratio == pytest.approx(exp(without.mean() - mixed.mean()), rel=1e-5)
+    assert (result.settings, result.texts, result.texts_left_out) == (used, 3, 2)
+    assert found.tokens == len(readings) == found.by_place["0-128"].tokens
+    assert found.perplexity == pytest.approx(exp(-without.mean()))
+    assert found.perplexity_with_memory == pytest.approx(exp(-mixed.mean()), rel=1e-5)
+    assert found.ratio == pytest.approx(exp(without.mean() - mixed.mean()), rel=1e-5)
     change = mixed - without
     assert found.helped.percent == pytest.approx((change > 0).mean() * 100)
-    assert found.harmed.nats == pytest.approx(np.median(change[change < 0]), abs=1e-4)
+    assert found.harmed.median_nats == pytest.approx(np.median(change[change < 0]), abs=1e-4)
     gated = int((readings.entropy < (mixing.gate or 0)).sum())
-    assert found.unchanged == pytest.approx((change == 0).mean() * 100) and found.unchanged * len(change) >= gated
+    assert (
+        found.unchanged_percent == pytest.approx((change == 0).mean() * 100)
+        and found.unchanged_percent * len(change) >= gated
+    )
     assert (found.lookups.done, found.lookups.saved_by_gate) == (len(change) - gated, gated)
     assert found.lookups.saved_by_pointers == 0
 
@@ -145,15 +147,15 @@ def test_perplexity_is_told_by_place(lm, stored, tmp_path):
         "512-1024": 512,
         "1024+": 76,
     }
-    total = sum(one.tokens * log(one.mixed) for one in places.values())
-    assert total == pytest.approx(result.figures.overall.tokens * log(result.figures.overall.mixed))
+    total = sum(one.tokens * log(one.perplexity_with_memory) for one in places.values())
+    assert total == pytest.approx(result.figures.tokens * log(result.figures.perplexity_with_memory))
 
 
 @pytest.mark.parametrize("gate", [None, 3.0])
 def test_pointers_are_followed_in_all_texts_as_in_each_alone(lm, stored, tmp_path, monkeypatch, gate):
     mixing = Mixing(k=6, pointers=2, gate=gate, temperature=5.0)
     readings = read_texts(lm, stored.info, TEXTS, tmp_path)
-    monkeypatch.setattr("mnemodex.retrievers.readers.knn_lm_report.walking.ENTRIES", 12)
+    monkeypatch.setattr(neighbourhoods, "ENTRIES", 12)
     found = gather(stored, readings, mixing, tmp_path)
     searches = 0
     for number in np.unique(readings.text):
@@ -170,8 +172,8 @@ def test_pointers_are_followed_in_all_texts_as_in_each_alone(lm, stored, tmp_pat
 def test_pointers_are_counted_and_help_where_texts_repeat(lm, stored, tmp_path):
     result = evaluate(stored, lm, STORED, Mixing(k=4, pointers=1, temperature=1.0), tmp_path).figures
     assert result.lookups.saved_by_pointers > result.lookups.done > 0
-    assert result.lookups.saved_by_pointers + result.lookups.done == result.overall.tokens
-    assert result.overall.ratio < 0.1
+    assert result.lookups.saved_by_pointers + result.lookups.done == result.tokens
+    assert result.ratio < 0.1
 
 
 def test_texts_without_a_token_to_predict_are_refused(lm, stored, tmp_path):
@@ -203,12 +205,12 @@ def test_an_attached_model_has_the_same_loss(lm, stored, tmp_path, mixing):
         reader = KnnLM(stored, mixing)
         with reader.attach(lm.model), torch.no_grad():
             loss = lm.model(input_ids=read, labels=read).loss
-        assert log(result.figures.overall.mixed) == pytest.approx(float(loss), abs=1e-4)
+        assert log(result.figures.perplexity_with_memory) == pytest.approx(float(loss), abs=1e-4)
 
 
 def test_a_model_that_the_datastore_is_not_of_is_refused(stored, tmp_path):
     other = loaded("gpt2", tmp_path / "gpt2")
-    with pytest.raises(ModelError, match="not the one that the datastore is of"):
+    with pytest.raises(ModelError, match="not the datastore's"):
         evaluate(stored, other, TEXTS, Mixing(k=4), tmp_path)
 
 
@@ -217,26 +219,18 @@ def test_more_neighbours_than_entries_are_refused_before_anything_is_read(lm, st
         evaluate(stored, lm, TEXTS, Mixing(k=1000), tmp_path, advance=pytest.fail)
 
 
-def test_curves_are_evaluations_with_each_setting(lm, stored, tmp_path):
+def test_figures_with_gates_and_pointers_are_those_of_an_evaluation_with_each(lm, stored, tmp_path):
     mixing = Mixing(k=6, temperature=5.0)
     readings = read_texts(lm, stored.info, TEXTS, tmp_path)
-    every = gather(stored, readings, mixing, tmp_path)
     gates = [float(np.quantile(readings.entropy, part)) for part in (0.0, 0.5)]
-    points = [
-        *gate_curve(every, mixing, gates),
-        *pointer_curve(stored, readings, mixing, [1, 4], tmp_path / "curve"),
-    ]
-    assert [(point.mixing.gate, point.mixing.pointers) for point in points] == [
-        *((gate, None) for gate in gates),
-        (None, 1),
-        (None, 4),
-    ]
-    for point in points:
-        alone = evaluate(stored, lm, TEXTS, point.mixing, tmp_path / "alone").figures
-        assert alone.lookups == point.figures.lookups
-        assert alone.overall.mixed == pytest.approx(point.figures.overall.mixed)
-    assert points[0].figures.lookups.saved_by_gate == 0 < points[1].figures.lookups.saved_by_gate
-    assert points[2].figures.lookups.done < points[3].figures.lookups.done
+    settings = [*(replace(mixing, gate=gate) for gate in gates), *(replace(mixing, pointers=n) for n in (1, 4))]
+    results = [figures(gather(stored, readings, each, tmp_path / "each"), each) for each in settings]
+    for each, result in zip(settings, results, strict=True):
+        alone = evaluate(stored, lm, TEXTS, each, tmp_path / "alone").figures
+        assert alone.lookups == result.lookups
+        assert alone.perplexity_with_memory == pytest.approx(result.perplexity_with_memory)
+    assert results[0].lookups.saved_by_gate == 0 < results[1].lookups.saved_by_gate
+    assert results[2].lookups.done < results[3].lookups.done
 
 
 def test_a_model_that_gives_no_numbers_is_refused(lm, stored, tmp_path):

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mnemodex.retrievers.readers.knn_lm.mixing import Buckets, Mixing, knn_log_probability, mixed_log_probability
-from mnemodex.retrievers.readers.knn_lm_report import tuning
+from mnemodex.retrievers.readers.knn_lm_report import neighbourhoods, tuning
+from mnemodex.retrievers.readers.knn_lm_report.evaluation import tune
 from mnemodex.retrievers.readers.knn_lm_report.neighbourhoods import Neighbourhoods
 from mnemodex.retrievers.readers.knn_lm_report.reading import Readings
-from mnemodex.retrievers.readers.knn_lm_report.settings import load, save
 from mnemodex.schemas.errors import QueryError
 
 VOCABULARY = 50
@@ -68,7 +68,7 @@ def test_a_prior_draws_a_weight_towards_it_and_less_so_the_more_tokens_there_are
 
 def test_likelihoods_at_several_temperatures_are_those_of_each(monkeypatch):
     found = drawn(40)
-    monkeypatch.setattr("mnemodex.retrievers.readers.knn_lm_report.neighbour_files.ENTRIES", 100)
+    monkeypatch.setattr(neighbourhoods, "ENTRIES", 100)
     rows = np.array([0, 3, 4, 17, 39])
     several = tuning.likelihoods(found, rows, np.array([0.5, 4.0, 1e4]))
     for temperature, found_at in zip((0.5, 4.0, 1e4), several, strict=True):
@@ -105,16 +105,16 @@ def test_neighbours_that_do_not_help_get_no_weight_and_the_temperature_stays():
 def test_what_is_fitted_on_one_half_is_measured_on_the_other():
     found = drawn(8000, lambda nearest: np.where(nearest < 6, 0.8, 0.05))
     given_settings = Mixing(k=16, weight=0.9, temperature=7.0)
-    tuned = tuning.tune(found, given_settings)
-    assert tuned.unfitted.mixing == given_settings
-    ratios = [fit.figures.overall.ratio for fit in (tuned.buckets, tuned.fixed, tuned.unfitted)]
+    tuned = tune(found, given_settings)
+    assert tuned.unfitted.settings == given_settings
+    ratios = [fit.figures.ratio for fit in (tuned.buckets, tuned.fixed, tuned.unfitted)]
     assert ratios == sorted(ratios) and ratios[0] < ratios[1] < 1 < ratios[2]
-    assert tuned.tokens + tuned.fixed.figures.overall.tokens == 8000
+    assert tuned.fitted_on_tokens + tuned.fixed.figures.tokens == 8000
     fitted_on, _ = tuning.halves(found.readings)
-    fixed, _ = tuning.fit(found, fitted_on, tuned.unfitted.mixing)
-    assert fixed == tuned.fixed.mixing
+    fixed, _ = tuning.fit(found, fitted_on, tuned.unfitted.settings)
+    assert fixed == tuned.fixed.settings
     expected = np.exp(-found.mixed(fixed)[~fitted_on].mean())
-    assert tuned.fixed.figures.overall.mixed == pytest.approx(expected)
+    assert tuned.fixed.figures.perplexity_with_memory == pytest.approx(expected)
 
 
 def test_halves_are_whole_texts_of_like_length_or_the_middle_of_one():
@@ -142,15 +142,15 @@ def test_one_token_is_too_few_to_tune():
         np.ones(1, bool), np.zeros(1, bool), 1.0,
     )  # fmt: skip
     with pytest.raises(QueryError, match="too few tokens"):
-        tuning.tune(one, Mixing(k=16, temperature=1.0))
+        tune(one, Mixing(k=16, temperature=1.0))
 
 
 @pytest.mark.parametrize(
     "mixing", [Mixing(), Mixing(k=3, weight=Buckets((1.5, 2.5), (0.5, 0.25, 0.1)), temperature=2.0, pointers=2)]
 )
 def test_settings_can_be_written_and_read(tmp_path, mixing):
-    save(mixing, tmp_path / "settings.json")
-    assert load(tmp_path / "settings.json") == mixing
+    mixing.save(tmp_path / "settings.json")
+    assert Mixing.load(tmp_path / "settings.json") == mixing
     assert set(json.loads((tmp_path / "settings.json").read_text())) > {"k", "weight", "temperature"}
 
 
@@ -159,7 +159,7 @@ def test_settings_can_be_written_and_read(tmp_path, mixing):
     [
         (None, "cannot be read: No such file"),
         ("nope", "Expecting value"),
-        ("[1]", "the whole: Input should be an object"),
+        ("[1]", "the content: Input should be an object"),
         ('{"k": 0}', "k is 0"),
         ('{"k": "8"}', "k: Input should be a valid integer"),
         ('{"lambda": 0.5}', "no setting 'lambda'; there are k, weight"),
@@ -171,5 +171,5 @@ def test_files_that_are_no_settings_are_refused(tmp_path, content, saying):
     if content is not None:
         (tmp_path / "settings.json").write_text(content)
     with pytest.raises(QueryError, match=r"settings\.json") as error:
-        load(tmp_path / "settings.json")
+        Mixing.load(tmp_path / "settings.json")
     assert saying in str(error.value)

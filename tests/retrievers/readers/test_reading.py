@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mnemodex.retrievers.hits import Chunk
-from mnemodex.retrievers.readers.reading import first_sentence, has_answer, parse, to_read, to_think
+from mnemodex.retrievers.readers.hippo_reader import first_sentence, has_answer, parse, to_read, to_think
 
 HITS = [
     Chunk(1, 0.9, 11, 1, "a", "Olme", "Olme lies {by} the sea.", 0, 10),

@@ -1,4 +1,7 @@
-"""Ops that write a little, die or fail, and what drives them: named as `ops_that_fail:Class` in a `Step`."""
+"""Ops that write a little, die or fail, and what drives them: named as `ops_that_fail:Class` in a `Step`.
+
+Workers on Ray find them here.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from mnemodex.pipelines.ops import checkpoint
 from mnemodex.pipelines.ops.base import Op
 from mnemodex.pipelines.run_files import RunFiles
 from mnemodex.pipelines.unit import Draft
@@ -63,7 +67,7 @@ class Dies(Writes):
 
 
 def deaths(noted: str | Path) -> list[str]:
-    """The labels of the units that killed a worker."""
+    """The labels of the units that killed a worker, or what else was noted line by line."""
     return Path(noted).read_text().split() if Path(noted).exists() else []
 
 
@@ -98,6 +102,31 @@ class FatalChunker:
         if any(self.word in text for text in texts):
             os.kill(os.getpid(), signal.SIGKILL)
         return [np.array([[0, len(text)]], np.int64) for text in texts]
+
+
+class FatalEncoder:
+    """An encoder to be passed to `build`: it notes how many texts it is given, and kills the worker once.
+
+    Args:
+        noted: the file with a line for every call.
+        at: the call that kills.
+    """
+
+    identity = "ones"
+    dimension = 8
+
+    def __init__(self, noted: str, at: int) -> None:
+        self.noted = noted
+        self.at = at
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        # In the worker: what it has done is kept at once.
+        checkpoint.SECONDS = 0
+        with Path(self.noted).open("a") as file:
+            file.write(f"{len(texts)}\n")
+        if len(deaths(self.noted)) == self.at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.ones((len(texts), self.dimension), np.float32)
 
 
 def notes(op: str, labels: Sequence[str], settings: Spec) -> Step:

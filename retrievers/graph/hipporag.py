@@ -1,0 +1,258 @@
+"""HippoRAG's two methods, as its official code does them: a walk from what the question names, or from its facts."""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from typing_extensions import override
+
+from mnemodex.indexers.graph.names import normalize
+from mnemodex.indexers.models.locate import need, spacy_folder
+from mnemodex.retrievers.graph.ppr import Mass, Walker
+from mnemodex.retrievers.graph.space import Activation, Method, Scored, after, min_max, most_probable, nearest
+from mnemodex.retrievers.hits import top_k
+from mnemodex.schemas.errors import NoAnswerError
+from mnemodex.schemas.triples import SPACY_MODEL
+
+if TYPE_CHECKING:
+    from mnemodex.indexers.arrays import Float32s, Float64s, Floats, Int64s
+    from mnemodex.indexers.graph.graph import Graph
+    from mnemodex.indexers.models.chat import Chat
+    from mnemodex.retrievers.graph.space import Space
+
+EntitiesOf = Callable[[Sequence[str]], list[list[str]]]
+"""Returns the names of entities in each of some questions."""
+Keep = Callable[[str, list[tuple[str, str, str]]], list[int]]
+"""Recognition memory: returns which of a question's facts, by their positions in the list, help to answer it."""
+
+_FACTS, _ENTITIES = 5, 5
+"""Facts that HippoRAG 2 links to a question, and ends of these that are seeds."""
+_PASSAGE_WEIGHT = 0.05
+"""The weight of a passage's likeness as a seed, relative to an entity's weight."""
+_MOST = 4
+"""Facts that the recognition memory keeps, as in HippoRAG's prompt."""
+_SYSTEM = (
+    "You decide which facts help to answer a question. You get the question and numbered facts, each as subject, "
+    "predicate and object, that a search found for it; many of them only look alike. Keep a fact if it names something "
+    "that the question asks about or is a step towards the answer, also if further steps are needed. Keep at most "
+    f'{_MOST} of them, and none if none helps. Answer with JSON of this form and nothing else: {{"keep": [NUMBERS]}}'
+)
+_SCHEMA = {
+    "type": "object",
+    "properties": {"keep": {"type": "array", "items": {"type": "integer"}}},
+    "required": ["keep"],
+    "additionalProperties": False,
+}
+
+
+class HippoRAG1(Method):
+    """Gutierrez et al., "HippoRAG" (2024).
+
+    Each name in a question is linked to the one entity that is nearest to it, which becomes a seed, weighted by the
+    inverse of the number of passages that mention it. A passage scores as its triples: the probabilities of their
+    subjects and objects, summed up. A question without names is answered by the passages' vectors alone.
+
+    Args:
+        entities_of: finds the names in questions.
+        ensemble: whether the passages' own likeness to the question counts one half where a link is weak.
+        confident: the cosine above which every link must lie for the graph to be trusted alone.
+        walker: how to walk. The official graph has no passages as nodes, and a synonym's cosine takes the place of the
+            facts between its ends.
+    """
+
+    def __init__(
+        self, entities_of: EntitiesOf, *, ensemble: bool = True, confident: float = 0.9, walker: Walker | None = None
+    ) -> None:
+        self._entities_of = entities_of
+        self._ensemble = ensemble
+        self._confident = confident
+        self.walker = walker or Walker(mention=0, overwrite=True)
+
+    @override
+    def score(self, space: Space, questions: Sequence[str], vectors: Float32s) -> Scored:
+        graph, dense = space.graph, space.dense(vectors)
+        links = self._link(space, questions)
+        scores = np.array(dense, np.float32)
+        activations = [Activation(fallback="no entity is found in the question") for _ in questions]
+        seeds = [Mass(nodes, 1 / np.maximum(graph.entity_passages[nodes], 1)) for nodes, _ in links.values()]
+        walks = self.walker.walk(graph, seeds)
+        for (question, (_, weakest)), probabilities in zip(links.items(), walks, strict=True):
+            by_graph = min_max(_of_passages(graph, probabilities))
+            if self._ensemble and weakest <= self._confident:
+                scores[question] = (by_graph + min_max(dense[question])) / 2
+            else:
+                scores[question] = after(by_graph, dense[question])
+            activations[question] = Activation(entities=most_probable(probabilities, graph.entities))
+        return Scored(scores, activations)
+
+    def _link(self, space: Space, questions: Sequence[str]) -> dict[int, tuple[Int64s, float]]:
+        """Return the entities of each question that has some, and the least cosine of a name and its entity."""
+        if not space.graph.entities:
+            return {}
+        names = [[normal for name in row if (normal := normalize(name))] for row in self._entities_of(questions)]
+        distinct = list(dict.fromkeys(name for row in names for name in row))
+        if not distinct:
+            return {}
+        entities, cosines, _ = nearest(space.encode(distinct), space.entity_vectors, 1)
+        links = dict(zip(distinct, zip(entities[:, 0].tolist(), cosines[:, 0].tolist(), strict=True), strict=True))
+        return {
+            question: (np.unique([links[name][0] for name in row]), min(links[name][1] for name in row))
+            for question, row in enumerate(names)
+            if row
+        }
+
+
+def _of_passages(graph: Graph, probabilities: Floats) -> Float64s:
+    """Return the sums over the facts of each passage, of shape (passages,)."""
+    entities = probabilities[: graph.entities].astype(np.float64)
+    facts = np.asarray(graph.passage_facts)
+    sums = np.zeros(len(facts) + 1)
+    np.cumsum(entities[graph.subjects[facts]] + entities[graph.objects[facts]], out=sums[1:])
+    return sums[graph.passage_offsets[1:]] - sums[graph.passage_offsets[:-1]]
+
+
+def question_names(questions: Sequence[str]) -> list[list[str]]:
+    """Return the named entities of each question by spaCy, in its order.
+
+    Raises:
+        ImportError: the extra `openie` is not installed.
+    """
+    return [[entity.text for entity in document.ents] for document in _spacy().pipe(questions)]
+
+
+@functools.cache
+def _spacy() -> Any:
+    need("spacy", extra="openie")
+    import spacy
+
+    # Names need no syntax.
+    return spacy.load(spacy_folder(SPACY_MODEL), exclude=["lemmatizer", "parser", "tagger", "attribute_ruler"])
+
+
+class HippoRAG2(Method):
+    """Gutierrez et al., "From RAG to Memory" (2025).
+
+    A question's nearest facts seed their subjects and objects: each with the facts' scores, stretched from 0 to 1 over
+    all facts, by the number of passages that mention it, averaged over its facts. Every passage is a seed too, by its
+    own likeness to the question. A question without facts is answered by the passages' vectors alone.
+
+    Args:
+        passages: how many passages are seeds, the best; all by default. A walk by `push` wants some hundreds.
+        keep: the recognition memory; every fact is kept by default.
+        walker: how to walk. The official graph has facts and synonyms twice, once for either direction, mentions once,
+            and a synonym's cosine takes the place of the facts between its ends.
+    """
+
+    def __init__(self, *, passages: int | None = None, keep: Keep | None = None, walker: Walker | None = None) -> None:
+        self._passages = passages
+        self._keep = keep
+        self.walker = walker or Walker(fact=2, mention=1, synonym=2, overwrite=True)
+
+    @override
+    def score(self, space: Space, questions: Sequence[str], vectors: Float32s) -> Scored:
+        graph, dense = space.graph, space.dense(vectors)
+        linked = self._link(space, questions, vectors)
+        rows = [row for row, facts in enumerate(linked) if facts]
+        scores = np.array(dense, np.float32)
+        activations = [Activation(fallback="no fact is linked to the question") for _ in questions]
+        seeds = [self._seeds(graph, linked[row], dense[row]) for row in rows]
+        for row, probabilities in zip(rows, self.walker.walk(graph, seeds), strict=True):
+            scores[row] = after(probabilities[graph.entities :], dense[row])
+            activations[row] = Activation(linked[row], entities=most_probable(probabilities, graph.entities))
+        return Scored(scores, activations)
+
+    def _link(self, space: Space, questions: Sequence[str], vectors: Float32s) -> list[list[tuple[int, float]]]:
+        """Return the facts of each question with their scores, 0 to 1, best first."""
+        if not len(space.fact_vectors):
+            return [[] for _ in questions]
+        rows, cosines, least = nearest(vectors, space.fact_vectors, _FACTS)
+        spread = cosines[:, :1] - least[:, None]
+        shares = np.where(spread > 0, (cosines - least[:, None]) / np.where(spread > 0, spread, 1), 1)
+        linked = [list(zip(*row, strict=True)) for row in zip(rows.tolist(), shares.tolist(), strict=True)]
+        if self._keep is None:
+            return linked
+        kept = [
+            set(self._keep(question, space.facts(row))) for question, row in zip(questions, rows.tolist(), strict=True)
+        ]
+        return [
+            [fact for position, fact in enumerate(facts) if position in positions]
+            for facts, positions in zip(linked, kept, strict=True)
+        ]
+
+    def _seeds(self, graph: Graph, facts: list[tuple[int, float]], dense: Float32s) -> Mass:
+        numbers, scores = (np.array(column) for column in zip(*facts, strict=True))
+        ends = np.concatenate([graph.subjects[numbers], graph.objects[numbers]])
+        entities, group, times = np.unique(ends, return_inverse=True, return_counts=True)
+        weight = np.bincount(group, np.tile(scores, 2) / np.maximum(graph.entity_passages[ends], 1)) / times
+        best = top_k(weight, _ENTITIES, ids=entities)
+        likeness = min_max(dense)
+        passages = np.arange(graph.passages)
+        if self._passages is not None and self._passages < graph.passages:
+            passages = top_k(likeness, self._passages)
+        return Mass(
+            np.concatenate([entities[best], graph.entities + passages]),
+            np.concatenate([weight[best], _PASSAGE_WEIGHT * likeness[passages]]),
+        )
+
+
+class Recognition:
+    """Asks a model which facts it keeps; all where it gives no answer. May be called from several threads.
+
+    Attributes:
+        asked: questions so far.
+        malformed: answers that were not of the form.
+        unanswered: questions that the model did not answer.
+        prompt_tokens: tokens that the model read.
+        completion_tokens: tokens that it wrote.
+    """
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+        self._lock = threading.Lock()
+        self.asked = self.malformed = self.unanswered = self.prompt_tokens = self.completion_tokens = 0
+
+    def __call__(self, question: str, facts: Sequence[tuple[str, str, str]]) -> list[int]:
+        """Return the positions of the facts (subject, predicate, object) that the model keeps, ascending, if any.
+
+        Raises:
+            ChatServerError: the server answers no question.
+        """
+        everything = list(range(len(facts)))
+        if not facts:
+            return everything
+        lines = "\n".join(f"{number}. {json.dumps(fact, ensure_ascii=False)}" for number, fact in enumerate(facts))
+        messages = [
+            {"role": "system", "content": _SYSTEM},
+            {"role": "user", "content": f"Question: {question}\nFacts:\n{lines}"},
+        ]
+        try:
+            answer = self._chat.ask(messages, schema=_SCHEMA)
+        except NoAnswerError:
+            with self._lock:
+                self.asked += 1
+                self.unanswered += 1
+            return everything
+        kept = _positions(answer.text, len(facts))
+        with self._lock:
+            self.asked += 1
+            self.malformed += kept is None
+            self.prompt_tokens += answer.prompt_tokens
+            self.completion_tokens += answer.completion_tokens
+        return everything if kept is None else kept
+
+
+def _positions(text: str, count: int) -> list[int] | None:
+    """Return the positions that an answer names; None where it is malformed or names one beyond `count`."""
+    try:
+        # Models like to put words or a fence around JSON.
+        kept = json.loads(text[text.index("{") : text.rindex("}") + 1])["keep"]
+    except (ValueError, KeyError, RecursionError):
+        return None
+    if not isinstance(kept, list) or not all(type(position) is int and 0 <= position < count for position in kept):
+        return None
+    return sorted(set(kept))
