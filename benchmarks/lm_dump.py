@@ -23,8 +23,7 @@ import pyarrow.parquet as pq
 import torch
 from report import publish
 
-from mnemodex.indexers.lm.reader import StateReader
-from mnemodex.indexers.lm.windows import windows
+from mnemodex.indexers.lm.reader import StateReader, windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

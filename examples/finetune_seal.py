@@ -35,7 +35,7 @@ IGNORED = -100
 
 
 def read_pairs(memory: str | Path, name: str, model: str) -> pa.Table:
-    """The pairs of a memory: columns query, field and tokens, in an order without meaning but always the same.
+    """Return the pairs of a memory: columns query, field and tokens, in an order without meaning but always the same.
 
     Raises:
         QueryError: the memory has no such pairs.

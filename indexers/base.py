@@ -22,13 +22,12 @@ class IndexStats(Stats):
 
 @dataclass(frozen=True, slots=True)
 class InputPartition:
-    """One partition of a table, or one shard of an index, as checked files.
+    """One partition of a table, or one shard of an index in a folder, as checked files.
 
     Attributes:
         files: its files by ending: `parquet`, and for embeddings `npy` (float32 or float16 matrix of shape (rows, d)).
         beside: the partition of the same label of each table that `Indexer.beside` names, by the table's label.
         stats: what was measured when it was made.
-        folder: of a shard.
     """
 
     label: str

@@ -14,7 +14,7 @@ from mnemodex.schemas.ids import hash_columns
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from mnemodex.indexers.arrays import Array, Bools, Float64s, Int32s, Int64s
+    from mnemodex.indexers.arrays import Bools, Float64s, Int32s, Int64s
     from mnemodex.indexers.models.tokenizers import Tokens
 
 _BITS = 52
@@ -30,7 +30,7 @@ class TokenWords:
     Attributes:
         unknown: the id of the unknown token, None where there is none.
         word: the word of each token id, int32 of shape (largest id + 1,).
-        says: whether a word has a meaning, bool of shape (words,).
+        meaningful: whether a word has a meaning, bool of shape (words,).
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -44,11 +44,11 @@ class TokenWords:
             f"\ufffd{token}" if "\ufffd" in text else text.strip().casefold()
             for token, text in zip(ids, texts, strict=True)
         ]
-        number = {word: place for place, word in enumerate(dict.fromkeys(words))}
+        number = {word: number for number, word in enumerate(dict.fromkeys(words))}
         self.unknown = unknown_token(tokenizer)
         self.word = np.zeros(ids[-1] + 1, np.int32)
         self.word[ids] = [number[word] for word in words]
-        self.says = np.array([word not in stop and any(map(str.isalnum, word)) for word in number], np.bool_)
+        self.meaningful = np.array([word not in stop and any(map(str.isalnum, word)) for word in number], np.bool_)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Candidates:
         if not length:
             return cls(text, tokens, vocabulary, np.zeros(0, np.int64), 0)
         starts = np.flatnonzero(_eligible(text, tokens, vocabulary.unknown, length))
-        contents = hash_columns([tokens.ids[starts + place].astype(np.int64) for place in range(length)])
+        contents = hash_columns([tokens.ids[starts + shift].astype(np.int64) for shift in range(length)])
         different = np.sort(starts[np.unique(contents, return_index=True)[1]])
         return cls(text, tokens, vocabulary, different, length)
 
@@ -91,30 +91,29 @@ class Candidates:
         It is Dice's coefficient of their sets of words with a meaning, float64 of shape (n-grams,): twice the number of
         common words by the sum of both numbers, 0 to 1.
         """
-        says = self.vocabulary.says
-        asked = np.zeros(len(says), np.bool_)
+        asked = np.zeros(len(self.vocabulary.meaningful), np.bool_)
         asked[self.vocabulary.word[question]] = True
-        asked &= says
-        overlap: Float64s = 2 * self._different(asked) / np.maximum(self._saying + asked.sum(), 1)
+        asked &= self.vocabulary.meaningful
+        overlap: Float64s = 2 * self._count_words(asked) / np.maximum(self._meaningful + asked.sum(), 1)
         return overlap
 
     @cached_property
-    def _saying(self) -> Int64s:
-        return self._different(self.vocabulary.says)
+    def _meaningful(self) -> Int64s:
+        return self._count_words(self.vocabulary.meaningful)
 
-    def _different(self, counted: Bools) -> Int64s:
-        """Return how many words of each n-gram count, int64 of shape (n-grams,); `counted` is of shape (words,).
+    def _count_words(self, counted: Bools) -> Int64s:
+        """Return how many words of each n-gram are counted, int64 of shape (n-grams,); `counted` is of shape (words,).
 
-        A token is the first of its word in the n-grams that begin after the word's former place and reach it: it adds
+        A token is the first of its word in the n-grams that begin after the word's former token and reach it: it adds
         one to an interval of them, so that sums over all tokens and n-grams take one pass.
         """
-        place = np.flatnonzero(counted[self._words])
+        token = np.flatnonzero(counted[self._words])
         last = len(self._words) - self.length
-        first = np.maximum(self._former[place] + 1, place - self.length + 1)
-        end = np.minimum(place, last) + 1
+        first = np.maximum(self._former[token] + 1, token - self.length + 1)
+        end = np.minimum(token, last) + 1
         steps = np.bincount(np.minimum(first, end), minlength=last + 2) - np.bincount(end, minlength=last + 2)
-        found: Int64s = np.cumsum(steps)[self.starts]
-        return found
+        counts: Int64s = np.cumsum(steps)[self.starts]
+        return counts
 
     @cached_property
     def _words(self) -> Int32s:
@@ -124,19 +123,16 @@ class Candidates:
     def _former(self) -> Int64s:
         """The token at which the word of each token stood last before it; -1 for none."""
         order = np.argsort(self._words, kind="stable")
-        again = np.flatnonzero(np.diff(self._words[order]) == 0)
+        repeated = np.flatnonzero(np.diff(self._words[order]) == 0)
         former = np.full(len(order), -1, np.int64)
-        former[order[again + 1]] = order[again]
+        former[order[repeated + 1]] = order[repeated]
         return former
 
 
 def uniform(doc_id: int, draw: int, starts: Int64s) -> Float64s:
     """Return random numbers between 0 and 1, neither included, that any machine draws alike.
 
-    Args:
-        doc_id: of the document.
-        draw: what is drawn for; another number gives other random numbers.
-        starts: tokens of the document, each of which has its own number.
+    Each token of `starts` of a document has a number of its own; another draw gives other random numbers.
     """
     columns = [np.full(len(starts), number, np.int64) for number in (doc_id, draw)]
     bits = hash_columns([*columns, starts]) >> (63 - _BITS)
@@ -145,22 +141,16 @@ def uniform(doc_id: int, draw: int, starts: Int64s) -> Float64s:
 
 def _eligible(text: str, tokens: Tokens, unknown: int | None, length: int) -> Bools:
     """Return at which tokens an n-gram may begin: bool of shape (tokens - length + 1,)."""
-    known = np.concatenate([[0], np.cumsum(tokens.ids != (-1 if unknown is None else unknown))])
     characters = np.frombuffer(text.encode("utf-32-le"), dtype="<U1")
-    shown = np.concatenate([[0], np.cumsum(~np.strings.isspace(characters))])
     starts = np.minimum.accumulate(tokens.offsets[::-1, 0])[::-1]
     ends = np.maximum.accumulate(tokens.offsets[:, 1])
-    first, last = starts[: len(starts) - length + 1], ends[length - 1 :]
-    begins = _word_starts(characters, starts, ends)[: len(first)]
-    eligible: Bools = begins & (known[length:] - known[:-length] == length) & (shown[last] > shown[first])
-    return eligible
-
-
-def _word_starts(characters: Array, starts: Int64s, ends: Int64s) -> Bools:
-    """Return which tokens begin neither inside a word nor inside a character."""
-    inside = np.zeros(len(starts), np.bool_)
-    # Byte-level tokenizers give several tokens to one character.
-    inside[1:] = starts[1:] < ends[:-1]
+    # Inside a character, as byte-level tokenizers give several tokens to one, or inside a word.
     letters = np.append(np.strings.isalnum(characters), False)
-    within: Bools = inside | (letters[starts - 1] & letters[starts] & (starts > 0))
-    return ~within
+    inside = np.append(False, starts[1:] < ends[:-1]) | (letters[starts - 1] & letters[starts] & (starts > 0))
+    known = np.append(0, np.cumsum(tokens.ids != (-1 if unknown is None else unknown)))
+    shown = np.append(0, np.cumsum(~np.strings.isspace(characters)))
+    first, last = starts[: len(starts) - length + 1], ends[length - 1 :]
+    eligible: Bools = (
+        ~inside[: len(first)] & (known[length:] - known[:-length] == length) & (shown[last] > shown[first])
+    )
+    return eligible

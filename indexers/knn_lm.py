@@ -51,15 +51,8 @@ class KnnLmIndexer(DenseIndexer):
         return TableKey("lm_states", settings.lm)
 
     @override
-    def build(
-        self,
-        partitions: Sequence[InputPartition],
-        out: Path,
-        *,
-        trained: Path | None = None,
-        probes: Path | None = None,
-    ) -> DenseStats:
-        stats = super().build(partitions, out, trained=trained, probes=probes)
+    def build(self, partitions: Sequence[InputPartition], out: Path, **extras: Path | None) -> DenseStats:
+        stats = super().build(partitions, out, **extras)
         columns = [parquet.read(part.files["parquet"], columns=["value"])["value"].to_numpy() for part in partitions]
         starts = np.cumsum([0, *map(len, columns)])
         rows = Rows.open(out, id_column=self.id_column)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from mnemodex.indexers.models.chat import Answer
-from mnemodex.schemas.manifest import fingerprint
+from mnemodex.schemas.store.sealed import seal, unseal
 
 if TYPE_CHECKING:
     from mnemodex.schemas.store.store import Store
@@ -24,29 +23,16 @@ class Answers:
         self._files = store.files
 
     def find(self, key: str) -> Answer | None:
-        """The answer to a question; a damaged one counts as none."""
+        """Return the answer to a question; a damaged one counts as none."""
         path = _path(key)
-        return read_answer(self._files.read(path)) if self._files.exists(path) else None
+        value = unseal(self._files.read(path)) if self._files.exists(path) else None
+        return None if value is None else Answer(**value)
 
     def keep(self, key: str, answer: Answer) -> None:
         """Put an answer on the disk."""
-        self._files.write(_path(key), _written(answer))
+        self._files.write(_path(key), seal(asdict(answer)))
 
 
 def _path(key: str) -> str:
     # A folder of all would be slow to list.
     return f"answers/{key[:2]}/{key[2:]}.json"
-
-
-def _written(answer: Answer) -> bytes:
-    body = asdict(answer)
-    return json.dumps({"answer": body, "fingerprint": fingerprint(body)}).encode()
-
-
-def read_answer(data: bytes) -> Answer | None:
-    """The answer of such a file, or None where it is damaged."""
-    try:
-        answer = Answer(**json.loads(data)["answer"])
-        return answer if _written(answer) == data else None
-    except (ValueError, KeyError, TypeError):
-        return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
+from typing_extensions import override
+
 from mnemodex.pipelines.messages import Answer, Done, Failure, Unit
 from mnemodex.pipelines.worker import Worker
 from mnemodex.schemas import errors
@@ -47,7 +49,7 @@ class Engine(Protocol):
         """End all work."""
 
 
-class LocalEngine:
+class LocalEngine(Engine):
     """Works on one unit after the other, in this process with all of its CPUs.
 
     Args:
@@ -65,25 +67,26 @@ class LocalEngine:
         self._units: deque[Unit] = deque()
 
     @property
+    @override
     def busy(self) -> int:
-        """See `Engine`."""
         return len(self._units)
 
+    @override
     def has_room(self, step: Step, units: int) -> bool:
-        """See `Engine`: for one unit."""
         return not self._units
 
+    @override
     def submit(self, step: Step, unit: Unit) -> None:
-        """See `Engine`."""
         self._units.append(unit)
 
+    @override
     def wait(self, progress: Progress) -> Iterable[Answer]:
-        """See `Engine`: works on the unit."""
         unit = self._units.popleft()
         return [self._worker(unit, lambda rows: progress.rows(unit, rows))]
 
+    @override
     def close(self) -> None:
-        """See `Engine`: nothing runs."""
+        self._units.clear()
 
 
 def artifacts_of(answer: Answer) -> Sequence[Artifact]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.engine import LocalEngine
 from mnemodex.schemas.errors import UserError
-from mnemodex.schemas.kinds import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,8 +64,7 @@ def choose_engine(
 def estimate(results: BuildResults, todo: Mapping[str, Sequence[Draft]]) -> float:
     """Return the CPU seconds that a build takes, roughly: what is read first, by what every step takes of it."""
     size = max((sum(map(_bytes, drafts)) for drafts in todo.values()), default=0)
-    steps = [step.step for step in results.steps.values() if not step.complete]
-    return size / 1e6 * sum(getattr(load(step.op), "seconds_per_megabyte", 0.1) for step in steps)
+    return size / 1e6 * sum(step.op.seconds_per_megabyte for step in results.steps.values() if not step.complete)
 
 
 def _bytes(draft: Draft) -> int:

@@ -75,6 +75,16 @@ def declared_tables(recipe: Recipe) -> dict[TableKey, TableSpec]:
     return found
 
 
+def low_recall(entries: dict[str, IndexEntry]) -> list[str]:
+    """Return a warning for every index whose recall is below its target."""
+    return [
+        f"index {name!r}: recall@{entry.recall.k} is {entry.recall.recall:.3f}, below its target of "
+        f"{entry.recall.target}; try another factory or more links"
+        for name, entry in entries.items()
+        if entry.recall is not None and not entry.recall.reached
+    ]
+
+
 def _tables(recipe: Recipe, results: BuildResults) -> tuple[dict[str, TableEntry], dict[str, TableEntry]]:
     declared = declared_tables(recipe)
     tables: dict[str, TableEntry] = {}

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 from mnemodex.pipelines.engine import artifacts_of
 from mnemodex.pipelines.ops.former import former_folder, write_former, write_places
 from mnemodex.pipelines.plan import identity
-from mnemodex.pipelines.results import BuildResults, drafts
 from mnemodex.pipelines.unit import check_size, unit_fingerprint
-from mnemodex.pipelines.warnings import check, conclude, note
 from mnemodex.schemas.errors import StageFailedError
 from mnemodex.schemas.steps import is_cache
 from mnemodex.schemas.tables import TableKey
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.messages import Answer
     from mnemodex.pipelines.plan import Plan
     from mnemodex.pipelines.progress import Progress
-    from mnemodex.pipelines.results import StepResults
+    from mnemodex.pipelines.results import BuildResults, StepResults
     from mnemodex.pipelines.run_files import RunFiles
     from mnemodex.pipelines.unit import Draft
     from mnemodex.schemas.manifest import Artifact, Manifest
@@ -88,14 +86,14 @@ class Materializer:
                 self._results.add(step, identity(step))
             self._progress.waiting = len(self._plan.waiting)
             for results in self._results.steps.values():
-                for draft in drafts(self._results, results):
+                for draft in self._results.drafts(results):
                     moved = True
                     self._place(results, draft)
                 if results.complete and results.warnings is None:
                     # Before what follows works on it, which may have been declared before it.
                     moved = True
-                    results.warnings = conclude(results)
-                    self._progress.end(results.step.name, note(results))
+                    results.warnings = results.op.complete(results)
+                    self._progress.end(results.step.name, results.op.note(results))
 
     def compute(self, engine: Engine) -> None:
         """Carry the rest of the plan out.
@@ -180,4 +178,4 @@ class Materializer:
         results.finish(label, artifacts)
         self._progress.done(results.step.name, label, artifacts[0], computed=computed)
         if artifacts[0].stats.errors:
-            check(results)
+            results.op.check(results)

@@ -7,7 +7,10 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from mnemodex.pipelines.cluster import start_ray
+from mnemodex.pipelines.engine import Engine
 from mnemodex.pipelines.messages import Answer, Failure, Unit
 from mnemodex.pipelines.placement import Placement
 from mnemodex.pipelines.worker import Worker
@@ -27,7 +30,7 @@ MAX_DEATHS = 3
 _POLL_SECONDS = 1.0
 
 
-class RayEngine:
+class RayEngine(Engine):
     """Starts Ray at the first unit, and workers as there is work of their shape.
 
     A worker keeps its models for the next unit, of whatever step. It makes room for one of another shape when it has
@@ -57,13 +60,13 @@ class RayEngine:
         self.start_seconds = 0.0
 
     @property
+    @override
     def busy(self) -> int:
-        """See `Engine`."""
         queued = sum(len(worker.queue) for worker in self._placement.workers) if self._placement else 0
         return len(self._running) + len(self._again) + queued
 
+    @override
     def has_room(self, step: Step, units: int) -> bool:
-        """See `Engine`."""
         placement = self._started()
         shape = self._shapes.setdefault(step.name, placement.shape(step.resources, units))
         limit = step.resources.workers
@@ -71,8 +74,8 @@ class RayEngine:
             return False
         return placement.idle(shape) is not None or placement.room(shape) is not None
 
+    @override
     def submit(self, step: Step, unit: Unit) -> None:
-        """See `Engine`."""
         assigned = self._assigned.get((unit.step, unit.affinity)) if unit.affinity else None
         if assigned is not None and assigned in self._started().workers:
             if assigned.unit is None:
@@ -82,12 +85,8 @@ class RayEngine:
             return
         self._begin(self._worker(self._shapes[step.name]), unit)
 
+    @override
     def wait(self, progress: Progress) -> Iterator[Answer]:
-        """See `Engine`.
-
-        Raises:
-            MnemodexError: Ray itself failed, or no node has room for a worker.
-        """
         import ray
 
         self._retry()
@@ -113,8 +112,8 @@ class RayEngine:
             if rows is not None:
                 progress.rows(worker.unit, rows)
 
+    @override
     def close(self) -> None:
-        """See `Engine`: end the workers, and Ray if this engine started it."""
         if self._placement is None:
             return
         import ray

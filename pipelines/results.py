@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from mnemodex.indexers.models.hashes import digest_of
-from mnemodex.pipelines.plan import Unfinished
+from mnemodex.pipelines.ops.base import Finished
+from mnemodex.pipelines.plan import PlanContext, Unfinished
 from mnemodex.pipelines.source_plan import content_of
-from mnemodex.pipelines.unit import Cutter
+from mnemodex.pipelines.unit import Cutter, Results
+from mnemodex.schemas.kinds import load
 from mnemodex.schemas.manifest import Artifact, Stats
 from mnemodex.schemas.steps import Each, Pieces, Range
 from mnemodex.schemas.store import parquet
@@ -17,6 +22,7 @@ from mnemodex.schemas.tables import ERRORS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from mnemodex.pipelines.ops.base import Op, Stage
     from mnemodex.pipelines.unit import Draft
     from mnemodex.schemas.recipe import Recipe
     from mnemodex.schemas.spec import ModelRef
@@ -25,17 +31,16 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class StepResults:
-    """The results of one step: see `Finished`.
+class StepResults(Finished):
+    """The results of one step.
 
     Attributes:
         step: the step.
         identity: hash of what it does.
-        labels: the labels of all units that are known, in order.
+        labels: the labels of all known units, in order.
         done: the first result of each finished unit, by label.
-        also: the other results, by key, in the order in which they were finished.
-        computed: units that this build computed.
-        warnings: what a user should know of the complete step; None before it is complete.
+        also: the other results, by key and label.
+        warnings: of the complete step; None before it is complete.
     """
 
     step: Step
@@ -44,39 +49,48 @@ class StepResults:
     labels: list[str] = field(default_factory=list)
     done: dict[str, Artifact] = field(default_factory=dict)
     also: dict[Key, dict[str, Artifact]] = field(default_factory=dict)
-    computed: list[Artifact] = field(default_factory=list)
     warnings: list[str] | None = None
     _ready: dict[Key, tuple[int, list[Artifact]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.cutter = Cutter(self.step)
 
+    @cached_property
+    def op(self) -> type[Op | Stage]:
+        """The class of what computes its units."""
+        op: type[Op | Stage] = load(self.step.op)
+        return op
+
     @property
     def complete(self) -> bool:
-        """Whether all of its units are finished."""
+        """Whether all units are finished."""
         return self.cutter.done and len(self.done) == len(self.labels)
 
     @property
+    @override
     def parts(self) -> list[Artifact]:
-        """The finished first results, in order."""
         return [self.done[label] for label in self.labels if label in self.done]
 
     @property
+    @override
     def rows(self) -> int:
-        """Rows of them."""
         return sum(part.rows for part in self.done.values())
 
     def ready(self, key: Key) -> Sequence[Artifact]:
         """Return the results of one key in the order of the units, as far as there is no gap."""
-        # It is asked for again after every unit, so it grows instead of being made anew.
-        passed, found = self._ready.get(key, (0, []))
-        made = self.done if key == self.step.result else self.also.get(key, {})
-        while passed < len(self.labels) and self.labels[passed] in self.done:
-            if self.labels[passed] in made:
-                found.append(made[self.labels[passed]])
-            passed += 1
-        self._ready[key] = passed, found
-        return found
+        # Called after every unit, so the list grows instead of being made again.
+        number, ready = self._ready.get(key, (0, []))
+        artifacts = self.results(key)
+        while number < len(self.labels) and self.labels[number] in self.done:
+            if self.labels[number] in artifacts:
+                ready.append(artifacts[self.labels[number]])
+            number += 1
+        self._ready[key] = number, ready
+        return ready
+
+    def results(self, key: Key) -> dict[str, Artifact]:
+        """Return the results of one key by label."""
+        return self.done if key == self.step.result else self.also.get(key, {})
 
     def finish(self, label: str, artifacts: Sequence[Artifact]) -> None:
         """Keep the results of a unit, the first one first."""
@@ -85,21 +99,21 @@ class StepResults:
             key = next(key for key in self.step.writes[1:] if artifact.place.startswith(f"{key.path}/"))
             self.also.setdefault(key, {})[label] = artifact
 
-    def others(self, key: Key) -> list[Artifact]:
-        """Return the further results of one key, in the order of the units."""
-        found = self.also.get(key, {})
-        return [found[label] for label in self.labels if label in found]
+    def errors(self) -> list[Artifact]:
+        """Return the partitions of rows that were left out, in the order of the units."""
+        artifacts = self.also.get(ERRORS, {})
+        return [artifacts[label] for label in self.labels if label in artifacts]
 
+    @override
     def first_error(self) -> str:
-        """Return where the first row that was left out is, and why, as the end of a sentence."""
-        for part in self.others(ERRORS):
+        for part in self.errors():
             row = parquet.read(self.store.files.check(part.file(".parquet"))).slice(0, 1).to_pylist()[0]
             return f": {row['source']} line {row['line']}: {row['reason']}"
         return ""
 
 
-class BuildResults:
-    """The results of all steps by key; see `Results` and `PlanContext`.
+class BuildResults(PlanContext, Results):
+    """The results of all steps, by key.
 
     Args:
         recipe: what is built.
@@ -114,48 +128,42 @@ class BuildResults:
 
     def add(self, step: Step, identity: str) -> StepResults:
         """Begin to gather the results of a step."""
-        made = self.steps[step.name] = StepResults(step, identity, self._store)
+        results = self.steps[step.name] = StepResults(step, identity, self._store)
         for key in step.writes:
             if key != ERRORS:
-                self._by_key[key] = made
-        return made
+                self._by_key[key] = results
+        return results
 
+    @override
     def digest(self, name: str, ref: ModelRef) -> str:
-        """See `PlanContext`."""
         return digest_of(name, ref)
 
+    @override
     def content(self, path: str) -> str:
-        """See `PlanContext`."""
         return content_of(self._store, path)
 
     def has(self, key: Key) -> bool:
         """Whether a step makes this result."""
         return key in self._by_key
 
+    @override
     def ready(self, key: Key) -> Sequence[Artifact]:
-        """See `Results`."""
-        found = self._by_key.get(key)
-        if found is None:
-            return []
-        return found.ready(key)
+        return self._by_key[key].ready(key) if key in self._by_key else []
 
+    @override
     def find(self, key: Key, label: str) -> Artifact | None:
-        """See `Results`."""
-        found = self._by_key.get(key)
-        if found is None:
-            return None
-        return found.done.get(label) if key == found.step.result else found.also.get(key, {}).get(label)
+        return self._by_key[key].results(key).get(label) if key in self._by_key else None
 
+    @override
     def complete(self, key: Key) -> bool:
-        """See `Results`."""
         return key in self._by_key and self._by_key[key].complete
 
+    @override
     def rows(self, key: Key) -> int:
-        """See `PlanContext`."""
         return sum(part.rows for part in self._finished(key))
 
+    @override
     def stats(self, key: Key) -> Stats:
-        """See `PlanContext`."""
         parts = self._finished(key)
         return next((part.stats for part in parts if part.rows), parts[0].stats if parts else Stats())
 
@@ -177,19 +185,18 @@ class BuildResults:
         upstream = self._by_key.get(results.step.reads[0].table)
         return self.expected(upstream) if isinstance(how, Each | Pieces) and upstream is not None else 1
 
+    def drafts(self, step: StepResults) -> Iterator[Draft]:
+        """Yield the units of a step that can be made now, and keep their labels."""
+        for draft in step.cutter.more(self):
+            step.labels.append(draft.label)
+            yield draft
+
     def errors(self) -> Iterator[Artifact]:
         """Yield the partitions of rows that were left out."""
         for step in self.steps.values():
-            yield from step.others(ERRORS)
+            yield from step.errors()
 
     def _finished(self, key: Key) -> Sequence[Artifact]:
         if not self.complete(key):
             raise Unfinished
         return self.ready(key)
-
-
-def drafts(results: BuildResults, step: StepResults) -> Iterator[Draft]:
-    """Yield the units of a step that can be made now, and note their labels."""
-    for draft in step.cutter.more(results):
-        step.labels.append(draft.label)
-        yield draft

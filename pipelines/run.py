@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.declarations import declarations
 from mnemodex.pipelines.engine_choice import choose_engine, estimate
-from mnemodex.pipelines.entries import declared_tables, make_manifest
+from mnemodex.pipelines.entries import declared_tables, low_recall, make_manifest
 from mnemodex.pipelines.materialize import Materializer
 from mnemodex.pipelines.outcome import BuildResult
 from mnemodex.pipelines.plan import Plan
 from mnemodex.pipelines.results import BuildResults
 from mnemodex.pipelines.run_files import RunFiles
 from mnemodex.pipelines.source_plan import source_splits
-from mnemodex.pipelines.warnings import low_recall
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from mnemodex.pipelines.sources import open_source
 from mnemodex.pipelines.sources.base import Split
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.store.files import sha256
+from mnemodex.schemas.store.sealed import seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,30 +49,15 @@ def _remembered(store: Store, name: str, path: Path, settings: object, find: Cal
     """Return what was found of a file or folder before, while its size, times and inodes are what they were."""
     begin = f"{name}-{fingerprint(str(path))[:8]}-"
     memo = f"work/{begin}{fingerprint(file_state(path), settings)}.json"
-    if store.files.exists(memo):
-        texts = read_memo(store.files.read(memo))
-        # A damaged memo does no harm: what it says is found again.
-        if texts is not None:
-            return texts
-    found = find()
-    for old in store.files.names("work"):
-        if old.startswith(begin):
-            store.files.remove(f"work/{old}")
-    store.files.write(memo, _memo(found))
-    return found
-
-
-def _memo(texts: list[str]) -> bytes:
-    return json.dumps({"texts": texts, "fingerprint": fingerprint(texts)}).encode()
-
-
-def read_memo(data: bytes) -> list[str] | None:
-    """Return what is remembered, or None where it is damaged."""
-    try:
-        texts: list[str] = json.loads(data)["texts"]
-        return texts if _memo(texts) == data else None
-    except (ValueError, KeyError, TypeError):
-        return None
+    # A damaged memo does no harm: what it says is found again.
+    texts: list[str] | None = unseal(store.files.read(memo)) if store.files.exists(memo) else None
+    if texts is None:
+        texts = find()
+        for old in store.files.names("work"):
+            if old.startswith(begin):
+                store.files.remove(f"work/{old}")
+        store.files.write(memo, seal(texts))
+    return texts
 
 
 def file_state(root: Path) -> list[tuple[str, int, int, int, int]]:

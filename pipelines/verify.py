@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnemodex.indexers.rows import Rows
-from mnemodex.pipelines.answers import read_answer
 from mnemodex.pipelines.checks.partition import CheckedPartition, check_parents
 from mnemodex.pipelines.entries import declared_tables
-from mnemodex.pipelines.source_plan import read_memo
 from mnemodex.schemas.errors import CorruptFileError, MnemodexError, RecipeError
 from mnemodex.schemas.kinds import KINDS, load
 from mnemodex.schemas.recipe import parse_recipe
 from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.sealed import unseal
 from mnemodex.schemas.store.store import close_marker, open_marker, open_store
 from mnemodex.schemas.tables import TableKey, table_spec
 
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from mnemodex.schemas.store.store import Store
 
 _FOLDERS = ("tables", "indexes", "snapshots", "answers", "work")
-_SMALL = {"work/plan-": read_memo, "work/content-": read_memo, "answers/": read_answer}
-"""Files that snapshots do not name and whose checksum is inside, by how they begin; and what reads them."""
+_SEALED = ("work/plan-", "work/content-", "answers/")
+"""Files that snapshots do not name and that hold a checksum of themselves."""
 
 
 @dataclass
@@ -66,10 +65,10 @@ def verify(root: str | Path) -> Verification:
 
 
 def _check_files(store: Store, manifest: Manifest, result: Verification) -> set[str]:
-    """Compare the files of all snapshots with their checksums; returns the paths that snapshots name.
+    """Compare the files of all snapshots with their checksums; return the paths that snapshots name.
 
-    A damaged result that was made anew has replaced the former in the older snapshots too: the newest one that names a
-    file says what it is.
+    A damaged result that was computed again has replaced the former one in older snapshots too: the newest snapshot
+    that names a file counts.
     """
     known = {"CURRENT"}
     markers: set[str] = set()
@@ -104,8 +103,8 @@ def _check_strays(store: Store, known: set[str], result: Verification) -> None:
     for path in walked:
         if path.startswith("snapshots/") and path not in known:
             result.problems.append(f"{store.root / path}: is in no snapshot's history; remove it")
-        elif path.startswith(tuple(_SMALL)) or _is_marker(path):
-            _check_small(store, path, known, result)
+        elif path.startswith(_SEALED) or _is_marker(path):
+            _check_sealed(store, path, known, result)
     for path in walked:
         if path.startswith(("tables/", "indexes/")) and path not in known:
             result.problems.append(f"{store.root / path}: belongs to no finished result; remove it")
@@ -116,7 +115,7 @@ def _is_marker(path: str) -> bool:
     return in_table or (path.startswith("indexes/") and path.endswith("/marker.json"))
 
 
-def _check_small(store: Store, path: str, known: set[str], result: Verification) -> None:
+def _check_sealed(store: Store, path: str, known: set[str], result: Verification) -> None:
     """Check a marker, a remembered plan or an answer, which have their checksum inside."""
     known.add(path)
     try:
@@ -128,7 +127,7 @@ def _check_small(store: Store, path: str, known: set[str], result: Verification)
     result.bytes += len(data)
     if _is_marker(path):
         _check_marker(store, path, data, known, result)
-    elif next(read for begin, read in _SMALL.items() if path.startswith(begin))(data) is None:
+    elif unseal(data) is None:
         result.problems.append(f"{store.root / path}: is damaged; it is only a memo: remove it")
 
 
@@ -166,7 +165,7 @@ def _cross_references(store: Store, manifest: Manifest) -> Iterator[str]:
 
 
 def _check_index(store: Store, manifest: Manifest, index: IndexEntry) -> Iterator[str]:
-    """An index holds each row of its tables once, and says of each id in which row of which partition it is."""
+    """Check that an index holds each row of its tables once, with its place."""
     kind = load(KINDS.find(index.type).indexer) if KINDS.find(index.type).indexer else None
     if index.table is None or kind is None:
         return

@@ -178,12 +178,7 @@ class Hits:
         return frame
 
     def to_trec(self, query_ids: Sequence[str] | None = None, *, tag: str = "mnemodex") -> str:
-        """Return a TREC run: one line a document, which scores as its best chunk.
-
-        Args:
-            query_ids: the queries' names; their numbers from 0 by default.
-            tag: the run's name.
-        """
+        """Return a TREC run: one line a document, which scores as its best chunk; queries are numbered by default."""
         names = query_ids if query_ids is not None else [str(number) for number in range(len(self))]
         return trec_run(names, self.documents(), tag=tag)
 
@@ -204,14 +199,14 @@ class Hits:
 
     def _by_partition(self) -> Iterator[tuple[str, tuple[Integers, ...]]]:
         """Yield the label of each partition that has hits, and the indices of these in the arrays."""
-        found = self.ids != MISSING_ID
-        for number in np.unique(self.partition[found]):
-            yield self.labels[number], np.nonzero(found & (self.partition == number))
+        is_hit = self.ids != MISSING_ID
+        for number in np.unique(self.partition[is_hit]):
+            yield self.labels[number], np.nonzero(is_hit & (self.partition == number))
 
     def _rows(self, columns: list[str]) -> pa.Table:
         """Return columns of the hits' chunks, by query and rank."""
-        found = self.ids != MISSING_ID
-        position = np.cumsum(found.ravel()).reshape(found.shape) - 1
+        is_hit = self.ids != MISSING_ID
+        position = np.cumsum(is_hit.ravel()).reshape(is_hit.shape) - 1
         parts, positions = [], []
         for label, hits in self._by_partition():
             parts.append(self.snapshot.take("chunks", label, self.row[hits].tolist(), columns))
@@ -259,10 +254,10 @@ def locate(shards: Sequence[Rows], numbers: Int64s) -> Rows:
     first = np.cumsum([0, *(len(rows.ids) for rows in shards)])
     first_label = np.cumsum([0, *(len(rows.labels) for rows in shards)])
     ids, partition, row = (np.full(numbers.shape, -1, dtype) for dtype in (np.int64, np.int32, np.int64))
-    found = numbers >= 0
+    exists = numbers >= 0
     shard = np.searchsorted(first, numbers, side="right") - 1
-    for number in np.unique(shard[found]):
-        rows, inside = shards[number], found & (shard == number)
+    for number in np.unique(shard[exists]):
+        rows, inside = shards[number], exists & (shard == number)
         position = numbers[inside] - first[number]
         ids[inside], row[inside] = rows.ids[position], rows.row[position]
         partition[inside] = rows.partition[position] + first_label[number]
@@ -270,14 +265,9 @@ def locate(shards: Sequence[Rows], numbers: Int64s) -> Rows:
 
 
 def trec_run(names: Sequence[str], answers: Sequence[Sequence[tuple[str, float]]], *, tag: str) -> str:
-    """Return a TREC run: `query Q0 document rank score tag` a line.
+    """Return a TREC run, `query Q0 document rank score tag` a line, of the names of queries and the answers to them.
 
     Fields end at white space, so that in names and keys it is written as in a URL (`a b` is `a%20b`).
-
-    Args:
-        names: the queries' names.
-        answers: for each query the keys and scores of its documents, best first.
-        tag: the run's name.
     """
     # Nine digits tell any two float32 apart: evaluators sort by the score.
     lines = [

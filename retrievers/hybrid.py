@@ -15,7 +15,7 @@ from mnemodex.retrievers.hits import MISSING_ID, Hits, top_k
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mnemodex.indexers.arrays import Float32s, Int32s, Int64s
+    from mnemodex.indexers.arrays import Float32s, Int64s
     from mnemodex.retrievers.memory import Memory
     from mnemodex.schemas.manifest import IndexEntry
 
@@ -45,7 +45,12 @@ class HybridRetriever(Retriever):
             [np.where(hits.scores == part.no_match, 0, rank) for part, hits in zip(self._parts, answers, strict=True)]
         )
         ids, row = (np.hstack([getattr(hits, name) for hits in answers]) for name in ("ids", "row"))
-        labels, partition = _common_partitions(answers)
+        # The answers number their partitions differently.
+        number_of = {
+            label: number for number, label in enumerate(dict.fromkeys(x for hits in answers for x in hits.labels))
+        }
+        tables = [np.array([number_of[label] for label in hits.labels] or [0], np.int32) for hits in answers]
+        partition = np.hstack([table[hits.partition] for table, hits in zip(tables, answers, strict=True)])
 
         def best() -> Iterator[tuple[Int64s, Float32s]]:
             for query, (query_ids, query_weights) in enumerate(zip(ids, weights, strict=True)):
@@ -55,12 +60,5 @@ class HybridRetriever(Retriever):
                 chosen = top_k(fused, k, ids=unique)
                 yield query * ids.shape[1] + columns[first[chosen]], fused[chosen]
 
-        rows = Rows(ids.ravel(), partition.ravel(), row.ravel(), labels)
+        rows = Rows(ids.ravel(), partition.ravel(), row.ravel(), tuple(number_of))
         return Hits.at(self._memory.snapshot, [rows], best(), k)
-
-
-def _common_partitions(answers: list[Hits]) -> tuple[tuple[str, ...], Int32s]:
-    """Return the labels of all answers, and the answers' partitions numbered by them, side by side."""
-    number = {label: place for place, label in enumerate(dict.fromkeys(x for hits in answers for x in hits.labels))}
-    tables = [np.array([number[label] for label in hits.labels] or [0], np.int32) for hits in answers]
-    return tuple(number), np.hstack([table[hits.partition] for table, hits in zip(tables, answers, strict=True)])

@@ -112,8 +112,8 @@ class Connection:
         # The lateral query gives the chunk's columns precedence over the document's, as an outer scope gives way to an
         # inner one.
         query = (
-            "SELECT kept.chunk_id FROM documents d, LATERAL "  # noqa: S608
-            f"(SELECT c.chunk_id FROM chunks c WHERE c.doc_id = d.doc_id AND (\n{where}\n)) kept"
+            "SELECT filtered.chunk_id FROM documents d, LATERAL "  # noqa: S608
+            f"(SELECT c.chunk_id FROM chunks c WHERE c.doc_id = d.doc_id AND (\n{where}\n)) filtered"
         )
         try:
             # Refuses what is more than one expression, such as one that closes the bracket around it.
@@ -221,12 +221,12 @@ def _catalogue(snapshot: Snapshot) -> dict[str, pa.Table]:
         (m.name, m.parent, m.created, m.tables["chunks"].rows if "chunks" in m.tables else 0, m.recipe_hash)
         for m in snapshot.store.history(manifest)
     ]
-    text, whole, real = pa.string(), pa.int64(), pa.float64()
+    text, integer, real = pa.string(), pa.int64(), pa.float64()
     return {
-        "files": _table(files, table_name=text, partition=text, rows=whole, bytes=whole, sha256=text, path=text),
-        "indexes": _table(indexes, name=text, type=text, settings=text, rows=whole, bytes=whole, recall=real),
-        "shards": _table(shards, index_name=text, shard=text, rows=whole, bytes=whole),
-        "snapshots": _table(snapshots, name=text, parent=text, created=text, chunks=whole, recipe_hash=text),
+        "files": _table(files, table_name=text, partition=text, rows=integer, bytes=integer, sha256=text, path=text),
+        "indexes": _table(indexes, name=text, type=text, settings=text, rows=integer, bytes=integer, recall=real),
+        "shards": _table(shards, index_name=text, shard=text, rows=integer, bytes=integer),
+        "snapshots": _table(snapshots, name=text, parent=text, created=text, chunks=integer, recipe_hash=text),
     }
 
 

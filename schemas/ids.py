@@ -33,7 +33,7 @@ def hash_text(*parts: str, salt: str = "") -> int:
 
 
 def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of splitmix64 (Steele, Lea and Flood, 2014): a bijection of 64-bit words."""
+    """Apply the finaliser of splitmix64 (Steele, Lea and Flood, 2014): a bijection of 64-bit words."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return value ^ (value >> np.uint64(31))
@@ -56,7 +56,7 @@ def hash_columns(columns: Sequence[NDArray[np.int64]], *, salt: str = "") -> NDA
 
 
 def token_positions(doc_ids: NDArray[np.int64], offsets: NDArray[np.int64] | np.int64) -> NDArray[np.int64]:
-    """The positions of tokens by their document and number in it: ids of 63 bits, consecutive within a document.
+    """Return the positions of tokens by their document and number in it: ids of 63 bits, consecutive within a document.
 
     Documents begin at random places, so that two of them hardly ever meet: of a million documents of a thousand tokens
     with a chance of 1 in 10,000. The position after another one is `token_positions(position, 1)`, and a document's

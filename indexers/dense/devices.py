@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 _chosen = SimpleNamespace(cpus=0)
 
@@ -61,26 +62,18 @@ def to_gpu(index: Any) -> Any:
     return faiss.index_cpu_to_all_gpus(index) if faiss.get_num_gpus() > 0 else index
 
 
-@contextmanager
-def clustering_on_gpu(index: Any) -> Iterator[None]:
+def clustering_on_gpu(index: Any) -> AbstractContextManager[None]:
     """Within the block, the k-means of an IVF index assigns points on the GPU, if there is one."""
     import faiss
 
     ivf: Any = faiss.try_extract_index_ivf(index)
     if ivf is None or faiss.get_num_gpus() == 0:
-        yield
-        return
+        return nullcontext()
     # L2 serves inner product too: its k-means is spherical, so all centroids have norm 1 and both metrics rank alike.
-    assigner = to_gpu(faiss.IndexFlatL2(ivf.d))
-    ivf.clustering_index = assigner
-    try:
-        yield
-    finally:
-        ivf.clustering_index = None
+    return _replaced(ivf, "clustering_index", to_gpu(faiss.IndexFlatL2(ivf.d)))
 
 
-@contextmanager
-def quantizer_on_gpu(index: Any) -> Iterator[None]:
+def quantizer_on_gpu(index: Any) -> AbstractContextManager[None]:
     """Within the block, rows added to an IVF index find their list on the GPU, if there is one.
 
     That is for flat coarse quantizers, which compare with every centroid. Only the centroids are copied, so this works
@@ -90,12 +83,15 @@ def quantizer_on_gpu(index: Any) -> Iterator[None]:
 
     ivf: Any = faiss.try_extract_index_ivf(index)
     if ivf is None or faiss.get_num_gpus() == 0 or not isinstance(faiss.downcast_index(ivf.quantizer), faiss.IndexFlat):
-        yield
-        return
-    on_cpu = ivf.quantizer
-    on_gpu = to_gpu(faiss.downcast_index(on_cpu))
-    ivf.quantizer = on_gpu
+        return nullcontext()
+    return _replaced(ivf, "quantizer", to_gpu(faiss.downcast_index(ivf.quantizer)))
+
+
+@contextmanager
+def _replaced(index: Any, part: str, on_gpu: Any) -> Iterator[None]:
+    on_cpu = getattr(index, part)
+    setattr(index, part, on_gpu)
     try:
         yield
     finally:
-        ivf.quantizer = on_cpu
+        setattr(index, part, on_cpu)

@@ -40,6 +40,7 @@ class Engine(Protocol):
 
     def batch_rows(self, rows: int) -> int | None:
         """Return how many vectors of `rows` to add at a time so that their order is kept; None for any number."""
+        return None
 
     def add(self, blocks: Iterable[Float32s]) -> None:
         """Add matrices of shape (n, dimension) one after the other."""
@@ -65,11 +66,10 @@ class Engine(Protocol):
 
 def keep_allowed(scores: Float32s, positions: Int64s, allowed: Bools, k: int) -> tuple[Float32s, Int64s]:
     """Of hits of a search without a filter (best first, -1 where missing) keep the first k that are allowed."""
-    keep = (positions >= 0) & allowed[positions]
-    front = np.argsort(~keep, axis=1, kind="stable")[:, :k]
-    kept = np.take_along_axis(keep, front, axis=1)
-    scores = np.where(kept, np.take_along_axis(scores, front, axis=1), np.float32(-np.inf))
-    return scores, np.where(kept, np.take_along_axis(positions, front, axis=1), -1)
+    matches = (positions >= 0) & allowed[positions]
+    front = np.arange(len(positions))[:, None], np.argsort(~matches, axis=1, kind="stable")[:, :k]
+    scores = np.where(matches[front], scores[front], np.float32(-np.inf))
+    return scores, np.where(matches[front], positions[front], -1)
 
 
 def widened(parameter: int, allowed: Bools, limit: int) -> int:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mnemodex.indexers.base import IndexStats
 from mnemodex.indexers.dense.devices import clustering_on_gpu, use_threads
 from mnemodex.schemas.errors import RecipeError
@@ -14,7 +12,6 @@ from mnemodex.schemas.errors import RecipeError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnemodex.indexers.arrays import Int64s
     from mnemodex.indexers.dense.settings import Metric, VectorSettings
     from mnemodex.indexers.dense.vectors import Vectors
     from mnemodex.schemas.recipe import Recipe
@@ -72,7 +69,7 @@ def faiss_metric(metric: Metric) -> int:
 
 
 def check_settings(index: str, settings: VectorSettings, recipe: Recipe) -> None:
-    """Refuse a factory string that fits no likely dimension, before anything is embedded, with the errors of `make_index`."""
+    """Refuse a factory string that fits no likely dimension, before anything is embedded; errors as of `make_index`."""
     if settings.engine != "faiss" or settings.factory == "auto":
         return
     for dimension in _LIKELY_DIMENSIONS:
@@ -151,7 +148,7 @@ def train_index(factory: str, metric: Metric, vectors: Vectors, out: Path, *, se
     if 0 < len(vectors) < FEWEST_POINTS_PER_LIST * lists:
         message = "factory %s has %d lists for %d rows, but good lists take %d rows each; use `auto` or fewer lists"
         logger.warning(message, factory, lists, len(vectors), FEWEST_POINTS_PER_LIST)
-    sample = vectors.take(sample_rows(len(vectors), sample_size(lists), seed=seed))
+    sample = vectors.sample(sample_size(index), seed=seed)
     use_threads()
     try:
         with clustering_on_gpu(index):
@@ -165,13 +162,6 @@ def train_index(factory: str, metric: Metric, vectors: Vectors, out: Path, *, se
     return IndexStats(rows=len(sample))
 
 
-def sample_size(lists: int) -> int:
-    """Return how many rows an index of so many lists is trained with."""
-    return max(POINTS_PER_LIST * lists, CODE_POINTS)
-
-
-def sample_rows(rows: int, count: int, *, seed: int) -> Int64s:
-    """Return `count` of `rows` rows, or all if there are no more, ascending: a uniform sample without replacement."""
-    if count >= rows:
-        return np.arange(rows, dtype=np.int64)
-    return np.sort(np.random.default_rng(seed).choice(rows, count, replace=False, shuffle=False))
+def sample_size(index: Any) -> int:
+    """Return how many rows an index is trained with."""
+    return max(POINTS_PER_LIST * int(getattr(leaf(index), "nlist", 0)), CODE_POINTS)

@@ -80,24 +80,24 @@ class FaissEngine(Engine):
     def search(
         self, queries: Float32s, k: int, *, parameter: int | None, allowed: Bools | None = None
     ) -> tuple[Float32s, Int64s]:
-        if allowed is not None and not self._filters:
-            # FAISS cannot leave rows out: more are looked for and dropped.
-            return keep_allowed(*self._search(queries, widened(k, allowed, self.rows), parameter, None), allowed, k)
-        if allowed is not None and parameter is not None:
-            parameter = widened(parameter, allowed, self.limit)
-        return self._search(queries, k, parameter, allowed)
-
-    def _search(
-        self, queries: Float32s, k: int, parameter: int | None, allowed: Bools | None
-    ) -> tuple[Float32s, Int64s]:
         import faiss
 
-        # FAISS's stubs show the selector's constructor of C++ only, which takes a pointer and a length.
-        bitmap: Any = faiss.IDSelectorBitmap
-        selector = None if allowed is None else bitmap(np.packbits(allowed, bitorder="little"))
+        fetch, selector = k, None
+        if allowed is not None and self._filters:
+            # FAISS's stubs show the selector's constructor of C++ only, which takes a pointer and a length.
+            bitmap: Any = faiss.IDSelectorBitmap
+            selector = bitmap(np.packbits(allowed, bitorder="little"))
+            parameter = None if parameter is None else widened(parameter, allowed, self.limit)
+        elif allowed is not None:
+            # FAISS cannot leave rows out: more are looked for and dropped.
+            fetch = widened(k, allowed, self.rows)
+        parameters = _parameters(self.index, parameter, selector)
         with threads_for(len(queries)):
-            distances, positions = self.index.search(queries, k, params=_parameters(self.index, parameter, selector))
-        return np.where(positions >= 0, distances * self._sign, np.float32(-np.inf)), positions
+            distances, positions = self.index.search(queries, fetch, params=parameters)
+        scores = np.where(positions >= 0, distances * self._sign, np.float32(-np.inf))
+        if allowed is not None and not self._filters:
+            return keep_allowed(scores, positions, allowed, k)
+        return scores, positions
 
     @override
     def save(self, folder: Path) -> None:

@@ -75,11 +75,6 @@ class HnswlibEngine(Engine):
         return int(self._index.element_count)
 
     @override
-    def batch_rows(self, rows: int) -> None:
-        # Hnswlib inserts the rows of a batch in their order.
-        return None
-
-    @override
     def add(self, blocks: Iterable[Float32s]) -> None:
         for block in blocks:
             labels = np.arange(self.rows, self.rows + len(block))

@@ -11,22 +11,13 @@ from typing_extensions import override
 
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.dense.devices import set_threads
-from mnemodex.indexers.dense.factory import (
-    TRAINED,
-    auto_factory,
-    can_merge,
-    leaf,
-    make_index,
-    sample_rows,
-    sample_size,
-    train_index,
-)
+from mnemodex.indexers.dense.factory import TRAINED, auto_factory, can_merge, make_index, sample_size, train_index
 from mnemodex.indexers.dense.faiss_engine import FaissEngine, read_index
 from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
 from mnemodex.indexers.dense.order import hold_out, insertion_order
 from mnemodex.indexers.dense.probe import MOST_PROBES, Probe, choose, held_out_rows, merge_probes, probe_index
 from mnemodex.indexers.dense.shard import ShardHeader, merge_shards, write_shard
-from mnemodex.indexers.dense.vectors import Vectors
+from mnemodex.indexers.dense.vectors import Vectors, sample_rows
 from mnemodex.indexers.rows import Rows
 from mnemodex.schemas.errors import CorruptFileError, QueryError
 from mnemodex.schemas.tables import TableKey
@@ -38,20 +29,14 @@ if TYPE_CHECKING:
     from mnemodex.indexers.arrays import Float32s
     from mnemodex.indexers.base import InputPartition, Measured
     from mnemodex.indexers.dense.engine import Engine
+    from mnemodex.indexers.dense.probe import Origin
     from mnemodex.indexers.dense.settings import VectorSettings
 
 QUERIES = "queries.npy"
 
 
 class DenseStats(IndexStats):
-    """What building a shard gave.
-
-    Attributes:
-        held_out: rows that were searched for before they were added.
-        order: insertion order.
-        factory: the FAISS factory string; None for hnswlib.
-        steps: seconds by step.
-    """
+    """What building a shard gave: rows that were searched for before they were added, and seconds by step."""
 
     held_out: int = 0
     order: str = ""
@@ -84,7 +69,7 @@ class DenseIndexer(Indexer):
             self.factory = auto_factory(rows) if settings.factory == "auto" else settings.factory
             index = make_index(self.factory, dimension, settings.metric)
             self.needs_training = not index.is_trained
-            self.training_rows = sample_size(int(getattr(leaf(index), "nlist", 0)))
+            self.training_rows = sample_size(index)
             self.merges = can_merge(index)
             graph = FaissEngine(index, settings.metric).parameter == "efSearch"
         # What decides the files is what `auto` became; and only a graph depends on its order, see VectorSettings.order.
@@ -115,25 +100,22 @@ class DenseIndexer(Indexer):
         trained: Path | None = None,
         probes: Path | None = None,
     ) -> DenseStats:
-        """Build one shard from embedding partitions, and measure its recall on the way.
+        """Build one shard from embedding partitions (their files `npy` and `parquet`), and measure its recall on the way.
 
         Memory holds one batch of vectors and the index, for a moment up to twice as FAISS's arrays grow; the `lid` and
-        `cluster` orders hold the shard's vectors before that.
+        `cluster` orders hold the shard's vectors before that. `trained` is the folder that `train` wrote, if
+        `needs_training`.
 
-        Args:
-            partitions: their files `npy` and `parquet` are read.
-            out: an empty folder.
-            trained: the folder that `train` wrote, if `needs_training`.
-            probes: the vectors of real queries, `.npy` of float32 of shape (q, d) or a folder with `queries.npy`; 500
-                of them at most are used, the same for every shard. Without it some rows are held out of the index (see
-                `held_out_rows`), searched for, and added last.
+        `probes` are the vectors of real queries, `.npy` of float32 of shape (q, d) or a folder with `queries.npy`; 500
+        of them at most are used, the same for every shard. Without it some rows are held out of the index (see
+        `held_out_rows`), searched for, and added last.
 
         Raises:
             NotFiniteError: a vector holds NaN or infinity.
             CorruptFileError: a partition's files do not belong together.
             QueryError: the queries are not of the vectors' dimension.
         """
-        clock = _Clock()
+        times = [time.monotonic()]
         settings = self.settings
         vectors, rows = self._vectors(partitions), Rows.of(partitions, id_column=self.id_column)
         if len(rows.ids) != len(vectors):
@@ -143,24 +125,18 @@ class DenseIndexer(Indexer):
             )
         held_out = held_out_rows(len(vectors)) if probes is None else 0
         order = hold_out(insertion_order(settings.order, vectors, seed=settings.seed), held_out, seed=settings.seed)
-        clock.lap("order")
+        times.append(time.monotonic())
         engine = self._engine(trained, len(order))
         # Small batches make threads wait for each other, so they are for orders that matter only.
         batch = None if settings.order == "shuffle" else engine.batch_rows(len(order))
         first, last = np.split(order, [len(order) - held_out])
         engine.add(vectors.blocks(first, batch))
-        clock.lap("add")
-        probe = probe_index(
-            engine,
-            vectors.take(last) if probes is None else self._queries(probes),
-            origin="held-out rows" if probes is None else "queries",
-            vectors=vectors,
-            order=order,
-            chunk_ids=rows.ids,
-            metric=settings.metric,
-        )
+        times.append(time.monotonic())
+        queries = vectors.take(last) if probes is None else self._queries(probes)
+        origin: Origin = "held-out rows" if probes is None else "queries"
+        probe = probe_index(engine, queries, origin, vectors, order, rows.ids, settings.metric)
         engine.add(vectors.blocks(last, batch))
-        clock.lap("probe")
+        times.append(time.monotonic())
         engine.save(out)
         probe.save(out)
         header = ShardHeader(
@@ -173,17 +149,16 @@ class DenseIndexer(Indexer):
             id_column=self.id_column,
         )
         write_shard(out, header, Rows(rows.ids[order], rows.partition[order], rows.row[order], rows.labels))
-        clock.lap("save")
-        return DenseStats(
-            rows=len(order), held_out=held_out, order=settings.order, factory=self.factory, steps=clock.laps
-        )
+        times.append(time.monotonic())
+        steps = _seconds(["order", "add", "probe", "save"], times)
+        return DenseStats(rows=len(order), held_out=held_out, order=settings.order, factory=self.factory, steps=steps)
 
     def merge(self, shards: Sequence[Path], out: Path) -> DenseStats:
         """Merge the shards of inverted lists into one; see `merge_shards` for the memory it takes."""
-        clock = _Clock()
+        times = [time.monotonic()]
         header = merge_shards(shards, out)
-        clock.lap("merge")
-        return DenseStats(rows=header.rows, factory=self.factory, steps=clock.laps)
+        times.append(time.monotonic())
+        return DenseStats(rows=header.rows, factory=self.factory, steps=_seconds(["merge"], times))
 
     @override
     def measure(self, shards: Sequence[Path]) -> Measured:
@@ -222,14 +197,6 @@ class DenseIndexer(Indexer):
         return np.ascontiguousarray(queries[chosen], dtype=np.float32)
 
 
-class _Clock:
-    """Seconds between laps."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.monotonic()
-
-    def lap(self, name: str) -> None:
-        now = time.monotonic()
-        self.laps[name] = round(now - self._last, 3)
-        self._last = now
+def _seconds(names: Sequence[str], times: Sequence[float]) -> dict[str, float]:
+    """Return the seconds of each step, by the times at which the steps began and the last one ended."""
+    return {name: round(end - start, 3) for name, start, end in zip(names, times[:-1], times[1:], strict=True)}

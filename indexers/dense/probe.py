@@ -111,25 +111,12 @@ def held_out_rows(rows: int) -> int:
 
 
 def probe_index(
-    engine: Engine,
-    queries: Float32s,
-    *,
-    origin: Origin,
-    vectors: Vectors,
-    order: Int64s,
-    chunk_ids: Int64s,
-    metric: Metric,
+    engine: Engine, queries: Float32s, origin: Origin, vectors: Vectors, order: Int64s, ids: Int64s, metric: Metric
 ) -> Probe:
     """Search what is in the index now, with every value of the parameter and exactly.
 
-    Args:
-        engine: an index that holds the first `engine.rows` rows of `order`.
-        queries: shape (q, d).
-        origin: what the queries are.
-        vectors: all rows of the shard.
-        order: the row at each position.
-        chunk_ids: the chunk of each row.
-        metric: of the index.
+    The engine holds the first `engine.rows` rows of `order`, the row at each position; `vectors` are all rows of the
+    shard, `ids` the chunk of each row.
     """
     rows = np.sort(order[: engine.rows])
     k = min(K, len(rows))
@@ -144,7 +131,7 @@ def probe_index(
             found[number, :, :k] = np.where(positions >= 0, order[positions], -1)
             found_scores[number, :, :k] = scores
     true = np.stack([_true_scores(queries, answer, vectors, metric) for answer in (exact, *found)])
-    ids = np.append(chunk_ids, -1)
+    ids = np.append(ids, -1)
     tried = np.array(values, dtype=np.int64)
     answers = (ids[exact], true[0], ids[found], found_scores, true[1:])
     return Probe(origin, engine.parameter, engine.limit, tried, *answers)

@@ -27,22 +27,17 @@ class DenseSearcher:
     """Answers batches of vectors from all shards of an index; may be shared by threads.
 
     FAISS indexes and row tables are mapped, so opening is quick and takes no memory; hnswlib graphs are read into
-    memory.
+    memory. A file that cannot be read, or does not agree with `shard.json`, is a `CorruptFileError`.
 
     Args:
         shards: folders that `DenseIndexer.build` or `merge` wrote, whose checksums the caller has verified.
-        parameter: value of the search parameter, as measured (`Recall.value`); None for an index without one, else
-            the largest value that is tried when measuring.
-        vectors: gives the `.npy` file of an embedding partition by its label. It is asked when a search first has to
-            be exact, so files that are never needed need not be checked.
+        parameter: value of the search parameter, as measured (`Recall.value`); None for an index without one, else the
+            largest value that is tried when measuring.
+        vectors: gives the `.npy` file of an embedding partition by its label. It is asked when a search first has to be
+            exact, so files that are never needed need not be checked.
 
     Attributes:
-        rows: vectors in all shards.
-        dimension: of the vectors.
         labels: the embedding partitions of all shards, in the numbering of `locate`.
-
-    Raises:
-        CorruptFileError: a file cannot be read, or does not agree with `shard.json`.
     """
 
     def __init__(self, shards: Sequence[Path], parameter: int | None, *, vectors: Callable[[str], Path]) -> None:
@@ -59,7 +54,7 @@ class DenseSearcher:
     def search(
         self, queries: Float32s, k: int, *, allowed: Int64s | None = None
     ) -> tuple[Float32s, Int64s, Int32s, Int64s]:
-        """Find the k best chunks of each query, of shape (q, d); `allowed` are ascending ids of chunks that may be returned.
+        """Find the k best chunks of each query, of shape (q, d), among all or those of the ascending ids `allowed`.
 
         There are never fewer than k hits while k rows match: a search that found too few is widened, in the end to all
         rows.

@@ -55,7 +55,6 @@ class DenseSettings(VectorSettings):
     """Settings of `type: dense`.
 
     Attributes:
-        embed: name of the recipe's embedding.
         queries: path of a query file to measure recall with; without it, rows that are held out of the index are used.
     """
 

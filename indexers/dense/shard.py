@@ -97,19 +97,9 @@ def merge_shards(shards: Sequence[Path], out: Path) -> ShardHeader:
 
 
 class Shard:
-    """An opened shard, and the vectors that its index was built from; its arrays are mapped.
+    """An opened shard, with its header, rows and engine, and the vectors that its index was built from.
 
-    Args:
-        folder: of the shard, whose checksums the caller has verified.
-        parameter: value of the search parameter; None for an index without one, else the largest one of the grid.
-        vectors: as of `DenseSearcher`.
-
-    Attributes:
-        header: its `shard.json`.
-        rows: the chunk, partition and row at each position.
-
-    Raises:
-        CorruptFileError: a file cannot be read, or does not agree with `shard.json`.
+    Its arrays are mapped; for the arguments see `DenseSearcher`.
     """
 
     engine: Engine
@@ -220,18 +210,13 @@ def sort_ties(scores: Float32s, ids: Int64s) -> tuple[Int64s, Int64s]:
 def find_ranked(
     find: Find, queries: Float32s, k: int, *, matching: int, ids: Int64s
 ) -> tuple[Float32s, Int64s, Int64s]:
-    """Find the k best hits, with ties at the last place decided by id.
+    """Find the k best hits of queries, of shape (q, d), with ties at the last place decided by id.
 
     One hit more than wanted shows whether the last place is tied; only then is more looked for, twice as much each
     time. Return scores, chunk ids (-1 where missing) and positions (likewise), of shape (q, k).
 
-    Args:
-        find: takes queries and a number of hits, and gives their scores and positions (-inf and -1 where missing), best
-            first.
-        queries: shape (q, d).
-        k: hits wanted.
-        matching: hits that there are, at most.
-        ids: chunk id of each position.
+    `find` takes queries and a number of hits, and gives their scores and positions (-inf and -1 where missing), best
+    first. There are at most `matching` hits; `ids` are the chunks at the positions.
     """
     scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
     positions = np.full((len(queries), k), -1, dtype=np.int64)
@@ -262,7 +247,7 @@ def merge_ranked(answers: Sequence[tuple[Float32s, Int64s, Int64s]], k: int) -> 
     if len(answers) == 1:
         return scores, ids, shard, positions
     order = np.argsort(-scores, axis=1, kind="stable")
-    ties, among = sort_ties(np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1))
-    order[ties] = np.take_along_axis(order[ties], among, axis=1)
+    ties, by_id = sort_ties(np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1))
+    order[ties] = np.take_along_axis(order[ties], by_id, axis=1)
     best = (np.arange(len(order))[:, None], order[:, :k])
     return scores[best], ids[best], shard[best], positions[best]

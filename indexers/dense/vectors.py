@@ -63,6 +63,10 @@ class Vectors:
             vectors[order[span]] = block
         return vectors
 
+    def sample(self, count: int, *, seed: int) -> Float32s:
+        """Read the rows of `sample_rows`."""
+        return self.take(sample_rows(len(self), count, seed=seed))
+
     def blocks(self, rows: Int64s, size: int | None = None) -> Iterator[Float32s]:
         """Read rows in the order given, `size` at a time (as many as fill 64 MiB without it)."""
         size = size or max(1, BLOCK_BYTES // (4 * self.dimension))
@@ -99,17 +103,10 @@ def _open(path: Path, dimension: int) -> Array:
 def exact_search(
     queries: Float32s, blocks: Iterable[Float32s], k: int, *, metric: Metric, gpu: bool = False
 ) -> tuple[Float32s, Int64s]:
-    """Find the k best rows of each query, block by block.
+    """Find the k best rows of each query, of shape (q, d), block by block; together the blocks have k rows at least.
 
     Return scores (higher is better) and row numbers over all blocks, both of shape (q, k), best first. With `gpu` the
     GPUs are used, if there are any; they take a moment to start, which pays for many queries only.
-
-    Args:
-        queries: shape (q, d).
-        blocks: matrices of shape (n_i, d); together they have k rows at least.
-        k: rows wanted.
-        metric: what ranks.
-        gpu: whether to use the GPUs.
     """
     from faiss.contrib import exhaustive_search
 
@@ -132,3 +129,10 @@ def pair_scores(queries: Float32s, vectors: Float32s, metric: Metric) -> Float64
     difference = wide[:, None, :] - vectors
     negated: Float64s = np.einsum("qkd,qkd->qk", difference, difference)
     return -negated
+
+
+def sample_rows(rows: int, count: int, *, seed: int) -> Int64s:
+    """Return `count` of `rows` rows, or all if there are no more, ascending: a uniform sample without replacement."""
+    if count >= rows:
+        return np.arange(rows, dtype=np.int64)
+    return np.sort(np.random.default_rng(seed).choice(rows, count, replace=False, shuffle=False))

@@ -72,6 +72,7 @@ class TextEncoder(Protocol):
     @property
     def max_length(self) -> int | None:
         """Tokens after which a text is cut; None where that is not known."""
+        return None
 
     def encode_queries(self, texts: Sequence[str]) -> Float32s:
         """Return the vectors of questions, float32 of shape (texts, dimension)."""

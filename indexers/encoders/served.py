@@ -10,7 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.encoders.base import Encoded, EncodeStats, TextEncoder, normalize
-from mnemodex.indexers.models.openai_client import describe_failure, open_client, shorten
+from mnemodex.indexers.models.chat import describe_failure, open_client, shorten
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
@@ -36,19 +36,9 @@ class ServedEncoder(TextEncoder):
         self._client = open_client(settings)
 
     @cached_property
-    def _dimension(self) -> int:
-        return self.settings.dimensions or int(self._ask(["dimension"])[0].shape[1])
-
-    @property
     @override
     def dimension(self) -> int:
-        return self._dimension
-
-    @property
-    @override
-    def max_length(self) -> None:
-        # A server refuses what is too long.
-        return None
+        return self.settings.dimensions or int(self._ask(["dimension"])[0].shape[1])
 
     @override
     def stream(self, windows: Iterable[Window]) -> Iterator[Encoded]:

@@ -58,8 +58,8 @@ def normalize(name: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", name).casefold()
     # Python's \w leaves out the vowel signs that Indic scripts write as marks.
-    kept = [letter if letter.isalnum() or unicodedata.category(letter).startswith("M") else " " for letter in folded]
-    return " ".join("".join(kept).split())
+    letters = [char if char.isalnum() or unicodedata.category(char).startswith("M") else " " for char in folded]
+    return " ".join("".join(letters).split())
 
 
 def entity_id(normalized: str, *, salt: str = "") -> int:

@@ -62,9 +62,9 @@ def pairs(vectors: Float32s, new: Int64s, old: Int64s, threshold: float = THRESH
         rows = new[start : start + _ROWS]
         block = np.asarray(vectors[rows])
         # What stands before this block among the new rows has met it already.
-        others = np.concatenate([old, new[start:]])
-        for first in range(0, len(others), _ROWS):
-            columns = others[first : first + _ROWS]
+        candidates = np.concatenate([old, new[start:]])
+        for first in range(0, len(candidates), _ROWS):
+            columns = candidates[first : first + _ROWS]
             close = np.flatnonzero(block @ vectors[columns].T >= threshold - _SLACK)
             row, column = np.divmod(close, len(columns))
             met = (first + column >= len(old)) & (first + column - len(old) <= row)

@@ -76,10 +76,7 @@ def _normal(word: str) -> str:
 class WordCounts:
     """In how many passages each word stands: of all passages, or of a sample of them.
 
-    Attributes:
-        passages: how many were counted.
-        hashes: int64 of shape (words,), ascending: what the words are known by.
-        counts: int32 of shape (words,): passages that hold each.
+    Words are known by their hashes, int64 of shape (words,), ascending; the counts are int32.
     """
 
     passages: int

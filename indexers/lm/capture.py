@@ -25,8 +25,7 @@ class Structure:
     Attributes:
         body: gives the last hidden state, from which the model's own `forward` makes the logits.
         block: the last of the decoder blocks.
-        feed_forward: whose input is what the up projection of the last block reads; None where that block has no
-            feed-forward part.
+        feed_forward: whose input is what the up projection of the last block reads; None without a feed-forward part.
         head: the output layer.
     """
 
@@ -41,15 +40,10 @@ class Captured(Exception):  # noqa: N818 # nothing is wrong where it is raised
 
 
 class KeyCapture:
-    """While it is entered, every forward pass of the model leaves its keys in `last`.
+    """While it is entered, every forward pass of a causal language model of transformers leaves its keys in `last`.
 
     It looks for their place when it is made, by one pass over a few tokens; a model without such vectors is a
-    `ModelError`.
-
-    Args:
-        model: a causal language model of transformers.
-        kind: which vectors.
-        stop: whether a forward pass ends with its keys: it raises `Captured` instead of working out the rest.
+    `ModelError`. With `stop` a forward pass ends with its keys: it raises `Captured` instead of working out the rest.
 
     Attributes:
         last: of the last forward pass: shape (batch, tokens, dimension), in the model's dtype, on its device. For

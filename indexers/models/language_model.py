@@ -18,16 +18,14 @@ if TYPE_CHECKING:
 
 
 class LanguageModel:
-    """A language model with its tokenizer.
+    """A language model with its tokenizer, whose truncation and padding are off.
 
     Args:
         name: a folder, a hub id, or `pkg:MODULE/FILE`; weights are safetensors, or a GGUF file, which is dequantised.
         threads: torch's CPU threads; all that torch finds by default.
 
     Attributes:
-        name: the same.
         model: the torch module, in evaluation mode: float32 on a CPU, bf16 (else fp16) on a GPU.
-        tokenizer: with truncation and padding off.
         is_encoder_decoder: whether it reads its prompt with an encoder.
         device: where its weights are.
 

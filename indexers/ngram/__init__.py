@@ -2,8 +2,7 @@
 
 from mnemodex.indexers.ngram.build import BuildOptions, build
 from mnemodex.indexers.ngram.index import FMIndex
-from mnemodex.indexers.ngram.ragged import Ragged
+from mnemodex.indexers.ngram.ragged import Ragged, Vocabulary
 from mnemodex.indexers.ngram.shard import FMShard
-from mnemodex.indexers.ngram.vocabulary import Vocabulary
 
 __all__ = ["BuildOptions", "FMIndex", "FMShard", "Ragged", "Vocabulary", "build"]

@@ -17,18 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnemodex.indexers.arrays import Array, Int32s, Int64s, Uint8s, Uint32s, Uint64s
-    from mnemodex.indexers.ngram.vocabulary import Vocabulary
+    from mnemodex.indexers.ngram.build import BuildOptions
+    from mnemodex.indexers.ngram.ragged import Vocabulary
 
 
 def assemble(
-    folder: Path,
-    symbols: Int32s,
-    lengths: Int64s,
-    frequencies: Int64s,
-    vocabulary: Vocabulary,
-    *,
-    sample_rate: int,
-    document_array: bool,
+    folder: Path, symbols: Int32s, lengths: Int64s, frequencies: Int64s, vocabulary: Vocabulary, options: BuildOptions
 ) -> dict[str, Any]:
     """Build one field of a shard, and return its stats, as its description holds them.
 
@@ -53,17 +47,17 @@ def assemble(
     # The suffix array of bytes leaves room behind that of symbols: for the transform here, for sorting by levels below.
     _transform(suffixes[:rows], text, suffixes[rows : 2 * rows])
     del text
-    width = tree.packed_bits(len(lengths) - 1) if document_array else 0
-    _write_places(folder, suffixes[:rows], borders, int((-(-lengths // sample_rate)).sum()), sample_rate, width)
+    width = tree.packed_bits(len(lengths) - 1) if options.document_array else 0
+    _write_places(folder, suffixes[:rows], borders, lengths, options.sample_rate, width)
     _write_tree(folder, code, suffixes[rows : 2 * rows], suffixes[:rows])
     arrays: dict[str, Array] = {"leaves": code.leaves, "levels": code.levels, "leaf_of": code.leaf_of}
     save_arrays(folder, borders=borders, vocabulary=vocabulary.ids, **arrays)
-    names = ["bits", *arrays, "borders", "marks", "samples", "vocabulary", *["documents"] * document_array]
+    names = ["bits", *arrays, "borders", "marks", "samples", "vocabulary", *["documents"] * options.document_array]
     stats = {
         "rows": rows,
         "documents": len(lengths),
         "tokens": rows - len(lengths),
-        "sample_rate": sample_rate,
+        "sample_rate": options.sample_rate,
         "document_bits": width,
         "vocabulary_sha256": vocabulary.sha256,
     }
@@ -84,12 +78,12 @@ def sort_suffixes(text: Uint8s) -> Int32s:
     return suffixes
 
 
-def _write_places(folder: Path, suffixes: Int32s, borders: Int64s, samples: int, rate: int, width: int) -> None:
+def _write_places(folder: Path, suffixes: Int32s, borders: Int64s, lengths: Int64s, rate: int, width: int) -> None:
     """Write the sampled places and, if `width` is not 0, the document array."""
     rows = len(suffixes)
     mark_blocks = tree.blocks_for(rows)
     marks = create_array(folder, "marks", mark_blocks * tree.BLOCK_WORDS, np.uint64)
-    sampled = create_array(folder, "samples", samples, np.uint32)
+    sampled = create_array(folder, "samples", int((-(-lengths // rate)).sum()), np.uint32)
     documents = np.empty(0, dtype=np.uint64)
     if width:
         documents = create_array(folder, "documents", tree.packed_words(rows, width), np.uint64)

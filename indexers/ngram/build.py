@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnemodex.indexers.ngram.vocabulary import Vocabulary
+from mnemodex.indexers.ngram.ragged import Vocabulary
 from mnemodex.schemas.errors import RecipeError, SourceError
 
 if TYPE_CHECKING:
@@ -76,15 +76,8 @@ class _Spool:
         # A file without a byte cannot be mapped.
         filled = self._path.stat().st_size > 0
         symbols = np.memmap(self._path, dtype=np.int32, mode="r") if filled else np.empty(0, dtype=np.int32)
-        stats = assemble(
-            self.folder,
-            symbols.view(np.ndarray),
-            np.concatenate(self._lengths),
-            self._frequencies,
-            self.vocabulary,
-            sample_rate=options.sample_rate,
-            document_array=options.document_array,
-        )
+        lengths = np.concatenate(self._lengths)
+        stats = assemble(self.folder, symbols.view(np.ndarray), lengths, self._frequencies, self.vocabulary, options)
         self._path.unlink()
         return stats
 
@@ -96,7 +89,7 @@ def build(
     *,
     options: BuildOptions = _DEFAULTS,
 ) -> list[dict[str, Any]]:
-    """Build the shards of an n-gram index, and return for each the stats of each field: rows, documents, tokens, and others.
+    """Build the shards of an n-gram index; return the stats of each field of each: rows, documents, tokens and more.
 
     Args:
         batches: batches of documents in the order in which they are numbered. A batch maps every field, such as "body"

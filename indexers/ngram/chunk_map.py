@@ -75,11 +75,10 @@ class ChunkMap:
         )
 
     def __len__(self) -> int:
-        """Return the number of documents."""
         return len(self.document_tokens) - 1
 
     def find(self, documents: Int64s, tokens: Int64s) -> Int64s:
-        """Return the chunks of tokens, given by their documents and numbers in these, int64 of shape (n,); -1 for none."""
+        """Return the chunks of tokens, given by their documents and numbers in these, int64 of (n,); -1 for none."""
         places = self.document_tokens[documents] + tokens
         chunks = np.searchsorted(self.first_tokens, places, side="right") - 1
         return np.where(chunks >= self.document_chunks[documents], chunks, -1)
@@ -100,9 +99,7 @@ class ChunkMap:
     @classmethod
     def open(cls, folder: Path) -> ChunkMap:
         """Map what `save` wrote; a `CorruptFileError` says that the arrays do not belong together."""
-        chunk_map = cls(*open_arrays(folder, *_NAMES))
-        if len(chunk_map.document_chunks) != len(chunk_map.document_tokens) or chunk_map.document_chunks[-1] != len(
-            chunk_map.first_tokens
-        ):
+        first_tokens, chunks, tokens = arrays = open_arrays(folder, *_NAMES)
+        if len(chunks) != len(tokens) or chunks[-1] != len(first_tokens):
             raise CorruptFileError(f"{folder}: {', '.join(_NAMES)} differ in length; remove the folder and build again")
-        return chunk_map
+        return cls(*arrays)

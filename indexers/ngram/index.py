@@ -12,13 +12,13 @@ from mnemodex.indexers.ngram.ragged import (
     DocumentCounts,
     Occurrences,
     Ragged,
+    Vocabulary,
     as_ragged,
     by_query,
     offsets_of,
     parts_of,
 )
 from mnemodex.indexers.ngram.shard import FMShard
-from mnemodex.indexers.ngram.vocabulary import Vocabulary
 from mnemodex.schemas.errors import CorruptFileError, QueryError
 
 if TYPE_CHECKING:
@@ -35,19 +35,15 @@ if TYPE_CHECKING:
 class FMIndex:
     """An FM-index over token ids (Ferragina and Manzini, 2000), in shards that share one vocabulary.
 
-    Documents are numbered from 0 through all shards in the order given. N-grams are a `Ragged`, or a sequence of
-    sequences of token ids; those that do not occur have count 0 and empty ranges. Every method that takes n-grams or
-    tokens raises `ModelError` where a token id is not in the vocabulary.
+    Documents are numbered from 0 through all shards in the order of the folders, one a shard, all of the same field.
+    N-grams are a `Ragged`, or a sequence of sequences of token ids; those that do not occur have count 0 and empty
+    ranges. Every method that takes n-grams or tokens raises `ModelError` where a token id is not in the vocabulary.
 
     A range is where an n-gram stands in the suffix order of a shard; the ranges of a batch are one int64 array of shape
     (queries, shards, 2). They are small enough to keep for every beam of a decoder. Every method that takes ranges
     raises `QueryError` where these are not of this index.
 
-    Args:
-        folders: one folder a shard, all of the same field.
-
     Attributes:
-        vocabulary: the shared vocabulary.
         token_count: number of tokens.
         document_count: number of documents.
         first_documents: int64 array of shape (shards + 1,): the number of each shard's first document.
@@ -72,18 +68,14 @@ class FMIndex:
 
     def whole(self, queries: int) -> Int64s:
         """Return the ranges of the empty n-gram, which every token continues."""
-        ranges = np.zeros((queries, len(self.shards), 2), dtype=np.int64)
-        ranges[:, :, 1] = [shard.rows for shard in self.shards]
-        return ranges
+        return np.tile(np.array([(0, shard.rows) for shard in self.shards], np.int64), (queries, 1, 1))
 
     def starts(self, queries: int) -> Int64s:
         """Return the ranges before the first token of every document, which only beginnings of documents continue.
 
         Extended by a whole document's tokens, such a range has as many `ends` as there are documents of just these.
         """
-        ranges = np.empty((queries, len(self.shards), 2), dtype=np.int64)
-        ranges[:] = [shard.separators for shard in self.shards]
-        return ranges
+        return np.tile(np.array([shard.separators for shard in self.shards], np.int64), (queries, 1, 1))
 
     def ends(self, ranges: Int64s) -> Int64s:
         """Count how often the end of a document follows ranges: int64 array of shape (queries,)."""
@@ -127,7 +119,7 @@ class FMIndex:
 
         room = sum(shard.room(self._check(ranges)[:, i]) for i, shard in enumerate(self.shards))
         sums = make_sums(len(self.vocabulary))
-        lengths, symbols, counts = [NOTHING], [NOTHING], [NOTHING]
+        answers = [(NOTHING, NOTHING, NOTHING)]
         for part in parts_of(np.asarray(room)):
             queries = ranges[part]
             rows = np.concatenate(
@@ -136,11 +128,9 @@ class FMIndex:
             offsets = np.empty(len(queries) + 1, dtype=np.int64)
             keys, totals = np.empty(len(rows), dtype=np.int64), np.empty(len(rows), dtype=np.int64)
             sum_by_key(rows, sums, keys, totals, offsets)
-            lengths.append(np.diff(offsets))
-            symbols.append(keys[: offsets[-1]])
-            counts.append(totals[: offsets[-1]])
-        tokens = self.vocabulary.ids[np.concatenate(symbols)].astype(np.int64)
-        return Continuations(offsets_of(np.concatenate(lengths)), tokens, np.concatenate(counts))
+            answers.append((np.diff(offsets), keys[: offsets[-1]], totals[: offsets[-1]]))
+        lengths, symbols, counts = (np.concatenate(column) for column in zip(*answers, strict=True))
+        return Continuations(offsets_of(lengths), self.vocabulary.ids[symbols].astype(np.int64), counts)
 
     def locate(self, ngrams: Ngrams, *, limit: int | None = None) -> Occurrences:
         """Find where n-grams occur, by document and position, or the first `limit` occurrences of each in the corpus.

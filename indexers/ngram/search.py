@@ -28,12 +28,10 @@ def _next_symbol(tree: Tree, lanes: Int64s, lane: int, symbols: Int32s, end: int
             lanes[lane, _HIGH] = lanes[lane, _LOW]
         elif lanes[lane, _LOW] == 0 and lanes[lane, _HIGH] == leaves[len(leaves) - 1, START]:
             # After nothing, a symbol's range is known without a rank.
-            lanes[lane, _LOW] = leaves[leaf, START]
-            lanes[lane, _HIGH] = leaves[leaf + 1, START]
+            lanes[lane, _LOW], lanes[lane, _HIGH] = leaves[leaf, START], leaves[leaf + 1, START]
         else:
             lanes[lane, _DEPTH] = 0
-            lanes[lane, _LENGTH] = leaves[leaf, LENGTH]
-            lanes[lane, _CODE] = leaves[leaf, CODE]
+            lanes[lane, _LENGTH], lanes[lane, _CODE] = leaves[leaf, LENGTH], leaves[leaf, CODE]
             touch(bits, levels[0, FIRST], lanes[lane, _LOW])
             touch(bits, levels[0, FIRST], lanes[lane, _HIGH])
             return True
@@ -58,9 +56,7 @@ def _descend(tree: Tree, lanes: Int64s, lane: int) -> bool:
     else:
         touch(bits, levels[depth + 1, FIRST], low)
         touch(bits, levels[depth + 1, FIRST], high)
-    lanes[lane, _DEPTH] = depth + 1
-    lanes[lane, _LOW] = low
-    lanes[lane, _HIGH] = high
+    lanes[lane, _DEPTH], lanes[lane, _LOW], lanes[lane, _HIGH] = depth + 1, low, high
     return done
 
 
@@ -68,21 +64,15 @@ def _descend(tree: Tree, lanes: Int64s, lane: int) -> bool:
 def _leave(lanes: Int64s, lane: int, ranges: Int64s) -> None:
     """Write down a lane's final range; an empty one is always (0, 0)."""
     low, high = lanes[lane, _LOW], lanes[lane, _HIGH]
-    found = low < high
-    ranges[lanes[lane, _QUERY], 0] = low if found else 0
-    ranges[lanes[lane, _QUERY], 1] = high if found else 0
+    ranges[lanes[lane, _QUERY], 0] = low if low < high else 0
+    ranges[lanes[lane, _QUERY], 1] = high if low < high else 0
 
 
 @kernel
 def extend(tree: Tree, ranges: Int64s, symbols: Int32s, offsets: Int64s) -> None:
-    """Extend ranges by n-grams.
+    """Extend ranges, int64 of shape (queries, 2), by n-grams: overwrite them with the rows after the n-grams.
 
-    Args:
-        tree: the wavelet tree.
-        ranges: int64 array of shape (queries, 2), the rows [low, high) to begin with; overwritten with the rows after
-            the n-gram.
-        symbols: the n-grams' symbols, one n-gram after the other.
-        offsets: int64 array of shape (queries + 1,): where each n-gram begins among them.
+    The n-grams' symbols stand one n-gram after the other; int64 offsets of shape (queries + 1,) say where each begins.
     """
     lanes = np.empty((_LANES, 7), np.int64)
     live = following = 0
@@ -90,10 +80,8 @@ def extend(tree: Tree, ranges: Int64s, symbols: Int32s, offsets: Int64s) -> None
     lane = 0
     while live > 0 or following < queries:
         while live < _LANES and following < queries:
-            lanes[live, _QUERY] = following
-            lanes[live, _NEXT] = offsets[following]
-            lanes[live, _LOW] = ranges[following, 0]
-            lanes[live, _HIGH] = ranges[following, 1]
+            lanes[live, _QUERY], lanes[live, _NEXT] = following, offsets[following]
+            lanes[live, _LOW], lanes[live, _HIGH] = ranges[following, 0], ranges[following, 1]
             following += 1
             if _next_symbol(tree, lanes, live, symbols, offsets[following]):
                 live += 1
@@ -101,9 +89,8 @@ def extend(tree: Tree, ranges: Int64s, symbols: Int32s, offsets: Int64s) -> None
                 _leave(lanes, live, ranges)
         lane = 0
         while lane < live:
-            if _descend(tree, lanes, lane) and not _next_symbol(
-                tree, lanes, lane, symbols, offsets[lanes[lane, _QUERY] + 1]
-            ):
+            end = offsets[lanes[lane, _QUERY] + 1]
+            if _descend(tree, lanes, lane) and not _next_symbol(tree, lanes, lane, symbols, end):
                 _leave(lanes, lane, ranges)
                 live -= 1
                 copy_row(lanes, live, lanes, lane)

@@ -28,16 +28,9 @@ _STATS = ("rows", "documents", "tokens", "sample_rate", "document_bits", "vocabu
 class FMShard:
     """An FM-index over the documents of one shard, in a field's folder of a shard that `build` wrote.
 
-    Rows are the suffixes of the reversed stream in their order; a range [low, high) of them is all occurrences of one
-    n-gram, and the ranges of a batch are an int64 array of shape (queries, 2). A place is a position in the stream,
-    where a separator stands before every document.
-
-    Attributes:
-        rows: tokens and documents together.
-        documents: number of documents.
-        tokens: number of tokens.
-        vocabulary: int32 array of the shared vocabulary's ids.
-        vocabulary_sha256: its hash.
+    Rows are the suffixes of the reversed stream in their order, as many as tokens and documents together; a range [low,
+    high) of them is all occurrences of one n-gram, and the ranges of a batch are an int64 array of shape (queries, 2).
+    A place is a position in the stream, where a separator stands before every document.
 
     Raises:
         CorruptFileError: a file is missing, cut short, or not what the description says.
@@ -83,7 +76,7 @@ class FMShard:
         return room
 
     def continuations(self, ranges: Int64s) -> Int64s:
-        """Find what follows ranges, the ends of documents left out: int64 rows of query, symbol and count, in no order."""
+        """Find what follows ranges, but for ends of documents: int64 rows of query, symbol and count, in no order."""
         from mnemodex.indexers.ngram.tally import continuations_of
 
         room = int(self.room(ranges).sum())
@@ -193,13 +186,14 @@ def create_array(folder: Path, name: str, length: int, dtype: type[np.generic]) 
 
 def write_description(folder: Path, names: list[str], stats: dict[str, Any]) -> None:
     """Write the JSON: the stats, and of every array its type, shape and bytes on disk."""
-    arrays = {}
-    for name in names:
-        path = folder / f"{name}.npy"
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        arrays[name] = {"dtype": array.dtype.str, "shape": list(array.shape), "bytes": path.stat().st_size}
+    paths = {name: folder / f"{name}.npy" for name in names}
+    arrays = {name: _form(path, np.load(path, mmap_mode="r", allow_pickle=False)) for name, path in paths.items()}
     text = json.dumps({"format": FORMAT, **stats, "arrays": arrays}, indent=1)
     (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+
+
+def _form(path: Path, array: Array) -> dict[str, Any]:
+    return {"dtype": array.dtype.str, "shape": list(array.shape), "bytes": path.stat().st_size}
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -221,17 +215,14 @@ def open_array(folder: Path, name: str, description: dict[str, Any]) -> Array:
     """Map one array for reading, or raise `CorruptFileError` where it is not what the description gives."""
     path = folder / f"{name}.npy"
     try:
-        expected = description["arrays"][name]
-        size = path.stat().st_size
+        expected, size = description["arrays"][name], path.stat().st_size
         if size != expected["bytes"]:
             raise CorruptFileError(f"{path}: {size} bytes instead of {expected['bytes']}; build the shard again")
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise CorruptFileError(f"{path}: cannot be opened ({error}); build the shard again") from error
-    if array.dtype.str != expected["dtype"] or list(array.shape) != expected["shape"]:
-        raise CorruptFileError(
-            f"{path}: {array.dtype.str} {array.shape} is not what {DESCRIPTION} says; build the shard again"
-        )
+    if (form := _form(path, array)) != expected:
+        raise CorruptFileError(f"{path}: {form} is not what {DESCRIPTION} says; build the shard again")
     # numba takes a plain array faster than its subclass np.memmap.
     plain: Array = array.view(np.ndarray)
     return plain

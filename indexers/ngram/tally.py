@@ -65,16 +65,9 @@ def _walk_level(
 def continuations_of(tree: Tree, ranges: Int64s, nodes: Int64s, rows: Int64s, separator: int) -> int:
     """Walk down the wavelet tree from all ranges together, level by level, wherever a range holds something.
 
-    Args:
-        tree: the wavelet tree.
-        ranges: int64 array of shape (queries, 2).
-        nodes: scratch, an int64 array of shape (2, room, 4); `room` is the sum over queries of the smaller of the
-            range's rows and the leaves.
-        rows: int64 array of shape (room, 3), written: query, symbol, count.
-        separator: the symbol between documents, which is left out.
-
-    Returns:
-        How many rows were written.
+    Write rows of query, symbol and count, int64 of shape (room, 3), without those of the separator, and return how
+    many. The nodes are scratch, int64 of shape (2, room, 4); `room` is the sum over queries of the smaller of the
+    range's rows and the leaves.
     """
     size = count = 0
     for query in range(len(ranges)):

@@ -170,7 +170,7 @@ def _path_lengths(ascending: Int64s) -> Int64s:
 
 
 def make_code(frequencies: Int64s) -> Code:
-    """Give every symbol that occurs a path, by its frequency, int64 of shape (symbols,); fewer than two have no levels."""
+    """Give every symbol that occurs a path, by frequencies, int64 of (symbols,); fewer than two have no levels."""
     occurring = np.flatnonzero(frequencies)
     order = occurring[np.argsort(-frequencies[occurring], kind="stable")]
     counts = frequencies[order]

@@ -32,8 +32,7 @@ def places_of(tree: Tree, marks: Uint64s, samples: Uint32s, places: Int64s) -> N
     lane = 0
     while live > 0 or following < len(places):
         while live < _LANES and following < len(places):
-            lanes[live, _INDEX] = following
-            lanes[live, _POSITION] = places[following]
+            lanes[live, _INDEX], lanes[live, _POSITION] = following, places[following]
             lanes[live, _DEPTH] = lanes[live, _STEPS] = 0
             touch(marks, 0, places[following])
             touch(bits, 0, places[following])
@@ -56,8 +55,7 @@ def places_of(tree: Tree, marks: Uint64s, samples: Uint32s, places: Int64s) -> N
                 lanes[lane, _STEPS] += 1
                 touch(marks, 0, position)
             touch(bits, levels[depth + 1, FIRST], position)
-            lanes[lane, _DEPTH] = depth + 1
-            lanes[lane, _POSITION] = position
+            lanes[lane, _DEPTH], lanes[lane, _POSITION] = depth + 1, position
             lane += 1
 
 
@@ -81,8 +79,7 @@ def read_symbols(tree: Tree, rows: Int64s, starts: Int64s, lengths: Int64s, symb
             if lengths[following] > 0:
                 lanes[live, _POSITION] = rows[following]
                 lanes[live, _DEPTH] = lanes[live, _NODE] = 0
-                lanes[live, _NEXT] = starts[following]
-                lanes[live, _END] = starts[following] + lengths[following]
+                lanes[live, _NEXT], lanes[live, _END] = starts[following], starts[following] + lengths[following]
                 touch(bits, levels[0, FIRST], rows[following])
                 live += 1
             following += 1
@@ -106,9 +103,7 @@ def read_symbols(tree: Tree, rows: Int64s, starts: Int64s, lengths: Int64s, symb
                 position += levels[depth, SHIFT]
                 depth, node = -1, 0
             touch(bits, levels[depth + 1, FIRST], position)
-            lanes[lane, _DEPTH] = depth + 1
-            lanes[lane, _NODE] = node
-            lanes[lane, _POSITION] = position
+            lanes[lane, _DEPTH], lanes[lane, _NODE], lanes[lane, _POSITION] = depth + 1, node, position
             lane += 1
 
 

@@ -87,7 +87,7 @@ def run(folder: Path, *, full: bool, lm: bool) -> None:
 
 
 def _ask(console: Console, memory: Memory, question: str) -> None:
-    """The first hits of each index, side by side."""
+    """Print the first hits of each index, side by side."""
     from rich.table import Table
     from rich.text import Text
 
@@ -106,7 +106,7 @@ def _ask(console: Console, memory: Memory, question: str) -> None:
 
 
 def _phrases(console: Console, memory: Memory) -> None:
-    """What the n-gram index knows of phrases: how often, what follows, and where; and documents by n-grams."""
+    """Print counts, continuations and occurrences of phrases, and documents by n-grams."""
     from rich.text import Text
 
     from mnemodex.pipelines.commands.concordances import ConcordanceRenderer
@@ -114,7 +114,7 @@ def _phrases(console: Console, memory: Memory) -> None:
 
     index = memory.retriever("ngrams")
     assert isinstance(index, NgramIndex)  # noqa: S101 - the recipe says so
-    console.print(Text("How often are these phrases written, and what follows them?", style="bold"))
+    console.print(Text("How often do these phrases occur, and what follows them?", style="bold"))
     following = index.continuations(PHRASES)
     for phrase, count, (start, stop) in zip(
         PHRASES, index.count(PHRASES), pairwise(following.offsets.tolist()), strict=True
@@ -124,13 +124,13 @@ def _phrases(console: Console, memory: Memory) -> None:
         console.print(Text(f"  {phrase:20}{count:>5}   {', '.join(f'{text} ({times})' for text, times in words)}, …"))
     console.print("")
     ConcordanceRenderer(SearchRequest(memory, "ngrams", PHRASES[:1], 3)).print()
-    console.print(Text("The n-grams of a question as keys, and which of them found what:", style="bold"))
+    console.print(Text("Documents by the n-grams of a question, and the n-grams that found them:", style="bold"))
     hits = memory.retriever("keys").search(QUESTIONS[1:2], k=2)
     print_chunks(QUESTIONS[1], hits.chunks()[0], [reasons[:4] for reasons in hits.reasons()[0]])
 
 
 def _graph(console: Console, memory: Memory, folder: Path) -> None:
-    """What the graph finds, by which facts, and a picture of it."""
+    """Print what the graph finds and its evidence, and draw it."""
     from rich.text import Text
 
     from mnemodex.pipelines.commands.rendering import print_chunks
@@ -139,7 +139,7 @@ def _graph(console: Console, memory: Memory, folder: Path) -> None:
 
     index = memory.retriever("graph")
     assert isinstance(index, GraphRetriever)  # noqa: S101 - the recipe says so
-    console.print(Text("A walk over facts, names and passages, and what led to each:", style="bold"))
+    console.print(Text("A walk over facts, names and passages, and the evidence for each hit:", style="bold"))
     hits = index.search(QUESTIONS[1:2], k=2)
     print_chunks(QUESTIONS[1], hits.chunks()[0], [reasons[:4] for reasons in hits.reasons()[0]])
     drawn = write_picture(index.subgraph(QUESTIONS[1]), folder.parent / f"{folder.name}.html")

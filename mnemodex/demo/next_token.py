@@ -30,7 +30,7 @@ _EVALUATED = 2048
 
 
 def check() -> None:
-    """See that the model is there, before anything else is built.
+    """Check that the model is there, before anything else is built.
 
     Raises:
         ImportError: what reads GGUF files is not installed.
@@ -71,7 +71,7 @@ def run(console: Console, folder: Path) -> None:
     console.print("")
     print_continuations([PROMPT], explain(index, [PROMPT], index.search([PROMPT], 5)))
     _measure(console, index, index.prompt_keys.model)
-    _go_on(console, index, index.prompt_keys.model)
+    _continue(console, index, index.prompt_keys.model)
     console.print("What surprised the model most, in SQL:")
     console.print(
         memory.sql(
@@ -82,7 +82,7 @@ def run(console: Console, folder: Path) -> None:
 
 
 def _measure(console: Console, index: NextTokenRetriever, model: LanguageModel) -> None:
-    """The perplexity of a text that is not in the datastore, without it and with it."""
+    """Print the perplexity of a text that is not in the datastore, without it and with it."""
     from mnemodex.indexers.models.tokenizers import tokenize
     from mnemodex.retrievers.readers.knn_lm import Mixing
     from mnemodex.retrievers.readers.knn_lm_report.evaluation import evaluate
@@ -98,8 +98,8 @@ def _measure(console: Console, index: NextTokenRetriever, model: LanguageModel) 
     )
 
 
-def _go_on(console: Console, index: NextTokenRetriever, model: LanguageModel) -> None:
-    """What the model writes after a prompt, without the memory and with it."""
+def _continue(console: Console, index: NextTokenRetriever, model: LanguageModel) -> None:
+    """Print what the model writes after a prompt, without the memory and with it."""
     import torch
 
     from mnemodex.retrievers.readers.knn_lm import KnnLM

@@ -52,7 +52,7 @@ def sql(
 
 
 def _plain(value: Any, column: str = "") -> Any:
-    """A value for JSON: ids and what a JavaScript number does not hold are strings; dates and the like too."""
+    """Return a value for JSON: ids and what a JavaScript number does not hold are strings; dates and the like too."""
     if isinstance(value, Decimal):
         # What DuckDB's sum of integers is.
         value = int(value) if value == value.to_integral_value() else float(value)

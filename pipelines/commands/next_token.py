@@ -111,7 +111,7 @@ def _generate(retriever: Any, text: Path, tokens: list[NDArray[np.int32]], mixin
 
 
 def read_tokens(text: Path, info: DatastoreInfo) -> list[NDArray[np.int32]]:
-    """The tokens of each document of a file or folder, by the datastore's tokenizer.
+    """Return the tokens of each document of a file or folder, by the datastore's tokenizer.
 
     Raises:
         SourceError: it cannot be read, or none of its documents has enough tokens to predict one.

@@ -46,7 +46,7 @@ class ContinuationRenderer(ChunkRenderer):
 
 
 def print_evaluation(result: Evaluation) -> None:
-    """An evaluation over texts."""
+    """Print an evaluation over texts."""
     found = result.figures
     title = f"{result.index}: {found.tokens:,} tokens of {result.texts:,} texts, {_said(result.settings)}"
     places = {"everywhere": found, **found.by_place}
@@ -93,7 +93,7 @@ def _print_tuned(tuned: Tuned) -> None:
 
 
 def print_generation(result: Generation) -> None:
-    """What was written with a memory and without, and the text itself."""
+    """Print measures of what was generated with a memory and without, and of the text itself."""
     written = f"{result.generated_tokens} tokens after each of {result.prompts} prompts"
     title = f"{result.index}: {written}, {_said(result.settings)}"
     names = {"without": "without memory", "with_memory": "with memory", "text": "the text itself"}
@@ -112,7 +112,7 @@ def print_generation(result: Generation) -> None:
 
 
 def print_continuations(prompts: Sequence[str], explanations: Sequence[Explanation]) -> None:
-    """What comes after prompts: by the model, by the nearest entries and by both, and where these entries stand."""
+    """Print what follows prompts: by the model, the nearest entries and both; and where these entries are."""
     from rich.console import Console
     from rich.text import Text
 
@@ -136,12 +136,12 @@ def print_continuations(prompts: Sequence[str], explanations: Sequence[Explanati
 
 
 def _quoted(token: str) -> str:
-    """A token with its blanks and line ends."""
+    """Return a token with its blanks and line ends."""
     return json.dumps(token, ensure_ascii=False)
 
 
 def _said(mixing: Mixing) -> str:
-    """Settings in a few words."""
+    """Return settings in a few words."""
     gate = None if mixing.gate is None else f"gate {mixing.gate:g}"
     pointers = None if mixing.pointers is None else f"pointers {mixing.pointers}"
     exact = "exact distances" if mixing.rescore else None

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """One JSON object on stdout."""
+    """Print one JSON object on stdout."""
     typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, err: bool = False) -> None:
-    """A table; numbers to the right."""
+    """Print a table; numbers to the right."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -49,7 +49,7 @@ def _cell(value: Any) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes for people."""
+    """Return bytes for people."""
     value = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1024:
@@ -59,5 +59,5 @@ def size(count: int) -> str:
 
 
 def on_terminal() -> bool:
-    """Whether people watch stderr."""
+    """Return whether stderr is a terminal."""
     return sys.stderr.isatty()

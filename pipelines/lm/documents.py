@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.lm.windows import Windows, windows
+from mnemodex.indexers.lm.reader import Windows, windows
 from mnemodex.indexers.ngram.chunk_map import ChunkMap
 from mnemodex.pipelines.stages.lm_tokens import TokenStats
 from mnemodex.schemas.ids import token_positions

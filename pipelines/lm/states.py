@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnemodex.indexers.lm.reader import States
-    from mnemodex.indexers.lm.windows import Windows
+    from mnemodex.indexers.lm.reader import States, Windows
     from mnemodex.pipelines.ops.base import Work
     from mnemodex.pipelines.ops.checkpoint import Checkpoint
     from mnemodex.pipelines.ops.inputs import Inputs

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from typing_extensions import override
+
+from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.spec import Spec
 
 if TYPE_CHECKING:
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
-    from mnemodex.schemas.manifest import Artifact, Stats
+    from mnemodex.schemas.manifest import Artifact
     from mnemodex.schemas.steps import Step
     from mnemodex.schemas.store.store import Store
     from mnemodex.schemas.tables import TableSpec
@@ -40,7 +43,7 @@ class NoSettings(Spec):
 
 
 class Finished(Protocol):
-    """What a step has given so far, for its op to judge."""
+    """The results of a step so far, for its op to judge."""
 
     step: Step
 
@@ -50,43 +53,24 @@ class Finished(Protocol):
 
     @property
     def rows(self) -> int:
-        """Rows of them all."""
+        """Rows of these results."""
 
     def first_error(self) -> str:
-        """Where the first row that was left out is and why, as the end of a sentence; empty without one."""
+        """Return where the first row that was left out is and why, as the end of a sentence; empty without one."""
 
 
-class Op:
-    """Computes units of one step, in a worker that keeps it from one unit to the next.
-
-    Args:
-        settings: of the step.
-        work: what it may use of its worker.
-    """
+class _Judge:
+    """What the driver asks of the class of an op or a stage."""
 
     version: ClassVar[int] = 1
     """Part of every fingerprint: raised when the results change."""
     Settings: ClassVar[type[Spec]] = NoSettings
     seconds_per_megabyte: ClassVar[float] = 0.1
-    """CPU seconds that a megabyte of the input takes, roughly: it decides whether a build is worth a Ray."""
-
-    def __init__(self, settings: Any, work: Work) -> None:
-        self.settings = settings
-        self.work = work
-
-    def run(self, inputs: Inputs, output: Output) -> Stats:
-        """Compute a unit.
-
-        May be called again for a unit whose former worker died.
-
-        Raises:
-            MnemodexError: what is wrong with the inputs.
-        """
-        raise NotImplementedError
+    """CPU seconds that a megabyte of the input takes, roughly: decides whether a build is worth starting Ray."""
 
     @classmethod
     def check(cls, finished: Finished) -> None:
-        """Refuse results that are not worth going on with; called on the driver, after each unit that left rows out.
+        """Refuse results after a unit that left rows out.
 
         Raises:
             MnemodexError: more rows failed than the recipe accepts.
@@ -94,7 +78,7 @@ class Op:
 
     @classmethod
     def complete(cls, finished: Finished) -> list[str]:
-        """Judge the complete step, on the driver; return what a user should know: what was left out, cut, not found.
+        """Judge the complete step; return warnings: what was left out, cut, not found.
 
         Raises:
             MnemodexError: nothing can be built of it.
@@ -107,36 +91,51 @@ class Op:
         return ""
 
 
-class Stage(Protocol):
+class Op(_Judge):
+    """Computes units of one step, in a worker that keeps it from one unit to the next.
+
+    Args:
+        settings: of the step.
+        work: what it may use of its worker.
+    """
+
+    def __init__(self, settings: Any, work: Work) -> None:
+        self.settings = settings
+        self.work = work
+
+    def run(self, inputs: Inputs, output: Output) -> Stats:
+        """Compute a unit; may be called again for a unit whose former worker died.
+
+        Raises:
+            MnemodexError: what is wrong with the inputs.
+        """
+        raise NotImplementedError
+
+
+class Stage(_Judge):
     """A step over the rows of one table: record batches in, record batches out. Testable without a worker.
 
     Attributes:
-        version: part of every fingerprint; raised when the output changes.
-        Settings: the class of its settings.
         columns: what is read of the input.
         table: what the output's rows are; known after `setup`.
     """
 
-    version: ClassVar[int]
-    Settings: ClassVar[type[Spec]]
     columns: ClassVar[tuple[str, ...]]
     table: TableSpec
 
     def __init__(self, settings: Any) -> None:
-        """Take the settings."""
+        self.settings = settings
 
     def setup(self, work: Work) -> None:
         """Load models and tokenizers, once a worker."""
 
     def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Turn one input partition into one output partition, as a stream."""
+        raise NotImplementedError
 
     def stats(self) -> Stats:
-        """Return what is worth keeping of the partition that `run` just finished: tokens, rows that were cut."""
-
-    @classmethod
-    def complete(cls, finished: Finished) -> list[str]:
-        """See `Op.complete`; may be left out."""
+        """Return the stats of the partition that `run` just finished."""
+        return Stats()
 
 
 class StageOp(Op):
@@ -147,15 +146,13 @@ class StageOp(Op):
         self._stage = stage
         stage.setup(work)
 
+    @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        """Write what the stage makes of the partition."""
-        batches = inputs.batches(0, self._stage.columns)
-        output.write(self._stage.table, self._stage.run(batches))
+        output.write(self._stage.table, self._stage.run(inputs.batches(0, self._stage.columns)))
         return self._stage.stats()
 
 
-def make_op(kind: Any, settings: str, work: Work) -> Op:
+def make_op(kind: type[Op | Stage], settings: str, work: Work) -> Op:
     """Return an op, or a stage as one, with settings that are given as JSON."""
     checked = kind.Settings.model_validate_json(settings)
-    made: Op = kind(checked, work) if issubclass(kind, Op) else StageOp(kind(checked), work)
-    return made
+    return kind(checked, work) if issubclass(kind, Op) else StageOp(kind(checked), work)

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from mnemodex.indexers.models.tokenizers import token_offsets, tokenizer
 from mnemodex.pipelines.chunkers import make_chunker
+from mnemodex.pipelines.ops.base import Stage
 from mnemodex.schemas.embedding import DEFAULT_MODEL
 from mnemodex.schemas.errors import SourceError, StageFailedError
 from mnemodex.schemas.ids import hash_columns
@@ -41,7 +42,7 @@ class ChunkStats(Stats):
     blank: int = 0
 
 
-class ChunkStage:
+class ChunkStage(Stage):
     """Cuts documents into chunks and counts their tokens.
 
     A document whose title and text are both blank gives no chunk.

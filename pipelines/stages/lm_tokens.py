@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from mnemodex.indexers.lm.windows import windows
+from mnemodex.indexers.lm.reader import windows
 from mnemodex.indexers.models.tokenizers import text_prefix, tokenize, tokenizer, tokenizer_hash
+from mnemodex.pipelines.ops.base import Stage
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.lm import LmStates
 from mnemodex.schemas.manifest import Stats
@@ -43,7 +44,7 @@ class TokenStats(Stats):
     tokenizer_sha256: str = ""
 
 
-class LmTokenStage:
+class LmTokenStage(Stage):
     """Tokenises documents, and cuts the windows over them into pieces of about `UNIT_TOKENS` tokens.
 
     Titles are not read, and a document without text has no tokens.

@@ -6,41 +6,26 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pyarrow as pa
+from typing_extensions import override
 
-from mnemodex.pipelines.ops.base import NoSettings
-from mnemodex.schemas.manifest import Stats
+from mnemodex.pipelines.ops.base import Stage
 from mnemodex.schemas.tables import MENTIONS, TRIPLES, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mnemodex.pipelines.ops.base import Work
-    from mnemodex.schemas.spec import Spec
 
-
-class MentionStage:
+class MentionStage(Stage):
     """Gathers the entities of each chunk's triples, in the order in which they come first."""
 
-    version: ClassVar[int] = 1
-    Settings: ClassVar[type[Spec]] = NoSettings
     columns: ClassVar[tuple[str, ...]] = ("chunk_id", "subject", "object", "subject_id", "object_id")
-    seconds_per_megabyte: ClassVar[float] = 0.1
     table = spec_of(MENTIONS)
 
-    def __init__(self, settings: NoSettings) -> None:
-        """There are no settings."""
-
-    def setup(self, work: Work) -> None:
-        """See `Stage`."""
-
+    @override
     def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """See `Stage`; the rows of a chunk may be in two batches, so a partition is one table."""
+        # The rows of a chunk may be in two batches.
         schema = pa.schema([spec_of(TRIPLES).schema.field(name) for name in self.columns])
         yield from mentions(pa.Table.from_batches(batches, schema)).to_batches()
-
-    def stats(self) -> Stats:
-        """See `Stage`."""
-        return Stats()
 
 
 def mentions(triples: pa.Table) -> pa.Table:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from mnemodex.indexers.candidates import Candidates, TokenWords, uniform
 from mnemodex.indexers.models.tokenizers import tokenize, tokenizer, tokenizer_hash
+from mnemodex.pipelines.ops.base import Stage
 from mnemodex.retrievers.queries import read_queries
 from mnemodex.schemas.ids import hash_columns, hash_text
 from mnemodex.schemas.manifest import Stats, fingerprint
@@ -95,7 +96,7 @@ def answered(spec: NgramPairs) -> list[Query]:
     return [query for query in read_queries(Path(spec.queries)) if query.gold] if spec.queries is not None else []
 
 
-class PairStage:
+class PairStage(Stage):
     """Samples n-grams for fine-tuning a language model to write them (SEAL; Bevilacqua et al., 2022).
 
     Supervised: for each question and each of its gold documents, n-grams of the text, drawn without replacement with a

@@ -41,7 +41,7 @@ class Bridge(Method):
     by personalised PageRank.
 
     It is no worse than dense retrieval because the graph is thin: entities take part as far as the best fact is as near
-    to the question as the best passage, passages without edges keep their place, and nobody walks without edges.
+    to the question as the best passage, passages without edges keep their rank, and without edges there is no walk.
 
     Args:
         walker: how to walk; by `push` over facts and mentions by default.
@@ -98,7 +98,7 @@ class BridgeLite(Method):
 
 
 def _seeds(space: Space, linked: Nearest, rewrites: Rewrites, shares: Float64s) -> list[Mass]:
-    """Return the entities of the facts linked to each question and to its rewrites, of which each counts the same."""
+    """Return the entities of the facts linked to each question and to its rewrites, which count alike."""
     second = nearest(rewrites.vectors, space.fact_vectors, _SECOND_FACTS) if rewrites.texts else linked
     seeds = []
     for row, share in enumerate(shares):
@@ -132,12 +132,12 @@ def _spread(
 
     Args:
         walker: how to walk.
-        graph: the graph; nobody walks where it has no edge.
+        graph: the graph; there is no walk if it has no edge.
         scores: float32 of shape (questions, passages): cosines, replaced by probabilities, up to a factor.
         seeds: of each question, entities and their probabilities, which sum to less than 1.
 
     Returns:
-        For each question the entities with the most probability, and this; and why nobody walked, if so.
+        For each question the entities with the most probability, and this; and why there was no walk, if so.
     """
     if not len(graph.indices):
         return [[] for _ in seeds], "the graph has no edges"

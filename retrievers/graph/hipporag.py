@@ -176,13 +176,11 @@ class HippoRAG2(Method):
         linked = [list(zip(*row, strict=True)) for row in zip(rows.tolist(), shares.tolist(), strict=True)]
         if self._keep is None:
             return linked
-        kept = [
-            set(self._keep(question, space.facts(row))) for question, row in zip(questions, rows.tolist(), strict=True)
-        ]
-        return [
-            [fact for position, fact in enumerate(facts) if position in positions]
-            for facts, positions in zip(linked, kept, strict=True)
-        ]
+        chosen = []
+        for question, facts in zip(questions, linked, strict=True):
+            positions = set(self._keep(question, space.facts([fact for fact, _ in facts])))
+            chosen.append([fact for position, fact in enumerate(facts) if position in positions])
+        return chosen
 
     def _seeds(self, graph: Graph, facts: list[tuple[int, float]], dense: Float32s) -> Mass:
         numbers, scores = (np.array(column) for column in zip(*facts, strict=True))
@@ -237,22 +235,22 @@ class Recognition:
                 self.asked += 1
                 self.unanswered += 1
             return everything
-        kept = _positions(answer.text, len(facts))
+        positions = _positions(answer.text, len(facts))
         with self._lock:
             self.asked += 1
-            self.malformed += kept is None
+            self.malformed += positions is None
             self.prompt_tokens += answer.prompt_tokens
             self.completion_tokens += answer.completion_tokens
-        return everything if kept is None else kept
+        return everything if positions is None else positions
 
 
 def _positions(text: str, count: int) -> list[int] | None:
     """Return the positions that an answer names; None where it is malformed or names one beyond `count`."""
     try:
         # Models like to put words or a fence around JSON.
-        kept = json.loads(text[text.index("{") : text.rindex("}") + 1])["keep"]
+        keep = json.loads(text[text.index("{") : text.rindex("}") + 1])["keep"]
     except (ValueError, KeyError, RecursionError):
         return None
-    if not isinstance(kept, list) or not all(type(position) is int and 0 <= position < count for position in kept):
+    if not isinstance(keep, list) or not all(type(position) is int and 0 <= position < count for position in keep):
         return None
-    return sorted(set(kept))
+    return sorted(set(keep))

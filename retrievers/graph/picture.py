@@ -44,9 +44,7 @@ for (const group of groups) {
 def write_picture(subgraph: Subgraph, path: str | Path) -> Path:
     """Write a picture of a subgraph, and return its path; equal subgraphs give equal files.
 
-    Args:
-        subgraph: what is drawn.
-        path: ends in .svg, or in .html for a page that highlights the neighbours of what the mouse points at.
+    The path ends in .svg, or in .html for a page that highlights the neighbours of what the mouse points at.
 
     Raises:
         QueryError: the path has another ending, or its folder does not exist.

@@ -106,13 +106,7 @@ def _unrepeated(piece: list[Word]) -> list[Word]:
 
 
 def through_facts(question: str, facts: Sequence[tuple[str, str, str]], counts: WordCounts) -> list[str]:
-    """Return at most `MOST` rewrites through the facts of which the question mentions one end and not the other.
-
-    Args:
-        question: its text.
-        facts: the facts nearest to it, best first.
-        counts: in how many passages each word is.
-    """
+    """Return at most `MOST` rewrites through facts, best first, of which the question mentions just one end."""
     mentions = Mentions(question, counts, {end for subject, _, object_ in facts for end in (subject, object_)})
     rewrites: dict[str, None] = {}
     for subject, _, object_ in facts:
@@ -123,20 +117,12 @@ def through_facts(question: str, facts: Sequence[tuple[str, str, str]], counts: 
 
 
 def through_passages(space: Space, question: str, cosines: Float32s) -> list[str]:
-    """Return rewrites through the sentences of the passages nearest to a question.
+    """Return rewrites through the sentences of the passages nearest to a question, by cosines of shape (passages,).
 
     Each sentence is taken for a fact that joins the names in it. Where a sentence (with its passage's title) holds a
     mention, the heaviest one leaves the question for each name that is not in it; where it holds none, the names in its
-    text are only appended.
-
-    Args:
-        space: what holds them.
-        question: its text.
-        cosines: float32 of shape (passages,).
-
-    Returns:
-        At most `MOST` questions, first those of sentences in good passages, that hold a mention, and much of the
-        question.
+    text are only appended. At most `MOST` rewrites are returned, first those of sentences in good passages, that hold a
+    mention, and much of the question.
     """
     best = top_k(cosines, _PASSAGES)
     read = []

@@ -59,10 +59,9 @@ class Space:
         self._table = f"embeddings/{embed}"
         snapshot = memory.snapshot
         if folder is None:
-            parts = [
-                (part, snapshot.path("chunks", part.label)) for part in snapshot.manifest.tables["chunks"].partitions
-            ]
-            self.rows = Rows.of([InputPartition(part.label, part.rows, {"parquet": path}) for part, path in parts])
+            parts = snapshot.manifest.tables["chunks"].partitions
+            chunks = [InputPartition(x.label, x.rows, {"parquet": snapshot.path("chunks", x.label)}) for x in parts]
+            self.rows = Rows.of(chunks)
             self.graph = _without_edges(self.rows.ids)
         else:
             self.rows = Rows.open(folder)

@@ -95,14 +95,8 @@ class Subgraph:
 def subgraph_of(space: Space, activation: Activation, passages: Sequence[tuple[int, float]], question: str) -> Subgraph:
     """Return the subgraph that answers a question: as much of it as a picture holds.
 
-    It has the facts that were linked to the question and their ends, the entities with the most probability, the
-    first hits, and the mentions and synonyms among them.
-
-    Args:
-        space: the graph with its texts.
-        activation: the evidence for the answer.
-        passages: numbers of the hits' passages with their scores, best first.
-        question: the question.
+    It has the facts that were linked to the question and their ends, the entities with the most probability, the first
+    hits (given by their passages' numbers and scores, best first), and the mentions and synonyms among them.
     """
     facts, scores = [fact for fact, _ in activation.facts[:_FACTS]], [score for _, score in activation.facts[:_FACTS]]
     subjects, objects = space.graph.subjects[facts].tolist(), space.graph.objects[facts].tolist()

@@ -76,15 +76,9 @@ def concordances(
     where: str | None = None,
     most: int = 3,
 ) -> list[list[Concordance]]:
-    """Return the hits of `NgramIndex.search` with their occurrences; only the hits' documents are tokenised again.
+    """Return the hits of `NgramIndex.search`, k a phrase, with the first occurrences in each, `most` at the most.
 
-    Args:
-        index: the index that is searched.
-        snapshot: the memory's, where the texts are read from.
-        phrases: what is looked for.
-        k: chunks of each phrase.
-        where: as `Retriever.search` takes it.
-        most: occurrences of each chunk.
+    Texts are read from the snapshot; only the hits' documents are tokenised again.
     """
     corpus = index.corpus
 

@@ -28,9 +28,6 @@ _KEPT = 1 << 22
 class NgramCorpus:
     """The shards that `NgramIndexer` wrote. Documents are numbered from 0 through all shards, and so are chunks.
 
-    Args:
-        folders: the shards' folders, in their order.
-
     Attributes:
         body: the index of the documents' texts.
         title: that of their titles.
@@ -108,10 +105,10 @@ class Frontier:
         flat = np.ascontiguousarray(ranges).reshape(len(ranges), 2 * ranges.shape[1])
         # One opaque value a row sorts many times as fast as rows of numbers.
         _, first, inverse = np.unique(flat.view(f"V{flat.shape[1] * 8}")[:, 0], return_index=True, return_inverse=True)
-        found = self._look_up(ranges[first])
-        lengths = np.diff(found.offsets)[inverse]
-        chosen = spans(found.offsets[:-1][inverse], lengths)
-        return Continuations(offsets_of(lengths), found.tokens[chosen], found.counts[chosen])
+        fresh = self._look_up(ranges[first])
+        lengths = np.diff(fresh.offsets)[inverse]
+        chosen = spans(fresh.offsets[:-1][inverse], lengths)
+        return Continuations(offsets_of(lengths), fresh.tokens[chosen], fresh.counts[chosen])
 
     def _look_up(self, ranges: Int64s) -> Continuations:
         """Return the continuations of distinct ranges."""
@@ -121,9 +118,9 @@ class Frontier:
         for row in parts:
             self._cache.move_to_end(keys[row])
         missing = np.setdiff1d(np.arange(len(ranges)), list(parts))
-        found = self._index.continuations(ranges[missing])
-        for row, start, stop in zip(missing.tolist(), found.offsets[:-1], found.offsets[1:], strict=True):
-            parts[row] = found.tokens[start:stop], found.counts[start:stop]
+        fresh = self._index.continuations(ranges[missing])
+        for row, start, stop in zip(missing.tolist(), fresh.offsets[:-1], fresh.offsets[1:], strict=True):
+            parts[row] = fresh.tokens[start:stop], fresh.counts[start:stop]
             if row in keys:
                 self._keep(keys[row], *parts[row])
         tokens, counts = ([parts[row][column] for row in range(len(ranges))] for column in (0, 1))
@@ -132,7 +129,7 @@ class Frontier:
         return Continuations(offsets_of(lengths), np.concatenate([*tokens, none]), np.concatenate([*counts, none]))
 
     def _keep(self, key: bytes, tokens: Int64s, counts: Int64s) -> None:
-        # Copies: a slice would keep all that was found in the same call.
+        # Copies: a slice would keep all that was fresh in the same call.
         self._cache[key] = tokens.copy(), counts.copy()
         self._size += len(tokens)
         while self._size > _KEPT:

@@ -96,25 +96,27 @@ class NgramIndex(Retriever):
     def locate(self, phrases: Phrases, *, limit: int | None = None) -> Located:
         """Return where each phrase occurs, with a limit the first occurrences of each in the corpus."""
         variants = self._variants(phrases)
-        found = self.corpus.body.locate(variants.ngrams, limit=limit)
+        occurrences = self.corpus.body.locate(variants.ngrams, limit=limit)
         phrase, length = (
-            np.repeat(column, np.diff(found.offsets)) for column in (variants.phrase, variants.ngrams.lengths)
+            np.repeat(column, np.diff(occurrences.offsets)) for column in (variants.phrase, variants.ngrams.lengths)
         )
-        order = np.lexsort((found.positions, found.documents, phrase))
+        order = np.lexsort((occurrences.positions, occurrences.documents, phrase))
         offsets = _offsets(phrase, len(phrases))
         if limit is not None:
             # Both n-grams of a phrase have as many.
             order = order[np.arange(len(order)) - offsets[phrase] < limit]
             offsets = _offsets(phrase[order], len(phrases))
-        documents, tokens = found.documents[order], found.positions[order]
+        documents, tokens = occurrences.documents[order], occurrences.positions[order]
         chunks = self.corpus.chunks_of(documents, tokens)
         return Located(offsets, self.corpus.locate("chunks", chunks).ids, documents, tokens, length[order])
 
     def continuations(self, phrases: Phrases) -> NextTokens:
         """Return the tokens that follow each phrase, with how often."""
         variants = self._variants(phrases)
-        found = self.corpus.body.continuations(self.corpus.body.ranges(variants.ngrams))
-        phrase, tokens, counts = _sums(np.repeat(variants.phrase, np.diff(found.offsets)), found.tokens, found.counts)
+        following = self.corpus.body.continuations(self.corpus.body.ranges(variants.ngrams))
+        phrase, tokens, counts = _sums(
+            np.repeat(variants.phrase, np.diff(following.offsets)), following.tokens, following.counts
+        )
         order = np.lexsort((tokens, -counts, phrase))
         tokens = tokens[order]
         return NextTokens(_offsets(phrase, len(phrases)), tokens, counts[order], self.phrases.decode(tokens))
@@ -122,9 +124,9 @@ class NgramIndex(Retriever):
     def documents(self, phrases: Phrases) -> DocumentCounts:
         """Return the documents that each phrase occurs in, and how often."""
         variants = self._variants(phrases)
-        found = self.corpus.body.documents(variants.ngrams)
-        repeated = np.repeat(variants.phrase, np.diff(found.offsets))
-        phrase, documents, counts = _sums(repeated, found.documents, found.counts)
+        matches = self.corpus.body.documents(variants.ngrams)
+        repeated = np.repeat(variants.phrase, np.diff(matches.offsets))
+        phrase, documents, counts = _sums(repeated, matches.documents, matches.counts)
         doc_ids = self.corpus.locate("documents", documents).ids
         return DocumentCounts(_offsets(phrase, len(phrases)), doc_ids, counts)
 
@@ -137,16 +139,16 @@ class NgramIndex(Retriever):
         """Yield the numbers and counts of the hits of each phrase."""
         allowed = None if where is None else self._memory.ids_where(where)
         variants = self.phrases.variants(phrases)
-        found = self.corpus.body.locate(variants.ngrams)
-        chunks = self.corpus.chunks_of(found.documents, found.positions)
+        occurrences = self.corpus.body.locate(variants.ngrams)
+        chunks = self.corpus.chunks_of(occurrences.documents, occurrences.positions)
         inside = chunks >= 0
-        phrase = np.repeat(variants.phrase, np.diff(found.offsets))[inside]
+        phrase = np.repeat(variants.phrase, np.diff(occurrences.offsets))[inside]
         phrase, chunks, sums = _sums(phrase, chunks[inside], np.ones(int(inside.sum()), np.int64))
         counts = sums.astype(np.float32)
         ids = self.corpus.locate("chunks", chunks).ids
-        kept = np.flatnonzero(ids >= 0 if allowed is None else np.isin(ids, allowed))
-        for start, stop in pairwise(_offsets(phrase[kept], len(phrases)).tolist()):
-            rows = kept[start:stop]
+        allowed_rows = np.flatnonzero(ids >= 0 if allowed is None else np.isin(ids, allowed))
+        for start, stop in pairwise(_offsets(phrase[allowed_rows], len(phrases)).tolist()):
+            rows = allowed_rows[start:stop]
             best = rows[top_k(counts[rows], k, ids=ids[rows])]
             yield chunks[best], counts[best]
 

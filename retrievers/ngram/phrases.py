@@ -60,11 +60,11 @@ class PhraseTokenizer:
             return Variants(ngrams, np.arange(len(ngrams)), np.flatnonzero(ngrams.lengths == 0).tolist())
         texts = [_stripped(number, phrase) for number, phrase in enumerate(phrases)]
         plain, spaced = self._encode(texts), self._encode([f" {text}" for text in texts])
-        found = [
+        rows = [
             [ids for ids in _distinct(*pair) if ids and self._unknown not in ids]
             for pair in zip(plain, spaced, strict=True)
         ]
-        return _variants(found, plain)
+        return _variants(rows, plain)
 
     def pieces(self, texts: Sequence[str], longest: int) -> Variants:
         """Return the n-grams of texts as they would occur in the middle of running text, each once a text.
@@ -91,11 +91,11 @@ class PhraseTokenizer:
         return [encoding.ids for encoding in self.tokenizer.encode_batch(texts, add_special_tokens=False)]
 
 
-def _variants(found: Sequence[Sequence[Sequence[int]]], encoded: list[list[int]]) -> Variants:
+def _variants(rows: Sequence[Sequence[Sequence[int]]], encoded: list[list[int]]) -> Variants:
     """Return the n-grams that were found for each text, which has the tokens `encoded`."""
     return Variants(
-        Ragged.of([ids for ngrams in found for ids in ngrams]),
-        np.repeat(np.arange(len(found)), [len(ngrams) for ngrams in found]),
+        Ragged.of([ids for row in rows for ids in row]),
+        np.repeat(np.arange(len(rows)), [len(row) for row in rows]),
         [number for number, ids in enumerate(encoded) if not ids],
     )
 

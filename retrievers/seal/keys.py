@@ -120,28 +120,21 @@ class KeyCounter:
         return counts
 
     def find(self, ngrams: Ragged, title: Bools) -> tuple[Int64s, Int64s]:
-        """Return the documents of keys.
+        """Return the numbers of keys and their documents, two int64 arrays, each pair once, by document and key.
 
-        All occurrences are read, and for a title all titles that begin with it.
-
-        Args:
-            ngrams: the keys' tokens.
-            title: which keys are titles, bool of shape (keys,).
-
-        Returns:
-            The keys' numbers and their documents, two int64 arrays of one shape, each pair once, by document and key.
+        All occurrences are read, and for a title (bool of shape (keys,)) all titles that begin with it.
         """
         titles, others = np.flatnonzero(title), np.flatnonzero(~title)
         begin, anywhere = ngrams.take(titles), ngrams.take(others)
-        found = self._title.documents_of(self._beginnings(begin))
-        rows = np.repeat(np.arange(len(titles)), np.diff(found.offsets))
+        matches = self._title.documents_of(self._beginnings(begin))
+        rows = np.repeat(np.arange(len(titles)), np.diff(matches.offsets))
         # Titles that begin alike are equal if they are as long.
-        equal = self._title.lengths(found.documents) == begin.lengths[rows]
-        numbers, documents = [titles[rows[equal]]], [found.documents[equal]]
+        equal = self._title.lengths(matches.documents) == begin.lengths[rows]
+        numbers, documents = [titles[rows[equal]]], [matches.documents[equal]]
         for index in (self._body, self._title):
-            found = index.documents(anywhere)
-            numbers.append(np.repeat(others, np.diff(found.offsets)))
-            documents.append(found.documents)
+            matches = index.documents(anywhere)
+            numbers.append(np.repeat(others, np.diff(matches.offsets)))
+            documents.append(matches.documents)
         width = max(len(ngrams), 1)
         pairs = np.unique(np.concatenate(documents) * width + np.concatenate(numbers))
         return pairs % width, pairs // width
@@ -237,15 +230,7 @@ class RankedKeys:
 
     @classmethod
     def of(cls, keys: Keys, own: slice, weights: Float64s, counts: Int64s, *, together: bool) -> RankedKeys:
-        """Rank the keys of one question.
-
-        Args:
-            keys: of all questions.
-            own: which are this question's.
-            weights: of all keys.
-            counts: of all keys.
-            together: see the class.
-        """
+        """Rank a question's own keys, which are a slice of those of all questions and of their weights and counts."""
         from mnemodex.retrievers.seal.kernels import insert_keys
 
         # Unigrams come last, and where only the best key counts, there are none.

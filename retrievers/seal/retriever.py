@@ -204,9 +204,9 @@ class KeySearch:
         chunks = spans(first, sizes)
         if allowed is None:
             return chunks, sizes
-        kept = np.isin(self._corpus.locate("chunks", chunks).ids, allowed)
+        inside = np.isin(self._corpus.locate("chunks", chunks).ids, allowed)
         row = np.repeat(np.arange(len(documents)), sizes)
-        return chunks[kept], np.bincount(row[kept], minlength=len(documents))
+        return chunks[inside], np.bincount(row[inside], minlength=len(documents))
 
     def _score(self, ranked: RankedKeys, chunks: Int64s) -> tuple[Float64s, Votes]:
         """Return the scores of chunks, and the votes for the last one."""

@@ -52,7 +52,7 @@ def _sync_file(path: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, read as a stream."""
+    """Return the SHA-256 of a file's bytes, read as a stream."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -65,7 +65,7 @@ class LocalFiles:
         self._trusted: dict[str, tuple[int, int, int, str]] = {}
 
     def local(self, path: str) -> Path:
-        """The path for libraries that open files themselves (FAISS, numpy, Parquet).
+        """Return the path for libraries that open files themselves (FAISS, numpy, Parquet).
 
         Raises:
             CorruptFileError: a link leads out of the folder.
@@ -81,44 +81,44 @@ class LocalFiles:
         _make_folder(self.root)
 
     def is_full(self) -> bool:
-        """Whether the disk has no room left: libraries in C often fail without saying that this is why."""
+        """Return whether the disk has no room left: libraries in C often fail without saying that this is why."""
         return shutil.disk_usage(self.root).free < _ROOM
 
     def exists(self, path: str) -> bool:
-        """Whether the file or folder is there."""
+        """Return whether the file or folder is there."""
         return (self.root / path).exists()
 
     def size(self, path: str) -> int | None:
-        """The file's bytes, or None where there is no such file."""
+        """Return the file's bytes, or None where there is no such file."""
         try:
             return (self.root / path).stat().st_size
         except FileNotFoundError:
             return None
 
     def read(self, path: str) -> bytes:
-        """The whole file."""
+        """Return the whole file."""
         return self.local(path).read_bytes()
 
     def walk(self, folder: str) -> Iterator[str]:
-        """Every file below the folder, sorted."""
+        """Yield every file below the folder, sorted."""
         base = self.root / folder
         for path in sorted(base.rglob("*")):
             if path.is_file() or path.is_symlink():
                 yield path.relative_to(self.root).as_posix()
 
     def names(self, folder: str) -> list[str]:
-        """The names of the folder's entries, sorted; none where there is no such folder."""
+        """Return the names of the folder's entries, sorted; none where there is no such folder."""
         base = self.root / folder
         return sorted(entry.name for entry in base.iterdir()) if base.is_dir() else []
 
     def attempt(self) -> Path:
-        """A new empty folder below `work/`, with a name that no other process has."""
+        """Make a new empty folder below `work/`, with a name that no other process has."""
         path = self.root / "work" / f"attempt-{uuid.uuid4().hex}"
         path.mkdir(parents=True)
         return path
 
     def entry(self, local: Path, path: str) -> tuple[str, int, str]:
-        """Path, bytes and SHA-256 of a file that is about to be moved to `path`."""
+        """Return path, bytes and SHA-256 of a file that is about to be moved to `path`."""
         return path, local.stat().st_size, sha256(local)
 
     def move(self, local: Path, path: str) -> None:
@@ -161,11 +161,11 @@ class LocalFiles:
                 _sync_folder(target.parent)
         except OSError as error:
             if isinstance(error, FileExistsError) and target.exists():
-                msg = f"{target} exists: another writer committed first; run the build again"
+                msg = f"{target} already exists: another writer committed first; run the build again"
             else:
                 msg = (
-                    f"{target} could not be written ({error}); the former snapshot is current; mend that and build "
-                    "again"
+                    f"{target} could not be written ({error}); the former snapshot is current; correct that and "
+                    "build again"
                 )
             raise CommitFailedError(msg) from error
 
@@ -181,7 +181,9 @@ class LocalFiles:
             with self._draft(data) as draft:
                 draft.replace(target)
         except OSError as error:
-            msg = f"{target} could not be replaced ({error}); the former snapshot is current; mend that and build again"
+            msg = (
+                f"{target} could not be replaced ({error}); the former snapshot is current; correct it and build again"
+            )
             raise CommitFailedError(msg) from error
         try:
             _sync_folder(self.root)
@@ -248,10 +250,10 @@ class LocalFiles:
         try:
             self._compare(local, entry, again=again)
         except FileNotFoundError:
-            msg = f"{local}: missing; run the build again to make it anew"
+            msg = f"{local}: missing; run the build again"
             raise CorruptFileError(msg) from None
         except OSError as error:
-            msg = f"{local}: cannot be read ({error.strerror}); mend that, or remove it and run the build again"
+            msg = f"{local}: cannot be read ({error.strerror}); correct that, or remove it and run the build again"
             raise CorruptFileError(msg) from error
         return local
 

@@ -57,7 +57,7 @@ class Store:
             raise MemoryNotFoundError(msg)
 
     def lock(self) -> AbstractContextManager[None]:
-        """The writer lock of the memory."""
+        """Return the writer lock of the memory."""
         return self.files.lock()
 
     def clean(self) -> None:
@@ -74,7 +74,7 @@ class Store:
                 self.files.remove(f"snapshots/{name}")
 
     def current(self) -> Manifest | None:
-        """The current snapshot's manifest, checked; None where nothing was committed.
+        """Return the current snapshot's manifest, checked; None where nothing was committed.
 
         Raises:
             CorruptFileError: `CURRENT` or the manifest is damaged.
@@ -87,7 +87,7 @@ class Store:
         return [name for name in self.files.names("snapshots") if _SNAPSHOT.fullmatch(name)]
 
     def _pointer(self) -> tuple[str, str] | None:
-        """The name and SHA-256 in `CURRENT`."""
+        """Return the name and SHA-256 in `CURRENT`."""
         try:
             data = self.files.read("CURRENT")
         except FileNotFoundError:
@@ -150,7 +150,7 @@ class Store:
             raise CorruptFileError(msg) from error
 
     def history(self, manifest: Manifest) -> Iterator[Manifest]:
-        """A snapshot and its ancestors, newest first.
+        """Yield a snapshot and its ancestors, newest first.
 
         Raises:
             CorruptFileError: an ancestor's manifest is missing or damaged.

@@ -49,7 +49,7 @@ def plain(found, unknown, length):
 
 
 def said(found, vocabulary, tokens):
-    return {int(vocabulary.word[token]) for token in tokens if vocabulary.says[vocabulary.word[token]]}
+    return {int(vocabulary.word[token]) for token in tokens if vocabulary.meaningful[vocabulary.word[token]]}
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
@@ -106,7 +106,7 @@ def test_case_and_space_make_no_other_word_but_parts_of_characters_do():
 
 def test_stop_words_and_marks_say_nothing():
     words = vocabulary("minilm")
-    says = {text: bool(words.says[words.word[minilm().token_to_id(text)]]) for text in ("the", ",", "tide", "7")}
+    says = {text: bool(words.meaningful[words.word[minilm().token_to_id(text)]]) for text in ("the", ",", "tide", "7")}
     assert says == {"the": False, ",": False, "tide": True, "7": True}
 
 

@@ -6,9 +6,8 @@ from dense_data import build, clustered
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnemodex.indexers.dense.factory import sample_rows
 from mnemodex.indexers.dense.order import hold_out, insertion_order, local_intrinsic_dimensionality
-from mnemodex.indexers.dense.vectors import Vectors
+from mnemodex.indexers.dense.vectors import Vectors, sample_rows
 from mnemodex.schemas.errors import CorruptFileError
 
 ORDERS = ["shuffle", "lid_desc", "lid_asc", "cluster", "as_is"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnemodex.indexers.lm.windows import windows
+from mnemodex.indexers.lm.reader import windows
 from mnemodex.schemas.errors import ModelError
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnemodex.pipelines.ops.base import NoSettings
-from mnemodex.pipelines.results import BuildResults, drafts
+from mnemodex.pipelines.results import BuildResults
 from mnemodex.pipelines.unit import Draft, check_size, unit_fingerprint
 from mnemodex.schemas.errors import StageFailedError
 from mnemodex.schemas.manifest import Artifact, FileEntry, Stats
@@ -58,7 +58,7 @@ class Bench:
 
     def more(self, name):
         """The units of a step that can be made now and were not before."""
-        return list(drafts(self.results, self.steps[name]))
+        return list(self.results.drafts(self.steps[name]))
 
     def labels(self, name):
         return [draft.label for draft in self.more(name)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
 from mnemodex.indexers.rows import Rows
-from mnemodex.retrievers.base import check
+from mnemodex.retrievers.base import Retriever, check
 from mnemodex.retrievers.hits import Hits
 from mnemodex_example.copies import CopiesSettings, signatures
 
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
     from mnemodex.schemas.manifest import IndexEntry
 
 
-class CopiesRetriever:
+class CopiesRetriever(Retriever):
     """Finds chunks that share runs of words with a text; the score estimates their Jaccard similarity."""
-
-    no_match: ClassVar[float | None] = None
 
     def __init__(self, memory: Memory, entry: IndexEntry) -> None:
         self.name = entry.name
@@ -31,14 +30,12 @@ class CopiesRetriever:
         self._signatures = np.load(folder / "signatures.npy", mmap_mode="r", allow_pickle=False)
         self._rows = Rows.open(folder)
 
+    @override
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
-        """See `Retriever`."""
         texts = check(queries, k)
-        kept = None if where is None else np.isin(self._rows.ids, self._memory.ids_where(where))
+        allowed = None if where is None else self._memory.ids_where(where)
         scores = np.zeros((len(texts), len(self._rows.ids)), np.float32)
         for number, signature in enumerate(signatures(texts, self._settings)):
             scores[number] = (self._signatures == signature).mean(axis=1)
         scores[scores < self._settings.least] = -np.inf
-        if kept is not None:
-            scores[:, ~kept] = -np.inf
-        return Hits.best(self._memory.snapshot, self._rows, scores, k)
+        return Hits.best(self._memory.snapshot, self._rows, scores, k, allowed=allowed)

@@ -74,8 +74,13 @@ class _Picture:
         self._graph = subgraph.to_networkx()
         questions = [node for node, kind in self._graph.nodes(data="kind") if kind == "question"]
         # The question is drawn even if it is not among the nodes.
-        asked = {"kind": "question", "label": subgraph.question, "detail": "\n".join(subgraph.notes), "weight": 1.0}
-        self._graph.add_nodes_from(questions or [("question",)], **asked)
+        attributes = {
+            "kind": "question",
+            "label": subgraph.question,
+            "detail": "\n".join(subgraph.notes),
+            "weight": 1.0,
+        }
+        self._graph.add_nodes_from(questions or [("question",)], **attributes)
         self._number = {node: number for number, node in enumerate(self._graph)}
         self._boxes = _boxes({**self._graph.nodes, **self._graph.edges})
         sizes = {key: (box.width, box.height) for key, box in self._boxes.items()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnemodex.indexers.arrays import open_arrays
-from mnemodex.indexers.lm.windows import windows
+from mnemodex.indexers.lm.reader import windows
 from mnemodex.schemas.errors import NotFiniteError, QueryError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import torch
 from language_models import loaded
 from numpy_datastore import datastore
 
-from mnemodex.indexers.lm.windows import windows
+from mnemodex.indexers.lm.reader import windows
 from mnemodex.retrievers.readers.knn_lm import KnnLM
 from mnemodex.retrievers.readers.knn_lm.mixing import Buckets, Mixing
 from mnemodex.retrievers.readers.knn_lm.pointers import Pointers
