@@ -1,4 +1,4 @@
-"""What an indexer is, in FAISS's words: train on a sample, build a shard from partitions, merge shards."""
+"""Indexers, in FAISS's words: train on a sample, build a shard from partitions, merge shards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class IndexStats(Stats):
-    """What a step of an indexer gave: rows of the shard, or of the sample."""
+    """Statistics of a step of an indexer: rows of the shard, or of the sample."""
 
     rows: int
 
@@ -70,7 +70,7 @@ class Indexer:
     shard_rows: int = 1_000_000
     """Rows of the partitions that are built into one shard."""
     shard_bytes: int | None = None
-    """Bytes of the files of these partitions, where rows do not tell how much there is in them."""
+    """Bytes of the files of these partitions, where rows differ much in size."""
 
     def __init__(self, settings: Any, rows: int, dimension: int) -> None:
         self.settings = settings

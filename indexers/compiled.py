@@ -1,4 +1,4 @@
-"""How this package compiles its inner loops with numba, and the two machine instructions that numba lacks.
+"""The compilation of inner loops with numba, and the two machine instructions that numba lacks.
 
 Kernels are compiled at their first call and kept in numba's cache on disk. A cached kernel does not notice a change in
 a helper of another file: after changing a helper, delete the `*.nbi` files in `__pycache__`.

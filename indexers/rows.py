@@ -1,4 +1,4 @@
-"""Where the rows of an index come from: chunk ids and (partition, row), so that a hit is read without a scan."""
+"""The origin of an index's rows: chunk ids and (partition, row), so that a hit is read without a scan."""
 
 from __future__ import annotations
 

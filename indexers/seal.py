@@ -38,11 +38,11 @@ class SealSettings(IndexSettings):
     @classmethod
     def _has_the_question(cls, prompt: str | None) -> str | None:
         if prompt is not None and "{question}" not in prompt:
-            raise ValueError("a prompt must have {question} in the place of the question")
+            raise ValueError("a prompt must contain {question} in the place of the question")
         return prompt
 
     @model_validator(mode="after")
     def _the_model_scores(self) -> Self:
         if self.score == "lm" and self.model is None:
-            raise ValueError("score lm is what a model thinks of keys: name a `model`, or take intersective")
+            raise ValueError("score lm needs a language model: set `model`, or use score intersective")
         return self

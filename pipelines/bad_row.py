@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
+
+_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,9 +13,9 @@ class BadRow:
     """A row of a source or of an extractor that could not be used; it goes to the table `errors`.
 
     Attributes:
-        source: the file where it is.
+        source: its file.
         line: its line there.
-        reason: why it is bad.
+        reason: why it is bad, and what to do.
         content: the beginning of it.
     """
 
@@ -20,3 +23,10 @@ class BadRow:
     line: int
     reason: str
     content: str = ""
+
+    @classmethod
+    def of(cls, source: str, line: int, reason: str, row: bytes | str) -> Self:
+        """Return a bad row with the first 200 characters of it, in valid UTF-8."""
+        # A character has at most four bytes in UTF-8, and the escape of a byte four characters.
+        text = row[: 4 * _CHARACTERS].decode("utf-8", "backslashreplace") if isinstance(row, bytes) else row
+        return cls(source, line, reason, text[:_CHARACTERS].encode("utf-8", "replace").decode())

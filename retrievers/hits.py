@@ -185,9 +185,9 @@ class Hits:
     def documents(self) -> list[list[tuple[str, float]]]:
         """Return for each query the keys and scores of its documents, best first; one scores as its best chunk."""
         answers: list[dict[str, float]] = [{} for _ in range(len(self))]
-        query, column = np.nonzero(self.ids != MISSING_ID)
-        for number, score, key in zip(query.tolist(), self.scores[query, column].tolist(), self._keys(), strict=True):
-            answers[number].setdefault(key, score)
+        hits = np.nonzero(self.ids != MISSING_ID)
+        for query, score, key in zip(hits[0].tolist(), self.scores[hits].tolist(), self._keys(), strict=True):
+            answers[query].setdefault(key, score)
         return [list(answer.items()) for answer in answers]
 
     def document_ids(self) -> Int64s:

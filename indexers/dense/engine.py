@@ -1,4 +1,4 @@
-"""What the two libraries have in common: an index that is added to in batches and searched with one parameter."""
+"""The engines in common: an index that is added to in batches and searched with one parameter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FAISS factory strings: what `auto` stands for, which strings can be built here, and the training of an index."""
+"""FAISS factory strings: the choice of `auto`, checks of strings, and the training of an index."""
 
 from __future__ import annotations
 

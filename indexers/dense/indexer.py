@@ -36,7 +36,7 @@ QUERIES = "queries.npy"
 
 
 class DenseStats(IndexStats):
-    """What building a shard gave: rows that were searched for before they were added, and seconds by step."""
+    """Statistics of a shard; `held_out` rows were searched for before they were added, `steps` are in seconds."""
 
     held_out: int = 0
     order: str = ""
@@ -72,9 +72,9 @@ class DenseIndexer(Indexer):
             self.training_rows = sample_size(index)
             self.merges = can_merge(index)
             graph = FaissEngine(index, settings.metric).parameter == "efSearch"
-        # What decides the files is what `auto` became; and only a graph depends on its order, see VectorSettings.order.
-        became = {"factory": self.factory or "auto", "order": settings.order if graph else "as_is"}
-        self.settings = settings.model_copy(update=became)
+        # The factory decides the files, not `auto`; and only a graph depends on its order, see VectorSettings.order.
+        decisive = {"factory": self.factory or "auto", "order": settings.order if graph else "as_is"}
+        self.settings = settings.model_copy(update=decisive)
 
     @override
     def setup(self, cpus: int) -> None:
@@ -100,7 +100,7 @@ class DenseIndexer(Indexer):
         trained: Path | None = None,
         probes: Path | None = None,
     ) -> DenseStats:
-        """Build one shard from embedding partitions (their files `npy` and `parquet`), and measure its recall on the way.
+        """Build one shard from embedding partitions (files `npy` and `parquet`), and measure its recall on the way.
 
         Memory holds one batch of vectors and the index, for a moment up to twice as FAISS's arrays grow; the `lid` and
         `cluster` orders hold the shard's vectors before that. `trained` is the folder that `train` wrote, if

@@ -1,4 +1,4 @@
-"""Measuring a shard while it is built: what it finds with each search parameter, and what exact search finds."""
+"""Measuring a shard while it is built: its answers with each search parameter, and those of exact search."""
 
 from __future__ import annotations
 

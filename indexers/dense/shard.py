@@ -1,4 +1,4 @@
-"""The files of a shard: what stands in them, how they are merged, and a search in which no query gets too few hits."""
+"""The files of a shard, merging them, and a search in which no query gets too few hits."""
 
 from __future__ import annotations
 

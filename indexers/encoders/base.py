@@ -1,4 +1,4 @@
-"""What an encoder is (texts in, vectors out), and the encoders of a recipe's settings: ours, plug-ins', a caller's."""
+"""Encoders (texts in, vectors out), and opening those of a recipe: ours, a plug-in's, or a caller's."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BATCH = 256
 
 @dataclass
 class EncodeStats:
-    """What an encoder has done so far: texts, real and padded tokens, and texts that were cut at the model's limit."""
+    """Counts of an encoder's work: texts, real and padded tokens, and texts that were cut at the model's limit."""
 
     texts: int = 0
     tokens: int = 0

@@ -80,7 +80,8 @@ def _blocks(edges: Edges, offset: int) -> Iterator[tuple[Int64s, Int64s, Float32
 def _check(nodes: Int64s, first: int, count: int) -> None:
     low, high = int(nodes.min()), int(nodes.max())
     if low < first or high >= first + count:
-        raise ValueError(f"an edge ends at {low - first if low < first else high - first}, of {count} that there are")
+        number = (low if low < first else high) - first
+        raise ValueError(f"an edge ends at number {number}, but there are only {count}")
 
 
 @kernel

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PARTICLES = "of|the|de|la|le|les|du|des|del|di|da|do|dos|das|van|von|der|den|ter|zu|al|el|bin|ibn|et|y|e|for"
-"""What stands between the capitals of one name, in English and its neighbours."""
+"""Words between the capitals of one name, in English and its neighbours."""
 
 _OPENERS = re.compile(
     r"(?:a|an|the|this|that|these|those|it|its|he|she|his|her|him|they|them|their|we|our|you|your|i|my|who|whom|"
@@ -33,7 +33,7 @@ _QUOTED = re.compile(
     r"[“「『《〈«]([^“”「」『』《》〈〉«»\n]{2,60})[”」』》〉»]"
     r"|``([^`'\n]{2,60})''|\"([^\"\n]{2,60})\""
 )
-_SUFFIX = re.compile(r"\s*[(\uff08][^()\uff08\uff09]*[)\uff09]$")
+_SUFFIX = re.compile(r"[(\uff08][^()\uff08\uff09]*[)\uff09]$")
 _POSSESSIVE = re.compile(r"['\u2019]s$")
 _ARTICLE = re.compile(r"^(?:the|an?) (?=.)", re.IGNORECASE)
 _KATAKANA = re.compile(r"[\u30a1-\u30fa\u30fc・]{2,}")
@@ -104,7 +104,7 @@ def names_of(title: str, text: str) -> list[str]:
 
 def plain_title(title: str) -> str:
     """Return a title without the suffix in brackets that tells it from others: "Mercury" of "Mercury (planet)"."""
-    return _SUFFIX.sub("", title.strip()) or title.strip()
+    return _SUFFIX.sub("", title.strip()).rstrip() or title.strip()
 
 
 def names_in(sentence: str) -> list[str]:

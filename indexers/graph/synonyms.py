@@ -61,7 +61,7 @@ def pairs(vectors: Float32s, new: Int64s, old: Int64s, threshold: float = THRESH
     for start in range(0, len(new), _ROWS):
         rows = new[start : start + _ROWS]
         block = np.asarray(vectors[rows])
-        # What stands before this block among the new rows has met it already.
+        # The new rows before this block were compared with it already.
         candidates = np.concatenate([old, new[start:]])
         for first in range(0, len(candidates), _ROWS):
             columns = candidates[first : first + _ROWS]

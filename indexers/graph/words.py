@@ -1,4 +1,4 @@
-"""The words of a text in any script, and in how many passages each stands."""
+"""The words of a text in any script, and the number of passages that hold each."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _normal(word: str) -> str:
 
 @dataclass(frozen=True)
 class WordCounts:
-    """In how many passages each word stands: of all passages, or of a sample of them.
+    """The number of passages that hold each word, of all passages or of a sample of them.
 
     Words are known by their hashes, int64 of shape (words,), ascending; the counts are int32.
     """

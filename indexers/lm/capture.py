@@ -1,4 +1,4 @@
-"""Where in a causal language model the keys are, whatever its modules are called, and reading them while it runs."""
+"""Finding the keys in a causal language model, whatever its modules are called, and reading them while it runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Structure:
 
 
 class Captured(Exception):  # noqa: N818 # nothing is wrong where it is raised
-    """A forward pass has come as far as it was to."""
+    """The keys of a forward pass are read, and the rest of it is not needed."""
 
 
 class KeyCapture:
@@ -169,7 +169,7 @@ def _trace(model: nn.Module) -> list[_Call]:
     for part in model.modules():
         if part is not model:
             hooks += [part.register_forward_pre_hook(enter, with_kwargs=True), part.register_forward_hook(leave)]
-    # The first ids are marks, and padding is a vector of zeros, which tells nothing.
+    # The first ids are marks, and padding is a vector of zeros, from which nothing is learnt.
     tokens = torch.arange(_TOKENS, 2 * _TOKENS, device=next(model.parameters()).device)[None]
     try:
         # Not `model(...)`: hooks that others have put on the model itself are none of this.
@@ -231,7 +231,7 @@ def _by_itself(call: _Call) -> bool:
         outputs.append(next(_floats(call.module(*args, **named))).reshape(_TOKENS, -1)[-1].float())
     # Sums of other rows may be taken in another order, where tokens share experts.
     bound = float(outputs[0].abs().max()) * 8 * torch.finfo(states.dtype).eps
-    # Weights that are no numbers tell nothing here; who reads the keys finds them.
+    # NaN passes here; who reads the keys finds it.
     return not float((outputs[0] - outputs[1]).abs().max()) > bound
 
 

@@ -1,1 +1,1 @@
-"""Models of others: where they are, what they are, their tokens, and how they are asked."""
+"""Models by name: folders, hashes, tokenizers, language models, and clients of servers."""

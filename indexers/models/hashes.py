@@ -1,4 +1,4 @@
-"""Hashes of models: what decides the files that are made with them."""
+"""Hashes of models, which decide the files that are made with them."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def _silence() -> Iterator[None]:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call] # transformers leaves it without types
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
-        # What dequantises GGUF files shows its progress in any case.
+        # Dequantising a GGUF file shows its progress in any case.
         with contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:

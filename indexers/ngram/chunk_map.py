@@ -22,7 +22,7 @@ _WIDEST = np.int64(1) << 32
 
 @dataclass(frozen=True)
 class ChunkMap:
-    """Which tokens belong to which chunk, for consecutive documents.
+    """The chunk of each token, for consecutive documents.
 
     A token belongs to the first chunk that covers its first character; between two chunks to the second, after the
     last to the last. So each chunk owns a run of tokens, although chunks may overlap.

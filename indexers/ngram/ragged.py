@@ -146,7 +146,7 @@ def offsets_of(lengths: Int64s) -> Int64s:
 
 
 class Continuations(NamedTuple):
-    """What follows each range, the ends of documents left out: of range i, the elements `offsets[i]:offsets[i + 1]`."""
+    """The tokens that follow each range, not ends of documents: of range i, elements `offsets[i]:offsets[i + 1]`."""
 
     offsets: Int64s
     tokens: Int64s
@@ -155,7 +155,7 @@ class Continuations(NamedTuple):
 
 
 class Occurrences(NamedTuple):
-    """Where each n-gram occurs, in the order of the corpus: of n-gram i, the elements `offsets[i]:offsets[i + 1]`."""
+    """The occurrences of each n-gram in the corpus's order: of n-gram i, the elements `offsets[i]:offsets[i + 1]`."""
 
     offsets: Int64s
     documents: Int64s

@@ -1,4 +1,4 @@
-"""What follows a range, and sums by key: inner loops whose results come sorted without a sort."""
+"""Continuations of ranges, and sums by key: inner loops whose results come sorted without a sort."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Sums = tuple[Int64s, Uint64s, Uint64s]
 
 _AHEAD = 8
-"""How many nodes before its turn a node's cache lines are asked for."""
+"""A node's cache lines are loaded so many nodes before its turn."""
 
 
 @helper

@@ -6,9 +6,9 @@ cache line and counts two words.
 
 The tree is a wavelet matrix (Claude, Navarro and Ordóñez, *The wavelet matrix*, 2015) with Huffman codes: every level
 is one bit vector over all its nodes, nodes are in matrix order (all zero-children before all one-children), and the
-code puts the leaves of a level last. So the positions that go on are a prefix of each level, no node needs a pointer,
-and the leaves, taken level by level, number the symbols in the very order in which the suffix array sorts them: a
-position of a leaf becomes a row by adding a constant of its level.
+code puts the leaves of a level last. So the positions of inner nodes are a prefix of each level, no node needs a
+pointer, and the leaves, taken level by level, number the symbols in the very order in which the suffix array sorts
+them: a position of a leaf becomes a row by adding a constant of its level.
 """
 
 from __future__ import annotations

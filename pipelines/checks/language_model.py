@@ -15,34 +15,33 @@ if TYPE_CHECKING:
 
 
 def check_tokens(partition: CheckedPartition) -> Iterator[str]:
-    """One row a document, and as many first characters as tokens."""
+    """Check that there is one row a document, with as many first characters as tokens."""
     rows = partition.rows
     if not rows["doc_id"].equals(partition.parent("documents", ["doc_id"])["doc_id"]):
         yield partition.problem("its documents are not those of documents, in their order")
-    offsets = [rows[name].combine_chunks().offsets for name in ("tokens", "starts")]
-    if not offsets[0].equals(offsets[1]):
+    tokens, starts = (rows[name].combine_chunks().offsets for name in ("tokens", "starts"))
+    if not tokens.equals(starts):
         yield partition.problem("not as many first characters as tokens")
 
 
 def check_states(partition: CheckedPartition) -> Iterator[str]:
-    """Every value is the token at its position, every chunk one of the document's, and both files have the keys."""
+    """Check that values are the tokens at their positions, chunks the documents', and keys the same in both files."""
     rows = partition.rows
     doc_ids, offsets = rows["doc_id"].to_numpy(), rows["token_offset"].to_numpy()
     if not np.array_equal(token_positions(doc_ids, offsets), rows["position"].to_numpy()):
         yield partition.problem("a position is not that of its document and token")
-    read = partition.parent(partition.table.name.replace("lm_states/", "lm_tokens/", 1), ["doc_id", "tokens"])
-    lists = read["tokens"].combine_chunks()
-    starts, known = lists.offsets.to_numpy().astype(np.int64), read["doc_id"].to_numpy()
+    documents = partition.parent(partition.table.name.replace("lm_states/", "lm_tokens/", 1), ["doc_id", "tokens"])
+    lists = documents["tokens"].combine_chunks()
+    starts, known = lists.offsets.to_numpy().astype(np.int64), documents["doc_id"].to_numpy()
     order = np.argsort(known)
     text = order[np.minimum(np.searchsorted(known, doc_ids, sorter=order), len(known) - 1)]
     inside = (known[text] == doc_ids) & (offsets >= 0) & (offsets < np.diff(starts)[text])
     if not inside.all() or (lists.flatten().to_numpy()[starts[text] + offsets] != rows["value"].to_numpy()).any():
         yield partition.problem("a value is not the token of its document")
-    chunks = partition.parent("chunks", ["chunk_id", "doc_id"])
-    pairs = rows.select(["chunk_id", "doc_id"]).group_by(["chunk_id", "doc_id"]).aggregate([])
-    if pairs.join(chunks, ["chunk_id", "doc_id"], join_type="left anti").num_rows:
+    columns = ["chunk_id", "doc_id"]
+    pairs = rows.select(columns).group_by(columns).aggregate([])
+    if pairs.join(partition.parent("chunks", columns), columns, join_type="left anti").num_rows:
         yield partition.problem("a chunk_id is not one of its document's")
-    packed = rows["key"].combine_chunks()
-    keys = np.frombuffer(packed.buffers()[1], np.uint16)
+    keys = np.frombuffer(rows["key"].combine_chunks().buffers()[1], np.uint16)
     if not np.array_equal(keys, np.asarray(partition.matrix()).view(np.uint16).ravel()):
         yield partition.problem("the Parquet and .npy keys differ")

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from mnemodex.schemas.store import parquet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import pyarrow as pa
-    from numpy.typing import NDArray
-
+    from mnemodex.indexers.arrays import Array
     from mnemodex.schemas.manifest import Artifact, Manifest, TableEntry
     from mnemodex.schemas.store.store import Store
 
 
 @dataclass(frozen=True)
 class CheckedPartition:
-    """See the module.
-
-    Attributes:
-        store: the memory.
-        manifest: the snapshot.
-        table: the partition's table.
-        part: the partition.
-    """
+    """A partition `part` of a table, in a snapshot of a memory."""
 
     store: Store
     manifest: Manifest
@@ -46,11 +38,15 @@ class CheckedPartition:
         """All of its rows."""
         return self._read(self.part, None)
 
-    def matrix(self) -> NDArray[np.generic]:
+    def tuples(self, *columns: str) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows as tuples of some columns."""
+        return zip(*(self.rows[name].to_pylist() for name in columns), strict=True)
+
+    def matrix(self) -> Array:
         """Return the array of its `.npy` file."""
         path = self.store.files.local(self.part.file(".npy").path)
-        found: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return found
+        matrix: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        return matrix
 
     def parent(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the rows of another table that the partition was made of: its partition of the same label.
@@ -58,13 +54,9 @@ class CheckedPartition:
         A partition that was cut into pieces has the labels `LABEL-NUMBER`; of a table without such a partition all rows
         are returned.
         """
-        import pyarrow as pa
-
         parts = {part.label: part for part in self.manifest.tables[table].partitions}
-        found = parts.get(self.part.label) or parts.get(self.part.label.rpartition("-")[0])
-        if found is not None:
-            return self._read(found, columns)
-        return pa.concat_tables([self._read(part, columns) for part in parts.values()])
+        part = parts.get(self.part.label) or parts.get(self.part.label.rpartition("-")[0])
+        return pa.concat_tables([self._read(one, columns) for one in ([part] if part else parts.values())])
 
     def problem(self, what: str) -> str:
         """Return a problem as one sentence with its place and the remedy."""
@@ -81,8 +73,7 @@ def check_parents(partition: CheckedPartition) -> Iterator[str]:
         if entry is None or entry.id_column is None:
             yield partition.problem(f"its {column}s refer to {parent}, which is no table of the memory")
             continue
-        known = partition.parent(parent, [entry.id_column])[entry.id_column].to_numpy()
         ids = partition.rows[column].to_numpy()
-        missing = ids[~np.isin(ids, known)]
+        missing = ids[~np.isin(ids, partition.parent(parent, [entry.id_column])[entry.id_column].to_numpy())]
         if len(missing):
             yield partition.problem(f"{column} {missing[0]} is not in {parent} ({len(missing)} rows)")

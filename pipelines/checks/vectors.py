@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def check_vectors(partition: CheckedPartition) -> Iterator[str]:
-    """Vectors are in the order of the rows that they are of, the same in both files."""
+    """Check that vectors are in the order of the rows that they are of, the same in both files."""
     ((column, parent),) = partition.table.parents.items()
     if not partition.rows[column].equals(partition.parent(parent, [column])[column]):
         yield partition.problem(f"its {column}s are not those of {parent}, in their order")
     matrix = partition.matrix()
     vectors = partition.rows["vector"].combine_chunks().flatten().to_numpy()
-    if not np.array_equal(vectors.reshape(matrix.shape) if vectors.size == matrix.size else vectors, matrix):
+    if vectors.size != matrix.size or not np.array_equal(vectors.reshape(matrix.shape), matrix):
         yield partition.problem("the Parquet and .npy vectors differ")

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import CHUNKERS, load
 from mnemodex.schemas.passed import PassedChunker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from mnemodex.pipelines.chunkers.base import Chunker
+    from mnemodex.indexers.arrays import Int64s
     from mnemodex.schemas.spec import Spec
 
 
+class Chunker(Protocol):
+    """Cuts documents into spans of characters."""
+
+    def spans(self, texts: Sequence[str]) -> list[Int64s]:
+        """Cut a batch of documents, given by their texts.
+
+        Return for each text an int64 array of shape (chunks, 2): start and end character offsets, ascending, with
+        `text[start:end]` the chunk. A text without anything to chunk gives shape (0, 2).
+        """
+
+
 def make_chunker(settings: Spec, objects: Mapping[str, Any]) -> Chunker:
-    """Return the chunker that settings ask for, its tokenizer loaded.
-
-    Args:
-        settings: of the recipe's section `chunks`.
-        objects: what the caller of `build` passed.
-
-    Raises:
-        ModelError: the tokenizer is not there.
-        RecipeError: the caller of `build` did not pass the chunker that the settings speak of.
-    """
-    if isinstance(settings, PassedChunker):
-        if "chunks" not in objects:
-            msg = "the chunks are cut by an object that the caller of build passed; pass it again: chunker=CHUNKER"
-            raise RecipeError(msg)
-        passed: Chunker = objects["chunks"]
-        return passed
-    made: Chunker = load(CHUNKERS.find(getattr(settings, "by", None)).make)(settings)
-    return made
+    """Return the chunker of the recipe's section `chunks`, its tokenizer loaded, or among what `build` was passed."""
+    if not isinstance(settings, PassedChunker):
+        chunker: Chunker = load(CHUNKERS.find(getattr(settings, "by", None)).make)(settings)
+        return chunker
+    if "chunks" not in objects:
+        raise RecipeError("chunks: cut by an object that the caller of build passed; pass it again: chunker=CHUNKER")
+    passed: Chunker = objects["chunks"]
+    return passed

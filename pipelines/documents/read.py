@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, ClassVar
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from typing_extensions import override
 
 from mnemodex.pipelines.bad_row import BadRow
-from mnemodex.pipelines.ops.base import Op
+from mnemodex.pipelines.ops.base import Finished, Op, Work
 from mnemodex.pipelines.sources import open_source
-from mnemodex.pipelines.sources.base import Split
+from mnemodex.pipelines.sources.base import Record, Split
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.ids import hash_text
 from mnemodex.schemas.kinds import AnySource
@@ -22,13 +24,10 @@ from mnemodex.schemas.tables import DOCUMENTS, spec_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from mnemodex.pipelines.ops.base import Finished, Work
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
-    from mnemodex.pipelines.sources.base import Record
 
 _BATCH = 1024
-_SCHEMA = spec_of(DOCUMENTS).schema
 
 
 class ReadSettings(Spec):
@@ -39,78 +38,62 @@ class ReadSettings(Spec):
 
 
 class ReadOp(Op):
-    """Reads one split; the reader stays open for the next split of the same file."""
+    """Reads one split, the unit's source; the reader stays open for the next split of the same file."""
 
-    Settings: ClassVar[type[Spec]] = ReadSettings
-    seconds_per_megabyte: ClassVar[float] = 0.05
+    Settings = ReadSettings
+    seconds_per_megabyte = 0.05
     settings: ReadSettings
 
     def __init__(self, settings: ReadSettings, work: Work) -> None:
         super().__init__(settings, work)
         self._source = open_source(settings.source)
 
+    @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        """See `Op`; the unit's source is a split as JSON."""
         bad: list[BadRow] = []
-        records = self._source.read(Split.from_json(inputs.unit.source))
-        output.write(spec_of(DOCUMENTS), _documents(records, bad, self.settings.id_salt))
+        rows = _rows(self._source.read(Split.from_json(inputs.unit.source)), bad, self.settings.id_salt)
+        spec = spec_of(DOCUMENTS)
+        batches = iter(lambda: list(islice(rows, _BATCH)), [])
+        output.write(spec, (pa.record_batch(list(zip(*batch, strict=True)), schema=spec.schema) for batch in batches))
         output.errors(bad)
         return Stats(errors=len(bad))
 
+    @override
     @classmethod
     def check(cls, finished: Finished) -> None:
-        """Refuse more bad rows than the recipe accepts."""
-        source: Any = finished.step.settings.source  # type: ignore[attr-defined] # they are ReadSettings
+        settings: Any = finished.step.settings
         count = sum(part.stats.errors for part in finished.parts)
-        if count > source.max_errors:
-            msg = (
-                f"{source.path}: {_rows(count)} cannot be read, more than `source.max_errors: {source.max_errors}`"
-                f"{finished.first_error()}"
-            )
-            raise SourceError(msg)
+        if count > (limit := settings.source.max_errors):
+            problem = f"{count_rows(count)} cannot be read, more than `source.max_errors: {limit}`"
+            raise SourceError(f"{settings.source.path}: {problem}{finished.first_error()}")
 
+    @override
     @classmethod
     def complete(cls, finished: Finished) -> list[str]:
-        """Refuse a source without documents; tell of rows that were left out."""
-        source: Any = finished.step.settings.source  # type: ignore[attr-defined] # they are ReadSettings
-        count = sum(part.stats.errors for part in finished.parts)
+        settings: Any = finished.step.settings
         if not finished.rows:
-            msg = f"{source.path}: no documents{finished.first_error()}"
-            raise SourceError(msg)
-        return [f"{_rows(count)} left out{finished.first_error()}; the table errors has them all"] if count else []
+            raise SourceError(f"{settings.source.path}: no documents{finished.first_error()}")
+        count = sum(part.stats.errors for part in finished.parts)
+        return [f"{count_rows(count)} left out{finished.first_error()}; the table errors has them all"] if count else []
 
 
-def _rows(count: int) -> str:
+def count_rows(count: int) -> str:
+    """Return a number of rows in words."""
     return f"{count} row{'' if count == 1 else 's'}"
 
 
-def _documents(records: Iterable[Record | BadRow], bad: list[BadRow], salt: str) -> Iterator[pa.RecordBatch]:
-    """Yield records as batches of the documents table; put bad rows into `bad`."""
-    rows: list[tuple[Any, ...]] = []
+def _rows(records: Iterable[Record | BadRow], bad: list[BadRow], salt: str) -> Iterator[tuple[Any, ...]]:
+    """Yield records as rows of the documents table; put bad rows into `bad`."""
     for record in records:
         if isinstance(record, BadRow):
             bad.append(record)
             continue
-        rows.append(_row(record, salt))
-        if len(rows) == _BATCH:
-            yield _batch(rows)
-            rows = []
-    if rows:
-        yield _batch(rows)
-
-
-def _row(record: Record, salt: str) -> tuple[Any, ...]:
-    metadata = json.dumps(record.metadata, sort_keys=True, ensure_ascii=False)
-    content = content_hash(record.title, record.text, metadata)
-    doc_id = hash_text(record.key, content, salt=salt)
-    return doc_id, record.key, record.title, record.text, metadata, content, record.source, record.line
+        metadata = json.dumps(record.metadata, sort_keys=True, ensure_ascii=False)
+        content = content_hash(record.title, record.text, metadata)
+        doc_id = hash_text(record.key, content, salt=salt)
+        yield doc_id, record.key, record.title, record.text, metadata, content, record.source, record.line
 
 
 def content_hash(title: str, text: str, metadata: str) -> str:
     """Return the SHA-256 of a document without its key; `metadata` is its JSON."""
     return hashlib.sha256(f"{title}\0{text}\0{metadata}".encode()).hexdigest()
-
-
-def _batch(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
-    columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), _SCHEMA, strict=True)]
-    return pa.record_batch(columns, schema=_SCHEMA)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.documents.read import ReadSettings
 from mnemodex.schemas.kinds import SOURCES
-from mnemodex.schemas.steps import All, Each, Part, Read, SourceUnit, Step
+from mnemodex.schemas.steps import All, Part, Read, SourceUnit, Step
 from mnemodex.schemas.tables import DOCUMENTS, ERRORS, TableKey
 
 if TYPE_CHECKING:
@@ -15,21 +15,22 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.plan import PlanContext
     from mnemodex.pipelines.sources.base import Split
 
-READ = TableKey("documents", draft=True)
-REPEATS = TableKey("repeats", draft=True)
+_ALL = TableKey("documents", draft=True)
+_REPEATS = TableKey("repeats", draft=True)
 
 
 def document_steps(context: PlanContext, splits: Sequence[Split]) -> Iterator[Step]:
-    """Read every split, find documents that are there twice, and write the partitions that have any without them."""
+    """Read every split, find documents that occur twice, and write the partitions that have any without them."""
     recipe = context.recipe
     settings = ReadSettings(source=recipe.source, id_salt=recipe.id_salt)
     # A format that is told from the path is one of ours.
     named: str | None = getattr(recipe.source, "format", None)
+    package = "mnemodex.pipelines.documents"
     yield Step(
         "documents",
-        "mnemodex.pipelines.documents.read:ReadOp",
+        f"{package}.read:ReadOp",
         (),
-        (READ, ERRORS),
+        (_ALL, ERRORS),
         settings,
         identity=[settings.identity(), SOURCES.find(named).version if named is not None else ""],
         source=tuple(
@@ -39,18 +40,7 @@ def document_steps(context: PlanContext, splits: Sequence[Split]) -> Iterator[St
         ),
     )
     columns = ("key", "content_hash", "source", "line")
-    yield Step(
-        "documents: repeats",
-        "mnemodex.pipelines.documents.repeats:FindRepeats",
-        (Read(READ, All(), columns),),
-        (REPEATS,),
-        settings,
-    )
-    yield Step(
-        "documents: without repeats",
-        "mnemodex.pipelines.documents.repeats:DropRepeats",
-        (Read(READ, Each()), Read(REPEATS, Part())),
-        (DOCUMENTS,),
-        settings,
-        pass_through=True,
-    )
+    find, drop = f"{package}.repeats:FindRepeats", f"{package}.repeats:DropRepeats"
+    yield Step("documents: repeats", find, (Read(_ALL, All(), columns),), (_REPEATS,), settings)
+    reads = (Read(_ALL), Read(_REPEATS, Part()))
+    yield Step("documents: without repeats", drop, reads, (DOCUMENTS,), settings, pass_through=True)

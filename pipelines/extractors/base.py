@@ -15,15 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Passages:
-    """A document and its chunks.
-
-    Attributes:
-        doc_id: the document's id.
-        title: its title.
-        texts: the texts of its chunks, in order.
-        source: the file that it was read from.
-        line: its line there.
-    """
+    """A document and the texts of its chunks, in order; `source` and `line` say where it was read."""
 
     doc_id: int
     title: str
@@ -34,13 +26,7 @@ class Passages:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """A triple as it was found, not yet judged.
-
-    Attributes:
-        value: three strings, if all is well.
-        source: the file where it stands.
-        line: the line there.
-    """
+    """A triple that is not checked yet, with its file and line there: three strings, if it is a good one."""
 
     value: Any
     source: str
@@ -49,42 +35,31 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """What was found in one document.
-
-    Attributes:
-        triples: for each of its chunks.
-        problems: what could not be used at all; they count against the recipe's `max_errors`.
-    """
+    """The triples of each chunk of a document, and problems, which count against the recipe's `max_errors`."""
 
     triples: list[list[Raw]]
     problems: list[BadRow] = field(default_factory=list)
 
 
 class Extractor(Protocol):
-    """Finds triples.
+    """Finds triples."""
 
-    Attributes:
-        version: part of every fingerprint; raised when the output changes.
-    """
-
-    version: ClassVar[int]
+    version: ClassVar[int] = 1
+    """Part of every fingerprint: raised when the output changes."""
 
     def __init__(self, settings: Any, work: Work) -> None:
         """Take the recipe's section and what an op may use; load what is needed, once a worker."""
 
     @classmethod
     def check(cls, settings: Any) -> None:
-        """Look for what it needs, before any work.
-
-        Raises:
-            MnemodexError: something is missing.
-        """
+        """Refuse settings whose files, models or packages are missing, with a `MnemodexError`, before any work."""
 
     def begin(self, given: Path | None) -> None:
         """Begin a partition, with the file that was set aside for it."""
 
     def extract(self, documents: Sequence[Passages]) -> list[Extraction]:
-        """Return what is found in each document."""
+        """Return the triples of each document."""
 
     def counts(self) -> dict[str, int]:
-        """Return what is worth keeping of the partition: tokens, answers."""
+        """Return counts of the partition for its stats: tokens, answers."""
+        return {}

@@ -1,21 +1,23 @@
-"""Extraction: a partition of chunks becomes one of triples, and what was bad rows of `errors`."""
+"""Extraction: a partition of chunks becomes one of triples, and unusable ones become rows of `errors`."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from dataclasses import asdict
+from functools import lru_cache
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
+from typing_extensions import override
 
+from mnemodex.indexers.graph.names import entity_id, fact_id, normalize
 from mnemodex.pipelines.bad_row import BadRow
-from mnemodex.pipelines.extractors.base import Extraction, Passages, Raw
-from mnemodex.pipelines.extractors.judge import Judge
-from mnemodex.pipelines.ops.base import Op
+from mnemodex.pipelines.extractors.base import Extraction, Extractor, Passages, Raw
+from mnemodex.pipelines.ops.base import Finished, Op, Work
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.ids import hash_columns
 from mnemodex.schemas.kinds import EXTRACTORS, AnyExtractor, load
@@ -26,20 +28,20 @@ from mnemodex.schemas.tables import TRIPLES, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from mnemodex.pipelines.extractors.base import Extractor
-    from mnemodex.pipelines.extractors.judge import Triple
-    from mnemodex.pipelines.ops.base import Finished, Work
     from mnemodex.pipelines.ops.checkpoint import Checkpoint
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
 
 _BATCH = 256
 """Documents that are given to an extractor at once."""
-
 CHUNK_COLUMNS = ("chunk_id", "doc_id", "title", "text")
-_SCHEMA = spec_of(TRIPLES).schema
+DOCUMENT_COLUMNS = ("doc_id", "source", "line")
+_TRIPLES = spec_of(TRIPLES)
+_LEFT_OUT = {"wrong_form": "not three strings", "empty_name": "a name without letters", "self_loop": "one entity twice"}
+
+# Names occur again and again, and normalising goes letter by letter.
+_normal = lru_cache(maxsize=1 << 16)(normalize)
 
 
 class ExtractSettings(Spec):
@@ -50,19 +52,12 @@ class ExtractSettings(Spec):
 
 
 class TripleStats(Stats):
-    """What extraction gave.
+    """Documents that were read, the characters of their chunks, failures, and documents without a triple.
 
-    Attributes:
-        documents: documents that were read.
-        chunks: chunks of them.
-        characters: of these.
-        failed: chunks or documents of which nothing could be used.
-        without: documents without a triple.
-        counts: triples that were left out or doubtful, by kind, and what the extractor counts: answers, tokens.
+    `counts` are triples that were left out or are doubtful, by kind, and the extractor's own: answers, tokens.
     """
 
     documents: int = 0
-    chunks: int = 0
     characters: int = 0
     failed: int = 0
     without: int = 0
@@ -70,10 +65,13 @@ class TripleStats(Stats):
 
 
 class ExtractOp(Op):
-    """Extracts the triples of one partition of chunks."""
+    """Extracts the triples of one partition of chunks.
 
-    Settings: ClassVar[type[Spec]] = ExtractSettings
-    seconds_per_megabyte: ClassVar[float] = 35.0
+    The inputs are chunks, their documents and, of an extractor that reads a file, the lines of the partition.
+    """
+
+    Settings = ExtractSettings
+    seconds_per_megabyte = 35.0
     settings: ExtractSettings
 
     def __init__(self, settings: ExtractSettings, work: Work) -> None:
@@ -81,179 +79,179 @@ class ExtractOp(Op):
         self._name: str = getattr(settings.extractor, "extractor", "")
         self._extractor: Extractor = load(EXTRACTORS.find(self._name).make)(settings.extractor, work)
 
+    @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        """See `Op`; the inputs are chunks, their documents and, of a file, the lines of the partition."""
         self._extractor.begin(inputs.part(2) if len(inputs.unit.inputs) > 2 else None)
-        judge = Judge(salt=self.settings.id_salt)
-        bad: list[BadRow] = []
-        counts = Counter[str](documents=0, chunks=0, characters=0, failed=0, without=0)
-        known, spent = _resume(output.checkpoint)
-        output.write(spec_of(TRIPLES), self._batches(inputs, output.checkpoint, known, judge, bad, counts))
-        output.errors(bad)
+        self._judge = Judge(salt=self.settings.id_salt)
+        self._bad: list[BadRow] = []
+        self._counts = Counter[str](documents=0, characters=0, failed=0, without=0)
+        extractions, spent = _resume(output.checkpoint)
+        output.write(_TRIPLES, self._batches(inputs, output.checkpoint, extractions))
+        output.errors(self._bad)
         spent.update(self._extractor.counts())
-        return TripleStats(**counts, errors=len(bad), counts={**judge.counts, **spent})
+        return TripleStats(**self._counts, errors=len(self._bad), counts={**self._judge.counts, **spent})
 
+    @override
     @classmethod
     def check(cls, finished: Finished) -> None:
-        """Refuse more failures than the recipe accepts."""
-        limit = getattr(_extractor(finished), "max_errors", None)
-        failed = sum(part.stats.of(TripleStats).failed for part in finished.parts)
+        settings: Any = finished.step.settings
+        limit = getattr(settings.extractor, "max_errors", None)
+        failed = _sum_up(finished)[0]["failed"]
         if limit is not None and failed > limit:
-            msg = f"triples: {failed} failures, more than `triples.max_errors: {limit}`{finished.first_error()}"
-            raise SourceError(msg)
+            error = finished.first_error()
+            raise SourceError(f"triples: {failed} failures, more than `triples.max_errors: {limit}`{error}")
 
+    @override
     @classmethod
     def complete(cls, finished: Finished) -> list[str]:
-        """Tell of triples that were left out, of failures, and of documents without triples."""
-        stats = [part.stats.of(TripleStats) for part in finished.parts]
-        counts = Counter[str]()
-        for one in stats:
-            counts.update(one.counts)
-        kinds = {
-            "wrong_form": "not three strings",
-            "empty_name": "a name without letters",
-            "self_loop": "one entity twice",
-        }
-        said = []
-        if left := sum(counts[key] for key in kinds):
-            listed = ", ".join(f"{counts[key]} {what}" for key, what in kinds.items() if counts[key])
-            said.append(f"triples: {left} of {left + finished.rows} left out ({listed}); the table errors has them all")
-        if failed := sum(one.failed for one in stats):
-            said.append(f"triples: {failed} failures{finished.first_error()}; the table errors has them all")
-        if without := sum(one.without for one in stats):
-            said.append(f"triples: {without} of {sum(one.documents for one in stats)} documents have none")
-        return said
+        stats, counts = _sum_up(finished)
+        warnings = []
+        if left_out := sum(counts[kind] for kind in _LEFT_OUT):
+            kinds = ", ".join(f"{counts[kind]} {form}" for kind, form in _LEFT_OUT.items() if counts[kind])
+            total = left_out + finished.rows
+            warnings.append(f"{left_out} of {total} left out ({kinds}); the table errors has them all")
+        if stats["failed"]:
+            warnings.append(f"{stats['failed']} failures{finished.first_error()}; the table errors has them all")
+        if stats["without"]:
+            warnings.append(f"{stats['without']} of {stats['documents']} documents have none")
+        return [f"triples: {warning}" for warning in warnings]
 
+    @override
     @classmethod
     def note(cls, finished: Finished) -> str:
-        """Return what a model read and wrote, or how quick it was."""
-        stats = [part.stats.of(TripleStats) for part in finished.parts]
-        documents, characters = sum(one.documents for one in stats), sum(one.characters for one in stats)
-        spec = _extractor(finished)
+        stats, counts = _sum_up(finished)
+        settings: Any = finished.step.settings
+        spec = settings.extractor
         if spec.extractor == "llm":
-            read, written = (
-                sum(one.counts.get(key, 0) for one in stats) for key in ("prompt_tokens", "completion_tokens")
-            )
+            read, written = counts["prompt_tokens"], counts["completion_tokens"]
             prices = (spec.prompt_price or 0.0) * read + (spec.completion_price or 0.0) * written
             cost = f", cost {prices / 1e6:.4f}" if prices else ""
-            return f"{documents} documents, {read} tokens read and {written} written{cost}"
-        seconds = sum(one.cpu_seconds for one in stats)
+            return f"{stats['documents']} documents, {read} tokens read and {written} written{cost}"
+        seconds = sum(part.stats.cpu_seconds for part in finished.parts)
         if spec.extractor == "file" or not seconds:
             return ""
-        return f"{documents / seconds:.1f} documents/s, {characters / seconds:,.0f} characters/s of a CPU"
+        documents, characters = stats["documents"] / seconds, stats["characters"] / seconds
+        return f"{documents:.1f} documents/s, {characters:,.0f} characters/s of a CPU"
 
-    def _batches(
-        self,
-        inputs: Inputs,
-        checkpoint: Checkpoint,
-        known: dict[int, Extraction],
-        judge: Judge,
-        bad: list[BadRow],
-        counts: Counter[str],
-    ) -> Iterator[pa.RecordBatch]:
-        number = 0
-        for ids, documents in _documents(inputs):
-            found = [known.get(place) for place in range(number, number + len(documents))]
-            if None in found:
+    def _batches(self, inputs: Inputs, checkpoint: Checkpoint, done: dict[int, Extraction]) -> Iterator[pa.RecordBatch]:
+        start = 0
+        for ids, documents in _read_documents(inputs):
+            numbers = range(start, start + len(documents))
+            extractions = [done[number] for number in numbers if number in done]
+            if len(extractions) < len(documents):
                 before = Counter(self._extractor.counts())
-                found = list(self._extractor.extract(documents))
-                spent = Counter(self._extractor.counts()) - before
-                checkpoint.add(_kept(number, [one for one in found if one is not None], spent))
-            number += len(documents)
-            rows: list[tuple[int, int, Triple]] = []
-            for chunk_ids, extraction in zip(ids, found, strict=True):
-                assert extraction is not None  # noqa: S101 - all of the batch are known
-                kept, wrong = _judged(chunk_ids, extraction, judge)
-                rows += kept
-                bad += [*extraction.problems, *wrong]
-                counts.update(failed=len(extraction.problems), without=not kept)
+                extractions = list(self._extractor.extract(documents))
+                checkpoint.add(_pack(start, extractions, Counter(self._extractor.counts()) - before))
+            start += len(documents)
+            rows: list[tuple[Any, ...]] = []
+            for chunk_ids, extraction in zip(ids, extractions, strict=True):
+                triples = self._check_triples(chunk_ids, extraction)
+                self._counts.update(failed=len(extraction.problems), without=not triples)
+                rows += triples
             texts = [text for document in documents for text in document.texts]
-            counts.update(documents=len(documents), chunks=len(texts), characters=sum(map(len, texts)))
-            yield _record_batch(rows, self._name, self.settings.id_salt)
+            self._counts.update(documents=len(documents), characters=sum(map(len, texts)))
+            columns: list[Any] = list(zip(*rows, strict=True)) or [()] * (len(_TRIPLES.schema) - 2)
+            hashed = [np.array(column, np.int64) for column in columns[:2]]
+            columns = [hash_columns(hashed, salt=self.settings.id_salt), *columns, [self._name] * len(rows)]
+            yield pa.record_batch(columns, schema=_TRIPLES.schema)
+
+    def _check_triples(self, chunk_ids: list[int], extraction: Extraction) -> list[tuple[Any, ...]]:
+        """Return the usable triples of a document as (chunk_id, ordinal, *triple); keep why the others are not."""
+        rows: list[tuple[Any, ...]] = []
+        self._bad += extraction.problems
+        for chunk_id, raws in zip(chunk_ids, extraction.triples, strict=True):
+            judged = list(map(self._judge, raws))
+            self._bad += [row for row in judged if isinstance(row, BadRow)]
+            triples = [row for row in judged if not isinstance(row, BadRow)]
+            rows += [(chunk_id, ordinal, *triple) for ordinal, triple in enumerate(triples)]
+        return rows
 
 
-def _extractor(finished: Finished) -> Any:
-    return finished.step.settings.extractor  # type: ignore[attr-defined] # they are ExtractSettings
+def _sum_up(finished: Finished) -> tuple[Counter[str], Counter[str]]:
+    """Return the sums of the stats of all partitions, and of their counts."""
+    stats, counts = Counter[str](), Counter[str]()
+    for part in finished.parts:
+        triples = part.stats.of(TripleStats)
+        stats.update(triples.model_dump(include={"documents", "characters", "failed", "without"}))
+        counts.update(triples.counts)
+    return stats, counts
 
 
-def _documents(inputs: Inputs) -> Iterator[tuple[list[list[int]], list[Passages]]]:
+def _read_documents(inputs: Inputs) -> Iterator[tuple[list[list[int]], list[Passages]]]:
     """Yield batches of documents with the ids of their chunks; the chunks of a document follow each other."""
-    table = parquet.read(inputs.partition(1).files["parquet"], columns=["doc_id", "source", "line"])
-    places = {
-        doc_id: (source, line) for doc_id, source, line in zip(*(column.to_pylist() for column in table), strict=True)
-    }
+    table = parquet.read(inputs.partition(1).files["parquet"], columns=DOCUMENT_COLUMNS)
+    origins = {doc_id: origin for doc_id, *origin in zip(*(column.to_pylist() for column in table), strict=True)}
+    batches = parquet.read_batches(inputs.partition(0).files["parquet"], columns=CHUNK_COLUMNS, rows=512)
+    chunks = (row for batch in batches for row in zip(*(column.to_pylist() for column in batch), strict=True))
     ids: list[list[int]] = []
-    batch: list[Passages] = []
-    for doc_id, group in groupby(_rows(inputs.partition(0).files["parquet"]), key=lambda row: row[1]):
-        rows = list(group)
-        if len(batch) == _BATCH:
-            yield ids, batch
-            ids, batch = [], []
-        ids.append([row[0] for row in rows])
-        batch.append(Passages(doc_id, rows[0][2], tuple(row[3] for row in rows), *places[doc_id]))
-    if batch:
-        yield ids, batch
+    documents: list[Passages] = []
+    for doc_id, group in groupby(chunks, key=lambda row: row[1]):
+        if len(documents) == _BATCH:
+            yield ids, documents
+            ids, documents = [], []
+        chunk_ids, _, titles, texts = zip(*group, strict=True)
+        ids.append(list(chunk_ids))
+        documents.append(Passages(doc_id, titles[0], texts, *origins[doc_id]))
+    if documents:
+        yield ids, documents
 
 
-def _rows(path: Path) -> Iterator[tuple[Any, ...]]:
-    for batch in parquet.read_batches(path, columns=CHUNK_COLUMNS, rows=512):
-        yield from zip(*(batch[name].to_pylist() for name in CHUNK_COLUMNS), strict=True)
-
-
-def _kept(first: int, found: list[Extraction], spent: Counter[str]) -> pa.RecordBatch:
-    """Return extractions as a checkpoint keeps them: with the documents' numbers in the partition, and what they took.
-
-    What they took is in the row of the first one.
-    """
+def _pack(first: int, extractions: list[Extraction], spent: Counter[str]) -> pa.RecordBatch:
+    """Return extractions for a checkpoint, with the documents' numbers; the first row has the counts of all."""
     return pa.record_batch(
         {
-            "document": pa.array(np.arange(first, first + len(found))),
-            "found": pa.array([json.dumps(asdict(one)) for one in found], pa.string()),
-            "spent": pa.array([json.dumps(spent), *["{}"] * (len(found) - 1)], pa.string()),
+            "document": pa.array(np.arange(first, first + len(extractions))),
+            "found": pa.array([json.dumps(asdict(extraction)) for extraction in extractions], pa.string()),
+            "spent": pa.array([json.dumps(spent), *["{}"] * (len(extractions) - 1)], pa.string()),
         }
     )
 
 
 def _resume(checkpoint: Checkpoint) -> tuple[dict[int, Extraction], Counter[str]]:
-    """Return what a former try extracted, by the documents' numbers in the partition, and what that took."""
-    known = {}
+    """Return the extractions of a former try, by the documents' numbers in the partition, and the counts they took."""
+    extractions = {}
     spent = Counter[str]()
     for batch in checkpoint.load():
-        for number, text, took in zip(*(batch[name].to_pylist() for name in batch.schema.names), strict=True):
+        for number, text, counts in zip(*(column.to_pylist() for column in batch), strict=True):
             data = json.loads(text)
             triples = [[Raw(**raw) for raw in chunk] for chunk in data["triples"]]
-            known[number] = Extraction(triples, [BadRow(**bad) for bad in data["problems"]])
-            spent.update(json.loads(took))
-    return known, spent
+            extractions[number] = Extraction(triples, [BadRow(**bad) for bad in data["problems"]])
+            spent.update(json.loads(counts))
+    return extractions, spent
 
 
-def _judged(
-    chunk_ids: list[int], found: Extraction, judge: Judge
-) -> tuple[list[tuple[int, int, Triple]], list[BadRow]]:
-    """Return the usable triples of a document as (chunk_id, ordinal, triple), and why the others are not."""
-    kept: list[tuple[int, int, Triple]] = []
-    bad: list[BadRow] = []
-    for chunk_id, triples in zip(chunk_ids, found.triples, strict=True):
-        ordinal = 0
-        for judged in map(judge, triples):
-            if isinstance(judged, BadRow):
-                bad.append(judged)
-                continue
-            kept.append((chunk_id, ordinal, judged))
-            ordinal += 1
-    return kept, bad
+class Judge:
+    """Checks raw triples.
+
+    Left out: what is not three strings (`wrong_form` in `counts`), names without a letter or digit (`empty_name`), and
+    facts about one entity only (`self_loop`). Kept, but counted: names of one character, predicates without a letter.
+    """
+
+    def __init__(self, *, salt: str) -> None:
+        self._salt = salt
+        self.counts = Counter[str](wrong_form=0, empty_name=0, self_loop=0, one_character=0, no_predicate=0)
+
+    def __call__(self, raw: Raw) -> tuple[str | int, ...] | BadRow:
+        """Return a triple as written, with the ids of both entities and of the fact; or why it is left out."""
+        value = raw.value
+        # Models write numbers without quotes.
+        if not isinstance(value, list | tuple) or len(value) != 3 or not all(map(_is_name, value)):
+            return self._leave_out(raw, "wrong_form", "a triple is three strings")
+        subject, predicate, object_ = (" ".join(str(part).split()) for part in value)
+        head, middle, tail = map(_normal, (subject, predicate, object_))
+        if not head or not tail:
+            return self._leave_out(raw, "empty_name", "a name of the triple has no letter or digit")
+        if head == tail:
+            return self._leave_out(raw, "self_loop", "both names of the triple are one entity")
+        self.counts["one_character"] += len(head) == 1 or len(tail) == 1
+        self.counts["no_predicate"] += not middle
+        head_id, tail_id = (entity_id(name, salt=self._salt) for name in (head, tail))
+        return subject, predicate, object_, head_id, tail_id, fact_id(head, middle, tail, salt=self._salt)
+
+    def _leave_out(self, raw: Raw, kind: str, reason: str) -> BadRow:
+        self.counts[kind] += 1
+        return BadRow.of(raw.source, raw.line, reason, str(raw.value))
 
 
-def _record_batch(rows: list[tuple[int, int, Triple]], extractor: str, salt: str) -> pa.RecordBatch:
-    chunk_ids = np.array([chunk_id for chunk_id, _, _ in rows], np.int64)
-    ordinals = np.array([ordinal for _, ordinal, _ in rows], np.int64)
-    triples = [triple for _, _, triple in rows]
-    columns: dict[str, Any] = {
-        "triple_id": hash_columns([chunk_ids, ordinals], salt=salt),
-        "chunk_id": chunk_ids,
-        "ordinal": ordinals.astype(np.int32),
-        "extractor": [extractor] * len(rows),
-    }
-    parts = [columns.get(field.name, [getattr(triple, field.name, None) for triple in triples]) for field in _SCHEMA]
-    arrays = [pa.array(part, field.type) for part, field in zip(parts, _SCHEMA, strict=True)]
-    return pa.record_batch(arrays, schema=_SCHEMA)
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from mnemodex.indexers.models.chat import Chat
+from pydantic_core import from_json
+from typing_extensions import override
+
+from mnemodex.indexers.models.chat import Answer, Chat, Messages
 from mnemodex.indexers.models.locate import need
 from mnemodex.pipelines.answers import Answers
 from mnemodex.pipelines.bad_row import BadRow
-from mnemodex.pipelines.extractors.base import Extraction, Raw
-from mnemodex.pipelines.extractors.prompts import (
-    NAMES_SCHEMA,
-    TRIPLES_SCHEMA,
-    ask_names,
-    ask_triples,
-    read_names,
-    read_triples,
-)
+from mnemodex.pipelines.extractors.base import Extraction, Extractor, Passages, Raw
 from mnemodex.schemas.errors import NoAnswerError
 from mnemodex.schemas.manifest import fingerprint
 
@@ -27,122 +23,167 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from mnemodex.indexers.models.chat import Answer, Messages
-    from mnemodex.pipelines.extractors.base import Passages
     from mnemodex.pipelines.ops.base import Work
     from mnemodex.schemas.triples import LlmTriples
 
 _Read = TypeVar("_Read")
-_SHOWN = 200
+
+_NAMES_TASK = (
+    "You read a passage and list the named things in it: people, organisations, places, works, events, products, "
+    "dates, and concepts that have a name. Write each as the passage writes it, once, without articles. Answer with "
+    'JSON of the form {"entities": ["…", "…"]} and nothing else. A passage without names gives {"entities": []}.'
+)
+_NAMES_EXAMPLE = (
+    "Radio Vienna\nRadio Vienna is a station in Austria. It was founded by Oskar Czeija and went on air on 1 October "
+    "1924.",
+    '{"entities": ["Radio Vienna", "Austria", "Oskar Czeija", "1 October 1924"]}',
+)
+_TRIPLES_TASK = (
+    "You turn a passage into facts of a knowledge graph. A fact has a subject, a predicate and an object. Use the "
+    "listed names for subjects and objects wherever you can; every fact should have at least one of them, better two. "
+    "Put the full name where the passage has a pronoun. State only what the passage states, one relation a fact, with "
+    'a short predicate. Answer with JSON of the form {"triples": [{"subject": "…", "predicate": "…", "object": "…"}]} '
+    'and nothing else. A passage that states no fact gives {"triples": []}.'
+)
+_TRIPLES_EXAMPLE = (
+    f'{_NAMES_EXAMPLE[0]}\n\nNames: ["Radio Vienna", "Austria", "Oskar Czeija", "1 October 1924"]',
+    '{"triples": [{"subject": "Radio Vienna", "predicate": "is a station in", "object": "Austria"}, {"subject": "Radio '
+    'Vienna", "predicate": "was founded by", "object": "Oskar Czeija"}, {"subject": "Radio Vienna", "predicate": '
+    '"went on air on", "object": "1 October 1924"}]}',
+)
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+_STRING = {"type": "string"}
+_PARTS = ("subject", "predicate", "object")
+_NAMES_SCHEMA = _object(entities={"type": "array", "items": _STRING})
+_TRIPLES_SCHEMA = _object(triples={"type": "array", "items": _object(**dict.fromkeys(_PARTS, _STRING))})
 
 
 class _UnusableError(Exception):
-    """An answer that cannot be read; the message is the reason."""
-
-    def __init__(self, reason: str, content: str) -> None:
-        super().__init__(reason)
-        self.content = content
+    """An answer that cannot be read: the reason, and the answer."""
 
 
-class LlmExtractor:
-    """Asks for the named entities of each chunk, then for triples of them. See `Extractor`.
+class LlmExtractor(Extractor):
+    """Asks for the named entities of each chunk, then for triples of them.
 
     Every answer is kept (`Answers`), good or bad, under the model, the words of the question, the settings and the
     schema. Answers that cannot be read, and questions that the server does not answer, are problems of their chunk.
     """
 
-    version: ClassVar[int] = 1
-
     def __init__(self, settings: LlmTriples, work: Work) -> None:
         self._spec = spec = settings
         self._answers = Answers(work.store)
         self._lock = threading.Lock()
-        options = {"temperature": spec.temperature, "max_tokens": spec.max_tokens}
-        self._options = {key: value for key, value in options.items() if value is not None}
+        self._options = spec.model_dump(include={"temperature", "max_tokens"}, exclude_none=True)
         self._chat = Chat(
-            spec.base_url,
-            spec.model,
-            api_key_env=spec.api_key_env,
-            timeout=spec.timeout,
-            max_retries=spec.max_retries,
-            concurrency=spec.concurrency,
+            **spec.model_dump(include={"base_url", "model", "api_key_env", "timeout", "max_retries", "concurrency"}),
             options=self._options,
         )
 
+    @override
     @classmethod
     def check(cls, settings: LlmTriples) -> None:
-        """See `Extractor`.
-
-        Raises:
-            MissingExtraError: the extra `llm` is not installed.
-        """
         need("openai", extra="llm")
 
+    @override
     def begin(self, given: Path | None) -> None:
-        """See `Extractor`."""
         self._counts = Counter[str](answers=0, asked=0, prompt_tokens=0, completion_tokens=0)
 
+    @override
     def extract(self, documents: Sequence[Passages]) -> list[Extraction]:
-        """See `Extractor`."""
         chunks = [(document, text) for document in documents for text in document.texts]
-        found = iter(self._chat.at_once(self._chunk, chunks))
+        results = iter(self._chat.at_once(self._extract_chunk, chunks))
         extractions = []
         for document in documents:
-            each = [next(found) for _ in document.texts]
-            problems = [item for item in each if isinstance(item, BadRow)]
-            extractions.append(Extraction([[] if isinstance(item, BadRow) else item for item in each], problems))
+            of_chunks = [next(results) for _ in document.texts]
+            triples = [[] if isinstance(result, BadRow) else result for result in of_chunks]
+            extractions.append(Extraction(triples, [result for result in of_chunks if isinstance(result, BadRow)]))
         return extractions
 
+    @override
     def counts(self) -> dict[str, int]:
-        """See `Extractor`: answers, how many of them were asked for now, and the tokens of all."""
         return dict(self._counts)
 
-    def _chunk(self, item: tuple[Passages, str]) -> list[Raw] | BadRow:
-        """The triples of one chunk; runs in several threads at once."""
-        document, text = item
+    def _extract_chunk(self, chunk: tuple[Passages, str]) -> list[Raw] | BadRow:
+        """Return the triples of one chunk; runs in several threads at once."""
+        document, text = chunk
         if not text.strip():
             return []
         passage = f"{document.title}\n{text}" if document.title else text
         try:
-            names = self._usable(ask_names(passage), NAMES_SCHEMA, read_names)
-            triples = self._usable(ask_triples(passage, names), TRIPLES_SCHEMA, read_triples)
+            names = self._ask(_messages(_NAMES_TASK, _NAMES_EXAMPLE, passage), _NAMES_SCHEMA, _read_names)
+            question = f"{passage}\n\nNames: {json.dumps(names, ensure_ascii=False)}"
+            triples = self._ask(_messages(_TRIPLES_TASK, _TRIPLES_EXAMPLE, question), _TRIPLES_SCHEMA, _read_triples)
         except _UnusableError as error:
-            return BadRow(document.source, document.line, str(error), error.content)
+            return BadRow.of(document.source, document.line, *error.args)
         except NoAnswerError as error:
-            return BadRow(document.source, document.line, str(error), passage[:_SHOWN])
+            return BadRow.of(document.source, document.line, str(error), passage)
         return [Raw(triple, document.source, document.line) for triple in triples]
 
-    def _usable(self, messages: Messages, schema: dict[str, Any], read: Callable[[str], _Read]) -> _Read:
-        """What is read from the answer that is kept, else from a new one; of the last try, good or bad."""
+    def _ask(self, messages: Messages, schema: dict[str, Any], read: Callable[[str], _Read]) -> _Read:
+        """Return the content of the first usable answer among the kept ones, else of the last try's, new or kept."""
         key = partial(fingerprint, self._spec.model, self._options, messages, schema)
-        for former in range(self._spec.retry):
-            answer = self._answers.find(key(former))
+        for retry in range(self._spec.retry):
+            answer = self._answers.find(key(retry))
             try:
                 if answer is not None:
                     return self._read(answer, read)
             except _UnusableError:
                 continue
-        return self._read(self._answer(key(self._spec.retry), messages, schema), read)
-
-    def _read(self, answer: Answer, read: Callable[[str], _Read]) -> _Read:
-        try:
-            found = read(answer.text)
-        except ValueError as error:
-            reason = f"{error}; it was cut at the limit of tokens: raise max_tokens" if answer.cut else str(error)
-            content = answer.text.encode("utf-8", "replace").decode()[:_SHOWN]
-            raise _UnusableError(reason, content) from error
-        finally:
-            self._count(answers=1, prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens)
-        return found
-
-    def _answer(self, key: str, messages: Messages, schema: dict[str, Any]) -> Answer:
-        answer = self._answers.find(key)
+        last = key(self._spec.retry)
+        answer = self._answers.find(last)
         if answer is None:
             answer = self._chat.ask(messages, schema=schema)
-            self._answers.keep(key, answer)
+            self._answers.keep(last, answer)
             self._count(asked=1)
-        return answer
+        return self._read(answer, read)
+
+    def _read(self, answer: Answer, read: Callable[[str], _Read]) -> _Read:
+        self._count(answers=1, prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens)
+        try:
+            return read(answer.text)
+        except ValueError as error:
+            reason = f"{error}; it was cut at the limit of tokens: raise max_tokens" if answer.cut else str(error)
+            raise _UnusableError(reason, answer.text) from error
 
     def _count(self, **counts: int) -> None:
         with self._lock:
             self._counts.update(counts)
+
+
+def _messages(task: str, example: tuple[str, str], question: str) -> Messages:
+    turns = [("system", task), ("user", example[0]), ("assistant", example[1]), ("user", question)]
+    return [{"role": role, "content": text} for role, text in turns]
+
+
+def _read_names(text: str) -> list[str]:
+    """Return the names of an answer, each once."""
+    names = (" ".join(name.split()) for name in _read_list(text, "entities") if isinstance(name, str))
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def _read_triples(text: str) -> list[Any]:
+    """Return the triples of an answer as lists; single ones of a wrong form are left for the judge."""
+    return [
+        [item[part] for part in _PARTS] if isinstance(item, dict) and all(part in item for part in _PARTS) else item
+        for item in _read_list(text, "triples")
+    ]
+
+
+def _read_list(text: str, key: str) -> list[Any]:
+    """Return the list under a key of the JSON object in a text, which models may put into a fence or a sentence."""
+    begin, end = text.find("{"), text.rfind("}")
+    if begin < 0 or end < begin:
+        raise ValueError("the model answers in prose, not in JSON")
+    try:
+        # Only this parser refuses half characters, which Arrow could not store.
+        data = from_json(text[begin : end + 1].encode("utf-8", "replace"), allow_inf_nan=False)
+    except ValueError as error:
+        raise ValueError(f"the model's answer is not JSON ({error})") from error
+    if not isinstance(data, dict) or not isinstance(data.get(key), list):
+        raise ValueError(f"the model's answer has no list {key!r}")
+    return list(data[key])

@@ -1,17 +1,20 @@
-"""One pass over a file of triples, which sorts its lines by the partitions of the documents that they are about."""
+"""One pass over a file of triples, which sorts its lines by the partitions of their documents."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from pydantic_core import from_json
+from typing_extensions import override
 
 from mnemodex.pipelines.bad_row import BadRow
-from mnemodex.pipelines.extractors.triple_lines import entries, is_hipporag, passage_names
-from mnemodex.pipelines.ops.base import Op
+from mnemodex.pipelines.ops.base import Finished, Op
+from mnemodex.pipelines.sources.base import COMPRESSIONS
+from mnemodex.pipelines.sources.files import BOM, MAX_BYTES, read_blocks, read_json
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.ids import hash_text
 from mnemodex.schemas.manifest import Stats
@@ -19,28 +22,18 @@ from mnemodex.schemas.store import parquet
 from mnemodex.schemas.triples import TripleFile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterator, Sequence
 
     from mnemodex.indexers.base import InputPartition
-    from mnemodex.pipelines.ops.base import Finished
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
-    from mnemodex.schemas.spec import Spec
 
 _BUFFER = 64 << 20
 """Bytes of lines that wait in memory until they are appended to their partitions' files."""
 
 
 class SortStats(Stats):
-    """What a file of triples holds for some documents.
-
-    Attributes:
-        lines: lines, or passages, in all.
-        unknown: those that are about no document.
-        example: the first of these.
-    """
+    """Lines (or passages) of a file of triples, those of no document, and the first of these."""
 
     lines: int = 0
     unknown: int = 0
@@ -54,129 +47,165 @@ class SortTriples(Op):
     1 GiB).
     """
 
-    Settings: ClassVar[type[Spec]] = TripleFile
-    seconds_per_megabyte: ClassVar[float] = 0.1
+    Settings = TripleFile
     settings: TripleFile
 
+    @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        """See `Op`.
-
-        Raises:
-            SourceError: the file cannot be read, or has more bad lines than the recipe accepts.
-        """
         path = Path(self.settings.path)
         documents = inputs.partitions(0)
-        directory = _Directory.of(documents, by_text=is_hipporag(path))
-        writer = _Writer(output.folder)
+        directory = _Directory(documents, by_text=_is_hipporag(path))
+        waiting = defaultdict[str, list[bytes]](list)
         bad: list[BadRow] = []
-        lines = unknown = 0
+        lines = unknown = size = 0
         example = ""
-        for entry in entries(path):
+        for entry in read_entries(path):
             lines += 1
             if isinstance(entry, BadRow):
                 bad.append(entry)
-                self._check(bad)
+                _check_errors(self.settings, len(bad), f": {bad[0].source} line {bad[0].line}: {bad[0].reason}")
                 continue
-            found = next((rows for value in entry.hashes if (rows := directory.find(value))), [])
-            if not found:
+            matches = directory.find(entry.hash)
+            if not matches:
                 example = example or entry.name
                 unknown += 1
-            for partition, doc_id in found:
-                writer.add(documents[partition].label, [doc_id, entry.line, entry.triples])
-        writer.finish()
+            for partition, doc_id in matches:
+                line = json.dumps([doc_id, entry.line, entry.triples], ensure_ascii=False).encode() + b"\n"
+                waiting[documents[partition].label].append(line)
+                size += len(line)
+                if size > _BUFFER:
+                    _append(output.folder, waiting)
+                    size = 0
+        _append(output.folder, waiting)
         (output.folder / "lines.txt").write_text(str(lines))
         output.rows = lines
         output.errors(bad, of="triples")
         return SortStats(lines=lines, unknown=unknown, example=example, errors=len(bad))
 
+    @override
     @classmethod
     def check(cls, finished: Finished) -> None:
-        """Refuse a file that was sorted before, when the recipe accepted more bad lines."""
-        settings: Any = finished.step.settings
-        if finished.parts[0].stats.errors > settings.max_errors:
-            msg = (
-                f"{settings.path}: more than `triples.max_errors: {settings.max_errors}` lines cannot be read"
-                f"{finished.first_error()}"
-            )
-            raise SourceError(msg)
+        # A former build may have sorted the file and accepted more bad lines.
+        _check_errors(finished.step.settings, finished.parts[0].stats.errors, finished.first_error())
 
+    @override
     @classmethod
     def complete(cls, finished: Finished) -> list[str]:
-        """Tell of lines that cannot be read, and of those that are about no document."""
         stats = finished.parts[0].stats.of(SortStats)
         settings: Any = finished.step.settings
-        said = []
+        warnings = []
         if stats.errors:
-            said.append(f"triples: {stats.errors} failures{finished.first_error()}; the table errors has them all")
+            warnings.append(f"triples: {stats.errors} failures{finished.first_error()}; the table errors has them all")
         if stats.unknown:
-            said.append(
+            warnings.append(
                 f"triples: {stats.unknown} of {stats.lines} entries of {settings.path} are about no document (the "
                 f"first: {stats.example!r}); their ids are the documents' keys"
             )
-        return said
-
-    def _check(self, bad: list[BadRow]) -> None:
-        limit = self.settings.max_errors
-        if len(bad) > limit:
-            msg = (
-                f"{self.settings.path}: more than `triples.max_errors: {limit}` lines cannot be read: line "
-                f"{bad[0].line} {bad[0].reason}"
-            )
-            raise SourceError(msg)
+        return warnings
 
 
-@dataclass(frozen=True)
+def _check_errors(settings: Any, errors: int, first_error: str) -> None:
+    if errors > (limit := settings.max_errors):
+        raise SourceError(f"{settings.path}: more than `triples.max_errors: {limit}` lines cannot be read{first_error}")
+
+
 class _Directory:
-    """Documents by a hash, ascending: where they are."""
+    """Documents by the hash of their key; or of title and text, and of the text alone."""
 
-    hashes: NDArray[np.int64]
-    partitions: NDArray[np.int32]
-    doc_ids: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, documents: Sequence[InputPartition], *, by_text: bool) -> _Directory:
-        """Return the documents by key; or by title and text, and by the text alone."""
-        hashes: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
-        partitions: list[NDArray[np.int32]] = [np.zeros(0, np.int32)]
-        ids: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    def __init__(self, documents: Sequence[InputPartition], *, by_text: bool) -> None:
         columns = ["doc_id", "title", "text"] if by_text else ["doc_id", "key"]
+        parts = [np.zeros((3, 0), np.int64)]
         for number, part in enumerate(documents):
             for batch in parquet.read_batches(part.files["parquet"], columns=columns, rows=512):
-                doc_ids, *rest = (batch[name].to_pylist() for name in columns)
-                names = [passage_names(*row) if by_text else (hash_text(*row),) for row in zip(*rest, strict=True)]
-                hashes.append(np.array([value for row in names for value in row], np.int64))
-                ids.append(np.repeat(np.array(doc_ids, np.int64), [len(row) for row in names]))
-                partitions.append(np.full(len(ids[-1]), number, np.int32))
-        flat = np.concatenate(hashes)
-        order = np.argsort(flat, kind="stable")
-        return cls(flat[order], np.concatenate(partitions)[order], np.concatenate(ids)[order])
+                rows = [
+                    (value, number, doc_id)
+                    for doc_id, *names in zip(*(column.to_pylist() for column in batch), strict=True)
+                    for value in ({_hash_passage(*names), _hash_passage(names[-1])} if by_text else {hash_text(*names)})
+                ]
+                parts.append(np.array(rows, np.int64).reshape(-1, 3).T)
+        # Rows: hash, ascending; number of the partition; id of the document.
+        self._rows = np.concatenate(parts, axis=1)
+        parts.clear()
+        self._rows = np.take(self._rows, np.argsort(self._rows[0], kind="stable"), axis=1)
 
     def find(self, value: int) -> list[tuple[int, int]]:
-        """Return partition and id of the documents with a hash."""
-        begin, end = np.searchsorted(self.hashes, value, "left"), np.searchsorted(self.hashes, value, "right")
-        return list(zip(self.partitions[begin:end].tolist(), self.doc_ids[begin:end].tolist(), strict=True))
+        """Return the partitions and ids of the documents with a hash."""
+        begin, end = (np.searchsorted(self._rows[0], value, side) for side in ("left", "right"))
+        return list(zip(*self._rows[1:, begin:end].tolist(), strict=True))
 
 
-class _Writer:
-    """Appends lines to the files of partitions, some megabytes at a time, so that few files are open."""
+def _append(folder: Path, waiting: dict[str, list[bytes]]) -> None:
+    """Append lines to the files of their partitions, one after the other, so that few files are open."""
+    for label, lines in waiting.items():
+        with (folder / f"{label}.jsonl").open("ab") as file:
+            file.writelines(lines)
+    waiting.clear()
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._waiting: dict[str, list[bytes]] = {}
-        self._bytes = 0
 
-    def add(self, label: str, line: list[Any]) -> None:
-        data = json.dumps(line, ensure_ascii=False).encode() + b"\n"
-        self._waiting.setdefault(label, []).append(data)
-        self._bytes += len(data)
-        if self._bytes > _BUFFER:
-            self._flush()
+class Entry(NamedTuple):
+    """The triples of one document: a line, or a HippoRAG passage, with the name of the document and its hash."""
 
-    def _flush(self) -> None:
-        for label, lines in self._waiting.items():
-            with (self._folder / f"{label}.jsonl").open("ab") as file:
-                file.writelines(lines)
-        self._waiting, self._bytes = {}, 0
+    line: int
+    name: str
+    hash: int
+    triples: list[Any]
 
-    def finish(self) -> None:
-        self._flush()
+
+def read_entries(path: Path) -> Iterator[Entry | BadRow]:
+    """Yield the entries of a file: JSONL of {id, triples}, or HippoRAG's JSON of passages."""
+    if _is_hipporag(path):
+        yield from _read_passages(path)
+        return
+    for number, line in enumerate(_read_lines(path), 1):
+        if line and not line.isspace():
+            yield _parse_line(line, path, number)
+
+
+def _is_hipporag(path: Path) -> bool:
+    plain = path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path
+    return plain.suffix.lower() == ".json"
+
+
+def _read_lines(path: Path) -> Iterator[bytes]:
+    rest = b""
+    for number, block in enumerate(read_blocks(path)):
+        *lines, rest = (rest + (block if number else block.removeprefix(BOM))).split(b"\n")
+        if len(rest) > MAX_BYTES:
+            limit = f"{MAX_BYTES >> 20} MiB"
+            raise SourceError(f"{path}: a line is longer than {limit}; is the file one JSON object a line?")
+        yield from lines
+    yield rest
+
+
+def _parse_line(line: bytes, path: Path, number: int) -> Entry | BadRow:
+    try:
+        row = from_json(line, allow_inf_nan=False)
+    except ValueError as error:
+        return BadRow.of(path.name, number, f"is not JSON ({error})", line)
+    key = row.get("id") if isinstance(row, dict) else None
+    if isinstance(key, int) and not isinstance(key, bool):
+        key = str(key)
+    if not isinstance(key, str) or not isinstance(row.get("triples"), list):
+        return BadRow.of(path.name, number, 'is not {"id", "triples"}, a document\'s key and a list', line)
+    return Entry(number, key, hash_text(key), row["triples"])
+
+
+def _read_passages(path: Path) -> Iterator[Entry | BadRow]:
+    """Yield the entries of HippoRAG's `{"docs": [{"passage", "extracted_triples"}]}`; their line is their number."""
+    data = read_json(path, row="{id, triples}")
+    try:
+        docs = from_json(data.removeprefix(BOM), allow_inf_nan=False)["docs"]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        reason = f'is not HippoRAG\'s {{"docs": […]}} ({error!r}); name a file of lines {{id, triples}} .jsonl'
+        raise SourceError(f"{path}: {reason}") from error
+    for number, doc in enumerate(docs if isinstance(docs, list) else [docs], 1):
+        triples = doc.get("extracted_triples") if isinstance(doc, dict) else None
+        if isinstance(triples, list) and isinstance(doc.get("passage"), str):
+            yield Entry(number, doc["passage"][:80], _hash_passage(doc["passage"]), triples)
+        else:
+            yield BadRow.of(path.name, number, 'is not {"passage", "extracted_triples"}', str(doc))
+
+
+def _hash_passage(*parts: str) -> int:
+    """Return the hash of a passage, or of a title and a text; all white space is one."""
+    return hash_text(" ".join(" ".join(parts).split()))

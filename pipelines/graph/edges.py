@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
+from typing_extensions import override
 
 from mnemodex.pipelines.graph.names import id_range
 from mnemodex.pipelines.ops.base import Op
@@ -13,8 +13,6 @@ from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.tables import EDGES, spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
 
@@ -36,17 +34,14 @@ _SYNONYMS = "UNION ALL SELECT source_id, target_id, 'synonym', weight FROM synon
 class EdgesOp(Op):
     """Gathers the edges whose sources' ids are in one range; the inputs are triples, mentions and perhaps synonyms."""
 
-    seconds_per_megabyte: ClassVar[float] = 1.0
+    seconds_per_megabyte = 1.0
 
+    @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        """See `Op`."""
         names = ("triples", "mentions", "synonyms")[: len(inputs.unit.inputs)]
         tables = {name: inputs.partitions(number) for number, name in enumerate(names)}
         query = _EDGES.replace("{synonyms}", _SYNONYMS if "synonyms" in tables else "")
-        output.write(spec_of(EDGES), _cast(ask(self.work, query, id_range(inputs.unit), tables)))
+        spec = spec_of(EDGES)
+        edges = ask(self.work, query, id_range(inputs.unit), tables)
+        output.write(spec, (batch.cast(spec.schema) for batch in edges))
         return Stats()
-
-
-def _cast(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        yield from pa.Table.from_batches([batch]).cast(spec_of(EDGES).schema).to_batches()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from typing_extensions import override
 
 from mnemodex.indexers.graph.names import normalize
 from mnemodex.pipelines.ops.base import Op
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.messages import Unit
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
-    from mnemodex.schemas.tables import TableSpec
 
 _FACTS = """
 SELECT fact_id, min(subject_id) AS subject_id, min(object_id) AS object_id, min(subject) AS subject,
@@ -49,34 +49,22 @@ def id_range(unit: Unit) -> tuple[int, int]:
 class NamesOp(Op):
     """Gathers the facts and the entities of one range of ids; the inputs are triples and mentions."""
 
-    seconds_per_megabyte: ClassVar[float] = 1.0
+    seconds_per_megabyte = 1.0
 
+    @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        """See `Op`."""
         triples, mentions = inputs.partitions(0), inputs.partitions(1)
         bounds = id_range(inputs.unit)
         facts = ask(self.work, _FACTS, bounds, {"triples": triples})
+        output.write(spec_of(FACTS), _normalize(facts, spec_of(FACTS).schema, "subject", "predicate", "object"))
         entities = ask(self.work, _ENTITIES, bounds * 2, {"triples": triples, "mentions": mentions})
-        output.write(spec_of(FACTS), _facts(facts))
-        output.write(spec_of(ENTITIES), _entities(entities), key=ENTITIES)
+        output.write(spec_of(ENTITIES), _normalize(entities, spec_of(ENTITIES).schema, "normalized"), key=ENTITIES)
         return Stats()
 
 
-def _facts(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield facts in the normal form of their names."""
+def _normalize(batches: Iterator[pa.RecordBatch], schema: pa.Schema, *names: str) -> Iterator[pa.RecordBatch]:
+    """Yield batches in the columns of a schema, some of them in the normal form of names."""
     for batch in batches:
-        columns = {name: batch[name] for name in batch.schema.names}
-        for name in ("subject", "predicate", "object"):
-            columns[name] = pa.array(map(normalize, columns[name].to_pylist()), pa.string())
-        yield _in_order(spec_of(FACTS), columns)
-
-
-def _entities(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        columns = {name: batch[name] for name in batch.schema.names}
-        columns["normalized"] = pa.array(map(normalize, columns["name"].to_pylist()), pa.string())
-        yield _in_order(spec_of(ENTITIES), columns)
-
-
-def _in_order(table: TableSpec, columns: dict[str, pa.Array]) -> pa.RecordBatch:
-    return pa.record_batch([columns[name] for name in table.schema.names], schema=table.schema)
+        columns = {name: batch["name" if name == "normalized" else name] for name in schema.names}
+        columns |= {name: pa.array(map(normalize, columns[name].to_pylist()), pa.string()) for name in names}
+        yield pa.record_batch(list(columns.values()), schema=schema)

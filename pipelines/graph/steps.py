@@ -5,25 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.indexers.graph.settings import GraphSettings
-from mnemodex.pipelines.extractors.extract import CHUNK_COLUMNS, ExtractSettings
+from mnemodex.pipelines.extractors.extract import CHUNK_COLUMNS, DOCUMENT_COLUMNS, ExtractSettings
 from mnemodex.pipelines.graph.synonyms import SynonymSettings
 from mnemodex.pipelines.ops.base import NoSettings
-from mnemodex.pipelines.vectors.steps import embedding_key, encode_step, used_encoders
+from mnemodex.pipelines.vectors.steps import encode_step, used_encoders
+from mnemodex.schemas import tables
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import EXTRACTORS, load
-from mnemodex.schemas.steps import All, Each, Part, Range, Read, Resources, Step
-from mnemodex.schemas.tables import (
-    CHUNKS,
-    DOCUMENTS,
-    EDGES,
-    ENTITIES,
-    ERRORS,
-    FACTS,
-    MENTIONS,
-    SYNONYMS,
-    TRIPLES,
-    TableKey,
-)
+from mnemodex.schemas.steps import All, Part, Range, Read, Resources, Step
 from mnemodex.schemas.triples import TripleFile
 
 if TYPE_CHECKING:
@@ -32,50 +21,37 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.plan import PlanContext
     from mnemodex.schemas.recipe import Recipe
 
-LINES = TableKey("triple_lines", draft=True)
-
-_BUCKET_ROWS = 1 << 20
+_LINES = tables.TableKey("triple_lines", draft=True)
+_RANGE_ROWS = 1 << 20
 """Triples of one range of ids."""
-
+_GRAPH = "mnemodex.pipelines.graph"
 _THREADS = Resources(threads=True)
 
 
-def graphs(recipe: Recipe) -> dict[str, GraphSettings]:
+def _graphs(recipe: Recipe) -> dict[str, GraphSettings]:
     """Return the indexes that are built of triples."""
-    return {
-        name: settings
-        for name, settings in recipe.indexes.items()
-        if isinstance(settings, GraphSettings) and settings.has_facts
-    }
+    indexes = recipe.indexes.items()
+    return {name: index for name, index in indexes if isinstance(index, GraphSettings) and index.has_facts}
 
 
 def check_index(index: str, settings: GraphSettings, recipe: Recipe) -> None:
-    """Refuse a graph index that cannot be built.
-
-    Raises:
-        RecipeError: there are no triples, another index wants a different graph, or a table has the name of another.
-    """
+    """Refuse an index without triples, or whose graph is not that of another, or a view with the name of another."""
     if not settings.has_facts:
         return
     if recipe.triples is None:
-        msg = (
-            "needs triples: add `triples: {extractor: spacy}` or `triples: {from: FILE}`, or take "
-            "`method: bridge-lite`, which needs none"
+        raise RecipeError(
+            "needs triples: add `triples: {extractor: spacy}` or `triples: {from: FILE}`, or set `method: "
+            "bridge-lite`, which needs none"
         )
-        raise RecipeError(msg)
-    found = graphs(recipe)
-    if len({(one.embed, one.synonymy) for one in found.values()}) > 1:
-        msg = (
-            f"the indexes {', '.join(found)} differ in `embed` or `synonymy`, but a memory has one graph: give them "
-            "the same, or build two memories"
-        )
-        raise RecipeError(msg)
+    graphs = _graphs(recipe)
+    if len({(graph.embed, graph.synonymy) for graph in graphs.values()}) > 1:
+        problem = f"the indexes {', '.join(graphs)} differ in `embed` or `synonymy`, but a memory has one graph"
+        raise RecipeError(f"{problem}: set the same, or build two memories")
     for of in ("facts", "entities") if settings.synonymy is not None else ("facts",):
-        clash = f"{settings.embed}_{of}"
-        # The plan would find it too, but only when all triples are extracted.
-        if clash in used_encoders(recipe):
-            msg = f"the vectors of {of} would have the SQL view of the embedding {clash!r}; rename that embedding"
-            raise RecipeError(msg)
+        # The plan would refuse it too, but only when all triples are extracted.
+        if (view := f"{settings.embed}_{of}") in used_encoders(recipe):
+            problem = f"the vectors of {of} would have the SQL view of the embedding {view!r}"
+            raise RecipeError(f"{problem}; rename that embedding")
 
 
 def triple_steps(context: PlanContext) -> Iterator[Step]:
@@ -84,75 +60,50 @@ def triple_steps(context: PlanContext) -> Iterator[Step]:
     spec: Any = recipe.triples
     settings = ExtractSettings(extractor=spec, id_salt=recipe.id_salt)
     component = EXTRACTORS.find(spec.extractor)
-    from_file = isinstance(spec, TripleFile)
+    reads = [Read(tables.CHUNKS, columns=CHUNK_COLUMNS), Read(tables.DOCUMENTS, columns=DOCUMENT_COLUMNS)]
     if isinstance(spec, TripleFile):
-        yield Step(
-            "triples: lines",
-            "mnemodex.pipelines.extractors.sorting:SortTriples",
-            (Read(DOCUMENTS, All(), ("doc_id", "key")),),
-            (LINES, ERRORS),
-            spec,
-            identity=[spec.identity(), context.content(spec.path)],
-        )
+        reads.append(Read(_LINES, Part()))
+        op, writes = "mnemodex.pipelines.extractors.sorting:SortTriples", (_LINES, tables.ERRORS)
+        identity = [spec.identity(), context.content(spec.path)]
+        documents = (Read(tables.DOCUMENTS, All(), ("doc_id", "key")),)
+        yield Step("triples: lines", op, documents, writes, spec, identity=identity)
     yield Step(
         "triples",
         "mnemodex.pipelines.extractors.extract:ExtractOp",
-        (
-            Read(CHUNKS, Each(), CHUNK_COLUMNS),
-            Read(DOCUMENTS, Each(), ("doc_id", "source", "line")),
-            *([Read(LINES, Part())] if from_file else []),
-        ),
-        (TRIPLES, ERRORS),
+        tuple(reads),
+        (tables.TRIPLES, tables.ERRORS),
         settings,
         identity=[settings.identity(digest=context.digest), load(component.make).version, component.version],
         # A server is asked `concurrency` questions at once, not that many by each worker.
         resources=Resources(workers=1) if spec.extractor == "llm" else Resources(),
     )
-    yield Step(
-        "mentions",
-        "mnemodex.pipelines.stages.mentions:MentionStage",
-        (Read(TRIPLES, Each()),),
-        (MENTIONS,),
-        NoSettings(),
-    )
+    stage = "mnemodex.pipelines.stages.mentions:MentionStage"
+    yield Step("mentions", stage, (Read(tables.TRIPLES),), (tables.MENTIONS,), NoSettings())
 
 
 def graph_steps(context: PlanContext) -> Iterator[Step]:
     """Gather facts, entities and edges; encode them and find synonyms where a graph index needs that."""
     # A power of two, so that growth halves ranges and moves nothing else.
-    ranges = Range(1 << (context.rows(TRIPLES) // _BUCKET_ROWS).bit_length())
-    yield Step(
-        "facts and entities",
-        "mnemodex.pipelines.graph.names:NamesOp",
-        (Read(TRIPLES, ranges), Read(MENTIONS, All())),
-        (FACTS, ENTITIES),
-        NoSettings(),
-        resources=_THREADS,
-    )
-    settings = next(iter(graphs(context.recipe).values()), None)
-    synonyms = settings is not None and settings.synonymy is not None
-    if settings is not None:
-        embed = str(settings.embed)
-        yield encode_step(context, embed, "facts")
-        if settings.synonymy is not None:
-            names = encode_step(context, embed, "entities")
-            yield names
-            found = SynonymSettings(threshold=settings.synonymy)
-            yield Step(
-                "synonyms",
-                "mnemodex.pipelines.graph.synonyms:SynonymsOp",
-                (Read(ENTITIES, All()), Read(embedding_key(embed, "entities"), All())),
-                (SYNONYMS,),
-                found,
-                identity=[found.identity(), names.identity],
-                resources=_THREADS,
-                reuse="source_id",
-            )
-    yield Step(
-        "edges",
-        "mnemodex.pipelines.graph.edges:EdgesOp",
-        (Read(TRIPLES, ranges), Read(MENTIONS, All()), *([Read(SYNONYMS, All())] if synonyms else [])),
-        (EDGES,),
-        NoSettings(),
-        resources=_THREADS,
-    )
+    ranges = Range(1 << (context.rows(tables.TRIPLES) // _RANGE_ROWS).bit_length())
+    reads = [Read(tables.TRIPLES, ranges), Read(tables.MENTIONS, All())]
+    op, writes = f"{_GRAPH}.names:NamesOp", (tables.FACTS, tables.ENTITIES)
+    yield Step("facts and entities", op, tuple(reads), writes, NoSettings(), resources=_THREADS)
+    index = next(iter(_graphs(context.recipe).values()), None)
+    if index is not None:
+        yield encode_step(context, str(index.embed), "facts")
+    if index is not None and index.synonymy is not None:
+        vectors = encode_step(context, str(index.embed), "entities")
+        yield vectors
+        settings = SynonymSettings(threshold=index.synonymy)
+        yield Step(
+            "synonyms",
+            f"{_GRAPH}.synonyms:SynonymsOp",
+            (Read(tables.ENTITIES, All()), Read(vectors.result, All())),
+            (tables.SYNONYMS,),
+            settings,
+            identity=[settings.identity(), vectors.identity],
+            resources=_THREADS,
+            reuse="source_id",
+        )
+        reads.append(Read(tables.SYNONYMS, All()))
+    yield Step("edges", f"{_GRAPH}.edges:EdgesOp", tuple(reads), (tables.EDGES,), NoSettings(), resources=_THREADS)

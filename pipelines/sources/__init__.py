@@ -1,5 +1,71 @@
 """Sources: files of the user that become documents."""
 
-from mnemodex.pipelines.sources.open import FORMATS, open_source
+from __future__ import annotations
 
-__all__ = ["FORMATS", "open_source"]
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from mnemodex.pipelines.sources.files import FileSource, list_files
+from mnemodex.pipelines.sources.hipporag import HipporagSource
+from mnemodex.pipelines.sources.jsonl import CORPORA, JsonlSource
+from mnemodex.pipelines.sources.text import TextSource
+from mnemodex.schemas.errors import SourceError
+from mnemodex.schemas.kinds import SOURCES, load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnemodex.pipelines.sources.base import Source
+
+FORMATS: dict[str, type[FileSource]] = {"jsonl": JsonlSource, "text": TextSource, "hipporag": HipporagSource}
+"""The formats that a path tells."""
+_REMEDY = "correct source.path, or name a file"
+
+
+def open_source(settings: Any, *, rows: int = 2048, size: int = 32 << 20) -> Source:
+    """Open a file or folder of documents, else raise `SourceError` or, for an unknown format, `RecipeError`.
+
+    Args:
+        settings: a `Source`, or the settings of a plug-in's format.
+        rows: most rows (lines, list elements, files) of a split.
+        size: bytes that end a split.
+    """
+    kind: Any = load(SOURCES.find(settings.format).make) if settings.format is not None else None
+    if kind is not None and not (isinstance(kind, type) and issubclass(kind, FileSource)):
+        source: Source = kind(settings)
+        return source
+    path = Path(settings.path)
+    if path.is_dir():
+        root, files = path, list_files(path)
+        kind = kind or FORMATS[_format_of_folder(path, files)]
+        paths = kind.choose(path, files)
+    elif path.is_file():
+        root, paths = path.parent, [path.name]
+        kind = kind or next((kind for kind in FORMATS.values() if path.name.lower().endswith(kind.endings)), None)
+    else:
+        raise SourceError(f"{path}: no such file or folder; correct source.path")
+    if kind is None:
+        raise SourceError(f"{path}: the name is of no known format ({_known()}); rename the file, or set source.format")
+    if not paths:
+        raise SourceError(f"{path}: the folder has no file of the format {settings.format}; {_REMEDY}")
+    opened: FileSource = kind(root, paths, fields=settings.fields, rows=rows, size=size)
+    return opened
+
+
+def _format_of_folder(path: Path, files: Sequence[str]) -> str:
+    if any(name in CORPORA for name in files):
+        return "jsonl"
+    chosen = {name: paths for name, kind in FORMATS.items() if (paths := kind.choose(path, files))}
+    # A readme beside the data is no document.
+    if len(chosen) > 1 and all(PurePosixPath(name).stem.lower() == "readme" for name in chosen.get("text", ())):
+        chosen.pop("text", None)
+    if not chosen:
+        raise SourceError(f"{path}: the folder has no file of a known format ({_known()}); {_REMEDY}")
+    if len(chosen) > 1:
+        examples = ", ".join(f"{name}: {paths[0]}" for name, paths in chosen.items())
+        raise SourceError(f"{path}: the folder has files of several formats ({examples}); name one with source.format")
+    return next(iter(chosen))
+
+
+def _known() -> str:
+    return "; ".join(f"{name}: {' '.join(kind.endings)}" for name, kind in FORMATS.items())

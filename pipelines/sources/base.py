@@ -14,19 +14,16 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.bad_row import BadRow
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-"""Endings that mean a compressed file, and Arrow's name of the codec."""
+"""Endings of compressed files, and Arrow's names of the codecs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of one source file: whole lines, or the whole file.
+    """A part of one source file: whole lines, or the whole file.
 
-    Attributes:
-        path: the file's path below the source root, with forward slashes.
-        start: first byte; of the decompressed stream where the file is compressed.
-        end: the byte after the last one.
-        first_line: the 1-based number of its first line (or list element).
-        sha256: of these bytes, so that a split's fingerprint is known before it is read.
+    `path` is below the source root, with forward slashes. `start` and `end` are bytes of the decompressed stream,
+    `first_line` is the 1-based number of the first line or list element. `sha256` is of the bytes, so that a split's
+    fingerprint is known before it is read.
     """
 
     path: str
@@ -38,11 +35,9 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What one documents partition is read from: a piece of a large file, or several small files.
+    """What one partition of documents is read from: a piece of a large file, or several small files in their order.
 
-    Attributes:
-        label: readable, stable and unique in the source; it begins the partition's file name.
-        pieces: in reading order.
+    The label is readable, stable and unique in the source; the partition's file name begins with it.
     """
 
     label: str
@@ -55,28 +50,28 @@ class Split:
 
     @property
     def compressed(self) -> str:
-        """Its file, if that is read from the beginning for every split; else empty."""
+        """Its compressed file, which every split reads from the beginning; empty for a plain one."""
         path = self.pieces[0].path if self.pieces else ""
         return path if PurePosixPath(path).suffix.lower() in COMPRESSIONS else ""
 
     def to_json(self) -> str:
-        """Return one JSON string, so that a split can travel to a worker."""
+        """Return the split as JSON, for a worker."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Split:
-        """Return what `to_json` was made of."""
+        """Return the split that `to_json` wrote."""
         data = json.loads(text)
         return cls(data["label"], tuple(Piece(**piece) for piece in data["pieces"]))
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 over the pieces' places and bytes."""
+        """Return the SHA-256 of the label and the pieces."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One document as its source has it."""
+    """One document of a source."""
 
     key: str
     title: str
@@ -87,24 +82,14 @@ class Record:
 
 
 class Source(Protocol):
-    """Files of one format below one root.
-
-    `plan` is a pure function of the files' content: growing the source leaves the splits of what was there as they
-    were, but for the last split of a file that grew.
-    """
+    """Files of one format below one root."""
 
     def plan(self) -> list[Split]:
         """Read the files as a stream and cut them into splits of bounded rows and bytes.
 
-        Raises:
-            SourceError: a file is missing, or not one of the format at all.
+        A pure function of the files' content: when the source grows, earlier splits stay the same, except the last
+        split of a file that grew. A file that is missing, or not of the format at all, is a `SourceError`.
         """
 
     def read(self, split: Split) -> Iterator[Record | BadRow]:
-        """Read one split.
-
-        Splits of one file, one after the other, are read in one pass: a compressed file is decompressed once.
-
-        Raises:
-            SourceError: a file cannot be read any more, or has changed since it was planned.
-        """
+        """Read one split, in order with one decompression; a file that changed since the plan is a `SourceError`."""

@@ -1,101 +1,172 @@
-"""What sources of files have in common: where the files are, how splits are read."""
+"""Sources of files: plain or compressed bytes, as blocks for planning and as verified pieces for reading."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from abc import ABC, abstractmethod
+import re
+from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from mnemodex.pipelines.sources.streams import PieceReader
+import pyarrow as pa
+from typing_extensions import override
+
+from mnemodex.pipelines.sources.base import COMPRESSIONS, Piece, Record, Source, Split
+from mnemodex.pipelines.sources.fields import Fields
 from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mnemodex.pipelines.bad_row import BadRow
-    from mnemodex.pipelines.sources.base import Piece, Record, Split
+
+BOM = b"\xef\xbb\xbf"
+MAX_BYTES = 256 << 20
+"""Bytes of the longest line or document: bounds memory, and what a small compressed file can grow to."""
+_MAX_JSON = 1 << 30
+"""Bytes of the longest JSON document: it is parsed as a whole."""
+_BLOCK = 4 << 20
+_LABEL = 48
 
 
-class FileSource(ABC):
+class FileSource(Source):
     """Files of one format below one root; a format is a subclass.
 
     Args:
         root: the folder that the paths start from.
-        paths: the files below it, with forward slashes, sorted.
-        fields: our field names to the source's.
+        paths: the files below it, with forward slashes, sorted; a `SourceError` refuses names that are not Unicode.
+        fields: our field names to the source's; a `SourceError` refuses any where the format has no fields.
         rows: most rows of a split.
         size: bytes that end a split.
-
-    Raises:
-        SourceError: `fields` names what this format does not have, or a file's name is not Unicode.
     """
 
     endings: ClassVar[tuple[str, ...]]
     """How the names of its files end, in lower case."""
+    keys: ClassVar[tuple[str, ...]] = ()
+    """Fields that may hold the key of a JSON row; none for a format without fields."""
 
     def __init__(self, root: Path, paths: Sequence[str], *, fields: Mapping[str, str], rows: int, size: int) -> None:
         for path in paths:
-            # Names are keys and `source` columns, and those are UTF-8.
-            if not _is_unicode(path):
-                msg = f"{root}: the file name {path!r} is not Unicode; rename the file"
-                raise SourceError(msg)
+            # Names are keys and values of the column `source`, which are UTF-8.
+            if path.encode("utf-8", "replace").decode() != path:
+                raise SourceError(f"{root}: the file name {path!r} is not Unicode; rename the file")
         self.root, self.paths = root, tuple(paths)
         self.rows, self.size = rows, size
-        self._reader = PieceReader(root)
-        self._set_fields(fields)
+        self._stream: Any = None
+        self._path, self._position = "", 0
+        if fields and not self.keys:
+            raise SourceError(f"source.fields: {' '.join(self.endings)} files have no fields; remove source.fields")
+        self._fields = Fields(fields, keys=self.keys)
 
     @classmethod
     def choose(cls, folder: Path, paths: Sequence[str]) -> list[str]:
-        """Those of a folder's files that are of this format.
-
-        Args:
-            folder: the folder, for messages.
-            paths: its files, with forward slashes, sorted.
-        """
+        """Return the files of this format among all files of a folder, which is for messages."""
         return [path for path in paths if path.lower().endswith(cls.endings)]
 
     @abstractmethod
-    def _set_fields(self, fields: Mapping[str, str]) -> None:
-        """Check and keep the field mapping."""
-
-    @abstractmethod
-    def plan(self) -> list[Split]:
-        """Cut the files into splits."""
-
-    @abstractmethod
     def _parse(self, piece: Piece, data: bytes) -> Iterator[Record | BadRow]:
-        """The records of one piece."""
+        """Yield the records of one piece."""
 
+    def _split_files(self, cut: Callable[[str], Iterable[Piece]]) -> list[Split]:
+        """Return one split for every piece that `cut` gives of each file."""
+        numbered = ((path, number, piece) for path in self.paths for number, piece in enumerate(cut(path)))
+        return [Split(f"{slug(path)}-{number:05d}", (piece,)) for path, number, piece in numbered]
+
+    def _whole_file(self, path: str) -> Piece:
+        """Return a file as one piece."""
+        digest, size = hashlib.sha256(), 0
+        for block in read_blocks(self.root / path):
+            digest.update(block)
+            size += len(block)
+            if size > MAX_BYTES:
+                limit = f"{MAX_BYTES >> 20} MiB"
+                raise SourceError(f"{self.root / path}: a document of more than {limit}; cut the file into several")
+        return Piece(path, 0, size, 1, digest.hexdigest())
+
+    @override
     def read(self, split: Split) -> Iterator[Record | BadRow]:
-        """See `Source`: one split in memory at a time."""
-        contents = [(piece, self._reader.read(piece)) for piece in split.pieces]
+        # All pieces at once, so that the position in the file does not depend on how far the records are consumed.
+        contents = [(piece, self._read_piece(piece)) for piece in split.pieces]
         for piece, data in contents:
             yield from self._parse(piece, data)
 
+    def _read_piece(self, piece: Piece) -> bytes:
+        path = self.root / piece.path
+        try:
+            if piece.path != self._path or piece.start < self._position:
+                self._stream, self._path, self._position = _open(path), piece.path, 0
+            if self._stream.seekable():
+                self._stream.seek(piece.start)
+                self._position = piece.start
+            # Skipping ends early where the file has become shorter: nothing is read then, and the checksum differs.
+            while skipped := len(self._stream.read(min(piece.start - self._position, _BLOCK))):
+                self._position += skipped
+            data: bytes = self._stream.read(piece.end - piece.start)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        self._position += len(data)
+        if hashlib.sha256(data).hexdigest() != piece.sha256:
+            raise SourceError(f"{path}: has changed since the build planned it; start the build again")
+        return data
 
-def _is_unicode(path: str) -> bool:
+
+def read_blocks(path: Path) -> Iterator[bytes]:
+    """Yield a file's decompressed bytes, some megabytes at a time; a `SourceError` says why it cannot be read."""
     try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        with _open(path) as stream:
+            while block := stream.read(_BLOCK):
+                yield block
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
-def files_below(folder: Path) -> list[str]:
-    """Paths of all files below a folder, hidden ones left out, with forward slashes, sorted.
+def read_json(path: Path, *, row: str) -> bytes:
+    """Return the bytes of a JSON document; of more than 1 GiB a `SourceError` says what rows of JSONL to write."""
+    data = bytearray()
+    for block in read_blocks(path):
+        data += block
+        if len(data) > _MAX_JSON:
+            raise SourceError(f"{path}: a JSON document of more than 1 GiB; write it as JSONL, one {row} a line")
+    return bytes(data)
 
-    Raises:
-        SourceError: the folder cannot be listed.
-    """
-    found = []
-    for parent, folders, names in os.walk(folder, onerror=_not_listed):
+
+def _open(path: Path) -> Any:
+    """Open a stream of the file's decompressed bytes; one of a plain file can seek."""
+    codec = COMPRESSIONS.get(path.suffix.lower())
+    # An interrupted copy leaves a file of no bytes, which Arrow would read as a compressed file without content.
+    if codec and path.stat().st_size == 0:
+        raise OSError("the file has no bytes")
+    return pa.input_stream(path, compression=codec)
+
+
+def _unreadable(path: Path, error: OSError) -> SourceError:
+    codec = COMPRESSIONS.get(path.suffix.lower())
+    if codec is None:
+        return SourceError(f"{path}: cannot be read ({error.strerror or error}); check the path and its permissions")
+    return SourceError(f"{path}: cannot be read as {codec} ({error}); download or compress the file again")
+
+
+def list_files(folder: Path) -> list[str]:
+    """Return the paths of all files below a folder, except hidden ones, with forward slashes, sorted."""
+
+    def refuse(error: OSError) -> None:
+        raise SourceError(f"{error.filename}: cannot be listed ({error.strerror}); check the path and its permissions")
+
+    paths = []
+    for parent, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        below = Path(parent).relative_to(folder)
-        found += [(below / name).as_posix() for name in names if not name.startswith(".")]
-    return sorted(found)
+        relative = Path(parent).relative_to(folder)
+        paths += [(relative / name).as_posix() for name in names if not name.startswith(".")]
+    return sorted(paths)
 
 
-def _not_listed(error: OSError) -> None:
-    msg = f"{error.filename}: cannot be listed ({error.strerror}); mend source.path or the folder's rights"
-    raise SourceError(msg) from error
+def hashed_slug(path: str) -> str:
+    """Return the path in safe characters, with eight hexadecimal digits of its hash; at most 48 characters."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", path).lstrip(".-")
+    return f"{safe[: _LABEL - 9]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+
+
+def slug(path: str) -> str:
+    """Return the path itself if it is safe and short, else its `hashed_slug`, so that no two paths share one."""
+    return path if re.fullmatch(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{_LABEL - 1}}}", path) else hashed_slug(path)

@@ -5,140 +5,94 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from mnemodex.pipelines.sources.base import Piece, Split
-from mnemodex.pipelines.sources.fields import Fields, parse_row
-from mnemodex.pipelines.sources.files import FileSource
-from mnemodex.pipelines.sources.labels import slug
-from mnemodex.pipelines.sources.streams import blocks
+import numpy as np
+from typing_extensions import override
+
+from mnemodex.pipelines.sources.base import Piece, Record, Split
+from mnemodex.pipelines.sources.files import FileSource, read_json
 from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from mnemodex.pipelines.bad_row import BadRow
-    from mnemodex.pipelines.sources.base import Record
 
-_MAX_LIST = 1 << 30
-"""Bytes of the longest list: it is parsed as a whole."""
+_BYTES = "latin-1"
+"""Text of this encoding has one character a byte, so that positions in it are those of the bytes."""
+_OPEN = re.compile(r"(?:\xef\xbb\xbf)*[ \t\n\r]*(\[?)[ \t\n\r]*")
+_SEPARATOR = re.compile(r"[ \t\n\r]*(,?)[ \t\n\r]*")
 
-_SPACE = re.compile(r"[ \t\n\r]*")
-
-# Only the ends of the elements are of interest here; what is in them is judged when they are read, element by element.
+# Only the ends of elements are needed; their content is checked when they are read one by one.
 _scan = json.JSONDecoder(strict=False, parse_int=str, parse_float=str).raw_decode
 
 
 class HipporagSource(FileSource):
-    """A list of passages (Gutierrez et al., 2024); the key is `idx`, or the place in the list from 0."""
+    """A list of passages (Gutierrez et al., 2024); the key is `idx`, or the number in the list from 0."""
 
     endings = (".json",)
+    keys = ("idx",)
 
+    @override
     @classmethod
     def choose(cls, folder: Path, paths: Sequence[str]) -> list[str]:
-        """None: places in several lists would be the same keys, so a corpus is named as a file."""
+        # Passages of several lists would have the same numbers as keys, so a corpus is named as a file.
         return []
 
-    def _set_fields(self, fields: Mapping[str, str]) -> None:
-        self._fields = Fields.of(fields, keys=("idx",))
-        self._by_place = "key" not in fields
-
+    @override
     def plan(self) -> list[Split]:
-        """Cut the list between elements, from its start: appending changes the last split only.
+        return self._split_files(self._cut)
 
-        Raises:
-            SourceError: a file cannot be read, or is not a JSON list.
-        """
-        return [
-            Split(f"{slug(path)}-{number:05d}", (piece,))
-            for path in self.paths
-            for number, piece in enumerate(self._pieces(path))
-        ]
-
-    def _pieces(self, path: str) -> Iterator[Piece]:
-        data = self._whole(path)
-        start, first, last_end = 0, 0, 0
-        for number, (begin, end) in enumerate(self._byte_elements(path, data)):
-            if number > first and (number - first >= self.rows or last_end - start >= self.size):
-                yield _piece(path, data, start, last_end, first)
-                first = number
-            if number == first:
-                start = begin
-            last_end = end
-        if last_end:
-            yield _piece(path, data, start, last_end, first)
-
-    def _whole(self, path: str) -> bytes:
-        data = bytearray()
-        for block in blocks(self.root / path):
-            data += block
-            if len(data) > _MAX_LIST:
-                msg = f"{self.root / path}: a JSON list of more than 1 GiB; write it as JSONL, one object a line"
-                raise SourceError(msg)
-        return bytes(data)
-
-    def _byte_elements(self, path: str, data: bytes) -> Iterator[tuple[int, int]]:
-        """First byte and the one after the last of each element."""
-        # Bytes that are not UTF-8 come back as they were; they are an error of their element, not of the list.
-        text = data.decode("utf-8", "surrogateescape")
-        place = at = 0
+    def _cut(self, path: str) -> Iterator[Piece]:
+        """Cut the list between elements, from its start: appending changes the last piece only."""
+        data = read_json(self.root / path, row="object")
         try:
-            for begin, end in _elements(text):
-                place, at = place + len(text[at:begin].encode("utf-8", "surrogateescape")), begin
-                first = place
-                place, at = place + len(text[at:end].encode("utf-8", "surrogateescape")), end
-                yield first, place
+            bounds = np.fromiter(chain.from_iterable(find_elements(data.decode(_BYTES))), np.int64)
         except (ValueError, RecursionError) as error:
-            msg = (
-                f"{self.root / path}: is not a JSON list of {{title, text}} ({error}); JSON lines are read with "
-                "source.format: jsonl, and an OpenIE output is named under triples"
-            )
-            raise SourceError(msg) from error
+            raise SourceError(
+                f"{self.root / path}: is not a JSON list of {{title, text}} ({error}); set source.format: jsonl for "
+                "JSON lines, and name an OpenIE output under triples"
+            ) from error
+        starts, ends = bounds.reshape(-1, 2).T.copy()
+        first = 0
+        while first < len(ends):
+            start = int(starts[first])
+            last = min(first + self.rows - 1, int(np.searchsorted(ends, start + self.size)), len(ends) - 1)
+            end = int(ends[last])
+            yield Piece(path, start, end, first + 1, hashlib.sha256(data[start:end]).hexdigest())
+            first = last + 1
 
+    @override
     def _parse(self, piece: Piece, data: bytes) -> Iterator[Record | BadRow]:
-        text = f"[{data.decode('utf-8', 'surrogateescape')}]"
-        for place, (begin, end) in enumerate(_elements(text), piece.first_line):
-            yield parse_row(
-                text[begin:end].encode("utf-8", "surrogateescape"),
-                self._fields,
-                source=piece.path,
-                line=place,
-                default_key=str(place - 1) if self._by_place else None,
-            )
+        for line, (start, end) in enumerate(find_elements(f"[{data.decode(_BYTES)}]"), piece.first_line):
+            row = data[start - 1 : end - 1]
+            yield self._fields.parse(row, source=piece.path, line=line, default_key=str(line - 1))
 
 
-def _piece(path: str, data: bytes, start: int, end: int, first: int) -> Piece:
-    return Piece(path, start, end, first + 1, hashlib.sha256(data[start:end]).hexdigest())
-
-
-def _elements(text: str) -> Iterator[tuple[int, int]]:
-    """Where the elements of a JSON list begin and end, in characters.
-
-    Raises:
-        ValueError: the text is not one JSON list.
-    """
-    place = _skip(text, len(text) - len(text.lstrip("\ufeff")))
-    if place == len(text):
+def find_elements(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where the elements of a JSON list begin and end; a `ValueError` says why the text is none."""
+    mark, position = _match(_OPEN, text, 0)
+    if not mark and position == len(text):
         return
-    if text[place] != "[":
-        msg = f"it begins with {text[place : place + 20]!r}"
-        raise ValueError(msg)
-    place = _skip(text, place + 1)
-    more = not text.startswith("]", place)
+    if not mark:
+        raise ValueError(f"it begins with {_quote(text, position)}")
+    more = not text.startswith("]", position)
     while more:
-        _, end = _scan(text, place)
-        yield place, end
-        place = _skip(text, end)
-        more = text.startswith(",", place)
-        if more:
-            place = _skip(text, place + 1)
-    if text[place:].strip() != "]":
-        msg = f"after an element, at character {place + 1}, stands {text[place : place + 20]!r}"
-        raise ValueError(msg)
+        _, end = _scan(text, position)
+        yield position, end
+        more, position = _match(_SEPARATOR, text, end)
+    if text[position:].strip(" \t\n\r") != "]":
+        raise ValueError(f"an element is followed by {_quote(text, position)} at byte {position + 1}")
 
 
-def _skip(text: str, place: int) -> int:
-    """The next character that is not white space."""
-    match = _SPACE.match(text, place)
-    return match.end() if match else place
+def _match(pattern: re.Pattern[str], text: str, position: int) -> tuple[bool, int]:
+    """Return whether the pattern's mark is there, and where the match ends; it matches everywhere."""
+    match = pattern.match(text, position)
+    return (match is not None and match[1] != "", match.end() if match is not None else position)
+
+
+def _quote(text: str, position: int) -> str:
+    return repr(text[position : position + 20].encode(_BYTES).decode("utf-8", "replace"))

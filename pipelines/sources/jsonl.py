@@ -2,70 +2,84 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
-from mnemodex.pipelines.sources.base import COMPRESSIONS, Split
-from mnemodex.pipelines.sources.fields import Fields, parse_row
-from mnemodex.pipelines.sources.files import FileSource
-from mnemodex.pipelines.sources.labels import slug
-from mnemodex.pipelines.sources.lines import cut_lines
-from mnemodex.pipelines.sources.streams import BOM, blocks
+import numpy as np
+from typing_extensions import override
+
+from mnemodex.pipelines.sources.base import COMPRESSIONS, Piece, Record, Split
+from mnemodex.pipelines.sources.fields import KEYS
+from mnemodex.pipelines.sources.files import BOM, MAX_BYTES, FileSource, read_blocks
 from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from mnemodex.pipelines.bad_row import BadRow
-    from mnemodex.pipelines.sources.base import Piece, Record
 
-
-def _with_compressed(*names: str) -> tuple[str, ...]:
-    return tuple(name + ending for name in names for ending in ("", *COMPRESSIONS))
-
-
-CORPORA = _with_compressed("corpus.jsonl")
+_ENDINGS = ("", *COMPRESSIONS)
+CORPORA = tuple(f"corpus.jsonl{ending}" for ending in _ENDINGS)
 """The file that makes a folder a BEIR folder (Thakur et al., 2021); its queries and judgements are no documents."""
 
 
 class JsonlSource(FileSource):
     """JSON lines; every file is cut by itself and from its start, so that appending changes its last split only."""
 
-    endings = _with_compressed(".jsonl", ".ndjson")
+    endings = tuple(f"{name}{ending}" for name in (".jsonl", ".ndjson") for ending in _ENDINGS)
+    keys = KEYS
 
+    @override
     @classmethod
     def choose(cls, folder: Path, paths: Sequence[str]) -> list[str]:
-        """The corpus of a BEIR folder, else all JSONL files.
-
-        Raises:
-            SourceError: there are several corpora.
-        """
         corpora = [path for path in paths if path in CORPORA]
         if len(corpora) > 1:
-            msg = f"{folder}: the folder has several corpora ({', '.join(corpora)}); name one of them in source.path"
-            raise SourceError(msg)
+            names = ", ".join(corpora)
+            raise SourceError(f"{folder}: the folder has several corpora ({names}); name one of them in source.path")
         return corpora or super().choose(folder, paths)
 
-    def _set_fields(self, fields: Mapping[str, str]) -> None:
-        self._fields = Fields.of(fields)
-
+    @override
     def plan(self) -> list[Split]:
-        """Cut the files at line ends.
+        return self._split_files(lambda path: cut_lines(read_blocks(self.root / path), path, self.rows, self.size))
 
-        Raises:
-            SourceError: a file cannot be read, or has a line of more than 256 MiB.
-        """
-        return [
-            Split(f"{slug(path)}-{number:05d}", (piece,))
-            for path in self.paths
-            for number, piece in enumerate(
-                cut_lines(blocks(self.root / path), path=path, rows=self.rows, size=self.size)
-            )
-        ]
-
+    @override
     def _parse(self, piece: Piece, data: bytes) -> Iterator[Record | BadRow]:
         if piece.start == 0:
             data = data.removeprefix(BOM)
         for line, row in enumerate(data.split(b"\n"), piece.first_line):
             if row and not row.isspace():
-                yield parse_row(row, self._fields, source=piece.path, line=line)
+                yield self._fields.parse(row, source=piece.path, line=line)
+
+
+def cut_lines(blocks: Iterable[bytes], path: str, rows: int, size: int) -> Iterator[Piece]:
+    """Cut the lines of a file, given in blocks of any length, into pieces; appending changes the last piece only.
+
+    A piece ends with the line that makes it `rows` lines or `size` bytes. No line is parsed, and one that is longer
+    than `MAX_BYTES` is a `SourceError`.
+    """
+    digest = hashlib.sha256()
+    # Bytes before the open piece, the open line and the block; the piece's first line, and the first one in the block.
+    start = line_start = position = 0
+    first_line = line = 1
+    for block in blocks:
+        view = memoryview(block)
+        ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
+        used = 0
+        while True:
+            last = min(first_line + rows - line - 1, int(np.searchsorted(ends, start + size - position)))
+            if last >= len(ends):
+                break
+            end = int(ends[last])
+            digest.update(view[used:end])
+            yield Piece(path, start, position + end, first_line, digest.hexdigest())
+            digest, used, start, first_line = hashlib.sha256(), end, position + end, line + last + 1
+        digest.update(view[used:])
+        line += len(ends)
+        line_start = position + int(ends[-1]) if len(ends) else line_start
+        position += len(block)
+        if position - line_start > MAX_BYTES:
+            limit = f"{MAX_BYTES >> 20} MiB"
+            raise SourceError(f"{path}: line {line} is longer than {limit}; is the file one JSON object a line?")
+    if position > start:
+        yield Piece(path, start, position, first_line, digest.hexdigest())

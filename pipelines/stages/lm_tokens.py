@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from typing_extensions import override
 
 from mnemodex.indexers.lm.reader import windows
 from mnemodex.indexers.models.tokenizers import text_prefix, tokenize, tokenizer, tokenizer_hash
-from mnemodex.pipelines.ops.base import Stage
+from mnemodex.pipelines.ops.base import Finished, Stage, Work
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.lm import LmStates
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.tables import TableKey, spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from mnemodex.indexers.models.tokenizers import Tokens
-    from mnemodex.pipelines.ops.base import Finished, Work
-    from mnemodex.schemas.spec import Spec
 
 UNIT_TOKENS = 32_768
 """Tokens that a model reads as one unit of work: minutes on a CPU, and below 256 MiB of keys of 4,096 dimensions."""
 
 
 class TokenStats(Stats):
-    """What tokenising a partition gave.
-
-    Attributes:
-        tokens: of the documents.
-        predicted: those that a model predicts.
-        short: documents with too few tokens to predict one.
-        prefix: the tokens that precede every text.
-        tokenizer_sha256: of what decides the tokens.
-    """
+    """Tokens, those that a model predicts, documents too short for that, and the tokens that precede every text."""
 
     tokens: int = 0
     predicted: int = 0
@@ -50,62 +40,53 @@ class LmTokenStage(Stage):
     Titles are not read, and a document without text has no tokens.
     """
 
-    version: ClassVar[int] = 1
-    Settings: ClassVar[type[Spec]] = LmStates
-    columns: ClassVar[tuple[str, ...]] = ("doc_id", "text")
-    seconds_per_megabyte: ClassVar[float] = 0.6
+    Settings = LmStates
+    columns = ("doc_id", "text")
+    seconds_per_megabyte = 0.6
     table = spec_of(TableKey("lm_tokens", "any"))
+    settings: LmStates
 
-    def __init__(self, settings: LmStates) -> None:
-        self._spec = settings
-
+    @override
     def setup(self, work: Work) -> None:
-        """See `Stage`."""
-        self._tokenizer = tokenizer(self._spec.model)
+        self._tokenizer = tokenizer(self.settings.model)
         self._prefix = text_prefix(self._tokenizer)
 
+    @override
     def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """See `Stage`."""
         self._lengths: list[int] = []
         for batch in batches:
             texts = [text if text.strip() else "" for text in batch["text"].to_pylist()]
-            read = tokenize(self._tokenizer, texts)
-            self._lengths += [len(tokens.ids) for tokens in read]
-            yield pa.record_batch([batch["doc_id"], *_lists(read)], schema=self.table.schema)
+            documents = tokenize(self._tokenizer, texts)
+            lengths = [len(tokens.ids) for tokens in documents]
+            self._lengths += lengths
+            offsets = np.cumsum([0, *lengths]).astype(np.int32)
+            ids = np.concatenate([tokens.ids for tokens in documents])
+            starts = np.concatenate([tokens.offsets[:, 0] for tokens in documents]).astype(np.int32)
+            lists = [pa.ListArray.from_arrays(offsets, values) for values in (ids, starts)]
+            yield pa.record_batch([batch["doc_id"], *lists], schema=self.table.schema)
 
+    @override
     def stats(self) -> TokenStats:
-        """See `Stage`; a piece of the partition begins with the first window beyond each multiple of its size."""
         lengths = np.array(self._lengths, np.int64)
-        spec = self._spec
+        spec = self.settings
         planned = windows(lengths, window=spec.window, overlap=spec.overlap, prefix=len(self._prefix))
-        before = np.concatenate([[0], np.cumsum(planned.predicted)])
-        goals = np.arange(0, before[-1], UNIT_TOKENS)
-        cuts = np.unique([*np.searchsorted(before, goals), len(planned)])
+        # A piece begins with the first window beyond each multiple of its size.
+        predicted = np.concatenate([[0], np.cumsum(planned.predicted)])
+        pieces = np.unique([*np.searchsorted(predicted, np.arange(0, predicted[-1], UNIT_TOKENS)), len(planned)])
         return TokenStats(
             tokens=int(lengths.sum()),
-            predicted=int(before[-1]),
+            predicted=int(predicted[-1]),
             short=int((lengths < (1 if self._prefix else 2)).sum()),
-            pieces=tuple(cuts.tolist()),
+            pieces=tuple(pieces.tolist()),
             prefix=self._prefix,
             tokenizer_sha256=tokenizer_hash(spec.model),
         )
 
+    @override
     @classmethod
     def complete(cls, finished: Finished) -> list[str]:
-        """Refuse documents of which nothing can be predicted."""
         if not sum(part.stats.of(TokenStats).predicted for part in finished.parts):
             name = finished.step.result.label.partition("/")[2]
-            msg = (
-                f"lm.{name}: no document has the two tokens that it takes to predict one; check `source.fields.text`, "
-                f"or leave `lm.{name}` out"
-            )
-            raise SourceError(msg)
+            remedy = f"check `source.fields.text`, or remove `lm.{name}`"
+            raise SourceError(f"lm.{name}: no document has two tokens, the least to predict one; {remedy}")
         return []
-
-
-def _lists(read: Sequence[Tokens]) -> tuple[pa.Array, pa.Array]:
-    """Return token ids and first characters as lists, one a document."""
-    offsets = np.cumsum([0, *(len(tokens.ids) for tokens in read)]).astype(np.int32)
-    ids = np.concatenate([tokens.ids for tokens in read])
-    starts = np.concatenate([tokens.offsets[:, 0] for tokens in read]).astype(np.int32)
-    return pa.ListArray.from_arrays(offsets, ids), pa.ListArray.from_arrays(offsets, starts)

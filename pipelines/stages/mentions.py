@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class MentionStage(Stage):
     """Gathers the entities of each chunk's triples, in the order in which they come first."""
 
-    columns: ClassVar[tuple[str, ...]] = ("chunk_id", "subject", "object", "subject_id", "object_id")
+    columns = ("chunk_id", "subject", "object", "subject_id", "object_id")
     table = spec_of(MENTIONS)
 
     @override

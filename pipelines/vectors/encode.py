@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from typing_extensions import override
 
 from mnemodex.indexers.encoders import Window, open_encoder
 from mnemodex.indexers.text import passages
-from mnemodex.pipelines.ops.base import Op
+from mnemodex.pipelines.ops.base import Finished, Op, Work
 from mnemodex.schemas.errors import NotFiniteError
 from mnemodex.schemas.kinds import AnyEncoder
 from mnemodex.schemas.manifest import Stats
@@ -22,28 +23,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from mnemodex.pipelines.ops.base import Finished, Work
+    from mnemodex.indexers.arrays import Bools, Float32s, Int64s
     from mnemodex.pipelines.ops.checkpoint import Checkpoint
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
 
 Of = Literal["chunks", "facts", "entities"]
 
-_COLUMNS: dict[Of, tuple[str, ...]] = {
+COLUMNS: dict[Of, tuple[str, ...]] = {
     "chunks": ("chunk_id", "title", "text"),
     "facts": ("fact_id", "subject", "predicate", "object"),
     "entities": ("entity_id", "normalized"),
 }
 """The id of each table, and the columns whose words are encoded."""
-
 _WINDOW: dict[Of, int] = {"chunks": 2048, "facts": 4096, "entities": 4096}
 """Texts that are sorted by length together."""
 
 
 class EncodeSettings(Spec):
-    """An encoder, what it encodes, and what messages call it."""
+    """An encoder, the table that it encodes, and the embedding's name in messages."""
 
     encoder: AnyEncoder
     of: Of
@@ -51,15 +49,7 @@ class EncodeSettings(Spec):
 
 
 class EncodeOutcome(Stats):
-    """What encoding a partition gave.
-
-    Attributes:
-        texts: that the model read.
-        tokens: of them.
-        padded: tokens with padding.
-        truncated: texts that were cut at the model's limit.
-        max_length: that limit.
-    """
+    """Texts that the model read, their tokens without and with padding, and texts cut at its limit, `max_length`."""
 
     texts: int = 0
     tokens: int = 0
@@ -71,40 +61,37 @@ class EncodeOutcome(Stats):
 class EncodeOp(Op):
     """Encodes one partition; vectors of the current snapshot and of a former try are taken over."""
 
-    Settings: ClassVar[type[Spec]] = EncodeSettings
-    seconds_per_megabyte: ClassVar[float] = 90.0
+    Settings = EncodeSettings
+    seconds_per_megabyte = 90.0
     settings: EncodeSettings
 
     def __init__(self, settings: EncodeSettings, work: Work) -> None:
         super().__init__(settings, work)
         self._encoder = open_encoder(settings.encoder, threads=work.cpus, objects=work.objects)
 
+    @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        """See `Op`.
-
-        Raises:
-            NotFiniteError: a vector holds NaN or infinity.
-        """
+        of = self.settings.of
         path = inputs.partition(0).files["parquet"]
-        id_column = _COLUMNS[self.settings.of][0]
+        id_column = COLUMNS[of][0]
         ids = parquet.read(path, columns=[id_column])[id_column].to_numpy()
         vectors = np.zeros((len(ids), self._encoder.dimension), np.float32)
         reused = inputs.former.fill(inputs.former.find(ids), vectors) if inputs.former else np.zeros(len(ids), np.bool_)
         before = asdict(self._encoder.stats)
         self._encode(path, vectors, reused, output)
-        part = "" if self.settings.of == "chunks" else self.settings.of
-        table = spec_of(TableKey("embeddings", "any", part)).sized(vectors.shape[1])
-        output.write(table, self._batches(table.schema, ids, vectors))
         spent = {key: value - before[key] for key, value in asdict(self._encoder.stats).items()}
-        return EncodeOutcome(
-            **spent, reused=int(reused.sum()), dimension=vectors.shape[1], max_length=self._encoder.max_length
-        )
+        self._refuse_infinite(ids, vectors)
+        table = spec_of(TableKey("embeddings", "any", "" if of == "chunks" else of)).sized(vectors.shape[1])
+        rows = pa.table([ids, _to_arrow(vectors)], schema=table.schema)
+        output.write(table, rows.to_batches(max_chunksize=_WINDOW[of]))
+        limit = self._encoder.max_length
+        return EncodeOutcome(**spent, reused=int(reused.sum()), dimension=vectors.shape[1], max_length=limit)
 
+    @override
     @classmethod
     def complete(cls, finished: Finished) -> list[str]:
-        """Tell of chunks that were cut."""
         stats = [part.stats.of(EncodeOutcome) for part in finished.parts]
-        cut = sum(one.truncated for one in stats)
+        cut = sum(part.truncated for part in stats)
         settings: Any = finished.step.settings
         if not cut or settings.of != "chunks":
             return []
@@ -113,26 +100,27 @@ class EncodeOp(Op):
             f"{settings.encoder.model} reads; the rest of them is not embedded"
         ]
 
-    def _encode(self, path: Path, vectors: NDArray[np.float32], known: NDArray[np.bool_], output: Output) -> None:
+    def _encode(self, path: Path, vectors: Float32s, known: Bools, output: Output) -> None:
         """Fill in the vectors that are not known."""
+        of = self.settings.of
         done = _resume(output.checkpoint, vectors, known)
-        rows: list[NDArray[np.int64]] = []
+        rows: list[Int64s] = []
 
         def windows() -> Iterator[Window]:
             start = 0
-            for batch in parquet.read_batches(path, columns=_COLUMNS[self.settings.of], rows=_WINDOW[self.settings.of]):
-                here = np.arange(start, start + batch.num_rows)
+            for batch in parquet.read_batches(path, columns=COLUMNS[of], rows=_WINDOW[of]):
+                unknown = ~known[start : start + batch.num_rows]
+                rows.append(start + np.flatnonzero(unknown))
                 start += batch.num_rows
-                rows.append(here[~known[here]])
-                yield Window(self._texts(batch.filter(pa.array(~known[here]))), done[rows[-1]])
+                yield Window(self._texts(batch.filter(pa.array(unknown))), done[rows[-1]])
 
         count = int(known.sum() + done.sum())
         for part in self._encoder.stream(windows()):
-            here = rows[part.window][part.rows]
-            vectors[here] = part.vectors
+            part_rows = rows[part.window][part.rows]
+            vectors[part_rows] = part.vectors
             if np.isfinite(part.vectors).all():
-                output.checkpoint.add(_kept(here, part.vectors))
-            count += len(here)
+                output.checkpoint.add(pa.record_batch({"row": pa.array(part_rows), "vector": _to_arrow(part.vectors)}))
+            count += len(part_rows)
             output.progress(count)
 
     def _texts(self, batch: pa.RecordBatch) -> list[str]:
@@ -140,39 +128,27 @@ class EncodeOp(Op):
         if self.settings.of == "chunks":
             texts = passages(batch, with_title=settings.with_title)
         else:
-            words = (batch[name].to_pylist() for name in _COLUMNS[self.settings.of][1:])
+            words = (batch[name].to_pylist() for name in COLUMNS[self.settings.of][1:])
             texts = [" ".join(parts) for parts in zip(*words, strict=True)]
         prefix = settings.passage_prefix
         return [prefix + text for text in texts] if prefix else texts
 
-    def _batches(
-        self, schema: pa.Schema, ids: NDArray[np.int64], vectors: NDArray[np.float32]
-    ) -> Iterator[pa.RecordBatch]:
+    def _refuse_infinite(self, ids: Int64s, vectors: Float32s) -> None:
         bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
         if len(bad):
             model = getattr(self.settings.encoder, "model", self.settings.encoder)
-            msg = (
-                f"embedding {self.settings.name!r}: model {model!r} gives NaN or infinity for "
-                f"{schema.names[0].removesuffix('_id')} {ids[bad[0]]} and {len(bad) - 1} more; try `dtype: float32`, "
-                "or another model"
-            )
-            raise NotFiniteError(msg)
-        size = _WINDOW[self.settings.of]
-        for start in range(0, len(ids), size):
-            some = slice(start, start + size)
-            flat = pa.array(vectors[some].reshape(-1), pa.float32())
-            yield pa.record_batch(
-                [pa.array(ids[some]), pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])], schema=schema
+            row = COLUMNS[self.settings.of][0].removesuffix("_id")
+            raise NotFiniteError(
+                f"embedding {self.settings.name!r}: model {model!r} gives NaN or infinity for {row} {ids[bad[0]]} and "
+                f"{len(bad) - 1} more; try `dtype: float32`, or another model"
             )
 
 
-def _kept(rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> pa.RecordBatch:
-    """Return vectors as a checkpoint keeps them: with their rows in the partition."""
-    flat = pa.array(vectors.reshape(-1), pa.float32())
-    return pa.record_batch({"row": pa.array(rows), "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])})
+def _to_arrow(vectors: Float32s) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1), pa.float32()), vectors.shape[1])
 
 
-def _resume(checkpoint: Checkpoint, vectors: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _resume(checkpoint: Checkpoint, vectors: Float32s, known: Bools) -> Bools:
     """Fill in the vectors of a former try of the unit; return which rows these are."""
     done = np.zeros(len(known), np.bool_)
     for batch in checkpoint.load():

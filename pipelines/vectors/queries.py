@@ -1,11 +1,12 @@
-"""Questions of a query file as vectors, so that recall is measured with them."""
+"""Questions of a query file as vectors, to measure recall with them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from typing_extensions import override
 
 from mnemodex.indexers.encoders import open_encoder
 from mnemodex.pipelines.ops.base import Op
@@ -29,11 +30,11 @@ class QuerySettings(Spec):
 class QueriesOp(Op):
     """Writes `queries.npy`: float32 of shape (questions, dimension)."""
 
-    Settings: ClassVar[type[Spec]] = QuerySettings
+    Settings = QuerySettings
     settings: QuerySettings
 
+    @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        """See `Op`."""
         encoder = open_encoder(self.settings.encoder, threads=self.work.cpus, objects=self.work.objects)
         texts = question_texts(self.settings.path)
         np.save(output.folder / "queries.npy", encoder.encode_queries(texts), allow_pickle=False)
@@ -42,9 +43,5 @@ class QueriesOp(Op):
 
 
 def question_texts(path: str) -> list[str]:
-    """Return the questions of a query file.
-
-    Raises:
-        QueryError: the file is missing, or is none.
-    """
+    """Return the questions of a query file; a `QueryError` says that it is missing, or is none."""
     return [query.question for query in read_queries(Path(path))]

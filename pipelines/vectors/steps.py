@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.pipelines.vectors.encode import EncodeSettings, Of
+from mnemodex.pipelines.vectors.encode import COLUMNS, EncodeSettings, Of
 from mnemodex.schemas.kinds import ENCODERS
 from mnemodex.schemas.spec import Ref
-from mnemodex.schemas.steps import Each, Read, Resources, Step
-from mnemodex.schemas.tables import CHUNKS, ENTITIES, FACTS, TableKey
+from mnemodex.schemas.steps import Read, Resources, Step
+from mnemodex.schemas.tables import TableKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,39 +19,28 @@ if TYPE_CHECKING:
 MODEL = Resources(gpus=1, threads=True)
 """Of a step that runs a model: a whole GPU where there is one, else all CPUs."""
 
-_SOURCES = {"chunks": CHUNKS, "facts": FACTS, "entities": ENTITIES}
-_IDS = {"chunks": "chunk_id", "facts": "fact_id", "entities": "entity_id"}
-
 
 def used_encoders(recipe: Recipe) -> list[str]:
     """Return the embeddings that some index needs, sorted."""
     leaves = (leaf for settings in recipe.indexes.values() for leaf in settings.leaves())
-    return sorted(
-        {leaf.value for leaf in leaves if (ref := leaf.marker(Ref)) and ref.section == "embed" and leaf.value}
-    )
-
-
-def embedding_key(name: str, of: Of = "chunks") -> TableKey:
-    """Return the table of an embedding's vectors of chunks, facts or entities."""
-    return TableKey("embeddings", name, "" if of == "chunks" else of)
+    refs = ((leaf.marker(Ref), leaf.value) for leaf in leaves)
+    return sorted({name for ref, name in refs if ref and ref.section == "embed" and name})
 
 
 def encode_step(context: PlanContext, name: str, of: Of = "chunks") -> Step:
-    """Return the step that encodes a table with one embedding."""
+    """Return the step that encodes chunks, facts or entities with one embedding."""
     spec: Any = context.recipe.embed[name]
-    settings = EncodeSettings(encoder=spec, of=of, name=name)
-    step = "embeddings" if of == "chunks" else "name_vectors"
-    decides = [spec.identity(step=step, digest=context.digest), of, ENCODERS.find(spec.encoder).version]
-    workers = 1 if spec.encoder == "openai" else None
+    key = TableKey("embeddings", name, "" if of == "chunks" else of)
+    identity = spec.identity(step="embeddings" if of == "chunks" else "name_vectors", digest=context.digest)
     return Step(
-        embedding_key(name, of).label,
+        key.label,
         "mnemodex.pipelines.vectors.encode:EncodeOp",
-        (Read(_SOURCES[of], Each()),),
-        (embedding_key(name, of),),
-        settings,
-        identity=decides,
-        resources=Resources(workers=workers) if workers else MODEL,
-        reuse=_IDS[of],
+        (Read(TableKey(of)),),
+        (key,),
+        EncodeSettings(encoder=spec, of=of, name=name),
+        identity=[identity, of, ENCODERS.find(spec.encoder).version],
+        resources=Resources(workers=1) if spec.encoder == "openai" else MODEL,
+        reuse=COLUMNS[of][0],
     )
 
 

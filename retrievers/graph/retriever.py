@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 
 _BATCH = 32
 """Questions that are ranked at once: as many rows of scores of all passages."""
-_LARGE = 50_000
-"""Nodes from which on HippoRAG's walks push from their seeds: to meet every node for every question takes longer."""
-_SEEDS = 400
-"""Passages that are seeds of such a walk."""
+_LARGE, _SEEDS = 50_000, 400
+"""Nodes from which on HippoRAG's walks push from their seeds, as meeting every node takes longer; and passages that are
+such seeds."""
 
 
 class GraphRetriever(Retriever):

@@ -194,12 +194,9 @@ class Nearest(NamedTuple):
 
 
 def nearest(vectors: Float32s, matrix: Float32s, k: int) -> Nearest:
-    """Compare questions with all rows of a matrix, block by block.
+    """Find the k best rows of a matrix for each question, or all where it has fewer; it is read block by block.
 
-    Args:
-        vectors: float32 of shape (questions, dimension), of length 1.
-        matrix: float32 of shape (rows, dimension), of length 1; may be mapped.
-        k: how many rows to find; fewer where the matrix has fewer.
+    Both are float32 of shape (n, dimension), with rows of length 1; the matrix may be mapped.
     """
     questions = len(vectors)
     rows, scores = np.zeros((questions, 0), np.int64), np.zeros((questions, 0), np.float32)
@@ -231,10 +228,5 @@ def most_probable(probabilities: Floats, entities: int, k: int = 10) -> list[tup
 
 
 def after(reached: Floats, dense: Floats) -> Float32s:
-    """Return scores of passages by the walk, and below them, 0 or less, by their vectors those that it did not reach.
-
-    Args:
-        reached: of shape (passages,), 0 where the walk did not come.
-        dense: cosines, of shape (passages,).
-    """
+    """Return scores of passages: what reached them on the walk, and 0 or less, by their cosines, where nothing did."""
     return np.where(reached > 0, reached, min_max(dense) - 1).astype(np.float32)

@@ -3,6 +3,8 @@
 # ruff: noqa: RUF001 (full-width marks are what is tested)
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +49,13 @@ def test_a_title_loses_its_suffix_but_never_everything():
     assert plain_title("Mercury (planet)") == "Mercury"
     assert plain_title(" 水星（惑星） ") == "水星"
     assert plain_title("(untitled)") == "(untitled)"
+
+
+def test_a_title_of_a_megabyte_of_spaces_or_brackets_takes_no_time():
+    for title in ("x" + " " * 1_000_000 + "y", "x" + "(" * 1_000_000, "x" + " (" * 500_000 + ")"):
+        began = time.monotonic()
+        assert plain_title(title)
+        assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(

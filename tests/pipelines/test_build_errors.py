@@ -16,8 +16,8 @@ pytestmark = pytest.mark.usefixtures("inline")
 class TestBadRows:
     BAD = (
         ('{"id": "x", "text": }', "is not JSON"),
-        ('{"id": "x"}', "none of the fields text, contents"),
-        ('{"text": "no key"}', "none of the fields id, _id, key, docid"),
+        ('{"id": "x"}', "has no field 'text' or 'contents'"),
+        ('{"text": "no key"}', "has no field 'id' or '_id' or 'key' or 'docid'"),
         ('{"id": "x", "text": 5}', "the field 'text' is int, not a string"),
         ("[1]", "is not a JSON object"),
         (b'{"id": "x", "text": "\xff"}', "is not UTF-8"),

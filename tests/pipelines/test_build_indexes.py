@@ -58,10 +58,10 @@ def recipe(tmp_path):
         ),
         ({"a": {"type": "seal", "of": "x"}, "n": {"type": "ngram"}}, "indexes.a.of names 'x'; other indexes are: n"),
         ({"a": {"type": "seal", "of": ["n"]}, "n": {"type": "ngram"}}, "indexes.a.of: Input should be a valid string"),
-        ({"a": {"type": "seal", "score": "lm"}, "n": {"type": "ngram"}}, "score lm is what a model thinks of keys"),
+        ({"a": {"type": "seal", "score": "lm"}, "n": {"type": "ngram"}}, "score lm needs a language model"),
         (
             {"a": {"type": "seal", "title_prompt": "Name it:"}, "n": {"type": "ngram"}},
-            "indexes.a.title_prompt: a prompt must have {question} in the place of the question",
+            "indexes.a.title_prompt: a prompt must contain {question} in the place of the question",
         ),
         ({"Big Name": {"type": "bm25"}}, "name 'Big Name' is used as a folder and in SQL"),
         ({"../up": {"type": "bm25"}}, "name '../up' is used as a folder and in SQL"),

@@ -179,7 +179,7 @@ def test_documents_without_two_tokens_have_no_rows(recipe, tmp_path, model):
 
 def test_a_corpus_without_a_token_to_predict_is_refused(recipe, tmp_path):
     source = write_jsonl(tmp_path / "short.jsonl", [{"id": "one", "text": "a"}])
-    with pytest.raises(SourceError, match=r"lm\.tiny: no document has the two tokens that it takes to predict one"):
+    with pytest.raises(SourceError, match=r"lm\.tiny: no document has two tokens, the least to predict one"):
         mnemodex.build({**recipe, "source": {"path": str(source)}})
 
 
@@ -245,7 +245,7 @@ def test_keys_that_are_no_numbers_of_half_precision_are_refused(recipe, tmp_path
 
 
 def test_positions_that_meet_are_told(recipe, monkeypatch):
-    monkeypatch.setattr("mnemodex.pipelines.lm.documents.token_positions", lambda _, offsets: offsets.astype(np.int64))
+    monkeypatch.setattr("mnemodex.pipelines.lm.states.token_positions", lambda _, offsets: offsets.astype(np.int64))
     with pytest.raises(IdCollisionError):
         mnemodex.build(recipe)
 

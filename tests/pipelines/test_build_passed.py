@@ -90,7 +90,7 @@ class TestDocuments:
             ([{"id": 1, "text": "a", "x": float("nan")}], "source: row 0 cannot be written as JSON"),
             ([{"id": 1, "text": "a", "x": object()}], "source: row 0 cannot be written as JSON"),
             ([], "no documents"),
-            ([{"id": 1}], "no documents.*none of the fields text"),
+            ([{"id": 1}], "no documents.*has no field 'text'"),
         ],
     )
     def test_what_is_no_document_is_refused(self, tmp_path, rows, message):

@@ -103,7 +103,7 @@ def test_lines_that_cannot_be_read_count_against_the_limit(recipe, file):
     file.write_text("\n".join(lines) + "\n\n")
     recipe["triples"]["max_errors"] = 3
     with pytest.raises(
-        SourceError, match=r"more than `triples.max_errors: 3` lines cannot be read: line 1 is not JSON"
+        SourceError, match=r"more than `triples.max_errors: 3` lines cannot be read: openie.jsonl line 1: is not"
     ):
         mnemodex.build(recipe)
     recipe["triples"]["max_errors"] = 4
@@ -175,7 +175,7 @@ def test_triples_go_to_the_chunk_that_holds_their_names(recipe, tmp_path, file):
 def test_an_unchanged_build_computes_nothing_and_reads_no_file(recipe, monkeypatch):
     first = mnemodex.build(recipe)
     monkeypatch.setattr("mnemodex.pipelines.run.choose_engine", lambda *_, **__: pytest.fail("started"))
-    monkeypatch.setattr("mnemodex.pipelines.extractors.sorting.entries", lambda path: pytest.fail("read"))
+    monkeypatch.setattr("mnemodex.pipelines.extractors.sorting.read_entries", lambda path: pytest.fail("read"))
     monkeypatch.setattr("mnemodex.pipelines.source_plan.sha256", lambda path: pytest.fail("read"))
     result = mnemodex.build(recipe)
     assert (result.committed, computed(result), result.warnings) == (False, {}, first.warnings)
@@ -250,7 +250,7 @@ def test_relative_paths_start_at_the_recipe(recipe, tmp_path, file):
 def test_a_damaged_memo_is_made_again(recipe):
     mnemodex.build(recipe)
     (memo,) = (manifest_root(recipe) / "work").glob("content-*.json")
-    memo.write_text(memo.read_text().replace('{"texts": ["', '{"texts": ["0'))
+    memo.write_text(memo.read_text().replace('{"value": ["', '{"value": ["0'))
     assert any("damaged" in problem for problem in verify(recipe["memory"]).problems)
     assert computed(mnemodex.build(recipe)) == {}
     assert verify(recipe["memory"]).problems == []

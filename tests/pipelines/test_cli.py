@@ -42,12 +42,12 @@ class TestJourney:
         source = write_jsonl(tmp_path / "notes.jsonl", records()[:2])
         target = tmp_path / "mine.yaml"
         target.write_text("mine")
-        assert_refused(cli("init", source, "--output", target), saying="mine.yaml: is there already")
+        assert_refused(cli("init", source, "--output", target), saying="mine.yaml: already exists")
         assert target.read_text() == "mine"
 
     def test_init_into_a_folder_that_is_not_there(self, cli, tmp_path):
         source = write_jsonl(tmp_path / "notes.jsonl", records()[:2])
-        assert_refused(cli("init", source, "-o", tmp_path / "no" / "recipe.yaml"), saying="its folder is not there")
+        assert_refused(cli("init", source, "-o", tmp_path / "no" / "recipe.yaml"), saying="its folder does not exist")
 
     def test_init_of_what_is_no_source(self, cli, tmp_path):
         (tmp_path / "notes.xyz").write_text("x")

@@ -61,5 +61,5 @@ def test_a_memory_that_is_not_there_is_refused(tmp_path, ray_session):
 def test_an_actor_that_was_ended_is_told(library, ray_session, keys):
     ended = RemoteDatastore(library, "next")
     ended.close()
-    with pytest.raises(MnemodexError, match="the actor of the datastore cannot be asked"):
+    with pytest.raises(MnemodexError, match="the actor of the datastore does not answer"):
         ended.nearest(keys, 3)

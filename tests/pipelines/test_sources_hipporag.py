@@ -9,7 +9,7 @@ from sources import items, opened
 
 from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.sources.base import Record
-from mnemodex.pipelines.sources.hipporag import _elements
+from mnemodex.pipelines.sources.hipporag import find_elements
 from mnemodex.schemas.errors import SourceError
 
 
@@ -31,7 +31,7 @@ def test_a_named_key_must_be_there(tmp_path):
     good, bad = items(opened(path, fields={"key": "id"}))
     assert good.key == "x"
     assert isinstance(bad, BadRow)
-    assert "'id' is missing" in bad.reason
+    assert "has no field 'id'" in bad.reason
 
 
 def test_appending_passages_changes_only_the_last_split(tmp_path):
@@ -100,7 +100,7 @@ def test_a_file_that_is_not_a_list_is_named(tmp_path, data):
 
 
 def test_too_long_a_list_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("mnemodex.pipelines.sources.hipporag._MAX_LIST", 100)
+    monkeypatch.setattr("mnemodex.pipelines.sources.files._MAX_JSON", 100)
     with pytest.raises(SourceError, match="write it as JSONL"):
         opened(corpus(tmp_path / "c.json", [{"text": "x" * 100}])).plan()
 
@@ -114,4 +114,4 @@ _json = st.recursive(
 @given(values=st.lists(_json, max_size=8), indent=st.sampled_from([None, 0, 2]), ascii_only=st.booleans())
 def test_elements_are_those_of_the_parsed_list(values, indent, ascii_only):
     text = json.dumps(values, indent=indent, ensure_ascii=ascii_only)
-    assert [json.loads(text[begin:end]) for begin, end in _elements(text)] == values
+    assert [json.loads(text[begin:end]) for begin, end in find_elements(text)] == values

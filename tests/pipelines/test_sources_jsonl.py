@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sources import items, opened
 
 from mnemodex.pipelines.bad_row import BadRow
-from mnemodex.pipelines.sources import streams
+from mnemodex.pipelines.sources import files
 from mnemodex.pipelines.sources.base import Record
-from mnemodex.pipelines.sources.lines import cut_lines
+from mnemodex.pipelines.sources.jsonl import cut_lines
 from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def test_a_broken_gz_file_is_named(tmp_path, content, reason):
 
 
 def test_an_endless_line_is_refused_before_it_fills_the_memory(monkeypatch):
-    monkeypatch.setattr("mnemodex.pipelines.sources.lines.MAX_BYTES", 10 << 20)
+    monkeypatch.setattr("mnemodex.pipelines.sources.jsonl.MAX_BYTES", 10 << 20)
 
     def endless():
         yield b"{}\n{}\n"
@@ -251,8 +251,8 @@ def test_a_compressed_file_is_decompressed_once_for_all_its_splits(tmp_path, mon
     source = opened(path, rows=4)
     plan = source.plan()
     streamed = []
-    real = streams._open
-    monkeypatch.setattr(streams, "_open", lambda path: streamed.append(path) or real(path))
+    real = files._open
+    monkeypatch.setattr(files, "_open", lambda path: streamed.append(path) or real(path))
     assert sum(1 for split in plan[::2] for _ in source.read(split)) == 20
     assert len(streamed) == 1
 

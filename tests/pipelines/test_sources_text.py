@@ -9,7 +9,7 @@ from sources import items, opened
 
 from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.sources.base import Piece, Record
-from mnemodex.pipelines.sources.text import group
+from mnemodex.pipelines.sources.text import group_files
 from mnemodex.schemas.errors import SourceError
 
 
@@ -96,7 +96,7 @@ def test_a_file_name_that_is_not_unicode_is_refused(tmp_path):
 
 
 def test_too_long_a_document_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("mnemodex.pipelines.sources.text.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("mnemodex.pipelines.sources.files.MAX_BYTES", 1 << 20)
     write(tmp_path, **{"long.txt": b"x" * (1 << 21)})
     with pytest.raises(SourceError, match=r"long\.txt: a document of more than 1 MiB"):
         opened(tmp_path).plan()
@@ -104,7 +104,7 @@ def test_too_long_a_document_is_refused(tmp_path, monkeypatch):
 
 def test_fields_have_no_meaning_for_text(tmp_path):
     write(tmp_path, **{"a.txt": "x"})
-    with pytest.raises(SourceError, match=r"source\.fields: text files have no fields"):
+    with pytest.raises(SourceError, match=r"source\.fields: \.txt \.rst \.md \.markdown files have no fields"):
         opened(tmp_path, fields={"text": "body"})
 
 
@@ -127,8 +127,8 @@ def test_a_file_added_anywhere_changes_only_the_groups_around_it(seed, size):
     generator = random.Random(seed)
     names = {f"{generator.randrange(10**9):09}.txt" for _ in range(1500)}
     added = f"{generator.randrange(10**9):09}.txt"
-    old = list(group(iter(pieces_of(names, size)), rows=32, size=10_000))
-    new = list(group(iter(pieces_of(names | {added}, size)), rows=32, size=10_000))
+    old = list(group_files(iter(pieces_of(names, size)), rows=32, size=10_000))
+    new = list(group_files(iter(pieces_of(names | {added}, size)), rows=32, size=10_000))
     gone = set(old) - set(new)
     assert len(old) > 30
     assert sum(map(len, gone)) < 300
@@ -142,7 +142,7 @@ def test_a_file_added_anywhere_changes_only_the_groups_around_it(seed, size):
 @given(sizes=st.lists(st.integers(0, 2000), max_size=100), limit=st.integers(1, 20), size=st.integers(1, 5000))
 def test_groups_hold_every_file_once_and_are_bounded(sizes, limit, size):
     pieces = [Piece(f"{place:04}.txt", 0, length, 1, "") for place, length in enumerate(sizes)]
-    groups = list(group(iter(pieces), rows=limit, size=size))
+    groups = list(group_files(iter(pieces), rows=limit, size=size))
     assert [piece for members in groups for piece in members] == pieces
     for members in groups:
         assert 1 <= len(members) <= limit
@@ -152,10 +152,10 @@ def test_groups_hold_every_file_once_and_are_bounded(sizes, limit, size):
 
 
 def test_groups_that_no_path_ends_are_ended_by_files_or_bytes(monkeypatch):
-    monkeypatch.setattr("mnemodex.pipelines.sources.text._chance", lambda path: 10.0)
+    monkeypatch.setattr("mnemodex.pipelines.sources.text._path_fraction", lambda path: 10.0)
     names = [f"{number:03}.txt" for number in range(100)]
-    by_files = [len(members) for members in group(iter(pieces_of(names)), rows=16, size=10_000)]
-    by_bytes = [len(members) for members in group(iter(pieces_of(names)), rows=1000, size=200)]
+    by_files = [len(members) for members in group_files(iter(pieces_of(names)), rows=16, size=10_000)]
+    by_bytes = [len(members) for members in group_files(iter(pieces_of(names)), rows=1000, size=200)]
     assert by_files == [16] * 6 + [4]
     assert by_bytes == [20] * 5
 

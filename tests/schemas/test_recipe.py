@@ -89,7 +89,10 @@ def test_an_unknown_key_suggests_the_nearest_one(data, message):
         ({"source": True}, "source: should be a mapping of keys to values (it is True)"),
         ({"source": {}}, "the key 'source.path' is missing"),
         ({"source": {"path": "a", "max_errors": -1}}, "source.max_errors: Input should be greater than or equal to 0"),
-        ({"source": {"path": "a", "format": "xml"}}, "source: unknown source format 'xml'; known: jsonl, text, hipporag"),
+        (
+            {"source": {"path": "a", "format": "xml"}},
+            "source: unknown source format 'xml'; known: jsonl, text, hipporag",
+        ),
         ({"source": {"path": "a", "format": "jsnl"}}, "unknown source format 'jsnl'; did you mean 'jsonl'?"),
         ({"source": "a", "chunks": {"by": "tokns"}}, "chunks: unknown chunker 'tokns'; did you mean 'tokens'?"),
         ({"source": "a", "chunks": {"by": 3}}, "chunks: unknown chunker 3; known: document, tokens"),

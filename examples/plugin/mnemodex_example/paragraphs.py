@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
+from typing_extensions import override
 
+from mnemodex.pipelines.chunkers import Chunker
 from mnemodex.schemas.spec import Spec
 
 if TYPE_CHECKING:
@@ -29,14 +31,14 @@ class ParagraphSettings(Spec):
     least: int = Field(default=200, ge=1)
 
 
-class ParagraphChunker:
-    """Whole paragraphs, short ones joined; see `Chunker`."""
+class ParagraphChunker(Chunker):
+    """Whole paragraphs, short ones joined."""
 
     def __init__(self, settings: ParagraphSettings) -> None:
         self._least = settings.least
 
+    @override
     def spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """See `Chunker`."""
         return [self._cut(text) for text in texts]
 
     def _cut(self, text: str) -> NDArray[np.int64]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
-from mnemodex.pipelines.extractors.base import Extraction, Raw
+from typing_extensions import override
+
+from mnemodex.pipelines.extractors.base import Extraction, Extractor, Raw
 from mnemodex.schemas.spec import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from mnemodex.pipelines.extractors.base import Passages
-    from mnemodex.pipelines.ops.base import Work
 
 _SENTENCE = re.compile(r"\b([A-Z][\w-]*(?: [A-Z][\w-]*){0,4}) (is|was) (?:an?|the) ([\w-]+(?: [\w-]+){0,3})")
 
@@ -24,30 +24,17 @@ class PatternSettings(Spec):
     extractor: Literal["pattern"]
 
 
-class PatternExtractor:
-    """Finds (X, is, Y); see `Extractor`."""
+class PatternExtractor(Extractor):
+    """Finds (X, is, Y)."""
 
-    version: ClassVar[int] = 1
-
-    def __init__(self, settings: PatternSettings, work: Work) -> None:
-        """There is nothing to load."""
-
-    @classmethod
-    def check(cls, settings: Any) -> None:
-        """See `Extractor`: it needs nothing."""
-
-    def begin(self, given: Path | None) -> None:
-        """See `Extractor`."""
-
+    @override
     def extract(self, documents: Sequence[Passages]) -> list[Extraction]:
-        """See `Extractor`."""
         return [
             Extraction(
-                [[Raw(list(found), one.source, one.line) for found in _SENTENCE.findall(text)] for text in one.texts]
+                [
+                    [Raw(list(parts), document.source, document.line) for parts in _SENTENCE.findall(text)]
+                    for text in document.texts
+                ]
             )
-            for one in documents
+            for document in documents
         ]
-
-    def counts(self) -> dict[str, int]:
-        """See `Extractor`."""
-        return {}
