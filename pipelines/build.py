@@ -68,11 +68,10 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
         try:
             return work.plan() if dry_run else work.run(address=address, local=local)
         except OSError as error:
-            msg = (
+            raise MnemodexError(
                 f"{store.root}: {error.strerror or error}: {error.filename or ''}. Correct that and build again: "
                 "finished partitions are kept"
-            )
-            raise MnemodexError(msg) from error
+            ) from error
         finally:
             work.close()
             store.clean()

@@ -55,8 +55,9 @@ def with_passed(recipe: Recipe, passed: Passed, store: Store) -> Recipe:
         update["source"] = _spooled(recipe, passed.source, store)
     if passed.chunker is not None:
         if not callable(getattr(passed.chunker, "spans", None)):
-            msg = f"chunker {type(passed.chunker).__name__} has no method spans(texts); see the protocol Chunker"
-            raise RecipeError(msg)
+            raise RecipeError(
+                f"chunker {type(passed.chunker).__name__} has no method spans(texts); see the protocol Chunker"
+            )
         update["chunks"] = PassedChunker(identity_of=identity_of(passed.chunker))
     if passed.encoders:
         update["embed"] = {**recipe.embed, **_encoders(recipe, passed.encoders)}
@@ -67,16 +68,14 @@ def _encoders(recipe: Recipe, encoders: dict[str, Any]) -> dict[str, PassedEmbed
     made = {}
     for name, encoder in encoders.items():
         if name not in recipe.embed:
-            msg = (
+            raise RecipeError(
                 f"encoders[{name!r}] is for no entry of the recipe's section embed, which has {', '.join(recipe.embed)}"
             )
-            raise RecipeError(msg)
         if not callable(getattr(encoder, "encode", None)) or not hasattr(encoder, "dimension"):
-            msg = (
+            raise RecipeError(
                 f"encoder {type(encoder).__name__} has no method encode(texts) or no attribute dimension; see the "
                 "protocol PlainEncoder"
             )
-            raise RecipeError(msg)
         settings = recipe.embed[name]
         kept = {key: getattr(settings, key) for key in ("with_title", "query_prefix", "passage_prefix", "normalize")}
         made[name] = PassedEmbedding(identity_of=identity_of(encoder), name=name, **kept)
@@ -91,12 +90,12 @@ def _spooled(recipe: Recipe, rows: Iterable[Mapping[str, Any]], store: Store) ->
     with path.open("w", encoding="utf-8") as file:
         for number, row in enumerate(rows):
             if not isinstance(row, Mapping):
-                msg = f"source: row {number} is a {type(row).__name__}, not a mapping of fields"
-                raise SourceError(msg)
+                raise SourceError(f"source: row {number} is a {type(row).__name__}, not a mapping of fields")
             try:
                 file.write(json.dumps(dict(row), ensure_ascii=False, allow_nan=False) + "\n")
             except (TypeError, ValueError) as error:
-                msg = f"source: row {number} cannot be written as JSON ({error}); give strings, numbers and lists"
-                raise SourceError(msg) from error
+                raise SourceError(
+                    f"source: row {number} cannot be written as JSON ({error}); give strings, numbers and lists"
+                ) from error
     fields = getattr(recipe.source, "fields", {})
     return Source(path=str(path), fields=fields, format="jsonl", max_errors=getattr(recipe.source, "max_errors", 100))

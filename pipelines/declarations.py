@@ -45,7 +45,7 @@ def declarations(recipe: Recipe, splits: Sequence[Split]) -> list[tuple[str, Dec
             yield step
             for key in step.writes:
                 spec = (tables.get(key) or table_spec(key)) if isinstance(key, TableKey) else None
-                check = unique_step(key, spec) if spec is not None and isinstance(key, TableKey) else None
+                check = unique_step(key, spec, step.op) if spec is not None and isinstance(key, TableKey) else None
                 if check is not None:
                     yield check
 

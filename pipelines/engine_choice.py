@@ -27,8 +27,7 @@ def check_place(*, address: str | None, local: bool) -> None:
         UserError: both `address` and `local` are given.
     """
     if local and address is not None:
-        msg = "--local computes in this process and --address on a cluster; give one of them"
-        raise UserError(msg)
+        raise UserError("--local computes in this process and --address on a cluster; give one of them")
 
 
 def choose_engine(

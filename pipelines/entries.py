@@ -70,8 +70,9 @@ def declared_tables(recipe: Recipe) -> dict[TableKey, TableSpec]:
     """Return the tables that the kinds of a recipe's indexes declare beside ours."""
     found: dict[TableKey, TableSpec] = {}
     for name, settings in recipe.indexes.items():
-        if tables := KINDS.find(settings.type).tables:
-            found |= load(tables)(name, settings)
+        with KINDS.calling(settings.type) as kind:
+            if kind.tables:
+                found |= load(kind.tables)(name, settings)
     return found
 
 

@@ -111,8 +111,7 @@ class Materializer:
         waiting = [name for name, step in self._results.steps.items() if not step.complete]
         if waiting or self._plan.waiting:
             names = ", ".join([*waiting, *self._plan.waiting])
-            msg = f"internal error: the steps {names} wait for each other; please report it"
-            raise StageFailedError(msg)
+            raise StageFailedError(f"internal error: the steps {names} wait for each other; please report it")
 
     def _submit(self, engine: Engine) -> None:
         for name, waiting in self._drafts.items():

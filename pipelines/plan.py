@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from mnemodex.indexers.models.hashes import digest_of
 from mnemodex.pipelines.messages import ModelUse, StepOrder, TableOrder
-from mnemodex.schemas.errors import RecipeError
+from mnemodex.pipelines.ops.base import Op, Stage
+from mnemodex.schemas.errors import PluginError, RecipeError
 from mnemodex.schemas.kinds import load
 from mnemodex.schemas.manifest import Stats, fingerprint
 from mnemodex.schemas.spec import ModelRef
 from mnemodex.schemas.steps import IndexKey, Key, Step
-from mnemodex.schemas.tables import CATALOGUE_VIEWS, TableKey
+from mnemodex.schemas.tables import CATALOGUE_VIEWS, ERRORS, TableKey
 
 if TYPE_CHECKING:
     from mnemodex.schemas.recipe import Recipe
@@ -96,22 +97,25 @@ class Plan:
 
     def _check(self, step: Step) -> None:
         for key in step.writes:
-            if isinstance(key, IndexKey) or key.family == "errors":
+            if isinstance(key, IndexKey) or key == ERRORS:
                 continue
             if key.view in CATALOGUE_VIEWS:
-                msg = f"table {key.label} ({step.name}) has the name of a view of the catalogue; rename it"
-                raise RecipeError(msg)
+                raise RecipeError(f"table {key.label} ({step.name}) has the name of a view of the catalogue; rename it")
             for other in self.steps:
                 for there in other.writes:
                     if isinstance(there, TableKey) and there.view == key.view and there.draft == key.draft:
                         what = "is written by two steps" if there == key else f"has the SQL view of {there.label}"
-                        msg = f"table {key.label} ({step.name}) {what} ({other.name}); rename one of them in the recipe"
-                        raise RecipeError(msg)
+                        raise RecipeError(
+                            f"table {key.label} ({step.name}) {what} ({other.name}); rename one of them in the recipe"
+                        )
 
 
 def identity(step: Step) -> str:
     """Return the hash of what a step does: its code, and the settings that decide its results."""
-    return fingerprint(step.op, load(step.op).version, step.identity)
+    op = load(step.op)
+    if not (isinstance(op, type) and issubclass(op, Op | Stage)):
+        raise PluginError(f"{step.name}: {step.op} is no Op and no Stage; correct the step")
+    return fingerprint(step.op, op.version, step.identity)
 
 
 def order(step: Step, declared: Mapping[TableKey, TableSpec]) -> StepOrder:

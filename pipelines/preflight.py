@@ -36,14 +36,14 @@ def check_inputs(recipe: Recipe) -> None:
             read_queries(Path(queries))
     for name, pairs in recipe.ngram_pairs.items():
         if pairs.queries is not None and not answered(pairs):
-            msg = (
+            raise QueryError(
                 f"{pairs.queries}: no query has `gold_ids`, the keys of the documents that answer it; add them, or "
                 f"take `queries` out of ngram_pairs.{name} and give `unsupervised`"
             )
-            raise QueryError(msg)
     triples: Any = recipe.triples
     if triples is not None:
-        load(EXTRACTORS.find(triples.extractor).make).check(triples)
+        with EXTRACTORS.calling(triples.extractor) as entry:
+            load(entry.make).check(triples)
 
 
 def _check_models(recipe: Recipe) -> None:

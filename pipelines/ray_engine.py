@@ -105,8 +105,7 @@ class RayEngine(Engine):
                     self._begin(worker, worker.queue.popleft())
                 yield Answer.model_validate_json(text)
         except ray.exceptions.RayError as error:
-            msg = f"Ray failed ({error}). Run the build again: finished partitions are kept"
-            raise MnemodexError(msg) from error
+            raise MnemodexError(f"Ray failed ({error}). Run the build again: finished partitions are kept") from error
         for worker in self._running.values():
             rows = _read_rows(self._store, self._run, worker)
             if rows is not None:
@@ -147,8 +146,9 @@ class RayEngine(Engine):
             placement.remove(worker)
         room = placement.room(shape)
         if room is None:
-            msg = f"no node of the cluster has {shape.cpus} CPUs and {shape.gpus} GPUs for a worker; add a node"
-            raise MnemodexError(msg)
+            raise MnemodexError(
+                f"no node of the cluster has {shape.cpus} CPUs and {shape.gpus} GPUs for a worker; add a node"
+            )
         node, idle = room
         for other in idle:
             self._end(other)
@@ -189,8 +189,9 @@ class RayEngine(Engine):
             node = worker.node.name[:12]
             # Before its last line, Ray tells where in its own code the worker was.
             reason = str(error).strip().splitlines()[-1].strip()
-            msg = f"a worker on node {node} could not start ({reason}). Install the same packages on all nodes"
-            raise MnemodexError(msg) from error
+            raise MnemodexError(
+                f"a worker on node {node} could not start ({reason}). Install the same packages on all nodes"
+            ) from error
         placement = self._started()
         placement.remove(worker)
         placement.update(_nodes())

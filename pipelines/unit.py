@@ -138,11 +138,10 @@ def check_size(step: Step, draft: Draft) -> None:
     for read, parts in zip(step.reads, draft.inputs, strict=True):
         size = sum(part.bytes for part in parts)
         if isinstance(read.how, All) and read.how.max_bytes is not None and size > read.how.max_bytes:
-            msg = (
+            raise StageFailedError(
                 f"{step.name}: {read.table.label} has {size} bytes, and at most {read.how.max_bytes} can be read at "
                 "once; build several smaller memories"
             )
-            raise StageFailedError(msg)
 
 
 def unit_fingerprint(identity: str, step: Step, draft: Draft) -> str:

@@ -73,11 +73,10 @@ class Worker:
             order = StepOrder.model_validate_json(self._store.files.read(step_file(self._run, step)))
             for model in order.models:
                 if digest_of(model.name, ModelRef(model.part)) != model.sha256:
-                    msg = (
+                    raise ModelError(
                         f"model {model.name!r} on node {socket.gethostname()} differs from the driver's (SHA-256 "
                         f"{model.sha256[:12]}…); install the same files on all nodes"
                     )
-                    raise ModelError(msg)
             self._ops[step] = order, make_op(load(order.op), order.settings, self._work)
         return self._ops[step]
 

@@ -54,8 +54,6 @@ class DatastoreInfo:
 
     Attributes:
         name: the index's.
-        rows: entries.
-        dimension: of the keys.
         key: which vector of the model the keys are.
         model: the model's name when it was built.
         model_sha256: of its files.
@@ -95,13 +93,9 @@ class Datastore(Protocol):
         """What it was built from."""
 
     def nearest(self, keys: Float32s, k: int) -> Neighbours:
-        """Return the k nearest entries of each key, nearest first, ties by id.
+        """Return the k nearest entries of each of some keys, shape (q, dimension), nearest first, ties by id.
 
         Distances are the index's own, which an index over codes only estimates.
-
-        Args:
-            keys: shape (q, dimension).
-            k: entries wanted, at most `info.rows`.
 
         Raises:
             QueryError: k is above the number of entries or below 1; a key holds NaN or is of another dimension.
@@ -110,9 +104,7 @@ class Datastore(Protocol):
     def measure(self, keys: Float32s, ids: Int64s) -> Neighbours:
         """Return named entries with their exact distances, in the order given; those that do not exist are missing.
 
-        Args:
-            keys: shape (q, dimension).
-            ids: positions for each key, shape (q, m); -1 for none.
+        Keys are of shape (q, dimension), and ids, the positions for each key, of shape (q, m); -1 for none.
 
         Raises:
             QueryError: a key holds NaN or is of another dimension.

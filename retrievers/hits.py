@@ -97,14 +97,9 @@ class Hits:
     def at(
         cls, snapshot: Snapshot, shards: Sequence[Rows], best: Iterable[Best], k: int, *, explain: Explain | None = None
     ) -> Hits:
-        """Return hits that are given by their numbers in the rows of an index.
+        """Return hits, at most k a query, that are given by their numbers in the rows of an index.
 
-        Args:
-            snapshot: where the rows are read from.
-            shards: ids and places of all rows, numbered from 0 through all shards.
-            best: for each query its hits, at most k.
-            k: hits wanted.
-            explain: returns the evidence for the hits.
+        Rows are numbered from 0 through all shards, which have their ids and places.
         """
         answers = list(best)
         numbers = np.full((len(answers), k), MISSING_ID, np.int64)
@@ -128,13 +123,7 @@ class Hits:
     ) -> Hits:
         """Return the k best rows of an index for each query: ties by ascending id, rows that score -inf left out.
 
-        Args:
-            snapshot: where the rows are read from.
-            rows: ids and places of all rows.
-            scores: for each query the scores of all rows, float32 of shape (rows,).
-            k: hits wanted.
-            allowed: the ids that hits may have; all by default.
-            explain: as `at` takes it.
+        Scores are, for each query, those of all rows, float32 of shape (rows,). Hits may have all ids by default.
         """
         numbers = None if allowed is None else np.flatnonzero(np.isin(rows.ids, allowed))
         ids = np.asarray(rows.ids) if numbers is None else np.asarray(rows.ids)[numbers]
@@ -231,12 +220,9 @@ class Hits:
 
 
 def top_k(scores: Floats, k: int, *, ids: Int64s | None = None) -> Int64s:
-    """Return the positions of the k highest scores, int64 of shape (min(k, n),), highest first.
+    """Return the positions of the k highest of n scores, int64 of shape (min(k, n),), highest first.
 
-    Args:
-        scores: shape (n,).
-        k: how many.
-        ids: int64 of shape (n,), ascending among equal scores; their positions by default.
+    Equal scores are in the order of their ids, int64 of shape (n,), by default of their positions.
     """
     candidates = np.arange(len(scores))
     if k < len(scores):

@@ -53,7 +53,9 @@ class Memory:
     def retriever(self, name: str) -> Retriever:
         """Return the retriever of an index, opened at the first call."""
         if name not in self._retrievers:
-            self._retrievers[name] = load(self.kind(name).retriever)(self, self.snapshot.index(name))
+            retriever, entry = self.kind(name).retriever, self.snapshot.index(name)
+            with KINDS.calling(entry.type):
+                self._retrievers[name] = load(retriever)(self, entry)
         return self._retrievers[name]
 
     def kind(self, name: str) -> Kind:
@@ -114,11 +116,10 @@ class Memory:
         settings = load(ENCODERS.find(built.settings.get("encoder")).settings).model_validate(built.settings)
         if encoder_hash(settings) != built.sha256:
             model = getattr(settings, "model", settings)
-            msg = (
+            raise ModelError(
                 f"embedding {name!r} was built with another {model!r} (SHA-256 {built.sha256[:12]}…) than the one "
                 "installed here; install that one, or build again"
             )
-            raise ModelError(msg)
         self._check_passed(name, settings, built)
         return open_encoder(settings, objects=self._objects)
 

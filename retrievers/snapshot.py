@@ -27,12 +27,15 @@ class Snapshot:
     """One snapshot of a memory, resolved once: later commits do not change what it shows.
 
     Every file is compared with its SHA-256 when it is first opened.
+
+    Attributes:
+        column: returns one column of one partition, by table, label and name, as an array; the last ones are kept.
     """
 
     def __init__(self, store: Store, manifest: Manifest) -> None:
         self.store = store
         self.manifest = manifest
-        self._column = lru_cache(maxsize=256)(self._read_column)
+        self.column = lru_cache(maxsize=256)(self._read_column)
 
     @classmethod
     def open(cls, root: str | Path) -> Snapshot:
@@ -84,10 +87,6 @@ class Snapshot:
     def take(self, table: str, label: str, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
         """Read rows of one partition by position, in the order given."""
         return parquet.take(self.path(table, label), rows, columns=columns)
-
-    def column(self, table: str, label: str, name: str) -> Array:
-        """Return one column of one partition as an array, kept for the next call."""
-        return self._column(table, label, name)
 
     def _read_column(self, table: str, label: str, name: str) -> Array:
         return np.asarray(parquet.read(self.path(table, label), columns=[name])[name].to_numpy())

@@ -35,6 +35,5 @@ class TokenChunks(Spec):
     def _below_size(cls, overlap: int, info: ValidationInfo) -> int:
         size = info.data.get("size")
         if size is not None and overlap >= size:
-            msg = f"overlap must be less than size ({size}), or the windows would not move on"
-            raise ValueError(msg)
+            raise ValueError(f"overlap must be less than size ({size}), or the windows would not move on")
         return overlap

@@ -18,10 +18,7 @@ _KEY_BYTES = hashlib.blake2b.MAX_KEY_SIZE
 
 
 def hash_text(*parts: str, salt: str = "") -> int:
-    """Hash strings to one non-negative int64.
-
-    The parts are length-prefixed, so ("ab", "c") differs from ("a", "bc").
-    """
+    """Hash strings to one non-negative int64; they are length-prefixed, so ("ab", "c") differs from ("a", "bc")."""
     key = salt.encode("utf-8", "surrogatepass")
     # A longer key than BLAKE2b takes is hashed first, as in HMAC.
     digest = hashlib.blake2b(digest_size=8, key=key if len(key) <= _KEY_BYTES else hashlib.blake2b(key).digest())
@@ -40,14 +37,9 @@ def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def hash_columns(columns: Sequence[NDArray[np.int64]], *, salt: str = "") -> NDArray[np.int64]:
-    """Hash rows of integers to non-negative int64 ids, vectorised.
+    """Hash rows of integers, one int64 column a field, to non-negative ids, int64 of shape (rows,).
 
-    Args:
-        columns: equally long int64 arrays, one a field of the row.
-        salt: changes every id; the remedy for a collision.
-
-    Returns:
-        int64 array of shape (rows,).
+    Another salt changes every id: the remedy for a collision.
     """
     state = np.full(len(columns[0]), hash_text("columns", salt=salt), dtype=np.uint64)
     for column in columns:

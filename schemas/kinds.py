@@ -7,7 +7,8 @@ add entries through entry points of the groups below; an entry point gives a `Ki
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
@@ -72,14 +73,7 @@ _E = TypeVar("_E", bound=Component | Kind)
 
 
 class Registry(Generic[_E]):
-    """Entries by name.
-
-    Args:
-        group: of the entry points.
-        noun: what an entry is, for messages.
-        kind: the class of an entry.
-        built_in: ours.
-    """
+    """Entries of one class by name: ours, and those of a group of entry points; messages call them by the noun."""
 
     def __init__(self, group: str, noun: str, kind: type[_E], built_in: Mapping[str, _E]) -> None:
         self.group = group
@@ -117,26 +111,46 @@ class Registry(Generic[_E]):
         if others or name in self._built_in:
             packages = [_package(point) for point in self._points[name]]
             by = " and ".join([*(["mnemodex"] if name in self._built_in else []), *packages])
-            msg = f"{self.noun} {name!r} is declared by {by}; uninstall all but one"
-            raise PluginError(msg)
+            raise PluginError(f"{self.noun} {name!r} is declared by {by}; uninstall all but one")
         return self._load(first)
+
+    @contextmanager
+    def calling(self, name: Any, *passing: type[Exception]) -> Iterator[_E]:
+        """Give an entry, to call what it names; what the code of its package raises is one message.
+
+        Args:
+            name: of the entry.
+            passing: exceptions that are not errors; as ours, they go through.
+
+        Raises:
+            PluginError: the code of a package raised something.
+        """
+        entry = self.find(name)
+        try:
+            yield entry
+        except Exception as error:
+            if not entry.version or isinstance(error, (MnemodexError, *passing)):
+                raise
+            msg = (
+                f"{self.noun} {name!r}: the package {entry.version} failed ({type(error).__name__}: {error}); update "
+                "or uninstall it"
+            )
+            raise PluginError(msg) from error
 
     def _load(self, point: EntryPoint) -> _E:
         try:
             entry = point.load()
         except Exception as error:
             # Whatever the code of others raises is one message.
-            msg = (
+            raise PluginError(
                 f"{self.noun} {point.name!r}: the package {_package(point)} cannot be loaded ({type(error).__name__}: "
                 f"{error}); update or uninstall it"
-            )
-            raise PluginError(msg) from error
+            ) from error
         if not isinstance(entry, self._kind):
-            msg = (
+            raise PluginError(
                 f"{self.noun} {point.name!r}: {point.value} of {_package(point)} is a {type(entry).__name__}, not a "
                 f"mnemodex.schemas.kinds.{self._kind.__name__}; update or uninstall the package"
             )
-            raise PluginError(msg)
         versioned: _E = replace(entry, version=_package(point))
         return versioned
 
@@ -165,11 +179,7 @@ def choose(registry: Registry[Any], *, key: str, default: str | None = None) -> 
 
 
 def load(dotted: str) -> Any:
-    """Import what `module:name` names.
-
-    Raises:
-        PluginError: it is of a package that cannot be loaded.
-    """
+    """Import what `module:name` names; a package of others that cannot be loaded is a `PluginError`."""
     module, _, name = dotted.partition(":")
     try:
         return getattr(import_module(module), name)
@@ -179,11 +189,10 @@ def load(dotted: str) -> Any:
         if module.partition(".")[0] == "mnemodex":
             raise
         # Whatever the code of others raises is one message.
-        msg = (
+        raise PluginError(
             f"{dotted} cannot be loaded ({type(error).__name__}: {error}); update or uninstall the package that "
             "declares it"
-        )
-        raise PluginError(msg) from error
+        ) from error
 
 
 _DENSE = "mnemodex.indexers.dense"

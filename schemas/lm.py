@@ -35,6 +35,5 @@ class LmStates(Spec):
     @model_validator(mode="after")
     def _windows_go_on(self) -> Self:
         if self.overlap >= self.window:
-            msg = f"`overlap` is {self.overlap}, but a window has {self.window} tokens; give fewer"
-            raise ValueError(msg)
+            raise ValueError(f"`overlap` is {self.overlap}, but a window has {self.window} tokens; give fewer")
         return self

@@ -19,8 +19,7 @@ FORMAT = 2
 def _relative(path: str) -> str:
     pure = PurePosixPath(path)
     if not path or pure.is_absolute() or ".." in pure.parts or "\\" in path or "\0" in path:
-        msg = f"path {path!r} leaves the memory's folder"
-        raise ValueError(msg)
+        raise ValueError(f"path {path!r} leaves the memory's folder")
     return path
 
 
@@ -74,7 +73,6 @@ class Artifact(_Frozen):
         label: readable name, stable when the source grows.
         fingerprint: hash of the inputs' fingerprints, the settings and the version of what made it.
         rows: rows of the partition or vectors/documents of the shard.
-        files: every file of it.
         stats: what its maker measured.
         also: the places of what the same unit published beside it.
     """
@@ -117,7 +115,6 @@ class TableEntry(_Frozen):
 
     Attributes:
         name: its label.
-        partitions: the partitions.
         id_column: the column that is unique, or None.
         parents: columns that hold ids of other tables, and the labels of these.
         identity: hash of the settings and code that made it, inputs left out: rows of two tables with one identity are
@@ -163,8 +160,7 @@ class Recall(_Frozen):
         k: recall is counted among so many hits.
         probes: queries of the measurement; with 0 nothing could be measured (an index of one row).
         source: what they were: "queries" or "held-out rows".
-        parameter: name of the search parameter; None where the index looks at every row.
-        value: chosen for it.
+        parameter: as in `SearchParameters`, and so is `value`.
         margin: the chosen value is so many times the smallest that reached the target, as far as there are lists to
             look at.
         target: recall that was aimed at.
@@ -274,10 +270,7 @@ class Manifest(_Frozen):
         yield from self.tombstones
 
     def same_content(self, other: Manifest) -> bool:
-        """Whether both snapshots hold the same tables, indexes and recipe.
-
-        Fingerprints are compared, not bytes: those of an HNSW graph may differ.
-        """
+        """Whether both hold the same tables, indexes and recipe, by fingerprints: an HNSW graph's bytes may differ."""
         return self._content() == other._content()
 
     def same_files(self, other: Manifest) -> bool:

@@ -34,6 +34,5 @@ class NgramPairs(Spec):
     @model_validator(mode="after")
     def _something_to_do(self) -> NgramPairs:
         if self.queries is None and not self.unsupervised:
-            msg = "nothing to make pairs of; give `queries: FILE`, or `unsupervised` of 1 or more"
-            raise ValueError(msg)
+            raise ValueError("nothing to make pairs of; give `queries: FILE`, or `unsupervised` of 1 or more")
         return self

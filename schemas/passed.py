@@ -19,23 +19,14 @@ _BASES = ("builtins", "abc", "typing")
 
 
 class PassedChunker(Spec):
-    """A chunker that the caller passes.
-
-    Attributes:
-        identity_of: what decides its chunks.
-    """
+    """A chunker that the caller passes; `identity_of` decides its chunks."""
 
     by: Literal["passed"] = "passed"
     identity_of: str
 
 
 class PassedEmbedding(TextEmbedding):
-    """An encoder that the caller passes.
-
-    Attributes:
-        identity_of: what decides its vectors.
-        name: of the recipe's entry.
-    """
+    """An encoder that the caller passes as the recipe's entry `name`; `identity_of` decides its vectors."""
 
     encoder: Literal["passed"] = "passed"
     identity_of: str
@@ -45,8 +36,7 @@ class PassedEmbedding(TextEmbedding):
 def identity_of(made: Any) -> str:
     """Return what decides the results of an object: its attribute `identity`, or its classes' code and its values.
 
-    Raises:
-        RecipeError: neither can be told.
+    Where neither can be told, it is a `RecipeError`.
     """
     declared = getattr(made, "identity", None)
     if isinstance(declared, str | int):
@@ -57,11 +47,10 @@ def identity_of(made: Any) -> str:
         values = json.dumps(_values(made), sort_keys=True, default=_plain)
         return fingerprint(kind.__qualname__, code, values)
     except (OSError, TypeError, ValueError) as error:
-        msg = (
+        raise RecipeError(
             f"{kind.__name__}: what decides its results cannot be told ({error}); give it an attribute `identity`, a "
             "string that changes when its results do"
-        )
-        raise RecipeError(msg) from error
+        ) from error
 
 
 def _values(made: Any) -> dict[str, Any]:
@@ -77,5 +66,4 @@ def _values(made: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return [value.shape, str(value.dtype), hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()]
-    msg = f"it holds a {type(value).__name__}"
-    raise TypeError(msg)
+    raise TypeError(f"it holds a {type(value).__name__}")

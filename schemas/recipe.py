@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
 
-from mnemodex.schemas.errors import RecipeError
+from mnemodex.schemas.errors import PluginError, RecipeError
 from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, Registry, load
 from mnemodex.schemas.lm import LmStates
 from mnemodex.schemas.manifest import fingerprint
@@ -36,13 +36,6 @@ class Recipe(BaseModel):
     Attributes:
         memory: the folder that is built.
         id_salt: changes every id; the remedy for a collision.
-        source: where documents come from.
-        chunks: how they are cut.
-        embed: encoders by name.
-        indexes: memory indexes by name.
-        ngram_pairs: training pairs by name.
-        lm: language models by name.
-        triples: where the facts of a graph come from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -105,20 +98,17 @@ class _Written(BaseModel):
     def _names(cls, section: dict[str, Any]) -> dict[str, Any]:
         for name in section:
             if not _NAME.fullmatch(name):
-                msg = (
+                raise ValueError(
                     f"the name {name!r} is used as a folder and in SQL: lower-case letters a to z, digits, _ and -, a "
                     "letter first"
                 )
-                raise ValueError(msg)
         return section
 
 
 def load_recipe(path: Path, *, complete: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> Recipe:
     """Read a recipe file; its relative paths become absolute, and `memory` gets its default beside it.
 
-    Args:
-        path: the file.
-        complete: adds sections that it leaves out.
+    Sections that it leaves out are added by `complete`.
 
     Raises:
         RecipeError: the file is missing, not YAML, or has an unknown key or bad value.
@@ -143,8 +133,7 @@ def parse_recipe(data: Any, *, name: str, base: Path, stem: str = "memory") -> R
         PluginError: a package that declares what is named cannot be loaded.
     """
     if not isinstance(data, dict):
-        msg = f"{name}: a recipe is a mapping that has at least `source: {{path: …}}`"
-        raise RecipeError(msg)
+        raise RecipeError(f"{name}: a recipe is a mapping that has at least `source: {{path: …}}`")
     written = validate(_Written, data, name=name)
     memory = written.memory or f"memories/{stem}"
     found = _Sections(name, base)
@@ -169,50 +158,43 @@ def parse_recipe(data: Any, *, name: str, base: Path, stem: str = "memory") -> R
     filled = recipe.model_copy(update={"indexes": fill_references(recipe, name=name)})
     check_references(filled, name=name)
     for index, settings in filled.indexes.items():
-        if check := KINDS.find(settings.type).check:
-            with_name(load(check), index, settings, filled, name=name)
+        try:
+            with KINDS.calling(settings.type) as kind:
+                if kind.check:
+                    load(kind.check)(index, settings, filled)
+        except RecipeError as error:
+            raise type(error)(f"{name}: indexes.{index}: {error}") from error
     return filled
 
 
-def with_name(check: Any, index: str, settings: IndexSettings, recipe: Recipe, *, name: str) -> None:
-    """Run a kind's check; its message begins with the recipe's name and the index's key."""
-    try:
-        check(index, settings, recipe)
-    except RecipeError as error:
-        raise RecipeError(f"{name}: indexes.{index}: {error}") from error
-
-
 class _Sections:
-    """Makes the settings objects of a recipe's sections, with absolute paths.
-
-    Args:
-        name: how errors call the recipe.
-        base: the folder that relative paths start from.
-    """
+    """Makes the settings objects of a recipe's sections, with absolute paths; for the arguments see `parse_recipe`."""
 
     def __init__(self, name: str, base: Path) -> None:
         self._name = name
         self._base = base
 
-    def one(
-        self,
-        registry: Registry[Any],
-        at: str,
-        data: dict[str, Any],
-        *,
-        key: str,
-        default: Any = None,
-    ) -> Any:
+    def one(self, registry: Registry[Any], at: str, data: dict[str, Any], *, key: str, default: Any = None) -> Any:
         """Return the settings of what a key of them names."""
         named = data.get(key) if data.get(key) is not None else default
         if named is None:
-            msg = f"{self._name}: {at}: the key {key!r} is missing"
-            raise RecipeError(msg)
+            raise RecipeError(f"{self._name}: {at}: the key {key!r} is missing")
         try:
-            kind = load(registry.find(named).settings)
+            kind = self._settings_class(registry, named)
         except RecipeError as error:
             raise type(error)(f"{self._name}: {at}: {error}") from error
         return self.of(kind, at, data)
+
+    def _settings_class(self, registry: Registry[Any], named: Any) -> type[Spec]:
+        entry = registry.find(named)
+        kind, base = load(entry.settings), IndexSettings if registry is KINDS else Spec
+        if not (isinstance(kind, type) and issubclass(kind, base)):
+            msg = (
+                f"{registry.noun} {named!r}: {entry.settings} of {entry.version} is no subclass of {base.__name__}; "
+                "update or uninstall the package"
+            )
+            raise PluginError(msg)
+        return kind
 
     def triples(self, data: dict[str, Any] | None) -> Spec | None:
         """Return the settings of the extractor; a file needs no name."""
@@ -242,5 +224,4 @@ def _under(base: Path, path: str) -> Path:
     try:
         return (base / Path(path).expanduser()).absolute()
     except RuntimeError as error:
-        msg = f"path {path!r}: there is no such user; write the path out"
-        raise RecipeError(msg) from error
+        raise RecipeError(f"path {path!r}: there is no such user; write the path out") from error

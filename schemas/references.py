@@ -18,8 +18,7 @@ _NOUNS = {"embed": "embeddings", "lm": "language models", "index": "other indexe
 def fill_references(recipe: Recipe, *, name: str) -> dict[str, IndexSettings]:
     """Return the settings of all indexes, the references that are not given filled in.
 
-    Raises:
-        RecipeError: nothing can be meant, or one of several.
+    Where nothing can be meant, or one of several, it is a `RecipeError`.
     """
     filled = {}
     for index, settings in recipe.indexes.items():
@@ -38,13 +37,10 @@ def _default(recipe: Recipe, ref: Ref, at: str) -> str:
     named = _named(recipe, ref)
     if ref.section == "lm" and not named:
         raise _without_lm(at)
-    if ref.default == "first":
-        return named[0]
-    if len(named) == 1:
+    if ref.default == "first" or len(named) == 1:
         return named[0]
     remedy = f"name one in `of`: {', '.join(named)}" if named else f"add one, as `{ref.type}s: {{type: {ref.type}}}`"
-    msg = f"{at} needs one index of type {ref.type}, but the recipe has {len(named)}; {remedy}"
-    raise RecipeError(msg)
+    raise RecipeError(f"{at} needs one index of type {ref.type}, but the recipe has {len(named)}; {remedy}")
 
 
 def _without_lm(at: str) -> RecipeError:
@@ -63,26 +59,22 @@ def _named(recipe: Recipe, ref: Ref) -> list[str]:
 def check_references(recipe: Recipe, *, name: str) -> None:
     """Refuse names of nothing, of the wrong type or id space, and indexes that are made of each other.
 
-    Raises:
-        RecipeError: names the key, and what there is.
+    The `RecipeError` names the key, and what there is.
     """
-    graph: dict[str, list[str]] = {}
+    graph: dict[str, list[str]] = {index: [] for index in recipe.indexes}
     for index, settings in recipe.indexes.items():
-        others = []
         for leaf in settings.leaves():
             ref: Ref | None = leaf.marker(Ref)
             if ref is None or leaf.value is None:
                 continue
             _check(recipe, index, leaf, ref, name=name)
             if ref.section == "index":
-                others.append(leaf.value)
-        graph[index] = others
+                graph[index].append(leaf.value)
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         circle = " of ".join(reversed(error.args[1]))
-        msg = f"{name}: indexes are made of each other: {circle}; leave one of them out of `of`"
-        raise RecipeError(msg) from error
+        raise RecipeError(f"{name}: indexes are made of each other: {circle}; leave one of them out of `of`") from error
 
 
 def _check(recipe: Recipe, index: str, leaf: Leaf, ref: Ref, *, name: str) -> None:
@@ -91,24 +83,20 @@ def _check(recipe: Recipe, index: str, leaf: Leaf, ref: Ref, *, name: str) -> No
         raise _without_lm(f"{name}: indexes.{index}")
     if ref.section != "index":
         if leaf.value not in _named(recipe, ref):
-            msg = f"{at}; {_NOUNS[ref.section]} are: {', '.join(_named(recipe, ref))}"
-            raise RecipeError(msg)
+            raise RecipeError(f"{at}; {_NOUNS[ref.section]} are: {', '.join(_named(recipe, ref))}")
         return
     if leaf.value not in recipe.indexes or leaf.value == index:
         others = ", ".join(other for other in recipe.indexes if other != index) or "none"
-        msg = f"{at}; other indexes are: {others}"
-        raise RecipeError(msg)
+        raise RecipeError(f"{at}; other indexes are: {others}")
     kind = recipe.indexes[leaf.value].type
     if ref.type not in (None, kind):
-        msg = (
+        raise RecipeError(
             f"{at}, which is of type {kind} and not {ref.type}; indexes of that type are: "
             f"{', '.join(_named(recipe, ref)) or 'none'}"
         )
-        raise RecipeError(msg)
     hits = KINDS.find(recipe.indexes[index].type).hits
     if KINDS.find(kind).hits != hits:
-        msg = (
+        raise RecipeError(
             f"{at}, of type {kind}, whose hits are {KINDS.find(kind).hits}s; an index of type "
             f"{recipe.indexes[index].type} takes indexes whose hits are {hits}s"
         )
-        raise RecipeError(msg)

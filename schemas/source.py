@@ -35,6 +35,5 @@ class Source(Spec):
             if name not in FIELDS:
                 near = difflib.get_close_matches(name, FIELDS, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(FIELDS)}"
-                msg = f"unknown field {name!r}; {hint}"
-                raise ValueError(msg)
+                raise ValueError(f"unknown field {name!r}; {hint}")
         return fields

@@ -107,23 +107,17 @@ class Spec(BaseModel):
 
     def leaves(self) -> Iterator[Leaf]:
         """Walk over all values, in the order of the fields."""
-        for name, annotation in hints(type(self)).items():
-            yield from _leaves(getattr(self, name), annotation, (name,), ())
+        return _leaves(self, type(self), (), ())
 
     def replaced(self, change: Callable[[Leaf], Any]) -> Self:
         """Return a copy in which every value is what `change` makes of it."""
-        made = {
-            name: _replaced(getattr(self, name), annotation, (name,), (), change)
-            for name, annotation in hints(type(self)).items()
-        }
-        return self.model_copy(update=made)
+        copy: Self = _replaced(self, type(self), (), (), change)
+        return copy
 
     def identity(self, *, step: str | None = None, digest: Digest | None = None) -> dict[str, Any]:
-        """Return what decides the files of a step, as JSON values.
+        """Return what decides the files of a step, or without it of any step, as JSON values.
 
-        Args:
-            step: the step; without it, all fields that decide the files of any step.
-            digest: gives the hashes of models; without it they go by their names.
+        Models are in it by the hashes that `digest` gives, without it by their names.
         """
         found: dict[str, Any] = _decisive(self, type(self), (), step, digest)
         return found
@@ -175,11 +169,7 @@ def _leaves(value: Any, annotation: Any, path: tuple[str, ...], markers: tuple[M
 
 
 def _replaced(
-    value: Any,
-    annotation: Any,
-    path: tuple[str, ...],
-    markers: tuple[Marker, ...],
-    change: Callable[[Leaf], Any],
+    value: Any, annotation: Any, path: tuple[str, ...], markers: tuple[Marker, ...], change: Callable[[Leaf], Any]
 ) -> Any:
     annotation, markers = _unwrapped(annotation, value, markers)
     parts = [

@@ -133,11 +133,9 @@ class Resources:
     def __post_init__(self) -> None:
         for name, least in (("cpus", 1), ("gpus", 0), ("memory", 0)):
             if getattr(self, name) < least:
-                msg = f"{name} is {getattr(self, name)}; a worker needs at least {least}"
-                raise ValueError(msg)
+                raise ValueError(f"{name} is {getattr(self, name)}; a worker needs at least {least}")
         if self.workers is not None and self.workers < 1:
-            msg = f"workers is {self.workers}; a step needs at least 1"
-            raise ValueError(msg)
+            raise ValueError(f"workers is {self.workers}; a step needs at least 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -288,13 +288,5 @@ def table_spec(key: TableKey) -> TableSpec | None:
 
 
 def spec_of(key: TableKey) -> TableSpec:
-    """Return what the rows of a built-in table are.
-
-    Raises:
-        KeyError: there is no such table.
-    """
+    """Return what the rows of a built-in table are; a `KeyError` says that there is none."""
     return _TABLES[key.family, key.part]
-
-
-FAMILIES = tuple(dict.fromkeys(family for family, _ in _TABLES))
-"""The families of the built-in tables."""

@@ -13,16 +13,9 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def validate(model: type[_Model], data: Any, *, name: str, at: str = "") -> _Model:
-    """Check settings; an unknown key is answered with the nearest known one.
+    """Check what a user wrote in the file `name` below the key `at`.
 
-    Args:
-        model: the settings' class.
-        data: what the user wrote.
-        name: the file, for the message.
-        at: the key below which `data` was found.
-
-    Raises:
-        RecipeError: lists every problem.
+    A `RecipeError` lists every problem; an unknown key is answered with the nearest known one.
     """
     try:
         return model.model_validate(data)

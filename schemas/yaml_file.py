@@ -26,8 +26,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
             if key is None or not isinstance(key, Hashable):
                 continue
             if key in seen:
-                msg = f"duplicate key {key!r} on line {key_node.start_mark.line + 1}"
-                raise yaml.YAMLError(msg)
+                raise yaml.YAMLError(f"duplicate key {key!r} on line {key_node.start_mark.line + 1}")
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
@@ -47,5 +46,4 @@ def read_yaml(path: Path) -> Any:
         # The loader is a SafeLoader that also refuses equal keys.
         return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506
     except (yaml.YAMLError, RecursionError) as error:
-        msg = f"{path}: is not valid YAML: {' '.join(str(error).split())}"
-        raise RecipeError(msg) from error
+        raise RecipeError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error

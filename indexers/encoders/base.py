@@ -115,7 +115,8 @@ def open_encoder(
             )
         return Adapted(passed, settings)
     name: Any = getattr(settings, "encoder", None)
-    encoder: Any = load(ENCODERS.find(name).make)(settings, threads=threads)
+    with ENCODERS.calling(name) as entry:
+        encoder: Any = load(entry.make)(settings, threads=threads)
     return encoder if isinstance(getattr(encoder, "stats", None), EncodeStats) else Adapted(encoder, settings)
 
 

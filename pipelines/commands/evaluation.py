@@ -58,7 +58,7 @@ def evaluate(
 ) -> None:
     """Measure an index: recall, nDCG and reciprocal rank over documents; or perplexity of a next-token index."""
     from mnemodex.retrievers.memory import Memory
-    from mnemodex.schemas.kinds import load
+    from mnemodex.schemas.kinds import KINDS, load
 
     ranking = {"queries": queries, "qrels": qrels, "run": run}
     mixing = {"weight": weight, "temperature": temperature, "gate": gate, "rescore": rescore, "pointers": pointers}
@@ -70,12 +70,11 @@ def evaluate(
     required = f"--{evaluator.required} FILE"
     for name in given:
         if name not in evaluator.options:
-            msg = f"index {index!r} is of type {type_}: --{name} is not for it; measure it with {required}"
-            raise UserError(msg)
+            raise UserError(f"index {index!r} is of type {type_}: --{name} is not for it; measure it with {required}")
     if evaluator.required not in given:
-        msg = f"index {index!r} is measured with {evaluator.measured_with}: give {required}"
-        raise UserError(msg)
-    evaluator(opened, index, given).print(as_json=as_json)
+        raise UserError(f"index {index!r} is measured with {evaluator.measured_with}: give {required}")
+    with KINDS.calling(type_):
+        evaluator(opened, index, given).print(as_json=as_json)
 
 
 class QueryEvaluator:
@@ -101,8 +100,7 @@ class QueryEvaluator:
 
         run: Path | None = self._options.get("run")
         if run is not None and (run.is_dir() or not run.parent.is_dir()):
-            msg = f"{run}: cannot be written there; name a file in a folder that exists with --run"
-            raise UserError(msg)
+            raise UserError(f"{run}: cannot be written there; name a file in a folder that exists with --run")
         k = self._options.get("k", 10)
         queries = read_queries(self._options["queries"], qrels=self._options.get("qrels"))
         result = measure(self._memory.retriever(self._index), queries, k=k)

@@ -72,14 +72,11 @@ class TextEvaluator:
         path: Path | None = self._options.get("save")
         tune = "tune" in self._options
         if path is not None and not tune:
-            msg = "--save writes fitted settings: give --tune too"
-            raise UserError(msg)
+            raise UserError("--save writes fitted settings: give --tune too")
         if "generate" in self._options and (tune or self._options["generate"] < 2):
-            msg = "--generate is a report of its own: give it 2 tokens or more, and leave --tune out"
-            raise UserError(msg)
+            raise UserError("--generate is a report of its own: give it 2 tokens or more, and leave --tune out")
         if path is not None and (path.is_dir() or not path.parent.is_dir()):
-            msg = f"{path}: cannot be written there; name a file in a folder that exists with --save"
-            raise UserError(msg)
+            raise UserError(f"{path}: cannot be written there; name a file in a folder that exists with --save")
 
     def _mixing(self) -> Mixing:
         from mnemodex.retrievers.readers.knn_lm.mixing import Mixing
@@ -104,8 +101,7 @@ def _generate(retriever: Any, text: Path, tokens: list[NDArray[np.int32]], mixin
     from mnemodex.retrievers.readers.knn_lm_report.generation import PROMPT, generate
 
     if max(map(len, tokens)) < PROMPT:
-        msg = f"{text}: has no text of {PROMPT} tokens, from which the model would go on; give longer ones"
-        raise SourceError(msg)
+        raise SourceError(f"{text}: has no text of {PROMPT} tokens, from which the model would go on; give longer ones")
     with tempfile.TemporaryDirectory(prefix="mnemodex-eval-") as scratch:
         return generate(retriever, retriever.prompt_keys.model, tokens, mixing, Path(scratch), tokens=count)
 
@@ -131,8 +127,9 @@ def read_tokens(text: Path, info: DatastoreInfo) -> list[NDArray[np.int32]]:
     found += [tokens.ids for tokens in tokenize(cut, batch)]
     if not predictable(info, found):
         needed = "1 token" if info.prefix else "2 tokens"
-        msg = f"{text}: has no text of {needed} or more, so there is nothing to predict; give another --text"
-        raise SourceError(msg)
+        raise SourceError(
+            f"{text}: has no text of {needed} or more, so there is nothing to predict; give another --text"
+        )
     return found
 
 
@@ -142,14 +139,12 @@ def _documents(text: Path) -> Iterator[str]:
     from mnemodex.schemas.source import Source
 
     if not text.exists():
-        msg = f"{text}: no such file or folder; name a text with --text"
-        raise SourceError(msg)
+        raise SourceError(f"{text}: no such file or folder; name a text with --text")
     source = open_source(Source(path=str(text)))
     for split in source.plan():
         for record in source.read(split):
             if isinstance(record, BadRow):
-                msg = f"{text}: {record.source} line {record.line}: {record.reason}"
-                raise SourceError(msg)
+                raise SourceError(f"{text}: {record.source} line {record.line}: {record.reason}")
             yield record.text
 
 

@@ -35,16 +35,18 @@ def search(
     """Search an index."""
     from mnemodex.pipelines.commands.rendering import SearchRequest
     from mnemodex.retrievers.memory import Memory
-    from mnemodex.schemas.kinds import load
+    from mnemodex.schemas.kinds import KINDS, load
 
     opened = Memory(memory)
     if picture is not None:
         _draw(opened.retriever(index), questions, picture)
-    renderer = load(opened.kind(index).renderer)(SearchRequest(opened, index, questions, k, where, explain))
-    if as_json:
-        print_json(renderer.to_json())
-    else:
-        renderer.print()
+    kind = opened.kind(index)
+    with KINDS.calling(opened.snapshot.index(index).type):
+        renderer = load(kind.renderer)(SearchRequest(opened, index, questions, k, where, explain))
+        if as_json:
+            print_json(renderer.to_json())
+        else:
+            renderer.print()
 
 
 def _draw(retriever: Retriever, questions: Sequence[str], path: Path) -> None:
@@ -54,7 +56,8 @@ def _draw(retriever: Retriever, questions: Sequence[str], path: Path) -> None:
 
     check_path(path)
     if not isinstance(retriever, GraphRetriever) or len(questions) != 1:
-        msg = "--picture draws the answer of one question in a graph; give one question, and an index of type graph"
-        raise QueryError(msg)
+        raise QueryError(
+            "--picture draws the answer of one question in a graph; give one question, and an index of type graph"
+        )
     write_picture(retriever.subgraph(questions[0]), path)
     typer.echo(f"{path} written", err=True)

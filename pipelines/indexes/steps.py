@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.indexes.ops import IndexerSettings, make_indexer
+from mnemodex.pipelines.plan import Unfinished
 from mnemodex.pipelines.vectors.queries import QuerySettings, question_texts
 from mnemodex.pipelines.vectors.steps import MODEL
 from mnemodex.schemas.kinds import ENCODERS, KINDS, load
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 def index_steps(context: PlanContext, name: str) -> Iterator[Step]:
     """Yield the steps of one index of the recipe: its kind's own, or those of its indexer."""
     settings = context.recipe.indexes[name]
-    kind = KINDS.find(settings.type)
-    if kind.steps:
-        for step in load(kind.steps)(context, name, settings):
-            # Another version of the package may build something else with the same settings.
-            yield replace(step, identity=[step.identity, kind.version])
-    elif kind.indexer:
-        yield from indexer_steps(context, name, settings)
+    with KINDS.calling(settings.type, Unfinished) as kind:
+        if kind.steps:
+            for step in load(kind.steps)(context, name, settings):
+                # Another version of the package may build something else with the same settings.
+                yield replace(step, identity=[step.identity, kind.version])
+        elif kind.indexer:
+            yield from indexer_steps(context, name, settings)
 
 
 def indexer_steps(context: PlanContext, name: str, settings: IndexSettings) -> Iterator[Step]:

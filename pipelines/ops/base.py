@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import numpy as np
+import pyarrow as pa
 from typing_extensions import override
 
 from mnemodex.schemas.manifest import Stats
@@ -13,7 +15,7 @@ from mnemodex.schemas.spec import Spec
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import pyarrow as pa
+    from numpy.typing import NDArray
 
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
@@ -139,7 +141,7 @@ class Stage(_Judge):
 
 
 class StageOp(Op):
-    """Runs a stage as an op."""
+    """Runs a stage as an op; rows of the current snapshot are taken over where the step reuses them by id."""
 
     def __init__(self, stage: Stage, work: Work) -> None:
         super().__init__(None, work)
@@ -148,8 +150,30 @@ class StageOp(Op):
 
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        output.write(self._stage.table, self._stage.run(inputs.batches(0, self._stage.columns)))
-        return self._stage.stats()
+        stage, column = self._stage, self._stage.table.id_column
+        batches = inputs.batches(0, stage.columns)
+        if not inputs.former or column is None:
+            output.write(stage.table, stage.run(batches))
+            return stage.stats()
+        ids = inputs.ids(0, column)
+        former = inputs.former.take(ids, stage.table.schema)
+        new = ~np.isin(ids, former[column].to_numpy())
+        rows = pa.concat_tables([former, pa.Table.from_batches(stage.run(_filter(batches, new)), former.schema)])
+        # As if all had been computed.
+        position = {number: place for place, number in enumerate(ids.tolist())}
+        order = np.argsort([position.get(number, len(ids)) for number in rows[column].to_pylist()], kind="stable")
+        output.write(stage.table, rows.take(order).combine_chunks().to_batches(max_chunksize=2048))
+        return stage.stats().model_copy(update={"reused": len(former)})
+
+
+def _filter(batches: Iterator[pa.RecordBatch], keep: NDArray[np.bool_]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows for which `keep`, of shape (rows of all batches,), is true."""
+    start = 0
+    for batch in batches:
+        kept = batch.filter(pa.array(keep[start : start + batch.num_rows]))
+        start += batch.num_rows
+        if kept.num_rows:
+            yield kept
 
 
 def make_op(kind: type[Op | Stage], settings: str, work: Work) -> Op:

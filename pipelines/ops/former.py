@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from mnemodex.schemas.errors import CorruptFileError
 from mnemodex.schemas.manifest import Stats, fingerprint
@@ -114,6 +115,13 @@ class Former:
             path = self._file(number, ".parquet")
             if path is not None:
                 target[here] = parquet.read(path, columns=[name])[name].to_numpy()[known.row[here]]
+
+    def take(self, ids: NDArray[np.int64], schema: pa.Schema) -> pa.Table:
+        """Return the rows of those ids that the table has, in no order."""
+        known = self.find(ids)
+        paths = ((self._file(number, ".parquet"), here) for number, here in self._by_partition(known))
+        tables = [parquet.read(path).take(known.row[here]).cast(schema) for path, here in paths if path is not None]
+        return pa.concat_tables([schema.empty_table(), *tables])
 
     def stats(self) -> Stats:
         """Return the stats of the first partition."""

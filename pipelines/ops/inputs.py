@@ -95,8 +95,9 @@ class Inputs:
         for place in self._places(number):
             artifact = self._store.artifact(place)
             if artifact is None:
-                msg = f"{self._store.root / place}: its marker is missing or damaged; run the build again"
-                raise CorruptFileError(msg)
+                raise CorruptFileError(
+                    f"{self._store.root / place}: its marker is missing or damaged; run the build again"
+                )
             yield artifact
 
     def _places(self, number: int) -> list[str]:

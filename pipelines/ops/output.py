@@ -89,8 +89,8 @@ class Output:
         target = key or self._step.result
         declared = self._declared(target)
         if declared is not None and not declared.holds(table.schema):
-            msg = f"{target.label}: rows have the columns {_columns(table.schema)}, not {_columns(declared.schema)}"
-            raise StageFailedError(msg)
+            columns, expected = _columns(table.schema), _columns(declared.schema)
+            raise self._wrong(f"{target.label}: rows have the columns {columns}, not {expected}")
         rows = write_partition(self.folder_of(target), table, self._counted(batches, table.schema, target))
         self._rows[target] = rows
         return rows
@@ -106,30 +106,37 @@ class Output:
         return TableSpec(schema, id_column=order.id_column, parents=order.parents)
 
     def check_parents(self, inputs: Inputs) -> None:
-        """Refuse rows that refer to rows which the step did not read.
+        """Refuse rows that refer to rows which the step did not read, and two rows for one of them.
 
         Raises:
             StageFailedError: names the table, the column and the id.
         """
         for key, folder in self._folders.items():
             spec = self._declared(key)
-            for column, parent in (spec.parents if spec is not None else {}).items():
+            if spec is None:
+                continue
+            for column, parent in spec.parents.items():
                 above = self._declared(TableKey.parse(parent))
                 if parent not in self._step.reads or above is None or above.id_column is None:
                     continue
-                found = parquet.read(folder / "data.parquet", columns=[column])[column].to_numpy()
-                known = inputs.ids(self._step.reads.index(parent), above.id_column)
-                missing = found[~np.isin(found, known)]
+                ids = parquet.read(folder / "data.parquet", columns=[column])[column].to_numpy()
+                missing = ids[~np.isin(ids, inputs.ids(self._step.reads.index(parent), above.id_column))]
                 if len(missing):
-                    msg = f"{key.label}: the {column} {missing[0]} of {len(missing)} rows is none of {parent}"
-                    raise StageFailedError(msg)
+                    what = f"the {column} {missing[0]} of {len(missing)} rows is none of {parent}"
+                    raise self._wrong(f"{key.label}: {what}")
+                unique, counts = np.unique(ids, return_counts=True)
+                if column == spec.id_column and len(unique) < len(ids):
+                    raise self._wrong(f"{key.label}: {counts.max()} rows have the {column} {unique[counts.argmax()]}")
+
+    def _wrong(self, what: str) -> StageFailedError:
+        return StageFailedError(f"{what}; correct {self._step.op}")
 
     def _counted(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, key: Key) -> Iterator[pa.RecordBatch]:
         done = 0
         for batch in batches:
             if not batch.schema.equals(schema):
-                msg = f"{key.label}: a batch has the columns {_columns(batch.schema)}, not {_columns(schema)}"
-                raise StageFailedError(msg)
+                columns = _columns(batch.schema)
+                raise self._wrong(f"{key.label}: a batch has the columns {columns}, not {_columns(schema)}")
             done += batch.num_rows
             yield batch
             self.progress(done)
@@ -159,8 +166,7 @@ class Output:
         """
         first = self._step.result
         if first not in self._folders or not any(self.folder.iterdir()):
-            msg = f"{self._step.name}: {self._step.op} wrote nothing for {first.label}"
-            raise StageFailedError(msg)
+            raise self._wrong(f"nothing was written for {first.label}")
         published = [self._published(key, Stats(), ()) for key in self._folders if key != first]
         return [self._published(first, stats, tuple(artifact.place for artifact in published)), *published]
 

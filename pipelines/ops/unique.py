@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from mnemodex.pipelines.ops.base import Op
 from mnemodex.pipelines.ops.sql import over_files
 from mnemodex.schemas.errors import IdCollisionError
 from mnemodex.schemas.manifest import Stats
-from mnemodex.schemas.spec import Spec
+from mnemodex.schemas.spec import RunOnly, Spec
 from mnemodex.schemas.steps import All, Read, Step
-from mnemodex.schemas.tables import TableKey
+from mnemodex.schemas.tables import TableKey, table_spec
 
 if TYPE_CHECKING:
     from mnemodex.pipelines.ops.inputs import Inputs
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 class UniqueSettings(Spec):
-    """The id column."""
+    """The id column, and what to do about two rows with one id."""
 
     column: str
+    remedy: Annotated[str, RunOnly()] = "a hash collision; set `id_salt` in the recipe to any word and build again"
 
 
 class CheckUnique(Op):
@@ -39,23 +40,21 @@ class CheckUnique(Op):
         """
         column = self.settings.column
         with over_files(self.work, inputs.partitions(0)) as connection:
-            found = connection.execute(f"SELECT {column} FROM rows GROUP BY 1 HAVING count(*) > 1 LIMIT 1").fetchone()  # noqa: S608 - our own column names
+            found = connection.execute(f'SELECT "{column}" FROM rows GROUP BY 1 HAVING count(*) > 1 LIMIT 1').fetchone()  # noqa: S608 - our own column names
         if found is not None:
-            msg = (
-                f"two rows have the {column} {found[0]}: a hash collision; set `id_salt` in the recipe to any word and "
-                "build again"
-            )
-            raise IdCollisionError(msg)
+            raise IdCollisionError(f"two rows have the {column} {found[0]}: {self.settings.remedy}")
         (output.folder / "unique.txt").write_text(column)
         return Stats()
 
 
-def unique_step(key: TableKey, spec: TableSpec) -> Step | None:
-    """Return the step that checks a table's ids; None where they are those of another table, or there are none."""
+def unique_step(key: TableKey, spec: TableSpec, op: str) -> Step | None:
+    """Return the step that checks the ids of what `op` writes; None where it has none of its own."""
     column = spec.id_column
     if column is None or column in spec.parents or key.draft:
         return None
     settings = UniqueSettings(column=column)
+    if table_spec(key) is None:
+        settings = UniqueSettings(column=column, remedy=f"every row of {key.label} needs its own; correct {op}")
     return Step(
         f"{key.label}: ids",
         "mnemodex.pipelines.ops.unique:CheckUnique",

@@ -97,7 +97,7 @@ class EncodeOp(Op):
             return []
         return [
             f"{cut} of {finished.rows} chunks have more than the {stats[0].max_length} tokens that "
-            f"{settings.encoder.model} reads; the rest of them is not embedded"
+            f"{_model(settings)} reads; the rest of them is not embedded"
         ]
 
     def _encode(self, path: Path, vectors: Float32s, known: Bools, output: Output) -> None:
@@ -136,12 +136,17 @@ class EncodeOp(Op):
     def _refuse_infinite(self, ids: Int64s, vectors: Float32s) -> None:
         bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
         if len(bad):
-            model = getattr(self.settings.encoder, "model", self.settings.encoder)
             row = COLUMNS[self.settings.of][0].removesuffix("_id")
             raise NotFiniteError(
-                f"embedding {self.settings.name!r}: model {model!r} gives NaN or infinity for {row} {ids[bad[0]]} and "
-                f"{len(bad) - 1} more; try `dtype: float32`, or another model"
+                f"embedding {self.settings.name!r}: model {_model(self.settings)!r} gives NaN or infinity for {row} "
+                f"{ids[bad[0]]} and {len(bad) - 1} more; try `dtype: float32`, or another model"
             )
+
+
+def _model(settings: EncodeSettings) -> str:
+    """Return what messages call the encoder."""
+    encoder: Any = settings.encoder
+    return str(getattr(encoder, "model", encoder.encoder))
 
 
 def _to_arrow(vectors: Float32s) -> pa.FixedSizeListArray:

@@ -130,14 +130,9 @@ def _spread(
     is that of the cosines. A passage without an edge counts as if it alone had an entity: walks from other passages
     come back to these, and a graph that is thin must not cost a passage its place.
 
-    Args:
-        walker: how to walk.
-        graph: the graph; there is no walk if it has no edge.
-        scores: float32 of shape (questions, passages): cosines, replaced by probabilities, up to a factor.
-        seeds: of each question, entities and their probabilities, which sum to less than 1.
-
-    Returns:
-        For each question the entities with the most probability, and this; and why there was no walk, if so.
+    In `scores`, float32 of shape (questions, passages), cosines are replaced by probabilities, up to a factor. The
+    probabilities of each question's seeds sum to less than 1. Return for each question the entities with the most
+    probability, and this; and why there was no walk, if so: the graph has no edge.
     """
     if not len(graph.indices):
         return [[] for _ in seeds], "the graph has no edges"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -199,20 +198,10 @@ class HippoRAG2(Method):
 
 
 class Recognition:
-    """Asks a model which facts it keeps; all where it gives no answer. May be called from several threads.
-
-    Attributes:
-        asked: questions so far.
-        malformed: answers that were not of the form.
-        unanswered: questions that the model did not answer.
-        prompt_tokens: tokens that the model read.
-        completion_tokens: tokens that it wrote.
-    """
+    """Asks a model which facts it keeps; all where it gives no answer. May be called from several threads."""
 
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
-        self._lock = threading.Lock()
-        self.asked = self.malformed = self.unanswered = self.prompt_tokens = self.completion_tokens = 0
 
     def __call__(self, question: str, facts: Sequence[tuple[str, str, str]]) -> list[int]:
         """Return the positions of the facts (subject, predicate, object) that the model keeps, ascending, if any.
@@ -231,16 +220,8 @@ class Recognition:
         try:
             answer = self._chat.ask(messages, schema=_SCHEMA)
         except NoAnswerError:
-            with self._lock:
-                self.asked += 1
-                self.unanswered += 1
             return everything
         positions = _positions(answer.text, len(facts))
-        with self._lock:
-            self.asked += 1
-            self.malformed += positions is None
-            self.prompt_tokens += answer.prompt_tokens
-            self.completion_tokens += answer.completion_tokens
         return everything if positions is None else positions
 
 

@@ -52,13 +52,10 @@ class Walk:
         self._strength = strengths(self._adjacency[0], self._adjacency[2])
 
     def exact(self, resets: Floats) -> Float64s:
-        """Return the probability of every node, in double precision, right to 1e-10.
+        """Return the probability of every node, in double precision, right to 1e-10, shape (questions, nodes).
 
-        Args:
-            resets: of shape (questions, nodes), not negative: where walks start; rows need not sum to 1.
-
-        Returns:
-            Shape (questions, nodes); rows sum to 1, or are zeros where the reset is.
+        Resets say where walks start: they are of the same shape, not negative, and rows need not sum to 1. Rows of the
+        result do, or are zeros where the reset is.
         """
         return self._iterate(resets, np.float64, 1e-10)
 
@@ -90,15 +87,9 @@ class Walk:
     def push(self, seeds: Sequence[Mass], *, epsilon: float = 1e-6) -> list[Mass]:
         """Return the probability of the nodes around the seeds, by forward push (Andersen, Chung and Lang, 2006).
 
-        The cost does not grow with the graph: at most 1 / (epsilon * (1 - damping)) edges a question, and 32 bytes a
-        node.
-
-        Args:
-            seeds: for each question, where its walks start.
-            epsilon: less than this for each of its neighbours may be left at a node, of a probability of 1.
-
-        Returns:
-            For each question the nodes that were met, in no certain order, with probabilities that sum to 1.
+        They are for each question the nodes that were met, in no certain order, with probabilities that sum to 1. Less
+        than epsilon for each of its neighbours may be left at a node. The cost does not grow with the graph: at most
+        1 / (epsilon * (1 - damping)) edges a question, and 32 bytes a node.
         """
         from mnemodex.retrievers.graph.walking import push
 
@@ -136,11 +127,7 @@ class Walker:
     _last: tuple[Graph, Walk] | None = field(default=None, repr=False, compare=False)
 
     def walk(self, graph: Graph, seeds: Sequence[Mass]) -> Iterator[Floats]:
-        """Walk from each question's seeds.
-
-        Yields:
-            For each question the probability of every node, of shape (nodes,); zeros where there is no seed.
-        """
+        """Yield for each question's seeds the probability of every node, of shape (nodes,); zeros without a seed."""
         # The weights of all edges are computed once for a graph.
         if self._last is None or self._last[0] is not graph:
             self._last = (graph, Walk(graph.indptr, graph.indices, self.weights(graph)))

@@ -35,13 +35,7 @@ _MENTION, _OVERLAP = 0.2, 0.5
 
 
 class Mentions:
-    """The names that a question mentions.
-
-    Args:
-        question: its text.
-        counts: in how many passages each word is.
-        names: all names that may be looked for: their words are weighed at once.
-    """
+    """The names that a question mentions, among all that may be looked for: their words are weighed at once."""
 
     def __init__(self, question: str, counts: WordCounts, names: Iterable[str]) -> None:
         self._question = question

@@ -78,11 +78,10 @@ class NgramIndex(Retriever):
         name = str(entry.settings["tokenizer"])
         built = entry.shards[0].stats.of(NgramStats).tokenizer_sha256
         if tokenizer_hash(name) != built:
-            msg = (
+            raise ModelError(
                 f"index {entry.name!r} was built with another tokenizer {name!r} (SHA-256 {built[:12]}…) than the one "
                 "installed here; install that one, or build again"
             )
-            raise ModelError(msg)
         self.corpus = NgramCorpus(memory.snapshot.shards(entry))
         self.phrases = PhraseTokenizer(tokenizer(name))
 

@@ -26,7 +26,6 @@ class Answered:
     """One question with its answer.
 
     Attributes:
-        question: the question.
         answer: in a few words; None where the model gave none, or was not asked.
         thought: what the model wrote before it.
         hits: the chunks that it read, best first.
@@ -100,16 +99,10 @@ def to_query_solutions(
     gold_answers: Sequence[Sequence[str]] | None = None,
     gold_docs: Sequence[Sequence[str]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return what the `hipporag` package's question answering takes: `QuerySolution(**solution)`.
+    """Return what the `hipporag` package's question answering takes of each question: `QuerySolution(**solution)`.
 
-    Args:
-        answered: the questions with their hits.
-        gold_answers: the right answers of each, if they are known.
-        gold_docs: the right passages of each, as title, line break and text.
-
-    Returns:
-        For each question: question, docs (texts, best first), doc_scores (float32 of shape (docs,)), answer,
-        gold_answers and gold_docs.
+    That is question, docs (texts, best first), doc_scores (float32 of shape (docs,)), answer, gold_answers and
+    gold_docs (title, line break and text), if these are known.
     """
     return [
         {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mnemodex.indexers.ngram.ragged import Ragged, offsets_of, spans
+from mnemodex.indexers.ngram.ragged import as_ragged
 from mnemodex.retrievers.ngram.corpus import Frontier
 from mnemodex.retrievers.seal.keys import Keys, Kind
 from mnemodex.schemas.errors import ModelError, QueryError
@@ -28,36 +28,24 @@ finds the model's best at once; a CPU needs as long as for listing some thousand
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BeamOptions:
-    """How n-grams are searched for.
+    """How n-grams are searched for; without a beam or a token it is a `QueryError`.
 
     Attributes:
         beams: partial n-grams that are kept at each step for each question.
         length: the most tokens of an n-gram.
-        whole: look for whole documents of the field (titles): from their first token to where they end.
-        end: the token with which the model ends an n-gram that is complete; its probability counts in. None for none.
-        keep_history: keep every candidate of every step, 2 x beams each, as SEAL does; else the `beams` best n-grams
-            that are complete: as long as they may be, or ended. Whole documents are always complete.
-        stop_at_count: end n-grams that occur no more often than this; 0 for never.
-        constrained: search only n-grams that occur. If not, those that do not occur are dropped at the end.
-
-    Raises:
-        QueryError: there is to be no beam or no token, or a count is below 0.
+        whole: look for whole documents of the field (titles): from their first token to where they end. Else every
+            candidate of every step is a result, 2 x beams each, as in SEAL.
+        end: the token with which the model ends a whole document; its probability counts in. None for none.
     """
 
     beams: int = 15
     length: int = 10
     whole: bool = False
     end: int | None = None
-    keep_history: bool = True
-    stop_at_count: int = 0
-    constrained: bool = True
 
     def __post_init__(self) -> None:
-        if self.beams < 1 or self.length < 1 or self.stop_at_count < 0:
-            raise QueryError(
-                f"beams is {self.beams}, length {self.length} and stop_at_count {self.stop_at_count}: give at least 1 "
-                "beam, 1 token, and 0"
-            )
+        if self.beams < 1 or self.length < 1:
+            raise QueryError(f"beams is {self.beams} and length {self.length}: give at least 1 beam and 1 token")
 
 
 class _Beams(NamedTuple):
@@ -126,34 +114,23 @@ class BeamSearch:
         beams = _Beams(np.arange(rows, dtype=np.int64), np.empty((rows, 0), np.int64), np.zeros(rows), start)
         expected = prompted.expected
         recorded: list[Keys] = []
-        closing = options.whole or options.end is not None
-        for step in range(options.length + closing):
+        for step in range(options.length + options.whole):
             candidates = self._candidates(expected, beams, last=step == options.length)
             chosen = self._choose(candidates, beams, rows)
-            ranges = self._follow(beams, chosen)
-            full = step + 1 == options.length and not closing
-            recorded.append(self._record(beams, chosen, ranges, kind, complete=full))
-            beams, parents = self._survivors(beams, chosen, ranges)
-            if not len(parents) or full:
+            recorded.append(self._record(beams, chosen, kind))
+            beams, parents = self._survivors(beams, chosen)
+            if not len(parents) or step + 1 == options.length + options.whole:
                 break
             if step + 1 < options.length or options.end is not None:
                 expected = prompted.follow(parents, beams.tokens[:, -1])
-        keys = Keys.concatenate(recorded)
-        if options.keep_history:
-            return keys
-        rank = np.arange(len(keys)) - np.searchsorted(keys.query, keys.query)
-        return keys.take(np.lexsort((-keys.log_probability, keys.query))[rank < options.beams])
+        return Keys.concatenate(recorded)
 
     def _candidates(self, expected: Expected, beams: _Beams, *, last: bool) -> _Candidates:
-        """Return what may follow each beam; where it has to end, nothing else."""
-        started = beams.tokens.shape[1] > 0
-        counts = (beams.ranges[:, :, 1] - beams.ranges[:, :, 0]).sum(axis=1)
-        seldom = (counts <= self._options.stop_at_count) & started & self._options.constrained
-        ending = np.full(len(counts), last) | (seldom & (not self._options.whole))
-        beam, token = self._continuing(expected, beams, np.flatnonzero(~ending), counts)
-        ends = np.flatnonzero(ending)
-        if self._options.whole:
-            ends = np.flatnonzero(self._index.ends(beams.ranges) > 0) if started else np.empty(0, np.int64)
+        """Return what may follow each beam; at the last step, ends alone."""
+        rows, ends = np.arange(0 if last else len(beams.query)), np.empty(0, np.int64)
+        beam, token = self._continuing(expected, beams, rows)
+        if self._options.whole and beams.tokens.shape[1]:
+            ends = np.flatnonzero(self._index.ends(beams.ranges) > 0)
         beam, token = np.concatenate([beam, ends]), np.concatenate([token, np.full(len(ends), _END)])
         order = np.argsort(beam, kind="stable")
         beam, token = beam[order], token[order]
@@ -161,29 +138,15 @@ class BeamSearch:
         added = expected.at(beam, np.where(ended, end or 0, token))
         return _Candidates(beam, token, beams.score[beam] + (np.where(ended, 0.0, added) if end is None else added))
 
-    def _continuing(self, expected: Expected, beams: _Beams, rows: Int64s, counts: Int64s) -> tuple[Int64s, Int64s]:
+    def _continuing(self, expected: Expected, beams: _Beams, rows: Int64s) -> tuple[Int64s, Int64s]:
         """Return beams and tokens that may follow: all of a narrow range, the best 2 x beams of a wide one."""
-        if not self._options.constrained:
-            return self._free(expected, beams, rows)
+        counts = (beams.ranges[:, :, 1] - beams.ranges[:, :, 0]).sum(axis=1)
         wide = rows[counts[rows] > self._wide]
         row, token, unsure = self._test(expected, beams, wide)
         narrow = np.concatenate([rows[counts[rows] <= self._wide], unsure])
         listed = self._frontier.continuations(beams.ranges[narrow])
         row = np.concatenate([row, np.repeat(narrow, np.diff(listed.offsets))])
         return row, np.concatenate([token, listed.tokens])
-
-    def _free(self, expected: Expected, beams: _Beams, rows: Int64s) -> tuple[Int64s, Int64s]:
-        """Return the model's best tokens, whatever the index has; the model's end becomes `_END`."""
-        tokens = expected.top(rows, 2 * self._options.beams, self._known)
-        row, token = np.repeat(rows, tokens.shape[1]), tokens.reshape(-1)
-        if self._options.end is None:
-            return row, token
-        ended = token == self._options.end
-        token = np.where(ended, _END, token)
-        # An n-gram has a token, and the index knows where whole documents end.
-        if self._options.whole or not beams.tokens.shape[1]:
-            return row[~ended], token[~ended]
-        return row, token
 
     def _test(self, expected: Expected, beams: _Beams, rows: Int64s) -> tuple[Int64s, Int64s, Int64s]:
         """Return beams and tokens of the model's best that occur, and the beams that have too few among these.
@@ -207,31 +170,21 @@ class BeamSearch:
         best_of_each(candidates.score, offsets, chosen, counts)
         return candidates.take(chosen[np.arange(chosen.shape[1]) < counts[:, None]])
 
-    def _follow(self, beams: _Beams, chosen: _Candidates) -> Int64s:
-        """Return the ranges of the chosen n-grams; that of one that ends stays as it is."""
-        ranges, unended = beams.ranges[chosen.beam], chosen.token != _END
-        ranges[unended] = self._index.step(ranges[unended], chosen.token[unended])
-        return ranges
-
-    def _record(self, beams: _Beams, chosen: _Candidates, ranges: Int64s, kind: Kind, *, complete: bool) -> Keys:
+    def _record(self, beams: _Beams, chosen: _Candidates, kind: Kind) -> Keys:
         """Return the chosen candidates that are results, as keys."""
-        ended = chosen.token == _END
-        history = self._options.keep_history and not self._options.whole
-        # A history has the n-gram that ends already.
-        rows = np.flatnonzero(~ended) if history else np.flatnonzero(ended | complete)
-        if not self._options.constrained:
-            rows = rows[(ranges[rows, :, 1] > ranges[rows, :, 0]).any(axis=1)]
-        tokens = np.concatenate([beams.tokens[chosen.beam[rows]], chosen.token[rows, None]], axis=1)
-        lengths = tokens.shape[1] - ended[rows]
-        starts = np.arange(len(rows), dtype=np.int64) * tokens.shape[1]
-        ngrams = Ragged(tokens.reshape(-1)[spans(starts, lengths)], offsets_of(lengths))
-        return Keys(beams.query[chosen.beam[rows]], ngrams, chosen.score[rows], np.full(len(rows), kind, np.int8))
+        rows = np.flatnonzero((chosen.token == _END) == self._options.whole)
+        tokens = beams.tokens[chosen.beam[rows]]
+        if not self._options.whole:
+            tokens = np.concatenate([tokens, chosen.token[rows, None]], axis=1)
+        query, kinds = beams.query[chosen.beam[rows]], np.full(len(rows), kind, np.int8)
+        return Keys(query, as_ragged(tokens), chosen.score[rows], kinds)
 
-    def _survivors(self, beams: _Beams, chosen: _Candidates, ranges: Int64s) -> tuple[_Beams, Int64s]:
+    def _survivors(self, beams: _Beams, chosen: _Candidates) -> tuple[_Beams, Int64s]:
         """Return the best `beams` n-grams of each question that continue, and the beams that they come from."""
         unended = np.flatnonzero(chosen.token != _END)
         query = beams.query[chosen.beam[unended]]
         best = unended[np.arange(len(unended)) - np.searchsorted(query, query) < self._options.beams]
         parents = chosen.beam[best]
         tokens = np.concatenate([beams.tokens[parents], chosen.token[best, None]], axis=1)
-        return _Beams(beams.query[parents], tokens, chosen.score[best], ranges[best]), parents
+        ranges = self._index.step(beams.ranges[parents], chosen.token[best])
+        return _Beams(beams.query[parents], tokens, chosen.score[best], ranges), parents

@@ -94,15 +94,7 @@ class HippoReader:
         self._steps = steps
 
     def answer(self, questions: Sequence[str], k: int = 5, *, where: str | None = None) -> list[Answered]:
-        """Answer a batch of questions.
-
-        Args:
-            questions: the questions.
-            k: how many hits are read for each.
-            where: which chunks may be hits, as in `Retriever.search`.
-
-        Returns:
-            One answer a question; where the model gave none, `error` says why.
+        """Answer a batch of questions by k hits for each; where the model gave no answer, `error` says why.
 
         Raises:
             QueryError: as in `Retriever.search`.

@@ -27,11 +27,7 @@ if TYPE_CHECKING:
 class PromptKeys:
     """Reads prompts with the model of a datastore; safe to call from several threads.
 
-    Attributes:
-        model: the model.
-
-    Raises:
-        ModelError: the model is not there, or another one by now.
+    Where the model is not there, or another one by now, it is a `ModelError`.
     """
 
     def __init__(self, info: DatastoreInfo) -> None:
@@ -58,10 +54,9 @@ class PromptKeys:
         return self.model.tokenizer.decode([token], skip_special_tokens=False)
 
     def keys(self, prompts: Sequence[Int32s]) -> Float32s:
-        """Return the key in front of the token that would come next, float32 of shape (prompts, dimension).
+        """Return the keys in front of the token that would come next after prompts of one token or more.
 
-        Args:
-            prompts: tokens, one at least in each.
+        They are float32 of shape (prompts, dimension).
         """
         import torch
 

@@ -93,13 +93,8 @@ class SealDecoder:
     def keys(self, questions: Sequence[str], query_ngrams: Keys | None = None) -> Keys:
         """Return the keys of questions.
 
-        Args:
-            questions: the questions.
-            query_ngrams: n-grams of the questions themselves, whose probabilities are wanted.
-
-        Returns:
-            Body n-grams and whole titles as the beam search records them, single tokens with their probabilities as a
-            first word, and the questions' n-grams with their probabilities.
+        These are body n-grams and whole titles as the beam search records them, single tokens with their probabilities
+        as a first word, and n-grams of the questions themselves with their probabilities.
 
         Raises:
             QueryError: a question is too long for the model.

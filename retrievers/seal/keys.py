@@ -151,13 +151,10 @@ class KeyCounter:
 
 
 def weigh(keys: Keys, counts: Int64s, tokens: int, score: Score) -> Float64s:
-    """Return the weights of keys, float64 of shape (keys,), none below 0.
+    """Return the weights of keys of any number of questions, float64 of shape (keys,), none below 0.
 
-    Args:
-        keys: of any number of questions.
-        counts: how often each key occurs where it counts, int64 of shape (keys,).
-        tokens: of the whole corpus, titles included.
-        score: what the weights are for.
+    `counts` say how often each key occurs where it counts, int64 of shape (keys,); `tokens` are those of the whole
+    corpus, titles included.
     """
     unigram = keys.kind == Kind.UNIGRAM
     if score == "lm":

@@ -160,10 +160,7 @@ class KeySearch:
     def find(self, ranked: RankedKeys, k: int, allowed: Int64s | None) -> tuple[Int64s, Float32s]:
         """Return the numbers and scores of the k best chunks for which a key votes; equal ones by id.
 
-        Args:
-            ranked: the question's keys.
-            k: how many.
-            allowed: the ids of the chunks that may be found, ascending; None for all.
+        Where `allowed` is given, they are of these ids, ascending.
         """
         chunks, _ = self._chunks(self._candidates(ranked, allowed), allowed)
         scores = self._score(ranked, chunks)[0].astype(np.float32)

@@ -26,24 +26,17 @@ _ROOM = 1 << 20
 """Bytes below which a disk counts as full."""
 
 
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _make_folder(path: Path) -> None:
     """Make a folder and the parents that it lacks, each on disk in its own parent."""
     if path.is_dir():
         return
     _make_folder(path.parent)
     path.mkdir(exist_ok=True)
-    _sync_folder(path.parent)
+    _sync(path.parent)
 
 
-def _sync_file(path: Path) -> None:
+def _sync(path: Path) -> None:
+    """Put a file, or the names in a folder, on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -72,8 +65,7 @@ class LocalFiles:
         """
         local = self.root / path
         if not local.resolve().is_relative_to(self.root.resolve()):
-            msg = f"{local}: leads out of the memory's folder; remove the link"
-            raise CorruptFileError(msg)
+            raise CorruptFileError(f"{local}: leads out of the memory's folder; remove the link")
         return local
 
     def make(self) -> None:
@@ -125,21 +117,21 @@ class LocalFiles:
         """Put a finished file in place: content on disk first, then the name."""
         target = self.root / path
         _make_folder(target.parent)
-        _sync_file(local)
+        _sync(local)
         local.replace(target)
-        _sync_folder(target.parent)
+        _sync(target.parent)
 
     def move_folder(self, local: Path, path: str) -> None:
         """Put a finished folder in place in one step; a damaged one that stood there is set aside below `work/`."""
         target = self.root / path
         _make_folder(target.parent)
         for file in local.rglob("*"):
-            (_sync_folder if file.is_dir() else _sync_file)(file)
-        _sync_folder(local)
+            _sync(file)
+        _sync(local)
         if target.exists():
             target.replace(self.attempt() / "damaged")
         local.replace(target)
-        _sync_folder(target.parent)
+        _sync(target.parent)
 
     def write(self, path: str, data: bytes) -> None:
         """Write a small file so that it is there whole or not at all, replacing what was there."""
@@ -158,7 +150,7 @@ class LocalFiles:
             with self._draft(data) as draft:
                 # A hard link is create-exclusive and shows the whole content at once, which O_EXCL and write do not.
                 target.hardlink_to(draft)
-                _sync_folder(target.parent)
+                _sync(target.parent)
         except OSError as error:
             if isinstance(error, FileExistsError) and target.exists():
                 msg = f"{target} already exists: another writer committed first; run the build again"
@@ -181,12 +173,11 @@ class LocalFiles:
             with self._draft(data) as draft:
                 draft.replace(target)
         except OSError as error:
-            msg = (
+            raise CommitFailedError(
                 f"{target} could not be replaced ({error}); the former snapshot is current; correct it and build again"
-            )
-            raise CommitFailedError(msg) from error
+            ) from error
         try:
-            _sync_folder(self.root)
+            _sync(self.root)
         except OSError as error:
             msg = f"{target} was replaced, but the disk did not confirm it ({error}); check `mnemodex show` first"
             raise CommitStateUnknownError(msg) from error
@@ -197,7 +188,7 @@ class LocalFiles:
         try:
             draft = folder / "draft"
             draft.write_bytes(data)
-            _sync_file(draft)
+            _sync(draft)
             yield draft
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -224,24 +215,18 @@ class LocalFiles:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError as error:
-                msg = (
+                raise WriterBusyError(
                     f"{self.root}: another build is writing to this memory; wait for it to end, or stop it, and run "
                     "again"
-                )
-                raise WriterBusyError(msg) from error
+                ) from error
             yield
         finally:
             os.close(descriptor)
 
     def check(self, entry: FileEntry, *, again: bool = False) -> Path:
-        """Compare a file with its checksum, once a process while its size, times and inode stay as they are.
+        """Return the local path of a file that a manifest or marker names, compared with its checksum.
 
-        Args:
-            entry: the file as a manifest or marker names it.
-            again: compare in any case.
-
-        Returns:
-            Its local path, safe to be opened.
+        That is done once a process while its size, times and inode stay as they are, or again.
 
         Raises:
             CorruptFileError: the file is missing, cannot be read, or differs.
@@ -250,8 +235,7 @@ class LocalFiles:
         try:
             self._compare(local, entry, again=again)
         except FileNotFoundError:
-            msg = f"{local}: missing; run the build again"
-            raise CorruptFileError(msg) from None
+            raise CorruptFileError(f"{local}: missing; run the build again") from None
         except OSError as error:
             msg = f"{local}: cannot be read ({error.strerror}); correct that, or remove it and run the build again"
             raise CorruptFileError(msg) from error
@@ -266,6 +250,5 @@ class LocalFiles:
             msg = f"{local}: has {stat.st_size} bytes where the manifest says {entry.bytes}; remove it and build again"
             raise CorruptFileError(msg)
         if sha256(local) != entry.sha256:
-            msg = f"{local}: differs from its checksum; remove it and run the build again"
-            raise CorruptFileError(msg)
+            raise CorruptFileError(f"{local}: differs from its checksum; remove it and run the build again")
         self._trusted[entry.path] = seen

@@ -22,7 +22,7 @@ def write(path: Path, table: TableSpec, batches: Iterable[pa.RecordBatch]) -> in
     vectors = [field.name for field in table.schema if pa.types.is_fixed_size_list(field.type)]
     floats = {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in vectors}
     # Keys of half precision hardly shrink, and compressing them would take ten times as long as writing them.
-    packed = {name for name, dtype in zip(table.schema.names, table.schema.types, strict=True) if _is_packed(dtype)}
+    packed = {field.name for field in table.schema if pa.types.is_fixed_size_binary(field.type)}
     others = [name for name in table.schema.names if name not in packed]
     rows = 0
     pending: list[pa.RecordBatch] = []
@@ -45,10 +45,6 @@ def write(path: Path, table: TableSpec, batches: Iterable[pa.RecordBatch]) -> in
     return rows
 
 
-def _is_packed(dtype: pa.DataType) -> bool:
-    return bool(pa.types.is_fixed_size_binary(dtype))
-
-
 def read_batches(path: Path, *, columns: Sequence[str] | None = None, rows: int = 2048) -> Iterator[pa.RecordBatch]:
     """Read a partition as a stream of record batches, page checksums verified."""
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
@@ -69,8 +65,8 @@ def take(path: Path, rows: Sequence[int], *, columns: Sequence[str]) -> pa.Table
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
         starts = np.cumsum([0, *sizes])
-        groups = np.unique(np.searchsorted(starts, wanted, side="right") - 1)
+        group_of = np.searchsorted(starts, wanted, side="right") - 1
+        groups = np.unique(group_of)
         table = file.read_row_groups(groups.tolist(), columns=list(columns))
     offsets = np.cumsum([0, *(sizes[group] for group in groups)])
-    group_of = np.searchsorted(starts, wanted, side="right") - 1
     return table.take(offsets[np.searchsorted(groups, group_of)] + wanted - starts[group_of])

@@ -42,15 +42,13 @@ class Store:
             MemoryNotFoundError: it holds something else, or cannot be made.
         """
         if self.root.exists() and not self.root.is_dir():
-            msg = f"{self.root}: is a file, not a memory; choose another folder for `memory`"
-            raise MemoryNotFoundError(msg)
+            raise MemoryNotFoundError(f"{self.root}: is a file, not a memory; choose another folder for `memory`")
         try:
             self.files.make()
         except OSError as error:
-            msg = (
+            raise MemoryNotFoundError(
                 f"{self.root}: cannot be made ({error.strerror}: {error.filename}); choose another folder for `memory`"
-            )
-            raise MemoryNotFoundError(msg) from error
+            ) from error
         strange = [name for name in self.files.names(".") if name not in _KNOWN]
         if strange and not self.files.exists("CURRENT"):
             msg = f"{self.root}: is not a memory (it holds {strange[0]!r}); choose an empty or new folder for `memory`"
@@ -119,11 +117,10 @@ class Store:
             msg = f"{path}, named in {self.root / named_in}: {what}; restore it from a copy, or rebuild the memory"
             raise CorruptFileError(msg) from error
         if hashlib.sha256(data).hexdigest() != digest:
-            msg = (
+            raise CorruptFileError(
                 f"{path}: differs from its checksum in {self.root / named_in}; restore it from a copy, or rebuild the "
                 "memory"
             )
-            raise CorruptFileError(msg)
         return self._parse(path, data)
 
     def _parse(self, path: Path, data: bytes) -> Manifest:
@@ -134,11 +131,10 @@ class Store:
                 msg = f"{path}: has format {version}, this version reads format {FORMAT}; install a newer mnemodex"
                 raise NewerFormatError(msg)
             if isinstance(version, int) and version < FORMAT:
-                msg = (
+                raise OlderFormatError(
                     f"{path}: has format {version} of a former version, this version reads format {FORMAT}; rebuild "
                     "the memory: run `mnemodex build RECIPE` with another folder for `memory`, or remove this one"
                 )
-                raise OlderFormatError(msg)
             return Manifest.model_validate(content)
         except ValidationError as error:
             problem = error.errors()[0]
@@ -146,8 +142,7 @@ class Store:
             msg = f"{path}: is not a manifest ({where}: {problem['msg']}); rebuild the memory"
             raise CorruptFileError(msg) from error
         except ValueError as error:
-            msg = f"{path}: is not JSON ({error}); rebuild the memory"
-            raise CorruptFileError(msg) from error
+            raise CorruptFileError(f"{path}: is not JSON ({error}); rebuild the memory") from error
 
     def history(self, manifest: Manifest) -> Iterator[Manifest]:
         """Yield a snapshot and its ancestors, newest first.
@@ -184,11 +179,7 @@ class Store:
         return manifest
 
     def artifact(self, place: str) -> Artifact | None:
-        """Return what a finished result's marker says, or None where there is no marker, or a damaged one.
-
-        Args:
-            place: what the paths of the result's files begin with.
-        """
+        """Return what the marker of a result, whose paths begin with `place`, says; None without a sound one."""
         for path in (f"{place}/marker.json", f"{place}.json"):
             try:
                 return open_marker(json.loads(self.files.read(path)))
@@ -219,19 +210,10 @@ class Store:
     ) -> Artifact:
         """Move an attempt's files in place, with the marker that says that they are whole.
 
-        Table partitions, whose files are called `data`, become `LABEL-FINGERPRINT.ENDING`; other results the folder
-        `LABEL-FINGERPRINT/`. If another worker published the same result in the meantime, that one stays and is
-        returned.
-
-        Args:
-            attempt: the folder of the files.
-            folder: where the result belongs, below the memory.
-            label: its readable name.
-            fingerprint: its other name.
-            rows: of the result.
-            stats: what its maker measured.
-            also: the places of what the same unit published beside it.
-            as_folder: whether it becomes a folder whatever its files are called.
+        In the folder below the memory, table partitions, whose files are called `data`, become
+        `LABEL-FINGERPRINT.ENDING`; other results, and all with `as_folder`, the folder `LABEL-FINGERPRINT/`. If another
+        worker published the same result in the meantime, that one stays and is returned. `also` are the places of what
+        the same unit published beside it.
         """
         name = f"{folder}/{label}-{fingerprint}"
         local = sorted(path for path in attempt.rglob("*") if path.is_file())
@@ -294,8 +276,7 @@ def open_store(root: str | Path) -> tuple[Store, Manifest]:
     """
     store = Store(root)
     if not store.root.is_dir():
-        msg = f"{root}: no such memory; build one with `mnemodex build RECIPE`"
-        raise MemoryNotFoundError(msg)
+        raise MemoryNotFoundError(f"{root}: no such memory; build one with `mnemodex build RECIPE`")
     manifest = store.current()
     if manifest is None:
         msg = f"{root}: is not a memory, or its first build has not finished; run `mnemodex build RECIPE`"

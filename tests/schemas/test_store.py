@@ -77,7 +77,7 @@ def test_a_commit_over_a_snapshot_that_is_there_fails_and_changes_nothing(store)
     first = commit(store, TABLE)
     other = store.root / "snapshots" / "000002.json"
     other.write_text("of somebody else")
-    with pytest.raises(CommitFailedError, match=r"000002\.json exists: another writer committed first"):
+    with pytest.raises(CommitFailedError, match=r"000002\.json already exists: another writer committed first"):
         commit(store, SHARD)
     assert store.current() == first
     assert other.read_text() == "of somebody else"

@@ -7,14 +7,15 @@ similarity over runs of words.
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
+from typing_extensions import override
 
 from mnemodex.indexers.rows import Rows
-from mnemodex.pipelines.ops.base import Op
+from mnemodex.pipelines.ops.base import Op, Stage
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.recipe import IndexSettings
 from mnemodex.schemas.spec import ReadBy, SearchOnly
@@ -27,11 +28,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnemodex.pipelines.ops.base import Work
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
     from mnemodex.pipelines.plan import PlanContext
-    from mnemodex.schemas.spec import Spec
 
 _PRIME = np.uint64((1 << 61) - 1)
 
@@ -73,39 +72,33 @@ def _spec(hashes: int) -> TableSpec:
     return TableSpec(pa.schema(columns), id_column="chunk_id", parents={"chunk_id": "chunks"})
 
 
-class SignatureStage:
-    """Computes the signatures of a partition of chunks; see `Stage`."""
+class SignatureStage(Stage):
+    """Computes the signatures of a partition of chunks."""
 
-    version: ClassVar[int] = 1
-    Settings: ClassVar[type[Spec]] = CopiesSettings
-    columns: ClassVar[tuple[str, ...]] = ("chunk_id", "text")
+    Settings = CopiesSettings
+    columns = ("chunk_id", "text")
+    settings: CopiesSettings
 
     def __init__(self, settings: CopiesSettings) -> None:
-        self._settings = settings
+        super().__init__(settings)
         self.table = _spec(settings.hashes)
 
-    def setup(self, work: Work) -> None:
-        """See `Stage`: there is nothing to load."""
-
+    @override
     def run(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """See `Stage`."""
         for batch in batches:
-            made = signatures(batch["text"].to_pylist(), self._settings)
-            column = pa.FixedSizeListArray.from_arrays(pa.array(made.reshape(-1)), self._settings.hashes)
+            matrix = signatures(batch["text"].to_pylist(), self.settings)
+            column = pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), self.settings.hashes)
             yield pa.record_batch([batch["chunk_id"], column], schema=self.table.schema)
-
-    def stats(self) -> Stats:
-        """See `Stage`."""
-        return Stats()
 
 
 class CopiesOp(Op):
     """Puts the signatures of all chunks into one array, with where each chunk is."""
 
-    Settings: ClassVar[type[Spec]] = CopiesSettings
+    Settings = CopiesSettings
+    settings: CopiesSettings
 
+    @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        """See `Op`."""
         parts = inputs.partitions(0)
         columns = [parquet.read(part.files["parquet"], columns=["signature"])["signature"] for part in parts]
         numbers = [column.combine_chunks().flatten().to_numpy() for column in columns]

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
+from typing_extensions import override
 
+from mnemodex.indexers.encoders.base import PlainEncoder
 from mnemodex.schemas.embedding import TextEmbedding
 
 if TYPE_CHECKING:
@@ -27,14 +29,14 @@ class HashingSettings(TextEmbedding):
     dimension: int = Field(default=256, ge=1)
 
 
-class HashingEncoder:
-    """See `PlainEncoder`; prefixes and normalisation are done for it."""
+class HashingEncoder(PlainEncoder):
+    """Counts words, with signs; prefixes and normalisation are done for it."""
 
     def __init__(self, settings: HashingSettings, *, threads: int | None = None) -> None:
         self.dimension = settings.dimension
 
+    @override
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """See `PlainEncoder`."""
         vectors = np.zeros((len(texts), self.dimension), np.float32)
         for number, text in enumerate(texts):
             hashes = np.array([zlib.crc32(word.encode()) for word in text.casefold().split()], np.uint32)

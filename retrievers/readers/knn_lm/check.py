@@ -26,11 +26,7 @@ rounded to 8 bits 0.025 to 0.036, ten steps of tuning on 64 tokens (AdamW, 2e-5)
 
 
 def check_tokenizer(tokenizer: Any, info: DatastoreInfo) -> None:
-    """Refuse a tokenizer (of tokenizers or transformers) that is not the datastore's.
-
-    Raises:
-        ModelError: it is not.
-    """
+    """Refuse a tokenizer (of tokenizers or transformers) that is not the datastore's, by a `ModelError`."""
     sha256 = content_hash(tokenizer)
     if info.tokenizer_sha256 != sha256 and info.tokenizer_sha256 != _hash_of_files(tokenizer):
         raise ModelError(

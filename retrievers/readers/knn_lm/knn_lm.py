@@ -59,7 +59,6 @@ class KnnLM:
         **settings: fields of `Mixing`, instead of those in `mixing`.
 
     Attributes:
-        datastore: the same.
         mixing: the settings.
         temperature: of the softmax over negated squared distances: `mixing.temperature`, or the datastore's scale.
         stats: what was looked up since a model was last attached to.
@@ -96,12 +95,9 @@ class KnnLM:
         to it in training. Places of padding are left as they are. With pointers, `model(...)` reads its texts token by
         token, and a pass that is given a cache continues where that ended.
 
-        Args:
-            model: the causal language model of transformers that the datastore was built with, in any dtype and on any
-                device.
-
         Raises:
-            ModelError: it is another model, or has a KnnLM attached already.
+            ModelError: it is not the causal language model of transformers that the datastore was built with (in any
+                dtype, on any device), or has a KnnLM attached already.
             NotFiniteError: in a forward pass: the model's keys are NaN or infinite.
         """
         mixer = self._mixer(model)

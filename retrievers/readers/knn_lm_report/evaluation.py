@@ -101,7 +101,6 @@ class Tuned:
 
     Attributes:
         halves: how the tokens were parted.
-        fitted_on_tokens: how many the settings were fitted on.
         unfitted: the settings as they were given.
         fixed: one weight and a temperature.
         buckets: a weight for each range of the nearest distance, and a temperature.
@@ -119,8 +118,6 @@ class Evaluation:
     """What an evaluation over texts measured.
 
     Attributes:
-        index: the datastore's name.
-        model: the language model's.
         texts: those with a predicted token.
         texts_left_out: those without.
         settings: with the temperature.
@@ -196,9 +193,7 @@ def evaluate(
 def tune(neighbourhoods: Neighbourhoods, mixing: Mixing) -> Tuned:
     """Fit temperature and weights on one half, and measure the other.
 
-    Args:
-        neighbourhoods: what `mixing` was used to look up.
-        mixing: where to start, with a temperature; all but weight and temperature stays as it is.
+    Settings start from those that were used to look up, with a temperature; all but the two stays as it is.
 
     Raises:
         QueryError: there are fewer than two tokens, or none of the half has a neighbour.
@@ -213,12 +208,9 @@ def tune(neighbourhoods: Neighbourhoods, mixing: Mixing) -> Tuned:
 
 
 def figures(neighbourhoods: Neighbourhoods, mixing: Mixing, rows: Bools | None = None) -> Figures:
-    """Measure what neighbours do to predictions.
+    """Measure what neighbours do to predictions, by settings with a temperature.
 
-    Args:
-        neighbourhoods: the tokens, with what was looked up for them.
-        mixing: how neighbours are mixed in, with a temperature.
-        rows: the tokens that count, bool of shape (n,), at least one; all by default.
+    The tokens that count are `rows`, bool of shape (n,), at least one; all by default.
     """
     rows = np.ones(len(neighbourhoods.readings), bool) if rows is None else rows
     without, mixed = neighbourhoods.model()[rows], neighbourhoods.mixed(mixing)[rows]

@@ -64,8 +64,6 @@ class Generation:
     """What was written from the beginnings of texts.
 
     Attributes:
-        index: the datastore's name.
-        model: the language model's.
         prompts: how many beginnings, each of `prompt_tokens` and continued by `generated_tokens`.
         sampling: how tokens were chosen.
         settings: with the temperature.

@@ -51,11 +51,7 @@ class Neighbourhoods:
         return -self.readings.surprisal.astype(np.float64)
 
     def mixed(self, mixing: Mixing) -> Float64s:
-        """Return the logarithm of p of each token by model and neighbours, shape (n,).
-
-        Args:
-            mixing: with a temperature.
-        """
+        """Return the logarithm of p of each token by model and neighbours, mixed at a temperature, shape (n,)."""
         assert mixing.temperature is not None  # noqa: S101 - `evaluate` gives one
         neighbours = np.empty(len(self.readings), np.float64)
         for rows in batches(*self.distances.shape):
@@ -75,11 +71,8 @@ def batches(rows: int, k: int) -> Iterator[slice]:
 def gather(datastore: Datastore, readings: Readings, mixing: Mixing, folder: Path) -> Neighbourhoods:
     """Look up the neighbours of all tokens that pass the gate, or follow them where the pointers are enough.
 
-    Args:
-        datastore: where.
-        readings: the tokens.
-        mixing: of it `k`, `gate`, `rescore` and `pointers` are used; the others can be tried afterwards.
-        folder: where the neighbours are written, as `.npy`; files of a former call are overwritten.
+    Of the settings, `k`, `gate`, `rescore` and `pointers` are used; the others can be tried afterwards. The neighbours
+    are written into the folder, as `.npy`; files of a former call are overwritten.
 
     Raises:
         QueryError: k is above the number of entries.

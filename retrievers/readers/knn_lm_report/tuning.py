@@ -50,10 +50,8 @@ def fit(neighbourhoods: Neighbourhoods, rows: Bools, mixing: Mixing) -> tuple[Mi
     The likelihood is concave in a weight, whose best value is solved for at every temperature of a logarithmic grid,
     followed by a finer one around the best one. Weights of ranges are drawn towards the one of all tokens.
 
-    Args:
-        neighbourhoods: what was looked up.
-        rows: the tokens that count, all with neighbours, bool of shape (n,).
-        mixing: its temperature is the grid's middle; all but weight and temperature is kept.
+    The tokens are `rows`, all with neighbours, bool of shape (n,). The temperature given is the grid's middle; all other
+    settings but the weight are kept.
     """
     assert mixing.temperature is not None  # noqa: S101 - the caller gives one
     chosen = np.flatnonzero(rows)
@@ -106,12 +104,8 @@ def best_weight(model: Float64s, neighbours: Float64s, *, prior: float | None = 
 def likelihoods(neighbourhoods: Neighbourhoods, rows: Int64s, temperatures: Float64s) -> Float64s:
     """Return the logarithms of p_knn of tokens at several temperatures, shape (t, m), in single precision.
 
-    What is too small for it counts as 0; no weight below 1 makes a difference of that.
-
-    Args:
-        neighbourhoods: what was looked up.
-        rows: tokens that have neighbours, shape (m,).
-        temperatures: shape (t,).
+    What is too small for it counts as 0; no weight below 1 makes a difference of that. The tokens are `rows`, shape
+    (m,), which have neighbours.
     """
     result = np.empty((len(temperatures), len(rows)))
     for batch in batches(len(rows), neighbourhoods.distances.shape[1]):

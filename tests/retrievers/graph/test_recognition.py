@@ -14,16 +14,13 @@ FACTS = [("Lilli", "directed by", "Speyer"), ('Spey"er', "died in", "Амсте�
 
 def asked(answer, **options):
     with ChatServer(answer if callable(answer) else lambda request: answer, **options) as server:
-        recognition = Recognition(Chat(server.url, "small", max_retries=0, timeout=1.0))
-        kept = recognition("Where did the director die?", FACTS)
-    return kept, recognition, server.requests
+        kept = Recognition(Chat(server.url, "small", max_retries=0, timeout=1.0))("Where did the director die?", FACTS)
+    return kept, server.requests
 
 
 def test_the_model_sees_question_and_facts_and_its_choice_is_kept():
-    kept, recognition, (request,) = asked({"keep": [1, 0, 1]})
+    kept, (request,) = asked({"keep": [1, 0, 1]})
     assert kept == [0, 1]
-    assert (recognition.asked, recognition.malformed, recognition.unanswered) == (1, 0, 0)
-    assert recognition.prompt_tokens > 10 and recognition.completion_tokens > 0
     text = request["messages"][-1]["content"]
     assert "Question: Where did the director die?" in text
     assert '1. ["Spey\\"er", "died in", "Амстердам"]' in text
@@ -31,8 +28,7 @@ def test_the_model_sees_question_and_facts_and_its_choice_is_kept():
 
 
 def test_keeping_none_is_an_answer():
-    kept, recognition, _ = asked({"keep": []})
-    assert kept == [] and recognition.malformed == 0
+    assert asked({"keep": []})[0] == []
 
 
 def test_json_in_a_fence_is_read():
@@ -55,15 +51,13 @@ def test_json_in_a_fence_is_read():
         "",
     ],
 )
-def test_an_answer_of_another_form_keeps_all_and_is_counted(answer):
-    kept, recognition, _ = asked(answer)
-    assert kept == [0, 1, 2] and recognition.malformed == 1
+def test_an_answer_of_another_form_keeps_all(answer):
+    assert asked(answer)[0] == [0, 1, 2]
 
 
-def test_a_model_that_does_not_answer_keeps_all_and_is_counted():
+def test_a_model_that_does_not_answer_keeps_all():
     for reply in (Reply("{}", delay=1.5), Reply(status=500)):
-        kept, recognition, _ = asked(lambda request, reply=reply: reply)
-        assert kept == [0, 1, 2] and (recognition.unanswered, recognition.malformed) == (1, 0)
+        assert asked(lambda request, reply=reply: reply)[0] == [0, 1, 2]
 
 
 def test_a_server_that_knows_no_schemas_serves():

@@ -84,57 +84,34 @@ class Plain:
         options = self.options
         following = self.following(tokens)
         end = 0.0 if options.end is None else probabilities[options.end]
-        if options.whole:
-            ends = [(None, end)] if tokens and None in following else []
-        elif step == options.length or (options.constrained and tokens and len(following) <= options.stop_at_count):
-            return [(None, end)]
-        else:
-            ends = []
+        ends = [(None, end)] if options.whole and tokens and None in following else []
         if step == options.length:
             return ends
-        if options.constrained:
-            return [(token, probabilities[token]) for token in sorted({*following} - {None})] + ends
-        best = sorted(range(len(probabilities)), key=lambda token: -probabilities[token])[: 2 * options.beams]
-        free = [(token, probabilities[token]) for token in best if token != options.end]
-        spoken = [(None, end)] if options.end in best and tokens and not options.whole else []
-        return free + spoken + ends
+        return [(token, probabilities[token]) for token in sorted({*following} - {None})] + ends
 
     def run(self, prompt):
         options = self.options
         beams, found = [([], 0.0)], []
-        for step in range(options.length + 1):
+        for step in range(options.length + options.whole):
             candidates = [
                 (score + more, tokens, token)
                 for tokens, score in beams
                 for token, more in self.allowed(tokens, self.expected(prompt, tokens), step)
             ]
             chosen = sorted(candidates, key=lambda candidate: -candidate[0])[: 2 * options.beams]
-            full = step + 1 == options.length and options.end is None and not options.whole
             for score, tokens, token in chosen:
-                ngram = tokens if token is None else [*tokens, token]
-                history = options.keep_history and not options.whole
-                if (token is not None if history else token is None or full) and self.following(ngram):
-                    found.append((score, ngram))
+                if (token is None) == options.whole:
+                    found.append((score, tokens if token is None else [*tokens, token]))
             beams = [([*tokens, token], score) for score, tokens, token in chosen if token is not None]
             beams = beams[: options.beams]
-            if full:
-                break
-        if not options.keep_history:
-            found = sorted(found, key=lambda pair: -pair[0])[: options.beams]
         return found
 
 
 CASES = {
     "history": {},
     "one beam": {"beams": 1},
-    "best only": {"keep_history": False},
-    "best with an end": {"keep_history": False, "end": 5, "length": 4},
-    "stops at a count": {"stop_at_count": 2, "keep_history": False},
-    "stops at a count with an end": {"stop_at_count": 3, "end": 7},
     "whole documents": {"whole": True, "length": 20, "end": 5, "beams": 8},
-    "whole documents without an end": {"whole": True, "length": 20, "keep_history": False},
-    "free": {"constrained": False, "length": 3},
-    "free with an end": {"constrained": False, "end": 3, "keep_history": False, "length": 3, "beams": 10},
+    "whole documents without an end": {"whole": True, "length": 20},
 }
 
 
@@ -169,7 +146,7 @@ def test_it_finds_what_a_plain_search_finds(lm, fields, indexes, case, way):
         assert ngrams == [ngram for _, ngram in expected]
         np.testing.assert_allclose(keys.log_probability[mine], [score for score, _ in expected], atol=1e-9)
         assert len({tuple(ngram) for ngram in ngrams}) == len(ngrams)
-        assert ngrams or not options.constrained
+        assert ngrams
 
 
 def test_every_title_can_be_written(lm, fields, indexes):
@@ -202,7 +179,7 @@ def test_a_prompt_that_is_too_long_is_told(lm):
         Prompted(lm, ["short", "long " * 200], room=5)
 
 
-@pytest.mark.parametrize("wrong", [{"beams": 0}, {"length": 0}, {"stop_at_count": -1}])
+@pytest.mark.parametrize("wrong", [{"beams": 0}, {"length": 0}])
 def test_options_that_make_no_sense_are_refused(wrong):
     with pytest.raises(QueryError, match="give at least 1 beam"):
         BeamOptions(**wrong)
