@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
-    from mnemodex.indexers.arrays import Int64s
+    from mnemodex.indexers.arrays import Int32s, Int64s
 
 MAX_PADDING = 1.15
 """Padded over real tokens that a batch may reach."""
@@ -45,3 +45,12 @@ def length_buckets(lengths: Int64s, *, max_tokens: int, min_rows: int = 8) -> It
         rows = max(int(over[0]) if len(over) else len(real), min(min_rows, len(real)))
         yield order[start : start + rows]
         start += rows
+
+
+def pad(rows: Sequence[list[int] | Int32s], width: int, *, left: bool = False, fill: int = 0) -> tuple[Int64s, Int64s]:
+    """Return token ids of rows, padded to one width, and their mask: int64 of shape (rows, width), 1 for a token."""
+    ids, mask = np.full((len(rows), width), fill, np.int64), np.zeros((len(rows), width), np.int64)
+    for row, tokens in enumerate(rows):
+        columns = slice(width - len(tokens), width) if left else slice(0, len(tokens))
+        ids[row, columns], mask[row, columns] = tokens, 1
+    return ids, mask

@@ -80,7 +80,7 @@ class Plan:
         """Return the steps that are known now and were not before.
 
         Raises:
-            RecipeError: two steps write one table, or two tables have one SQL view.
+            RecipeError: two steps have one name or write one table, or two tables have one SQL view.
         """
         new: list[Step] = []
         for entry in list(self._waiting):
@@ -96,6 +96,8 @@ class Plan:
         return new
 
     def _check(self, step: Step) -> None:
+        if any(other.name == step.name for other in self.steps):
+            raise RecipeError(f"two steps are called {step.name!r}; rename the index that is called so")
         for key in step.writes:
             if isinstance(key, IndexKey) or key == ERRORS:
                 continue

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.sources import open_source
 from mnemodex.pipelines.sources.base import Split
+from mnemodex.schemas.kinds import SOURCES
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.store.files import sha256
 from mnemodex.schemas.store.sealed import seal, unseal
@@ -36,7 +37,11 @@ def source_splits(store: Store, source: Spec) -> list[Split]:
     if path is None:
         texts = plan()
     else:
-        texts = _remembered(store, "plan", Path(path), [source.model_dump(mode="json"), PARTITION_ROWS], plan)
+        # A format that is told from the path is one of ours.
+        named: str | None = getattr(source, "format", None)
+        reader = SOURCES.find(named).version if named is not None else ""
+        decided = [source.model_dump(mode="json"), PARTITION_ROWS, reader]
+        texts = _remembered(store, "plan", Path(path), decided, plan)
     return [Split.from_json(text) for text in texts]
 
 

@@ -166,10 +166,14 @@ def _cross_references(store: Store, manifest: Manifest) -> Iterator[str]:
 
 def _check_index(store: Store, manifest: Manifest, index: IndexEntry) -> Iterator[str]:
     """Check that an index holds each row of its tables once, with its place."""
-    kind = load(KINDS.find(index.type).indexer) if KINDS.find(index.type).indexer else None
-    if index.table is None or kind is None:
+    if index.table is None:
         return
-    settings = load(KINDS.find(index.type).settings).model_validate(index.settings)
+    try:
+        entry = KINDS.find(index.type)
+    except RecipeError as error:
+        yield f"{store.root}: index {index.name} cannot be checked: {error}"
+        return
+    kind, settings = load(entry.indexer), load(entry.settings).model_validate(index.settings)
     folders = [store.files.local(shard.place) for shard in index.shards]
     kept = {(index.table, kind.id_column): folders}
     for key in kind.beside(settings):

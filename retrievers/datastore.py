@@ -53,7 +53,6 @@ class DatastoreInfo:
     """What a datastore was built from; a reader has to agree with it.
 
     Attributes:
-        name: the index's.
         key: which vector of the model the keys are.
         model: the model's name when it was built.
         model_sha256: of its files.

@@ -26,14 +26,12 @@ class Evaluation:
     """The measures of an index.
 
     Attributes:
-        index: the index's name.
         queries: how many had gold.
         queries_without_gold: how many had none and are left out.
         k: documents a query.
         metrics: R@k is the part of a query's gold documents among its first k documents, averaged over queries; nDCG
             and RR as usual.
         seconds: wall time of the search, encoding included, loading excluded.
-        run: the TREC run.
     """
 
     index: str

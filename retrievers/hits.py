@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 MISSING_ID = -1
 MISSING_SCORE = np.float32(-np.inf)
 
+_WORDS, _WIDTH = 8, 160
+"""Words before and after a hit, and characters within which they are looked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -78,7 +81,6 @@ class Hits:
         scores: float32 of shape (queries, k), descending, ties by ascending id; -inf where there are fewer than k.
         partition: number of each hit's partition in `labels`, int32 of shape (queries, k); -1 where there is none.
         row: its row there, int64 of shape (queries, k); -1 where there is none.
-        labels: the partitions' labels.
         snapshot: where the rows are read from.
         kind: the id space: "chunk", "pair" or "position".
         explain: returns the evidence for every hit; None where the retriever knows none.
@@ -248,6 +250,12 @@ def locate(shards: Sequence[Rows], numbers: Int64s) -> Rows:
         ids[inside], row[inside] = rows.ids[position], rows.row[position]
         partition[inside] = rows.partition[position] + first_label[number]
     return Rows(ids, partition, row, tuple(label for rows in shards for label in rows.labels))
+
+
+def words_around(text: str, start: int, end: int) -> tuple[str, str]:
+    """Return some words before the characters [start, end) of a text, and some after them, with single spaces."""
+    before, after = text[max(start - _WIDTH, 0) : start].split(), text[end : end + _WIDTH].split()
+    return " ".join(before[-_WORDS:]), " ".join(after[:_WORDS])
 
 
 def trec_run(names: Sequence[str], answers: Sequence[Sequence[tuple[str, float]]], *, tag: str) -> str:

@@ -113,7 +113,11 @@ class Memory:
     def _open_encoder(self, name: str, built: EncoderEntry) -> TextEncoder:
         from mnemodex.indexers.encoders import encoder_hash, open_encoder
 
-        settings = load(ENCODERS.find(built.settings.get("encoder")).settings).model_validate(built.settings)
+        try:
+            entry = ENCODERS.find(built.settings.get("encoder"))
+        except RecipeError as error:
+            raise QueryError(f"embedding {name!r} cannot be opened: {error}") from error
+        settings = load(entry.settings).model_validate(built.settings)
         if encoder_hash(settings) != built.sha256:
             model = getattr(settings, "model", settings)
             raise ModelError(

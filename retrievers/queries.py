@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question.
-
-    Attributes:
-        id: its name.
-        question: its text.
-        gold: relevance by document key; empty where nothing is known to be relevant.
-    """
+    """One question; `gold` is relevance by document key, empty where nothing is known to be relevant."""
 
     id: str
     question: str

@@ -83,7 +83,6 @@ class Leaf:
 
     Attributes:
         path: the keys that lead to it.
-        value: the value.
         markers: of its field, the list it is in and itself.
     """
 

@@ -13,12 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, order=True)
 class IndexKey:
-    """The shards of an index, or what they are built from.
-
-    Attributes:
-        index: the index's name.
-        part: empty for the shards that are searched; else an intermediate result, as `counts` or `trained`.
-    """
+    """The shards of an index that are searched, or with a part an intermediate result, as `counts` or `trained`."""
 
     index: str
     part: str = ""

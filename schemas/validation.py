@@ -13,7 +13,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def validate(model: type[_Model], data: Any, *, name: str, at: str = "") -> _Model:
-    """Check what a user wrote in the file `name` below the key `at`.
+    """Check what a user wrote in the file `name`, below the key `at`, against a settings class.
 
     A `RecipeError` lists every problem; an unknown key is answered with the nearest known one.
     """

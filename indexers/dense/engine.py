@@ -48,16 +48,13 @@ class Engine(Protocol):
     def search(
         self, queries: Float32s, k: int, *, parameter: int | None, allowed: Bools | None = None
     ) -> tuple[Float32s, Int64s]:
-        """Find the approximately best k rows of each query; safe to call from several threads.
+        """Find the approximately best k rows, 1 to `rows`, of each query; safe to call from several threads.
+
+        Queries are float32 of shape (q, dimension), C-contiguous. The parameter is None where there is none. `allowed`,
+        of shape (rows,), is False for rows to leave out; the search then looks further in proportion.
 
         Return scores (higher is better, -inf where missing) and positions (-1 where missing), both of shape (q, k),
         best first. There may be fewer hits than asked for.
-
-        Args:
-            queries: float32 of shape (q, dimension), C-contiguous.
-            k: 1 to `rows`.
-            parameter: value of the search parameter; None where there is none.
-            allowed: of shape (rows,), False for rows to leave out. The search then looks further in proportion.
         """
 
     def save(self, folder: Path) -> None:

@@ -144,13 +144,9 @@ class Shard:
     def search(
         self, queries: Float32s, k: int, *, allowed: Int64s | None = None, exact: bool = False
     ) -> tuple[Float32s, Int64s, Int64s]:
-        """Find the k best rows of each query: scores, chunk ids and positions as of `find_ranked`.
+        """Find the k best rows of each checked query, shape (q, d), among the positions allowed, as `find_ranked` does.
 
-        Args:
-            queries: checked, shape (q, d).
-            k: hits a query.
-            allowed: positions that may be returned; None for all.
-            exact: compare with the vectors of `allowed` instead of asking the index.
+        With `exact`, queries are compared with the vectors at these positions instead of asking the index.
         """
         find = partial(self._search_exactly if exact else self._search_index, allowed)
         matching = self.header.rows if allowed is None else len(allowed)

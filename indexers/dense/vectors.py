@@ -27,10 +27,7 @@ _GPU_MOST_K = 2048
 class Vectors:
     """Rows of several `.npy` matrices, numbered through in the order given, and read by memory map.
 
-    Args:
-        paths: files of float32 or float16, each of shape (rows, dimension); others are a `CorruptFileError`.
-        labels: the partitions' names for messages.
-        dimension: columns of every matrix.
+    They are float32 or float16 of shape (rows, dimension), others are a `CorruptFileError`; messages name the labels.
 
     Attributes:
         starts: int64 of shape (partitions + 1,): the number of each partition's first row, and of all rows.

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from mnemodex.indexers.encoders.base import Encoded, EncodeStats, TextEncoder
 from mnemodex.indexers.models.locate import locate
-from mnemodex.indexers.text import length_buckets
+from mnemodex.indexers.text import length_buckets, pad
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
@@ -120,16 +120,9 @@ class Encoder(TextEncoder):
         self.stats.truncated += sum(bool(item.overflowing) for item in encodings)
 
     def _features(self, encodings: list[Any], lengths: Int64s, rows: Int64s) -> dict[str, Any]:
-        torch = self._torch
-        tokenizer = self._model.tokenizer
-        width = max(int(lengths[rows].max()), 1)
-        ids = np.full((len(rows), width), tokenizer.pad_token_id or 0, np.int64)
-        mask = np.zeros((len(rows), width), np.int64)
-        left = tokenizer.padding_side == "left"
-        for row, text in enumerate(rows):
-            real = slice(width - lengths[text], width) if left else slice(0, lengths[text])
-            ids[row, real] = encodings[text].ids
-            mask[row, real] = 1
+        torch, tokenizer = self._torch, self._model.tokenizer
+        tokens, width = [encodings[text].ids for text in rows], max(int(lengths[rows].max()), 1)
+        ids, mask = pad(tokens, width, left=tokenizer.padding_side == "left", fill=tokenizer.pad_token_id or 0)
         features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
         if "token_type_ids" in tokenizer.model_input_names:
             features["token_type_ids"] = torch.zeros_like(features["input_ids"])

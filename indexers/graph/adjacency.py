@@ -43,12 +43,8 @@ def adjacency(entities: int, passages: int, *, facts: Edges, mentions: Edges, sy
     edges of one kind that join the same two nodes are added up. An edge that ends at a node that there is not is a
     `ValueError`.
 
-    Args:
-        entities: how many there are; they are the first nodes.
-        passages: how many there are; passage `p` is the node `entities + p`.
-        facts: edges between entities, weighted by triples.
-        mentions: edges from an entity (left) to a passage (right, from 0).
-        synonyms: edges between entities, weighted by cosine.
+    Entities are the first nodes, then passage `p` is the node `entities + p`. Facts join entities, weighted by triples;
+    mentions go from an entity (left) to a passage (right, from 0); synonyms join entities, weighted by cosine.
     """
     shift = (0, entities, 0)
     kinds = list(zip((facts, mentions, synonyms), shift, (entities, passages, entities), strict=True))

@@ -52,11 +52,8 @@ def pairs(vectors: Float32s, new: Int64s, old: Int64s, threshold: float = THRESH
     Each pair comes once, and its cosine does not depend on what else is compared: what a sequence of additions finds is
     what one build finds. It costs a multiplication of the new rows with all rows, in blocks of 16 MiB.
 
-    Args:
-        vectors: float32 of shape (rows, dimension), of length 1; may be mapped.
-        new: rows to compare with one another and with the old.
-        old: rows that were compared with one another before; none of them new.
-        threshold: the least cosine.
+    Vectors are float32 of shape (rows, dimension), of length 1, and may be mapped. Old rows, none of which is new, were
+    compared with one another before.
     """
     for start in range(0, len(new), _ROWS):
         rows = new[start : start + _ROWS]

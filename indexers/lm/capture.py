@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,11 +49,9 @@ class KeyCapture:
     Attributes:
         last: of the last forward pass: shape (batch, tokens, dimension), in the model's dtype, on its device. For
             `lm_head_input` only of the tokens that the output layer was run for.
-        structure: the parts of the model.
     """
 
     last: Tensor
-    structure: Structure
 
     def __init__(self, model: nn.Module, kind: KeyKind, *, stop: bool = False) -> None:
         self.structure = parts = structure(model)
@@ -128,14 +127,20 @@ def structure(model: nn.Module) -> Structure:
         raise ModelError(
             f"{type(model).__name__} has an encoder: keys are those of a decoder-only language model; name one"
         )
+    with evaluating(model), torch.no_grad():
+        calls = _trace(model)
+        block = _blocks(model, calls)[-1]
+        body = next(call.module for call in calls if call.caller is model and block in call.module.modules())
+        return Structure(body, block, _feed_forward(calls, block), _head(model, calls))
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Turn dropout off, and every module back to its former mode afterwards."""
     modes = [(part, part.training) for part in model.modules()]
     model.eval()
     try:
-        with torch.no_grad():
-            calls = _trace(model)
-            block = _blocks(model, calls)[-1]
-            body = next(call.module for call in calls if call.caller is model and block in call.module.modules())
-            return Structure(body, block, _feed_forward(calls, block), _head(model, calls))
+        yield
     finally:
         for part, training in modes:
             part.training = training

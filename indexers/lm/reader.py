@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnemodex.indexers.lm.capture import Captured, KeyCapture
-from mnemodex.indexers.text import length_buckets
+from mnemodex.indexers.text import length_buckets, pad
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
@@ -109,12 +109,7 @@ class StateReader:
     """Reads windows with a causal language model of transformers, in evaluation mode.
 
     A key that the model does not have is a `ModelError`. Surprisals and entropies take the model's output layer.
-
-    Attributes:
-        dimension: of the keys.
     """
-
-    dimension: int
 
     def __init__(self, model: nn.Module, key: KeyKind, *, surprisal: bool = True, entropy: bool = False) -> None:
         import torch
@@ -162,9 +157,7 @@ class StateReader:
         # Padding stands behind a window's tokens, which a causal model never looks at from them.
         lengths = np.array([len(window) for window in tokens], np.int64)
         width = int(lengths.max())
-        padded = np.zeros((len(tokens), width), np.int64)
-        for row, window in enumerate(tokens):
-            padded[row, : len(window)] = window
+        padded, _ = pad(tokens, width)
         firsts = np.arange(len(tokens)) * width + lengths - 1 - predicted
         within = np.arange(int(predicted.sum())) - np.repeat(np.cumsum(predicted) - predicted, predicted)
         places = np.repeat(firsts, predicted) + within

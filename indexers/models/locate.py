@@ -18,9 +18,8 @@ _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 def locate(name: str) -> Path:
     """Return the folder (or GGUF file) of a model; where there is none, a `ModelError` says what was looked for.
 
-    Args:
-        name: `pkg:MODULE/FOLDER` for what an installed package ships (it is found, never imported), a local path, or a
-            hub id `org/name`, which is fetched unless `HF_HUB_OFFLINE` is set.
+    Its name is `pkg:MODULE/FOLDER` for what an installed package ships (it is found, never imported), a local path, or
+    a hub id `org/name`, which is fetched unless `HF_HUB_OFFLINE` is set.
     """
     if name.startswith("pkg:"):
         return _in_package(name)

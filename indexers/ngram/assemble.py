@@ -30,13 +30,8 @@ def assemble(
     the right. It ends with a separator, whose suffix is the shortest; rows of separators are never asked for, so no
     further end mark is needed.
 
-    Args:
-        folder: where to write.
-        symbols: the documents' symbols, one document after the other; read once.
-        lengths: the documents' lengths, at least one.
-        frequencies: how often each symbol occurs, the separator being the last.
-        vocabulary: the shared vocabulary.
-        options: the sample rate, and whether there is a document array.
+    The symbols are those of documents of these lengths, at least one, one document after the other; they are read once.
+    Frequencies say how often each symbol occurs, the separator being the last.
     """
     borders = offsets_of(lengths + 1)
     rows = int(borders[-1])

@@ -44,8 +44,6 @@ class FMIndex:
     raises `QueryError` where these are not of this index.
 
     Attributes:
-        token_count: number of tokens.
-        document_count: number of documents.
         first_documents: int64 array of shape (shards + 1,): the number of each shard's first document.
 
     Raises:

@@ -80,10 +80,8 @@ class Vocabulary:
     """Token ids in ascending order; a token's *symbol* is its place among them.
 
     All shards of an index share one vocabulary: `range(size)` of the tokenizer, or the ids that occur in the corpus.
-    Ids that are no integers, occur twice, or are negative or too large are a `ModelError`.
-
-    Args:
-        ids: integers, all different, in any order. The attribute is int32 of shape (size,), ascending.
+    They are given in any order; the attribute `ids` is int32 of shape (size,), ascending. Ids that are no integers,
+    occur twice, or are negative or too large are a `ModelError`.
     """
 
     def __init__(self, ids: ArrayLike) -> None:

@@ -134,7 +134,6 @@ class Code:
             nodes, the nodes of level d + 1, the bits of level d + 1; then, for the leaves that end below level d, row
             minus position, and leaf number minus child number.
         leaf_of: int32 array of shape (symbols,): the leaf number, or -1 for a symbol that does not occur.
-        blocks: blocks of all levels together.
     """
 
     leaves: Int64s

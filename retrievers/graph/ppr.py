@@ -87,7 +87,7 @@ class Walk:
     def push(self, seeds: Sequence[Mass], *, epsilon: float = 1e-6) -> list[Mass]:
         """Return the probability of the nodes around the seeds, by forward push (Andersen, Chung and Lang, 2006).
 
-        They are for each question the nodes that were met, in no certain order, with probabilities that sum to 1. Less
+        For each question these are the nodes that were met, in no certain order, with probabilities that sum to 1. Less
         than epsilon for each of its neighbours may be left at a node. The cost does not grow with the graph: at most
         1 / (epsilon * (1 - damping)) edges a question, and 32 bytes a node.
         """

@@ -40,15 +40,9 @@ class Space:
     """The graph of an index, its texts and its vectors, mapped and read on demand.
 
     Entities, facts and passages are given by number; 0 is the first passage, not a node. Vectors have length 1, so that
-    dot products are cosines.
-
-    Args:
-        memory: the memory.
-        folder: the index's shard; None for passages alone.
-        embed: the embedding's name.
+    dot products are cosines. Without the folder of the index's shard there are passages alone.
 
     Attributes:
-        graph: the arrays.
         rows: the passages' ids and places.
     """
 

@@ -28,7 +28,6 @@ class Node:
     Attributes:
         id: unique in its subgraph.
         label: its name, as people read it.
-        kind: what it is.
         weight: not negative; compared with that of other nodes of its kind only.
         detail: more of it, which is shown where there is room: a passage's text.
     """
@@ -64,7 +63,6 @@ class Subgraph:
     """Nodes and edges that belong to one question.
 
     Attributes:
-        question: the question.
         nodes: passages in the order of their ranks.
         edges: those whose ends are not among the nodes are not drawn.
         notes: the questions that were asked in its place, or why the graph was not used.

@@ -11,6 +11,7 @@ import numpy as np
 
 from mnemodex.indexers.models.tokenizers import tokenize
 from mnemodex.retrievers.base import check
+from mnemodex.retrievers.hits import words_around
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from mnemodex.indexers.models.tokenizers import Tokens
     from mnemodex.retrievers.ngram.index import NgramIndex
     from mnemodex.retrievers.snapshot import Snapshot
-
-_WORDS = 8
-_WIDTH = 160
-"""Characters within which the words before and after are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +45,6 @@ class Concordance:
     """The occurrences of a phrase that begin in one chunk.
 
     Attributes:
-        key: the document's key.
-        title: its title.
         count: how many there are.
         occurrences: the first of them, in their order.
     """
@@ -120,8 +115,8 @@ def _occurrence(document: _Document, first: int, after: int) -> Occurrence:
     # Marks that a tokenizer drops belong to the letter before them.
     while unicodedata.category(text[end : end + 1] or " ").startswith("M"):
         end += 1
-    left, right = text[max(start - _WIDTH, 0) : start].split(), text[end : end + _WIDTH].split()
-    return Occurrence(start, end, " ".join(left[-_WORDS:]), text[start:end], " ".join(right[:_WORDS]))
+    left, right = words_around(text, start, end)
+    return Occurrence(start, end, left, text[start:end], right)
 
 
 def _find(tokens: Int32s, ngram: Integers, first: int) -> list[int]:

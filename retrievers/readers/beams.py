@@ -73,15 +73,7 @@ class BeamSearch:
     """Finds the n-grams of a field that a language model thinks most probable after a prompt.
 
     Scores are the model's log-probabilities, not renormalised over what the index allows. At each step the index is
-    asked once for all beams of all questions.
-
-    Args:
-        lm: the model.
-        index: the field, in the model's own tokens.
-        options: how to search.
-
-    Raises:
-        ModelError: the index has tokens that the model does not know.
+    asked once for all beams of all questions. An index with tokens that the model does not know is a `ModelError`.
     """
 
     def __init__(self, lm: LanguageModel, index: FMIndex, options: BeamOptions) -> None:
@@ -99,14 +91,10 @@ class BeamSearch:
         self._wide = _WIDE[lm.device.type]
 
     def run(self, prompted: Prompted, kind: Kind) -> Keys:
-        """Search from prompts that were read.
+        """Return the n-grams of prompts that were read, as keys of a kind.
 
-        Args:
-            prompted: the prompts, with room for `length` tokens; changed by the search.
-            kind: of the keys.
-
-        Returns:
-            The n-grams of each prompt, all different; in the order of the steps, and the best of a step first.
+        Those of a prompt are all different, in the order of the steps, and the best of a step first. The prompts have
+        room for `length` tokens, and are changed by the search.
         """
         options = self._options
         rows = len(prompted.expected)

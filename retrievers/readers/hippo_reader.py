@@ -77,13 +77,7 @@ class HippoReader:
     thought about the hits so far, the sentence is searched for, and the hits are merged, each with its best score;
     until the model says that it has the answer, or the steps are used up. Then it answers from the best hits.
 
-    Args:
-        retriever: of a graph, dense, hybrid or any other index.
-        model: what reads and answers.
-        steps: the most searches for a question; 1 for the question alone.
-
-    Raises:
-        QueryError: steps is below 1.
+    Steps are the most searches for a question; 1 is for the question alone, and less a `QueryError`.
     """
 
     def __init__(self, retriever: Retriever, model: Model, *, steps: int = 1) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mnemodex.indexers.models.chat import Answer
 from mnemodex.indexers.models.language_model import LanguageModel
 from mnemodex.indexers.models.locate import locate
-from mnemodex.retrievers.readers.prompted import pad
+from mnemodex.retrievers.readers.prompted import to_tensors
 from mnemodex.schemas.errors import ModelError, NoAnswerError
 
 if TYPE_CHECKING:
@@ -23,12 +23,7 @@ class LocalChat:
     """A transformers model that answers conversations with its likeliest words (greedy decoding).
 
     A model with a chat template reads the conversation by it. Any other reads the messages as plain text, with empty
-    lines between.
-
-    Args:
-        model: the model's name, see `LanguageModel`.
-        max_tokens: of an answer.
-        threads: torch's CPU threads.
+    lines between. An answer has at most `max_tokens`; for the other arguments see `LanguageModel`.
 
     Raises:
         ModelError: there is no such model, or its chat template is none.
@@ -88,7 +83,7 @@ class LocalChat:
         import torch
 
         lm = self._lm
-        ids, mask = pad(prompts, left=not lm.is_encoder_decoder, device=lm.device)
+        ids, mask = to_tensors(prompts, lm)
         with torch.inference_mode():
             written = lm.model.generate(
                 input_ids=ids,

@@ -6,8 +6,7 @@ import copy
 import inspect
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from mnemodex.indexers.text import pad
 from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
@@ -24,19 +23,14 @@ def last_logits_only(model: Any) -> dict[str, int]:
     return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
 
 
-def pad(ids: Sequence[list[int]], *, left: bool, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return token ids of rows, padded by 0 to one length, and their mask: int64 of shape (rows, longest).
-
-    A causal model, which continues a row at its end, is padded on the left.
-    """
+def to_tensors(ids: Sequence[list[int]], lm: LanguageModel) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return token ids of rows, padded by 0 where a model wants it, and their mask: int64 of shape (rows, longest)."""
     import torch
 
-    width = max(map(len, ids), default=0)
-    tokens, mask = (np.zeros((len(ids), width), np.int64) for _ in range(2))
-    for row, some in enumerate(ids):
-        columns = slice(width - len(some), width) if left else slice(0, len(some))
-        tokens[row, columns], mask[row, columns] = some, 1
-    return torch.from_numpy(tokens).to(device), torch.from_numpy(mask).to(device)
+    # A causal model continues a row at its end.
+    padded = pad(ids, max(map(len, ids), default=0), left=not lm.is_encoder_decoder)
+    tokens, mask = (torch.from_numpy(array).to(lm.device) for array in padded)
+    return tokens, mask
 
 
 class Expected:
@@ -98,7 +92,7 @@ class Prompted:
         self._cache: Any = None
         ids = [encoding.ids for encoding in lm.tokenizer.encode_batch(list(prompts))]
         self._check(ids, 0 if lm.is_encoder_decoder else room)
-        tokens, mask = pad(ids, left=not lm.is_encoder_decoder, device=lm.device)
+        tokens, mask = to_tensors(ids, lm)
         if lm.is_encoder_decoder:
             tokens = self._encode(tokens, mask)
         else:

@@ -43,15 +43,9 @@ _UNIGRAMS = 5000
 class SealDecoder:
     """Writes keys with a language model, constrained by an n-gram index to the corpus.
 
-    Args:
-        corpus: the index.
-        model: the model's name; an encoder-decoder, or a causal model.
-        tokenizer_sha256: the hash of the index's tokenizer, which has to be the model's.
-        beams: of the search.
-        length: tokens of a body n-gram.
-        body_prompt: what the model reads before it writes a passage, with the question for `{question}`; see
-            `prompts_for` for the default.
-        title_prompt: the same before a title.
+    The model is an encoder-decoder or causal, and its tokenizer the index's, which is known by its hash. It reads the
+    prompts, with the question for `{question}`, before it writes a body n-gram of so many tokens, or a title; see
+    `prompts_for` for the defaults.
 
     Raises:
         ModelError: the model is not there, or its tokens are not the index's.

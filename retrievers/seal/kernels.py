@@ -232,7 +232,8 @@ def score_chunks(
 ) -> int:
     """Score chunks by the keys that begin in them or are in their document's title.
 
-    Each key takes all its positions that are still free, in the order of the keys; it counts once if it got one.
+    Each key takes all its positions that are still free, in the order of the keys; it counts once if it got one. Return
+    how many keys voted for the last chunk.
 
     Args:
         question: its keys.
@@ -242,9 +243,6 @@ def score_chunks(
         stamps: zeros, one for every token id.
         votes: with room for every key, written: the keys that voted for the last chunk, and what each gave.
         scores: float64 array of shape (chunks,), written.
-
-    Returns:
-        How many keys voted for the last chunk.
     """
     titles, title_offsets, bodies, body_offsets = texts
     count = 0

@@ -210,7 +210,6 @@ class RankedKeys:
     """The keys of a question that weigh more than 0, the best first, of equal weights the longest; unigrams last.
 
     Attributes:
-        ngrams: their tokens.
         kind: int8 of shape (keys,), of `Kind`.
         finders: the ranks of the keys that find documents: no unigrams, and none that are too frequent.
         arrays: as kernels take them: weights, lengths, the distinct tokens of each key, and where each key's begin.

@@ -146,11 +146,7 @@ class SealRetriever(Retriever):
 
 
 class KeySearch:
-    """Searches a corpus by the keys of one question at a time; safe to use from several threads.
-
-    Attributes:
-        counter: counts the keys.
-    """
+    """Searches a corpus by the keys of one question at a time; safe to use from several threads."""
 
     def __init__(self, corpus: NgramCorpus) -> None:
         self.counter = KeyCounter(corpus)

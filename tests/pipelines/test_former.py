@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from workshop import Workshop
 
+from mnemodex.pipelines.ops.base import NoSettings, Stage
 from mnemodex.pipelines.ops.former import Former, former_folder, write_former, write_places
 from mnemodex.schemas.manifest import TableEntry
+from mnemodex.schemas.steps import Read, Step
 from mnemodex.schemas.store.store import Store
-from mnemodex.schemas.tables import SYNONYMS, TableKey, spec_of
+from mnemodex.schemas.tables import SYNONYMS, TableKey, TableSpec, spec_of
 
 KEY = TableKey("embeddings", "m")
 SPEC = spec_of(KEY).sized(2)
@@ -115,6 +121,49 @@ class TestFill:
         target = np.full(2, -1, np.int64)
         found.column(found.find(np.array([5, 9], np.int64)), "chunk_id", target)
         assert target.tolist() == [-1, 9]
+
+
+class Doubled(Stage):
+    """Twice every id; tells which ids it was given."""
+
+    columns = ("chunk_id",)
+    table = TableSpec(pa.schema([("chunk_id", pa.int64()), ("twice", pa.int64())]), id_column="chunk_id")
+    given: ClassVar[list[int]] = []
+
+    def run(self, batches):
+        for batch in batches:
+            self.given.extend(batch["chunk_id"].to_pylist())
+            yield pa.record_batch([batch["chunk_id"], pc.multiply(batch["chunk_id"], 2)], schema=self.table.schema)
+
+
+class TestStages:
+    """A stage whose step reuses rows is given only those that are new."""
+
+    STEP = Step("twice", "test_former:Doubled", (Read(KEY),), (TableKey("twice"),), NoSettings(), reuse="chunk_id")
+
+    def run(self, shop, *ids, former=()):
+        Doubled.given.clear()
+        if former:
+            entry = TableEntry(name="twice", partitions=former)
+            write_former(shop.store, former_folder(shop.files.run, "twice"), entry, "chunk_id")
+        (made,) = shop.run(self.STEP, [partition(shop, "p", *ids)])
+        assert shop.read(made)["twice"].to_pylist() == [2 * number for number in ids]
+        return made
+
+    def test_rows_keep_the_order_of_the_input(self, shop):
+        first, second = self.run(shop, 5, 3, 4), self.run(shop, 9, 7)
+        assert Doubled.given == [9, 7]
+        made = self.run(shop, 7, 8, 4, 6, 5, former=(first, second))
+        assert (Doubled.given, made.stats.reused) == ([8, 6], 3)
+        made = self.run(shop, 3, 9, former=(first, second))
+        assert (Doubled.given, made.stats.reused) == ([], 2)
+
+    def test_those_of_a_damaged_partition_are_computed(self, shop):
+        first, second = self.run(shop, 5, 3), self.run(shop, 9, 7)
+        damage(shop, second, ".parquet")
+        shop.store.files._trusted.clear()
+        made = self.run(shop, 7, 5, 9, former=(first, second))
+        assert (Doubled.given, made.stats.reused) == ([7, 9], 1)
 
 
 class TestPartitions:

@@ -128,6 +128,11 @@ class TestClashes:
             self.unfolded(*keys)
         assert str(raised.value) == f"{message}; rename one of them in the recipe"
 
+    def test_two_steps_of_one_name_are_refused(self):
+        recipe = parse_recipe({"source": "n", "indexes": {"chunks": {"type": "bm25"}}}, name="r", base=Path("/r"))
+        with pytest.raises(RecipeError, match=r"^two steps are called 'chunks'; rename the index that is called so$"):
+            Plan(declarations(recipe, [])).unfold(BuildResults(recipe, None))
+
     @pytest.mark.parametrize("name", ["files", "indexes", "shards", "snapshots"])
     def test_a_table_with_the_name_of_a_view_of_the_catalogue_is_refused(self, name):
         with pytest.raises(RecipeError, match=f"table {name} .* has the name of a view of the catalogue; rename it"):

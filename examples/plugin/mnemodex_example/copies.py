@@ -54,14 +54,14 @@ def signatures(texts: Sequence[str], settings: CopiesSettings) -> NDArray[np.uin
     """Return the signatures of texts, uint32 of shape (texts, hashes)."""
     rng = np.random.default_rng(0)
     factor, addend = (rng.integers(1, 1 << 31, settings.hashes, np.uint64) for _ in range(2))
-    made = np.full((len(texts), settings.hashes), np.iinfo(np.uint32).max, np.uint32)
+    matrix = np.full((len(texts), settings.hashes), np.iinfo(np.uint32).max, np.uint32)
     for number, text in enumerate(texts):
         words = text.casefold().split()
         runs = {" ".join(words[at : at + settings.words]) for at in range(max(len(words) - settings.words + 1, 1))}
         hashed = np.array([zlib.crc32(run.encode()) for run in runs if run], np.uint64)
         if len(hashed):
-            made[number] = ((hashed[:, None] * factor + addend) % _PRIME).min(axis=0).astype(np.uint32)
-    return made
+            matrix[number] = ((hashed[:, None] * factor + addend) % _PRIME).min(axis=0).astype(np.uint32)
+    return matrix
 
 
 def _spec(hashes: int) -> TableSpec:

@@ -64,14 +64,10 @@ def check_free(model: Any) -> None:
 def attached(
     model: Any, kind: KeyKind, pointers: PointerStore, seen: Callable[[Forward], Tensor | None]
 ) -> Iterator[None]:
-    """Within the block, a function sees every forward pass of a model before its caller does.
+    """Within the block, `seen` is given every forward pass of a model, without gradients, before its caller.
 
-    Args:
-        model: a causal language model of transformers.
-        kind: the keys to read.
-        pointers: reordered with the beams of `generate()`.
-        seen: given the pass, without gradients. The logits that it returns, if any, replace the model's and make its
-            loss.
+    The logits that it returns, if any, replace the model's and make its loss. The model is a causal language model of
+    transformers; pointers are reordered with the beams of `generate()`.
     """
     parameters = inspect.signature(model.forward).parameters.values()
     names = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnemodex.indexers.lm.capture import KeyCapture
+from mnemodex.indexers.lm.capture import KeyCapture, evaluating
 from mnemodex.indexers.models.tokenizers import content_hash, tokenizer_hash
 from mnemodex.indexers.models.tokenizers import tokenizer as load_tokenizer
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mnemodex.retrievers.datastore import DatastoreInfo
 
 TOLERANCE = 0.05
@@ -74,7 +71,7 @@ def check_model(model: Any, info: DatastoreInfo) -> None:
     if vocabulary != info.vocabulary:
         raise ModelError(f"the model has {vocabulary} tokens, but {built}, which has {info.vocabulary}: {remedy}")
     tokens = torch.from_numpy(info.sample_tokens[:-1].astype(np.int64))[None]
-    with _evaluating(model), torch.no_grad(), KeyCapture(model, info.key) as capture:
+    with evaluating(model), torch.no_grad(), KeyCapture(model, info.key) as capture:
         model(input_ids=tokens.to(model.device), use_cache=False)
     dimension = capture.last.shape[-1]
     if dimension != info.dimension:
@@ -89,15 +86,3 @@ def check_model(model: Any, info: DatastoreInfo) -> None:
             f"from those stored by {error:.0%} of their length (median of {len(keys)}; {TOLERANCE:.0%} may come of "
             f"rounding). Its weights were tuned, quantized to few bits, or are of another version: {remedy}"
         )
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    """Turn dropout off, and every module back to its former mode afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -59,7 +59,6 @@ class KnnLM:
         **settings: fields of `Mixing`, instead of those in `mixing`.
 
     Attributes:
-        mixing: the settings.
         temperature: of the softmax over negated squared distances: `mixing.temperature`, or the datastore's scale.
         stats: what was looked up since a model was last attached to.
 
@@ -131,12 +130,7 @@ class KnnLM:
 
 
 class Mixer:
-    """Mixes neighbours into the probabilities of forward passes.
-
-    Attributes:
-        stats: what was looked up.
-        pointers: kept between the passes.
-    """
+    """Mixes neighbours into the probabilities of forward passes; its pointers are kept between these."""
 
     def __init__(self, datastore: Datastore, mixing: Mixing, temperature: float) -> None:
         self._datastore = datastore

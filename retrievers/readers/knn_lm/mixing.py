@@ -130,9 +130,7 @@ def nearest_distance(distances: Float32s) -> Float32s:
 def log_weights(distances: Float32s, temperature: float) -> Float64s:
     """Return the logarithm of each neighbour's part of p_knn, shape (q, k): a softmax over `-distance / temperature`.
 
-    Args:
-        distances: squared, of shape (q, k); inf for missing ones, whose part is 0.
-        temperature: in their units.
+    Distances are squared, of the same shape; inf for missing ones, whose part is 0. The temperature is in their units.
     """
     nearest = nearest_distance(distances).astype(np.float64)
     # A row without neighbours has none to subtract: inf - inf would be NaN.
@@ -144,13 +142,10 @@ def log_weights(distances: Float32s, temperature: float) -> Float64s:
 
 
 def knn_log_probability(distances: Float32s, tokens: Int32s, targets: Int32s, temperature: float) -> Float64s:
-    """Return the logarithm of p_knn of one token for each row, shape (q,): -inf where no neighbour has it.
+    """Return the logarithm of p_knn of one token, its target, for each row, shape (q,): -inf where no neighbour has it.
 
-    Args:
-        distances: squared, of shape (q, k); inf for missing ones, in any order.
-        tokens: the neighbours' values, shape (q, k).
-        targets: shape (q,).
-        temperature: in the distances' units.
+    Squared distances (inf for missing ones) and tokens are those of the neighbours, in any order, of shape (q, k). The
+    temperature is in the distances' units.
     """
     logs = np.where(tokens == targets[:, None], log_weights(distances, temperature), -np.inf)
     greatest = logs.max(axis=1, initial=-np.inf)
@@ -184,12 +179,9 @@ def token_log_probabilities(distances: Float32s, tokens: Int32s, temperature: fl
 
 
 def mixed_log_probability(model: Float64s, neighbours: Float64s, weights: Float64s) -> Float64s:
-    """Return ln(weight · p_knn + (1 - weight) · p_lm), element by element.
+    """Return ln(weight · p_knn + (1 - weight) · p_lm), element by element, given ln p_lm and ln p_knn.
 
-    Args:
-        model: ln p_lm.
-        neighbours: ln p_knn.
-        weights: between 0 and 1, as `Mixing.weight_of` gives them. Where it is 0, `model` is returned bit by bit.
+    The weights are between 0 and 1, as `Mixing.weight_of` gives them. Where it is 0, `model` is returned bit by bit.
     """
     with np.errstate(divide="ignore", under="ignore"):
         return np.logaddexp(np.log(weights) + neighbours, np.log1p(-weights) + model)

@@ -29,12 +29,8 @@ class Pointers:
 
     A neighbour whose value is the token that came points to its successor, the entry at `id + 1`. Where at least
     `mixing.pointers` successors exist, they are the neighbours of the next place, with their exact distances; where
-    they are fewer, the datastore is searched. A datastore has no entry after the last one of a text.
-
-    Args:
-        datastore: what is searched and followed.
-        mixing: its `k`, `pointers` and `rescore` are read.
-        rows: how many sequences.
+    they are fewer, the datastore is searched. A datastore has no entry after the last one of a text. `k` and `rescore`
+    of the settings are read too.
 
     Attributes:
         searches: places that were searched for so far.

@@ -34,7 +34,6 @@ class Quality:
     """Perplexity over some tokens.
 
     Attributes:
-        tokens: how many.
         perplexity: of the model alone.
         perplexity_with_memory: infinite where the weight is 1 and a token is no neighbour's.
         ratio: with the memory over without; below 1 it helps.
@@ -51,7 +50,6 @@ class Share:
     """Tokens that the memory changed in one direction.
 
     Attributes:
-        percent: of all tokens.
         median_nats: the median change of their ln p; None where there are none.
     """
 
@@ -74,10 +72,8 @@ class Figures(Quality):
 
     Attributes:
         by_place: perplexity by the token's place in its text, as `128-512`; ranges without tokens are left out.
-        helped: tokens that became more likely.
-        harmed: tokens that became less likely.
+        helped: tokens that became more likely; `harmed`, less.
         unchanged_percent: of the tokens that stayed as they were.
-        lookups: what it cost.
     """
 
     by_place: dict[str, Quality]
@@ -155,16 +151,11 @@ def evaluate(
     tuned: bool = False,
     advance: Callable[[int], object] | None = None,
 ) -> Evaluation:
-    """Read texts with a datastore's model, and mix its neighbours in.
+    """Read texts, given by their tokens, with a datastore's model, and mix its neighbours in.
 
-    Args:
-        datastore: the memory.
-        lm: its model.
-        texts: the tokens of each.
-        mixing: how they are mixed.
-        folder: for what is too large for memory: keys and neighbours of all tokens.
-        tuned: also fit settings on one half, and measure them on the other.
-        advance: called with a number of tokens whenever the model has read them.
+    What is too large for memory goes into the folder: keys and neighbours of all tokens. With `tuned`, settings are
+    also fitted on one half, and measured on the other. Whenever the model has read tokens, `advance` is called with
+    their number.
 
     Raises:
         QueryError: no token of the texts is predicted, or too few to tune; or k is above the number of entries.

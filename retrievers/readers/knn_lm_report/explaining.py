@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnemodex.retrievers.hits import words_around
 from mnemodex.retrievers.readers.knn_lm.mixing import (
     Mixing,
     log_weights,
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     from mnemodex.retrievers.next_token import NextTokenRetriever
     from mnemodex.retrievers.readers.prompt_keys import PromptKeys
 
-_WORDS = 8
-_WIDTH = 160
-"""Characters within which the words before and after are looked for."""
-
 _LIKELY = 5
 
 
@@ -38,7 +35,6 @@ class Context:
     """An entry of a datastore in its text.
 
     Attributes:
-        chunk: the hit.
         position: its id.
         weight: its part of p_knn over the entries that were found.
         distance: squared, of its key to the prompt's.
@@ -82,12 +78,9 @@ class Explanation:
 
 
 def explain(retriever: NextTokenRetriever, prompts: Sequence[str], hits: Hits) -> list[Explanation]:
-    """Explain hits of a datastore by the words around them; only the hits' documents are read.
+    """Explain the hits that `retriever.search` gave for prompts by the words around them.
 
-    Args:
-        retriever: the datastore.
-        prompts: what is continued.
-        hits: of these prompts, by `retriever.search`.
+    Only the hits' documents are read.
 
     Raises:
         QueryError: a prompt has no token.
@@ -113,8 +106,10 @@ def explain(retriever: NextTokenRetriever, prompts: Sequence[str], hits: Hits) -
         contexts, next_tokens = [], np.zeros((1, len(chunks)), np.int32)
         for column, chunk in enumerate(chunks):
             text, values, starts = read_document(hits.labels[hits.partition[number, column]], chunk.doc_id)
-            before, after = _words_around(text, starts, offsets[column])
-            next_tokens[0, column] = token = int(values[offsets[column]])
+            offset = offsets[column]
+            start, end = np.append(starts, len(text))[offset : offset + 2].tolist()
+            before, after = words_around(text, start, end)
+            next_tokens[0, column] = token = int(values[offset])
             numbers = int(positions[column]), float(weights[column]), -chunk.score
             contexts.append(Context(chunk, *numbers, before, reader.decode(token), after))
         model = reader.log_probabilities(prompt_tokens[number])
@@ -132,10 +127,3 @@ def _best(reader: PromptKeys, logs: Float64s) -> list[tuple[str, float]]:
     """Return the most probable tokens of a vocabulary's log-probabilities, and their probabilities."""
     best = np.argsort(-logs, kind="stable")[:_LIKELY].tolist()
     return [(reader.decode(token), float(np.exp(logs[token]))) for token in best if logs[token] > -np.inf]
-
-
-def _words_around(text: str, starts: Int32s, offset: np.int64) -> tuple[str, str]:
-    """Return words before and after a token."""
-    start, end = np.append(starts, len(text))[offset : offset + 2].tolist()
-    before, after = text[max(start - _WIDTH, 0) : start].split(), text[end : end + _WIDTH].split()
-    return " ".join(before[-_WORDS:]), " ".join(after[:_WORDS])

@@ -47,7 +47,6 @@ class Continuations:
     """Texts that continue the prompts.
 
     Attributes:
-        texts: how many.
         distinct: by n, of all their n-grams, the part that is different (Li et al., 2016).
         repeated_4grams_percent: of the 4-grams, those that the same text has had before.
         by_position: how uncertain model and memory are.
@@ -65,7 +64,6 @@ class Generation:
 
     Attributes:
         prompts: how many beginnings, each of `prompt_tokens` and continued by `generated_tokens`.
-        sampling: how tokens were chosen.
         settings: with the temperature.
         ways: what was written `without` the memory and `with_memory`, and what the `text` itself has, where texts are
             long enough.
@@ -95,16 +93,10 @@ def generate(
     tokens: int,
     seed: int = 0,
 ) -> Generation:
-    """Let a model continue the beginnings of the first texts, with its memory and without.
+    """Let a model continue the beginnings of the first texts by so many tokens, with its memory and without.
 
-    Args:
-        datastore: the memory.
-        lm: its model.
-        texts: the tokens of each; those that are long enough to be compared with come first.
-        mixing: how it is mixed in.
-        folder: for keys and neighbours.
-        tokens: how many to generate of each text.
-        seed: of the sampling.
+    Of the texts, given by their tokens, those that are long enough to be compared with come first. Keys and neighbours
+    go into the folder; the seed is that of the sampling.
 
     Raises:
         QueryError: no text is as long as a prompt, or the model cannot read so many tokens.

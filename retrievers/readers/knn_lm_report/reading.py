@@ -64,14 +64,8 @@ def read_texts(
 ) -> Readings:
     """Read texts in the datastore's own windows, or open what an earlier call left of the same texts.
 
-    Keys go to a file as they come, so that memory is bounded by the texts' tokens.
-
-    Args:
-        lm: the datastore's model.
-        info: of the datastore.
-        texts: the tokens of each.
-        folder: where what the model gives is written, as `.npy`.
-        advance: called with a number of tokens whenever they are read.
+    What the datastore's model gives is written into the folder as it comes, as `.npy`, so that memory is bounded by the
+    texts' tokens. Whenever some of these are read, `advance` is called with their number.
 
     Raises:
         QueryError: no token of the texts is predicted.

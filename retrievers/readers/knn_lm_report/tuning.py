@@ -50,8 +50,8 @@ def fit(neighbourhoods: Neighbourhoods, rows: Bools, mixing: Mixing) -> tuple[Mi
     The likelihood is concave in a weight, whose best value is solved for at every temperature of a logarithmic grid,
     followed by a finer one around the best one. Weights of ranges are drawn towards the one of all tokens.
 
-    The tokens are `rows`, all with neighbours, bool of shape (n,). The temperature given is the grid's middle; all other
-    settings but the weight are kept.
+    The tokens are `rows`, all with neighbours, bool of shape (n,). The temperature given is the grid's middle; other
+    settings than the weight are kept.
     """
     assert mixing.temperature is not None  # noqa: S101 - the caller gives one
     chosen = np.flatnonzero(rows)
@@ -83,10 +83,8 @@ def fit(neighbourhoods: Neighbourhoods, rows: Bools, mixing: Mixing) -> tuple[Mi
 def best_weight(model: Float64s, neighbours: Float64s, *, prior: float | None = None) -> float:
     """Find the weight under which tokens are most likely: where the derivative of their concave likelihood is 0.
 
-    Args:
-        model: ln p of each token by the model alone, shape (n,).
-        neighbours: ln p_knn of each, shape (n,).
-        prior: a weight that the result is drawn towards, as strongly as by 32 tokens.
+    Given are ln p of each token by the model alone, shape (n,), and ln p_knn. The result is drawn towards the prior as
+    strongly as by 32 tokens.
     """
     # Only ratios matter, and the greater of the two is not too small for a double.
     greater = np.maximum(model, neighbours)
