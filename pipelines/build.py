@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.pipelines.caller import Passed, with_passed
+from mnemodex.pipelines.caller import SPOOL, Passed, with_passed
 from mnemodex.pipelines.engine_choice import check_place
 from mnemodex.pipelines.preflight import check_inputs
 from mnemodex.pipelines.progress import Progress
@@ -64,7 +64,11 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
     store.prepare()
     with store.lock():
         store.clean()
-        work = Run(store, with_passed(checked, passed, store), progress or Progress(), passed.objects)
+        try:
+            work = Run(store, with_passed(checked, passed, store), progress or Progress(), passed.objects)
+        except BaseException:
+            store.files.remove(SPOOL)
+            raise
         try:
             return work.plan() if dry_run else work.run(address=address, local=local)
         except OSError as error:
@@ -74,6 +78,7 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
             ) from error
         finally:
             work.close()
+            store.files.remove(SPOOL)
             store.clean()
 
 

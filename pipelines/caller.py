@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.schemas.errors import RecipeError, SourceError
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mnemodex.schemas.store.store import Store
 
 _PLACE = "passed by the caller"
+SPOOL = "work/passed"
+"""Where the documents of a caller are while they are read."""
 
 
 @dataclass
@@ -71,10 +74,11 @@ def _encoders(recipe: Recipe, encoders: dict[str, Any]) -> dict[str, PassedEmbed
             raise RecipeError(
                 f"encoders[{name!r}] is for no entry of the recipe's section embed, which has {', '.join(recipe.embed)}"
             )
-        if not callable(getattr(encoder, "encode", None)) or not hasattr(encoder, "dimension"):
+        dimension = getattr(encoder, "dimension", None)
+        if not callable(getattr(encoder, "encode", None)) or not isinstance(dimension, Integral) or dimension < 1:
             raise RecipeError(
-                f"encoder {type(encoder).__name__} has no method encode(texts) or no attribute dimension; see the "
-                "protocol PlainEncoder"
+                f"encoder {type(encoder).__name__} has no method encode(texts) or no attribute dimension that is a "
+                "number; see the protocol PlainEncoder"
             )
         settings = recipe.embed[name]
         kept = {key: getattr(settings, key) for key in ("with_title", "query_prefix", "passage_prefix", "normalize")}
@@ -85,8 +89,11 @@ def _encoders(recipe: Recipe, encoders: dict[str, Any]) -> dict[str, PassedEmbed
 def _spooled(recipe: Recipe, rows: Iterable[Mapping[str, Any]], store: Store) -> Source:
     """Write documents as JSONL, one at a time, and return them as a source."""
     # The same place every time: the snapshot's recipe names it.
-    path = store.root / "work" / "passed" / "documents.jsonl"
+    path = store.root / SPOOL / "documents.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
+        raise SourceError(f"source is a {type(rows).__name__}; pass a list or an iterator of mappings")
+    number = -1
     with path.open("w", encoding="utf-8") as file:
         for number, row in enumerate(rows):
             if not isinstance(row, Mapping):
@@ -97,5 +104,7 @@ def _spooled(recipe: Recipe, rows: Iterable[Mapping[str, Any]], store: Store) ->
                 raise SourceError(
                     f"source: row {number} cannot be written as JSON ({error}); give strings, numbers and lists"
                 ) from error
+    if number < 0:
+        raise SourceError("source gives no rows; pass a list, or a new iterator for each build and each dry run")
     fields = getattr(recipe.source, "fields", {})
     return Source(path=str(path), fields=fields, format="jsonl", max_errors=getattr(recipe.source, "max_errors", 100))

@@ -14,10 +14,11 @@ from mnemodex.pipelines.ops.unique import unique_step
 from mnemodex.pipelines.stages.chunk import chunk_steps
 from mnemodex.pipelines.stages.pairs import pair_steps
 from mnemodex.pipelines.vectors.steps import embedding_steps, used_encoders
-from mnemodex.schemas.tables import TableKey, table_spec
+from mnemodex.schemas.errors import PluginError
+from mnemodex.schemas.tables import ERRORS, TableKey, TableSpec, table_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mnemodex.pipelines.plan import Declaration, PlanContext
     from mnemodex.pipelines.sources.base import Split
@@ -30,10 +31,10 @@ def declarations(recipe: Recipe, splits: Sequence[Split]) -> list[tuple[str, Dec
     found: list[tuple[str, Declaration]] = [
         ("documents", partial(document_steps, splits=splits)),
         ("chunks", chunk_steps),
-        *((f"embed.{name}", partial(embedding_steps, name=name)) for name in used_encoders(recipe)),
-        *((f"lm.{name}", partial(state_steps, name=name)) for name in recipe.lm),
-        *((f"ngram_pairs.{name}", partial(pair_steps, name=name)) for name in recipe.ngram_pairs),
-        *((f"indexes.{name}", partial(index_steps, name=name)) for name in recipe.indexes),
+        *((f"embeddings/{name}", partial(embedding_steps, name=name)) for name in used_encoders(recipe)),
+        *((f"lm_states/{name}", partial(state_steps, name=name)) for name in recipe.lm),
+        *((f"ngram_pairs/{name}", partial(pair_steps, name=name)) for name in recipe.ngram_pairs),
+        *((name, partial(index_steps, name=name)) for name in recipe.indexes),
     ]
     if recipe.triples is not None:
         found[2:2] = [("triples", triple_steps), ("graph", graph_steps)]
@@ -44,9 +45,28 @@ def declarations(recipe: Recipe, splits: Sequence[Split]) -> list[tuple[str, Dec
         for step in declare(context):
             yield step
             for key in step.writes:
-                spec = (tables.get(key) or table_spec(key)) if isinstance(key, TableKey) else None
-                check = unique_step(key, spec, step.op) if spec is not None and isinstance(key, TableKey) else None
+                if not isinstance(key, TableKey) or key.draft or key == ERRORS:
+                    continue
+                spec = tables.get(key) or table_spec(key)
+                if spec is None:
+                    raise PluginError(f"{step.op} writes the table {key.label}, which no kind declares; declare it")
+                _check(step, key, spec, tables)
+                check = unique_step(key, spec, step.op)
                 if check is not None:
                     yield check
 
     return [(name, partial(with_ids, declare)) for name, declare in found]
+
+
+def _check(step: Step, key: TableKey, spec: TableSpec, tables: Mapping[TableKey, TableSpec]) -> None:
+    """Refuse a table whose rows could not be checked, or taken over."""
+    where = f"{step.op}: the table {key.label}"
+    for column, parent in spec.parents.items():
+        above = TableKey.parse(parent)
+        if above not in tables and table_spec(above) is None:
+            raise PluginError(
+                f"{where} says that {column} is an id of {parent}, which is no table; correct its parents"
+            )
+    for name in (*spec.parents, spec.id_column, step.reuse if key == step.result else None):
+        if name is not None and name not in spec.schema.names:
+            raise PluginError(f"{where} has no column {name!r}; correct its declaration")

@@ -12,6 +12,7 @@ from mnemodex.pipelines.indexes.ops import make_indexer
 from mnemodex.pipelines.lm.states import StateStats
 from mnemodex.pipelines.stages.lm_tokens import TokenStats
 from mnemodex.pipelines.vectors.encode import EncodeOutcome
+from mnemodex.schemas.errors import PluginError
 from mnemodex.schemas.kinds import KINDS, load
 from mnemodex.schemas.manifest import (
     EncoderEntry,
@@ -72,7 +73,13 @@ def declared_tables(recipe: Recipe) -> dict[TableKey, TableSpec]:
     for name, settings in recipe.indexes.items():
         with KINDS.calling(settings.type) as kind:
             if kind.tables:
-                found |= load(kind.tables)(name, settings)
+                declared: dict[TableKey, TableSpec] = load(kind.tables)(name, settings)
+                for key in declared:
+                    if table_spec(key) is not None:
+                        raise PluginError(
+                            f"index type {settings.type!r} declares the table {key.label}, which is ours; rename it"
+                        )
+                found |= declared
     return found
 
 

@@ -10,7 +10,7 @@ from mnemodex.pipelines.ops.former import former_folder, write_former, write_pla
 from mnemodex.pipelines.plan import identity
 from mnemodex.pipelines.unit import check_size, unit_fingerprint
 from mnemodex.schemas.errors import StageFailedError
-from mnemodex.schemas.steps import is_cache
+from mnemodex.schemas.steps import Each, is_cache
 from mnemodex.schemas.tables import TableKey
 
 if TYPE_CHECKING:
@@ -120,7 +120,9 @@ class Materializer:
                 draft, fingerprint = waiting.popleft()
                 self._prepare(results)
                 known = max(self._results.expected(results), len(results.labels))
-                self._progress.todo(name, known - len(results.done))
+                reads = results.step.reads
+                rows = sum(part.rows for part in draft.inputs[0]) if reads and isinstance(reads[0].how, Each) else 0
+                self._progress.todo(name, known - len(results.done), rows=rows)
                 engine.submit(results.step, self._files.unit(results.step, draft, fingerprint))
 
     def _place(self, results: StepResults, draft: Draft) -> None:

@@ -73,6 +73,8 @@ class _Running:
     report: StepReport
     started: float = 0.0
     todo: int = 0
+    begun: int = 0
+    expected: int = 0
     partial: dict[str, int] = field(default_factory=dict)
     said: float = 0.0
     bar: Any = None
@@ -108,12 +110,13 @@ class Progress:
         """Note a step of the plan."""
         self._running[name] = _Running(StepReport(name, cache=cache))
 
-    def todo(self, name: str, left: int = 1) -> None:
+    def todo(self, name: str, left: int = 1, *, rows: int = 0) -> None:
         """Note a unit that is begun.
 
         Args:
             name: the step.
             left: units of it that are still to be computed, as far as that is known; this one is among them.
+            rows: that the unit will have, if that is known.
         """
         step = self._running[name]
         if not step.todo:
@@ -122,6 +125,8 @@ class Progress:
                 self._display = self._display or _Bars()
                 step.bar = self._display.add(self._title(name))
         step.todo = step.report.computed + left
+        step.begun += 1
+        step.expected += rows
         self._show(step)
 
     def plan(self, units: Mapping[str, int], waiting: Sequence[str]) -> None:
@@ -190,9 +195,10 @@ class Progress:
         rate = step.rows / seconds
         text = f"{step.rows:,} rows, {f'{rate:,.0f}' if rate >= 10 else f'{rate:.2g}'} rows/s"
         done = step.report.computed
-        if done and done < step.todo:
-            # Partitions are of like size, so the rest takes as long as those that are done.
-            left = (step.todo - done) * step.report.rows_computed / done - sum(step.partial.values())
+        # Partitions are of like size, so the others have as many rows as those that are done, or that are begun.
+        known, units = (step.report.rows_computed, done) if done else (step.expected, step.begun)
+        if known and done < step.todo:
+            left = step.todo * known / units - step.rows
             text += f", about {max(left, 0) / rate:,.0f} s left"
         return text
 

@@ -14,7 +14,7 @@ from mnemodex.pipelines.engine import Engine
 from mnemodex.pipelines.messages import Answer, Failure, Unit
 from mnemodex.pipelines.placement import Placement
 from mnemodex.pipelines.worker import Worker
-from mnemodex.schemas.errors import MnemodexError
+from mnemodex.schemas.errors import MnemodexError, RecipeError
 from mnemodex.schemas.store.store import Store
 
 if TYPE_CHECKING:
@@ -126,13 +126,11 @@ class RayEngine(Engine):
     def _started(self) -> Placement:
         """Start Ray, or connect to the cluster, at the first use."""
         if self._placement is None:
-            import ray
-
             began = time.perf_counter()
             self._started_here = start_ray(self._address)
             self._placement = Placement(_nodes())
             if self._objects:
-                self._objects = ray.put(self._objects)
+                self._objects = _put(self._objects)
             self.start_seconds = time.perf_counter() - began
         return self._placement
 
@@ -241,6 +239,26 @@ class MnemodexWorker:
                 self._rows_file.write_text(json.dumps([unit.step, unit.label, rows]))
 
         return self._worker(unit, report).model_dump_json()
+
+
+def _put(objects: dict[str, Any]) -> Any:
+    """Send the caller's objects to the cluster.
+
+    Raises:
+        RecipeError: one of them cannot be pickled.
+    """
+    import ray
+
+    for section, passed in objects.items():
+        try:
+            ray.cloudpickle.dumps(passed)  # type: ignore[no-untyped-call] # Ray leaves it so
+        except Exception as error:
+            # Whatever the code of others raises is one message.
+            raise RecipeError(
+                f"{section}: the {type(passed).__name__} that was passed cannot be sent to workers "
+                f"({type(error).__name__}: {error}); open what it holds at its first use, or build with local=True"
+            ) from error
+    return ray.put(objects)
 
 
 def _rows_file(run: str, number: int) -> str:

@@ -76,8 +76,7 @@ class Run:
         changed = self._former is None or not manifest.same_files(self._former)
         current = self._store.commit(manifest) if changed else self._former
         assert current is not None  # noqa: S101 - without a former snapshot something has changed
-        for finished in ("work/partial", "work/passed"):
-            self._store.files.remove(finished)
+        self._store.files.remove("work/partial")
         result = self._result(current, committed=changed)
         result.warnings = warnings
         if engine is not None:

@@ -38,7 +38,7 @@ class Recipe(BaseModel):
         id_salt: changes every id; the remedy for a collision.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     memory: str
     id_salt: str
     source: SerializeAsAny[Spec]

@@ -102,7 +102,7 @@ Digest = Callable[[str, ModelRef], str]
 class Spec(BaseModel):
     """Settings as a recipe gives them: frozen, without unknown keys, with marked fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def leaves(self) -> Iterator[Leaf]:
         """Walk over all values, in the order of the fields."""

@@ -71,7 +71,7 @@ def print_plan(result: BuildResult) -> None:
     ]
     print_table("Plan", ("step", "units", "there", "to compute", "rows there", ""), rows)
     todo = sum(step.computed for step in result.steps)
-    state = f"{todo} units or more to compute" if todo else "up to date: nothing to compute"
+    state = f"about {todo} units to compute" if todo else "up to date: nothing to compute"
     typer.echo(f"{result.memory}: {state}")
 
 

@@ -59,6 +59,8 @@ class Output:
 
     @rows.setter
     def rows(self, count: int) -> None:
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise self._wrong(f"{self._step.result.label}: {count!r} is no number of rows")
         self._rows[self._step.result] = count
 
     @property
@@ -167,6 +169,10 @@ class Output:
         first = self._step.result
         if first not in self._folders or not any(self.folder.iterdir()):
             raise self._wrong(f"nothing was written for {first.label}")
+        for key, folder in self._folders.items():
+            for path in folder.rglob("*"):
+                if path.is_symlink() or path.relative_to(folder).as_posix() == "marker.json":
+                    raise self._wrong(f"{key.label}: {path.name} is a link, or has the name of the marker")
         published = [self._published(key, Stats(), ()) for key in self._folders if key != first]
         return [self._published(first, stats, tuple(artifact.place for artifact in published)), *published]
 

@@ -32,7 +32,8 @@ def open_source(settings: Any, *, rows: int = 2048, size: int = 32 << 20) -> Sou
     """
     kind: Any = load(SOURCES.find(settings.format).make) if settings.format is not None else None
     if kind is not None and not (isinstance(kind, type) and issubclass(kind, FileSource)):
-        source: Source = kind(settings)
+        with SOURCES.calling(settings.format):
+            source: Source = kind(settings)
         return source
     path = Path(settings.path)
     if path.is_dir():

@@ -107,13 +107,13 @@ class ChunkStage(Stage):
             if not isinstance(span, np.ndarray) or span.dtype.kind not in "iu" or span.shape[1:] != (2,):
                 raise StageFailedError(f"{name} gives spans that are no integers of shape (chunks, 2); correct it")
             rows = span.tolist()
-            inside = all(0 <= start <= end <= len(text) for start, end in rows)
+            inside = all(0 <= start < end <= len(text) or not text for start, end in rows)
             if not inside or not all(map(operator.lt, rows, rows[1:])):
                 raise StageFailedError(
-                    f"{name} gives spans that are not in order, or beyond a text of {len(text)} characters: "
+                    f"{name} gives spans that are empty, not in order, or beyond a text of {len(text)} characters: "
                     f"{rows[:5]}; correct it"
                 )
-        return list(spans)
+        return [span.astype(np.int64) for span in spans]
 
 
 def chunk_steps(context: PlanContext) -> Iterator[Step]:

@@ -146,7 +146,7 @@ class EncodeOp(Op):
 def _model(settings: EncodeSettings) -> str:
     """Return what messages call the encoder."""
     encoder: Any = settings.encoder
-    return str(getattr(encoder, "model", encoder.encoder))
+    return str(getattr(encoder, "model", f"{encoder.encoder} encoder"))
 
 
 def _to_arrow(vectors: Float32s) -> pa.FixedSizeListArray:

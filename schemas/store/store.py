@@ -185,7 +185,7 @@ class Store:
                 return open_marker(json.loads(self.files.read(path)))
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            except ValueError:
+            except (ValueError, RecursionError):
                 return None
         return None
 

@@ -211,7 +211,30 @@ class TestSteps:
         pairs = {"p": {"unsupervised": 1}}
         recipe.write_text(json.dumps({**json.loads(recipe.read_text()), "ngram_pairs": pairs}))
         wrong = f"\ngood = steps\ndef steps(*arguments): return good(*arguments, {key})"
+        if message.endswith(("rename it", "rename one of")):
+            wrong += f"\ndef tables(*arguments): return {{{key}: SPEC}}"
         refused_build(packages, cli, recipe, wrong, code=2, saying=message)
+
+    @pytest.mark.parametrize(
+        ("wrong", "message"),
+        [
+            ("tables(*arguments): return {}", "odd:Sizes writes the table sizes/a, which no kind declares; declare it"),
+            (
+                "tables(*arguments): return {CHUNKS: SPEC}",
+                "index type 'odd' declares the table chunks, which is ours; rename it",
+            ),
+            (
+                "tables(name, _): return {TableKey('sizes', name): TableSpec(SCHEMA, parents={'chunk_id': 'nope'})}",
+                "odd:Sizes: the table sizes/a says that chunk_id is an id of nope, which is no table; correct ",
+            ),
+            (
+                "tables(name, _): return {TableKey('sizes', name): TableSpec(SCHEMA, id_column='nope')}",
+                "odd:Sizes: the table sizes/a has no column 'nope'; correct its declaration",
+            ),
+        ],
+    )
+    def test_a_wrong_declaration_is_refused_before_anything_is_computed(self, packages, cli, recipe, wrong, message):
+        refused_build(packages, cli, recipe, f"\ndef {wrong}\n", code=2, saying=message)
 
     def test_two_of_its_own_tables_with_one_view_are_refused(self, packages, cli, recipe):
         data = json.loads(recipe.read_text())
@@ -220,6 +243,8 @@ class TestSteps:
 good = steps
 def steps(context, name, settings):
     return good(context, name, settings, TableKey("sizes", name, "b") if name == "a" else None)
+def tables(name, settings):
+    return {TableKey("sizes", name, "b" if name == "a" else ""): SPEC}
 """
         message = (
             "table sizes/a_b (a_b: sizes) has the SQL view of sizes/a/b (a: sizes); rename one of them in the recipe"

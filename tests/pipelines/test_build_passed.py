@@ -89,7 +89,7 @@ class TestDocuments:
             ([{"id": 1, "text": {1, 2}}], r"source: row 0 cannot be written as JSON \(.*set"),
             ([{"id": 1, "text": "a", "x": float("nan")}], "source: row 0 cannot be written as JSON"),
             ([{"id": 1, "text": "a", "x": object()}], "source: row 0 cannot be written as JSON"),
-            ([], "no documents"),
+            ([], "source gives no rows; pass a list"),
             ([{"id": 1}], "no documents.*has no field 'text'"),
         ],
     )
@@ -296,7 +296,7 @@ class TestEncoders:
 
     def test_what_is_no_encoder_is_refused(self, recipe):
         for made in (object(), lambda texts: texts):
-            with pytest.raises(RecipeError, match=r"has no method encode\(texts\) or no attribute dimension; see the"):
+            with pytest.raises(RecipeError, match=r"has no method encode\(texts\)"):
                 mnemodex.build(recipe, encoders={"mine": made})
 
     def test_one_that_cannot_be_told_from_others_is_refused(self, recipe):
@@ -327,3 +327,15 @@ class TestEncoders:
         with pytest.raises(error, match=message):
             mnemodex.build(recipe, encoders={"mine": Wrong()})
         assert Store(tmp_path / "memory").current() is None
+
+
+def test_a_source_that_gives_nothing_is_refused_and_nothing_of_it_stays(tmp_path):
+    recipe = words_recipe(tmp_path, tmp_path / "memory")
+    used_up = iter(records()[:3])
+    mnemodex.build(recipe, source=used_up, dry_run=True)
+    assert not (tmp_path / "memory" / "work" / "passed").exists()
+    with pytest.raises(SourceError, match="source gives no rows; pass a list, or a new iterator"):
+        mnemodex.build(recipe, source=used_up)
+    with pytest.raises(SourceError, match="source is a int; pass a list"):
+        mnemodex.build(recipe, source=5)
+    assert not (tmp_path / "memory" / "work" / "passed").exists()

@@ -88,6 +88,10 @@ def test_an_unknown_key_suggests_the_nearest_one(data, message):
         ({"source": ""}, "source.path: String should have at least 1 character"),
         ({"source": True}, "source: should be a mapping of keys to values (it is True)"),
         ({"source": {}}, "the key 'source.path' is missing"),
+        (
+            {"source": "a", "indexes": {"w": {"type": "bm25", "k1": float("inf")}}},
+            "indexes.w.k1: Input should be a finite number",
+        ),
         ({"source": {"path": "a", "max_errors": -1}}, "source.max_errors: Input should be greater than or equal to 0"),
         (
             {"source": {"path": "a", "format": "xml"}},
