@@ -31,10 +31,10 @@ def declarations(recipe: Recipe, splits: Sequence[Split]) -> list[tuple[str, Dec
     found: list[tuple[str, Declaration]] = [
         ("documents", partial(document_steps, splits=splits)),
         ("chunks", chunk_steps),
-        *((f"embeddings/{name}", partial(embedding_steps, name=name)) for name in used_encoders(recipe)),
-        *((f"lm_states/{name}", partial(state_steps, name=name)) for name in recipe.lm),
-        *((f"ngram_pairs/{name}", partial(pair_steps, name=name)) for name in recipe.ngram_pairs),
-        *((name, partial(index_steps, name=name)) for name in recipe.indexes),
+        *((f"embed.{name}", partial(embedding_steps, name=name)) for name in used_encoders(recipe)),
+        *((f"lm.{name}", partial(state_steps, name=name)) for name in recipe.lm),
+        *((f"ngram_pairs.{name}", partial(pair_steps, name=name)) for name in recipe.ngram_pairs),
+        *((f"indexes.{name}", partial(index_steps, name=name)) for name in recipe.indexes),
     ]
     if recipe.triples is not None:
         found[2:2] = [("triples", triple_steps), ("graph", graph_steps)]

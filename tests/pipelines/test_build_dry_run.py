@@ -66,7 +66,7 @@ def test_a_change_is_planned_with_all_that_follows_from_it(recipe, tmp_path):
 def test_what_depends_on_what_is_found_is_planned_as_not_known_yet(recipe):
     indexes = {"dense": {"type": "dense"}, "words": {"type": "bm25"}}
     plan = mnemodex.build({**recipe, "indexes": indexes}, dry_run=True)
-    (dense,) = [step for step in plan.steps if step.name == "dense"]
+    (dense,) = [step for step in plan.steps if step.name == "indexes.dense"]
     assert dense.computed == 1 and dense.note == "known when what it reads is computed"
     assert planned(plan)["embeddings/minilm"] == 3
 
