@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.caller import SPOOL, Passed, with_passed
-from mnemodex.pipelines.engine_choice import check_place
+from mnemodex.pipelines.engine_choice import Place
 from mnemodex.pipelines.preflight import check_inputs
 from mnemodex.pipelines.progress import Progress
 from mnemodex.pipelines.run import Run
@@ -26,6 +26,7 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
     memory: str | Path | None = None,
     address: str | None = None,
     local: bool = False,
+    runtime_env: str | Path | Mapping[str, Any] | None = None,
     dry_run: bool = False,
     source: Iterable[Mapping[str, Any]] | None = None,
     chunker: Any = None,
@@ -39,6 +40,7 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
         memory: where to build; the recipe's own place by default.
         address: of a Ray cluster; a local one by default.
         local: compute in this process, without Ray. By default that is done where little is to be computed.
+        runtime_env: of Ray's workers, as `ray.init` takes it, or a YAML or JSON file of it; with one, Ray is used.
         dry_run: plan only: what is there, what would be computed. Nothing is written but below `work/`.
         source: documents as mappings, instead of the recipe's `source`.
         chunker: a `Chunker`, instead of the recipe's `chunks`.
@@ -46,7 +48,7 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
         progress: follows the build.
 
     Raises:
-        UserError: both `address` and `local` are given.
+        UserError: `local` is given with `address` or `runtime_env`, or that is none.
         RecipeError: the recipe is wrong.
         ModelError: a model or tokenizer that it names is not there.
         QueryError: a query file that it names is not there, or is none.
@@ -56,7 +58,7 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
         WriterBusyError: another build writes to this memory.
         StageFailedError: a partition could not be processed.
     """
-    check_place(address=address, local=local)
+    place = Place(address, local, _runtime_env(runtime_env))
     passed = Passed(source, chunker, dict(encoders or {}))
     checked = _recipe(recipe, passed)
     check_inputs(checked)
@@ -70,7 +72,7 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
             store.files.remove(SPOOL)
             raise
         try:
-            return work.plan() if dry_run else work.run(address=address, local=local)
+            return work.plan() if dry_run else work.run(place)
         except OSError as error:
             raise MnemodexError(
                 f"{store.root}: {error.strerror or error}: {error.filename or ''}. Correct that and build again: "
@@ -88,3 +90,11 @@ def _recipe(recipe: str | Path | dict[str, Any] | Recipe, passed: Passed) -> Rec
     if isinstance(recipe, dict):
         return parse_recipe(passed.complete(recipe), name="recipe", base=Path.cwd())
     return load_recipe(Path(recipe), complete=passed.complete)
+
+
+def _runtime_env(given: str | Path | Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if given is None:
+        return None
+    from mnemodex.pipelines.cluster import check_runtime_env
+
+    return check_runtime_env(given)

@@ -7,9 +7,12 @@ import logging
 import os
 import tempfile
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.schemas.errors import RayStartError
+from mnemodex.schemas.errors import RayStartError, UserError
+from mnemodex.schemas.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,14 +25,22 @@ memory."""
 _PAUSE_SECONDS = 3.0
 """Before Ray is started again on a machine that was too busy."""
 
+_PROBE_SECONDS = 5.0
+"""In which a cluster's head answers. Ray itself would try for minutes."""
 
-def start_ray(address: str | None) -> bool:
+
+def start_ray(address: str | None, runtime_env: Mapping[str, Any] | None = None) -> bool:
     """Start Ray, or connect to the cluster at `address`; return whether there was none in this process yet.
 
     A local start is tried twice: on a busy machine Ray's own processes are not always ready in time.
 
+    Args:
+        address: of a cluster; "local" or None for one of its own.
+        runtime_env: of the workers, checked.
+
     Raises:
         RayStartError: it cannot be started, or no cluster answers.
+        UserError: there is a runtime environment, and Ray runs in this process already.
     """
     # Set before Ray is imported: its own progress and warnings would write between ours.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -37,29 +48,98 @@ def start_ray(address: str | None) -> bool:
     import ray
 
     if ray.is_initialized():
+        if runtime_env is not None:
+            raise UserError("runtime_env: Ray runs in this process already. Pass it to ray.init, or end Ray first")
         return False
     local = address in {None, "local"}
     for attempt in (1, 2) if local else (2,):
         try:
-            _init(address or "local", local=local)
+            if not local:
+                _probe(str(address))
+            _init(address or "local", runtime_env, local=local)
+        except RayStartError:
+            raise
         except Exception as error:
             # Ray raises what its parts raise: time-outs, connection errors, plain exceptions.
             ray.shutdown()
             if attempt == 2:
-                raise _not_started(address, error, local=local) from error
+                raise _not_started(address, reason_of(error), local=local) from error
             time.sleep(_PAUSE_SECONDS)
         else:
             break
     return True
 
 
-def _init(address: str, *, local: bool) -> None:
+def check_runtime_env(given: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+    """Return a runtime environment, read from its file if that is given.
+
+    Raises:
+        UserError: it cannot be read, has a key that Ray does not know, or a value that Ray refuses.
+    """
+    from ray.runtime_env import RuntimeEnv
+
+    where = "runtime_env" if isinstance(given, Mapping) else str(given)
+    data = given
+    if not isinstance(given, Mapping):
+        data = read_yaml(Path(given), kind="a runtime environment", remedy="give a YAML or JSON file")
+    if not isinstance(data, Mapping):
+        raise UserError(f"{where}: is a {type(data).__name__}. Give keys and values, as in `env_vars: {{NAME: value}}`")
+    known = {name.removeprefix("_") for name in RuntimeEnv.known_fields - RuntimeEnv.extensions_fields}
+    for key in data:
+        if key not in known:
+            raise UserError(f"{where}: unknown key {key!r}. Ray knows {', '.join(sorted(known))}")
+    try:
+        RuntimeEnv(**data)
+    except Exception as error:
+        # Ray's checks raise errors of many classes.
+        raise UserError(f"{where}: Ray refuses it ({reason_of(error)}). Correct that value") from error
+    return dict(data)
+
+
+def reason_of(error: Exception) -> str:
+    """Return an error on one line, cut where it is long."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+def _probe(address: str) -> None:
+    """Ask the head of a cluster whether it is there, in seconds.
+
+    Raises:
+        RayStartError: it is not, or it refuses the token.
+    """
+    import grpc
+    from ray._private import services
+    from ray._private.grpc_utils import init_grpc_channel
+
+    # Requests as they travel: an empty one, and one whose only field, the type, is PING.
+    method, request = "/ray.rpc.NodeInfoGcsService/CheckAlive", b""
+    if address.startswith("ray://"):
+        target = address.removeprefix("ray://")
+        method, request = "/ray.rpc.RayletDriver/ClusterInfo", b"\x08\x06"
+    else:
+        target = services.canonicalize_bootstrap_address_or_die(address)
+    channel = init_grpc_channel(target)
+    try:
+        channel.unary_unary(method)(request, timeout=_PROBE_SECONDS)
+    except grpc.RpcError as error:
+        if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+            raise RayStartError(
+                f"{address}: the Ray cluster refuses the token. Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on its "
+                "head node"
+            ) from error
+        raise _not_started(address, error.details(), local=False) from error
+    finally:
+        channel.close()
+
+
+def _init(address: str, runtime_env: Mapping[str, Any] | None, *, local: bool) -> None:
     import ray
 
     extra: dict[str, Any] = {"object_store_memory": _OBJECT_STORE_BYTES} if local else {}
     with _native_stderr_held():
         ray.init(
             address=address,
+            runtime_env=dict(runtime_env) if runtime_env is not None else None,
             include_dashboard=False if local else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
@@ -67,8 +147,7 @@ def _init(address: str, *, local: bool) -> None:
         )
 
 
-def _not_started(address: str | None, error: Exception, *, local: bool) -> RayStartError:
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+def _not_started(address: str | None, reason: str, *, local: bool) -> RayStartError:
     if local:
         return RayStartError(
             f"Ray could not be started on this machine ({reason}). It may be too busy, or short of memory, processes "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.engine import LocalEngine
@@ -20,44 +21,46 @@ _LOCAL_SECONDS = 20.0
 """CPU seconds of work that are sooner done in this process than by a Ray that is still to be started."""
 
 
-def check_place(*, address: str | None, local: bool) -> None:
-    """Refuse two places for one build.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a build is computed.
+
+    Attributes:
+        address: of a Ray cluster, which is then used.
+        local: whether this process is used in any case.
+        runtime_env: Ray's runtime environment of the workers; with one, Ray is used.
 
     Raises:
-        UserError: both `address` and `local` are given.
+        UserError: the build is to be computed in this process and on Ray.
     """
-    if local and address is not None:
-        raise UserError("--local computes in this process and --address on a cluster; give one of them")
+
+    address: str | None = None
+    local: bool = False
+    runtime_env: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.local and self.address is not None:
+            raise UserError("--local computes in this process and --address on a cluster; give one of them")
+        if self.local and self.runtime_env is not None:
+            raise UserError("--local computes in this process and --runtime-env is for Ray; give one of them")
 
 
-def choose_engine(
-    store: Store,
-    run: str,
-    work: float,
-    *,
-    address: str | None,
-    local: bool,
-    objects: Mapping[str, Any],
-) -> Engine:
+def choose_engine(store: Store, run: str, work: float, *, place: Place, objects: Mapping[str, Any]) -> Engine:
     """Return the engine of a build.
 
     Args:
         store: the memory.
         run: the folder of the build's steps and lists.
         work: CPU seconds that are to be computed, roughly.
-        address: of a Ray cluster, which is then used.
-        local: whether this process is used in any case.
+        place: what the caller asked for.
         objects: what the caller of `build` passed.
-
-    Raises:
-        UserError: both `address` and `local` are given.
     """
-    check_place(address=address, local=local)
-    if local or (address is None and work < _LOCAL_SECONDS):
+    small = place.address is None and place.runtime_env is None and work < _LOCAL_SECONDS
+    if place.local or small:
         return LocalEngine(store, run, cpus=len(os.sched_getaffinity(0)), objects=objects)
     from mnemodex.pipelines.ray_engine import RayEngine
 
-    return RayEngine(store, run, address=address, objects=objects)
+    return RayEngine(store, run, address=place.address, runtime_env=place.runtime_env, objects=objects)
 
 
 def estimate(results: BuildResults, todo: Mapping[str, Sequence[Draft]]) -> float:

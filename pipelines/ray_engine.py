@@ -14,7 +14,7 @@ from mnemodex.pipelines.engine import Engine
 from mnemodex.pipelines.messages import Answer, Failure, Unit
 from mnemodex.pipelines.placement import Placement
 from mnemodex.pipelines.worker import Worker
-from mnemodex.schemas.errors import MnemodexError, RecipeError
+from mnemodex.schemas.errors import MnemodexError, RayStartError, RecipeError
 from mnemodex.schemas.store.store import Store
 
 if TYPE_CHECKING:
@@ -41,14 +41,24 @@ class RayEngine(Engine):
         run: the folder of the build's steps and lists below the memory.
         address: of a Ray cluster; a local one of its own by default.
         objects: what the caller of `build` passed.
+        runtime_env: Ray's runtime environment of the workers.
     """
 
     name = "Ray"
 
-    def __init__(self, store: Store, run: str, *, address: str | None, objects: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        run: str,
+        *,
+        address: str | None,
+        objects: Mapping[str, Any],
+        runtime_env: Mapping[str, Any] | None = None,
+    ) -> None:
         self._store = store
         self._run = run
         self._address = address
+        self._runtime_env = runtime_env
         self._objects: Any = dict(objects)
         self._started_here = False
         self._placement: Placement | None = None
@@ -104,6 +114,10 @@ class RayEngine(Engine):
                 if worker.queue:
                     self._begin(worker, worker.queue.popleft())
                 yield Answer.model_validate_json(text)
+        except ray.exceptions.RuntimeEnvSetupError as error:
+            raise RayStartError(
+                f"the runtime environment of the workers cannot be set up ({_last_line(error)}). Correct --runtime-env"
+            ) from error
         except ray.exceptions.RayError as error:
             raise MnemodexError(f"Ray failed ({error}). Run the build again: finished partitions are kept") from error
         for worker in self._running.values():
@@ -127,7 +141,7 @@ class RayEngine(Engine):
         """Start Ray, or connect to the cluster, at the first use."""
         if self._placement is None:
             began = time.perf_counter()
-            self._started_here = start_ray(self._address)
+            self._started_here = start_ray(self._address, self._runtime_env)
             self._placement = Placement(_nodes())
             if self._objects:
                 self._objects = _put(self._objects)
@@ -185,10 +199,8 @@ class RayEngine(Engine):
         """
         if getattr(error, "actor_init_failed", False):
             node = worker.node.name[:12]
-            # Before its last line, Ray tells where in its own code the worker was.
-            reason = str(error).strip().splitlines()[-1].strip()
             raise MnemodexError(
-                f"a worker on node {node} could not start ({reason}). Install the same packages on all nodes"
+                f"a worker on node {node} could not start ({_last_line(error)}). Install the same packages on all nodes"
             ) from error
         placement = self._started()
         placement.remove(worker)
@@ -259,6 +271,11 @@ def _put(objects: dict[str, Any]) -> Any:
                 f"({type(error).__name__}: {error}); open what it holds at its first use, or build with local=True"
             ) from error
     return ray.put(objects)
+
+
+def _last_line(error: Exception) -> str:
+    """Return what went wrong in a worker; before it, Ray tells where in its own code that was."""
+    return str(error).strip().splitlines()[-1].strip()
 
 
 def _rows_file(run: str, number: int) -> str:

@@ -18,6 +18,7 @@ from mnemodex.pipelines.source_plan import source_splits
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mnemodex.pipelines.engine_choice import Place
     from mnemodex.pipelines.progress import Progress
     from mnemodex.schemas.manifest import Manifest
     from mnemodex.schemas.recipe import Recipe
@@ -57,15 +58,13 @@ class Run:
         result.planned = True
         return result
 
-    def run(self, *, address: str | None, local: bool) -> BuildResult:
+    def run(self, place: Place) -> BuildResult:
         """Compute what is missing, and commit."""
         self._work.find()
         engine = None
         if self._work.todo or self._plan.waiting:
             work = estimate(self._results, self._work.todo)
-            engine = choose_engine(
-                self._store, self._files.run, work, address=address, local=local, objects=self._objects
-            )
+            engine = choose_engine(self._store, self._files.run, work, place=place, objects=self._objects)
             try:
                 self._work.compute(engine)
             finally:

@@ -31,8 +31,13 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path, *, kind: str = "a recipe", remedy: str = "write one with `mnemodex init SOURCE`") -> Any:
     """Return what a YAML file holds.
+
+    Args:
+        path: the file.
+        kind: what it should be, for the message.
+        remedy: where it cannot be read.
 
     Raises:
         RecipeError: the file is missing, is not YAML, or has a key twice.
@@ -40,8 +45,7 @@ def read_yaml(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path}: cannot be read as a recipe ({error}); write one with `mnemodex init SOURCE`"
-        raise RecipeError(msg) from error
+        raise RecipeError(f"{path}: cannot be read as {kind} ({error}); {remedy}") from error
     try:
         # The loader is a SafeLoader that also refuses equal keys.
         return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506

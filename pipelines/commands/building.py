@@ -37,6 +37,9 @@ def build(
         str | None, typer.Option(help="A Ray cluster's address; a local one of its own by default.")
     ] = None,
     local: Annotated[bool, typer.Option("--local", help="Compute in this process, without Ray.")] = False,
+    runtime_env: Annotated[
+        Path | None, typer.Option(help="A YAML or JSON file: Ray's runtime environment of the workers.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be computed, and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -52,6 +55,7 @@ def build(
         memory=memory,
         address=address,
         local=local,
+        runtime_env=runtime_env,
         dry_run=dry_run,
         progress=Progress(bars=on_terminal() and not dry_run),
     )
