@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.sources import open_source
 from mnemodex.pipelines.sources.base import Split
+from mnemodex.pipelines.sources.packing import Packing
 from mnemodex.schemas.kinds import SOURCES
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.store.files import sha256
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from mnemodex.schemas.spec import Spec
     from mnemodex.schemas.store.store import Store
 
-PARTITION_ROWS = 1024
-"""Most documents of a partition: so few that a small corpus has work for every CPU."""
+PACKING = Packing()
 
 
 def source_splits(store: Store, source: Spec) -> list[Split]:
@@ -28,7 +28,7 @@ def source_splits(store: Store, source: Spec) -> list[Split]:
     Raises:
         SourceError: the source is missing, or not one of its format.
     """
-    opened = open_source(source, rows=PARTITION_ROWS)
+    opened = open_source(source, PACKING)
     path: str | None = getattr(source, "path", None)
 
     def plan() -> list[str]:
@@ -40,7 +40,7 @@ def source_splits(store: Store, source: Spec) -> list[Split]:
         # A format that is told from the path is one of ours.
         named: str | None = getattr(source, "format", None)
         reader = SOURCES.find(named).version if named is not None else ""
-        decided = [source.model_dump(mode="json"), PARTITION_ROWS, reader]
+        decided = [source.model_dump(mode="json"), PACKING.identity(), reader]
         texts = _remembered(store, "plan", Path(path), decided, plan)
     return [Split.from_json(text) for text in texts]
 

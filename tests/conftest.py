@@ -15,6 +15,8 @@ from library import records, words_recipe, write_parts, write_triples
 import mnemodex
 from mnemodex.__main__ import main
 from mnemodex.pipelines import run as run_module
+from mnemodex.pipelines import source_plan
+from mnemodex.pipelines.sources.packing import Packing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,6 +43,20 @@ LIBRARY_INDEXES = {
     "next": {"type": "knn_lm", "factory": "Flat"},
     "both": {"type": "hybrid", "of": ["flat", "words"]},
 }
+
+
+@pytest.fixture(autouse=True, scope="session")
+def file_partitions() -> Iterator[None]:
+    """Every file of a corpus is a partition, so that the small corpora of tests have several; see `packed`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source_plan, "PACKING", Packing(most=0))
+        yield
+
+
+@pytest.fixture
+def packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small files are packed together, as in builds of users."""
+    monkeypatch.setattr(source_plan, "PACKING", Packing())
 
 
 @pytest.fixture

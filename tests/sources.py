@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.sources import open_source
+from mnemodex.pipelines.sources.packing import Packing
 from mnemodex.schemas.source import Source as Settings
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def opened(path: Path, *, rows: int = 2048, size: int = 32 << 20, **settings: Any) -> Source:
-    """The source of a recipe's section that has this path; `rows` and `size` bound its splits."""
-    return open_source(Settings(path=str(path), **settings), rows=rows, size=size)
+    """The source of a recipe's section that has this path; `rows` and `size` bound its first splits."""
+    return open_source(Settings(path=str(path), **settings), Packing(rows=rows, bytes=size))
 
 
 def items(source: Source) -> list[Record | BadRow]:

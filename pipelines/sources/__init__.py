@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mnemodex.pipelines.sources.files import FileSource, list_files
 from mnemodex.pipelines.sources.hipporag import HipporagSource
 from mnemodex.pipelines.sources.jsonl import CORPORA, JsonlSource
+from mnemodex.pipelines.sources.packing import Packing
 from mnemodex.pipelines.sources.text import TextSource
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.kinds import SOURCES, load
@@ -22,13 +23,12 @@ FORMATS: dict[str, type[FileSource]] = {"jsonl": JsonlSource, "text": TextSource
 _REMEDY = "correct source.path, or name a file"
 
 
-def open_source(settings: Any, *, rows: int = 2048, size: int = 32 << 20) -> Source:
+def open_source(settings: Any, packing: Packing | None = None) -> Source:
     """Open a file or folder of documents, else raise `SourceError` or, for an unknown format, `RecipeError`.
 
     Args:
         settings: a `Source`, or the settings of a plug-in's format.
-        rows: most rows (lines, list elements, files) of a split.
-        size: bytes that end a split.
+        packing: how large its splits are.
     """
     kind: Any = load(SOURCES.find(settings.format).make) if settings.format is not None else None
     if kind is not None and not (isinstance(kind, type) and issubclass(kind, FileSource)):
@@ -49,7 +49,7 @@ def open_source(settings: Any, *, rows: int = 2048, size: int = 32 << 20) -> Sou
         raise SourceError(f"{path}: the name is of no known format ({_known()}); rename the file, or set source.format")
     if not paths:
         raise SourceError(f"{path}: the folder has no file of the format {settings.format}; {_REMEDY}")
-    opened: FileSource = kind(root, paths, fields=settings.fields, rows=rows, size=size)
+    opened: FileSource = kind(root, paths, fields=settings.fields, packing=packing or Packing())
     return opened
 
 

@@ -23,7 +23,7 @@ class Piece:
 
     `path` is below the source root, with forward slashes. `start` and `end` are bytes of the decompressed stream,
     `first_line` is the 1-based number of the first line or list element. `sha256` is of the bytes, so that a split's
-    fingerprint is known before it is read.
+    fingerprint is known before it is read. `rows` are its lines or list elements.
     """
 
     path: str
@@ -31,11 +31,12 @@ class Piece:
     end: int
     first_line: int
     sha256: str
+    rows: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What one partition of documents is read from: a piece of a large file, or several small files in their order.
+    """What one partition of documents is read from: pieces of files, in the order of the source.
 
     The label is readable, stable and unique in the source; the partition's file name begins with it.
     """
@@ -50,7 +51,7 @@ class Split:
 
     @property
     def compressed(self) -> str:
-        """Its compressed file, which every split reads from the beginning; empty for a plain one."""
+        """Its first file where that is compressed, which every split reads from the beginning; else empty."""
         path = self.pieces[0].path if self.pieces else ""
         return path if PurePosixPath(path).suffix.lower() in COMPRESSIONS else ""
 
@@ -87,8 +88,8 @@ class Source(Protocol):
     def plan(self) -> list[Split]:
         """Read the files as a stream and cut them into splits of bounded rows and bytes.
 
-        A pure function of the files' content: when the source grows, earlier splits stay the same, except the last
-        split of a file that grew. A file that is missing, or not of the format at all, is a `SourceError`.
+        A pure function of the files' names and content: when the source grows at its end, all splits but the last stay
+        the same. A file that is missing, or not of the format at all, is a `SourceError`.
         """
 
     def read(self, split: Split) -> Iterator[Record | BadRow]:

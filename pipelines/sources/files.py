@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from abc import abstractmethod
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,10 +14,11 @@ from typing_extensions import override
 
 from mnemodex.pipelines.sources.base import COMPRESSIONS, Piece, Record, Source, Split
 from mnemodex.pipelines.sources.fields import Fields
+from mnemodex.pipelines.sources.packing import Packing, pack
 from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mnemodex.pipelines.bad_row import BadRow
 
@@ -27,7 +28,6 @@ MAX_BYTES = 256 << 20
 _MAX_JSON = 1 << 30
 """Bytes of the longest JSON document: it is parsed as a whole."""
 _BLOCK = 4 << 20
-_LABEL = 48
 
 
 class FileSource(Source):
@@ -37,8 +37,7 @@ class FileSource(Source):
         root: the folder that the paths start from.
         paths: the files below it, with forward slashes, sorted; a `SourceError` refuses names that are not Unicode.
         fields: our field names to the source's; a `SourceError` refuses any where the format has no fields.
-        rows: most rows of a split.
-        size: bytes that end a split.
+        packing: how large pieces and splits are.
     """
 
     endings: ClassVar[tuple[str, ...]]
@@ -46,13 +45,13 @@ class FileSource(Source):
     keys: ClassVar[tuple[str, ...]] = ()
     """Fields that may hold the key of a JSON row; none for a format without fields."""
 
-    def __init__(self, root: Path, paths: Sequence[str], *, fields: Mapping[str, str], rows: int, size: int) -> None:
+    def __init__(self, root: Path, paths: Sequence[str], *, fields: Mapping[str, str], packing: Packing) -> None:
         for path in paths:
             # Names are keys and values of the column `source`, which are UTF-8.
             if path.encode("utf-8", "replace").decode() != path:
                 raise SourceError(f"{root}: the file name {path!r} is not Unicode; rename the file")
         self.root, self.paths = root, tuple(paths)
-        self.rows, self.size = rows, size
+        self.packing = packing
         self._stream: Any = None
         self._path, self._position = "", 0
         if fields and not self.keys:
@@ -65,13 +64,12 @@ class FileSource(Source):
         return [path for path in paths if path.lower().endswith(cls.endings)]
 
     @abstractmethod
+    def cut(self, path: str) -> Iterator[Piece]:
+        """Read a file as a stream and cut it into pieces, from its start: appending changes its last piece only."""
+
+    @abstractmethod
     def _parse(self, piece: Piece, data: bytes) -> Iterator[Record | BadRow]:
         """Yield the records of one piece."""
-
-    def _split_files(self, cut: Callable[[str], Iterable[Piece]]) -> list[Split]:
-        """Return one split for every piece that `cut` gives of each file."""
-        numbered = ((path, number, piece) for path in self.paths for number, piece in enumerate(cut(path)))
-        return [Split(f"{slug(path)}-{number:05d}", (piece,)) for path, number, piece in numbered]
 
     def _whole_file(self, path: str) -> Piece:
         """Return a file as one piece."""
@@ -85,11 +83,13 @@ class FileSource(Source):
         return Piece(path, 0, size, 1, digest.hexdigest())
 
     @override
+    def plan(self) -> list[Split]:
+        return list(pack(chain.from_iterable(map(self.cut, self.paths)), self.packing))
+
+    @override
     def read(self, split: Split) -> Iterator[Record | BadRow]:
-        # All pieces at once, so that the position in the file does not depend on how far the records are consumed.
-        contents = [(piece, self._read_piece(piece)) for piece in split.pieces]
-        for piece, data in contents:
-            yield from self._parse(piece, data)
+        for piece in split.pieces:
+            yield from self._parse(piece, self._read_piece(piece))
 
     def _read_piece(self, piece: Piece) -> bytes:
         path = self.root / piece.path
@@ -159,14 +159,3 @@ def list_files(folder: Path) -> list[str]:
         relative = Path(parent).relative_to(folder)
         paths += [(relative / name).as_posix() for name in names if not name.startswith(".")]
     return sorted(paths)
-
-
-def hashed_slug(path: str) -> str:
-    """Return the path in safe characters, with eight hexadecimal digits of its hash; at most 48 characters."""
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", path).lstrip(".-")
-    return f"{safe[: _LABEL - 9]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
-
-
-def slug(path: str) -> str:
-    """Return the path itself if it is safe and short, else its `hashed_slug`, so that no two paths share one."""
-    return path if re.fullmatch(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{_LABEL - 1}}}", path) else hashed_slug(path)

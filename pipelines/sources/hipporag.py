@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from typing_extensions import override
 
-from mnemodex.pipelines.sources.base import Piece, Record, Split
+from mnemodex.pipelines.sources.base import Piece, Record
 from mnemodex.pipelines.sources.files import FileSource, read_json
 from mnemodex.schemas.errors import SourceError
 
@@ -43,11 +43,7 @@ class HipporagSource(FileSource):
         return []
 
     @override
-    def plan(self) -> list[Split]:
-        return self._split_files(self._cut)
-
-    def _cut(self, path: str) -> Iterator[Piece]:
-        """Cut the list between elements, from its start: appending changes the last piece only."""
+    def cut(self, path: str) -> Iterator[Piece]:
         data = read_json(self.root / path, row="object")
         try:
             bounds = np.fromiter(chain.from_iterable(find_elements(data.decode(_BYTES))), np.int64)
@@ -60,9 +56,11 @@ class HipporagSource(FileSource):
         first = 0
         while first < len(ends):
             start = int(starts[first])
-            last = min(first + self.rows - 1, int(np.searchsorted(ends, start + self.size)), len(ends) - 1)
+            full = int(np.searchsorted(ends, start + self.packing.bytes))
+            last = min(first + self.packing.rows - 1, full, len(ends) - 1)
             end = int(ends[last])
-            yield Piece(path, start, end, first + 1, hashlib.sha256(data[start:end]).hexdigest())
+            digest = hashlib.sha256(data[start:end]).hexdigest()
+            yield Piece(path, start, end, first + 1, digest, last - first + 1)
             first = last + 1
 
     @override

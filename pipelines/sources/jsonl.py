@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from typing_extensions import override
 
-from mnemodex.pipelines.sources.base import COMPRESSIONS, Piece, Record, Split
+from mnemodex.pipelines.sources.base import COMPRESSIONS, Piece, Record
 from mnemodex.pipelines.sources.fields import KEYS
 from mnemodex.pipelines.sources.files import BOM, MAX_BYTES, FileSource, read_blocks
 from mnemodex.schemas.errors import SourceError
@@ -25,7 +25,7 @@ CORPORA = tuple(f"corpus.jsonl{ending}" for ending in _ENDINGS)
 
 
 class JsonlSource(FileSource):
-    """JSON lines; every file is cut by itself and from its start, so that appending changes its last split only."""
+    """JSON lines, cut where the bytes of a file reach multiples of a size: that can be found in the midst of it."""
 
     endings = tuple(f"{name}{ending}" for name in (".jsonl", ".ndjson") for ending in _ENDINGS)
     keys = KEYS
@@ -40,8 +40,8 @@ class JsonlSource(FileSource):
         return corpora or super().choose(folder, paths)
 
     @override
-    def plan(self) -> list[Split]:
-        return self._split_files(lambda path: cut_lines(read_blocks(self.root / path), path, self.rows, self.size))
+    def cut(self, path: str) -> Iterator[Piece]:
+        return cut_lines(read_blocks(self.root / path), path, rows=self.packing.rows, size=self.packing.bytes)
 
     @override
     def _parse(self, piece: Piece, data: bytes) -> Iterator[Record | BadRow]:
@@ -52,11 +52,11 @@ class JsonlSource(FileSource):
                 yield self._fields.parse(row, source=piece.path, line=line)
 
 
-def cut_lines(blocks: Iterable[bytes], path: str, rows: int, size: int) -> Iterator[Piece]:
+def cut_lines(blocks: Iterable[bytes], path: str, *, rows: int, size: int) -> Iterator[Piece]:
     """Cut the lines of a file, given in blocks of any length, into pieces; appending changes the last piece only.
 
-    A piece ends with the line that makes it `rows` lines or `size` bytes. No line is parsed, and one that is longer
-    than `MAX_BYTES` is a `SourceError`.
+    A piece ends with the line that makes it `rows` lines, or that reaches the next multiple of `size` bytes. No line is
+    parsed, and one that is longer than `MAX_BYTES` is a `SourceError`.
     """
     digest = hashlib.sha256()
     # Bytes before the open piece, the open line and the block; the piece's first line, and the first one in the block.
@@ -67,12 +67,13 @@ def cut_lines(blocks: Iterable[bytes], path: str, rows: int, size: int) -> Itera
         ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
         used = 0
         while True:
-            last = min(first_line + rows - line - 1, int(np.searchsorted(ends, start + size - position)))
+            full = (start // size + 1) * size
+            last = min(first_line + rows - line - 1, int(np.searchsorted(ends, full - position)))
             if last >= len(ends):
                 break
             end = int(ends[last])
             digest.update(view[used:end])
-            yield Piece(path, start, position + end, first_line, digest.hexdigest())
+            yield Piece(path, start, position + end, first_line, digest.hexdigest(), line + last + 1 - first_line)
             digest, used, start, first_line = hashlib.sha256(), end, position + end, line + last + 1
         digest.update(view[used:])
         line += len(ends)
@@ -82,4 +83,5 @@ def cut_lines(blocks: Iterable[bytes], path: str, rows: int, size: int) -> Itera
             limit = f"{MAX_BYTES >> 20} MiB"
             raise SourceError(f"{path}: line {line} is longer than {limit}; is the file one JSON object a line?")
     if position > start:
-        yield Piece(path, start, position, first_line, digest.hexdigest())
+        lines = line - first_line + (position > line_start)
+        yield Piece(path, start, position, first_line, digest.hexdigest(), lines)

@@ -13,6 +13,7 @@ from library import records, words_recipe, write_jsonl
 from passed_objects import Hashed, Sentences
 
 import mnemodex
+from mnemodex.pipelines.sources.packing import Packing
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import (
     DuplicateKeyError,
@@ -69,7 +70,7 @@ class TestDocuments:
             mnemodex.build(tmp_path / "notes.yaml")
 
     def test_the_same_rows_compute_nothing_again_and_more_rows_only_their_own(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("mnemodex.pipelines.source_plan.PARTITION_ROWS", 4)
+        monkeypatch.setattr("mnemodex.pipelines.source_plan.PACKING", Packing(rows=4))
         mnemodex.build({"indexes": WORDS}, memory=tmp_path / "memory", source=ROWS)
         again = mnemodex.build({"indexes": WORDS}, memory=tmp_path / "memory", source=iter(ROWS))
         assert (again.committed, computed(again)) == (False, {})

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 from builds import computed, keys, manifest
 from library import records, write_jsonl, write_parts
 
 import mnemodex
+from mnemodex.pipelines.sources.packing import Packing
 from mnemodex.schemas.errors import DuplicateKeyError, RecipeError, SourceError
 from mnemodex.schemas.store.store import Store
 
@@ -25,7 +28,7 @@ class TestGrowth:
         assert labels == sorted(labels), "in the order of the files"
 
     def test_lines_that_are_appended_compute_only_the_last_partition(self, build, tmp_path, monkeypatch):
-        monkeypatch.setattr("mnemodex.pipelines.source_plan.PARTITION_ROWS", 5)
+        monkeypatch.setattr("mnemodex.pipelines.source_plan.PACKING", Packing(rows=5))
         source = write_jsonl(tmp_path / "notes.jsonl", records()[:13])
         build(source)
         assert manifest(tmp_path / "memory").tables["documents"].rows == 13
@@ -88,6 +91,30 @@ class TestGrowth:
             build(source={"path": str(tmp_path / "notes"), "max_errors": 0})
         assert manifest(tmp_path / "memory").name == "000001"
         assert len(keys(tmp_path / "memory")) == 8
+
+
+@pytest.mark.usefixtures("packed")
+class TestManyFiles:
+    def test_more_files_than_a_process_may_open_are_few_partitions(self, build, tmp_path):
+        for number in range(300):
+            write_jsonl(tmp_path / "notes" / f"{number:03}.jsonl", [{"id": f"d{number}", "text": f"note {number}"}])
+        former = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, former[1]))
+        try:
+            build()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, former)
+        assert [part.rows for part in manifest(tmp_path / "memory").tables["documents"].partitions] == [300]
+        assert len(keys(tmp_path / "memory")) == 300
+
+    def test_a_partition_of_many_files_knows_the_file_of_every_row(self, build, tmp_path):
+        write_jsonl(tmp_path / "notes" / "a.jsonl", [{"id": "a", "text": "a"}])
+        (tmp_path / "notes" / "b.jsonl").write_text('\n{oops\n{"id": "b", "text": "b"}\n')
+        build()
+        memory = mnemodex.open(tmp_path / "memory")
+        rows = "SELECT source, line FROM {} ORDER BY ALL"
+        assert memory.sql(rows.format("documents")).fetchall() == [("a.jsonl", 1), ("b.jsonl", 3)]
+        assert memory.sql(rows.format("errors")).fetchall() == [("b.jsonl", 2)]
 
 
 class TestRepeats:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from mnemodex.pipelines.bad_row import BadRow
-from mnemodex.pipelines.sources.base import Record, Split
-from mnemodex.pipelines.sources.files import FileSource, slug
+from mnemodex.pipelines.sources.base import Record
+from mnemodex.pipelines.sources.files import FileSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,14 +25,14 @@ _BEGIN = re.compile(rb"^From .*\r?\n", re.MULTILINE)
 class MboxSource(FileSource):
     """Messages of mbox files: the subject is the title, the plain text body the text, the message id the key.
 
-    A mailbox is one split, because a message may have any length; so a mailbox may have 256 MiB.
+    A mailbox is one piece, because a message may have any length; so a mailbox may have 256 MiB.
     """
 
     endings = (".mbox",)
 
     @override
-    def plan(self) -> list[Split]:
-        return [Split(slug(path), (self._whole_file(path),)) for path in self.paths]
+    def cut(self, path: str) -> Iterator[Piece]:
+        yield self._whole_file(path)
 
     @override
     def _parse(self, piece: Piece, data: bytes) -> Iterator[Record | BadRow]:
