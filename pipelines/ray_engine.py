@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from mnemodex.pipelines import actor
 from mnemodex.pipelines.cluster import start_ray
 from mnemodex.pipelines.engine import Engine
 from mnemodex.pipelines.messages import Answer, Failure, Unit
 from mnemodex.pipelines.placement import Placement
-from mnemodex.pipelines.worker import Worker
 from mnemodex.schemas.errors import MnemodexError, RayStartError, RecipeError
-from mnemodex.schemas.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.placement import Node, Placed, Shape
     from mnemodex.pipelines.progress import Progress
     from mnemodex.schemas.steps import Step
+    from mnemodex.schemas.store.store import Store
 
 MAX_DEATHS = 3
 """Workers that a unit may kill before it counts as poisoned."""
@@ -61,6 +61,7 @@ class RayEngine(Engine):
         self._runtime_env = runtime_env
         self._objects: Any = dict(objects)
         self._started_here = False
+        self._home: dict[str, str] = {}
         self._placement: Placement | None = None
         self._shapes: dict[str, Shape] = {}
         self._assigned: dict[tuple[str, str], Placed] = {}
@@ -140,9 +141,14 @@ class RayEngine(Engine):
     def _started(self) -> Placement:
         """Start Ray, or connect to the cluster, at the first use."""
         if self._placement is None:
+            import ray
+
             began = time.perf_counter()
             self._started_here = start_ray(self._address, self._runtime_env)
+            # By value: a node whose package is another one, or has none, must be able to say so.
+            ray.cloudpickle.register_pickle_by_value(actor)  # type: ignore[no-untyped-call] # Ray leaves it so
             self._placement = Placement(_nodes())
+            self._home = actor.software()
             if self._objects:
                 self._objects = _put(self._objects)
             self.start_seconds = time.perf_counter() - began
@@ -171,12 +177,14 @@ class RayEngine(Engine):
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         placed = self._started().add(shape, node)
-        actor: Any = ray.remote(MnemodexWorker)
-        placed.handle = actor.options(
+        worker: Any = ray.remote(actor.MnemodexWorker)
+        options = worker.options(
             num_cpus=shape.cpus,
             num_gpus=shape.gpus,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node.name, soft=False),
-        ).remote(str(self._store.root), self._run, shape.cpus, placed.number, self._objects)
+        )
+        root, place = str(self._store.root), (node.name[:12], _rows_file(self._run, placed.number))
+        placed.handle = options.remote(root, self._run, shape.cpus, place, self._home, self._objects)
         return placed
 
     def _begin(self, worker: Placed, unit: Unit) -> None:
@@ -229,28 +237,6 @@ class RayEngine(Engine):
                 self._again.append(unit)
             else:
                 self._begin(self._worker(shape), unit)
-
-
-class MnemodexWorker:
-    """A worker as Ray calls it; its process is named after the class."""
-
-    def __init__(self, root: str, run: str, cpus: int, number: int, objects: dict[str, Any]) -> None:
-        self._store = Store(root)
-        self._rows_file = self._store.root / _rows_file(run, number)
-        self._rows_file.parent.mkdir(parents=True, exist_ok=True)
-        self._written = 0.0
-        self._worker = Worker(self._store, run, cpus=cpus, objects=objects)
-
-    def run(self, text: str) -> str:
-        """Work on a unit."""
-        unit = Unit.model_validate_json(text)
-
-        def report(rows: int) -> None:
-            if time.monotonic() - self._written > _POLL_SECONDS:
-                self._written = time.monotonic()
-                self._rows_file.write_text(json.dumps([unit.step, unit.label, rows]))
-
-        return self._worker(unit, report).model_dump_json()
 
 
 def _put(objects: dict[str, Any]) -> Any:

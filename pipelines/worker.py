@@ -21,6 +21,7 @@ from mnemodex.schemas.spec import ModelRef
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mnemodex.pipelines.messages import ModelUse
     from mnemodex.pipelines.ops.base import Op
     from mnemodex.schemas.manifest import Artifact
     from mnemodex.schemas.store.store import Store
@@ -72,11 +73,7 @@ class Worker:
             os.environ["RAYON_NUM_THREADS"] = str(self._work.cpus)
             order = StepOrder.model_validate_json(self._store.files.read(step_file(self._run, step)))
             for model in order.models:
-                if digest_of(model.name, ModelRef(model.part)) != model.sha256:
-                    raise ModelError(
-                        f"model {model.name!r} on node {socket.gethostname()} differs from the driver's (SHA-256 "
-                        f"{model.sha256[:12]}…); install the same files on all nodes"
-                    )
+                _check_model(model)
             self._ops[step] = order, make_op(load(order.op), order.settings, self._work)
         return self._ops[step]
 
@@ -95,6 +92,24 @@ class Worker:
     def _is_full(self, error: Exception) -> bool:
         # numpy's and FAISS's errors of a short write do not say why it was short.
         return (isinstance(error, OSError) and error.errno == errno.ENOSPC) or self._store.files.is_full()
+
+
+def _check_model(model: ModelUse) -> None:
+    """Refuse a model whose files on this node are others than the driver's.
+
+    Raises:
+        ModelError: names the node and the model.
+    """
+    node = socket.gethostname()
+    try:
+        digest = digest_of(model.name, ModelRef(model.part))
+    except ModelError as error:
+        raise ModelError(f"node {node}: {error}") from error
+    if digest != model.sha256:
+        raise ModelError(
+            f"model {model.name!r} on node {node} differs from the driver's (SHA-256 {model.sha256[:12]}…); install "
+            "the same files on all nodes"
+        )
 
 
 def step_file(run: str, step: str) -> str:

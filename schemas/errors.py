@@ -79,6 +79,10 @@ class RayStartError(MnemodexError):
     """Ray could not be started on this machine, or no cluster answers at the address."""
 
 
+class NodeError(MnemodexError):
+    """A node of the cluster has no package, or another version of it or of a library than the driver's node."""
+
+
 class StageFailedError(MnemodexError):
     """A partition could not be processed; the message names the stage and the partition."""
 
