@@ -15,6 +15,7 @@ from mnemodex.pipelines.vectors.encode import EncodeOutcome
 from mnemodex.schemas.errors import PluginError
 from mnemodex.schemas.kinds import KINDS, load
 from mnemodex.schemas.manifest import (
+    Artifacts,
     EncoderEntry,
     IndexEntry,
     LanguageModelEntry,
@@ -103,7 +104,7 @@ def _tables(recipe: Recipe, results: BuildResults) -> tuple[dict[str, TableEntry
                 continue
             entry = TableEntry(
                 name=key.label,
-                partitions=tuple(results.artifacts(key)),
+                partitions=Artifacts(results.artifacts(key)),
                 identity=step.identity,
                 **_declared(key, declared),
             )
@@ -111,7 +112,7 @@ def _tables(recipe: Recipe, results: BuildResults) -> tuple[dict[str, TableEntry
                 caches[key.path if isinstance(key, TableKey) else key.label] = entry
             else:
                 tables[key.label] = entry
-    if errors := tuple(results.errors()):
+    if errors := Artifacts(results.errors()):
         tables[ERRORS.label] = TableEntry(name=ERRORS.label, partitions=errors)
     return tables, caches
 
@@ -127,7 +128,7 @@ def _index(store: Store, recipe: Recipe, results: BuildResults, name: str, forme
     kind = KINDS.find(settings.type)
     key = IndexKey(name)
     built = results.has(key)
-    shards = tuple(results.artifacts(key)) if built else ()
+    shards = Artifacts(results.artifacts(key) if built else ())
     table = load(kind.indexer).table(settings) if kind.indexer else None
     given = settings.model_dump(mode="json", by_alias=True)
     identity = results.identity(key) if built else fingerprint(settings.type, kind.version)
@@ -142,7 +143,7 @@ def _index(store: Store, recipe: Recipe, results: BuildResults, name: str, forme
         settings=given,
         fingerprint=made,
         table=table.label if table is not None else None,
-        rows=sum(shard.rows for shard in shards),
+        rows=shards.rows,
         shards=shards,
         **({"search": measured.search, "recall": measured.recall} if measured else {}),
     )

@@ -38,7 +38,7 @@ class Run:
     def __init__(self, store: Store, recipe: Recipe, progress: Progress, objects: Mapping[str, Any]) -> None:
         self._started = time.perf_counter()
         self._store, self._recipe, self._objects, self._progress = store, recipe, objects, progress
-        self._former = store.current()
+        self._former = store.found()
         self._files = RunFiles(store, declared_tables(recipe))
         self._results = BuildResults(recipe, store)
         plan = Plan(declarations(recipe, source_splits(store, recipe.source)))
@@ -73,7 +73,7 @@ class Run:
         manifest = make_manifest(self._store, self._recipe, self._results, self._former)
         warnings += low_recall(manifest.indexes)
         changed = self._former is None or not manifest.same_files(self._former)
-        current = self._store.commit(manifest) if changed else self._former
+        current = self._store.commit(manifest, former=self._former) if changed else self._former
         assert current is not None  # noqa: S101 - without a former snapshot something has changed
         self._store.files.remove("work/partial")
         result = self._result(current, committed=changed)

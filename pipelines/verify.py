@@ -15,6 +15,7 @@ from mnemodex.schemas.errors import CorruptFileError, MnemodexError, RecipeError
 from mnemodex.schemas.kinds import KINDS, load
 from mnemodex.schemas.recipe import parse_recipe
 from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.lists import is_list
 from mnemodex.schemas.store.sealed import unseal
 from mnemodex.schemas.store.store import close_marker, open_marker, open_store
 from mnemodex.schemas.tables import TableKey, table_spec
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnemodex.schemas.manifest import FileEntry, IndexEntry, Manifest
+    from mnemodex.schemas.manifest import Artifact, FileEntry, IndexEntry, Manifest
     from mnemodex.schemas.store.store import Store
 
 _FOLDERS = ("tables", "indexes", "snapshots", "answers", "work")
@@ -75,7 +76,7 @@ def _check_files(store: Store, manifest: Manifest, result: Verification) -> set[
     try:
         for snapshot in store.history(manifest):
             known.add(f"snapshots/{snapshot.name}.json")
-            for artifact in snapshot.artifacts():
+            for artifact in _listed(store, snapshot, known, result):
                 markers.add(artifact.marker)
                 for entry in artifact.files:
                     if entry.path not in known:
@@ -86,6 +87,24 @@ def _check_files(store: Store, manifest: Manifest, result: Verification) -> set[
     missing = [path for path in sorted(markers) if not store.files.exists(path)]
     result.problems.extend(f"{store.root / path}: this marker is missing; build again" for path in missing)
     return known
+
+
+def _listed(store: Store, snapshot: Manifest, known: set[str], result: Verification) -> Iterator[Artifact]:
+    """Yield the artifacts of a snapshot but for those in list files that were read before."""
+    for artifacts in snapshot.lists():
+        if artifacts.lists is None:
+            yield from artifacts
+        for part in artifacts.lists or ():
+            if part.path in known:
+                continue
+            known.add(part.path)
+            try:
+                yield from artifacts.only(part.__eq__)
+            except CorruptFileError as error:
+                result.problems.append(str(error))
+            else:
+                result.files += 1
+                result.bytes += store.files.size(part.path) or 0
 
 
 def _check_file(store: Store, entry: FileEntry, result: Verification) -> None:
@@ -102,7 +121,9 @@ def _check_strays(store: Store, known: set[str], result: Verification) -> None:
     walked = [path for folder in _FOLDERS for path in store.files.walk(folder)]
     for path in walked:
         if path.startswith("snapshots/") and path not in known:
-            result.problems.append(f"{store.root / path}: is in no snapshot's history; remove it")
+            # A build that died before its commit leaves lists, which the next one may use.
+            if not is_list(store.files, path):
+                result.problems.append(f"{store.root / path}: is in no snapshot's history; remove it")
         elif path.startswith(_SEALED) or _is_marker(path):
             _check_sealed(store, path, known, result)
     for path in walked:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mnemodex.indexers.arrays import Array
-    from mnemodex.schemas.manifest import Artifact, IndexEntry, Manifest
+    from mnemodex.schemas.manifest import IndexEntry, Manifest
     from mnemodex.schemas.store.store import Store
 
 
@@ -51,10 +51,6 @@ class Snapshot:
         """The tables by the names of their SQL views."""
         return {TableKey.parse(name).view: name for name in self.manifest.tables}
 
-    @cached_property
-    def _partitions(self) -> dict[tuple[str, str], Artifact]:
-        return {(table.name, part.label): part for table in self.manifest.tables.values() for part in table.partitions}
-
     def index(self, name: str) -> IndexEntry:
         """Return the manifest's entry of an index.
 
@@ -78,7 +74,9 @@ class Snapshot:
 
     def path(self, table: str, label: str, ending: str = ".parquet") -> Path:
         """Return a partition's file, checked."""
-        return self.store.files.check(self._partitions[table, label].file(ending))
+        part = self.manifest.tables[table].partitions.find(label)
+        assert part is not None  # noqa: S101 - a row's place names a partition of its own snapshot
+        return self.store.files.check(part.file(ending))
 
     def paths(self, table: str, ending: str = ".parquet") -> list[Path]:
         """Return the files of all partitions of a table, checked, in order."""

@@ -4,113 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+import re
+from typing import TYPE_CHECKING, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny
+from pydantic import Field
+
+from mnemodex.schemas.artifacts import Artifact, Artifacts, FileEntry, Frozen, Stats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-FORMAT = 2
+__all__ = [
+    "FORMAT",
+    "UPGRADABLE",
+    "Artifact",
+    "Artifacts",
+    "EncoderEntry",
+    "FileEntry",
+    "IndexEntry",
+    "LanguageModelEntry",
+    "Manifest",
+    "Recall",
+    "SearchParameters",
+    "Stats",
+    "TableEntry",
+    "digest",
+    "fingerprint",
+]
+
+FORMAT = 3
 """The version of the folder's layout; a reader refuses others."""
 
+UPGRADABLE = 2
+"""The oldest format that `mnemodex upgrade` takes; snapshots of it stay readable as ancestors."""
 
-def _relative(path: str) -> str:
-    pure = PurePosixPath(path)
-    if not path or pure.is_absolute() or ".." in pure.parts or "\\" in path or "\0" in path:
-        raise ValueError(f"path {path!r} leaves the memory's folder")
-    return path
+_SEAL = re.compile(rb'\{"sha256": "([0-9a-f]{64})",\n')
 
 
-RelativePath = Annotated[str, AfterValidator(_relative)]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FileEntry(_Frozen):
-    """One write-once file: its path below the memory, its bytes and SHA-256."""
-
-    path: RelativePath
-    bytes: int
-    sha256: str
-
-
-_S = TypeVar("_S", bound="Stats")
-
-
-class Stats(_Frozen):
-    """What computing a unit gave beside its rows; an op adds fields of its own in a subclass.
-
-    Attributes:
-        seconds: wall time.
-        cpu_seconds: CPU time of the worker's process.
-        reused: rows that were taken over from the current snapshot.
-        errors: rows that were left out, and are rows of the table `errors`.
-        pieces: where the pieces of the partition begin and end, for a step that reads it piece by piece.
-        dimension: numbers of a vector, in a table or index of vectors.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    reused: int = 0
-    errors: int = 0
-    pieces: tuple[int, ...] = ()
-    dimension: int = 0
-
-    def of(self, kind: type[_S]) -> _S:
-        """Return them with the fields of an op's own class."""
-        return kind.model_validate(self.model_dump())
-
-
-class Artifact(_Frozen):
-    """The finished output of one unit of work: a table partition, or a shard of an index.
-
-    Attributes:
-        label: readable name, stable when the source grows.
-        fingerprint: hash of the inputs' fingerprints, the settings and the version of what made it.
-        rows: rows of the partition or vectors/documents of the shard.
-        stats: what its maker measured.
-        also: the places of what the same unit published beside it.
-    """
-
-    label: str
-    fingerprint: str
-    rows: int
-    files: tuple[FileEntry, ...] = Field(min_length=1)
-    stats: SerializeAsAny[Stats] = Field(default_factory=Stats)
-    also: tuple[RelativePath, ...] = ()
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of all files."""
-        return sum(file.bytes for file in self.files)
-
-    @property
-    def place(self) -> str:
-        """What the paths of all its files begin with: `tables/TABLE/LABEL-FINGERPRINT` or `indexes/NAME/LABEL-…`."""
-        name = f"{self.label}-{self.fingerprint}"
-        return self.files[0].path.partition(name)[0] + name
-
-    @property
-    def marker(self) -> str:
-        """The path of its marker: in its folder, or beside its one or two files."""
-        return f"{self.place}/marker.json" if self.files[0].path.startswith(f"{self.place}/") else f"{self.place}.json"
-
-    def file(self, ending: str) -> FileEntry:
-        """Return the file whose name ends so."""
-        return next(file for file in self.files if file.path.endswith(ending))
-
-    def part(self, label: str) -> FileEntry | None:
-        """Return the file that is named after a partition, of a result that sorts rows by partition; or None."""
-        names = ((file, PurePosixPath(file.path)) for file in self.files)
-        return next((file for file, name in names if name.stem == label and name.suffix != ".txt"), None)
-
-
-class TableEntry(_Frozen):
+class TableEntry(Frozen):
     """A table: its partitions in the order of the source.
 
     Attributes:
@@ -122,7 +53,7 @@ class TableEntry(_Frozen):
     """
 
     name: str
-    partitions: tuple[Artifact, ...]
+    partitions: Artifacts
     id_column: str | None = None
     parents: dict[str, str] = Field(default_factory=dict)
     identity: str = ""
@@ -130,15 +61,15 @@ class TableEntry(_Frozen):
     @property
     def rows(self) -> int:
         """Rows of all partitions."""
-        return sum(part.rows for part in self.partitions)
+        return self.partitions.rows
 
     @property
     def bytes(self) -> int:
         """Bytes of all partitions."""
-        return sum(part.bytes for part in self.partitions)
+        return self.partitions.bytes
 
 
-class SearchParameters(_Frozen):
+class SearchParameters(Frozen):
     """What an index is searched with.
 
     Attributes:
@@ -152,7 +83,7 @@ class SearchParameters(_Frozen):
     scale: float | None = None
 
 
-class Recall(_Frozen):
+class Recall(Frozen):
     """The measured recall of an index.
 
     Attributes:
@@ -180,7 +111,7 @@ class Recall(_Frozen):
     curve: dict[int, float]
 
 
-class IndexEntry(_Frozen):
+class IndexEntry(Frozen):
     """An index: its settings and shards, what it is searched with, and its measured recall."""
 
     name: str
@@ -189,17 +120,17 @@ class IndexEntry(_Frozen):
     fingerprint: str
     table: str | None = None
     rows: int = 0
-    shards: tuple[Artifact, ...] = ()
+    shards: Artifacts = Field(default_factory=Artifacts)
     search: SearchParameters = Field(default_factory=SearchParameters)
     recall: Recall | None = None
 
     @property
     def bytes(self) -> int:
         """Bytes of all shards."""
-        return sum(shard.bytes for shard in self.shards)
+        return self.shards.bytes
 
 
-class EncoderEntry(_Frozen):
+class EncoderEntry(Frozen):
     """An encoder as a memory's vectors were made with it.
 
     Attributes:
@@ -215,7 +146,7 @@ class EncoderEntry(_Frozen):
     max_length: int | None = None
 
 
-class LanguageModelEntry(_Frozen):
+class LanguageModelEntry(Frozen):
     """A language model as a memory's states were made with it.
 
     Attributes:
@@ -237,7 +168,7 @@ class LanguageModelEntry(_Frozen):
     max_length: int
 
 
-class Manifest(_Frozen):
+class Manifest(Frozen):
     """One immutable snapshot of a memory; timestamps are naive UTC."""
 
     format: int = FORMAT
@@ -253,40 +184,68 @@ class Manifest(_Frozen):
     encoders: dict[str, EncoderEntry] = Field(default_factory=dict)
     language_models: dict[str, LanguageModelEntry] = Field(default_factory=dict)
     versions: dict[str, str]
-    tombstones: tuple[Artifact, ...] = ()
+    tombstones: Artifacts = Field(default_factory=Artifacts)
 
     def to_bytes(self) -> bytes:
-        """Return the file's content: JSON, tables and indexes in their order."""
-        text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n"
+        """Return the file's content: JSON with its checksum, tables and indexes in their order."""
+        text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False) + "\n"
         # A path that is not Unicode has lone surrogates.
-        return text.encode("utf-8", "surrogatepass")
+        body = text[1:].encode("utf-8", "surrogatepass")
+        return f'{{"sha256": "{hashlib.sha256(body).hexdigest()}",\n'.encode() + body
+
+    def replaced(self, change: Callable[[Artifacts], Artifacts]) -> Manifest:
+        """Return it with other artifacts in the place of each table's, cache's and index's."""
+
+        def tables(entries: dict[str, TableEntry]) -> dict[str, TableEntry]:
+            return {
+                name: entry.model_copy(update={"partitions": change(entry.partitions)})
+                for name, entry in entries.items()
+            }
+
+        indexes = {
+            name: entry.model_copy(update={"shards": change(entry.shards)}) for name, entry in self.indexes.items()
+        }
+        changed = {"tables": tables(self.tables), "caches": tables(self.caches), "indexes": indexes}
+        return self.model_copy(update={**changed, "tombstones": change(self.tombstones)})
+
+    def lists(self) -> Iterator[Artifacts]:
+        """Yield the artifacts of each table, cache and index."""
+        for table in (*self.tables.values(), *self.caches.values()):
+            yield table.partitions
+        for index in self.indexes.values():
+            yield index.shards
+        yield self.tombstones
 
     def artifacts(self) -> Iterator[Artifact]:
         """Yield all that it names, intermediate results too."""
-        for table in (*self.tables.values(), *self.caches.values()):
-            yield from table.partitions
-        for index in self.indexes.values():
-            yield from index.shards
-        yield from self.tombstones
+        for artifacts in self.lists():
+            yield from artifacts
 
     def same_content(self, other: Manifest) -> bool:
         """Whether both hold the same tables, indexes and recipe, by fingerprints: an HNSW graph's bytes may differ."""
-        return self._content() == other._content()
+        return (
+            self.recipe_hash == other.recipe_hash
+            and self.tables.keys() == other.tables.keys()
+            and self.indexes.keys() == other.indexes.keys()
+            and all(entry.fingerprint == other.indexes[name].fingerprint for name, entry in self.indexes.items())
+            and all(entry.partitions.same_results(other.tables[name].partitions) for name, entry in self.tables.items())
+            and all(entry.shards.same_results(other.indexes[name].shards) for name, entry in self.indexes.items())
+            and self.tombstones.same_results(other.tombstones)
+        )
 
     def same_files(self, other: Manifest) -> bool:
         """Whether both snapshots name the very same files: what was computed again may have other bytes."""
         return self.same_content(other) and (self.tables, self.indexes) == (other.tables, other.indexes)
 
-    def _content(self) -> list[Any]:
-        tables = {
-            name: [(part.label, part.fingerprint, part.rows) for part in table.partitions]
-            for name, table in self.tables.items()
-        }
-        indexes = {
-            name: (index.fingerprint, [(shard.label, shard.fingerprint, shard.rows) for shard in index.shards])
-            for name, index in self.indexes.items()
-        }
-        return [tables, indexes, self.recipe_hash, [part.fingerprint for part in self.tombstones]]
+
+def digest(data: bytes) -> str | None:
+    """Return the checksum of a manifest's file: that in it, or None where its content differs from that.
+
+    A manifest of format 2 has none in it; its checksum is that of the whole file.
+    """
+    seal = _SEAL.match(data)
+    actual = hashlib.sha256(data[seal.end() :] if seal else data).hexdigest()
+    return actual if seal is None or seal[1].decode() == actual else None
 
 
 def fingerprint(*parts: Any) -> str:

@@ -54,9 +54,9 @@ class CheckedPartition:
         A partition that was cut into pieces has the labels `LABEL-NUMBER`; of a table without such a partition all rows
         are returned.
         """
-        parts = {part.label: part for part in self.manifest.tables[table].partitions}
-        part = parts.get(self.part.label) or parts.get(self.part.label.rpartition("-")[0])
-        return pa.concat_tables([self._read(one, columns) for one in ([part] if part else parts.values())])
+        parts = self.manifest.tables[table].partitions
+        part = parts.find(self.part.label) or parts.find(self.part.label.rpartition("-")[0])
+        return pa.concat_tables([self._read(one, columns) for one in ([part] if part else parts)])
 
     def problem(self, what: str) -> str:
         """Return a problem as one sentence with its place and the remedy."""

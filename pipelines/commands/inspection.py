@@ -1,4 +1,4 @@
-"""`sql`, `show` and `verify`."""
+"""`sql`, `show`, `verify` and `upgrade`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnemodex.pipelines.commands.output import print_json, print_table, size
+from mnemodex.schemas.errors import MemoryNotFoundError
 
 if TYPE_CHECKING:
     from mnemodex.schemas.manifest import EncoderEntry, IndexEntry, LanguageModelEntry, Manifest
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command()(sql)
     app.command()(show)
     app.command()(verify)
+    app.command()(upgrade)
 
 
 def sql(
@@ -158,3 +160,17 @@ def verify(
         typer.echo(f"{memory}: {result.files} files, {size(result.bytes)} read: {verdict}")
     if result.problems:
         raise typer.Exit(1)
+
+
+def upgrade(
+    memory: Annotated[Path, typer.Argument(help="The memory's folder.")],
+) -> None:
+    """Bring a memory of the former version's format to this one's. Its data files stay as they are."""
+    from mnemodex.schemas.store.store import Store
+
+    if not memory.is_dir():
+        raise MemoryNotFoundError(f"{memory}: no such memory; build one with `mnemodex build RECIPE`")
+    store = Store(memory)
+    with store.lock():
+        manifest = store.upgrade()
+    typer.echo(f"{memory}: snapshot {manifest.name} has format {manifest.format}", err=True)

@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from mnemodex.schemas.errors import CorruptFileError, MemoryNotFoundError, NewerFormatError, OlderFormatError
-from mnemodex.schemas.manifest import FORMAT, Artifact, FileEntry, Manifest, Stats
+from mnemodex.schemas.errors import (
+    CommitFailedError,
+    CorruptFileError,
+    MemoryNotFoundError,
+    NewerFormatError,
+    OlderFormatError,
+)
+from mnemodex.schemas.manifest import FORMAT, UPGRADABLE, Artifact, FileEntry, Manifest, Stats, digest
 from mnemodex.schemas.store.files import LocalFiles
+from mnemodex.schemas.store.lists import Lists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +41,7 @@ class Store:
     def __init__(self, root: str | Path, *, files: LocalFiles | None = None) -> None:
         self.root = Path(root)
         self.files = files or LocalFiles(self.root)
+        self._lists = Lists(self.files)
 
     def prepare(self) -> None:
         """Make the folder ready for writing.
@@ -79,7 +87,37 @@ class Store:
             NewerFormatError: a newer version of Mnemodex wrote it.
         """
         pointer = self._pointer()
-        return self._manifest(*pointer, named_in="CURRENT") if pointer else None
+        if pointer is None:
+            return None
+        manifest = self._manifest(*pointer, named_in="CURRENT")
+        if manifest.format != FORMAT:
+            raise OlderFormatError(
+                f"{self.root}: has format {manifest.format} of a former version, this version reads format {FORMAT}; "
+                f"run `mnemodex upgrade {self.root}`, which leaves its data as they are"
+            )
+        return manifest
+
+    def found(self) -> Manifest | None:
+        """Return the current snapshot for a build, which finds again what a damaged list file named."""
+        manifest = self.current()
+        return self._lists.sound(manifest) if manifest is not None else None
+
+    def upgrade(self) -> Manifest:
+        """Bring the current snapshot to this version's format, with the same files; older ones stay as they are.
+
+        Call with the lock held.
+
+        Raises:
+            MemoryNotFoundError: nothing was committed.
+            OlderFormatError: its format is too old for that.
+        """
+        pointer = self._pointer()
+        if pointer is None:
+            raise MemoryNotFoundError(f"{self.root}: is not a memory; there is nothing to upgrade")
+        manifest = self._manifest(*pointer, named_in="CURRENT")
+        if manifest.format == FORMAT:
+            return manifest
+        return self.commit(manifest.model_copy(update={"format": FORMAT}), former=manifest)
 
     def _snapshots(self) -> list[str]:
         return [name for name in self.files.names("snapshots") if _SNAPSHOT.fullmatch(name)]
@@ -104,10 +142,10 @@ class Store:
         newest = self.root / "snapshots" / max(self._snapshots(), default="NAME.json")
         return CorruptFileError(
             f"{self.root / 'CURRENT'}: {what}; write one line into it: the newest snapshot's name ({newest.stem}), a "
-            f"space, and its SHA-256 (sha256sum {newest})"
+            f"space, and its SHA-256 (in the first line of {newest})"
         )
 
-    def _manifest(self, name: str, digest: str, *, named_in: str) -> Manifest:
+    def _manifest(self, name: str, sha256: str, *, named_in: str) -> Manifest:
         """Read one snapshot's manifest and compare it with its SHA-256, which another file of the memory has."""
         path = self.root / "snapshots" / f"{name}.json"
         try:
@@ -116,7 +154,7 @@ class Store:
             what = "missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
             msg = f"{path}, named in {self.root / named_in}: {what}; restore it from a copy, or rebuild the memory"
             raise CorruptFileError(msg) from error
-        if hashlib.sha256(data).hexdigest() != digest:
+        if digest(data) != sha256:
             raise CorruptFileError(
                 f"{path}: differs from its checksum in {self.root / named_in}; restore it from a copy, or rebuild the "
                 "memory"
@@ -130,12 +168,14 @@ class Store:
             if isinstance(version, int) and version > FORMAT:
                 msg = f"{path}: has format {version}, this version reads format {FORMAT}; install a newer mnemodex"
                 raise NewerFormatError(msg)
-            if isinstance(version, int) and version < FORMAT:
+            if isinstance(version, int) and version < UPGRADABLE:
                 raise OlderFormatError(
                     f"{path}: has format {version} of a former version, this version reads format {FORMAT}; rebuild "
                     "the memory: run `mnemodex build RECIPE` with another folder for `memory`, or remove this one"
                 )
-            return Manifest.model_validate(content)
+            if isinstance(content, dict):
+                content.pop("sha256", None)
+            return Manifest.model_validate(content, context=self._lists.read)
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"]))
@@ -157,25 +197,36 @@ class Store:
             named_in = f"snapshots/{manifest.name}.json"
             manifest = self._manifest(manifest.parent, manifest.parent_sha256, named_in=named_in)
 
-    def commit(self, manifest: Manifest) -> Manifest:
+    def commit(self, manifest: Manifest, *, former: Manifest | None) -> Manifest:
         """Make a manifest the current snapshot; `name`, `parent` and `created` are filled in. Call with the lock held.
+
+        Args:
+            manifest: what a build made.
+            former: the snapshot that was current when the build began.
 
         Raises:
             CommitFailedError: the former snapshot is still current.
             CommitStateUnknownError: the disk did not say.
         """
-        parent, digest = self._pointer() or (None, None)
-        manifest = manifest.model_copy(
+        try:
+            listed = self._lists.write(manifest, former)
+            parent = self.files.read(f"snapshots/{former.name}.json") if former else None
+        except OSError as error:
+            raise CommitFailedError(
+                f"{self.root}: the lists of the new snapshot could not be written ({error}); the former snapshot is "
+                "current; correct that and build again"
+            ) from error
+        manifest = listed.model_copy(
             update={
-                "name": f"{int(parent or 0) + 1:06d}",
-                "parent": parent,
-                "parent_sha256": digest,
+                "name": f"{int(former.name) + 1 if former else 1:06d}",
+                "parent": former.name if former else None,
+                "parent_sha256": digest(parent) if parent else None,
                 "created": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
             }
         )
         data = manifest.to_bytes()
         self.files.create(f"snapshots/{manifest.name}.json", data)
-        self.files.point("CURRENT", f"{manifest.name} {hashlib.sha256(data).hexdigest()}\n".encode())
+        self.files.point("CURRENT", f"{manifest.name} {digest(data)}\n".encode())
         return manifest
 
     def artifact(self, place: str) -> Artifact | None:

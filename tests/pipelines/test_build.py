@@ -147,20 +147,13 @@ def test_snapshots_share_their_files(source, tmp_path):
     assert {path: after.get(path) for path in before if path.name != "CURRENT"} == {
         path: time for path, time in before.items() if path.name != "CURRENT"
     }
-    first, second = (
-        set(_paths(json.loads((tmp_path / "memory" / "snapshots" / name).read_text())))
-        for name in ("000001.json", "000002.json")
-    )
+    second, first = (set(_paths(made)) for made in Store(tmp_path / "memory").history(manifest(tmp_path / "memory")))
     assert len(first & second) == 3 + 3, "documents and chunks of three partitions"
 
 
-def _paths(data):
-    for table in data["tables"].values():
-        for part in table["partitions"]:
-            yield from (file["path"] for file in part["files"])
-    for index in data["indexes"].values():
-        for shard in index["shards"]:
-            yield from (file["path"] for file in shard["files"])
+def _paths(made):
+    parts = [table.partitions for table in made.tables.values()] + [index.shards for index in made.indexes.values()]
+    return [file.path for artifacts in parts for artifact in artifacts for file in artifact.files]
 
 
 def test_work_is_empty_but_for_the_plan_after_a_build(source, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ import pytest
 
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import MemoryNotFoundError
-from mnemodex.schemas.manifest import Artifact
+from mnemodex.schemas.manifest import Artifact, Artifacts
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.store import close_marker, open_store
 from mnemodex.schemas.tables import TableKey, spec_of
@@ -28,8 +27,8 @@ def memory(small_memory, tmp_path):
 
 
 def forge(memory: Path, place: str, ending: str, change) -> None:
-    """Change one file of the current snapshot, and put its new checksum in its marker, the manifest and CURRENT."""
-    manifest = open_store(memory)[1]
+    """Change one file of the current snapshot, and put its new checksum in its marker and in a new snapshot."""
+    store, manifest = open_store(memory)
     kept = [entry.partitions for entry in manifest.tables.values()]
     kept += [entry.shards for entry in manifest.indexes.values()]
     artifact = next(item for items in kept for item in items if item.place.startswith(place))
@@ -40,14 +39,14 @@ def forge(memory: Path, place: str, ending: str, change) -> None:
     for entry in forged["files"]:
         if entry["path"] == path:
             entry.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-    (memory / artifact.marker).write_bytes(close_marker(Artifact.model_validate(forged)))
-    snapshot = memory / "snapshots" / f"{manifest.name}.json"
-    before = json.dumps(artifact.model_dump(mode="json"))
-    whole = json.dumps(json.loads(snapshot.read_text()))
+    changed = Artifact.model_validate(forged)
+    (memory / artifact.marker).write_bytes(close_marker(changed))
     # Documents that nothing is dropped of are named twice: as they were read, and as they are kept.
-    assert whole.count(before) == (2 if place == "tables/documents" else 1)
-    snapshot.write_text(whole.replace(before, json.dumps(forged)))
-    (memory / "CURRENT").write_text(f"{manifest.name} {hashlib.sha256(snapshot.read_bytes()).hexdigest()}\n")
+    assert [*manifest.artifacts()].count(artifact) == (2 if place == "tables/documents" else 1)
+    store.commit(
+        manifest.replaced(lambda kept: Artifacts(changed if part == artifact else part for part in kept)),
+        former=manifest,
+    )
 
 
 def column(table, name, change):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import MemoryNotFoundError
+from mnemodex.schemas.manifest import Artifacts
 from mnemodex.schemas.store.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def write(root: Path, finished: Path) -> None:
                 publish(store, artifact, source)
         current = store.current()
         if current is None or not current.same_content(manifest):
-            store.commit(manifest)
+            store.commit(manifest.replaced(Artifacts), former=current)
 
 
 def find(store: Store, artifact: Artifact) -> Artifact | None:
@@ -152,7 +153,7 @@ class Trial:
             store.clean()
         last = f"{current.name}.json" if current else ""
         left = [name for name in store.files.names("work") if not name.startswith("plan-")]
-        left += [name for name in store.files.names("snapshots") if name > last]
+        left += [name for name in store.files.names("snapshots") if name.endswith(".json") and name > last]
         if left or opened(root) != current:
             yield f"clean() left {left}"
 

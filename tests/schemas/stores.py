@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
-from mnemodex.schemas.manifest import IndexEntry, Manifest, TableEntry
+from mnemodex.schemas.manifest import Artifacts, IndexEntry, Manifest, TableEntry
 from mnemodex.schemas.store.store import Store
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def find(store: Store, place: str) -> Artifact | None:
 
 def commit(store: Store, *places: str, recipe_hash: str = "recipe") -> Manifest:
     """Publish results and commit them."""
-    return store.commit(manifest([publish(store, place) for place in places], recipe_hash=recipe_hash))
+    made = manifest([publish(store, place) for place in places], recipe_hash=recipe_hash)
+    return store.commit(made, former=store.current())
 
 
 def manifest(artifacts: Sequence[Artifact], *, recipe_hash: str = "recipe") -> Manifest:
@@ -50,13 +52,20 @@ def manifest(artifacts: Sequence[Artifact], *, recipe_hash: str = "recipe") -> M
         created="",
         recipe={},
         recipe_hash=recipe_hash,
-        tables={name: TableEntry(name=name, partitions=tuple(parts)) for name, parts in tables.items()},
+        tables={name: TableEntry(name=name, partitions=Artifacts(parts)) for name, parts in tables.items()},
         indexes={
-            name: IndexEntry(name=name, type="bm25", settings={}, fingerprint="f", shards=tuple(parts))
+            name: IndexEntry(name=name, type="bm25", settings={}, fingerprint="f", shards=Artifacts(parts))
             for name, parts in indexes.items()
         },
         versions={},
     )
+
+
+def read_back(whole: Manifest) -> Manifest:
+    """A manifest as its file says it, with what it names in the file itself."""
+    content = json.loads(whole.to_bytes())
+    content.pop("sha256")
+    return Manifest.model_validate(content)
 
 
 def hold_the_lock(root: str, pipe: Connection) -> None:

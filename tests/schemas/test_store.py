@@ -94,12 +94,12 @@ def test_a_commit_that_the_disk_refuses_fails_and_changes_nothing(store, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(os, step, refuse)
         with pytest.raises(CommitFailedError, match="the former snapshot is current") as failure:
-            store.commit(new)
+            store.commit(new, former=store.current())
     assert "No space left on device" in str(failure.value)
     assert store.current() == first
     with store.lock():
         store.clean()
-        assert store.commit(new).name == "000002"
+        assert store.commit(new, former=store.current()).name == "000002"
 
 
 def test_a_commit_that_the_disk_does_not_confirm_is_of_unknown_state(store, monkeypatch):
@@ -114,7 +114,7 @@ def test_a_commit_that_the_disk_does_not_confirm_is_of_unknown_state(store, monk
 
     monkeypatch.setattr(os, "fsync", refuse_the_root)
     with pytest.raises(CommitStateUnknownError, match=r"CURRENT was replaced, but the disk did not confirm it.*show"):
-        store.commit(new)
+        store.commit(new, former=store.current())
     assert store.current().same_content(new)
 
 
@@ -157,7 +157,7 @@ def test_before_current_moves_everything_it_leads_to_is_on_disk(tmp_path, monkey
     store = Store(tmp_path / "memory")
     store.prepare()
     parts = [publish(store, TABLE), publish(store, SHARD), publish(store, "tables/embeddings/minilm/a-f1")]
-    store.commit(manifest(parts))
+    store.commit(manifest(parts), former=None)
     assert synced[store.root.stat().st_ino] == step
 
 
@@ -183,4 +183,4 @@ def test_clean_keeps_every_snapshot_when_current_is_lost(store):
     (store.root / "CURRENT").unlink()
     with pytest.raises(CorruptFileError, match="CURRENT: is missing"):
         store.clean()
-    assert store.files.names("snapshots") == ["000001.json", "000002.json"]
+    assert store.files.names("snapshots") == ["000001.json", "000002.json", "lists"]

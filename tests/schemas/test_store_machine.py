@@ -47,9 +47,9 @@ class StoreMachine(RuleBasedStateMachine):
         with self.store.lock():
             if self.orphan:
                 with pytest.raises(CommitFailedError):
-                    self.store.commit(wanted)
+                    self.store.commit(wanted, former=self.store.current())
             else:
-                assert self.store.commit(wanted).same_content(wanted)
+                assert self.store.commit(wanted, former=self.store.current()).same_content(wanted)
                 self.snapshots.append(chosen)
 
     @rule()

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from stores import commit, publish
 
@@ -60,8 +63,9 @@ def test_the_remedy_for_a_lost_current_mends_the_memory(store):
     current.write_text("nonsense\n")
     with pytest.raises(CorruptFileError, match=r"is damaged; write one line") as failure:
         open_store(store.root)
-    name, path = re.search(r"name \((\d+)\), a space, and its SHA-256 \(sha256sum (.*)\)", str(failure.value)).groups()
-    current.write_text(f"{name} {hashlib.sha256(Path(path).read_bytes()).hexdigest()}\n")
+    pattern = r"name \((\d+)\), a space, and its SHA-256 \(in the first line of (.*)\)"
+    name, path = re.search(pattern, str(failure.value)).groups()
+    current.write_text(f"{name} {re.search('[0-9a-f]{64}', Path(path).read_text().splitlines()[0])[0]}\n")
     assert open_store(store.root)[1] == newest
 
 
@@ -97,9 +101,37 @@ def test_a_newer_format_is_refused_whatever_else_it_has(store):
 @pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "tables/../../secret", "a\\..\\b", "a\0b", ""])
 def test_a_path_that_leaves_the_folder_is_refused(store, path):
     commit(store, TABLE)
-    forge(store, lambda content: content["tables"]["notes"]["partitions"][0]["files"][0].update(path=path))
+    artifact = store.current().tables["notes"].partitions[0].model_dump(mode="json")
+    artifact["files"][0]["path"] = path
+    forge(store, lambda content: content["tables"]["notes"].update(partitions=[artifact]))
     with pytest.raises(CorruptFileError, match="leaves the memory's folder"):
         open_store(store.root)
+
+
+@pytest.mark.parametrize(
+    ("forged", "message"),
+    [
+        (
+            {"label": ["a"], "fingerprint": ["f1"], "artifact": ['{"files": [{"path": "/etc/passwd"}]}']},
+            "names no artif",
+        ),
+        ({"label": ["a", "b"], "fingerprint": ["f", "f"], "artifact": ["{}", "{}"]}, "is not what the snapshot says"),
+        ({"label": ["a"]}, "is not what the snapshot says"),
+        (b"PAR1 and then nothing", "is no list file"),
+    ],
+)
+def test_a_list_file_that_someone_made_is_refused(store, forged, message):
+    commit(store, TABLE)
+    sink = io.BytesIO(forged if isinstance(forged, bytes) else b"")
+    if isinstance(forged, dict):
+        pq.write_table(pa.table(forged), sink)
+    name = hashlib.sha256(sink.getvalue()).hexdigest()
+    store.files.write(f"snapshots/lists/{name}.parquet", sink.getvalue())
+    forge(store, lambda content: content["tables"]["notes"]["partitions"]["lists"][0].update(sha256=name))
+    opened = open_store(store.root)[1]
+    assert opened.tables["notes"].rows == 1
+    with pytest.raises(CorruptFileError, match=rf"{name}\.parquet: {message}"):
+        list(opened.tables["notes"].partitions)
 
 
 @pytest.mark.parametrize("data", [b"[]", b"null", b"{", b'"text"', b"\xff\xfe", b"[" * 10])

@@ -1,0 +1,295 @@
+"""Artifacts: finished results, and lists of them that are read when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, overload
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, TypeAdapter, ValidationError
+from pydantic_core import core_schema
+from typing_extensions import override
+
+from mnemodex.schemas.errors import CorruptFileError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pydantic import GetCoreSchemaHandler, ValidationInfo
+
+
+def _relative(path: str) -> str:
+    pure = PurePosixPath(path)
+    if not path or pure.is_absolute() or ".." in pure.parts or "\\" in path or "\0" in path:
+        raise ValueError(f"path {path!r} leaves the memory's folder")
+    return path
+
+
+RelativePath = Annotated[str, AfterValidator(_relative)]
+
+
+class Frozen(BaseModel):
+    """What a manifest consists of."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileEntry(Frozen):
+    """One write-once file: its path below the memory, its bytes and SHA-256."""
+
+    path: RelativePath
+    bytes: int
+    sha256: str
+
+
+_S = TypeVar("_S", bound="Stats")
+
+
+class Stats(Frozen):
+    """What computing a unit gave beside its rows; an op adds fields of its own in a subclass.
+
+    Attributes:
+        seconds: wall time.
+        cpu_seconds: CPU time of the worker's process.
+        reused: rows that were taken over from the current snapshot.
+        errors: rows that were left out, and are rows of the table `errors`.
+        pieces: where the pieces of the partition begin and end, for a step that reads it piece by piece.
+        dimension: numbers of a vector, in a table or index of vectors.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    reused: int = 0
+    errors: int = 0
+    pieces: tuple[int, ...] = ()
+    dimension: int = 0
+
+    def of(self, kind: type[_S]) -> _S:
+        """Return them with the fields of an op's own class."""
+        return kind.model_validate(self.model_dump())
+
+
+class Artifact(Frozen):
+    """The finished output of one unit of work: a table partition, or a shard of an index.
+
+    Attributes:
+        label: readable name, stable when the source grows.
+        fingerprint: hash of the inputs' fingerprints, the settings and the version of what made it.
+        rows: rows of the partition or vectors/documents of the shard.
+        stats: what its maker measured.
+        also: the places of what the same unit published beside it.
+    """
+
+    label: str
+    fingerprint: str
+    rows: int
+    files: tuple[FileEntry, ...] = Field(min_length=1)
+    stats: SerializeAsAny[Stats] = Field(default_factory=Stats)
+    also: tuple[RelativePath, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def place(self) -> str:
+        """What the paths of all its files begin with: `tables/TABLE/LABEL-FINGERPRINT` or `indexes/NAME/LABEL-…`."""
+        name = f"{self.label}-{self.fingerprint}"
+        return self.files[0].path.partition(name)[0] + name
+
+    @property
+    def marker(self) -> str:
+        """The path of its marker: in its folder, or beside its one or two files."""
+        return f"{self.place}/marker.json" if self.files[0].path.startswith(f"{self.place}/") else f"{self.place}.json"
+
+    def file(self, ending: str) -> FileEntry:
+        """Return the file whose name ends so."""
+        return next(file for file in self.files if file.path.endswith(ending))
+
+    def part(self, label: str) -> FileEntry | None:
+        """Return the file that is named after a partition, of a result that sorts rows by partition; or None."""
+        names = ((file, PurePosixPath(file.path)) for file in self.files)
+        return next((file for file, name in names if name.stem == label and name.suffix != ".txt"), None)
+
+
+class ListFile(Frozen):
+    """A write-once file that lists consecutive artifacts; snapshots share it.
+
+    Attributes:
+        sha256: of its bytes; the file is called so.
+        content: hash of the files of what it lists, by which an unchanged list is known without being written again.
+        count: artifacts.
+        rows: their rows.
+        bytes: their bytes.
+    """
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    content: str
+    count: int
+    rows: int
+    bytes: int
+
+    @property
+    def path(self) -> str:
+        """Its path below the memory."""
+        return f"snapshots/lists/{self.sha256}.parquet"
+
+
+class _Listed(Frozen):
+    """How a manifest names artifacts: their totals, and the files that list them."""
+
+    count: int
+    rows: int
+    bytes: int
+    lists: tuple[ListFile, ...]
+
+
+ReadList = Callable[[ListFile], "pa.Table"]
+"""Reads the rows of a list file: `label`, `fingerprint`, and `artifact` as JSON."""
+
+_GIVEN = TypeAdapter(tuple[Artifact, ...])
+
+
+class Artifacts(Sequence[Artifact]):
+    """Artifacts in order: those of a build, in memory, or those of a snapshot, in list files.
+
+    Files are read when an artifact is asked for, one after the other. How many artifacts there are, their rows and
+    their bytes are known without.
+
+    Args:
+        given: artifacts in memory.
+        lists: list files, instead of these.
+        read: reads them.
+
+    Attributes:
+        lists: the list files; None for artifacts in memory.
+    """
+
+    def __init__(
+        self,
+        given: Iterable[Artifact] = (),
+        *,
+        lists: Sequence[ListFile] | None = None,
+        read: ReadList | None = None,
+    ) -> None:
+        self.lists = tuple(lists) if lists is not None else None
+        self._given = tuple(given)
+        self._read = read
+        self._positions: dict[str, int] | None = None
+
+    @override
+    def __len__(self) -> int:
+        return len(self._given) if self.lists is None else sum(part.count for part in self.lists)
+
+    @property
+    def rows(self) -> int:
+        """Rows of all of them."""
+        return sum(part.rows for part in (self._given if self.lists is None else self.lists))
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all of them."""
+        return sum(part.bytes for part in (self._given if self.lists is None else self.lists))
+
+    @override
+    def __iter__(self) -> Iterator[Artifact]:
+        yield from self._given
+        for part in self.lists or ():
+            for text in self._rows(part)["artifact"].to_pylist():
+                yield _artifact(part, text)
+
+    @overload
+    def __getitem__(self, index: int) -> Artifact: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Artifact, ...]: ...
+    @override
+    def __getitem__(self, index: int | slice) -> Artifact | tuple[Artifact, ...]:
+        numbers = range(len(self))[index]
+        return self._at(numbers) if isinstance(numbers, int) else tuple(map(self._at, numbers))
+
+    def find(self, label: str) -> Artifact | None:
+        """Return the artifact with a label, or None."""
+        if self._positions is None:
+            labels = [part.label for part in self._given]
+            for part in self.lists or ():
+                labels += self._rows(part)["label"].to_pylist()
+            self._positions = {name: number for number, name in enumerate(labels)}
+        position = self._positions.get(label)
+        return None if position is None else self._at(position)
+
+    def only(self, keep: Callable[[ListFile], bool]) -> Artifacts:
+        """Return those of the list files that are to be kept; all of those in memory."""
+        if self.lists is None:
+            return self
+        return Artifacts(lists=[*filter(keep, self.lists)], read=self._read)
+
+    def same_results(self, other: Artifacts) -> bool:
+        """Whether both have the same labels, fingerprints and rows; files may differ in their bytes."""
+        if self.lists is not None and self.lists == other.lists:
+            return True
+        return len(self) == len(other) and all(
+            (one.label, one.fingerprint, one.rows) == (two.label, two.fingerprint, two.rows)
+            for one, two in zip(self, other, strict=True)
+        )
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Artifacts):
+            return NotImplemented
+        if self.lists is not None and self.lists == other.lists:
+            return True
+        return len(self) == len(other) and all(one == two for one, two in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment] # as of a list
+
+    @override
+    def __repr__(self) -> str:
+        return f"Artifacts(count={len(self)}, rows={self.rows}, bytes={self.bytes})"
+
+    def _at(self, number: int) -> Artifact:
+        for part in self.lists or ():
+            if number < part.count:
+                return _artifact(part, self._rows(part)["artifact"][number].as_py())
+            number -= part.count
+        return self._given[number]
+
+    def _rows(self, part: ListFile) -> pa.Table:
+        assert self._read is not None  # noqa: S101 - lists are given with their reader
+        return self._read(part)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.with_info_plain_validator_function(
+            cls._validate, serialization=core_schema.plain_serializer_function_ser_schema(cls._serialize)
+        )
+
+    @classmethod
+    def _validate(cls, value: Any, info: ValidationInfo) -> Artifacts:
+        """Return what a manifest's JSON or a build names; `context` of the validation is what reads list files."""
+        if isinstance(value, Artifacts):
+            return value
+        try:
+            if isinstance(value, list | tuple):
+                return cls(_GIVEN.validate_python(value))
+            return cls(lists=_Listed.model_validate(value).lists, read=info.context)
+        except ValidationError as error:
+            raise ValueError(_first(error)) from error
+
+    def _serialize(self) -> Any:
+        if self.lists is None:
+            return [part.model_dump(mode="json") for part in self._given]
+        totals = {"count": len(self), "rows": self.rows, "bytes": self.bytes}
+        return {**totals, "lists": [part.model_dump() for part in self.lists]}
+
+
+def _artifact(part: ListFile, text: str) -> Artifact:
+    try:
+        return Artifact.model_validate_json(text)
+    except ValidationError as error:
+        raise CorruptFileError(f"{part.path}: names no artifact ({_first(error)}); rebuild the memory") from error
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"

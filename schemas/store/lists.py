@@ -1,0 +1,139 @@
+"""List files: which artifacts a table, a cache or an index consists of; shared by snapshots."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mnemodex.schemas.artifacts import Artifacts, ListFile
+from mnemodex.schemas.errors import CorruptFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from mnemodex.schemas.artifacts import Artifact
+    from mnemodex.schemas.manifest import Manifest
+    from mnemodex.schemas.store.files import LocalFiles
+
+_MOST = 10_000
+"""Artifacts of a file."""
+
+_ENDS = ("000", "400", "800", "c00")
+"""How the fingerprint of a file's last artifact ends: that of one artifact in 1,024.
+
+Since the artifacts themselves decide where a file ends, one that is added, changed or removed in the middle changes the
+file that it is in, and no other one.
+"""
+
+_SCHEMA = pa.schema([("label", pa.string()), ("fingerprint", pa.string()), ("artifact", pa.string())])
+
+
+class Lists:
+    """The list files of a memory.
+
+    Args:
+        files: of the memory.
+
+    Attributes:
+        read: returns the rows of a list file; the last ones are kept.
+    """
+
+    def __init__(self, files: LocalFiles) -> None:
+        self._files = files
+        self.read = lru_cache(maxsize=64)(self._read)
+
+    def write(self, manifest: Manifest, former: Manifest | None) -> Manifest:
+        """Return a manifest whose artifacts are all in list files; those that the former snapshot has are taken over.
+
+        Raises:
+            OSError: a list file could not be written.
+        """
+        known = {part.content: part for kept in (former.lists() if former else ()) for part in kept.lists or ()}
+
+        def listed(artifacts: Artifacts) -> Artifacts:
+            if artifacts.lists is not None:
+                return artifacts
+            parts = ((part, _content(part)) for part in _cut(artifacts))
+            lists = [known.get(content) or self._write(part, content) for part, content in parts]
+            return Artifacts(lists=lists, read=self.read)
+
+        return manifest.replaced(listed)
+
+    def sound(self, manifest: Manifest) -> Manifest:
+        """Return a manifest without its damaged list files: a build finds what they named, and lists it again."""
+
+        def readable(part: ListFile) -> bool:
+            try:
+                self._data(part)
+            except CorruptFileError:
+                return False
+            return True
+
+        return manifest.replaced(lambda artifacts: artifacts.only(readable))
+
+    def _write(self, artifacts: Sequence[Artifact], content: str) -> ListFile:
+        columns = [
+            [artifact.label for artifact in artifacts],
+            [artifact.fingerprint for artifact in artifacts],
+            [artifact.model_dump_json() for artifact in artifacts],
+        ]
+        sink = io.BytesIO()
+        pq.write_table(pa.table(columns, schema=_SCHEMA), sink, compression="zstd", use_dictionary=False)
+        data = sink.getvalue()
+        part = ListFile(
+            sha256=hashlib.sha256(data).hexdigest(),
+            content=content,
+            count=len(artifacts),
+            rows=sum(artifact.rows for artifact in artifacts),
+            bytes=sum(artifact.bytes for artifact in artifacts),
+        )
+        self._files.write(part.path, data)
+        return part
+
+    def _data(self, part: ListFile) -> bytes:
+        path = self._files.local(part.path)
+        try:
+            data = self._files.read(part.path)
+        except OSError as error:
+            what = "missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+            raise CorruptFileError(f"{path}: {what}; run the build again") from error
+        if hashlib.sha256(data).hexdigest() != part.sha256:
+            raise CorruptFileError(f"{path}: differs from its checksum; run the build again")
+        return data
+
+    def _read(self, part: ListFile) -> pa.Table:
+        try:
+            rows = pq.ParquetFile(pa.BufferReader(self._data(part))).read()
+        except pa.ArrowException as error:
+            raise CorruptFileError(f"{part.path}: is no list file ({error}); rebuild the memory") from error
+        if rows.schema != _SCHEMA or rows.num_rows != part.count:
+            raise CorruptFileError(f"{part.path}: is not what the snapshot says of it; rebuild the memory")
+        return rows
+
+
+def is_list(files: LocalFiles, path: str) -> bool:
+    """Return whether a file is a sound list file: one that has the name of its content."""
+    return path == f"snapshots/lists/{hashlib.sha256(files.read(path)).hexdigest()}.parquet"
+
+
+def _cut(artifacts: Iterable[Artifact]) -> Iterator[list[Artifact]]:
+    """Yield consecutive artifacts that share a list file."""
+    part: list[Artifact] = []
+    for artifact in artifacts:
+        part.append(artifact)
+        if artifact.fingerprint.endswith(_ENDS) or len(part) == _MOST:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _content(artifacts: Sequence[Artifact]) -> str:
+    """Return the hash of the files of artifacts, their paths and bytes."""
+    names = [f"{file.path} {file.sha256}" for artifact in artifacts for file in artifact.files]
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:20]
