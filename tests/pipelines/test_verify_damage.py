@@ -86,7 +86,8 @@ def test_verify_names_every_damaged_file(small, damage):
             # Nothing tells that there was a marker, but for the result's files that are there without one.
             damaged = [path.removesuffix("/marker.json").removesuffix(".json") for path in damaged]
         assert [path for path in damaged if not any(path in problem for problem in found)] == []
-    assert len(files) == len({*lists, *memos, *markers, *others}) + len(alone) + len(kept if damage == "missing" else [])
+    named = {*lists, *memos, *markers, *others}
+    assert len(files) == len(named) + len(alone) + len(kept if damage == "missing" else [])
     assert problems(small.root) == []
 
 
