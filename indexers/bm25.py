@@ -1,9 +1,9 @@
-"""BM25 (Lucene's variant; Kamphuis et al., 2020) in bm25s's file format, built from shards with global statistics."""
+"""Counts of words in shards, for BM25 (Lucene's variant; Kamphuis et al., 2020): a shard a partition of chunks."""
 
 from __future__ import annotations
 
-import json
 import unicodedata
+from bisect import bisect_left
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from mnemodex.indexers.arrays import Float32s, Int32s, Int64s, open_arrays, save_arrays
+from mnemodex.indexers.arrays import Int32s, Int64s, open_arrays, save_arrays
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.rows import Rows
 from mnemodex.indexers.text import passages
 from mnemodex.schemas.recipe import IndexSettings
-from mnemodex.schemas.spec import ReadBy
+from mnemodex.schemas.spec import SearchOnly
 from mnemodex.schemas.store import parquet
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnemodex.indexers.base import InputPartition
-
-_BLOCK = 1 << 20
-"""Postings that are scored at a time."""
 
 
 class BM25Settings(IndexSettings):
@@ -41,9 +38,9 @@ class BM25Settings(IndexSettings):
     """
 
     type: Literal["bm25"] = "bm25"
-    k1: Annotated[float, ReadBy("merge")] = Field(default=1.2, ge=0)
-    b: Annotated[float, ReadBy("merge")] = Field(default=0.75, ge=0, le=1)
-    with_title: Annotated[bool, ReadBy("build")] = True
+    k1: Annotated[float, SearchOnly()] = Field(default=1.2, ge=0)
+    b: Annotated[float, SearchOnly()] = Field(default=0.75, ge=0, le=1)
+    with_title: bool = True
 
 
 def tokenize(texts: Sequence[str]) -> tuple[list[list[int]], dict[str, int]]:
@@ -73,70 +70,73 @@ def _words() -> str:
 
 
 class BM25Indexer(Indexer):
-    """Counts words a shard, then merges the counts into scores: any number of shards gives the scores of one index."""
+    """Counts words, a shard a partition: any number of shards is searched with the statistics of all of them."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     settings: BM25Settings
-    merges = True
-    # A shard a partition: a source that grew has only its new partitions counted.
+    # A source that grew has only its new partitions counted.
     shard_rows = 1
 
     def build(self, partitions: list[InputPartition], out: Path) -> IndexStats:
-        """Count the words of some chunk partitions, partition by partition.
-
-        It writes a word-by-chunk matrix of counts by columns (`indptr`, `documents`, `frequencies`), the chunks'
-        `lengths` in words, `words.json`, sorted, and the rows.
-        """
-        _merge_counts([_count(part, with_title=self.settings.with_title) for part in partitions]).save(out)
+        """Count the words of some chunk partitions, and write the counts and the rows."""
+        with_title, files = self.settings.with_title, [part.files["parquet"] for part in partitions]
+        batches = chain.from_iterable(parquet.read_batches(file, columns=["title", "text"]) for file in files)
+        _concatenate([_count(passages(batch, with_title=with_title)) for batch in batches]).save(out)
         rows = Rows.of(partitions)
         rows.save(out)
         return IndexStats(rows=len(rows.ids))
 
-    def merge(self, shards: list[Path], out: Path) -> IndexStats:
-        """Turn the shards' counts into one matrix of scores, with the statistics of all of them.
 
-        Memory: 8 bytes a posting of the whole index, as bm25s needs to write it.
-        """
-        from bm25s import BM25
+class WordCounts(NamedTuple):
+    """A sparse matrix of word counts by columns: one column a word; and the words of each document.
 
-        counts = _merge_counts([_Counts.open(shard) for shard in shards])
-        scores = _scores(counts, k1=self.settings.k1, b=self.settings.b)
-        Rows.concatenate([Rows.open(shard) for shard in shards]).save(out)
-        rows = len(counts.lengths)
-        index = BM25(k1=self.settings.k1, b=self.settings.b, method="lucene")
-        index.scores = {"data": scores, "indices": counts.documents, "indptr": counts.indptr, "num_docs": rows}
-        index.vocab_dict = {word: number for number, word in enumerate(counts.words.to_pylist())}
-        index.nonoccurrence_array = None
-        index.save(out, show_progress=False)
-        return IndexStats(rows=rows)
+    The postings of word i are the elements `indptr[i]:indptr[i + 1]` of `documents` and `frequencies`, by document.
 
+    Attributes:
+        words: in the order of their UTF-8, large strings of shape (words,).
+        indptr: int64 of shape (words + 1,).
+        documents: numbers of documents, int32 of shape (postings,).
+        frequencies: how often the word is in the document, int32 of shape (postings,).
+        lengths: words of each document, int32 of shape (documents,).
+    """
 
-class _Counts(NamedTuple):
-    """A sparse matrix of word counts by columns: one column a word, words sorted; and the words of each document."""
-
-    words: pa.Array
+    words: pa.LargeStringArray
     indptr: Int64s
     documents: Int32s
     frequencies: Int32s
     lengths: Int32s
 
     def save(self, out: Path) -> None:
-        save_arrays(out, **{name: getattr(self, name) for name in self._fields[1:]})
-        (out / "words.json").write_text(json.dumps(self.words.to_pylist()), encoding="utf-8")
+        """Write the arrays into a folder; of the words, their bytes and where each begins."""
+        _, offsets, letters = self.words.buffers()
+        arrays = {name: getattr(self, name) for name in self._fields[1:]}
+        arrays["word_offsets"] = np.frombuffer(offsets, np.int64)[: len(self.words) + 1]
+        arrays["word_bytes"] = np.frombuffer(letters, np.uint8)[: arrays["word_offsets"][-1]]
+        save_arrays(out, **arrays)
 
     @classmethod
-    def open(cls, folder: Path) -> _Counts:
-        words = pa.array(json.loads((folder / "words.json").read_text(encoding="utf-8")), pa.string())
-        return cls(words, *open_arrays(folder, *cls._fields[1:]))
+    def open(cls, folder: Path) -> WordCounts:
+        """Map what `save` wrote."""
+        offsets, letters, *arrays = open_arrays(folder, "word_offsets", "word_bytes", *cls._fields[1:])
+        words = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(letters))
+        return cls(words, *arrays)
+
+    def find(self, words: Sequence[str]) -> Int64s:
+        """Return where the postings of each word begin and end, int64 of shape (words, 2); 0 and 0 of unknown words."""
+        ranges = np.zeros((len(words), 2), np.int64)
+        for row, word in enumerate(words):
+            column = bisect_left(self.words, word, key=pa.LargeStringScalar.as_py)
+            if column < len(self.words) and self.words[column].as_py() == word:
+                ranges[row] = self.indptr[column : column + 2]
+        return ranges
 
 
-def _count(part: InputPartition, *, with_title: bool) -> _Counts:
-    chunks = parquet.read(part.files["parquet"], columns=["title", "text"])
-    ids, vocabulary = tokenize(passages(chunks, with_title=with_title))
+def _count(texts: Sequence[str]) -> WordCounts:
+    ids, vocabulary = tokenize(texts)
     lengths = np.fromiter(map(len, ids), np.int32, len(ids))
     words = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum()))
     documents = np.repeat(np.arange(len(ids), dtype=np.int64), lengths)
-    names = pa.array(sorted(vocabulary, key=vocabulary.__getitem__), pa.string())
+    names = pa.array(sorted(vocabulary, key=vocabulary.__getitem__), pa.large_string())
     order = pc.sort_indices(names).to_numpy()
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
@@ -144,7 +144,7 @@ def _count(part: InputPartition, *, with_title: bool) -> _Counts:
     pairs, frequencies = np.unique(rank[words] * stride + documents, return_counts=True)
     # The tokenizer knows an empty word that no text has; a word without a posting is dropped.
     present, sizes = np.unique(pairs // stride, return_counts=True)
-    return _Counts(
+    return WordCounts(
         names.take(pa.array(order)).take(pa.array(present)),
         np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         (pairs % stride).astype(np.int32),
@@ -153,9 +153,9 @@ def _count(part: InputPartition, *, with_title: bool) -> _Counts:
     )
 
 
-def _merge_counts(parts: Sequence[_Counts]) -> _Counts:
+def _concatenate(parts: Sequence[WordCounts]) -> WordCounts:
     """Put matrices side by side: the union of their words, the rows of the second after those of the first."""
-    words = pc.unique(pa.concat_arrays([pa.array([], pa.string()), *(part.words for part in parts)]))
+    words = pc.unique(pa.concat_arrays([pa.array([], pa.large_string()), *(part.words for part in parts)]))
     words = words.take(pc.sort_indices(words))
     columns = [pc.index_in(part.words, words).to_numpy(zero_copy_only=False).astype(np.int64) for part in parts]
     sizes = np.zeros(len(words), np.int64)
@@ -174,19 +174,4 @@ def _merge_counts(parts: Sequence[_Counts]) -> _Counts:
         free[column] += own
         before += len(part.lengths)
     lengths = np.concatenate([np.zeros(0, np.int32), *(part.lengths for part in parts)])
-    return _Counts(words, indptr, documents, frequencies, lengths)
-
-
-def _scores(counts: _Counts, *, k1: float, b: float) -> Float32s:
-    """Return each posting's BM25 score: idf * tf / (tf + k1 * (1 - b + b * length / mean length))."""
-    total = len(counts.lengths)
-    holders = np.diff(counts.indptr)
-    idf = np.log(1 + (total - holders + 0.5) / (holders + 0.5)).astype(np.float32)
-    mean = float(counts.lengths.mean()) if total else 1.0
-    norm = k1 * (1 - b + b * counts.lengths / max(mean, 1e-9))
-    scores = np.repeat(idf, holders)
-    for start in range(0, len(scores), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        frequency = counts.frequencies[block].astype(np.float64)
-        scores[block] = scores[block] * (frequency / (norm[counts.documents[block]] + frequency))
-    return scores
+    return WordCounts(words, indptr, documents, frequencies, lengths)

@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import bm25s
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from mnemodex.indexers.bm25 import BM25Indexer, BM25Settings, tokenize
 from mnemodex.indexers.rows import Rows
+from mnemodex.retrievers.bm25 import BM25Retriever
 
 WORDS = ["harbour", "lamp", "rye", "straw", "clock", "ferry", "slate", "honey", "music", "saturn"]
 
@@ -28,24 +30,29 @@ def texts_of(rows, *, seed=0):
 
 
 def build(folder, texts, sizes, *, titles=None, **options):
-    """One shard a partition, merged."""
+    """One shard a partition."""
     parts = chunk_partitions(folder / "table", texts, sizes, titles=titles)
     indexer = BM25Indexer(BM25Settings(**options), len(texts), 0)
-    shards = []
-    for part in parts:
-        shards.append(folder / part.label)
-        shards[-1].mkdir()
-        indexer.build([part], shards[-1])
-    (folder / "merged").mkdir()
-    stats = indexer.merge(shards, folder / "merged")
-    assert stats.rows == len(texts)
-    return folder / "merged"
+    shards = [folder / part.label for part in parts]
+    for part, shard in zip(parts, shards, strict=True):
+        shard.mkdir()
+        assert indexer.build([part], shard).rows == part.rows
+    return shards
 
 
-def scores(folder, words):
-    index = bm25s.BM25.load(str(folder), mmap=True, load_corpus=False)
-    known = [index.vocab_dict[word] for word in words if word in index.vocab_dict]
-    return index.get_scores_from_ids(known) if known else np.zeros(index.scores["num_docs"], np.float32)
+def retriever(shards, *, allowed=(), **options):
+    """A retriever of shards in a memory whose `where` keeps the ids `allowed`."""
+    snapshot = SimpleNamespace(shards=lambda _: shards)
+    memory = SimpleNamespace(snapshot=snapshot, ids_where=lambda _: np.array(allowed, np.int64))
+    return BM25Retriever(memory, SimpleNamespace(name="words", settings={"type": "bm25", **options}))
+
+
+def scores(shards, question, **options):
+    """The scores of all rows, float32 in the order of the rows."""
+    ids = np.concatenate([np.load(shard / "chunk_ids.npy") for shard in shards])
+    hits = retriever(shards, **options).search([question], len(ids))
+    by_id = dict(zip(hits.ids[0].tolist(), hits.scores[0].tolist(), strict=True))
+    return np.array([by_id[number] for number in ids.tolist()], np.float32)
 
 
 def reference(texts, **options):
@@ -56,26 +63,58 @@ def reference(texts, **options):
     return index
 
 
+def expected_scores(index, question):
+    """The scores that bm25s gives to a question."""
+    (words,) = tokenize([question])[0]
+    names = sorted(tokenize([question])[1].items(), key=lambda item: item[1])
+    return index.get_scores_from_ids([index.vocab_dict[names[word][0]] for word in words])
+
+
 @pytest.mark.parametrize("shards", [1, 2, 3, 4, 5])
 def test_any_number_of_shards_gives_the_scores_of_bm25s(tmp_path, shards):
     texts = texts_of(97, seed=shards)
     sizes = np.diff(np.linspace(0, 97, shards + 1).astype(int)).tolist()
-    folder = build(tmp_path, texts, sizes)
+    built = build(tmp_path, texts, sizes)
     expected = reference(texts)
-    stems = {word: next(iter(tokenize([word])[1])) for word in WORDS}
-    for query in (*[[word] for word in WORDS], ["lamp", "straw"], WORDS):
-        known = [expected.vocab_dict[stems[word]] for word in query]
-        assert np.array_equal(scores(folder, [stems[word] for word in query]), expected.get_scores_from_ids(known))
+    for question in (*WORDS, "lamp straw", "lamp lamp ferry", " ".join(WORDS)):
+        assert np.array_equal(scores(built, question), expected_scores(expected, question))
 
 
 @pytest.mark.parametrize("options", [{"k1": 0.0}, {"k1": 2.5, "b": 0.0}, {"b": 1.0}])
-def test_k1_and_b_are_settings(tmp_path, options):
+def test_a_search_chooses_k1_and_b(tmp_path, options):
     texts = texts_of(40)
-    expected = reference(texts, **options)
-    found = scores(build(tmp_path, texts, [25, 15], **options), ["lamp", "ferri"])
-    assert np.array_equal(found, expected.get_scores_from_ids([expected.vocab_dict[w] for w in ("lamp", "ferri")]))
-    default = reference(texts)
-    assert not np.array_equal(found, default.get_scores_from_ids([default.vocab_dict[w] for w in ("lamp", "ferri")]))
+    built = build(tmp_path, texts, [25, 15])
+    found = scores(built, "lamp ferry", **options)
+    assert np.array_equal(found, expected_scores(reference(texts, **options), "lamp ferry"))
+    assert not np.array_equal(found, scores(built, "lamp ferry"))
+
+
+@settings(max_examples=40)
+@given(
+    documents=st.lists(st.lists(st.sampled_from(WORDS), max_size=4), min_size=1, max_size=30),
+    cuts=st.lists(st.integers(0, 30), max_size=4),
+    k=st.integers(1, 35),
+    keep=st.none() | st.sets(st.integers(0, 29)),
+)
+def test_the_best_rows_are_the_first_of_all_by_score_and_id(documents, cuts, k, keep):
+    texts = [" ".join(words) for words in documents]
+    bounds = [0, *sorted(min(cut, len(texts)) for cut in cuts), len(texts)]
+    ids = chunk_ids(len(texts))
+    rows = list(range(len(texts))) if keep is None else sorted(row for row in keep if row < len(texts))
+    questions = ["lamp", "lamp rye ferry", "nothing", "", "saturn saturn"]
+    with tempfile.TemporaryDirectory() as name:
+        built = build(Path(name), texts, np.diff(bounds).tolist())
+        hits = retriever(built, allowed=ids[rows]).search(questions, k, where=None if keep is None else "kept")
+        every = [scores(built, question) for question in questions]
+    for number, row_scores in enumerate(every):
+        best = sorted(rows, key=lambda row, scores=row_scores: (-scores[row], ids[row]))[:k]
+        found = hits.ids[number] != -1
+        assert hits.ids[number][found].tolist() == ids[best].tolist()
+        assert np.array_equal(hits.scores[number][found], row_scores[best])
+
+
+def test_no_question_has_no_answer(tmp_path):
+    assert retriever(build(tmp_path, texts_of(5), [5])).search([], 3).ids.shape == (0, 3)
 
 
 @settings(max_examples=40)
@@ -88,8 +127,8 @@ def test_scores_are_the_formula_in_double_precision(documents, cuts):
     texts = [" ".join(words) for words in documents]
     bounds = [0, *sorted(min(cut, len(texts)) for cut in cuts), len(texts)]
     with tempfile.TemporaryDirectory() as name:
-        folder = build(Path(name), texts, np.diff(bounds).tolist())
-        found = {word: scores(folder, [word]) for word in ("aa", "bb", "cc", "dd")}
+        shards = build(Path(name), texts, np.diff(bounds).tolist())
+        found = {word: scores(shards, word) for word in ("aa", "bb", "cc", "dd")}
     kept = [[word for word in words if word != "the"] for words in documents]
     mean = sum(map(len, kept)) / len(kept)
     for word, got in found.items():
@@ -102,53 +141,46 @@ def test_scores_are_the_formula_in_double_precision(documents, cuts):
         np.testing.assert_allclose(got, expected if having else np.zeros(len(kept)), rtol=2e-6)
 
 
-def test_a_partition_more_gives_what_a_fresh_index_has(tmp_path):
+def test_a_partition_more_is_a_shard_more(tmp_path):
     texts = texts_of(60)
-    indexer = BM25Indexer(BM25Settings(), 60, 0)
-    old, new = chunk_partitions(tmp_path / "table", texts, [40, 20])
-    shards = [tmp_path / "old", tmp_path / "new"]
-    for part, shard in zip((old, new), shards, strict=True):
-        shard.mkdir()
-        indexer.build([part], shard)
-    before = {file.name: file.read_bytes() for file in shards[0].iterdir()}
-    grown, fresh = tmp_path / "grown", tmp_path / "fresh"
-    grown.mkdir()
-    fresh.mkdir()
-    indexer.merge(shards, grown)
-    (tmp_path / "both").mkdir()
-    indexer.build([old, new], tmp_path / "both")
-    indexer.merge([tmp_path / "both"], fresh)
-    assert {file.name: file.read_bytes() for file in shards[0].iterdir()} == before
-    assert {file.name for file in grown.iterdir()} == {file.name for file in fresh.iterdir()}
-    for file in fresh.iterdir():
-        assert (grown / file.name).read_bytes() == file.read_bytes(), file.name
+    first, second = build(tmp_path, texts, [40, 20])
+    alone = build(tmp_path / "alone", texts[:40], [40])[0]
+    for file in (file for file in first.iterdir() if file.name != "chunk_ids.npy"):
+        assert file.read_bytes() == (alone / file.name).read_bytes(), file.name
+    assert np.array_equal(scores([first, second], "lamp"), expected_scores(reference(texts), "lamp"))
+
+
+def test_batches_of_a_partition_are_counted_as_one(tmp_path):
+    texts = texts_of(5000)
+    (shard,) = build(tmp_path, texts, [5000])
+    assert np.array_equal(scores([shard], "lamp straw"), expected_scores(reference(texts), "lamp straw"))
 
 
 def test_rows_say_where_each_chunk_stands(tmp_path):
-    rows = Rows.open(build(tmp_path, texts_of(9), [4, 0, 5]))
-    assert rows.ids.tolist() == chunk_ids(9).tolist()
-    assert [rows.labels[number] for number in rows.partition] == ["p0"] * 4 + ["p2"] * 5
-    assert rows.row.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 4]
+    found = [Rows.open(shard) for shard in build(tmp_path, texts_of(9), [4, 0, 5])]
+    assert np.concatenate([rows.ids for rows in found]).tolist() == chunk_ids(9).tolist()
+    assert [rows.labels for rows in found] == [("p0",), ("p1",), ("p2",)]
+    assert [rows.row.tolist() for rows in found] == [[0, 1, 2, 3], [], [0, 1, 2, 3, 4]]
 
 
 @pytest.mark.parametrize(
     "texts", [["", "  ", "the of who"], ["a b c", "?!"]], ids=["stop-words-only", "letters-and-signs"]
 )
 def test_texts_without_a_word_score_nothing(tmp_path, texts):
-    folder = build(tmp_path, texts, [len(texts)])
-    assert scores(folder, ["lamp"]).tolist() == [0.0] * len(texts)
+    shards = build(tmp_path, texts, [len(texts)])
+    assert scores(shards, "lamp").tolist() == [0.0] * len(texts)
 
 
 def test_titles_are_searched_unless_left_out(tmp_path):
     texts, titles = ["bread and straw", "clock"], ["Saturn", ""]
     with_titles = build(tmp_path / "a", texts, [2], titles=titles)
     without = build(tmp_path / "b", texts, [2], titles=titles, with_title=False)
-    assert scores(with_titles, ["saturn"]).tolist()[1] == 0 < scores(with_titles, ["saturn"]).tolist()[0]
-    assert scores(without, ["saturn"]).tolist() == [0, 0]
+    assert scores(with_titles, "saturn").tolist()[1] == 0 < scores(with_titles, "saturn").tolist()[0]
+    assert scores(without, "saturn").tolist() == [0, 0]
 
 
 def test_the_files_are_arrays_and_json(tmp_path):
-    folder = build(tmp_path, texts_of(12), [12])
+    (folder,) = build(tmp_path, texts_of(12), [12])
     for file in folder.iterdir():
         if file.suffix == ".npy":
             np.load(file, allow_pickle=False)
