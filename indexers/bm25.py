@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from bisect import bisect_left
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from mnemodex.indexers.arrays import Int32s, Int64s, open_arrays, save_arrays
+from mnemodex.indexers.arrays import Int32s, Int64s, save_arrays
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.rows import Rows
 from mnemodex.indexers.text import passages
@@ -113,22 +112,6 @@ class WordCounts(NamedTuple):
         arrays["word_offsets"] = np.frombuffer(offsets, np.int64)[: len(self.words) + 1]
         arrays["word_bytes"] = np.frombuffer(letters, np.uint8)[: arrays["word_offsets"][-1]]
         save_arrays(out, **arrays)
-
-    @classmethod
-    def open(cls, folder: Path) -> WordCounts:
-        """Map what `save` wrote."""
-        offsets, letters, *arrays = open_arrays(folder, "word_offsets", "word_bytes", *cls._fields[1:])
-        words = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(letters))
-        return cls(words, *arrays)
-
-    def find(self, words: Sequence[str]) -> Int64s:
-        """Return where the postings of each word begin and end, int64 of shape (words, 2); 0 and 0 of unknown words."""
-        ranges = np.zeros((len(words), 2), np.int64)
-        for row, word in enumerate(words):
-            column = bisect_left(self.words, word, key=pa.LargeStringScalar.as_py)
-            if column < len(self.words) and self.words[column].as_py() == word:
-                ranges[row] = self.indptr[column : column + 2]
-        return ranges
 
 
 def _count(texts: Sequence[str]) -> WordCounts:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 from typing_extensions import override
 
-from mnemodex.indexers.bm25 import BM25Settings, WordCounts, tokenize
+from mnemodex.indexers.arrays import open_arrays
+from mnemodex.indexers.bm25 import BM25Settings, tokenize
 from mnemodex.indexers.compiled import helper, kernel
 from mnemodex.indexers.rows import Rows
 from mnemodex.retrievers.base import Retriever, check
@@ -15,8 +16,9 @@ from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
-    from mnemodex.indexers.arrays import Bools, Float32s, Floats, Int32s, Int64s
+    from mnemodex.indexers.arrays import Bools, Float32s, Floats, Int32s, Int64s, Uint8s
     from mnemodex.retrievers.memory import Memory
     from mnemodex.schemas.manifest import IndexEntry
 
@@ -31,10 +33,10 @@ class BM25Retriever(Retriever):
         self._memory = memory
         folders = memory.snapshot.shards(entry)
         self._rows = [Rows.open(folder) for folder in folders]
-        self._counts = [WordCounts.open(folder) for folder in folders]
-        self._documents = sum(len(shard.lengths) for shard in self._counts)
-        words = sum(int(shard.lengths.sum()) for shard in self._counts)
-        longest = max((int(shard.lengths.max(initial=0)) for shard in self._counts), default=0)
+        self._shards = [_Counts(*open_arrays(folder, *_Counts._fields)) for folder in folders]
+        self._documents = sum(len(shard.lengths) for shard in self._shards)
+        words = sum(int(shard.lengths.sum()) for shard in self._shards)
+        longest = max((int(shard.lengths.max(initial=0)) for shard in self._shards), default=0)
         settings = BM25Settings.model_validate(entry.settings)
         relative = settings.b * np.arange(longest + 1) / max(words / max(self._documents, 1), 1e-9)
         self._norms = settings.k1 * (1 - settings.b + relative)
@@ -53,43 +55,51 @@ class BM25Retriever(Retriever):
         texts, vocabulary = tokenize(questions) if questions else ([], {})
         words = np.array([word for text in texts for word in text], np.int64)
         offsets = np.cumsum([0, *map(len, texts)])
-        names = sorted(vocabulary, key=vocabulary.__getitem__)
-        ranges = [shard.find(names) for shard in self._counts]
-        idf = self._idf(sum((np.diff(found)[:, 0] for found in ranges), np.zeros(len(names), np.int64)))
+        ranges = self._ranges(sorted(vocabulary, key=vocabulary.__getitem__))
+        holders = (ranges[..., 1] - ranges[..., 0]).sum(axis=0)
+        idf = np.log(1 + (self._documents - holders + 0.5) / (holders + 0.5)).astype(np.float32)
         best = _Best.none((len(questions), k))
         first = 0
-        for counts, found, rows in zip(self._counts, ranges, self._rows, strict=True):
+        for shard, postings, rows in zip(self._shards, ranges, self._rows, strict=True):
             kept = np.ones(0, np.bool_) if allowed is None else np.isin(rows.ids, allowed)
             if allowed is None or kept.any():
-                shard = _Shard(found, counts.documents, counts.frequencies, counts.lengths, rows.ids, kept)
-                _search(words, offsets, idf, self._norms, shard, first, best)
+                _search(words, offsets, idf, postings, self._norms, shard, _Kept(rows.ids, kept, first), best)
             first += len(rows.ids)
         return best
 
-    def _idf(self, holders: Int64s) -> Float32s:
-        """Return the weight of words that so many documents hold."""
-        weights: Float32s = np.log(1 + (self._documents - holders + 0.5) / (holders + 0.5)).astype(np.float32)
-        return weights
+    def _ranges(self, words: list[str]) -> Int64s:
+        """Return where the postings of words begin and end in each shard, of shape (shards, words, 2)."""
+        encoded = [word.encode() for word in words]
+        letters, offsets = np.frombuffer(b"".join(encoded), np.uint8), np.cumsum([0, *map(len, encoded)])
+        ranges = np.zeros((len(self._shards), len(words), 2), np.int64)
+        for shard, postings in zip(self._shards, ranges, strict=True):
+            _find(letters, offsets, shard, postings)
+        return ranges
 
 
-class _Shard(NamedTuple):
-    """What a search reads of a shard.
+class _Counts(NamedTuple):
+    """The files of a shard; see `WordCounts`. Word i is the bytes `word_offsets[i]:word_offsets[i + 1]`."""
 
-    Attributes:
-        ranges: where the postings of each of the questions' words begin and end, int64 of shape (words, 2).
-        documents: rows of the postings, int32 of shape (postings,).
-        frequencies: int32 of shape (postings,).
-        lengths: of the rows, in words, int32 of shape (rows,).
-        ids: of the rows, int64 of shape (rows,).
-        allowed: the rows that may be hits, of shape (rows,); empty where all of them may.
-    """
-
-    ranges: Int64s
+    word_bytes: Uint8s
+    word_offsets: Int64s
+    indptr: Int64s
     documents: Int32s
     frequencies: Int32s
     lengths: Int32s
+
+
+class _Kept(NamedTuple):
+    """The rows of a shard that may be hits.
+
+    Attributes:
+        ids: of all rows, int64 of shape (rows,).
+        allowed: whether each may be a hit; empty where all of them may.
+        first: number of the first row in the index.
+    """
+
     ids: Int64s
     allowed: Bools
+    first: int
 
 
 class _Best(NamedTuple):
@@ -107,55 +117,93 @@ class _Best(NamedTuple):
 
 
 @kernel
-def _search(
-    words: Int64s, offsets: Int64s, idf: Float32s, norms: Floats, shard: _Shard, first: int, best: _Best
+def _find(letters: Uint8s, offsets: Int64s, shard: _Counts, ranges: Int64s) -> None:
+    """Look words up; `ranges`, of shape (words, 2), are left as they are for words that the shard does not have."""
+    for word in range(len(ranges)):
+        wanted = letters[offsets[word] : offsets[word + 1]]
+        low, high = 0, len(shard.indptr) - 1
+        while low < high:
+            middle = (low + high) // 2
+            found = shard.word_bytes[shard.word_offsets[middle] : shard.word_offsets[middle + 1]]
+            order = _compare(found, wanted)
+            if order == 0:
+                ranges[word, 0], ranges[word, 1] = shard.indptr[middle], shard.indptr[middle + 1]
+                break
+            if order < 0:
+                low = middle + 1
+            else:
+                high = middle
+
+
+@helper
+def _compare(one: Uint8s, other: Uint8s) -> int:
+    """Return a negative number where one word comes before another, 0 where they are equal."""
+    for place in range(min(len(one), len(other))):
+        if one[place] != other[place]:
+            return -1 if one[place] < other[place] else 1
+    return len(one) - len(other)
+
+
+@kernel
+def _search(  # noqa: PLR0913, PLR0917 - numba takes no keyword-only arguments
+    words: Int64s,
+    offsets: Int64s,
+    idf: Float32s,
+    ranges: Int64s,
+    norms: Floats,
+    shard: _Counts,
+    kept: _Kept,
+    best: _Best,
 ) -> None:
     """Put the rows of a shard among the best rows of each question.
 
     Args:
-        words: of question i, the elements `offsets[i]:offsets[i + 1]`, as rows of `idf` and `shard.ranges`.
+        words: of question i, the elements `offsets[i]:offsets[i + 1]`, as rows of `idf` and `ranges`.
         offsets: of the questions, of shape (questions + 1,).
         idf: of each word.
+        ranges: where its postings begin and end in the shard, of shape (words, 2).
         norms: k1 * (1 - b + b * length / mean length) of each length.
         shard: what is searched.
-        first: number of its first row in the index.
+        kept: its rows.
         best: the best rows of the shards before it.
     """
-    scores = np.zeros(len(shard.lengths), np.float32)
+    documents, frequencies, lengths = shard.documents, shard.frequencies, shard.lengths
+    ids, allowed = kept.ids, kept.allowed
+    scores = np.empty(len(lengths), np.float32)
     for question in range(len(offsets) - 1):
+        scores[:] = 0
         for word in words[offsets[question] : offsets[question + 1]]:
-            for posting in range(shard.ranges[word, 0], shard.ranges[word, 1]):
-                row, frequency = shard.documents[posting], np.float64(shard.frequencies[posting])
-                scores[row] += np.float32(idf[word] * (frequency / (norms[shard.lengths[row]] + frequency)))
+            weight = idf[word]
+            for posting in range(ranges[word, 0], ranges[word, 1]):
+                row, frequency = documents[posting], frequencies[posting]
+                scores[row] += np.float32(weight * (frequency / (norms[lengths[row]] + frequency)))
         heap = _Best(best.scores[question], best.ids[question], best.numbers[question])
-        for row in range(len(scores)):
-            score, number = scores[row], shard.ids[row]
-            scores[row] = 0
-            if _worse(heap, 0, score, number) and (not len(shard.allowed) or shard.allowed[row]):
-                _replace_worst(heap, score, number, first + row)
+        worst, worst_id = heap.scores[0], heap.ids[0]
+        for row in np.flatnonzero(scores >= worst):
+            score = scores[row]
+            better = _worse(worst, worst_id, score, ids[row])
+            if better and (not len(allowed) or allowed[row]):
+                _replace_worst(heap, score, ids[row], kept.first + row)
+                worst, worst_id = heap.scores[0], heap.ids[0]
 
 
 @helper
-def _replace_worst(heap: _Best, score: np.float32, number: int, row: int) -> None:
+def _replace_worst(heap: _Best, score: np.float32, number: np.integer[Any], row: np.integer[Any]) -> None:
     """Put a row in the place of the first one of a heap, and restore its order."""
+    scores, ids, numbers = heap
     place, child = 0, 1
-    while child < len(heap.scores):
-        if child + 1 < len(heap.scores) and _worse(heap, child + 1, heap.scores[child], heap.ids[child]):
-            child += 1
-        if not _worse(heap, child, score, number):
+    while child < len(scores):
+        other = child + 1
+        if other < len(scores) and _worse(scores[other], ids[other], scores[child], ids[child]):
+            child = other
+        if not _worse(scores[child], ids[child], score, number):
             break
-        _put(heap, place, heap.scores[child], heap.ids[child], heap.numbers[child])
+        scores[place], ids[place], numbers[place] = scores[child], ids[child], numbers[child]
         place, child = child, 2 * child + 1
-    _put(heap, place, score, number, row)
+    scores[place], ids[place], numbers[place] = score, number, row
 
 
 @helper
-def _put(heap: _Best, place: int, score: np.float32, number: int, row: int) -> None:
-    heap.scores[place], heap.ids[place], heap.numbers[place] = score, number, row
-
-
-@helper
-def _worse(heap: _Best, place: int, score: np.float32, number: int) -> bool:
-    """Whether a row of a heap comes after a score and an id among hits."""
-    other = heap.scores[place]
-    return bool(other < score or (other == score and heap.ids[place] > number))
+def _worse(score: np.float32, number: np.integer[Any], other: np.float32, other_number: np.integer[Any]) -> bool:
+    """Whether a row comes after another one among hits, given their scores and ids."""
+    return bool(score < other or (score == other and number > other_number))

@@ -69,7 +69,7 @@ CASES = {
     "datastore-ivf": Case(
         {"type": "knn_lm", "lm": "m", "factory": "IVF2,SQfp16"}, states, {"seed": 1}, {"target_recall": 0.5}
     ),
-    "bm25": Case({"type": "bm25"}, words, {"k1": 0.9}),
+    "bm25": Case({"type": "bm25"}, words, {"with_title": False}, {"k1": 0.9}),
     "ngram": Case({"type": "ngram"}, documents, {"document_array": False}),
     "graph": Case({"type": "graph", "method": "bridge-lite"}, words, {"method": "bridge"}, {"synonymy": 0.5}),
 }

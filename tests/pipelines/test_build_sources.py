@@ -21,7 +21,7 @@ class TestGrowth:
         write_parts(tmp_path / "notes", records()[:12], 3)
         build()
         write_jsonl(tmp_path / "notes" / "part-1b.jsonl", records()[12:15])
-        assert computed(build()) == {"documents": 1, "chunks": 1, "words": 1, "words: merge": 1}
+        assert computed(build()) == {"documents": 1, "chunks": 1, "words": 1}
         build(memory="fresh")
         assert manifest(tmp_path / "memory").same_content(manifest(tmp_path / "fresh"))
         labels = [part.label for part in manifest(tmp_path / "memory").tables["documents"].partitions]
@@ -33,7 +33,7 @@ class TestGrowth:
         build(source)
         assert manifest(tmp_path / "memory").tables["documents"].rows == 13
         write_jsonl(source, records()[:17])
-        assert computed(build(source)) == {"documents": 2, "chunks": 2, "words": 2, "words: merge": 1}
+        assert computed(build(source)) == {"documents": 2, "chunks": 2, "words": 2}
         build(source, memory="fresh")
         assert manifest(tmp_path / "memory").same_content(manifest(tmp_path / "fresh"))
         assert [part.rows for part in manifest(tmp_path / "memory").tables["documents"].partitions] == [5, 5, 5, 2]
@@ -58,11 +58,11 @@ class TestGrowth:
             assert [sorted(row) for row in one] == [sorted(row) for row in other]
             assert [row[0] for row in one] == [row[0] for row in other]
 
-    def test_a_file_less_computes_only_what_puts_the_rest_together(self, build, tmp_path):
+    def test_a_file_less_computes_nothing(self, build, tmp_path):
         write_parts(tmp_path / "notes", records()[:12], 3)
         build()
         (tmp_path / "notes" / "part-1.jsonl").unlink()
-        assert computed(build()) == {"words: merge": 1}
+        assert computed(build()) == {}
         assert keys(tmp_path / "memory") == sorted(row["id"] for row in [*records()[:4], *records()[8:12]])
         build(memory="fresh")
         assert manifest(tmp_path / "memory").same_content(manifest(tmp_path / "fresh"))
@@ -72,7 +72,7 @@ class TestGrowth:
         write_parts(tmp_path / "notes", rows, 3)
         build()
         write_jsonl(tmp_path / "notes" / "part-0.jsonl", [{**rows[0], "text": "Changed."}, *rows[1:4]])
-        assert computed(build()) == {"documents": 1, "chunks": 1, "words": 1, "words: merge": 1}
+        assert computed(build()) == {"documents": 1, "chunks": 1, "words": 1}
         found = mnemodex.open(tmp_path / "memory").sql("SELECT text FROM documents WHERE key = 'harbour-1'").fetchall()
         assert found == [("Changed.",)]
 

@@ -85,7 +85,7 @@ class TestBuild:
             "name", "partitions", "computed", "rows", "rows_computed", "rows_reused", "bytes", "seconds", "cache",
         }  # fmt: skip
         kept = [step["name"] for step in made["steps"] if not step["cache"]]
-        assert kept == ["documents", "chunks", "words: merge"]
+        assert kept == ["documents", "chunks", "words"]
         again = cli("build", recipe, "--memory", tmp_path / "m", "--json").json
         assert (again["committed"], sum(step["computed"] for step in again["steps"])) == (False, 0)
         assert again["engine"] is None

@@ -184,8 +184,8 @@ TABLE: dict[str, dict[str, Change | str]] = {
     },
     "BM25Settings": {
         "type": FIXED,
-        "k1": Change("indexes.words.k1", 0.9, ("words: merge",)),
-        "b": Change("indexes.words.b", 0.4, ("words: merge",)),
+        "k1": Change("indexes.words.k1", 0.9, NOTHING),
+        "b": Change("indexes.words.b", 0.4, NOTHING),
         "with_title": Change("indexes.words.with_title", False, ("words",)),
     },
     "NgramSettings": {
@@ -484,7 +484,7 @@ def test_indexes_that_differ_in_what_a_search_reads_have_one_set_of_files(built)
     base = built("full")
     assert planned(changed(base.recipe, "indexes.lite.method", "bridge")) == set()
     assert planned(changed(base.recipe, "indexes.more", {"type": "bm25"})) == set()
-    assert planned(changed(base.recipe, "indexes.more", {"type": "bm25", "k1": 2.0})) == {"more: merge"}
+    assert planned(changed(base.recipe, "indexes.more", {"type": "bm25", "k1": 2.0})) == set()
 
 
 def test_an_index_without_synonyms_needs_no_vectors_of_names(built):
@@ -617,7 +617,7 @@ def steps(context, name, settings):
             ("embeddings/e", "flat: queries"),
         ),
         ("extractors", EXTRACTOR, {"triples": {"extractor": "extra"}}, ("triples",)),
-        ("kinds", KIND, {"indexes": {"words": {"type": "extra"}}}, ("words", "words: merge")),
+        ("kinds", KIND, {"indexes": {"words": {"type": "extra"}}}, ("words",)),
         ("kinds", STEPS, {"indexes": {"count": {"type": "extra"}}}, ("count",)),
     ],
     ids=["source", "encoder", "extractor", "kind", "kind with steps"],

@@ -271,9 +271,7 @@ class TestBuild:
     def test_every_step_says_its_line_when_it_is_complete(self, recipe, inline, said):
         mnemodex.build(recipe)
         names = [re.split(r": \d", line)[0] for line in said()]
-        assert names == [
-            *("documents", "documents: repeats", "documents: ids", "chunks", "chunks: ids", "words", "words: merge")
-        ]
+        assert names == [*("documents", "documents: repeats", "documents: ids", "chunks", "chunks: ids", "words")]
 
     def test_lines_come_while_later_steps_are_still_to_be_computed(self, recipe, inline, said, monkeypatch):
         seen = []
@@ -285,7 +283,7 @@ class TestBuild:
 
         monkeypatch.setattr(inline, "submit", submit)
         mnemodex.build(recipe)
-        assert dict(seen)["words: merge"] > 0
+        assert dict(seen)["words"] > 0
 
     def test_the_remaining_time_knows_of_units_that_wait(self, recipe, inline, said, monkeypatch, clock):
         real = inline.submit

@@ -150,7 +150,7 @@ class TestPackages:
         assert found == [("one\n",), ("two two\n",)]
         assert computed(mnemodex.build(recipe)) == {}
         packages.install("line-chunks", "1.1", points=POINTS, lines_by=LINES)
-        assert computed(mnemodex.build(recipe)) == {"chunks": 1, "words": 1, "words: merge": 1}
+        assert computed(mnemodex.build(recipe)) == {"chunks": 1, "words": 1}
 
     @pytest.mark.parametrize(
         ("source", "reason"),
