@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,9 +44,9 @@ def test_what_is_saved_is_opened_again_as_maps(tmp_path, rows):
 
 def test_any_number_of_them_is_opened_with_few_descriptors(tmp_path, rows):
     rows.save(tmp_path)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     opened = [Rows.open(tmp_path) for _ in range(50)]
-    assert len(os.listdir("/proc/self/fd")) <= before + 1
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
     assert all(np.array_equal(part.ids, rows.ids) for part in opened)
 
 
