@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mnemodex.schemas.errors import StageFailedError
 from mnemodex.schemas.manifest import Artifact, fingerprint
-from mnemodex.schemas.steps import All, Each, Group, Part, Pieces, Range, Read
+from mnemodex.schemas.steps import All, Each, Files, Group, Part, Pieces, Range, Read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -102,6 +102,9 @@ class Cutter:
         if isinstance(how, Range):
             for bucket in range(how.buckets):
                 yield Draft(f"{bucket:05d}", inputs, bucket=bucket, buckets=how.buckets)
+        elif isinstance(how, Files):
+            for name in sorted({name for part in parts for name in part.names}):
+                yield Draft(name, [[part for part in parts if part.part(name) is not None], *inputs[1:]])
         else:
             yield Draft("all", inputs)
 
@@ -152,7 +155,7 @@ def unit_fingerprint(identity: str, step: Step, draft: Draft) -> str:
 
 
 def _prints(read: Read, parts: list[Artifact], label: str) -> list[str]:
-    if isinstance(read.how, Part):
-        # Only what was set aside for this partition decides.
+    if isinstance(read.how, Part | Files):
+        # Only what was set aside for this unit decides.
         return [file.sha256 for part in parts if (file := part.part(label)) is not None]
     return [part.fingerprint for part in parts]

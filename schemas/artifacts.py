@@ -107,6 +107,11 @@ class Artifact(Frozen):
         """Return the file whose name ends so."""
         return next(file for file in self.files if file.path.endswith(ending))
 
+    @property
+    def names(self) -> list[str]:
+        """The names of its files, without their endings."""
+        return [PurePosixPath(file.path).stem for file in self.files]
+
     def part(self, label: str) -> FileEntry | None:
         """Return the file that is named after a partition, of a result that sorts rows by partition; or None."""
         names = ((file, PurePosixPath(file.path)) for file in self.files)

@@ -66,6 +66,14 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class Files:
+    """A unit for each name that files of the partitions have. It is given the files of that name, of all partitions.
+
+    Nothing else of the partitions decides its results.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One unit that reads a sample of so many rows of all partitions."""
 
@@ -89,7 +97,7 @@ class Part:
     """The file that is named after the partition, in the one result of a step that sorts rows by partition; or none."""
 
 
-How = Each | Pieces | Group | Range | Sample | All | Part
+How = Each | Pieces | Group | Range | Files | Sample | All | Part
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,8 @@ ENTITIES = TableKey("entities")
 SYNONYMS = TableKey("synonyms")
 EDGES = TableKey("edges")
 ERRORS = TableKey("errors")
+FACT_TEXTS = TableKey("fact_texts", draft=True)
+NAME_TEXTS = TableKey("name_texts", draft=True)
 
 _TABLES: dict[tuple[str, str], TableSpec] = {
     ("documents", ""): TableSpec(
@@ -225,13 +227,13 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
         _schema(fact_id=pa.int64(), vector=pa.list_(pa.float32())),
         id_column="fact_id",
         parents={"fact_id": "facts"},
-        check=f"{_CHECKS}.vectors:check_vectors",
+        check=f"{_CHECKS}.vectors:check_text_vectors",
     ),
     ("embeddings", "entities"): TableSpec(
         _schema(entity_id=pa.int64(), vector=pa.list_(pa.float32())),
         id_column="entity_id",
         parents={"entity_id": "entities"},
-        check=f"{_CHECKS}.vectors:check_vectors",
+        check=f"{_CHECKS}.vectors:check_text_vectors",
     ),
     ("ngram_pairs", ""): TableSpec(
         # What a model is fine-tuned on to write n-grams of the documents that answer. `target` is an n-gram as it is

@@ -7,6 +7,7 @@ import numpy as np
 from mnemodex.indexers.graph.adjacency import Edges, adjacency
 from mnemodex.indexers.graph.graph import Graph
 from mnemodex.indexers.graph.words import WordCounts, split
+from mnemodex.retrievers.graph.nearest import nearest
 from mnemodex.retrievers.graph.space import Passage
 
 SILENT = frozenset({"a", "and", "by", "far", "in", "is", "it", "of", "the", "up", "was", "where", "who"})
@@ -80,6 +81,12 @@ class HandSpace:
     def dense(self, vectors):
         # What no passage holds must not make texts alike.
         return vectors[:, :-1] @ self.passage_vectors[:, :-1].T
+
+    def nearest_facts(self, vectors, k):
+        return nearest(vectors, self.fact_vectors, k)
+
+    def nearest_entities(self, vectors, k):
+        return nearest(vectors, self.entity_vectors, k)
 
     def names(self, entities):
         return [self.entities[entity] for entity in entities]

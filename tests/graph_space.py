@@ -9,6 +9,7 @@ import numpy as np
 from mnemodex.indexers.graph.adjacency import Edges, adjacency
 from mnemodex.indexers.graph.graph import Graph
 from mnemodex.indexers.graph.synonyms import Synonyms, pairs, strongest
+from mnemodex.retrievers.graph.nearest import nearest
 from mnemodex.retrievers.graph.space import Passage
 
 DIMENSION = 24
@@ -82,6 +83,12 @@ class RandomSpace:
 
     def dense(self, vectors):
         return vectors @ self.passage_vectors.T
+
+    def nearest_facts(self, vectors, k):
+        return nearest(vectors, self.fact_vectors, k)
+
+    def nearest_entities(self, vectors, k):
+        return nearest(vectors, self.entity_vectors, k)
 
     def names(self, entities):
         return [f"e{entity}" for entity in entities]

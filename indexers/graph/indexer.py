@@ -9,13 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from typing_extensions import override
 
+from mnemodex.indexers.arrays import save_arrays
+from mnemodex.indexers.arrow import read_arrow
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.graph.graph import Graph
 from mnemodex.indexers.graph.names import entity_id, names_of, normalize
 from mnemodex.indexers.graph.words import WordCounts
 from mnemodex.indexers.rows import Rows
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.tables import CHUNKS, EDGES, ENTITIES, FACTS, TRIPLES
+from mnemodex.schemas.tables import CHUNKS, EDGES, ENTITIES, FACT_TEXTS, FACTS, NAME_TEXTS, TRIPLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,11 +47,14 @@ class GraphStats(IndexStats):
 class GraphIndexer(Indexer):
     """Writes one shard: the arrays of `Graph`, the passages' rows and words, and the texts of entities and facts.
 
+    `fact_numbers` and `entity_numbers`, int32, are the numbers of the facts and entities that the rows of their vectors
+    belong to.
+
     With the method bridge-lite, entities are the names that passages write with capitals, and there are no facts.
     Building takes some 60 bytes an edge beside the tables' columns.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     settings: GraphSettings
     shard_rows = _EVERYTHING
 
@@ -61,7 +66,7 @@ class GraphIndexer(Indexer):
     @staticmethod
     @override
     def whole(settings: Any) -> tuple[TableKey, ...]:
-        return (ENTITIES, FACTS, EDGES, TRIPLES) if settings.has_facts else ()
+        return (ENTITIES, FACTS, EDGES, TRIPLES, FACT_TEXTS, NAME_TEXTS) if settings.has_facts else ()
 
     def build(self, partitions: list[InputPartition], out: Path, *, tables: Tables | None = None) -> GraphStats:
         """Make the arrays; see the class for what is written."""
@@ -83,6 +88,11 @@ def _of_tables(chunk_ids: Int64s, tables: Tables, out: Path) -> Graph:
     _write_texts(out / "entities.arrow", entities.select(["name"]))
     _write_texts(out / "facts.arrow", facts.select(list(_FACT)))
     entity_ids = entities["entity_id"].to_numpy()
+    save_arrays(
+        out,
+        fact_numbers=_numbers(tables[FACT_TEXTS.label], facts["fact_id"].to_numpy()),
+        entity_numbers=_numbers(tables[NAME_TEXTS.label], entity_ids),
+    )
     # Unlike the other ids, those of passages are in no order.
     order = np.argsort(chunk_ids)
     ascending = chunk_ids[order]
@@ -100,6 +110,17 @@ def _of_tables(chunk_ids: Int64s, tables: Tables, out: Path) -> Graph:
         *_stated(tables["triples"], facts["fact_id"].to_numpy(), passages, len(chunk_ids)),
         entities["chunks"].to_numpy().astype(np.int32),
     )
+
+
+def _numbers(partitions: list[InputPartition], ids: Int64s) -> Int32s:
+    """Return the numbers of the rows of vectors of texts: segment by segment, and in these by ascending id."""
+    files = sorted((path.name, number, path) for number, part in enumerate(partitions) for path in _files(part))
+    rows = [np.zeros(0, np.int64), *(read_arrow(path).column(0).to_numpy() for *_, path in files)]
+    return np.searchsorted(ids, np.concatenate(rows)).astype(np.int32)
+
+
+def _files(part: InputPartition) -> Iterator[Path]:
+    return part.folder.glob("*.arrow") if part.folder is not None else iter(())
 
 
 def _edges(partitions: list[InputPartition], kind: str, entity_ids: Int64s, passages: Numbers) -> Edges:

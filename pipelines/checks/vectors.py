@@ -17,6 +17,18 @@ def check_vectors(partition: CheckedPartition) -> Iterator[str]:
     ((column, parent),) = partition.table.parents.items()
     if not partition.rows[column].equals(partition.parent(parent, [column])[column]):
         yield partition.problem(f"its {column}s are not those of {parent}, in their order")
+    yield from _check_matrix(partition)
+
+
+def check_text_vectors(partition: CheckedPartition) -> Iterator[str]:
+    """Check that vectors of facts or names are in the order of their ids, the same in both files."""
+    (column,) = partition.table.parents
+    if (np.diff(partition.rows[column].to_numpy()) <= 0).any():
+        yield partition.problem(f"its {column}s are not in their order, each once")
+    yield from _check_matrix(partition)
+
+
+def _check_matrix(partition: CheckedPartition) -> Iterator[str]:
     matrix = partition.matrix()
     vectors = partition.rows["vector"].combine_chunks().flatten().to_numpy()
     if vectors.size != matrix.size or not np.array_equal(vectors.reshape(matrix.shape), matrix):

@@ -4,44 +4,57 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from typing_extensions import override
 
-from mnemodex.pipelines.graph.names import id_range
+from mnemodex.pipelines.graph.parts import KINDS, begins, gather, id_range
 from mnemodex.pipelines.ops.base import Op
-from mnemodex.pipelines.ops.sql import ask
 from mnemodex.schemas.manifest import Stats
-from mnemodex.schemas.tables import EDGES, spec_of
+from mnemodex.schemas.store import parquet
+from mnemodex.schemas.tables import EDGES, SYNONYMS, spec_of
 
 if TYPE_CHECKING:
+    from mnemodex.indexers.arrays import Array
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
 
-_EDGES = """
-WITH joined AS (
-    SELECT least(subject_id, object_id) AS source_id, greatest(subject_id, object_id) AS target_id, 'fact' AS kind,
-        count(*)::FLOAT AS weight
-    FROM triples WHERE subject_id <> object_id GROUP BY ALL
-    UNION ALL SELECT entity_id, chunk_id, 'mention', 1 FROM mentions
-    {synonyms}
-)
-SELECT source_id, target_id, kind, weight FROM joined WHERE source_id BETWEEN ? AND ?
-ORDER BY source_id, target_id, kind
-"""
-
-_SYNONYMS = "UNION ALL SELECT source_id, target_id, 'synonym', weight FROM synonyms WHERE kept"
+_BATCH = 65_536
 
 
 class EdgesOp(Op):
-    """Gathers the edges whose sources' ids are in one range; the inputs are triples, mentions and perhaps synonyms."""
+    """Gathers the edges whose sources' ids are in one range; the inputs are parts of edges and perhaps synonyms."""
 
-    seconds_per_megabyte = 1.0
+    seconds_per_megabyte = 0.2
 
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        names = ("triples", "mentions", "synonyms")[: len(inputs.unit.inputs)]
-        tables = {name: inputs.partitions(number) for number, name in enumerate(names)}
-        query = _EDGES.replace("{synonyms}", _SYNONYMS if "synonyms" in tables else "")
+        rows, _ = gather(inputs, 0)
+        columns = [rows[name].to_numpy() for name in ("source_id", "target_id", "kind", "weight")]
+        if len(inputs.unit.inputs) > 1:
+            columns = [np.concatenate(pair) for pair in zip(columns, _synonyms(inputs), strict=True)]
+        source, target, kind, weight = columns
+        order = np.lexsort((kind, target, source))
+        starts = begins(source[order], target[order], kind[order])
+        first = order[starts]
+        weights = np.add.reduceat(weight[order], starts) if len(starts) else weight
+        names = pa.DictionaryArray.from_arrays(pa.array(kind[first]), list(KINDS)).cast(pa.string())
         spec = spec_of(EDGES)
-        edges = ask(self.work, query, id_range(inputs.unit), tables)
-        output.write(spec, (batch.cast(spec.schema) for batch in edges))
+        edges = pa.table([source[first], target[first], names, weights], schema=spec.schema)
+        output.write(spec, edges.to_batches(max_chunksize=_BATCH))
         return Stats()
+
+
+def _synonyms(inputs: Inputs) -> list[Array]:
+    """Return source, target, kind and weight of the kept synonyms in the unit's range."""
+    first, last = id_range(inputs.unit)
+    parts = [spec_of(SYNONYMS).schema.empty_table()]
+    for part in inputs.partitions(1):
+        rows = parquet.read(part.files["parquet"])
+        ids = rows["source_id"].to_numpy()
+        start, stop = np.searchsorted(ids, first), np.searchsorted(ids, last, side="right")
+        parts.append(rows.slice(start, stop - start).filter(pc.field("kept")))
+    kept = pa.concat_tables(parts)
+    source, target, weight = (kept[name].to_numpy() for name in ("source_id", "target_id", "weight"))
+    return [source, target, np.full(len(source), KINDS.index("synonym"), np.int8), weight]

@@ -1,70 +1,97 @@
-"""Facts and entities of all partitions: each once, in ranges of their ids."""
+"""Facts and entities of all partitions: each once, in ranges of their ids; and their texts by age, for vectors."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
-from mnemodex.indexers.graph.names import normalize
+from mnemodex.indexers.arrow import write_arrow
+from mnemodex.pipelines.graph.parts import begins, gather
 from mnemodex.pipelines.ops.base import Op
-from mnemodex.pipelines.ops.sql import ask
 from mnemodex.schemas.manifest import Stats
-from mnemodex.schemas.tables import ENTITIES, FACTS, spec_of
+from mnemodex.schemas.tables import ENTITIES, FACT_TEXTS, FACTS, NAME_TEXTS, spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
+    from pathlib import Path
 
-    from mnemodex.pipelines.messages import Unit
+    from mnemodex.indexers.arrays import Int64s
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
 
-_FACTS = """
-SELECT fact_id, min(subject_id) AS subject_id, min(object_id) AS object_id, min(subject) AS subject,
-    min(predicate) AS predicate, min("object") AS "object", count(DISTINCT chunk_id) AS chunks
-FROM triples WHERE fact_id BETWEEN ? AND ? GROUP BY fact_id ORDER BY fact_id
-"""
-
-_ENTITIES = """
-WITH names AS (
-    SELECT entity_id, name, count(*) AS chunks FROM mentions WHERE entity_id BETWEEN ? AND ? GROUP BY entity_id, name
-), stated AS (
-    SELECT entity_id, count(DISTINCT fact_id) AS facts
-    FROM (SELECT subject_id AS entity_id, fact_id FROM triples UNION ALL SELECT object_id, fact_id FROM triples)
-    WHERE entity_id BETWEEN ? AND ? GROUP BY entity_id
-)
-SELECT entity_id, first(name ORDER BY names.chunks DESC, name) AS name, sum(names.chunks)::BIGINT AS chunks,
-    coalesce(max(facts), 0) AS facts
-FROM names LEFT JOIN stated USING (entity_id) GROUP BY entity_id ORDER BY entity_id
-"""
-
-
-def id_range(unit: Unit) -> tuple[int, int]:
-    """Return the first and last id of a unit's range of ids, which are 63-bit numbers."""
-    width = (1 << 63) // unit.buckets
-    return unit.bucket * width, (unit.bucket + 1) * width - 1
+_FIRST_SEGMENT, _SMALLEST, _LARGEST = 1 << 14, 1 << 12, 1 << 17
+"""Facts of the first segment; and fewest and most of a later one, an eighth of those before it in between."""
+_BATCH = 65_536
 
 
 class NamesOp(Op):
-    """Gathers the facts and the entities of one range of ids; the inputs are triples and mentions."""
+    """Gathers the facts and the entities of one range of ids; the inputs are the parts of facts, names and ends.
 
-    seconds_per_megabyte = 1.0
+    The texts of a segment are those that no earlier segment has: a segment is some consecutive partitions of triples,
+    so that vectors stay where they are when documents are added.
+    """
+
+    seconds_per_megabyte = 0.2
 
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        triples, mentions = inputs.partitions(0), inputs.partitions(1)
-        bounds = id_range(inputs.unit)
-        facts = ask(self.work, _FACTS, bounds, {"triples": triples})
-        output.write(spec_of(FACTS), _normalize(facts, spec_of(FACTS).schema, "subject", "predicate", "object"))
-        entities = ask(self.work, _ENTITIES, bounds * 2, {"triples": triples, "mentions": mentions})
-        output.write(spec_of(ENTITIES), _normalize(entities, spec_of(ENTITIES).schema, "normalized"), key=ENTITIES)
+        segments = segments_of([artifact.rows for artifact in inputs.artifacts(0)])
+        facts, part = _facts(*gather(inputs, 0))
+        output.write(spec_of(FACTS), facts.to_batches(max_chunksize=_BATCH))
+        texts = facts.select(["fact_id", "subject", "predicate", "object"])
+        _write_texts(output.folder_of(FACT_TEXTS), texts, segments[part])
+        entities, part = _entities(*gather(inputs, 1), gather(inputs, 2)[0])
+        output.write(spec_of(ENTITIES), entities.to_batches(max_chunksize=_BATCH), key=ENTITIES)
+        _write_texts(output.folder_of(NAME_TEXTS), entities.select(["entity_id", "normalized"]), segments[part])
         return Stats()
 
 
-def _normalize(batches: Iterator[pa.RecordBatch], schema: pa.Schema, *names: str) -> Iterator[pa.RecordBatch]:
-    """Yield batches in the columns of a schema, some of them in the normal form of names."""
-    for batch in batches:
-        columns = {name: batch["name" if name == "normalized" else name] for name in schema.names}
-        columns |= {name: pa.array(map(normalize, columns[name].to_pylist()), pa.string()) for name in names}
-        yield pa.record_batch(list(columns.values()), schema=schema)
+def segments_of(rows: Sequence[int]) -> Int64s:
+    """Return the segment of each partition, by the partitions' facts; a partition more changes the last one only."""
+    starts = np.cumsum([0, *rows])[:-1]
+    bounds = [0, _FIRST_SEGMENT]
+    while len(starts) and bounds[-1] <= starts[-1]:
+        bounds.append(bounds[-1] + min(max(bounds[-1] // 8, _SMALLEST), _LARGEST))
+    return np.searchsorted(bounds, starts, side="right") - 1
+
+
+def _facts(rows: pa.Table, part: Int64s) -> tuple[pa.Table, Int64s]:
+    """Return the different facts by ascending id, and the first part that has each."""
+    ids = rows["fact_id"].to_numpy()
+    # Stable, so that a fact's first row is that of the first part.
+    order = np.argsort(ids, kind="stable")
+    starts = begins(ids[order])
+    chunks = np.add.reduceat(rows["chunks"].to_numpy()[order], starts) if len(starts) else np.zeros(0, np.int64)
+    first = order[starts]
+    facts = rows.take(first)
+    schema = spec_of(FACTS).schema
+    return facts.set_column(len(schema) - 1, "chunks", pa.array(chunks)).cast(schema), part[first]
+
+
+def _entities(names: pa.Table, part: Int64s, ends: pa.Table) -> tuple[pa.Table, Int64s]:
+    """Return the entities by ascending id, each with its name in most chunks, and the first part that has each."""
+    rows = names.append_column("part", pa.array(part)).group_by(["entity_id", "name"])
+    counted = rows.aggregate([("chunks", "sum"), ("part", "min"), ("normalized", "min")])
+    by = [("entity_id", "ascending"), ("chunks_sum", "descending"), ("name", "ascending")]
+    counted = counted.sort_by(by).combine_chunks()
+    ids = counted["entity_id"].to_numpy()
+    starts = begins(ids)
+    chunks, part = counted["chunks_sum"].to_numpy(), counted["part_min"].to_numpy()
+    if len(starts):
+        chunks, part = np.add.reduceat(chunks, starts), np.minimum.reduceat(part, starts)
+    best = counted.take(starts)
+    entity, fact = ends["entity_id"].to_numpy(), ends["fact_id"].to_numpy()
+    order = np.lexsort((fact, entity))
+    entity = entity[order][begins(entity[order], fact[order])]
+    facts = np.diff(np.searchsorted(entity, np.append(ids[starts], np.iinfo(np.int64).max)))
+    columns = [best["entity_id"], best["name"], best["normalized_min"], chunks, facts]
+    return pa.table(columns, schema=spec_of(ENTITIES).schema), part
+
+
+def _write_texts(folder: Path, texts: pa.Table, segments: Int64s) -> None:
+    """Write the texts of each segment, by ascending id, into a file of its own."""
+    for segment in np.union1d(segments, [0]).tolist():
+        write_arrow(folder / f"s{segment:05d}.arrow", texts.filter(pa.array(segments == segment)))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnemodex.indexers.graph.settings import GraphSettings
 from mnemodex.pipelines.extractors.extract import CHUNK_COLUMNS, DOCUMENT_COLUMNS, ExtractSettings
+from mnemodex.pipelines.graph.parts import PARTS
 from mnemodex.pipelines.graph.synonyms import SynonymSettings
 from mnemodex.pipelines.ops.base import NoSettings
 from mnemodex.pipelines.vectors.steps import encode_step, used_encoders
@@ -55,7 +56,7 @@ def check_index(index: str, settings: GraphSettings, recipe: Recipe) -> None:
 
 
 def triple_steps(context: PlanContext) -> Iterator[Step]:
-    """Extract triples of every partition of chunks, and gather the entities of each chunk."""
+    """Extract triples of every partition of chunks, gather the entities of each chunk, and sort both by ids."""
     recipe = context.recipe
     spec: Any = recipe.triples
     settings = ExtractSettings(extractor=spec, id_salt=recipe.id_salt)
@@ -79,15 +80,18 @@ def triple_steps(context: PlanContext) -> Iterator[Step]:
     )
     stage = "mnemodex.pipelines.stages.mentions:MentionStage"
     yield Step("mentions", stage, (Read(tables.TRIPLES),), (tables.MENTIONS,), NoSettings())
+    each = (Read(tables.TRIPLES), Read(tables.MENTIONS))
+    yield Step("facts and entities: sort", f"{_GRAPH}.parts:PartsOp", each, PARTS, NoSettings())
 
 
 def graph_steps(context: PlanContext) -> Iterator[Step]:
     """Gather facts, entities and edges; encode them and find synonyms where a graph index needs that."""
     # A power of two, so that growth halves ranges and moves nothing else.
     ranges = Range(1 << (context.rows(tables.TRIPLES) // _RANGE_ROWS).bit_length())
-    reads = [Read(tables.TRIPLES, ranges), Read(tables.MENTIONS, All())]
-    op, writes = f"{_GRAPH}.names:NamesOp", (tables.FACTS, tables.ENTITIES)
-    yield Step("facts and entities", op, tuple(reads), writes, NoSettings(), resources=_THREADS)
+    parts = tuple(Read(key, ranges) for key in PARTS)
+    writes = (tables.FACTS, tables.ENTITIES, tables.FACT_TEXTS, tables.NAME_TEXTS)
+    yield Step("facts and entities", f"{_GRAPH}.names:NamesOp", parts[:3], writes, NoSettings())
+    reads = [parts[3]]
     index = next(iter(_graphs(context.recipe).values()), None)
     if index is not None:
         yield encode_step(context, str(index.embed), "facts")
@@ -106,4 +110,4 @@ def graph_steps(context: PlanContext) -> Iterator[Step]:
             reuse="source_id",
         )
         reads.append(Read(tables.SYNONYMS, All()))
-    yield Step("edges", f"{_GRAPH}.edges:EdgesOp", tuple(reads), (tables.EDGES,), NoSettings(), resources=_THREADS)
+    yield Step("edges", f"{_GRAPH}.edges:EdgesOp", tuple(reads), (tables.EDGES,), NoSettings())

@@ -54,7 +54,8 @@ class SynonymsOp(Op):
         ids = entities["entity_id"].to_numpy()
         # The vectors of a single partition, as it mostly is, stay on disk.
         matrices = [np.load(part.files["npy"], mmap_mode="r", allow_pickle=False) for part in inputs.partitions(1)]
-        vectors = matrices[0] if len(matrices) == 1 else np.concatenate(matrices)
+        order = np.argsort(inputs.ids(1, "entity_id"))
+        vectors = matrices[0] if len(matrices) == 1 else np.concatenate(matrices)[order]
         former, is_former = _former_pairs(inputs, ids)
         compared = comparable(entities["normalized"].chunk(0)) if len(ids) else np.zeros(0, np.bool_)
         new, old = np.flatnonzero(compared & ~is_former), np.flatnonzero(compared & is_former)

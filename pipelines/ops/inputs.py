@@ -82,6 +82,11 @@ class Inputs:
         parts = [parquet.read(part.files["parquet"], columns=[column])[column] for part in self.partitions(number)]
         return np.concatenate([np.zeros(0, np.int64), *(part.to_numpy() for part in parts)])
 
+    def named(self, number: int) -> list[Path]:
+        """Return the files of an input that have this unit's label as their name, in the order of its partitions."""
+        files = [artifact.part(self.unit.label) for artifact in self.artifacts(number)]
+        return [self._store.files.check(file) for file in files if file is not None]
+
     def part(self, number: int) -> Path | None:
         """Return the file that an input has for this unit's label, or None."""
         for artifact in self.artifacts(number):

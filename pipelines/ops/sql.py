@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     import duckdb
-    import pyarrow as pa
 
     from mnemodex.indexers.base import InputPartition
     from mnemodex.pipelines.ops.base import Work
@@ -54,25 +53,3 @@ def over_files(work: Work, parts: Sequence[InputPartition]) -> Iterator[duckdb.D
             "JOIN places ON places.path = r.filename"
         )
         yield connection
-
-
-def ask(
-    work: Work, query: str, parameters: Sequence[Any], tables: Mapping[str, Sequence[InputPartition]]
-) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a query as record batches.
-
-    Args:
-        work: of the worker.
-        query: the statement.
-        parameters: for its question marks.
-        tables: names in the query, and the partitions of each.
-    """
-    import pyarrow.dataset as ds
-
-    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
-    form = ds.ParquetFileFormat(default_fragment_scan_options=options)
-    with connected(work) as connection:
-        for name, parts in tables.items():
-            connection.register(name, ds.dataset([str(part.files["parquet"]) for part in parts], format=form))
-        reader: pa.RecordBatchReader = connection.sql(query, params=list(parameters)).to_arrow_reader(_ROWS)
-        yield from reader

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
+from mnemodex.indexers.arrow import read_arrow
 from mnemodex.indexers.encoders import Window, open_encoder
 from mnemodex.indexers.text import passages
 from mnemodex.pipelines.ops.base import Finished, Op, Work
@@ -21,7 +22,6 @@ from mnemodex.schemas.tables import TableKey, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from mnemodex.indexers.arrays import Bools, Float32s, Int64s
     from mnemodex.pipelines.ops.checkpoint import Checkpoint
@@ -72,18 +72,17 @@ class EncodeOp(Op):
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
         of = self.settings.of
-        path = inputs.partition(0).files["parquet"]
-        id_column = COLUMNS[of][0]
-        ids = parquet.read(path, columns=[id_column])[id_column].to_numpy()
+        rows = _Rows(inputs, of)
+        ids = rows.ids()
         vectors = np.zeros((len(ids), self._encoder.dimension), np.float32)
         reused = inputs.former.fill(inputs.former.find(ids), vectors) if inputs.former else np.zeros(len(ids), np.bool_)
         before = asdict(self._encoder.stats)
-        self._encode(path, vectors, reused, output)
+        self._encode(rows, vectors, reused, output)
         spent = {key: value - before[key] for key, value in asdict(self._encoder.stats).items()}
         self._refuse_infinite(ids, vectors)
         table = spec_of(TableKey("embeddings", "any", "" if of == "chunks" else of)).sized(vectors.shape[1])
-        rows = pa.table([ids, _to_arrow(vectors)], schema=table.schema)
-        output.write(table, rows.to_batches(max_chunksize=_WINDOW[of]))
+        encoded = pa.table([ids, _to_arrow(vectors)], schema=table.schema)
+        output.write(table, encoded.to_batches(max_chunksize=_WINDOW[of]))
         limit = self._encoder.max_length
         return EncodeOutcome(**spent, reused=int(reused.sum()), dimension=vectors.shape[1], max_length=limit)
 
@@ -100,15 +99,14 @@ class EncodeOp(Op):
             f"{_model(settings)} reads; the rest of them is not embedded"
         ]
 
-    def _encode(self, path: Path, vectors: Float32s, known: Bools, output: Output) -> None:
+    def _encode(self, source: _Rows, vectors: Float32s, known: Bools, output: Output) -> None:
         """Fill in the vectors that are not known."""
-        of = self.settings.of
         done = _resume(output.checkpoint, vectors, known)
         rows: list[Int64s] = []
 
         def windows() -> Iterator[Window]:
             start = 0
-            for batch in parquet.read_batches(path, columns=COLUMNS[of], rows=_WINDOW[of]):
+            for batch in source.batches():
                 unknown = ~known[start : start + batch.num_rows]
                 rows.append(start + np.flatnonzero(unknown))
                 start += batch.num_rows
@@ -141,6 +139,32 @@ class EncodeOp(Op):
                 f"embedding {self.settings.name!r}: model {_model(self.settings)!r} gives NaN or infinity for {row} "
                 f"{ids[bad[0]]} and {len(bad) - 1} more; try `dtype: float32`, or another model"
             )
+
+
+class _Rows:
+    """The rows that a unit encodes: a partition of chunks, or a segment of texts, whose files are in Arrow's format."""
+
+    def __init__(self, inputs: Inputs, of: Of) -> None:
+        self._columns = list(COLUMNS[of])
+        self._window = _WINDOW[of]
+        self._path = inputs.partition(0).files["parquet"] if of == "chunks" else None
+        if of != "chunks":
+            self._texts = pa.concat_tables(map(read_arrow, inputs.named(0)))
+
+    def ids(self) -> Int64s:
+        """Return their ids, int64."""
+        column = self._columns[0]
+        table = self._texts if self._path is None else parquet.read(self._path, columns=[column])
+        ids: Int64s = table[column].to_numpy()
+        return ids
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield them in windows of texts."""
+        if self._path is not None:
+            yield from parquet.read_batches(self._path, columns=self._columns, rows=self._window)
+            return
+        for start in range(0, len(self._texts), self._window):
+            yield from self._texts.slice(start, self._window).combine_chunks().to_batches()
 
 
 def _model(settings: EncodeSettings) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from mnemodex.pipelines.vectors.encode import COLUMNS, EncodeSettings, Of
 from mnemodex.schemas.kinds import ENCODERS
 from mnemodex.schemas.spec import Ref
-from mnemodex.schemas.steps import Read, Resources, Step
-from mnemodex.schemas.tables import TableKey
+from mnemodex.schemas.steps import Files, Read, Resources, Step
+from mnemodex.schemas.tables import FACT_TEXTS, NAME_TEXTS, TableKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ def encode_step(context: PlanContext, name: str, of: Of = "chunks") -> Step:
     return Step(
         key.label,
         "mnemodex.pipelines.vectors.encode:EncodeOp",
-        (Read(TableKey(of)),),
+        (Read(TableKey(of)) if of == "chunks" else Read(FACT_TEXTS if of == "facts" else NAME_TEXTS, Files()),),
         (key,),
         EncodeSettings(encoder=spec, of=of, name=name),
         identity=[identity, of, ENCODERS.find(spec.encoder).version],

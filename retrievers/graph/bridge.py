@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from mnemodex.retrievers.graph.ppr import DAMPING, Mass, Walker
 from mnemodex.retrievers.graph.rewriting import MOST, ask, distinct, through_facts, through_passages
-from mnemodex.retrievers.graph.space import Activation, Method, Scored, most_probable, nearest
+from mnemodex.retrievers.graph.space import Activation, Method, Scored, most_probable
 from mnemodex.retrievers.hits import top_k
 
 if TYPE_CHECKING:
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.arrays import Float32s, Float64s, Int64s
     from mnemodex.indexers.graph.graph import Graph
+    from mnemodex.retrievers.graph.nearest import Nearest
     from mnemodex.retrievers.graph.rewriting import Rewrites
-    from mnemodex.retrievers.graph.space import Nearest, Space
+    from mnemodex.retrievers.graph.space import Space
 
 _FACTS, _SECOND_FACTS = 10, 5
 """Facts linked to a question, and to each of its rewrites."""
@@ -53,7 +54,7 @@ class Bridge(Method):
     @override
     def score(self, space: Space, questions: Sequence[str], vectors: Float32s) -> Scored:
         scores = np.array(space.dense(vectors))
-        linked = nearest(vectors, space.fact_vectors, _FACTS)
+        linked = space.nearest_facts(vectors, _FACTS)
         # A walk starts at an entity less probably where the best fact is farther away than the best passage.
         behind = linked.scores.max(axis=1, initial=-np.inf) - scores.max(axis=1, initial=-1.0)
         shares = _SEEDS * np.exp(np.minimum(behind.astype(np.float64), 0) / _TEMPERATURE)
@@ -99,7 +100,7 @@ class BridgeLite(Method):
 
 def _seeds(space: Space, linked: Nearest, rewrites: Rewrites, shares: Float64s) -> list[Mass]:
     """Return the entities of the facts linked to each question and to its rewrites, which count alike."""
-    second = nearest(rewrites.vectors, space.fact_vectors, _SECOND_FACTS) if rewrites.texts else linked
+    second = space.nearest_facts(rewrites.vectors, _SECOND_FACTS) if rewrites.texts else linked
     seeds = []
     for row, share in enumerate(shares):
         own = np.flatnonzero(rewrites.owners == row)

@@ -13,7 +13,7 @@ from typing_extensions import override
 from mnemodex.indexers.graph.names import normalize
 from mnemodex.indexers.models.locate import need, spacy_folder
 from mnemodex.retrievers.graph.ppr import Mass, Walker
-from mnemodex.retrievers.graph.space import Activation, Method, Scored, after, min_max, most_probable, nearest
+from mnemodex.retrievers.graph.space import Activation, Method, Scored, after, min_max, most_probable
 from mnemodex.retrievers.hits import top_k
 from mnemodex.schemas.errors import NoAnswerError
 from mnemodex.schemas.triples import SPACY_MODEL
@@ -97,7 +97,7 @@ class HippoRAG1(Method):
         distinct = list(dict.fromkeys(name for row in names for name in row))
         if not distinct:
             return {}
-        entities, cosines, _ = nearest(space.encode(distinct), space.entity_vectors, 1)
+        entities, cosines, _ = space.nearest_entities(space.encode(distinct), 1)
         links = dict(zip(distinct, zip(entities[:, 0].tolist(), cosines[:, 0].tolist(), strict=True), strict=True))
         return {
             question: (np.unique([links[name][0] for name in row]), min(links[name][1] for name in row))
@@ -167,9 +167,9 @@ class HippoRAG2(Method):
 
     def _link(self, space: Space, questions: Sequence[str], vectors: Float32s) -> list[list[tuple[int, float]]]:
         """Return the facts of each question with their scores, 0 to 1, best first."""
-        if not len(space.fact_vectors):
+        if not len(space.graph.subjects):
             return [[] for _ in questions]
-        rows, cosines, least = nearest(vectors, space.fact_vectors, _FACTS)
+        rows, cosines, least = space.nearest_facts(vectors, _FACTS)
         spread = cosines[:, :1] - least[:, None]
         shares = np.where(spread > 0, (cosines - least[:, None]) / np.where(spread > 0, spread, 1), 1)
         linked = [list(zip(*row, strict=True)) for row in zip(rows.tolist(), shares.tolist(), strict=True)]

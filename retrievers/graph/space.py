@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 
+from mnemodex.indexers.arrays import open_arrays
 from mnemodex.indexers.base import InputPartition
 from mnemodex.indexers.dense.vectors import Vectors
 from mnemodex.indexers.graph.graph import Graph
 from mnemodex.indexers.graph.words import WordCounts
 from mnemodex.indexers.rows import Rows
+from mnemodex.retrievers.graph.nearest import TextVectors
 from mnemodex.retrievers.hits import top_k
 
 if TYPE_CHECKING:
@@ -21,12 +23,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnemodex.indexers.arrays import Float32s, Floats, Int64s
+    from mnemodex.retrievers.graph.nearest import Nearest
     from mnemodex.retrievers.memory import Memory
 
 _SAMPLE = 10_000
 """Passages whose words are counted where an index has no files."""
-_BLOCK = 1 << 15
-"""Vectors that are compared at a time: 48 MiB of MiniLM's."""
 
 
 class Passage(NamedTuple):
@@ -64,23 +65,28 @@ class Space:
         self._dimension = snapshot.manifest.encoders[embed].dimension
         self._vectors = Vectors(snapshot.paths(self._table, ".npy"), labels, dimension=self._dimension)
 
-    @cached_property
-    def fact_vectors(self) -> Float32s:
-        """Float32 of shape (facts, dimension), of the text "subject predicate object"."""
-        return self._text_vectors("facts")
+    def nearest_facts(self, vectors: Float32s, k: int) -> Nearest:
+        """Return the facts nearest to some vectors, by the text "subject predicate object"."""
+        return self._fact_vectors.nearest(vectors, k)
+
+    def nearest_entities(self, vectors: Float32s, k: int) -> Nearest:
+        """Return the entities nearest to some vectors, by their names."""
+        return self._entity_vectors.nearest(vectors, k)
 
     @cached_property
-    def entity_vectors(self) -> Float32s:
-        """Float32 of shape (entities, dimension), of their names."""
-        return self._text_vectors("entities")
+    def _fact_vectors(self) -> TextVectors:
+        return self._text_vectors("facts", "fact_numbers")
 
-    def _text_vectors(self, table: str) -> Float32s:
+    @cached_property
+    def _entity_vectors(self) -> TextVectors:
+        return self._text_vectors("entities", "entity_numbers")
+
+    def _text_vectors(self, table: str, numbers: str) -> TextVectors:
         name, snapshot = f"{self._table}/{table}", self._memory.snapshot
-        if name not in snapshot.manifest.tables:
-            return np.zeros((0, self._dimension), np.float32)
-        parts = [np.load(path, mmap_mode="r", allow_pickle=False) for path in snapshot.paths(name, ".npy")]
-        # Only a graph of more than a million triples has several.
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if self._folder is None or name not in snapshot.manifest.tables:
+            return TextVectors([], np.zeros(0, np.int32))
+        matrices = [np.load(path, mmap_mode="r", allow_pickle=False) for path in snapshot.paths(name, ".npy")]
+        return TextVectors(matrices, *open_arrays(self._folder, numbers))
 
     @cached_property
     def words(self) -> WordCounts:
@@ -174,36 +180,6 @@ class Method(Protocol):
 
     def score(self, space: Space, questions: Sequence[str], vectors: Float32s) -> Scored:
         """Rank all passages for a batch of questions, whose vectors are float32 of shape (questions, dimension)."""
-
-
-class Nearest(NamedTuple):
-    """The best rows of a matrix for each question."""
-
-    rows: Int64s
-    """Shape (questions, k), best first, of equal scores the smaller row first."""
-    scores: Float32s
-    """Cosines, of the same shape."""
-    least: Float32s
-    """Shape (questions,): the score of the worst of all rows."""
-
-
-def nearest(vectors: Float32s, matrix: Float32s, k: int) -> Nearest:
-    """Find the k best rows of a matrix for each question, or all where it has fewer; it is read block by block.
-
-    Both are float32 of shape (n, dimension), with rows of length 1; the matrix may be mapped.
-    """
-    questions = len(vectors)
-    rows, scores = np.zeros((questions, 0), np.int64), np.zeros((questions, 0), np.float32)
-    least = np.full(questions, np.inf, np.float32)
-    for start in range(0, len(matrix), _BLOCK):
-        cosines = vectors @ matrix[start : start + _BLOCK].T
-        least = np.minimum(least, cosines.min(axis=1))
-        numbers = np.broadcast_to(np.arange(start, start + cosines.shape[1]), cosines.shape)
-        rows, scores = np.hstack([rows, numbers]), np.hstack([scores, cosines])
-        best = [top_k(row_scores, k, ids=row) for row_scores, row in zip(scores, rows, strict=True)]
-        columns = np.array(best, np.int64).reshape(questions, min(k, scores.shape[1]))
-        rows, scores = np.take_along_axis(rows, columns, axis=1), np.take_along_axis(scores, columns, axis=1)
-    return Nearest(rows, scores, least)
 
 
 def min_max(scores: Floats) -> Floats:

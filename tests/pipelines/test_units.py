@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -11,12 +12,13 @@ from hypothesis import strategies as st
 
 from mnemodex.pipelines.ops.base import NoSettings
 from mnemodex.pipelines.results import BuildResults
-from mnemodex.pipelines.unit import Draft, check_size, unit_fingerprint
+from mnemodex.pipelines.unit import Cutter, Draft, check_size, unit_fingerprint
 from mnemodex.schemas.errors import StageFailedError
 from mnemodex.schemas.manifest import Artifact, FileEntry, Stats
 from mnemodex.schemas.steps import (
     All,
     Each,
+    Files,
     Group,
     IndexKey,
     Part,
@@ -286,6 +288,32 @@ class TestWhole:
         assert [(unit.label, unit.bucket, unit.buckets) for unit in units] == expected
         assert all(names(unit.inputs[0]) == ["p", "q"] for unit in units)
         assert bench.more("b") == [] and bench.steps["b"].cutter.done
+
+    def test_files_of_one_name_are_one_unit_that_nothing_else_decides(self):
+        def drafts(contents):
+            parts = [
+                Artifact(
+                    label=f"p{number}",
+                    fingerprint=f"{number:020d}",
+                    rows=1,
+                    files=tuple(
+                        FileEntry(path=f"tables/a/p{number}-{number:020d}/{name}.arrow", bytes=1, sha256=content * 64)
+                        for name, content in files.items()
+                    ),
+                )
+                for number, files in enumerate(contents)
+            ]
+            given = SimpleNamespace(ready=lambda _: parts, complete=lambda _: True)
+            one = step("b", Read(A, Files()))
+            return {
+                draft.label: (names(draft.inputs[0]), unit_fingerprint("x", one, draft))
+                for draft in Cutter(one).more(given)
+            }
+
+        found = drafts([{"s0": "a", "s1": "b"}, {"s0": "c"}])
+        assert {label: parts for label, (parts, _) in found.items()} == {"s0": ["p0", "p1"], "s1": ["p0"]}
+        changed = drafts([{"s0": "a", "s1": "d"}, {"s0": "c"}, {"s1": "e"}])
+        assert changed["s0"] == found["s0"] and changed["s1"] != found["s1"]
 
     @pytest.mark.parametrize("how", [All(), Sample(5)])
     def test_a_table_without_partitions_is_one_unit_of_nothing(self, how):

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnemodex.retrievers.graph import space as module
-from mnemodex.retrievers.graph.space import nearest
+from mnemodex.retrievers.graph import nearest as module
+from mnemodex.retrievers.graph.nearest import nearest
 
 
 @given(rows=st.integers(1, 30), k=st.integers(1, 8), block=st.integers(1, 9), seed=st.integers(0, 100))
