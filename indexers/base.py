@@ -3,21 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from mnemodex.schemas.manifest import Stats
+from pydantic import BaseModel, ConfigDict
+
+from mnemodex.schemas.manifest import Recall, SearchParameters, Stats
 from mnemodex.schemas.tables import CHUNKS, TableKey
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnemodex.schemas.manifest import Recall, SearchParameters
+
+class Span(BaseModel):
+    """The rows of a shard that are of one partition, and of the partitions beside it.
+
+    Attributes:
+        label: of the partition.
+        fingerprints: of the partition and of those beside it.
+        starts: the first row of each.
+        stops: the row of each after the last.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    label: str
+    fingerprints: tuple[str, ...]
+    starts: tuple[int, ...]
+    stops: tuple[int, ...]
 
 
 class IndexStats(Stats):
-    """Statistics of a step of an indexer: rows of the shard, or of the sample."""
+    """Statistics of a step of an indexer.
+
+    Attributes:
+        rows: of the shard, or of the sample.
+        spans: what a shard is of.
+        planned_rows: rows of the whole table when the index was laid out.
+        shard_rows: what a shard could hold.
+    """
 
     rows: int
+    spans: tuple[Span, ...] = ()
+    planned_rows: int = 0
+    shard_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +52,11 @@ class InputPartition:
     """One partition of a table, or one shard of an index in a folder, as checked files.
 
     Attributes:
+        rows: of its files.
         files: its files by ending: `parquet`, and for embeddings `npy` (float32 or float16 matrix of shape (rows, d)).
         beside: the partition of the same label of each table that `Indexer.beside` names, by the table's label.
         stats: what was measured when it was made.
+        start: the first row to index; those before it are in another shard.
     """
 
     label: str
@@ -36,9 +65,10 @@ class InputPartition:
     beside: dict[str, InputPartition] = field(default_factory=dict)
     stats: Stats = field(default_factory=Stats)
     folder: Path | None = None
+    start: int = 0
 
 
-class Measured(NamedTuple):
+class Measured(Stats):
     """The measurement of an index: how much of an exact search it finds, and what the retriever searches with."""
 
     recall: Recall
@@ -49,7 +79,8 @@ class Indexer:
     """Turns table partitions into index files; a step that an index does not need is absent.
 
     The steps are `train(partitions, out)` where `needs_training`, `build(partitions, out)` for every shard (with
-    `trained=` and `probes=` where these exist), `merge(shards, out)` where `merges`, and `measure(shards)`. A step
+    `trained=` and `probes=` where these exist), `merge(shards, out)` where `merges`, and `measure(shards)` where
+    `measured_by` is a file. A step
     writes files into the empty folder `out`, and nothing elsewhere; it returns `IndexStats`. Steps run in worker
     processes, so they are given paths, never arrays.
 
@@ -71,6 +102,11 @@ class Indexer:
     """Rows of the partitions that are built into one shard."""
     shard_bytes: int | None = None
     """Bytes of the files of these partitions, where rows differ much in size."""
+    grows: ClassVar[bool] = False
+    """Whether shards may be of any rows of the table: a shard is kept while its rows stay, and new rows are another
+    one. `build` is given partitions of which it indexes the rows from `start` on."""
+    measured_by: ClassVar[str] = ""
+    """The file of each shard that `measure` reads; empty for an index that is exact by construction of its scores."""
 
     def __init__(self, settings: Any, rows: int, dimension: int) -> None:
         self.settings = settings
@@ -99,6 +135,6 @@ class Indexer:
         """Return further tables that a shard is built from, all of each: `build` is given them as `tables`."""
         return ()
 
-    def measure(self, shards: list[Path]) -> Measured | None:
-        """Return the recall of the finished shards; None for an index that is exact by construction of its scores."""
-        return None
+    def measure(self, shards: list[Path]) -> Measured:
+        """Return the recall of the finished shards together; not called without `measured_by`."""
+        raise NotImplementedError

@@ -61,17 +61,12 @@ class KnnLmIndexer(DenseIndexer):
         return stats
 
     @override
-    def merge(self, shards: Sequence[Path], out: Path) -> DenseStats:
-        stats = super().merge(shards, out)
-        save_arrays(out, values=np.concatenate([open_values(shard) for shard in shards]))
-        return stats
-
-    @override
     def measure(self, shards: Sequence[Path]) -> Measured:
         # The search parameters have the scale of distances too.
         measured = super().measure(shards)
         scale = distance_scale(merge_probes([Probe.load(shard) for shard in shards]))
-        return measured._replace(search=measured.search.model_copy(update={"scale": scale}))
+        search = measured.search.model_copy(update={"scale": scale})
+        return measured.model_copy(update={"search": search})
 
 
 def open_values(shard: Path) -> Int32s:

@@ -36,14 +36,15 @@ class Rows:
 
     @classmethod
     def of(cls, partitions: Sequence[InputPartition], *, id_column: str = "chunk_id") -> Rows:
-        """Return all rows of some partitions, in order."""
+        """Return the rows of some partitions that are to be indexed, in order."""
         none = np.zeros(0, np.int64)
-        ids = [parquet.read(part.files["parquet"], columns=[id_column])[id_column].to_numpy() for part in partitions]
+        columns = [parquet.read(part.files["parquet"], columns=[id_column])[id_column] for part in partitions]
+        ids = [column.to_numpy()[part.start :] for column, part in zip(columns, partitions, strict=True)]
         sizes = list(map(len, ids))
         return cls(
             np.concatenate([none, *ids]).astype(np.int64),
             np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
-            np.concatenate([none, *map(np.arange, sizes)]),
+            np.concatenate([none, *(np.arange(n) + part.start for n, part in zip(sizes, partitions, strict=True))]),
             tuple(part.label for part in partitions),
         )
 

@@ -6,9 +6,9 @@ import platform
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from mnemodex.indexers.base import Measured
 from mnemodex.indexers.encoders import encoder_hash
 from mnemodex.indexers.models.hashes import model_hash
-from mnemodex.pipelines.indexes.ops import make_indexer
 from mnemodex.pipelines.lm.states import StateStats
 from mnemodex.pipelines.stages.lm_tokens import TokenStats
 from mnemodex.pipelines.vectors.encode import EncodeOutcome
@@ -28,9 +28,8 @@ from mnemodex.schemas.tables import ERRORS, TableKey, TableSpec, table_spec
 
 if TYPE_CHECKING:
     from mnemodex.pipelines.results import BuildResults
-    from mnemodex.schemas.recipe import IndexSettings, Recipe
+    from mnemodex.schemas.recipe import Recipe
     from mnemodex.schemas.steps import Key
-    from mnemodex.schemas.store.store import Store
 
 _LIBRARIES = (
     "mnemodex",
@@ -48,10 +47,10 @@ _LIBRARIES = (
 )
 
 
-def make_manifest(store: Store, recipe: Recipe, results: BuildResults, former: Manifest | None) -> Manifest:
+def make_manifest(recipe: Recipe, results: BuildResults) -> Manifest:
     """Return the manifest of a finished build; `commit` fills in its name and parent."""
     tables, caches = _tables(recipe, results)
-    indexes = {name: _index(store, recipe, results, name, former) for name in recipe.indexes}
+    indexes = {name: _index(recipe, results, name) for name in recipe.indexes}
     return Manifest(
         name="",
         parent=None,
@@ -123,7 +122,7 @@ def _declared(key: Key, declared: dict[TableKey, TableSpec]) -> dict[str, Any]:
     return {"id_column": spec.id_column, "parents": dict(spec.parents)} if spec is not None else {}
 
 
-def _index(store: Store, recipe: Recipe, results: BuildResults, name: str, former: Manifest | None) -> IndexEntry:
+def _index(recipe: Recipe, results: BuildResults, name: str) -> IndexEntry:
     settings = recipe.indexes[name]
     kind = KINDS.find(settings.type)
     key = IndexKey(name)
@@ -133,10 +132,8 @@ def _index(store: Store, recipe: Recipe, results: BuildResults, name: str, forme
     given = settings.model_dump(mode="json", by_alias=True)
     identity = results.identity(key) if built else fingerprint(settings.type, kind.version)
     made = fingerprint(identity, given, [shard.fingerprint for shard in shards])
-    before = former.indexes.get(name) if former is not None else None
-    if before is not None and before.fingerprint == made and before.shards == shards:
-        return before
-    measured = _measure(store, settings, results, shards) if kind.indexer and shards else None
+    recall = IndexKey(name, "recall")
+    measured = results.stats(recall).of(Measured) if results.has(recall) else None
     return IndexEntry(
         name=name,
         type=settings.type,
@@ -147,18 +144,6 @@ def _index(store: Store, recipe: Recipe, results: BuildResults, name: str, forme
         shards=shards,
         **({"search": measured.search, "recall": measured.recall} if measured else {}),
     )
-
-
-def _measure(store: Store, settings: IndexSettings, results: BuildResults, shards: Any) -> Any:
-    """Return the recall of finished shards, every file of them checked."""
-    folders = []
-    for shard in shards:
-        for file in shard.files:
-            store.files.check(file)
-        folders.append(store.files.local(shard.place))
-    vectors = load(KINDS.find(settings.type).indexer).vectors(settings)
-    rows, dimension = (results.rows(vectors), results.stats(vectors).dimension) if vectors is not None else (0, 0)
-    return make_indexer(settings, rows=rows, dimension=dimension).measure(folders)
 
 
 def _encoders(recipe: Recipe, results: BuildResults) -> dict[str, EncoderEntry]:

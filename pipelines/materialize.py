@@ -128,9 +128,14 @@ class Materializer:
     def _place(self, results: StepResults, draft: Draft) -> None:
         """Find the results of a unit, or note that it is to be computed."""
         step = results.step
-        check_size(step, draft)
+        if draft.kept is None:
+            check_size(step, draft)
         if step.pass_through and not any(part.part(draft.label) for parts in draft.inputs[1:] for part in parts):
             self._finished(results, draft.label, [draft.inputs[0][0]], computed=False)
+            return
+        kept = draft.kept or results.lasting(sum(part.rows for part in draft.inputs[0]) if draft.inputs else 0)
+        if kept is not None:
+            self._finished(results, draft.label, [kept], computed=False)
             return
         name = unit_fingerprint(results.identity, step, draft)
         found = self._find(step.result.path, draft.label, name)

@@ -76,6 +76,7 @@ class Unit(_Message):
         buckets: how many there are.
         piece: which pieces of its partition it is for: the first one, and the one after the last.
         source: what a step that reads no table is given.
+        starts: of partitions that are read from a row on, by label: the first row in each input.
         affinity: units of one affinity go to one worker; empty for any worker.
     """
 
@@ -87,6 +88,7 @@ class Unit(_Message):
     buckets: int = 1
     piece: tuple[int, int] | None = None
     source: str = ""
+    starts: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     affinity: str = ""
 
 

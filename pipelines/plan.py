@@ -44,6 +44,9 @@ class PlanContext(Protocol):
             Unfinished: it is not finished.
         """
 
+    def planned_rows(self, index: str) -> int:
+        """Return the rows of the table when the current snapshot's index was laid out; 0 without one."""
+
     def digest(self, name: str, ref: ModelRef) -> str:
         """Return the hash of what decides of a model."""
 

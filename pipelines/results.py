@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from mnemodex.indexers.base import IndexStats
 from mnemodex.indexers.models.hashes import digest_of
+from mnemodex.pipelines.growth import Former
 from mnemodex.pipelines.ops.base import Finished
 from mnemodex.pipelines.plan import PlanContext, Unfinished
 from mnemodex.pipelines.source_plan import content_of
 from mnemodex.pipelines.unit import Cutter, Results
 from mnemodex.schemas.kinds import load
 from mnemodex.schemas.manifest import Artifact, Stats
-from mnemodex.schemas.steps import Each, Pieces, Range
+from mnemodex.schemas.steps import Each, IndexKey, Pieces, Range
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import ERRORS
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from mnemodex.pipelines.ops.base import Op, Stage
     from mnemodex.pipelines.unit import Draft
+    from mnemodex.schemas.manifest import Manifest
     from mnemodex.schemas.recipe import Recipe
     from mnemodex.schemas.spec import ModelRef
     from mnemodex.schemas.steps import Key, Step
@@ -37,6 +40,8 @@ class StepResults(Finished):
     Attributes:
         step: the step.
         identity: hash of what it does.
+        store: the memory.
+        former: the current snapshot.
         labels: the labels of all known units, in order.
         done: the first result of each finished unit, by label.
         also: the other results, by key and label.
@@ -46,6 +51,7 @@ class StepResults(Finished):
     step: Step
     identity: str
     store: Store
+    former: Manifest | None = None
     labels: list[str] = field(default_factory=list)
     done: dict[str, Artifact] = field(default_factory=dict)
     also: dict[Key, dict[str, Artifact]] = field(default_factory=dict)
@@ -53,7 +59,7 @@ class StepResults(Finished):
     _ready: dict[Key, tuple[int, list[Artifact]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.cutter = Cutter(self.step)
+        self.cutter = Cutter(self.step, self._former_shards())
 
     @cached_property
     def op(self) -> type[Op | Stage]:
@@ -75,6 +81,21 @@ class StepResults(Finished):
     @override
     def rows(self) -> int:
         return sum(part.rows for part in self.done.values())
+
+    def _former_shards(self) -> Former | None:
+        key, former = self.step.result, self.former
+        entry = former.indexes.get(key.index) if former is not None and isinstance(key, IndexKey) else None
+        if former is None or entry is None or not self.step.grows:
+            return None
+        return Former(self.step, self.identity, former, entry, self.store)
+
+    def lasting(self, rows: int) -> Artifact | None:
+        """Return the current snapshot's result, if it outlasts its input of so many rows; see `Step.lasts`."""
+        entry = self.former.caches.get(self.step.result.label) if self.former is not None else None
+        if not self.step.lasts or entry is None or entry.identity != self.identity or not entry.partitions:
+            return None
+        (made,) = entry.partitions
+        return self.store.whole(made.place) if rows < self.step.lasts * made.stats.rows_read else None
 
     def ready(self, key: Key) -> Sequence[Artifact]:
         """Return the results of one key in the order of the units, as far as there is no gap."""
@@ -118,17 +139,19 @@ class BuildResults(PlanContext, Results):
     Args:
         recipe: what is built.
         store: the memory.
+        former: the current snapshot.
     """
 
-    def __init__(self, recipe: Recipe, store: Store) -> None:
+    def __init__(self, recipe: Recipe, store: Store, former: Manifest | None = None) -> None:
         self.recipe = recipe
         self._store = store
+        self._former = former
         self.steps: dict[str, StepResults] = {}
         self._by_key: dict[Key, StepResults] = {}
 
     def add(self, step: Step, identity: str) -> StepResults:
         """Begin to gather the results of a step."""
-        results = self.steps[step.name] = StepResults(step, identity, self._store)
+        results = self.steps[step.name] = StepResults(step, identity, self._store, self._former)
         for key in step.writes:
             if key != ERRORS:
                 self._by_key[key] = results
@@ -167,12 +190,17 @@ class BuildResults(PlanContext, Results):
         parts = self._finished(key)
         return next((part.stats for part in parts if part.rows), parts[0].stats if parts else Stats())
 
+    @override
+    def planned_rows(self, index: str) -> int:
+        entry = self._former.indexes.get(index) if self._former is not None else None
+        return next((shard.stats.of(IndexStats).planned_rows for shard in entry.shards), 0) if entry else 0
+
     def artifacts(self, key: Key) -> list[Artifact]:
         """Return all artifacts of a finished result, in order."""
         return list(self._finished(key))
 
+    @override
     def identity(self, key: Key) -> str:
-        """Return the hash of the step that makes a result."""
         return self._by_key[key].identity
 
     def expected(self, results: StepResults) -> int:

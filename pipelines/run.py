@@ -40,7 +40,7 @@ class Run:
         self._store, self._recipe, self._objects, self._progress = store, recipe, objects, progress
         self._former = store.found()
         self._files = RunFiles(store, declared_tables(recipe))
-        self._results = BuildResults(recipe, store)
+        self._results = BuildResults(recipe, store, self._former)
         plan = Plan(declarations(recipe, source_splits(store, recipe.source)))
         self._work = Materializer(store, plan, self._results, former=self._former, files=self._files, progress=progress)
         self._plan = plan
@@ -70,7 +70,7 @@ class Run:
             finally:
                 engine.close()
         warnings = [warning for step in self._results.steps.values() for warning in step.warnings or ()]
-        manifest = make_manifest(self._store, self._recipe, self._results, self._former)
+        manifest = make_manifest(self._recipe, self._results)
         warnings += low_recall(manifest.indexes)
         changed = self._former is None or not manifest.same_files(self._former)
         current = self._store.commit(manifest, former=self._former) if changed else self._former

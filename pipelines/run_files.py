@@ -61,6 +61,7 @@ class RunFiles:
             buckets=draft.buckets,
             piece=draft.piece,
             source=draft.source.data if draft.source else "",
+            starts=draft.starts,
             affinity=draft.source.affinity if draft.source else "",
         )
 

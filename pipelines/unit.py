@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,17 +11,28 @@ from mnemodex.schemas.manifest import Artifact, fingerprint
 from mnemodex.schemas.steps import All, Each, Files, Group, Part, Pieces, Range, Read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from mnemodex.pipelines.growth import Former
     from mnemodex.schemas.steps import Key, SourceUnit, Step
+
+Starts = dict[str, tuple[int, ...]]
+"""Of partitions that are read from a row on, by label: the first row in each input."""
 
 
 @dataclass(slots=True)
 class Draft:
-    """A unit before it has its fingerprint: the artifacts that it reads, input by input."""
+    """A unit before it has its fingerprint: the artifacts that it reads, input by input.
+
+    Attributes:
+        starts: partitions that are not read from their first row.
+        kept: a shard of the current snapshot, which is the unit's result as it is.
+    """
 
     label: str
     inputs: list[list[Artifact]]
+    starts: Starts = field(default_factory=dict)
+    kept: Artifact | None = None
     bucket: int = 0
     buckets: int = 1
     piece: tuple[int, int] | None = None
@@ -40,16 +51,24 @@ class Results(Protocol):
     def complete(self, key: Key) -> bool:
         """Whether a result has all of its artifacts."""
 
+    def identity(self, key: Key) -> str:
+        """Return the hash of the step that makes a result."""
+
 
 class Cutter:
     """Cuts the inputs of one step into units, as they become ready.
+
+    Args:
+        step: the step.
+        former: what the current snapshot has of an index that grows.
 
     Attributes:
         done: whether there will be no more units.
     """
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Step, former: Former | None = None) -> None:
         self._reads = step.reads
+        self._former = former
         self._source = step.source
         self._given = 0
         self.done = False
@@ -64,7 +83,12 @@ class Cutter:
         complete = results.complete(self._reads[0].table)
         parts = results.ready(self._reads[0].table)
         how = self._reads[0].how
-        if isinstance(how, Each | Pieces | Group):
+        if self._former is not None and isinstance(how, Group):
+            # What is kept depends on all partitions.
+            if all(results.complete(read.table) for read in self._reads):
+                yield from self._grown(self._former, parts, how, results)
+                self.done = True
+        elif isinstance(how, Each | Pieces | Group):
             groups = _groups(parts[self._given :], how, complete=complete)
             for group in groups:
                 drafts = self._aligned(group, results)
@@ -96,6 +120,19 @@ class Cutter:
             for number, piece in enumerate(pairwise(group[0].stats.pieces))
         ]
 
+    def _grown(self, former: Former, parts: Sequence[Artifact], how: Group, results: Results) -> Iterator[Draft]:
+        kept, starts = former.keep(parts, results)
+        yield from (Draft(shard.label, [], kept=shard) for shard in kept)
+        labels = {shard.label for shard in kept}
+        if kept:
+            parts = [part for part in parts if part.rows > _start(part, starts)]
+        for group in _groups(parts, how, complete=True, starts=starts):
+            for draft in self._aligned(group, results) or ():
+                draft.starts = {part.label: starts[part.label] for part in group if any(starts.get(part.label, ()))}
+                if draft.starts or draft.label in labels:
+                    draft.label += f"-row{_start(group[0], starts)}"
+                yield draft
+
     def _whole(self, parts: list[Artifact], results: Results) -> Iterator[Draft]:
         inputs = [parts, *(list(results.ready(read.table)) for read in self._reads[1:])]
         how = self._reads[0].how
@@ -113,7 +150,20 @@ def _in_parts(read: Read) -> bool:
     return isinstance(read.how, Each | Pieces | Group)
 
 
-def _groups(parts: Sequence[Artifact], how: Each | Pieces | Group, *, complete: bool) -> Iterator[list[Artifact]]:
+def _start(part: Artifact, starts: Mapping[str, tuple[int, ...]]) -> int:
+    """Return the first row of a partition that is read."""
+    return starts.get(part.label, (0,))[0]
+
+
+def rest(part: Artifact, starts: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+    """Return how many rows of a partition are read, and their share of its bytes."""
+    rows = part.rows - _start(part, starts)
+    return rows, part.bytes * rows // max(1, part.rows) if rows < part.rows else part.bytes
+
+
+def _groups(
+    parts: Sequence[Artifact], how: Each | Pieces | Group, *, complete: bool, starts: Mapping[str, tuple[int, ...]] = {}
+) -> Iterator[list[Artifact]]:
     """Yield consecutive partitions that are worked on together; the last group only once nothing can follow it."""
     if not isinstance(how, Group):
         yield from ([part] for part in parts)
@@ -121,13 +171,14 @@ def _groups(parts: Sequence[Artifact], how: Each | Pieces | Group, *, complete: 
     group: list[Artifact] = []
     rows = size = 0
     for part in parts:
-        full = rows + part.rows > how.rows or (how.bytes is not None and size + part.bytes > how.bytes)
+        part_rows, part_bytes = rest(part, starts)
+        full = rows + part_rows > how.rows or (how.bytes is not None and size + part_bytes > how.bytes)
         if group and full:
             yield group
             group, rows, size = [], 0, 0
         group.append(part)
-        rows += part.rows
-        size += part.bytes
+        rows += part_rows
+        size += part_bytes
     if group and complete:
         yield group
 
@@ -151,7 +202,9 @@ def unit_fingerprint(identity: str, step: Step, draft: Draft) -> str:
     """Return the name of a unit's results: what the step does, and what it reads."""
     content = draft.source.content if draft.source else None
     prints = [_prints(read, parts, draft.label) for read, parts in zip(step.reads, draft.inputs, strict=True)]
-    return fingerprint(identity, prints, draft.bucket, draft.buckets, draft.piece, content)
+    # Nothing is added for a unit that reads whole partitions: its results are found under their former names.
+    starts = [draft.starts] if draft.starts else []
+    return fingerprint(identity, prints, draft.bucket, draft.buckets, draft.piece, content, *starts)
 
 
 def _prints(read: Read, parts: list[Artifact], label: str) -> list[str]:

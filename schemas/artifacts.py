@@ -54,6 +54,7 @@ class Stats(Frozen):
         errors: rows that were left out, and are rows of the table `errors`.
         pieces: where the pieces of the partition begin and end, for a step that reads it piece by piece.
         dimension: numbers of a vector, in a table or index of vectors.
+        rows_read: rows of the first input, of a step whose result outlasts it.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -63,6 +64,7 @@ class Stats(Frozen):
     errors: int = 0
     pieces: tuple[int, ...] = ()
     dimension: int = 0
+    rows_read: int = 0
 
     def of(self, kind: type[_S]) -> _S:
         """Return them with the fields of an op's own class."""

@@ -174,6 +174,10 @@ class Step:
         resources: of a worker.
         reuse: the id column by which rows of the current snapshot's table are taken over instead of computed.
         pass_through: whether a unit without anything to change gives its input as its result.
+        grows: whether shards of the current snapshot whose rows are still where they were are kept, and rows that are
+            new become shards of their own.
+        lasts: the current snapshot's result is kept until the rows of the first input are so many times those that it
+            was made of; 0 where every change makes another one.
         source: the units of a step without inputs.
     """
 
@@ -186,6 +190,8 @@ class Step:
     resources: Resources = field(default_factory=Resources)
     reuse: str | None = None
     pass_through: bool = False
+    grows: bool = False
+    lasts: int = 0
     source: tuple[SourceUnit, ...] = ()
 
     @property

@@ -11,12 +11,20 @@ from typing_extensions import override
 
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.dense.devices import set_threads
-from mnemodex.indexers.dense.factory import TRAINED, auto_factory, can_merge, make_index, sample_size, train_index
+from mnemodex.indexers.dense.factory import TRAINED, auto_factory, make_index, sample_size, train_index
 from mnemodex.indexers.dense.faiss_engine import FaissEngine, read_index
 from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
 from mnemodex.indexers.dense.order import hold_out, insertion_order
-from mnemodex.indexers.dense.probe import MOST_PROBES, Probe, choose, held_out_rows, merge_probes, probe_index
-from mnemodex.indexers.dense.shard import ShardHeader, merge_shards, write_shard
+from mnemodex.indexers.dense.probe import FILE as PROBE
+from mnemodex.indexers.dense.probe import (
+    MOST_PROBES,
+    Probe,
+    choose,
+    held_out_rows,
+    merge_probes,
+    probe_index,
+)
+from mnemodex.indexers.dense.shard import ShardHeader, write_shard
 from mnemodex.indexers.dense.vectors import Vectors, sample_rows
 from mnemodex.indexers.rows import Rows
 from mnemodex.schemas.errors import CorruptFileError, QueryError
@@ -49,8 +57,7 @@ class DenseIndexer(Indexer):
 
     A shard's folder holds `index.faiss` or `index.hnsw`; `chunk_ids.npy`, `partition.npy`, `row.npy` and `labels.json`,
     which say what stands at each position of the index; `by_chunk.npy`, which finds a chunk; `probe.npz`, what was
-    measured; and `shard.json`. Shards of inverted lists merge into one; graphs and flat indexes are searched as they
-    are.
+    measured; and `shard.json`. Shards are searched together, those of inverted lists with one set of centroids.
 
     Attributes:
         factory: the FAISS factory string that `auto` became; None for hnswlib. One that does not fit is a
@@ -58,6 +65,8 @@ class DenseIndexer(Indexer):
     """
 
     version: ClassVar[int] = 1
+    grows: ClassVar[bool] = True
+    measured_by: ClassVar[str] = PROBE
     settings: VectorSettings
 
     def __init__(self, settings: VectorSettings, rows: int, dimension: int) -> None:
@@ -70,7 +79,6 @@ class DenseIndexer(Indexer):
             index = make_index(self.factory, dimension, settings.metric)
             self.needs_training = not index.is_trained
             self.training_rows = sample_size(index)
-            self.merges = can_merge(index)
             graph = FaissEngine(index, settings.metric).parameter == "efSearch"
         # The factory decides the files, not `auto`; and only a graph depends on its order, see VectorSettings.order.
         decisive = {"factory": self.factory or "auto", "order": settings.order if graph else "as_is"}
@@ -153,13 +161,6 @@ class DenseIndexer(Indexer):
         steps = _seconds(["order", "add", "probe", "save"], times)
         return DenseStats(rows=len(order), held_out=held_out, order=settings.order, factory=self.factory, steps=steps)
 
-    def merge(self, shards: Sequence[Path], out: Path) -> DenseStats:
-        """Merge the shards of inverted lists into one; see `merge_shards` for the memory it takes."""
-        times = [time.monotonic()]
-        header = merge_shards(shards, out)
-        times.append(time.monotonic())
-        return DenseStats(rows=header.rows, factory=self.factory, steps=_seconds(["merge"], times))
-
     @override
     def measure(self, shards: Sequence[Path]) -> Measured:
         # All shards are searched together; the value is the one that reaches the target.
@@ -167,9 +168,14 @@ class DenseIndexer(Indexer):
 
     def _vectors(self, partitions: Sequence[InputPartition]) -> Vectors:
         labels = [partition.label for partition in partitions]
-        vectors = Vectors([partition.files["npy"] for partition in partitions], labels, dimension=self.dimension)
-        for partition, rows in zip(partitions, np.diff(vectors.starts), strict=True):
-            if rows != partition.rows:
+        vectors = Vectors(
+            [partition.files["npy"] for partition in partitions],
+            labels,
+            dimension=self.dimension,
+            first=[partition.start for partition in partitions],
+        )
+        for partition, new in zip(partitions, np.diff(vectors.starts), strict=True):
+            if (rows := new + partition.start) != partition.rows:
                 raise CorruptFileError(
                     f"{partition.files['npy']}: {rows} vectors, but the partition has {partition.rows} rows; "
                     "build the embeddings again"

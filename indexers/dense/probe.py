@@ -197,4 +197,4 @@ def choose(probe: Probe, target: float) -> Measured:
         reached=len(reaching) > 0,
         curve={int(value): float(recall) for value, recall in zip(probe.values, recalls, strict=True)} if tuned else {},
     )
-    return Measured(recall, SearchParameters(parameter=recall.parameter, value=recall.value))
+    return Measured(recall=recall, search=SearchParameters(parameter=recall.parameter, value=recall.value))

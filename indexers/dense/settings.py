@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from mnemodex.schemas.recipe import IndexSettings
-from mnemodex.schemas.spec import ReadBy, RecipePath, Ref, SearchOnly
+from mnemodex.schemas.spec import ReadBy, RecipePath, Ref
 
 Metric = Literal["ip", "l2"]
 Order = Literal["shuffle", "lid_desc", "lid_asc", "cluster", "as_is"]
@@ -36,7 +36,7 @@ class VectorSettings(IndexSettings):
     ef_construction: Annotated[int, ReadBy("build")] = Field(default=200, ge=1)
     order: Annotated[Order, ReadBy("build")] = "shuffle"
     seed: int = Field(default=0, ge=0)
-    target_recall: Annotated[float, SearchOnly()] = Field(default=0.95, gt=0, le=1)
+    target_recall: Annotated[float, ReadBy("measure")] = Field(default=0.95, gt=0, le=1)
     shard_rows: Annotated[int, ReadBy("grouping")] = Field(default=1_000_000, ge=1)
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The files of a shard, merging them, and a search in which no query gets too few hits."""
+"""The files of a shard, and a search in which no query gets too few hits."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mnemodex.indexers.arrays import Float32s, Int32s, Int64s, open_arrays, save_arrays
-from mnemodex.indexers.dense.faiss_engine import FILE, FaissEngine, read_index
+from mnemodex.indexers.dense.faiss_engine import FaissEngine
 from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
-from mnemodex.indexers.dense.probe import Probe, merge_probes
 from mnemodex.indexers.dense.settings import Metric
 from mnemodex.indexers.dense.vectors import Vectors, exact_search
 from mnemodex.indexers.rows import Rows
@@ -61,39 +60,6 @@ def write_shard(folder: Path, header: ShardHeader, rows: Rows) -> None:
     rows.save(folder, id_column=header.id_column)
     save_arrays(folder, by_chunk=np.argsort(rows.ids, kind="stable"))
     (folder / HEADER).write_text(header.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-
-def merge_shards(shards: Sequence[Path], out: Path) -> ShardHeader:
-    """Merge shards of inverted lists that were built with the same trained index; their rows follow one another.
-
-    FAISS moves the lists, so memory holds the merged index and one shard beside it: 400 bytes a row for 384 dimensions
-    in 8 bits. What does not fit so can stay as several shards, which are searched together. Shards that are not of one
-    index are a `CorruptFileError`.
-    """
-    headers = [ShardHeader.read(shard) for shard in shards]
-    if len({(header.engine, header.factory, header.metric, header.dimension) for header in headers}) > 1:
-        raise CorruptFileError(
-            f"{shards[0].parent}: its shards were built with different settings; build the index again"
-        )
-    merged = read_index(shards[0] / FILE)
-    for shard in shards[1:]:
-        try:
-            merged.merge_from(read_index(shard / FILE), merged.ntotal)
-        except RuntimeError as error:
-            raise CorruptFileError(
-                f"{shard}: does not merge with {shards[0]} ({error}); build the index again"
-            ) from error
-    partition_rows = tuple(rows for header in headers for rows in header.partition_rows)
-    sizes = {"partition_rows": partition_rows, "rows": sum(header.rows for header in headers)}
-    header = headers[0].model_copy(update=sizes)
-    if merged.ntotal != header.rows:
-        raise CorruptFileError(
-            f"{out}: {merged.ntotal} vectors, but the shards have {header.rows} rows; build the index again"
-        )
-    FaissEngine(merged, header.metric).save(out)
-    write_shard(out, header, Rows.concatenate([Rows.open(shard, id_column=header.id_column) for shard in shards]))
-    merge_probes([Probe.load(shard) for shard in shards]).save(out)
-    return header
 
 
 class Shard:
@@ -184,7 +150,8 @@ class Shard:
         labels = self.rows.labels
         vectors = Vectors(list(map(self._vector_file, labels)), labels, dimension=self.header.dimension)
         rows = tuple(np.diff(vectors.starts).tolist())
-        if rows != self.header.partition_rows:
+        # A partition may have grown at its end since.
+        if any(now < then for now, then in zip(rows, self.header.partition_rows, strict=True)):
             raise CorruptFileError(
                 f"{self._folder}: was built from partitions of {self.header.partition_rows} rows, but their vectors "
                 f"have {rows}; build the index again"

@@ -29,15 +29,24 @@ class Vectors:
 
     They are float32 or float16 of shape (rows, dimension), others are a `CorruptFileError`; messages name the labels.
 
+    Args:
+        paths: the matrices.
+        labels: of their partitions.
+        dimension: of the vectors.
+        first: of each matrix the row that is counted first; 0 by default.
+
     Attributes:
         starts: int64 of shape (partitions + 1,): the number of each partition's first row, and of all rows.
     """
 
-    def __init__(self, paths: Sequence[Path], labels: Sequence[str], *, dimension: int) -> None:
+    def __init__(
+        self, paths: Sequence[Path], labels: Sequence[str], *, dimension: int, first: Sequence[int] = ()
+    ) -> None:
         self.dimension = dimension
         self.starts = np.zeros(len(paths) + 1, dtype=np.int64)
         self._labels = tuple(labels)
-        self._matrices = [_open(path, dimension) for path in paths]
+        self._first = tuple(first) or (0,) * len(paths)
+        self._matrices = [_open(path, dimension)[start:] for path, start in zip(paths, self._first, strict=True)]
         np.cumsum([len(matrix) for matrix in self._matrices], out=self.starts[1:])
 
     def __len__(self) -> int:
@@ -78,9 +87,10 @@ class Vectors:
                 return
         finite = np.isfinite(block).all(axis=1)
         if not finite.all():
+            row = rows[np.argmin(finite)] + self._first[partition]
             raise NotFiniteError(
-                f"embeddings partition {self._labels[partition]}, row {rows[np.argmin(finite)]}: the vector holds NaN "
-                "or infinity; embed again, in bf16 or float32 if the encoder ran in float16"
+                f"embeddings partition {self._labels[partition]}, row {row}: the vector holds NaN or infinity; embed "
+                "again, in bf16 or float32 if the encoder ran in float16"
             )
 
 

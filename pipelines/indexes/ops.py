@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typing_extensions import override
 
+from mnemodex.indexers.base import Span
 from mnemodex.pipelines.ops.base import Op, Work
 from mnemodex.schemas.kinds import KINDS, AnyIndex, load
 from mnemodex.schemas.spec import RunOnly, Spec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mnemodex.indexers.base import Indexer, IndexStats
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
@@ -60,7 +63,9 @@ class TrainOp(_IndexerOp):
 
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        return self._finish(self.indexer.train(inputs.partitions(0), output.folder), output)
+        partitions = inputs.partitions(0)
+        stats = self._finish(self.indexer.train(partitions, output.folder), output)
+        return stats.model_copy(update={"rows_read": sum(part.rows for part in partitions)})
 
 
 class BuildOp(_IndexerOp):
@@ -74,7 +79,34 @@ class BuildOp(_IndexerOp):
         tables = {table: inputs.partitions(number) for number, table in enumerate(settings.whole, first)}
         extras = {name: inputs.folder(n) for n, name in enumerate(settings.extras, first + len(tables))}
         given = {"tables": tables, **extras} if tables else extras
-        return self._finish(self.indexer.build(parts, output.folder, **given), output)
+        stats = self.indexer.build(parts, output.folder, **given)
+        if self.indexer.grows:
+            known = {"planned_rows": settings.rows, "shard_rows": self.indexer.shard_rows}
+            stats = stats.model_copy(update={**known, "spans": tuple(_spans(inputs, first))})
+        return self._finish(stats, output)
+
+
+def _spans(inputs: Inputs, aligned: int) -> Iterator[Span]:
+    """Yield what a shard is of: its partitions, each with those beside it, which are the first inputs."""
+    for parts in zip(*map(inputs.artifacts, range(aligned)), strict=True):
+        label = parts[0].label
+        yield Span(
+            label=label,
+            fingerprints=tuple(part.fingerprint for part in parts),
+            starts=inputs.unit.starts.get(label, (0,) * aligned),
+            stops=tuple(part.rows for part in parts),
+        )
+
+
+class MeasureOp(_IndexerOp):
+    """Measures the recall of all shards together."""
+
+    @override
+    def run(self, inputs: Inputs, output: Output) -> Stats:
+        shards = [path.parent for path in inputs.files(0, self.indexer.measured_by)]
+        measured: Stats = self.indexer.measure(shards)
+        (output.folder / "recall.json").write_text(measured.model_dump_json(), encoding="utf-8")
+        return measured
 
 
 class MergeOp(_IndexerOp):

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from mnemodex.schemas.recipe import IndexSettings
 
 
+_RETRAINED = 4
+"""Centroids and quantisers are kept until the table has so many times the rows that they were trained for."""
+
+_REPLANNED = 1.5
+"""What depends on the number of rows is chosen again when there are so many times as many, or as few: a graph is built
+again by then."""
+
+
 def index_steps(context: PlanContext, name: str) -> Iterator[Step]:
     """Yield the steps of one index of the recipe: its kind's own, or those of its indexer."""
     settings = context.recipe.indexes[name]
@@ -33,7 +41,7 @@ def index_steps(context: PlanContext, name: str) -> Iterator[Step]:
 
 
 def indexer_steps(context: PlanContext, name: str, settings: IndexSettings) -> Iterator[Step]:
-    """Train where that is needed, build a shard of every group of partitions, and merge where that is possible."""
+    """Train where that is needed, build a shard of every group of partitions, merge or measure them."""
     kind = KINDS.find(settings.type)
     indexer_class = load(kind.indexer)
     table, vectors = indexer_class.table(settings), indexer_class.vectors(settings)
@@ -41,9 +49,22 @@ def indexer_steps(context: PlanContext, name: str, settings: IndexSettings) -> I
         return
     # Only an index over vectors depends on how many there are; the others begin with the first partition.
     rows, dimension = (context.rows(table), context.stats(vectors).dimension) if vectors is not None else (0, 0)
+    planned = context.planned_rows(name)
+    if _REPLANNED * min(rows, planned) > max(rows, planned):
+        # What `auto` chose stays while shards are kept.
+        rows = planned
     indexer = make_indexer(settings, rows=rows, dimension=dimension)
 
-    def step(label: str, op: str, reads: list[Read], part: str, **given: tuple[str, ...]) -> Step:
+    def step(
+        label: str,
+        op: str,
+        reads: list[Read],
+        part: str,
+        *,
+        grows: bool = False,
+        lasts: int = 0,
+        **given: tuple[str, ...],
+    ) -> Step:
         identity = indexer.settings.identity(step=op, digest=context.digest)
         return Step(
             label,
@@ -53,12 +74,14 @@ def indexer_steps(context: PlanContext, name: str, settings: IndexSettings) -> I
             IndexerSettings(index=settings, rows=rows, dimension=dimension, **given),
             identity=[kind.indexer, indexer.version, identity, kind.version],
             resources=MODEL,
+            grows=grows,
+            lasts=lasts,
         )
 
     extras = []
     if indexer.needs_training:
         sample = Sample(indexer.training_rows, indexer.settings.seed)
-        extras.append(step(f"{name}: train", "train", [Read(table, sample)], "trained"))
+        extras.append(step(f"{name}: train", "train", [Read(table, sample)], "trained", lasts=_RETRAINED))
     if (queries := getattr(settings, "queries", None)) is not None:
         extras.append(_query_step(context, name, getattr(settings, "embed", ""), queries))
     yield from extras
@@ -72,12 +95,15 @@ def indexer_steps(context: PlanContext, name: str, settings: IndexSettings) -> I
             *(Read(key, All()) for key in (*whole, *(extra.result for extra in extras))),
         ],
         "parts" if indexer.merges else "",
+        grows=indexer.grows,
         beside=tuple(key.label for key in beside),
         whole=tuple(key.label for key in whole),
         extras=tuple(extra.result.part for extra in extras),
     )
     if indexer.merges:
         yield step(f"{name}: merge", "merge", [Read(IndexKey(name, "parts"), All())], "")
+    if indexer.measured_by:
+        yield step(f"{name}: recall", "measure", [Read(IndexKey(name), All())], "recall")
 
 
 def _query_step(context: PlanContext, name: str, embed: str, path: str) -> Step:

@@ -54,7 +54,7 @@ class Inputs:
             number: of the input in the step.
             beside: names for the inputs after it, whose partitions of the same label each of them is given.
         """
-        parts = [self._partition(artifact) for artifact in self.artifacts(number)]
+        parts = [self._partition(artifact, number) for artifact in self.artifacts(number)]
         for name, others in zip(beside, range(number + 1, number + 1 + len(beside)), strict=True):
             for part, other in zip(parts, self.partitions(others), strict=True):
                 part.beside[name] = other
@@ -71,6 +71,10 @@ class Inputs:
         for file in artifact.files:
             self._store.files.check(file)
         return self._store.files.local(artifact.place)
+
+    def files(self, number: int, name: str) -> list[Path]:
+        """Return the file of a name of each shard of an input, checked."""
+        return [self._store.files.check(shard.file(f"/{name}")) for shard in self.artifacts(number)]
 
     def batches(self, number: int, columns: tuple[str, ...] = (), *, rows: int = 2048) -> Iterator[pa.RecordBatch]:
         """Read the rows of an input's partitions, one after the other."""
@@ -112,7 +116,9 @@ class Inputs:
             return listed
         return places
 
-    def _partition(self, artifact: Artifact) -> InputPartition:
+    def _partition(self, artifact: Artifact, number: int) -> InputPartition:
         files = {file.path.rpartition(".")[2]: self._store.files.check(file) for file in artifact.files}
         folder = self._store.files.local(artifact.place)
-        return InputPartition(artifact.label, artifact.rows, files, stats=artifact.stats, folder=folder)
+        starts = self.unit.starts.get(artifact.label, ())
+        start = starts[number] if number < len(starts) else 0
+        return InputPartition(artifact.label, artifact.rows, files, stats=artifact.stats, folder=folder, start=start)

@@ -82,7 +82,7 @@ def build(
     ids: NDArray[np.int64] | None = None,
     **settings: Any,
 ) -> Built:
-    """Build an index over partitions of `sizes`, a shard for each group of them, merged if it can be."""
+    """Build an index over partitions of `sizes`, a shard for each group of them."""
     # Graphs grown by one thread are the same in every run, and threads that wait for busy cores take far longer.
     set_threads(1)
     sizes = sizes or [len(matrix)]
@@ -102,10 +102,6 @@ def build(
     for number, group in enumerate(groups):
         shards.append(new(f"shard{number}"))
         stats.append(indexer.build([parts[i] for i in group], shards[-1], **extras))
-    if indexer.merges:
-        merged = new("merged")
-        stats.append(indexer.merge(shards, merged))
-        shards = [merged]
     return Built(indexer, parts, ids, shards, stats)
 
 

@@ -62,7 +62,7 @@ def test_other_queries_than_those_measured_reach_the_target(tmp_path, matrix, qu
     assert abs(recall(ids, true) - measured.recall) < 0.04
 
 
-@pytest.mark.parametrize("settings", [{"factory": "Flat"}, {"factory": "IVF16,Flat"}], ids=["flat", "ivf-merged"])
+@pytest.mark.parametrize("settings", [{"factory": "Flat"}, {"factory": "IVF16,Flat"}], ids=["flat", "ivf"])
 def test_shards_answer_as_one_index(tmp_path, matrix, queries, settings):
     sizes = [500, 700, 800]
     one = build(tmp_path / "one", matrix, sizes=sizes, **settings)
@@ -246,27 +246,16 @@ def test_too_few_rows_for_a_factory_are_an_error_that_names_it(tmp_path, matrix)
 
 def test_steps_that_an_index_does_not_need():
     steps = {
-        "Flat": (False, False),
-        "HNSW32": (False, False),
-        "HNSW32,SQ8": (True, False),
-        "IVF64,Flat": (True, True),
-        "PCA16,IVF64,SQ8": (True, True),
-        "IVF64,SQ4,Refine(Flat)": (True, False),
+        "Flat": False,
+        "HNSW32": False,
+        "HNSW32,SQ8": True,
+        "IVF64,Flat": True,
+        "PCA16,IVF64,SQ8": True,
     }
     for factory, expected in steps.items():
         indexer = DenseIndexer(DenseSettings(factory=factory), 10_000, 24)
-        assert (indexer.needs_training, indexer.merges) == expected, factory
-    indexer = DenseIndexer(DenseSettings(engine="hnswlib"), 10_000, 24)
-    assert (indexer.needs_training, indexer.merges) == (False, False)
-
-
-def test_shards_of_different_indexes_do_not_merge(tmp_path, matrix):
-    first = build(tmp_path / "a", matrix, factory="IVF16,Flat")
-    other = build(tmp_path / "b", matrix, factory="IVF8,Flat")
-    out = tmp_path / "out"
-    out.mkdir()
-    with pytest.raises(CorruptFileError, match="different settings"):
-        first.indexer.merge([first.shards[0], other.shards[0]], out)
+        assert indexer.needs_training == expected, factory
+    assert not DenseIndexer(DenseSettings(engine="hnswlib"), 10_000, 24).needs_training
 
 
 def test_ids_of_any_size_survive(tmp_path, matrix):

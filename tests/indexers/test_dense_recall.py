@@ -33,7 +33,8 @@ STEPS = ([[3, 4]], [[1, 3]], [[1, 2]])
 
 def test_the_smallest_value_that_reaches_the_target_is_taken():
     assert probe(STEPS).curve().tolist() == [0, 0.5, 1]
-    chosen, search = choose(probe(STEPS), 0.5)
+    measured = choose(probe(STEPS), 0.5)
+    chosen, search = measured.recall, measured.search
     assert (chosen.value, chosen.recall, chosen.reached, chosen.margin) == (32, 0.5, True, 1)
     assert search == SearchParameters(parameter="efSearch", value=32)
     assert json.loads(chosen.model_dump_json())["curve"] == {"16": 0, "32": 0.5, "64": 1}

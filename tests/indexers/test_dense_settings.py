@@ -20,7 +20,7 @@ def test_auto_grows_with_the_rows():
 def test_what_auto_says_can_be_made(rows, metric):
     indexer = DenseIndexer(DenseSettings(metric=metric), rows, 384)
     assert indexer.factory == auto_factory(rows)
-    assert indexer.needs_training == indexer.merges == (rows > 2_000_000)
+    assert indexer.needs_training == (rows > 2_000_000)
 
 
 @pytest.mark.parametrize("factory", ["HNSV32", "", "IVF,Flat", "PQ7", "IVF64,Flat,Nonsense"])

@@ -30,10 +30,6 @@ def built(folder, factory, groups):
         shards.append(folder / f"shard{number}")
         shards[-1].mkdir()
         indexer.build([parts[place] for place in group], shards[-1], **extras)
-    if indexer.merges:
-        (folder / "merged").mkdir()
-        indexer.merge(shards, folder / "merged")
-        shards = [folder / "merged"]
     return indexer, shards
 
 
