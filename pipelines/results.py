@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from mnemodex.indexers.base import IndexStats
 from mnemodex.indexers.models.hashes import digest_of
-from mnemodex.pipelines.growth import Former
+from mnemodex.pipelines.growth import SMALL, Former
 from mnemodex.pipelines.ops.base import Finished
 from mnemodex.pipelines.plan import PlanContext, Unfinished
 from mnemodex.pipelines.source_plan import content_of
@@ -95,7 +95,8 @@ class StepResults(Finished):
         if not self.step.lasts or entry is None or entry.identity != self.identity or not entry.partitions:
             return None
         (made,) = entry.partitions
-        return self.store.whole(made.place) if rows < self.step.lasts * made.stats.rows_read else None
+        outlasts = made.stats.rows_read > SMALL and rows < self.step.lasts * made.stats.rows_read
+        return self.store.whole(made.place) if outlasts else None
 
     def ready(self, key: Key) -> Sequence[Artifact]:
         """Return the results of one key in the order of the units, as far as there is no gap."""
