@@ -156,7 +156,7 @@ TABLE: dict[str, dict[str, Change | str]] = {
     },
     "DenseSettings": {
         "type": FIXED,
-        "embed": Change("indexes.flat.embed", "served", ("flat: queries", "flat: recall", *BUILD)),
+        "embed": Change("indexes.flat.embed", "served", ("flat: queries", *BUILD)),
         "queries": Change("indexes.flat.queries", "{F}/same-questions.jsonl", NOTHING),
         "engine": Change("indexes.links.engine", "faiss", ("links", "links: recall")),
         "factory": Change("indexes.flat.factory", "IVF3,Flat", (*BUILD, "flat: recall")),
@@ -171,7 +171,7 @@ TABLE: dict[str, dict[str, Change | str]] = {
     },
     "KnnLmSettings": {
         "type": FIXED,
-        "lm": Change("indexes.next.lm", "other", ("next", "next: recall")),
+        "lm": Change("indexes.next.lm", "other", ("next",)),
         "metric": FIXED,
         "engine": Change("indexes.states.engine", "faiss", ("states", "states: recall")),
         "factory": Change("indexes.next.factory", "HNSW8", ("next", "next: recall")),
