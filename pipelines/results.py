@@ -85,7 +85,8 @@ class StepResults(Finished):
     def _former_shards(self) -> Former | None:
         key, former = self.step.result, self.former
         entry = former.indexes.get(key.index) if former is not None and isinstance(key, IndexKey) else None
-        if former is None or entry is None or not self.step.grows:
+        # Other tables have rows of the same ids.
+        if former is None or entry is None or not self.step.grows or entry.table != self.step.reads[0].table.label:
             return None
         return Former(self.step, self.identity, former, entry, self.store)
 
