@@ -85,11 +85,13 @@ def _load(path: Path, dtype: Any) -> Any:
         # Reading the configuration alone would parse the whole file once more; those that are in use are causal.
         need("gguf", extra="lm")
         need("accelerate", extra="lm")
-        loaded: Any = AutoModelForCausalLM.from_pretrained(str(path.parent), gguf_file=path.name, **options)
-        # It counts as quantized, and could not be saved, although its weights are plain numbers by now.
-        loaded.hf_quantizer = None
-        del loaded.config.quantization_config
-        return loaded
+        from transformers import GgufConfig
+
+        # Otherwise it counts as quantized: it could not be saved, and a GPU with a kernel for it keeps it packed.
+        unpacked = GgufConfig(dequantize=True)
+        return AutoModelForCausalLM.from_pretrained(
+            str(path.parent), gguf_file=path.name, quantization_config=unpacked, **options
+        )
     config = AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
     kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     loaded, info = kind.from_pretrained(str(path), use_safetensors=True, output_loading_info=True, **options)

@@ -8,6 +8,7 @@ import torch
 from language_models import make, saved
 from tokenizer_models import byte_level, minilm, save
 from tokenizers.processors import TemplateProcessing
+from transformers.quantizers.quantizer_gguf import GgufHfQuantizer
 
 from mnemodex.indexers.models import locate, tokenizers
 from mnemodex.indexers.models.language_model import LanguageModel
@@ -42,6 +43,18 @@ def test_a_gguf_file_is_the_model_that_was_written(file, capfd):
     with torch.no_grad():
         torch.testing.assert_close(lm.model(input_ids=ids).logits, model.eval()(input_ids=ids).logits)
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_weights_of_a_gguf_file_are_unpacked_where_packed_ones_could_be_used(file, monkeypatch):
+    wanted = []
+    read = GgufHfQuantizer.read_header
+    monkeypatch.setattr(
+        GgufHfQuantizer,
+        "read_header",
+        lambda self, path: (wanted.append(self.quantization_config.dequantize), read(self, path)),
+    )
+    LanguageModel(file[0])
+    assert wanted == [True]
 
 
 def test_the_tokenizer_of_a_gguf_file_cuts_as_the_original(file):
