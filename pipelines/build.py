@@ -72,6 +72,9 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
             store.files.remove(SPOOL)
             raise
         try:
+            if (unchanged := work.unchanged()) is not None:
+                unchanged.planned = dry_run
+                return unchanged
             return work.plan() if dry_run else work.run(place)
         except OSError as error:
             raise MnemodexError(

@@ -14,6 +14,7 @@ from mnemodex.pipelines.plan import Plan
 from mnemodex.pipelines.results import BuildResults
 from mnemodex.pipelines.run_files import RunFiles
 from mnemodex.pipelines.source_plan import source_splits
+from mnemodex.pipelines.unchanged import UpToDate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,14 +40,22 @@ class Run:
         self._started = time.perf_counter()
         self._store, self._recipe, self._objects, self._progress = store, recipe, objects, progress
         self._former = store.found()
+        self._up_to_date = UpToDate(store, recipe, self._former)
         self._files = RunFiles(store, declared_tables(recipe))
         self._results = BuildResults(recipe, store, self._former)
-        plan = Plan(declarations(recipe, source_splits(store, recipe.source)))
-        self._work = Materializer(store, plan, self._results, former=self._former, files=self._files, progress=progress)
-        self._plan = plan
+
+    def unchanged(self) -> BuildResult | None:
+        """Return what a build gives that has nothing to do, where that is known without a plan."""
+        outcome = self._up_to_date.outcome()
+        if outcome is None:
+            return None
+        result = self._result(self._former, committed=False)
+        result.steps, result.warnings = outcome
+        return result
 
     def plan(self) -> BuildResult:
         """Return what is there and what would be computed."""
+        self._begin()
         self._work.find()
         units = {}
         for name, step in self._results.steps.items():
@@ -60,6 +69,7 @@ class Run:
 
     def run(self, place: Place) -> BuildResult:
         """Compute what is missing, and commit."""
+        self._begin()
         self._work.find()
         engine = None
         if self._work.todo or self._plan.waiting:
@@ -80,7 +90,14 @@ class Run:
         result.warnings = warnings
         if engine is not None:
             result.engine, result.start_seconds = engine.name, engine.start_seconds
+        self._up_to_date.remember(current, result)
         return result
+
+    def _begin(self) -> None:
+        self._plan = Plan(declarations(self._recipe, source_splits(self._store, self._recipe.source)))
+        self._work = Materializer(
+            self._store, self._plan, self._results, former=self._former, files=self._files, progress=self._progress
+        )
 
     def close(self) -> None:
         """End the display, and remove the files of the run."""
