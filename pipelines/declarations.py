@@ -67,6 +67,6 @@ def _check(step: Step, key: TableKey, spec: TableSpec, tables: Mapping[TableKey,
             raise PluginError(
                 f"{where} says that {column} is an id of {parent}, which is no table; correct its parents"
             )
-    for name in (*spec.parents, spec.id_column, step.reuse if key == step.result else None):
+    for name in (*spec.parents, spec.id_column, step.reuse if key == (step.reuse_from or step.result) else None):
         if name is not None and name not in spec.schema.names:
             raise PluginError(f"{where} has no column {name!r}; correct its declaration")

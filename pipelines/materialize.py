@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.engine import artifacts_of
-from mnemodex.pipelines.ops.former import former_folder, write_former, write_places
+from mnemodex.pipelines.ops.former import former_folder, write_former
 from mnemodex.pipelines.plan import identity
 from mnemodex.pipelines.unit import check_size, unit_fingerprint
 from mnemodex.schemas.errors import StageFailedError
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.results import BuildResults, StepResults
     from mnemodex.pipelines.run_files import RunFiles
     from mnemodex.pipelines.unit import Draft
-    from mnemodex.schemas.manifest import Artifact, Manifest
+    from mnemodex.schemas.manifest import Artifact, Manifest, TableEntry
+    from mnemodex.schemas.steps import Key
     from mnemodex.schemas.store.store import Store
 
 
@@ -162,16 +163,22 @@ class Materializer:
     def _prepare(self, results: StepResults) -> None:
         """Write what workers read of a step, before its first unit."""
         step = results.step
-        if not self._files.add(step) or step.reuse is None or self._former is None:
+        if not self._files.add(step) or step.reuse is None:
             return
-        former = self._former.tables.get(step.result.label)
+        former = self._former_entry(step.reuse_from or step.result)
         if former is None or former.identity != results.identity:
             return
         write_former(self._store, former_folder(self._files.run, step.name), former, step.reuse)
         for read in step.reads:
-            entry = self._former.tables.get(read.table.label) if isinstance(read.table, TableKey) else None
+            entry = self._former_entry(read.table)
             if entry is not None:
-                write_places(self._store, former_folder(self._files.run, step.name, read.table.label), entry)
+                write_former(self._store, former_folder(self._files.run, step.name, read.table.label), entry)
+
+    def _former_entry(self, key: Key) -> TableEntry | None:
+        """Return a table of the current snapshot, also one of intermediate results."""
+        if self._former is None or not isinstance(key, TableKey):
+            return None
+        return self._former.caches.get(key.path) if key.draft else self._former.tables.get(key.label)
 
     def _take(self, answer: Answer) -> None:
         results = self._results.steps[answer.step]

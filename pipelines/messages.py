@@ -91,6 +91,12 @@ class Unit(_Message):
     starts: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     affinity: str = ""
 
+    @property
+    def id_range(self) -> tuple[int, int]:
+        """The first and the last id of its range; ids are 63-bit numbers."""
+        width = (1 << 63) // self.buckets
+        return self.bucket * width, (self.bucket + 1) * width - 1
+
 
 class Done(_Message):
     """The results of a unit, the step's first one first."""

@@ -211,7 +211,7 @@ class BuildResults(PlanContext, Results):
             return len(results.labels)
         how = results.step.reads[0].how
         if isinstance(how, Range):
-            return how.buckets
+            return how.count(0)
         upstream = self._by_key.get(results.step.reads[0].table)
         return self.expected(upstream) if isinstance(how, Each | Pieces) and upstream is not None else 1
 

@@ -60,9 +60,19 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A unit for each of so many equal ranges of ids. A unit is given all partitions and reads its range of them."""
+    """A unit for each of so many equal ranges of ids. A unit is given all partitions and reads its range of them.
 
-    buckets: int
+    Attributes:
+        buckets: how many ranges.
+        rows: of a range at most, roughly, where the table decides how many there are: a power of two.
+    """
+
+    buckets: int = 1
+    rows: int = 0
+
+    def count(self, rows: int) -> int:
+        """Return the number of ranges of a table of so many rows."""
+        return 1 << (rows // self.rows).bit_length() if self.rows else self.buckets
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +183,7 @@ class Step:
         identity: what of them decides the results, as JSON values.
         resources: of a worker.
         reuse: the id column by which rows of the current snapshot's table are taken over instead of computed.
+        reuse_from: the result that they are rows of; the first one by default.
         pass_through: whether a unit without anything to change gives its input as its result.
         grows: whether shards of the current snapshot whose rows are still where they were are kept, and rows that are
             new become shards of their own.
@@ -189,6 +200,7 @@ class Step:
     identity: Any = None
     resources: Resources = field(default_factory=Resources)
     reuse: str | None = None
+    reuse_from: TableKey | None = None
     pass_through: bool = False
     grows: bool = False
     lasts: int = 0

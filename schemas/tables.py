@@ -110,6 +110,7 @@ _CHECKS = "mnemodex.pipelines.checks"
 DOCUMENTS = TableKey("documents")
 CHUNKS = TableKey("chunks")
 TRIPLES = TableKey("triples")
+EXTRACTIONS = TableKey("extractions", draft=True)
 MENTIONS = TableKey("mentions")
 FACTS = TableKey("facts")
 ENTITIES = TableKey("entities")
@@ -173,6 +174,11 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
         id_column="triple_id",
         parents={"chunk_id": "chunks"},
         check=f"{_CHECKS}.graph:check_triples",
+    ),
+    ("extractions", ""): TableSpec(
+        # What a model found in a document, for the next build: the id is a hash of the document's chunks, `found` a
+        # JSON list of triples for each of them.
+        _schema(extraction_id=pa.int64(), found=pa.string()),
     ),
     ("mentions", ""): TableSpec(
         # One row a pair of entity and chunk, with the name as it is written there first, and in how many of the

@@ -11,34 +11,43 @@ from typing_extensions import override
 
 from mnemodex.pipelines.documents.read import ReadSettings, count_rows
 from mnemodex.pipelines.ops.base import Finished, Op
-from mnemodex.pipelines.ops.sql import over_files
+from mnemodex.pipelines.ops.sql import connected
 from mnemodex.schemas.errors import DuplicateKeyError
 from mnemodex.schemas.manifest import Stats
+from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import DOCUMENTS, spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import duckdb
 
     from mnemodex.indexers.arrays import Int64s
+    from mnemodex.pipelines.messages import Unit
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
 
 
 class FindRepeats(Op):
-    """Writes, for every partition that has any, the rows of documents whose key and content came before."""
+    """Writes, for every partition that has any, the rows of documents whose key and content came before.
+
+    A unit looks at the keys of one range of hashes.
+    """
 
     Settings = ReadSettings
     seconds_per_megabyte = 0.01
 
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        parts = inputs.partitions(0)
+        parts = list(inputs.pages(0))
         repeats = defaultdict[str, list[int]](list)
-        with over_files(self.work, parts) as connection:
-            for partition, row in _find_repeats(connection):
-                repeats[parts[partition].label].append(row)
+        with connected(self.work) as connection:
+            suspects = _suspects(connection, parts, inputs.unit)
+            if len(suspects):
+                connection.register("rows", _rows(parts, suspects))
+                for partition, row in _find_repeats(connection):
+                    repeats[parts[partition][0]].append(row)
         (output.folder / "repeats.txt").write_text("\n".join([str(len(repeats)), *repeats]))
         for label, rows in repeats.items():
             np.save(output.folder / f"{label}.npy", np.array(rows, np.int64), allow_pickle=False)
@@ -60,9 +69,8 @@ class DropRepeats(Op):
 
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        path = inputs.part(1)
-        rows = np.load(path, allow_pickle=False) if path is not None else np.zeros(0, np.int64)
-        output.write(spec_of(DOCUMENTS), _drop(inputs.batches(0), rows))
+        rows = [np.load(path, allow_pickle=False) for path in inputs.parts(1)]
+        output.write(spec_of(DOCUMENTS), _drop(inputs.batches(0), np.concatenate([np.zeros(0, np.int64), *rows])))
         return Stats()
 
 
@@ -72,6 +80,31 @@ def _drop(batches: Iterator[pa.RecordBatch], rows: Int64s) -> Iterator[pa.Record
         keep = ~np.isin(np.arange(start, start + batch.num_rows), rows)
         start += batch.num_rows
         yield batch.filter(pa.array(keep))
+
+
+def _suspects(connection: duckdb.DuckDBPyConnection, parts: Sequence[tuple[str, Path]], unit: Unit) -> Int64s:
+    """Return partition and row of all documents whose key has the hash of another's, int64 of shape (rows, 2)."""
+    hashes, places = [np.zeros(0, np.uint64)], [np.zeros((0, 2), np.int64)]
+    for number, (_, path) in enumerate(parts):
+        keys = connection.from_arrow(parquet.read(path, columns=["key"]))
+        found = keys.project("hash(key) AS hash").fetchnumpy()["hash"]
+        rows = np.flatnonzero(found % np.uint64(unit.buckets) == unit.bucket)
+        hashes.append(found[rows])
+        places.append(np.stack([np.full(len(rows), number), rows], axis=1))
+    joined = np.concatenate(hashes)
+    order = np.argsort(joined)
+    equal = np.flatnonzero(joined[order[1:]] == joined[order[:-1]])
+    return np.concatenate(places)[order[np.union1d(equal, equal + 1)]]
+
+
+def _rows(parts: Sequence[tuple[str, Path]], suspects: Int64s) -> pa.Table:
+    """Return key, content and place of some documents, and their numbers as `partition` and `row`."""
+    tables = []
+    for number in np.unique(suspects[:, 0]).tolist():
+        rows = np.sort(suspects[suspects[:, 0] == number, 1])
+        table = parquet.read(parts[number][1], columns=["key", "content_hash", "source", "line"]).take(rows)
+        tables.append(table.append_column("partition", [np.full(len(rows), number)]).append_column("row", [rows]))
+    return pa.concat_tables(tables)
 
 
 def _find_repeats(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, int]]:

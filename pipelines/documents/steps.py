@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.documents.read import ReadSettings
+from mnemodex.pipelines.ops.unique import RANGE_ROWS
 from mnemodex.schemas.kinds import SOURCES
-from mnemodex.schemas.steps import All, Part, Read, SourceUnit, Step
+from mnemodex.schemas.steps import Part, Range, Read, SourceUnit, Step
 from mnemodex.schemas.tables import DOCUMENTS, ERRORS, TableKey
 
 if TYPE_CHECKING:
@@ -39,8 +41,9 @@ def document_steps(context: PlanContext, splits: Sequence[Split]) -> Iterator[St
             for split in splits
         ),
     )
-    columns = ("key", "content_hash", "source", "line")
+    keys = (Read(_ALL, Range(rows=RANGE_ROWS), ("key", "content_hash", "source", "line")),)
     find, drop = f"{package}.repeats:FindRepeats", f"{package}.repeats:DropRepeats"
-    yield Step("documents: repeats", find, (Read(_ALL, All(), columns),), (_REPEATS,), settings)
+    # Ranges are of DuckDB's hashes of the keys.
+    yield Step("documents: repeats", find, keys, (_REPEATS,), settings, identity=metadata.version("duckdb"))
     reads = (Read(_ALL), Read(_REPEATS, Part()))
     yield Step("documents: without repeats", drop, reads, (DOCUMENTS,), settings, pass_through=True)

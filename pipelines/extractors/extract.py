@@ -17,6 +17,7 @@ from typing_extensions import override
 from mnemodex.indexers.graph.names import entity_id, fact_id, normalize
 from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.extractors.base import Extraction, Extractor, Passages, Raw
+from mnemodex.pipelines.extractors.kept import Kept
 from mnemodex.pipelines.ops.base import Finished, Op, Work
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.ids import hash_columns
@@ -24,11 +25,12 @@ from mnemodex.schemas.kinds import EXTRACTORS, AnyExtractor, load
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.spec import Spec
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.tables import TRIPLES, spec_of
+from mnemodex.schemas.tables import EXTRACTIONS, TRIPLES, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mnemodex.indexers.arrays import Int64s
     from mnemodex.pipelines.ops.checkpoint import Checkpoint
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
@@ -67,7 +69,8 @@ class TripleStats(Stats):
 class ExtractOp(Op):
     """Extracts the triples of one partition of chunks.
 
-    The inputs are chunks, their documents and, of an extractor that reads a file, the lines of the partition.
+    The inputs are chunks, their documents and, of an extractor that reads a file, the lines of the partition. What a
+    model found in a document is taken over from the current snapshot, wherever the document is now.
     """
 
     Settings = ExtractSettings
@@ -81,12 +84,16 @@ class ExtractOp(Op):
 
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        self._extractor.begin(inputs.part(2) if len(inputs.unit.inputs) > 2 else None)
+        # A file may say something else of a document by now.
+        kept = Kept(inputs) if len(inputs.unit.inputs) == 2 else None
+        self._extractor.begin(inputs.part(2) if kept is None else None)
         self._judge = Judge(salt=self.settings.id_salt)
         self._bad: list[BadRow] = []
-        self._counts = Counter[str](documents=0, characters=0, failed=0, without=0)
-        extractions, spent = _resume(output.checkpoint)
-        output.write(_TRIPLES, self._batches(inputs, output.checkpoint, extractions))
+        self._counts = Counter[str](documents=0, characters=0, failed=0, without=0, reused=0)
+        done, spent = _resume(output.checkpoint)
+        output.write(_TRIPLES, self._batches(inputs, output.checkpoint, done, kept))
+        if kept is not None:
+            output.write(spec_of(EXTRACTIONS), kept.batches(), key=EXTRACTIONS)
         output.errors(self._bad)
         spent.update(self._extractor.counts())
         return TripleStats(**self._counts, errors=len(self._bad), counts={**self._judge.counts, **spent})
@@ -133,20 +140,28 @@ class ExtractOp(Op):
         documents, characters = stats["documents"] / seconds, stats["characters"] / seconds
         return f"{documents:.1f} documents/s, {characters:,.0f} characters/s of a CPU"
 
-    def _batches(self, inputs: Inputs, checkpoint: Checkpoint, done: dict[int, Extraction]) -> Iterator[pa.RecordBatch]:
+    def _batches(
+        self, inputs: Inputs, checkpoint: Checkpoint, done: dict[int, Extraction], kept: Kept | None
+    ) -> Iterator[pa.RecordBatch]:
         start = 0
         for ids, documents in _read_documents(inputs):
-            numbers = range(start, start + len(documents))
-            extractions = [done[number] for number in numbers if number in done]
-            if len(extractions) < len(documents):
+            extractions = {n: done[start + n] for n in range(len(documents)) if start + n in done}
+            known = kept.find(ids, documents) if kept is not None else {}
+            missing = [number for number in range(len(documents)) if number not in extractions and number not in known]
+            if missing:
                 before = Counter(self._extractor.counts())
-                extractions = list(self._extractor.extract(documents))
-                checkpoint.add(_pack(start, extractions, Counter(self._extractor.counts()) - before))
+                found = list(self._extractor.extract([documents[number] for number in missing]))
+                checkpoint.add(_pack(start + np.array(missing), found, Counter(self._extractor.counts()) - before))
+                extractions |= zip(missing, found, strict=True)
             start += len(documents)
             rows: list[tuple[Any, ...]] = []
-            for chunk_ids, extraction in zip(ids, extractions, strict=True):
+            for number, chunk_ids in enumerate(ids):
+                extraction = extractions.get(number) or known[number]
+                if kept is not None:
+                    kept.add(chunk_ids, extraction)
                 triples = self._check_triples(chunk_ids, extraction)
-                self._counts.update(failed=len(extraction.problems), without=not triples)
+                reused = 0 if number in extractions else len(triples)
+                self._counts.update(failed=len(extraction.problems), without=not triples, reused=reused)
                 rows += triples
             texts = [text for document in documents for text in document.texts]
             self._counts.update(documents=len(documents), characters=sum(map(len, texts)))
@@ -196,11 +211,11 @@ def _read_documents(inputs: Inputs) -> Iterator[tuple[list[list[int]], list[Pass
         yield ids, documents
 
 
-def _pack(first: int, extractions: list[Extraction], spent: Counter[str]) -> pa.RecordBatch:
+def _pack(numbers: Int64s, extractions: list[Extraction], spent: Counter[str]) -> pa.RecordBatch:
     """Return extractions for a checkpoint, with the documents' numbers; the first row has the counts of all."""
     return pa.record_batch(
         {
-            "document": pa.array(np.arange(first, first + len(extractions))),
+            "document": pa.array(numbers),
             "found": pa.array([json.dumps(asdict(extraction)) for extraction in extractions], pa.string()),
             "spent": pa.array([json.dumps(spent), *["{}"] * (len(extractions) - 1)], pa.string()),
         }

@@ -72,11 +72,13 @@ def triple_steps(context: PlanContext) -> Iterator[Step]:
         "triples",
         "mnemodex.pipelines.extractors.extract:ExtractOp",
         tuple(reads),
-        (tables.TRIPLES, tables.ERRORS),
+        (tables.TRIPLES, tables.ERRORS, tables.EXTRACTIONS),
         settings,
         identity=[settings.identity(digest=context.digest), load(component.make).version, component.version],
         # A server is asked `concurrency` questions at once, not that many by each worker.
         resources=Resources(workers=1) if spec.extractor == "llm" else Resources(),
+        reuse="extraction_id",
+        reuse_from=tables.EXTRACTIONS,
     )
     stage = "mnemodex.pipelines.stages.mentions:MentionStage"
     yield Step("mentions", stage, (Read(tables.TRIPLES),), (tables.MENTIONS,), NoSettings())

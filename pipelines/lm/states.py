@@ -188,7 +188,7 @@ def _take_over(inputs: Inputs, positions: Int64s, piece: Windows) -> tuple[_Stat
     states = _States.empty(len(positions), stats.dimension, stats.vocabulary)
     matches = former.find(positions)
     filled = former.fill(matches, states.keys)
-    former.column(matches, "surprisal", states.surprisal)
+    former.values(matches, "surprisal", states.surprisal)
     return states, np.logical_and.reduceat(filled, np.cumsum(piece.predicted) - piece.predicted)
 
 

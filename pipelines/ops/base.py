@@ -150,20 +150,23 @@ class StageOp(Op):
 
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        stage, column = self._stage, self._stage.table.id_column
+        stage, former = self._stage, inputs.former
         batches = inputs.batches(0, stage.columns)
-        if not inputs.former or column is None:
+        if not former:
             output.write(stage.table, stage.run(batches))
             return stage.stats()
+        column = former.column
         ids = inputs.ids(0, column)
-        former = inputs.former.take(ids, stage.table.schema)
-        new = ~np.isin(ids, former[column].to_numpy())
-        rows = pa.concat_tables([former, pa.Table.from_batches(stage.run(_filter(batches, new)), former.schema)])
+        known = former.take(ids, stage.table.schema)
+        new = ~np.isin(ids, known[column].to_numpy())
+        rows = pa.concat_tables([known, pa.Table.from_batches(stage.run(_filter(batches, new)), known.schema)])
         # As if all had been computed.
-        position = {number: place for place, number in enumerate(ids.tolist())}
-        order = np.argsort([position.get(number, len(ids)) for number in rows[column].to_pylist()], kind="stable")
-        output.write(stage.table, rows.take(order).combine_chunks().to_batches(max_chunksize=2048))
-        return stage.stats().model_copy(update={"reused": len(former)})
+        order = np.argsort(ids)
+        place = np.searchsorted(ids, rows[column].to_numpy(), sorter=order)
+        position = np.append(order, len(ids))[place]
+        in_order = rows.take(np.argsort(position, kind="stable")).combine_chunks()
+        output.write(stage.table, in_order.to_batches(max_chunksize=2048))
+        return stage.stats().model_copy(update={"reused": len(known)})
 
 
 def _filter(batches: Iterator[pa.RecordBatch], keep: NDArray[np.bool_]) -> Iterator[pa.RecordBatch]:

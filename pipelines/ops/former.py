@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from mnemodex.schemas.manifest import Artifact, TableEntry
     from mnemodex.schemas.store.store import Store
 
-_ARRAYS = ("ids", "partition", "row")
+_BUCKET_ROWS = 4 << 20
+"""Rows of one range of ids that are sorted at once: about 200 MB."""
 
 
 class Known(NamedTuple):
@@ -30,68 +32,62 @@ class Known(NamedTuple):
 
     Attributes:
         known: bool of shape (ids,).
-        partition: number of the partition, int32 of shape (ids,); of no meaning where an id is not known.
-        row: its row there, int64 of shape (ids,).
+        partition: number of the partition, int64 of shape (ids,); of no meaning where an id is not known.
+        row: its row there, of several with one id the first; int64 of shape (ids,).
     """
 
     known: NDArray[np.bool_]
-    partition: NDArray[np.int32]
+    partition: NDArray[np.int64]
     row: NDArray[np.int64]
 
 
-def write_former(store: Store, folder: str, entry: TableEntry, id_column: str) -> None:
-    """Write where the rows of a table are, sorted by id, for the workers of a step: 20 bytes a row.
-
-    A partition that is damaged is left out: its rows would only have saved work.
-    """
-    found: list[list[NDArray[Any]]] = [[np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64)]]
-    for number, part in enumerate(entry.partitions):
-        try:
-            path = store.files.check(part.file(".parquet"))
-        except CorruptFileError:
-            continue
-        ids = parquet.read(path, columns=[id_column])[id_column].to_numpy()
-        found.append([ids, np.full(len(ids), number, np.int32), np.arange(len(ids))])
-    arrays = [np.concatenate(column) for column in zip(*found, strict=True)]
-    order = np.argsort(arrays[0], kind="stable")
+def write_former(store: Store, folder: str, entry: TableEntry, column: str = "") -> None:
+    """Write for the workers of a step where the partitions of a table are, and by which ids its rows are looked up."""
     target = store.root / folder
     target.mkdir(parents=True, exist_ok=True)
-    for name, array in zip(_ARRAYS, arrays, strict=True):
-        np.save(target / f"{name}.npy", array[order], allow_pickle=False)
-    write_places(store, folder, entry)
-
-
-def write_places(store: Store, folder: str, entry: TableEntry) -> None:
-    """Write where the partitions of a table are."""
-    target = store.root / folder
-    target.mkdir(parents=True, exist_ok=True)
-    (target / "places.json").write_text(json.dumps([part.place for part in entry.partitions]))
+    places = [part.place for part in entry.partitions]
+    (target / "table.json").write_text(json.dumps({"places": places, "column": column, "rows": entry.rows}))
 
 
 class Former:
     """The rows of a table in the current snapshot; none where they were made differently.
 
+    Its ids are sorted by the first worker that looks one up, range by range, and kept for the others while the build
+    runs. A partition that is damaged is left out: its rows would only have saved work.
+
     Args:
         store: the memory.
-        folder: what `write_former` or `write_places` wrote, below the memory.
+        folder: what `write_former` wrote, below the memory.
     """
 
     def __init__(self, store: Store, folder: str) -> None:
         self._store = store
         self._folder = store.root / folder
         self._file = lru_cache(maxsize=8)(self._checked)
+        self._range = lru_cache(maxsize=64)(self._sorted_ids)
 
     def __bool__(self) -> bool:
         """Whether there are any."""
-        return (self._folder / "places.json").is_file()
+        return (self._folder / "table.json").is_file()
+
+    @property
+    def column(self) -> str:
+        """The ids by which rows are looked up."""
+        return str(self._table["column"])
 
     def find(self, ids: NDArray[np.int64]) -> Known:
         """Look ids up."""
-        ordered, partition, row = self._arrays
-        if not len(ordered):
-            return Known(np.zeros(len(ids), np.bool_), np.zeros(len(ids), np.int32), np.zeros(len(ids), np.int64))
-        place = np.minimum(np.searchsorted(ordered, ids), len(ordered) - 1)
-        return Known(ordered[place] == ids, partition[place], row[place])
+        known = Known(np.zeros(len(ids), np.bool_), np.zeros(len(ids), np.int64), np.zeros(len(ids), np.int64))
+        bits = (int(self._table["rows"]) // _BUCKET_ROWS).bit_length()
+        bucket = _bucket(ids, bits)
+        for number in np.unique(bucket).tolist():
+            ordered, partition, row = self._range(number, bits)
+            here = np.flatnonzero(bucket == number)
+            if len(ordered):
+                place = np.minimum(np.searchsorted(ordered, ids[here]), len(ordered) - 1)
+                known.known[here] = ordered[place] == ids[here]
+                known.partition[here], known.row[here] = partition[place], row[place]
+        return known
 
     def fill(self, known: Known, target: NDArray[Any]) -> NDArray[np.bool_]:
         """Copy the rows of the partitions' matrices (`.npy`) into `target`; return which ids were filled in.
@@ -109,7 +105,7 @@ class Former:
                 filled[here] = True
         return filled
 
-    def column(self, known: Known, name: str, target: NDArray[Any]) -> None:
+    def values(self, known: Known, name: str, target: NDArray[Any]) -> None:
         """Copy one column of the rows into `target`, of shape (ids,)."""
         for number, here in self._by_partition(known):
             path = self._file(number, ".parquet")
@@ -117,11 +113,14 @@ class Former:
                 target[here] = parquet.read(path, columns=[name])[name].to_numpy()[known.row[here]]
 
     def take(self, ids: NDArray[np.int64], schema: pa.Schema) -> pa.Table:
-        """Return the rows of those ids that the table has, in no order."""
-        known = self.find(ids)
-        paths = ((self._file(number, ".parquet"), here) for number, here in self._by_partition(known))
-        tables = [parquet.read(path).take(known.row[here]).cast(schema) for path, here in paths if path is not None]
-        return pa.concat_tables([schema.empty_table(), *tables])
+        """Return all rows with one of the ids; those of one id follow each other as in their partition."""
+        tables = [schema.empty_table()]
+        for number, here in self._by_partition(self.find(ids)):
+            path = self._file(number, ".parquet")
+            if path is not None:
+                rows = parquet.read(path)
+                tables.append(rows.filter(np.isin(rows[self.column].to_numpy(), ids[here])).cast(schema))
+        return pa.concat_tables(tables)
 
     def stats(self) -> Stats:
         """Return the stats of the first partition."""
@@ -139,13 +138,46 @@ class Former:
             yield int(number), places[known.partition[places] == number]
 
     @cached_property
-    def _arrays(self) -> list[NDArray[Any]]:
-        return [np.load(self._folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS]
+    def _table(self) -> dict[str, Any]:
+        table: dict[str, Any] = json.loads((self._folder / "table.json").read_text())
+        return table
 
-    @cached_property
+    @property
     def _places(self) -> list[str]:
-        places: list[str] = json.loads((self._folder / "places.json").read_text())
+        places: list[str] = self._table["places"]
         return places
+
+    def _sorted_ids(self, bucket: int, bits: int) -> NDArray[np.int64]:
+        """Return ids, partitions and rows of one of `1 << bits` ranges of ids, sorted; int64 of shape (3, ids)."""
+        path = self._folder / f"{bucket}.npy"
+        if not path.exists():
+            with path.with_suffix(".lock").open("w") as lock:
+                fcntl.lockf(lock, fcntl.LOCK_EX)
+                if not path.exists():
+                    unfinished = path.with_suffix(".part.npy")
+                    np.save(unfinished, self._sort_ids(bucket, bits), allow_pickle=False)
+                    unfinished.rename(path)
+        found: NDArray[np.int64] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return found
+
+    def _sort_ids(self, bucket: int, bits: int) -> NDArray[np.int64]:
+        parts = [np.zeros((3, 0), np.int64)]
+        for number, place in enumerate(self._places):
+            artifact = self._store.artifact(place)
+            if artifact is None:
+                continue
+            try:
+                # Page checksums are enough to look ids up; a file is checked before its rows are taken.
+                path = self._store.files.local(artifact.file(".parquet").path)
+                ids = parquet.read(path, columns=[self.column])[self.column].to_numpy()
+            except (OSError, pa.ArrowException):
+                continue
+            rows = np.flatnonzero(_bucket(ids, bits) == bucket)
+            # Rows with one id follow each other.
+            rows = rows[np.append(True, np.diff(ids[rows]) != 0)[: len(rows)]]
+            parts.append(np.stack([ids[rows], np.full(len(rows), number), rows]))
+        found = np.concatenate(parts, axis=1)
+        return found[:, np.argsort(found[0], kind="stable")]
 
     def _checked(self, number: int, ending: str) -> Path | None:
         """Return a file of a partition, or None where it is damaged."""
@@ -154,6 +186,11 @@ class Former:
             return self._store.files.check(artifact.file(ending)) if artifact else None
         except CorruptFileError:
             return None
+
+
+def _bucket(ids: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+    """Return in which of `1 << bits` ranges of 63-bit numbers ids are."""
+    return np.clip(ids, 0, None) >> (63 - bits)
 
 
 def former_folder(run: str, step: str, read: str = "") -> str:

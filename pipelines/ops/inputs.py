@@ -60,6 +60,11 @@ class Inputs:
                 part.beside[name] = other
         return parts
 
+    def pages(self, number: int) -> Iterator[tuple[str, Path]]:
+        """Yield label and Parquet file of an input's partitions, unchecked: whoever reads a column checks its pages."""
+        for artifact in self.artifacts(number):
+            yield artifact.label, self._store.files.local(artifact.file(".parquet").path)
+
     def partition(self, number: int = 0) -> InputPartition:
         """Return the only partition of an input."""
         (part,) = self.partitions(number)
@@ -93,11 +98,14 @@ class Inputs:
 
     def part(self, number: int) -> Path | None:
         """Return the file that an input has for this unit's label, or None."""
+        return next(self.parts(number), None)
+
+    def parts(self, number: int) -> Iterator[Path]:
+        """Yield the files that the results of an input have for this unit's label."""
         for artifact in self.artifacts(number):
             file = artifact.part(self.unit.label)
             if file is not None:
-                return self._store.files.check(file)
-        return None
+                yield self._store.files.check(file)
 
     def artifacts(self, number: int) -> Iterator[Artifact]:
         """Yield what an input consists of."""

@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     import duckdb
 
-    from mnemodex.indexers.base import InputPartition
     from mnemodex.pipelines.ops.base import Work
 
 _MEMORY = "2GB"
@@ -33,23 +32,3 @@ def connected(work: Work) -> Iterator[duckdb.DuckDBPyConnection]:
     finally:
         connection.close()
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-@contextmanager
-def over_files(work: Work, parts: Sequence[InputPartition]) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a connection with the view `rows`: the columns of partitions, with `partition` and `row`, their numbers.
-
-    It reads by DuckDB's own Parquet reader, which is for ids and keys only: it does not look at page checksums.
-    """
-    with connected(work) as connection:
-        paths = [str(part.files["parquet"]) for part in parts]
-        connection.execute("CREATE TEMP TABLE places (path VARCHAR, partition BIGINT)")
-        connection.executemany("INSERT INTO places VALUES (?, ?)", [[path, n] for n, path in enumerate(paths)])
-        listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-        connection.execute(
-            "CREATE TEMP VIEW rows AS "  # noqa: S608 - our own paths, quoted
-            "SELECT r.* EXCLUDE (filename, file_row_number), places.partition, r.file_row_number AS row "
-            f"FROM read_parquet([{listed}], filename = true, file_row_number = true) r "
-            "JOIN places ON places.path = r.filename"
-        )
-        yield connection

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
+import numpy as np
+
 from mnemodex.pipelines.ops.base import Op
-from mnemodex.pipelines.ops.sql import over_files
 from mnemodex.schemas.errors import IdCollisionError
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.spec import RunOnly, Spec
-from mnemodex.schemas.steps import All, Read, Step
+from mnemodex.schemas.steps import Range, Read, Step
+from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import TableKey, table_spec
 
 if TYPE_CHECKING:
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
     from mnemodex.schemas.tables import TableSpec
+
+
+RANGE_ROWS = 8 << 20
+"""Ids that are sorted at once, roughly: some 200 MB."""
 
 
 class UniqueSettings(Spec):
@@ -26,7 +32,7 @@ class UniqueSettings(Spec):
 
 
 class CheckUnique(Op):
-    """Refuses a table in which two rows have one id."""
+    """Refuses a table in which two rows have one id of the unit's range."""
 
     Settings: ClassVar[type[Spec]] = UniqueSettings
     seconds_per_megabyte: ClassVar[float] = 0.01
@@ -38,11 +44,16 @@ class CheckUnique(Op):
         Raises:
             IdCollisionError: names the id, and the remedy.
         """
-        column = self.settings.column
-        with over_files(self.work, inputs.partitions(0)) as connection:
-            found = connection.execute(f'SELECT "{column}" FROM rows GROUP BY 1 HAVING count(*) > 1 LIMIT 1').fetchone()  # noqa: S608 - our own column names
-        if found is not None:
-            raise IdCollisionError(f"two rows have the {column} {found[0]}: {self.settings.remedy}")
+        column, unit = self.settings.column, inputs.unit
+        first, last = unit.id_range
+        found = [np.zeros(0, np.int64)]
+        for _, path in inputs.pages(0):
+            ids = parquet.read(path, columns=[column])[column].to_numpy()
+            found.append(ids if unit.buckets == 1 else ids[(ids >= first) & (ids <= last)])
+        ids = np.sort(np.concatenate(found))
+        repeated = ids[1:][ids[1:] == ids[:-1]]
+        if len(repeated):
+            raise IdCollisionError(f"two rows have the {column} {repeated[0]}: {self.settings.remedy}")
         (output.folder / "unique.txt").write_text(column)
         return Stats()
 
@@ -58,7 +69,7 @@ def unique_step(key: TableKey, spec: TableSpec, op: str) -> Step | None:
     return Step(
         f"{key.label}: ids",
         "mnemodex.pipelines.ops.unique:CheckUnique",
-        (Read(key, All(), (column,)),),
+        (Read(key, Range(rows=RANGE_ROWS), (column,)),),
         (TableKey("ids", key.label.replace("/", "-"), draft=True),),
         settings,
         identity=settings.identity(),

@@ -123,4 +123,5 @@ def chunk_steps(context: PlanContext) -> Iterator[Step]:
     by: Any = getattr(recipe.chunks, "by", None)
     identity = [settings.identity(digest=context.digest), CHUNKERS.find(by).version]
     reads = (Read(DOCUMENTS, columns=ChunkStage.columns),)
-    yield Step("chunks", "mnemodex.pipelines.stages.chunk:ChunkStage", reads, (CHUNKS,), settings, identity=identity)
+    stage = "mnemodex.pipelines.stages.chunk:ChunkStage"
+    yield Step("chunks", stage, reads, (CHUNKS,), settings, identity=identity, reuse="doc_id")

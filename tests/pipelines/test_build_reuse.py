@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import numpy as np
@@ -76,12 +77,28 @@ def in_another_order(notes):
     write_jsonl(notes / "b.jsonl", ROWS[::-1])
 
 
+def prepended(notes):
+    write_jsonl(notes / "b.jsonl", [ROWS[11], *ROWS[:11]])
+
+
+def in_another_folder(notes):
+    (notes / "deep").mkdir()
+    (notes / "b.jsonl").rename(notes / "deep" / "b.jsonl")
+
+
+def compressed(notes):
+    (notes / "b.jsonl.gz").write_bytes(gzip.compress((notes / "b.jsonl").read_bytes()))
+    (notes / "b.jsonl").unlink()
+
+
 def written_otherwise(notes):
     lines = (json.dumps(dict(reversed(row.items())), ensure_ascii=True, indent=None) for row in ROWS)
     (notes / "b.jsonl").write_text("\n\n".join(lines))
 
 
-@pytest.mark.parametrize("change", [renamed, split, in_another_order, written_otherwise])
+@pytest.mark.parametrize(
+    "change", [renamed, in_another_folder, split, in_another_order, prepended, compressed, written_otherwise]
+)
 def test_what_only_moves_is_neither_embedded_nor_read_again(recipe, notes, tmp_path, asked, change):
     first = mnemodex.build(recipe)
     before = numbers(tmp_path / "memory")
@@ -90,10 +107,9 @@ def test_what_only_moves_is_neither_embedded_nor_read_again(recipe, notes, tmp_p
     asked.clear()
     result = mnemodex.build(recipe)
     assert result.committed and asked == []
-    for name in ("embeddings/minilm", "lm_states/tiny"):
+    for name in ("chunks", "embeddings/minilm", "lm_states/tiny"):
         found = step(result, name)
         assert found.computed >= 1 and found.rows_reused == found.rows_computed == found.rows
-    assert step(result, "chunks").rows_reused == 0, "chunks are cut anew"
     assert numbers(tmp_path / "memory") == before
     assert verify(tmp_path / "memory").problems == []
 
@@ -109,6 +125,8 @@ def test_a_line_more_costs_its_own_text_wherever_it_stands(recipe, notes, tmp_pa
     assert texts == [f"{MORE['title']}\n{MORE['text']}"]
     vectors, states = step(result, "embeddings/minilm"), step(result, "lm_states/tiny")
     assert (vectors.rows_computed, vectors.rows_reused) == (13, 12)
+    chunks = step(result, "chunks")
+    assert (chunks.rows_computed, chunks.rows_reused) == (13, 12)
     opened = mnemodex.open(tmp_path / "memory")
     of_it = "doc_id IN (SELECT doc_id FROM documents d WHERE d.key = 'more')"
     ((own,),) = opened.sql(f"SELECT count(*) FROM lm_states_tiny WHERE {of_it}").fetchall()
@@ -116,6 +134,21 @@ def test_a_line_more_costs_its_own_text_wherever_it_stands(recipe, notes, tmp_pa
     after = numbers(tmp_path / "memory")
     assert {key: after[key] for key in before} == before and len(after) > len(before)
     assert verify(tmp_path / "memory").problems == []
+
+
+def test_chunks_of_moved_documents_are_those_of_a_fresh_build(recipe, notes, tmp_path):
+    recipe |= {"chunks": {"by": "tokens", "size": 12, "overlap": 4}, "indexes": {"words": {"type": "bm25"}}}
+    del recipe["lm"]
+    mnemodex.build(recipe)
+    write_jsonl(notes / "a.jsonl", [ROWS[9], {"id": "blank", "text": " "}, MORE, *ROWS[:9]])
+    write_jsonl(notes / "b.jsonl", ROWS[10:])
+    result = mnemodex.build(recipe)
+    chunks = step(result, "chunks")
+    assert 0 < chunks.rows_reused < chunks.rows == chunks.rows_computed
+    anew = mnemodex.build({**recipe, "memory": str(tmp_path / "fresh")})
+    assert result.warnings == anew.warnings
+    grown, fresh = mnemodex.open(tmp_path / "memory"), mnemodex.open(tmp_path / "fresh")
+    assert grown.sql("SELECT * FROM chunks").fetchall() == fresh.sql("SELECT * FROM chunks").fetchall()
 
 
 def test_a_line_that_changes_costs_its_own_text(recipe, notes, asked):

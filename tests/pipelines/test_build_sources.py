@@ -9,8 +9,9 @@ from builds import computed, keys, manifest
 from library import records, write_jsonl, write_parts
 
 import mnemodex
+from mnemodex.pipelines.ops.unique import RANGE_ROWS
 from mnemodex.pipelines.sources.packing import Packing
-from mnemodex.schemas.errors import DuplicateKeyError, RecipeError, SourceError
+from mnemodex.schemas.errors import DuplicateKeyError, IdCollisionError, RecipeError, SourceError
 from mnemodex.schemas.store.store import Store
 
 pytestmark = pytest.mark.usefixtures("inline")
@@ -118,6 +119,28 @@ class TestManyFiles:
 
 
 class TestRepeats:
+    @pytest.fixture(params=[RANGE_ROWS, 2], ids=["one range", "several ranges"], autouse=True)
+    def ranges(self, request, monkeypatch):
+        monkeypatch.setattr("mnemodex.pipelines.documents.steps.RANGE_ROWS", request.param)
+        monkeypatch.setattr("mnemodex.pipelines.ops.unique.RANGE_ROWS", request.param)
+
+    def test_repeats_in_several_ranges_are_dropped_from_one_partition(self, build, tmp_path):
+        rows = [{"id": f"k{number}", "text": f"{number}"} for number in range(40)]
+        write_jsonl(tmp_path / "notes" / "a.jsonl", rows)
+        write_jsonl(tmp_path / "notes" / "b.jsonl", [{"id": "z", "text": "z"}, *rows[5:25]])
+        result = build()
+        assert result.warnings[0].startswith("20 rows of the source repeat a document")
+        assert keys(tmp_path / "memory") == sorted([row["id"] for row in rows] + ["z"])
+        assert [part.rows for part in manifest(tmp_path / "memory").tables["documents"].partitions] == [40, 1]
+
+    def test_two_rows_of_one_id_are_refused(self, build, tmp_path, monkeypatch):
+        write_jsonl(tmp_path / "notes" / "a.jsonl", [{"id": f"k{number}", "text": "x"} for number in range(9)])
+        late = 7 << 60
+        hashed = "mnemodex.pipelines.documents.read.hash_text"
+        monkeypatch.setattr(hashed, lambda key, *rest, salt: late if key > "k6" else int(key[1]))
+        with pytest.raises(IdCollisionError, match=f"two rows have the doc_id {late}: a hash collision; set `id_salt`"):
+            build()
+
     def test_the_same_document_twice_is_kept_once_and_told(self, build, tmp_path):
         rows = records()[:6]
         write_jsonl(tmp_path / "notes" / "a.jsonl", [*rows[:3], rows[0]])

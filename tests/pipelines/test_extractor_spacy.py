@@ -130,3 +130,42 @@ def test_a_missing_model_or_extra_is_said_before_any_work(inline, tmp_path, monk
     with pytest.raises(ImportError, match=r"mnemodex\[openie\]"):
         mnemodex.build({**recipe, "triples": {"extractor": "spacy"}})
     assert not (tmp_path / "memory").exists()
+
+
+def test_what_only_moves_is_not_read_again(build, tmp_path, monkeypatch):
+    from mnemodex.pipelines.extractors.spacy import SpacyExtractor
+
+    given = []
+    extract = SpacyExtractor.extract
+    monkeypatch.setattr(SpacyExtractor, "extract", lambda self, docs: given.extend(docs) or extract(self, docs))
+    rows = [
+        {"id": "r", "title": "Rhine", "text": "The Rhine flows through Basel and Cologne."},
+        {"id": "n", "title": "Nothing", "text": "it is so."},
+        {
+            "id": "p",
+            "title": "The Prestige",
+            "text": "The film stars Scarlett Johansson, Michael Caine and Hugh Jackman.",
+        },
+    ]
+    notes = tmp_path / "notes"
+    write_jsonl(notes / "a.jsonl", rows)
+    triples = {"extractor": "spacy"}
+
+    def facts():
+        return mnemodex.open(tmp_path / "memory").sql("SELECT * FROM triples ORDER BY triple_id").fetchall()
+
+    build(triples=triples)
+    before = facts()
+    assert len(given) == 3 and len(before) > 3
+    given.clear()
+    write_jsonl(notes / "0.jsonl", [{"id": "d", "title": "Delft", "text": "Delft lies near Rotterdam."}, rows[2]])
+    write_jsonl(notes / "a.jsonl", rows[:2])
+    result = build(triples=triples)
+    (step,) = [step for step in result.steps if step.name == "triples"]
+    assert [document.title for document in given] == ["Delft"] and step.rows_reused == len(before)
+    assert set(before) < set(facts()) and step.rows == step.rows_computed == len(facts())
+    assert verify(tmp_path / "memory").problems == []
+    (notes / "0.jsonl").rename(notes / "z.jsonl")
+    given.clear()
+    build(triples=triples)
+    assert given == []

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from workshop import Workshop
 
 from mnemodex.pipelines.ops.base import NoSettings, Stage
-from mnemodex.pipelines.ops.former import Former, former_folder, write_former, write_places
+from mnemodex.pipelines.ops.former import Former, former_folder, write_former
 from mnemodex.schemas.manifest import TableEntry
 from mnemodex.schemas.steps import Read, Step
 from mnemodex.schemas.store.store import Store
-from mnemodex.schemas.tables import SYNONYMS, TableKey, TableSpec, spec_of
+from mnemodex.schemas.tables import CHUNKS, SYNONYMS, TableKey, TableSpec, spec_of
 
 KEY = TableKey("embeddings", "m")
 SPEC = spec_of(KEY).sized(2)
@@ -111,7 +111,7 @@ class TestFill:
     def test_columns_are_read_too(self, shop):
         found = former(shop, partition(shop, "p", 5, 3), partition(shop, "q", 9))
         target = np.full(4, -1, np.int64)
-        found.column(found.find(np.array([9, 4, 3, 5], np.int64)), "chunk_id", target)
+        found.values(found.find(np.array([9, 4, 3, 5], np.int64)), "chunk_id", target)
         assert target.tolist() == [9, -1, 3, 5]
 
     def test_a_column_of_a_damaged_partition_is_left_out(self, shop):
@@ -119,7 +119,7 @@ class TestFill:
         found = former(shop, first, second)
         damage(shop, first, ".parquet")
         target = np.full(2, -1, np.int64)
-        found.column(found.find(np.array([5, 9], np.int64)), "chunk_id", target)
+        found.values(found.find(np.array([5, 9], np.int64)), "chunk_id", target)
         assert target.tolist() == [-1, 9]
 
 
@@ -172,7 +172,7 @@ class TestPartitions:
         return shop.table(SYNONYMS, rows, label)
 
     def listed(self, shop, *parts):
-        write_places(shop.store, FOLDER, TableEntry(name=SYNONYMS.label, partitions=parts))
+        write_former(shop.store, FOLDER, TableEntry(name=SYNONYMS.label, partitions=parts))
         return Former(Store(shop.store.root), FOLDER)
 
     def test_all_files_are_given_in_order(self, shop):
@@ -203,16 +203,44 @@ def test_every_step_and_what_it_reads_has_a_folder_of_its_own():
     assert len(set(folders)) == 5 and all(folder.startswith("run/former/") for folder in folders)
 
 
-ids = st.integers(-3, 40)
+class TestTake:
+    def test_all_rows_of_an_id_are_taken_in_their_order(self, shop):
+        def chunks(label, *rows):
+            given = {"title": "", "text": "", "tokens": 1, "start": 0, "end": 0}
+            made = [{"chunk_id": c, "doc_id": d, "ordinal": n, **given} for n, (d, c) in enumerate(rows)]
+            return shop.table(CHUNKS, made, label)
+
+        entry = TableEntry(
+            name="chunks", partitions=(chunks("p", (7, 1), (7, 2), (8, 3)), chunks("q", (9, 4), (9, 5), (9, 6)))
+        )
+        write_former(shop.store, FOLDER, entry, "doc_id")
+        found = Former(Store(shop.store.root), FOLDER)
+        rows = found.take(np.array([9, 7, 1], np.int64), spec_of(CHUNKS).schema)
+        assert list(zip(rows["doc_id"].to_pylist(), rows["chunk_id"].to_pylist(), strict=True)) == [
+            (7, 1), (7, 2), (9, 4), (9, 5), (9, 6),
+        ]  # fmt: skip
+        assert found.find(np.array([9], np.int64)).row.tolist() == [0]
 
 
+def test_ids_are_sorted_once_for_all_workers(shop, monkeypatch):
+    first = former(shop, partition(shop, "p", 5, 3))
+    other = Former(Store(shop.store.root), FOLDER)
+    assert first.find(np.array([3], np.int64)).known.all()
+    monkeypatch.setattr(Former, "_sort_ids", lambda self, *given: pytest.fail("sorted again"))
+    assert other.find(np.array([5], np.int64)).known.all()
+
+
+ids = st.integers(-3, 40).map(lambda number: number if number < 9 else number << 57)
+
+
+@pytest.mark.parametrize("bucket_rows", [4 << 20, 3])
 @settings(max_examples=40)
 @given(
     tables=st.lists(st.lists(ids, unique=True, max_size=6), max_size=5),
     asked=st.lists(ids, max_size=20),
     data=st.data(),
 )
-def test_what_is_filled_in_is_what_a_dictionary_says(tmp_path_factory, tables, asked, data):
+def test_what_is_filled_in_is_what_a_dictionary_says(tmp_path_factory, bucket_rows, tables, asked, data):
     shop = Workshop(tmp_path_factory.mktemp("memory"))
     seen, parts = set(), []
     for number, rows in enumerate(tables):
@@ -227,7 +255,9 @@ def test_what_is_filled_in_is_what_a_dictionary_says(tmp_path_factory, tables, a
         row for number in broken for row in tables[number] if not any(row in earlier for earlier in tables[:number])
     }
     there = [row in seen - gone for row in asked]
-    assert filled(found, asked) == (
-        there,
-        [vector(row) if known else MISSING for row, known in zip(asked, there, strict=True)],
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mnemodex.pipelines.ops.former._BUCKET_ROWS", bucket_rows)
+        assert filled(found, asked) == (
+            there,
+            [vector(row) if known else MISSING for row, known in zip(asked, there, strict=True)],
+        )
