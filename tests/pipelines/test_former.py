@@ -46,7 +46,8 @@ def former(shop, *parts):
 
 def damage(shop, artifact, ending):
     path = shop.store.root / artifact.file(ending).path
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
 
 
 def filled(found, ids):
