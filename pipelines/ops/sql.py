@@ -1,4 +1,4 @@
-"""DuckDB over checked partitions, with bounded memory: what a worker asks to make one table of others."""
+"""DuckDB with bounded memory."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 _MEMORY = "2GB"
 """Of one connection; what is larger goes to files in an attempt's folder."""
-
-_ROWS = 65_536
 
 
 @contextmanager
