@@ -315,8 +315,8 @@ def test_steps_of_a_recipe_are_known_as_far_as_nothing_has_to_be_found_out(known
     steps, waiting = known
     assert list(steps) == [
         *("documents", "documents: repeats", "documents: without repeats", "documents: ids", "chunks", "chunks: ids"),
-        *("triples", "triples: ids", "mentions", "embeddings/minilm", "embeddings/served", "ngram_pairs/spans"),
-        *("ngram_pairs/spans: ids", "words", "grams", "walk"),
+        *("triples", "triples: ids", "mentions", "facts and entities: sort", "embeddings/minilm", "embeddings/served"),
+        *("ngram_pairs/spans", "ngram_pairs/spans: ids", "words", "grams", "walk"),
     ]
     assert waiting == ["graph", "indexes.remote"]
 
