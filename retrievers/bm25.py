@@ -13,6 +13,7 @@ from mnemodex.indexers.compiled import helper, kernel
 from mnemodex.indexers.rows import Rows
 from mnemodex.retrievers.base import Retriever, check
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits
+from mnemodex.schemas.errors import OlderFormatError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 
 
 class BM25Retriever(Retriever):
-    """Searches the words of chunks. Chunks with none of a question's words score 0 and come last, by id."""
+    """Searches the words of chunks. Chunks with none of a question's words score 0 and come last, by id.
+
+    Raises:
+        OlderFormatError: the index is of a version that wrote scores instead of counts.
+    """
 
     no_match: ClassVar[float | None] = 0.0
 
@@ -33,7 +38,13 @@ class BM25Retriever(Retriever):
         self._memory = memory
         folders = memory.snapshot.shards(entry)
         self._rows = [Rows.open(folder) for folder in folders]
-        self._shards = [_Counts(*open_arrays(folder, *_Counts._fields)) for folder in folders]
+        try:
+            self._shards = [_Counts(*open_arrays(folder, *_Counts._fields)) for folder in folders]
+        except FileNotFoundError as error:
+            raise OlderFormatError(
+                f"index {self.name!r}: a former version made its files; run `mnemodex build` with the recipe, which "
+                "counts the words again and computes nothing else"
+            ) from error
         self._documents = sum(len(shard.lengths) for shard in self._shards)
         words = sum(int(shard.lengths.sum()) for shard in self._shards)
         longest = max((int(shard.lengths.max(initial=0)) for shard in self._shards), default=0)

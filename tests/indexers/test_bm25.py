@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from mnemodex.indexers.bm25 import BM25Indexer, BM25Settings, tokenize
 from mnemodex.indexers.rows import Rows
 from mnemodex.retrievers.bm25 import BM25Retriever
+from mnemodex.schemas.errors import OlderFormatError
 
 WORDS = ["harbour", "lamp", "rye", "straw", "clock", "ferry", "slate", "honey", "music", "saturn"]
 
@@ -111,6 +112,13 @@ def test_the_best_rows_are_the_first_of_all_by_score_and_id(documents, cuts, k, 
         found = hits.ids[number] != -1
         assert hits.ids[number][found].tolist() == ids[best].tolist()
         assert np.array_equal(hits.scores[number][found], row_scores[best])
+
+
+def test_files_of_a_former_version_are_to_be_built_again(tmp_path):
+    (shard,) = build(tmp_path, texts_of(5), [5])
+    (shard / "word_bytes.npy").rename(shard / "data.csc.index.npy")
+    with pytest.raises(OlderFormatError, match="index 'words': a former version made its files; run `mnemodex build`"):
+        retriever([shard])
 
 
 def test_no_question_has_no_answer(tmp_path):
