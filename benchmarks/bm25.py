@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import bm25s
 import numpy as np
+from bm25s.tokenization import Tokenized
 from processes import measure
 from report import publish
 
 import mnemodex
-from mnemodex.indexers.bm25 import tokenize
+from mnemodex.indexers.words import split_words
 from mnemodex.retrievers.memory import Memory
 
 if TYPE_CHECKING:
@@ -117,18 +118,20 @@ def search(folder: Path, asked: list[str]) -> list[dict[str, Any]]:
 
 def peer(memory: Memory) -> Any:
     """Return bm25s's index of the memory's chunks."""
-    texts = [text for (text,) in memory.sql("SELECT text FROM chunks ORDER BY ALL").fetchall()]
+    words = split_words([text for (text,) in memory.sql("SELECT text FROM chunks ORDER BY ALL").fetchall()])
+    ids = [part.tolist() for part in np.split(words.ids, np.cumsum(words.lengths)[:-1])]
+    vocabulary = {name: number for number, name in enumerate(words.names.to_pylist())}
     index = bm25s.BM25(k1=1.2, b=0.75, method="lucene")
-    index.index(tokenize(texts), show_progress=False)
+    index.index(Tokenized(ids=ids, vocab=vocabulary), show_progress=False)
     return index
 
 
 def retrieve(index: Any, texts: list[str]) -> Any:
     """Return the best scores, of shape (texts, K)."""
-    ids, vocabulary = tokenize(texts)
-    names = sorted(vocabulary, key=vocabulary.__getitem__)
-    known = [[names[word] for word in row if names[word] in index.vocab_dict] for row in ids]
-    return index.retrieve(known, k=K, show_progress=False).scores
+    words = split_words(texts)
+    known = np.array([index.vocab_dict.get(name, -1) for name in words.names.to_pylist()])[words.ids]
+    parts = [part[part >= 0].tolist() for part in np.split(known, np.cumsum(words.lengths)[:-1])]
+    return index.retrieve(parts, k=K, show_progress=False).scores
 
 
 def times(ask: Callable[[list[str]], Any], asked: list[str]) -> dict[str, float]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
-from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
@@ -12,10 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from mnemodex.indexers.arrays import Int32s, Int64s, save_arrays
+from mnemodex.indexers.arrays import Int32s, Int64s, Uint8s, save_arrays
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.rows import Rows
 from mnemodex.indexers.text import passages
+from mnemodex.indexers.words import split_words
 from mnemodex.schemas.recipe import IndexSettings
 from mnemodex.schemas.spec import SearchOnly
 from mnemodex.schemas.store import parquet
@@ -42,32 +41,6 @@ class BM25Settings(IndexSettings):
     with_title: bool = True
 
 
-def tokenize(texts: Sequence[str]) -> tuple[list[list[int]], dict[str, int]]:
-    """Return the word ids of each text, and the ids of the words.
-
-    Words are of two or more letters or digits, in lower case, stemmed by Snowball, without accents. The stop words,
-    which are left out, are Lucene's and the common question words and auxiliaries ("english_plus" in bm25s).
-    """
-    import bm25s
-    import Stemmer
-
-    # Latin, Greek and Cyrillic accents go; the marks of other scripts make other letters and stay.
-    decomposed = pc.utf8_normalize(pa.array(texts, pa.string()), "NFKD")
-    folded = pc.utf8_normalize(pc.replace_substring_regex(decomposed, "[\u0300-\u036f]+", ""), "NFC").to_pylist()
-    stemmer = Stemmer.Stemmer("english")
-    result = bm25s.tokenize(
-        folded, token_pattern=_words(), stopwords="english_plus", stemmer=stemmer, show_progress=False, return_ids=True
-    )
-    return result.ids, result.vocab
-
-
-@lru_cache(maxsize=1)
-def _words() -> str:
-    # The vowel signs of Indic scripts are marks, which Python's `\w` leaves out: words would fall into single letters.
-    marks = "".join(mark for mark in map(chr, range(0x370, 0x20000)) if unicodedata.category(mark) in {"Mn", "Mc"})
-    return rf"\w[\w{marks}]+"
-
-
 class BM25Indexer(Indexer):
     """Counts words, a shard a partition: any number of shards is searched with the statistics of all of them."""
 
@@ -92,14 +65,14 @@ class WordCounts(NamedTuple):
     The postings of word i are the elements `indptr[i]:indptr[i + 1]` of `documents` and `frequencies`, by document.
 
     Attributes:
-        words: in the order of their UTF-8, large strings of shape (words,).
+        words: in the order of their UTF-8, strings of shape (words,).
         indptr: int64 of shape (words + 1,).
         documents: numbers of documents, int32 of shape (postings,).
         frequencies: how often the word is in the document, int32 of shape (postings,).
         lengths: words of each document, int32 of shape (documents,).
     """
 
-    words: pa.LargeStringArray
+    words: pa.StringArray
     indptr: Int64s
     documents: Int32s
     frequencies: Int32s
@@ -107,38 +80,39 @@ class WordCounts(NamedTuple):
 
     def save(self, out: Path) -> None:
         """Write the arrays into a folder; of the words, their bytes and where each begins."""
-        _, offsets, letters = self.words.buffers()
         arrays = {name: getattr(self, name) for name in self._fields[1:]}
-        arrays["word_offsets"] = np.frombuffer(offsets, np.int64)[: len(self.words) + 1]
-        arrays["word_bytes"] = np.frombuffer(letters, np.uint8)[: arrays["word_offsets"][-1]]
+        arrays["word_bytes"], arrays["word_offsets"] = spelling(self.words)
         save_arrays(out, **arrays)
 
 
+def spelling(words: pa.StringArray) -> tuple[Uint8s, Int64s]:
+    """Return the UTF-8 of words, one after the other, and where each begins and the last ends."""
+    _, offsets, letters = words.buffers()
+    places = np.frombuffer(offsets, np.int32)[words.offset :][: len(words) + 1].astype(np.int64)
+    return np.frombuffer(letters or b"", np.uint8)[places[0] : places[-1]], places - places[0]
+
+
 def _count(texts: Sequence[str]) -> WordCounts:
-    ids, vocabulary = tokenize(texts)
-    lengths = np.fromiter(map(len, ids), np.int32, len(ids))
-    words = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum()))
-    documents = np.repeat(np.arange(len(ids), dtype=np.int64), lengths)
-    names = pa.array(sorted(vocabulary, key=vocabulary.__getitem__), pa.large_string())
-    order = pc.sort_indices(names).to_numpy()
+    words = split_words(texts)
+    order = pc.sort_indices(words.names).to_numpy()
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
-    stride = max(len(ids), 1)
-    pairs, frequencies = np.unique(rank[words] * stride + documents, return_counts=True)
-    # The tokenizer knows an empty word that no text has; a word without a posting is dropped.
-    present, sizes = np.unique(pairs // stride, return_counts=True)
+    stride = max(len(texts), 1)
+    documents = np.repeat(np.arange(len(texts)), words.lengths)
+    pairs, frequencies = np.unique(rank[words.ids] * stride + documents, return_counts=True)
+    sizes = np.bincount(pairs // stride, minlength=len(order))
     return WordCounts(
-        names.take(pa.array(order)).take(pa.array(present)),
-        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        words.names.take(pa.array(order)),
+        np.concatenate([[0], np.cumsum(sizes)]),
         (pairs % stride).astype(np.int32),
         frequencies.astype(np.int32),
-        lengths,
+        words.lengths,
     )
 
 
 def _concatenate(parts: Sequence[WordCounts]) -> WordCounts:
     """Put matrices side by side: the union of their words, the rows of the second after those of the first."""
-    words = pc.unique(pa.concat_arrays([pa.array([], pa.large_string()), *(part.words for part in parts)]))
+    words = pc.unique(pa.concat_arrays([pa.array([], pa.string()), *(part.words for part in parts)]))
     words = words.take(pc.sort_indices(words))
     columns = [pc.index_in(part.words, words).to_numpy(zero_copy_only=False).astype(np.int64) for part in parts]
     sizes = np.zeros(len(words), np.int64)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnemodex.indexers.models.tokenizers import unknown_token
+from mnemodex.indexers.words import STOP_WORDS
 from mnemodex.schemas.ids import hash_columns
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ class TokenWords:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        from bm25s.stopwords import STOPWORDS_EN_PLUS
-
-        stop = frozenset(STOPWORDS_EN_PLUS)
         ids = sorted(set(tokenizer.get_vocab(with_added_tokens=True).values()))
         texts = tokenizer.decode_batch([[token] for token in ids], skip_special_tokens=False)
         # Parts of a character read as the replacement character, all alike: each stays a word of its own.
@@ -48,7 +46,9 @@ class TokenWords:
         self.unknown = unknown_token(tokenizer)
         self.word = np.zeros(ids[-1] + 1, np.int32)
         self.word[ids] = [number[word] for word in words]
-        self.meaningful = np.array([word not in stop and any(map(str.isalnum, word)) for word in number], np.bool_)
+        self.meaningful = np.array(
+            [word not in STOP_WORDS and any(map(str.isalnum, word)) for word in number], np.bool_
+        )
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,6 @@ LIBRARIES = (
     "faiss-gpu",
     "faiss-cpu",
     "hnswlib",
-    "bm25s",
     "PyStemmer",
     "pydivsufsort",
     "torch",

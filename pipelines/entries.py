@@ -40,7 +40,7 @@ _LIBRARIES = (
     "faiss-gpu",
     "faiss-cpu",
     "hnswlib",
-    "bm25s",
+    "PyStemmer",
     "tokenizers",
     "torch",
     "sentence-transformers",

@@ -8,9 +8,10 @@ import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.arrays import open_arrays
-from mnemodex.indexers.bm25 import BM25Settings, tokenize
+from mnemodex.indexers.bm25 import BM25Settings, spelling
 from mnemodex.indexers.compiled import helper, kernel
 from mnemodex.indexers.rows import Rows
+from mnemodex.indexers.words import split_words
 from mnemodex.retrievers.base import Retriever, check
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits
 from mnemodex.schemas.errors import OlderFormatError
@@ -18,6 +19,8 @@ from mnemodex.schemas.errors import OlderFormatError
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
+
+    import pyarrow as pa
 
     from mnemodex.indexers.arrays import Bools, Float32s, Floats, Int32s, Int64s, Uint8s
     from mnemodex.retrievers.memory import Memory
@@ -63,25 +66,23 @@ class BM25Retriever(Retriever):
 
     def _best(self, questions: list[str], k: int, allowed: Int64s | None) -> _Best:
         """Return the best rows of each question."""
-        texts, vocabulary = tokenize(questions) if questions else ([], {})
-        words = np.array([word for text in texts for word in text], np.int64)
-        offsets = np.cumsum([0, *map(len, texts)])
-        ranges = self._ranges(sorted(vocabulary, key=vocabulary.__getitem__))
+        words = split_words(questions)
+        offsets = np.concatenate([[0], np.cumsum(words.lengths)])
+        ranges = self._ranges(words.names)
         holders = (ranges[..., 1] - ranges[..., 0]).sum(axis=0)
         idf = np.log(1 + (self._documents - holders + 0.5) / (holders + 0.5)).astype(np.float32)
         best = _Best.none((len(questions), k))
-        first = 0
+        first, everything = 0, np.ones(0, np.bool_)
         for shard, postings, rows in zip(self._shards, ranges, self._rows, strict=True):
-            kept = np.ones(0, np.bool_) if allowed is None else np.isin(rows.ids, allowed)
+            kept = everything if allowed is None else np.isin(rows.ids, allowed)
             if allowed is None or kept.any():
-                _search(words, offsets, idf, postings, self._norms, shard, _Kept(rows.ids, kept, first), best)
+                _search(words.ids, offsets, idf, postings, self._norms, shard, _Kept(rows.ids, kept, first), best)
             first += len(rows.ids)
         return best
 
-    def _ranges(self, words: list[str]) -> Int64s:
+    def _ranges(self, words: pa.StringArray) -> Int64s:
         """Return where the postings of words begin and end in each shard, of shape (shards, words, 2)."""
-        encoded = [word.encode() for word in words]
-        letters, offsets = np.frombuffer(b"".join(encoded), np.uint8), np.cumsum([0, *map(len, encoded)])
+        letters, offsets = spelling(words)
         ranges = np.zeros((len(self._shards), len(words), 2), np.int64)
         for shard, postings in zip(self._shards, ranges, strict=True):
             _find(letters, offsets, shard, postings)

@@ -11,12 +11,14 @@ from types import SimpleNamespace
 import bm25s
 import numpy as np
 import pytest
+from bm25s.tokenization import Tokenized
 from chunk_data import chunk_ids, chunk_partitions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnemodex.indexers.bm25 import BM25Indexer, BM25Settings, tokenize
+from mnemodex.indexers.bm25 import BM25Indexer, BM25Settings
 from mnemodex.indexers.rows import Rows
+from mnemodex.indexers.words import split_words
 from mnemodex.retrievers.bm25 import BM25Retriever
 from mnemodex.schemas.errors import OlderFormatError
 
@@ -57,18 +59,20 @@ def scores(shards, question, **options):
 
 
 def reference(texts, **options):
-    """Bm25s over the same tokens in one go."""
+    """Bm25s over the same words in one go."""
     options = {"k1": 1.2, "b": 0.75, **options}
     index = bm25s.BM25(method="lucene", **options)
-    index.index(tokenize(texts), show_progress=False)
+    words = split_words(texts)
+    ids = [part.tolist() for part in np.split(words.ids, np.cumsum(words.lengths)[:-1])]
+    vocabulary = {name: number for number, name in enumerate(words.names.to_pylist())}
+    index.index(Tokenized(ids=ids, vocab=vocabulary), show_progress=False)
     return index
 
 
 def expected_scores(index, question):
     """The scores that bm25s gives to a question."""
-    (words,) = tokenize([question])[0]
-    names = sorted(tokenize([question])[1].items(), key=lambda item: item[1])
-    return index.get_scores_from_ids([index.vocab_dict[names[word][0]] for word in words])
+    words = split_words([question])
+    return index.get_scores_from_ids([index.vocab_dict[words.names[number].as_py()] for number in words.ids])
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 4, 5])
@@ -195,42 +199,6 @@ def test_the_files_are_arrays_and_json(tmp_path):
         else:
             json.loads(file.read_text(encoding="utf-8"))
     assert not any(file.is_dir() for file in folder.iterdir())
-
-
-def words_of(text):
-    ids, vocabulary = tokenize([text])
-    names = {number: word for word, number in vocabulary.items()}
-    return [names[number] for number in ids[0]]
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("Running RUNS runner", ["run", "run", "runner"]),
-        ("what is the lamp of a keeper", ["lamp", "keeper"]),
-        ("Café naïve Ångström e\u0301t\u00e9", ["cafe", "naiv", "angstrom", "ete"]),
-        ("x2 3000 C++ it's", ["x2", "3000"]),
-        ("Смотритель маяка", ["смотритель", "маяка"]),
-        ("Ἀθῆναι", ["αθηναι"]),
-        ("Маёк чай", ["маек", "чаи"]),
-        ("किताबें मेज़", ["किताबें", "मेज़"]),
-        ("বাংলা ข้าว", ["বাংলা", "ข้าว"]),
-        ("港の灯台 東京", ["港の灯台", "東京"]),
-        ("\uff26\uff35\uff2c\uff2c \ufb01sh", ["full", "fish"]),
-        ("", []),
-        ("\N{PILE OF POO} — … !", []),
-    ],
-)
-def test_words_are_folded_stemmed_and_freed_of_stop_words(text, words):
-    assert words_of(text) == words
-
-
-def test_words_do_not_depend_on_the_batch():
-    texts = texts_of(30)
-    alone = [words_of(text) for text in texts]
-    ids, vocabulary = tokenize(texts)
-    names = {number: word for word, number in vocabulary.items()}
-    assert [[names[number] for number in row] for row in ids] == alone
 
 
 def test_building_leaves_the_table_as_it_was(tmp_path):
