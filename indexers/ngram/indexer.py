@@ -49,6 +49,7 @@ class NgramIndexer(Indexer):
     """
 
     version: ClassVar[int] = 2
+    grows: ClassVar[bool] = True
     settings: NgramSettings
     id_column: ClassVar[str] = "doc_id"
     # A text takes a third of its size in Parquet and gives a token for every four or so of its characters.
@@ -92,12 +93,16 @@ def _read(partitions: list[InputPartition], model: Tokenizer, maps: list[ChunkMa
     """Yield the tokens of all documents, in batches; the map of each batch is put into `maps`."""
     for part in partitions:
         chunks = parquet.read(part.beside["chunks"].files["parquet"], columns=["doc_id", "end"])
-        chunk_documents, ends = (chunks[name].to_numpy() for name in ("doc_id", "end"))
+        chunk_documents, ends = (chunks[name].to_numpy()[part.beside["chunks"].start :] for name in ("doc_id", "end"))
         # Chunks stand in the order of their documents; a document may have none.
         starts = np.flatnonzero(np.diff(chunk_documents, prepend=-1))
         sizes = dict(zip(chunk_documents[starts].tolist(), np.diff(starts, append=len(ends)).tolist(), strict=True))
-        used = 0
-        for batch in parquet.read_batches(part.files["parquet"], columns=["doc_id", "title", "text"], rows=_BATCH):
+        used, skipped = 0, 0
+        for rows in parquet.read_batches(part.files["parquet"], columns=["doc_id", "title", "text"], rows=_BATCH):
+            batch = rows.slice(min(part.start - skipped, rows.num_rows))
+            skipped += rows.num_rows - batch.num_rows
+            if not batch.num_rows:
+                continue
             body = tokenize(model, batch["text"].to_pylist())
             title = tokenize(model, batch["title"].to_pylist())
             counts = np.array([sizes.get(doc_id, 0) for doc_id in batch["doc_id"].to_pylist()], np.int64)
