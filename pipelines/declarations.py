@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.documents.steps import document_steps
 from mnemodex.pipelines.entries import declared_tables
-from mnemodex.pipelines.graph.steps import graph_steps, triple_steps
+from mnemodex.pipelines.graph.steps import code_steps, graph_steps, triple_steps
 from mnemodex.pipelines.indexes.steps import index_steps
 from mnemodex.pipelines.lm.steps import state_steps
 from mnemodex.pipelines.ops.unique import unique_step
@@ -37,7 +37,7 @@ def declarations(recipe: Recipe, splits: Sequence[Split]) -> list[tuple[str, Dec
         *((f"indexes.{name}", partial(index_steps, name=name)) for name in recipe.indexes),
     ]
     if recipe.triples is not None:
-        found[2:2] = [("triples", triple_steps), ("graph", graph_steps)]
+        found[2:2] = [("triples", triple_steps), ("graph", graph_steps), ("fact codes", code_steps)]
     tables = declared_tables(recipe)
 
     def with_ids(declare: Declaration, context: PlanContext) -> Iterator[Step]:

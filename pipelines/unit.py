@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from mnemodex.schemas.errors import StageFailedError
 from mnemodex.schemas.manifest import Artifact, fingerprint
-from mnemodex.schemas.steps import All, Each, Files, Group, Part, Pieces, Range, Read
+from mnemodex.schemas.steps import All, Each, Files, First, Group, Part, Pieces, Range, Read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -143,6 +143,11 @@ class Cutter:
         elif isinstance(how, Files):
             for name in sorted({name for part in parts for name in part.names}):
                 yield Draft(name, [[part for part in parts if part.part(name) is not None], *inputs[1:]])
+        elif isinstance(how, First):
+            before = accumulate((part.rows for part in parts), initial=0)
+            yield Draft(
+                "all", [[part for part, rows in zip(parts, before, strict=False) if rows < how.rows], *inputs[1:]]
+            )
         else:
             yield Draft("all", inputs)
 

@@ -84,6 +84,13 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
+class First:
+    """One unit that reads the first partitions, which have so many rows together; what is appended changes nothing."""
+
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One unit that reads a sample of so many rows of all partitions."""
 
@@ -107,7 +114,7 @@ class Part:
     """The file that is named after the partition, in the one result of a step that sorts rows by partition; or none."""
 
 
-How = Each | Pieces | Group | Range | Files | Sample | All | Part
+How = Each | Pieces | Group | Range | Files | First | Sample | All | Part
 
 
 @dataclass(frozen=True, slots=True)

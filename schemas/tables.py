@@ -120,6 +120,12 @@ ERRORS = TableKey("errors")
 FACT_TEXTS = TableKey("fact_texts", draft=True)
 NAME_TEXTS = TableKey("name_texts", draft=True)
 
+
+def fact_codes(embed: str, *, trained: bool = False) -> TableKey:
+    """Return the key of the codes of vectors of facts, or of what they are trained to."""
+    return TableKey("fact_codes", embed, "trained" if trained else "", draft=True)
+
+
 _TABLES: dict[tuple[str, str], TableSpec] = {
     ("documents", ""): TableSpec(
         # `metadata` is a JSON object; `source` the file's path below the source, `line` its line or place in a list.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import itertools
+import math
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -18,6 +20,12 @@ THRESHOLD = 0.8
 LIMIT = 100
 """The most synonyms that a node chooses (HippoRAG's)."""
 
+FEW = 1 << 28
+"""Pairs that are all compared: those of 23,000 names, or of 268 new ones with a million."""
+_CELLS_OF_A_NAME = 6
+"""Two names are compared where they share one of the cells that are nearest to each."""
+_POINTS = 40
+"""Names for each centre that the centres are trained with."""
 _ROWS = 2048
 """Rows of either side of a block of cosines, which then takes 16 MiB."""
 _SLACK = 1e-4
@@ -34,6 +42,13 @@ class Synonyms(NamedTuple):
     cosine: Float32s
 
 
+class Matrix(Protocol):
+    """Vectors that are read by their numbers: an array, mapped or not, or several."""
+
+    def __getitem__(self, rows: Int64s, /) -> Float32s:
+        """Return rows in the order given, float32 of shape (n, dimension)."""
+
+
 def comparable(names: pa.Array) -> Bools:
     """Return which names, in normal form, say enough to be compared: those of more than two letters and digits.
 
@@ -46,7 +61,42 @@ def comparable(names: pa.Array) -> Bools:
     return np.asarray(pc.greater(letters, 2).to_numpy(zero_copy_only=False), dtype=np.bool_)
 
 
-def pairs(vectors: Float32s, new: Int64s, old: Int64s, threshold: float = THRESHOLD) -> Iterator[Synonyms]:
+def find_pairs(vectors: Matrix, new: Int64s, old: Int64s, threshold: float = THRESHOLD) -> Iterator[Synonyms]:
+    """Yield the pairs of `pairs`; where all are too many to compare, those that share a cell, and some repeatedly.
+
+    Cells are those of k-means over a sample of the rows. What is yielded has its exact cosine either way.
+    """
+    if len(new) * (len(old) + len(new) / 2) <= FEW:
+        yield from pairs(vectors, new, old, threshold)
+        return
+    rows = np.concatenate([old, new])
+    cells = _cells(vectors, rows)
+    order = np.argsort(cells.reshape(-1), kind="stable")
+    bounds = np.searchsorted(cells.reshape(-1)[order], np.arange(cells.max() + 2))
+    for start, stop in itertools.pairwise(bounds):
+        members = np.sort(order[start:stop] // _CELLS_OF_A_NAME)
+        first_new = np.searchsorted(members, len(old))
+        yield from pairs(vectors, rows[members[first_new:]], rows[members[:first_new]], threshold)
+
+
+def _cells(vectors: Matrix, rows: Int64s) -> Int32s:
+    """Return the nearest cells of each row, int32 of shape (rows, _CELLS_OF_A_NAME)."""
+    import faiss
+
+    from mnemodex.indexers.dense.vectors import sample_rows
+
+    count = 1 << round(math.log2(math.sqrt(32 * len(rows))))
+    sample = vectors[rows[sample_rows(len(rows), _POINTS * count, seed=0)]]
+    clustering = faiss.Kmeans(sample.shape[1], count, niter=6, spherical=True, seed=1, max_points_per_centroid=_POINTS)
+    clustering.train(sample)
+    cells = np.empty((len(rows), _CELLS_OF_A_NAME), np.int32)
+    for start in range(0, len(rows), 1 << 16):
+        part = slice(start, start + (1 << 16))
+        cells[part] = clustering.index.search(vectors[rows[part]], _CELLS_OF_A_NAME)[1]
+    return cells
+
+
+def pairs(vectors: Matrix, new: Int64s, old: Int64s, threshold: float = THRESHOLD) -> Iterator[Synonyms]:
     """Yield all pairs of a new row with a new or an old one whose cosine reaches the threshold, in no certain order.
 
     Each pair comes once, and its cosine does not depend on what else is compared: what a sequence of additions finds is
@@ -68,7 +118,7 @@ def pairs(vectors: Float32s, new: Int64s, old: Int64s, threshold: float = THRESH
             yield _exact_pairs(vectors, rows[row[~met]], columns[column[~met]], threshold)
 
 
-def _exact_pairs(vectors: Float32s, one: Int64s, other: Int64s, threshold: float) -> Synonyms:
+def _exact_pairs(vectors: Matrix, one: Int64s, other: Int64s, threshold: float) -> Synonyms:
     """Keep what reaches the threshold in double precision: how a product of matrices rounds depends on its shape."""
     cosine = np.empty(len(one))
     for start in range(0, len(one), _EXACT):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mnemodex.indexers.graph import codes
 from mnemodex.indexers.graph.settings import GraphSettings
 from mnemodex.pipelines.extractors.extract import CHUNK_COLUMNS, DOCUMENT_COLUMNS, ExtractSettings
 from mnemodex.pipelines.graph.parts import PARTS
@@ -13,7 +14,7 @@ from mnemodex.pipelines.vectors.steps import encode_step, used_encoders
 from mnemodex.schemas import tables
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import EXTRACTORS, load
-from mnemodex.schemas.steps import All, Part, Range, Read, Resources, Step
+from mnemodex.schemas.steps import All, First, Part, Range, Read, Resources, Step
 from mnemodex.schemas.triples import TripleFile
 
 if TYPE_CHECKING:
@@ -113,3 +114,21 @@ def graph_steps(context: PlanContext) -> Iterator[Step]:
         )
         reads.append(Read(tables.SYNONYMS, All()))
     yield Step("edges", f"{_GRAPH}.edges:EdgesOp", tuple(reads), (tables.EDGES,), NoSettings())
+
+
+def code_steps(context: PlanContext) -> Iterator[Step]:
+    """Train codes of facts' vectors and write them, where there are too many facts to compare all with a question.
+
+    They are trained with at least a fourth of the facts, and again once the facts are four times.
+    """
+    index, facts = next(iter(_graphs(context.recipe).values()), None), context.rows(tables.FACTS)
+    if index is None or facts <= codes.EXACT_FACTS:
+        return
+    embed = str(index.embed)
+    vectors = tables.TableKey("embeddings", embed, "facts")
+    trained, written = tables.fact_codes(embed, trained=True), tables.fact_codes(embed)
+    first = First(1 << ((facts.bit_length() - 1) // 2 * 2))
+    op, train = f"{_GRAPH}.codes:TrainCodesOp", (Read(vectors, first),)
+    yield Step("fact codes: train", op, train, (trained,), NoSettings(), resources=_THREADS)
+    op, write = f"{_GRAPH}.codes:WriteCodesOp", (Read(vectors), Read(trained, All()))
+    yield Step("fact codes", op, write, (written,), NoSettings(), resources=_THREADS)

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
-from mnemodex.indexers.graph.synonyms import Synonyms, comparable, pairs, strongest
+from mnemodex.indexers.dense.vectors import Vectors
+from mnemodex.indexers.graph.synonyms import Synonyms, comparable, find_pairs, strongest
 from mnemodex.pipelines.ops.base import Op
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.spec import Spec
@@ -16,7 +17,7 @@ from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import ENTITIES, SYNONYMS, spec_of
 
 if TYPE_CHECKING:
-    from mnemodex.indexers.arrays import Bools, Int64s
+    from mnemodex.indexers.arrays import Bools, Float32s, Int64s
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
 
@@ -52,21 +53,34 @@ class SynonymsOp(Op):
         parts = [parquet.read(part.files["parquet"], columns=columns) for part in inputs.partitions(0)]
         entities = pa.concat_tables(parts).combine_chunks()
         ids = entities["entity_id"].to_numpy()
-        # The vectors of a single partition, as it mostly is, stay on disk.
-        matrices = [np.load(part.files["npy"], mmap_mode="r", allow_pickle=False) for part in inputs.partitions(1)]
-        order = np.argsort(inputs.ids(1, "entity_id"))
-        vectors = matrices[0] if len(matrices) == 1 else np.concatenate(matrices)[order]
+        vectors = _Vectors(inputs, ids)
         former, is_former = _former_pairs(inputs, ids)
         compared = comparable(entities["normalized"].chunk(0)) if len(ids) else np.zeros(0, np.bool_)
         new, old = np.flatnonzero(compared & ~is_former), np.flatnonzero(compared & is_former)
-        found = [former, *pairs(vectors, new, old, self.settings.threshold)]
+        found = [former, *find_pairs(vectors, new, old, self.settings.threshold)]
         left, right, cosine = (np.concatenate(column) for column in zip(*found, strict=True))
-        order = np.lexsort((right, left))
+        # Two names may share several cells.
+        _, order = np.unique(left.astype(np.int64) << 32 | right, return_index=True)
         synonyms = Synonyms(left[order], right[order], cosine[order])
         rows = [ids[synonyms.left], ids[synonyms.right], synonyms.cosine, strongest(synonyms, len(ids))]
         spec = spec_of(SYNONYMS)
         output.write(spec, pa.table(rows, schema=spec.schema).to_batches(max_chunksize=_BATCH))
         return SynonymStats(compared=len(new), reused=len(former.left))
+
+
+class _Vectors:
+    """The vectors of entities, by the entities' numbers: mapped, in partitions that are in another order."""
+
+    def __init__(self, inputs: Inputs, ids: Int64s) -> None:
+        parts = inputs.partitions(1)
+        dimension = max((part.stats.dimension for part in parts), default=0)
+        paths, labels = [part.files["npy"] for part in parts], [part.label for part in parts]
+        self._vectors = Vectors(paths, labels, dimension=dimension)
+        self._rows = np.empty(len(ids), np.int64)
+        self._rows[np.searchsorted(ids, inputs.ids(1, "entity_id"))] = np.arange(len(ids))
+
+    def __getitem__(self, numbers: Int64s) -> Float32s:
+        return self._vectors.take(self._rows[numbers])
 
 
 def _former_pairs(inputs: Inputs, ids: Int64s) -> tuple[Synonyms, Bools]:

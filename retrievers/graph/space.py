@@ -12,11 +12,13 @@ import pyarrow as pa
 from mnemodex.indexers.arrays import open_arrays
 from mnemodex.indexers.base import InputPartition
 from mnemodex.indexers.dense.vectors import Vectors
+from mnemodex.indexers.graph.codes import Codes
 from mnemodex.indexers.graph.graph import Graph
 from mnemodex.indexers.graph.words import WordCounts
 from mnemodex.indexers.rows import Rows
 from mnemodex.retrievers.graph.nearest import TextVectors
 from mnemodex.retrievers.hits import top_k
+from mnemodex.schemas.tables import fact_codes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,18 +77,23 @@ class Space:
 
     @cached_property
     def _fact_vectors(self) -> TextVectors:
-        return self._text_vectors("facts", "fact_numbers")
+        snapshot = self._memory.snapshot
+        codes = snapshot.manifest.caches.get(fact_codes(self._embed).path)
+        if codes is None:
+            return self._text_vectors("facts", "fact_numbers")
+        folders = [snapshot.store.files.check(part.file(".faiss")).parent for part in codes.partitions]
+        return self._text_vectors("facts", "fact_numbers", Codes(folders))
 
     @cached_property
     def _entity_vectors(self) -> TextVectors:
         return self._text_vectors("entities", "entity_numbers")
 
-    def _text_vectors(self, table: str, numbers: str) -> TextVectors:
+    def _text_vectors(self, table: str, numbers: str, codes: Codes | None = None) -> TextVectors:
         name, snapshot = f"{self._table}/{table}", self._memory.snapshot
         if self._folder is None or name not in snapshot.manifest.tables:
             return TextVectors([], np.zeros(0, np.int32))
         matrices = [np.load(path, mmap_mode="r", allow_pickle=False) for path in snapshot.paths(name, ".npy")]
-        return TextVectors(matrices, *open_arrays(self._folder, numbers))
+        return TextVectors(matrices, open_arrays(self._folder, numbers)[0], codes)
 
     @cached_property
     def words(self) -> WordCounts:

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnemodex.indexers.graph import synonyms as module
-from mnemodex.indexers.graph.synonyms import Synonyms, comparable, pairs, strongest
+from mnemodex.indexers.graph.synonyms import Synonyms, comparable, find_pairs, pairs, strongest
 
-NOTHING = np.zeros(0, np.int64)
+NOTHING, EVERY = np.zeros(0, np.int64), np.arange(40)
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +72,34 @@ class TestPairs:
         np.save(tmp_path / "v.npy", vectors(0), allow_pickle=False)
         mapped = np.load(tmp_path / "v.npy", mmap_mode="r", allow_pickle=False)
         assert found(mapped, np.arange(40)) == found(vectors(0), np.arange(40))
+
+
+class TestFindPairs:
+    def test_few_are_all_compared(self):
+        matrix = vectors(0)
+        likely = [
+            set(zip(part.left.tolist(), part.right.tolist(), strict=True))
+            for part in find_pairs(matrix, EVERY, NOTHING)
+        ]
+        assert set().union(*likely) == set(found(matrix, EVERY))
+
+    @pytest.mark.parametrize("old", [0, 2_000])
+    def test_of_many_nearly_all_are_found_and_none_is_wrong(self, monkeypatch, old):
+        monkeypatch.undo()
+        monkeypatch.setattr(module, "FEW", 0)
+        rng = np.random.default_rng(0)
+        # Names of no clusters, each in a few spellings.
+        matrix = np.repeat(rng.normal(size=(1_500, 48)), 4, axis=0) + 0.45 * rng.normal(size=(6_000, 48))
+        matrix = (matrix / np.linalg.norm(matrix, axis=1, keepdims=True)).astype(np.float32)
+        order = rng.permutation(6_000)
+        new, former = np.sort(order[old:]), np.sort(order[:old])
+        expected = found(matrix, new, former)
+        likely = {}
+        for part in find_pairs(matrix, new, former):
+            for one, other, cosine in zip(*(column.tolist() for column in part), strict=True):
+                likely[one, other] = cosine
+        assert likely.items() <= expected.items()
+        assert len(likely) >= 0.98 * len(expected) > 1_000
 
 
 class TestComparable:

@@ -15,6 +15,7 @@ from library import write_jsonl
 
 import mnemodex
 from mnemodex.indexers.encoders import open_encoder
+from mnemodex.indexers.graph import codes as codes_module
 from mnemodex.indexers.graph.names import entity_id, fact_id, normalize
 from mnemodex.pipelines import run as run_module
 from mnemodex.pipelines.graph.synonyms import SynonymStats
@@ -176,6 +177,18 @@ def test_methods_over_one_graph_share_its_files(built):
     manifest = mnemodex.open(built / "shared").snapshot.manifest
     assert manifest.indexes["bridge"].shards == manifest.indexes["hipporag2"].shards
     assert {step.name: step.computed for step in result.steps}["hipporag2"] == 0
+
+
+def test_many_facts_are_linked_by_codes_as_by_all_vectors(built, memory, monkeypatch):
+    monkeypatch.setattr(codes_module, "EXACT_FACTS", 3)
+    write(built / "source", range(20))
+    result = mnemodex.build(recipe(built, "codes"))
+    assert {step.name for step in result.steps} >= {"fact codes: train", "fact codes"}
+    questions = ["Who keeps the old bakery?", "Where does Olme lie?"]
+    with_codes = mnemodex.open(built / "codes").retriever("graph").search(questions, k=8)
+    exact = memory.retriever("graph").search(questions, k=8)
+    assert with_codes.ids.tolist() == exact.ids.tolist()
+    np.testing.assert_allclose(with_codes.scores, exact.scores, rtol=1e-4)
 
 
 def test_an_unchanged_build_computes_nothing(built, memory, monkeypatch):

@@ -19,6 +19,7 @@ from mnemodex.schemas.steps import (
     All,
     Each,
     Files,
+    First,
     Group,
     IndexKey,
     Part,
@@ -314,6 +315,14 @@ class TestWhole:
         assert {label: parts for label, (parts, _) in found.items()} == {"s0": ["p0", "p1"], "s1": ["p0"]}
         changed = drafts([{"s0": "a", "s1": "d"}, {"s0": "c"}, {"s1": "e"}])
         assert changed["s0"] == found["s0"] and changed["s1"] != found["s1"]
+
+    @pytest.mark.parametrize(("rows", "expected"), [(1, ["p"]), (3, ["p"]), (4, ["p", "q"]), (99, ["p", "q", "r"])])
+    def test_the_first_partitions_are_one_unit(self, rows, expected):
+        bench = Bench(step("a", source=sources("p", "q", "r")), step("b", Read(A, First(rows))))
+        bench.more("a")
+        for label in ("p", "q", "r"):
+            bench.finish("a", label, rows=3)
+        assert [names(unit.inputs[0]) for unit in bench.more("b")] == [expected]
 
     @pytest.mark.parametrize("how", [All(), Sample(5)])
     def test_a_table_without_partitions_is_one_unit_of_nothing(self, how):
