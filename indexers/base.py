@@ -1,4 +1,4 @@
-"""Indexers, in FAISS's words: train on a sample, build a shard from partitions, merge shards."""
+"""Indexers, in FAISS's words: train on a sample, build shards from partitions."""
 
 from __future__ import annotations
 
@@ -79,9 +79,8 @@ class Indexer:
     """Turns table partitions into index files; a step that an index does not need is absent.
 
     The steps are `train(partitions, out)` where `needs_training`, `build(partitions, out)` for every shard (with
-    `trained=` and `probes=` where these exist), `merge(shards, out)` where `merges`, and `measure(shards)` where
-    `measured_by` is a file. A step
-    writes files into the empty folder `out`, and nothing elsewhere; it returns `IndexStats`. Steps run in worker
+    `trained=` and `probes=` where these exist), and `measure(shards)` where `measured_by` is a file. The first two
+    write files into the empty folder `out`, and nothing elsewhere, and return `IndexStats`. Steps run in worker
     processes, so they are given paths, never arrays.
 
     Args:
@@ -97,7 +96,6 @@ class Indexer:
     needs_training: bool = False
     training_rows: int = 0
     """Rows of the sample that it is trained with."""
-    merges: bool = False
     shard_rows: int = 1_000_000
     """Rows of the partitions that are built into one shard."""
     shard_bytes: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 64 << 20
 """Float32 bytes that are read at a time."""
+
+_MOST_OPEN = 128
+"""Files of vectors that are mapped at once."""
 
 _GPU_MOST_K = 2048
 """FAISS's limit of k on a GPU."""
@@ -46,8 +50,10 @@ class Vectors:
         self.starts = np.zeros(len(paths) + 1, dtype=np.int64)
         self._labels = tuple(labels)
         self._first = tuple(first) or (0,) * len(paths)
-        self._matrices = [_open(path, dimension)[start:] for path, start in zip(paths, self._first, strict=True)]
-        np.cumsum([len(matrix) for matrix in self._matrices], out=self.starts[1:])
+        self._paths = tuple(paths)
+        # A mapped file keeps its descriptor.
+        self._matrix = lru_cache(maxsize=_MOST_OPEN)(self._open)
+        np.cumsum([len(self._matrix(number)) for number in range(len(paths))], out=self.starts[1:])
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -64,7 +70,7 @@ class Vectors:
         for partition in np.flatnonzero(np.diff(bounds)):
             span = slice(bounds[partition], bounds[partition + 1])
             local = ascending[span] - self.starts[partition]
-            block = self._matrices[partition][local].astype(np.float32, copy=False)
+            block = self._matrix(int(partition))[local].astype(np.float32, copy=False)
             self._check(block, int(partition), local)
             vectors[order[span]] = block
         return vectors
@@ -78,6 +84,9 @@ class Vectors:
         size = size or max(1, BLOCK_BYTES // (4 * self.dimension))
         for start in range(0, len(rows), size):
             yield self.take(rows[start : start + size])
+
+    def _open(self, partition: int) -> Array:
+        return _open(self._paths[partition], self.dimension)[self._first[partition] :]
 
     def _check(self, block: Float32s, partition: int, rows: Int64s) -> None:
         # A sum is finite only if all its terms are, and is several times as fast as looking at each; in single

@@ -1,4 +1,4 @@
-"""The steps of an indexer as ops: train, build, merge."""
+"""The steps of an indexer as ops: train, build, measure."""
 
 from __future__ import annotations
 
@@ -107,12 +107,3 @@ class MeasureOp(_IndexerOp):
         measured: Stats = self.indexer.measure(shards)
         (output.folder / "recall.json").write_text(measured.model_dump_json(), encoding="utf-8")
         return measured
-
-
-class MergeOp(_IndexerOp):
-    """Merges all shards into one."""
-
-    @override
-    def run(self, inputs: Inputs, output: Output) -> Stats:
-        shards = [part.folder for part in inputs.partitions(0)]
-        return self._finish(self.indexer.merge(shards, output.folder), output)

@@ -41,7 +41,7 @@ def index_steps(context: PlanContext, name: str) -> Iterator[Step]:
 
 
 def indexer_steps(context: PlanContext, name: str, settings: IndexSettings) -> Iterator[Step]:
-    """Train where that is needed, build a shard of every group of partitions, merge or measure them."""
+    """Train where that is needed, build a shard of every group of partitions, and measure them together."""
     kind = KINDS.find(settings.type)
     indexer_class = load(kind.indexer)
     table, vectors = indexer_class.table(settings), indexer_class.vectors(settings)
@@ -94,14 +94,12 @@ def indexer_steps(context: PlanContext, name: str, settings: IndexSettings) -> I
             *map(Read, beside),
             *(Read(key, All()) for key in (*whole, *(extra.result for extra in extras))),
         ],
-        "parts" if indexer.merges else "",
+        "",
         grows=indexer.grows,
         beside=tuple(key.label for key in beside),
         whole=tuple(key.label for key in whole),
         extras=tuple(extra.result.part for extra in extras),
     )
-    if indexer.merges:
-        yield step(f"{name}: merge", "merge", [Read(IndexKey(name, "parts"), All())], "")
     if indexer.measured_by:
         yield step(f"{name}: recall", "measure", [Read(IndexKey(name), All())], "recall")
 

@@ -88,7 +88,7 @@ def case(request):
 
 
 OURS = [name for name in KINDS.names() if not KINDS.find(name).version]
-STEPS = ("train", "build", "merge")
+STEPS = ("train", "build")
 
 
 def checked(settings) -> Any:
@@ -125,10 +125,6 @@ def build(indexer, parts, out: Path, groups=None) -> list[Path]:
         stats = indexer.build([parts[place] for place in group], shards[-1], **extras)
         assert stats.rows == sum(parts[place].rows for place in group)
         assert Stats.model_validate(as_json(stats)).of(type(stats)) == stats
-    if indexer.merges:
-        (out / "merged").mkdir()
-        assert indexer.merge(shards, out / "merged").rows == sum(part.rows for part in parts)
-        return [out / "merged"]
     return shards
 
 
