@@ -100,7 +100,7 @@ def write(folder: Path, passages: int, facts: int, entities: int, *, more: int =
     sources.mkdir(exist_ok=True)
     stated = itertools.islice(documents(passages + 10, facts, entities), passages + more)
     with (folder / "triples.jsonl").open("w") as lines:
-        for file, count in (("corpus", passages), ("more", more)):
+        for file, count in (("first", passages), ("more", more)):
             with (sources / f"{file}.jsonl").open("w") as source:
                 for key, triples in itertools.islice(stated, count):
                     text = ". ".join(" ".join(triple) for triple in triples[:6])

@@ -200,8 +200,10 @@ def min_max(scores: Floats) -> Floats:
 
 def most_probable(probabilities: Floats, entities: int, k: int = 10) -> list[tuple[int, float]]:
     """Return the entities with the most probability, best first, and this; none without any."""
-    mass = probabilities[:entities]
-    return [(int(entity), float(mass[entity])) for entity in top_k(mass, k) if mass[entity] > 0]
+    # A walk meets few of the entities of a large graph.
+    met = np.flatnonzero(probabilities[:entities])
+    best = met[top_k(probabilities[met], k)]
+    return list(zip(best.tolist(), probabilities[best].tolist(), strict=True))
 
 
 def after(reached: Floats, dense: Floats) -> Float32s:
