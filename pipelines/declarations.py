@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.documents.steps import document_steps
 from mnemodex.pipelines.entries import declared_tables
-from mnemodex.pipelines.graph.steps import code_steps, graph_steps, triple_steps
+from mnemodex.pipelines.graph.steps import code_steps, graph_steps, passage_steps, triple_steps
 from mnemodex.pipelines.indexes.steps import index_steps
 from mnemodex.pipelines.lm.steps import state_steps
 from mnemodex.pipelines.ops.unique import unique_step
@@ -34,6 +34,7 @@ def declarations(recipe: Recipe, splits: Sequence[Split]) -> list[tuple[str, Dec
         *((f"embed.{name}", partial(embedding_steps, name=name)) for name in used_encoders(recipe)),
         *((f"lm.{name}", partial(state_steps, name=name)) for name in recipe.lm),
         *((f"ngram_pairs.{name}", partial(pair_steps, name=name)) for name in recipe.ngram_pairs),
+        ("passages", passage_steps),
         *((f"indexes.{name}", partial(index_steps, name=name)) for name in recipe.indexes),
     ]
     if recipe.triples is not None:

@@ -119,6 +119,7 @@ EDGES = TableKey("edges")
 ERRORS = TableKey("errors")
 FACT_TEXTS = TableKey("fact_texts", draft=True)
 NAME_TEXTS = TableKey("name_texts", draft=True)
+PASSAGE_WORDS = TableKey("passage_words", draft=True)
 
 
 def fact_codes(embed: str, *, trained: bool = False) -> TableKey:

@@ -13,11 +13,10 @@ from mnemodex.indexers.arrays import save_arrays
 from mnemodex.indexers.arrow import read_arrow
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.graph.graph import Graph
-from mnemodex.indexers.graph.names import entity_id, names_of, normalize
-from mnemodex.indexers.graph.words import WordCounts
+from mnemodex.indexers.graph.passages import read_names, read_words
 from mnemodex.indexers.rows import Rows
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.tables import CHUNKS, EDGES, ENTITIES, FACT_TEXTS, FACTS, NAME_TEXTS, TRIPLES
+from mnemodex.schemas.tables import CHUNKS, EDGES, ENTITIES, FACT_TEXTS, FACTS, NAME_TEXTS, PASSAGE_WORDS, TRIPLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from mnemodex.indexers.arrays import Int32s, Int64s
     from mnemodex.indexers.base import InputPartition
     from mnemodex.indexers.graph.adjacency import Edges
+    from mnemodex.indexers.graph.passages import Mentioned
     from mnemodex.indexers.graph.settings import GraphSettings
     from mnemodex.schemas.tables import TableKey
 
@@ -66,15 +66,22 @@ class GraphIndexer(Indexer):
     @staticmethod
     @override
     def whole(settings: Any) -> tuple[TableKey, ...]:
-        return (ENTITIES, FACTS, EDGES, TRIPLES, FACT_TEXTS, NAME_TEXTS) if settings.has_facts else ()
+        if settings.of is not None:
+            return ()
+        graph = (ENTITIES, FACTS, EDGES, TRIPLES, FACT_TEXTS, NAME_TEXTS) if settings.has_facts else ()
+        return (PASSAGE_WORDS, *graph)
 
-    def build(self, partitions: list[InputPartition], out: Path, *, tables: Tables | None = None) -> GraphStats:
+    def build(self, partitions: list[InputPartition], out: Path, *, tables: Tables) -> GraphStats:
         """Make the arrays; see the class for what is written."""
         rows = Rows.of(partitions)
         rows.save(out)
-        graph = _of_tables(rows.ids, tables, out) if tables is not None else _of_capitals(rows.ids, partitions, out)
+        words = [part.folder for part in tables[PASSAGE_WORDS.label] if part.folder is not None]
+        if self.settings.has_facts:
+            graph = _of_tables(rows.ids, tables, out)
+        else:
+            graph = _of_names(rows.ids, read_names(words, [part.rows for part in partitions]), out)
         graph.save(out)
-        WordCounts.sum([WordCounts.of("\n".join(pair) for pair in _passages([part])) for part in partitions]).save(out)
+        read_words(words).save(out)
         return GraphStats(
             rows=graph.passages, entities=graph.entities, facts=len(graph.subjects), edges=len(graph.indices) // 2
         )
@@ -148,42 +155,26 @@ def _stated(triples: list[InputPartition], fact_ids: Int64s, passages: Numbers, 
     return offsets, fact[order].astype(np.int32)
 
 
-def _of_capitals(chunk_ids: Int64s, partitions: list[InputPartition], out: Path) -> Graph:
+def _of_names(chunk_ids: Int64s, mentioned: Mentioned, out: Path) -> Graph:
     """Return the graph of the names that passages write with capitals."""
     from mnemodex.indexers.graph.adjacency import Edges, adjacency
 
-    written: dict[int, str] = {}
-    sources: list[int] = []
-    targets: list[int] = []
-    for number, (title, text) in enumerate(_passages(partitions)):
-        names = {entity_id(form): name for name in names_of(title, text) if (form := normalize(name))}
-        for entity, name in names.items():
-            written.setdefault(entity, name)
-        sources.extend(names)
-        targets.extend([number] * len(names))
-    entity_ids = np.array(sorted(written), np.int64)
-    _write_texts(out / "entities.arrow", pa.table({"name": [written[entity] for entity in entity_ids.tolist()]}))
+    count = len(mentioned.entity_ids)
+    _write_texts(out / "entities.arrow", pa.table({"name": mentioned.names}))
     _write_texts(out / "facts.arrow", pa.table({name: pa.array([], pa.string()) for name in _FACT}))
-    mentioned = np.searchsorted(entity_ids, np.array(sources, np.int64))
     none = np.zeros(0, np.int64)
     nothing = Edges(none, none, np.zeros(0, np.float32))
-    mentions = Edges(mentioned, np.array(targets, np.int64), np.ones(len(mentioned), np.float32))
+    mentions = Edges(mentioned.entities, mentioned.passages, np.ones(len(mentioned.entities), np.float32))
     return Graph(
-        entity_ids,
+        mentioned.entity_ids,
         chunk_ids,
-        *adjacency(len(entity_ids), len(chunk_ids), facts=nothing, mentions=mentions, synonyms=nothing),
+        *adjacency(count, len(chunk_ids), facts=nothing, mentions=mentions, synonyms=nothing),
         np.zeros(0, np.int32),
         np.zeros(0, np.int32),
         np.zeros(len(chunk_ids) + 1, np.int64),
         np.zeros(0, np.int32),
-        np.bincount(mentioned, minlength=len(entity_ids)).astype(np.int32),
+        np.bincount(mentioned.entities, minlength=count).astype(np.int32),
     )
-
-
-def _passages(partitions: list[InputPartition]) -> Iterator[tuple[str, str]]:
-    """Yield title and text of each passage."""
-    for batch in _batches(partitions, ["title", "text"]):
-        yield from zip(batch["title"].to_pylist(), batch["text"].to_pylist(), strict=True)
 
 
 def _batches(partitions: list[InputPartition], columns: list[str]) -> Iterator[pa.RecordBatch]:

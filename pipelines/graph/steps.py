@@ -132,3 +132,11 @@ def code_steps(context: PlanContext) -> Iterator[Step]:
     yield Step("fact codes: train", op, train, (trained,), NoSettings(), resources=_THREADS)
     op, write = f"{_GRAPH}.codes:WriteCodesOp", (Read(vectors), Read(trained, All()))
     yield Step("fact codes", op, write, (written,), NoSettings(), resources=_THREADS)
+
+
+def passage_steps(context: PlanContext) -> Iterator[Step]:
+    """Count the words of every partition of chunks, and find the names in it, where a graph index needs that."""
+    indexes = context.recipe.indexes.values()
+    if any(isinstance(index, GraphSettings) and index.of is None for index in indexes):
+        reads = (Read(tables.CHUNKS, columns=("chunk_id", "title", "text")),)
+        yield Step("passage words", f"{_GRAPH}.passages:PassagesOp", reads, (tables.PASSAGE_WORDS,), NoSettings())

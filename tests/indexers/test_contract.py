@@ -13,14 +13,16 @@ from dense_data import clustered, partitions
 from pydantic import ValidationError
 from state_data import state_partitions
 
-from mnemodex.indexers.base import Indexer
+from mnemodex.indexers.base import Indexer, InputPartition
 from mnemodex.indexers.dense import set_threads
+from mnemodex.indexers.graph.passages import write_passages
 from mnemodex.indexers.rows import Rows
 from mnemodex.pipelines.indexes.ops import make_indexer
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import KINDS, load
 from mnemodex.schemas.manifest import Recall, SearchParameters, Stats
 from mnemodex.schemas.recipe import IndexSettings
+from mnemodex.schemas.tables import PASSAGE_WORDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,6 +113,13 @@ def as_json(model) -> Any:
     return json.loads(json.dumps(model.model_dump(mode="json"), allow_nan=False))
 
 
+def words_of(part, folder: Path) -> InputPartition:
+    """The words and names of a partition of chunks."""
+    folder.mkdir(parents=True)
+    write_passages(part.files["parquet"], folder)
+    return InputPartition(part.label, part.rows, {}, folder=folder)
+
+
 def build(indexer, parts, out: Path, groups=None) -> list[Path]:
     """All steps of an indexer: the shards that are searched."""
     extras = {}
@@ -122,7 +131,10 @@ def build(indexer, parts, out: Path, groups=None) -> list[Path]:
     for number, group in enumerate(groups or [range(len(parts))]):
         shards.append(out / f"shard{number}")
         shards[-1].mkdir(parents=True)
-        stats = indexer.build([parts[place] for place in group], shards[-1], **extras)
+        given = [parts[place] for place in group]
+        if PASSAGE_WORDS in indexer.whole(indexer.settings):
+            extras["tables"] = {PASSAGE_WORDS.label: [words_of(part, out / f"words-{part.label}") for part in given]}
+        stats = indexer.build(given, shards[-1], **extras)
         assert stats.rows == sum(parts[place].rows for place in group)
         assert Stats.model_validate(as_json(stats)).of(type(stats)) == stats
     return shards
