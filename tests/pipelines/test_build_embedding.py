@@ -28,13 +28,13 @@ def recipe(tmp_path):
 
 def test_only_what_decides_the_vectors_embeds_again(recipe, tmp_path):
     first = mnemodex.build(recipe)
-    assert computed(first) == {"documents": 2, "chunks": 2, "embeddings/minilm": 2, "dense": 1}
+    assert computed(first) == {"documents": 2, "chunks": 2, "embeddings/minilm": 2, "dense": 1, "dense: recall": 1}
     asked = mnemodex.build({**recipe, "embed": {"minilm": {"query_prefix": "query: "}}})
     assert computed(asked) == {} and asked.committed
     spec = manifest(tmp_path / "memory").encoders["minilm"].settings
     assert spec["query_prefix"] == "query: "
     titled = mnemodex.build({**recipe, "embed": {"minilm": {"with_title": False}}})
-    assert computed(titled) == {"embeddings/minilm": 2, "dense": 1}
+    assert computed(titled) == {"embeddings/minilm": 2, "dense": 1, "dense: recall": 1}
 
 
 def test_vectors_are_in_both_files_and_in_the_order_of_the_chunks(recipe, tmp_path):
@@ -74,7 +74,7 @@ def test_vectors_that_are_no_numbers_fail_the_build_and_commit_nothing(recipe, t
         with pytest.raises(NotFiniteError, match=r"embedding 'minilm': model .* gives NaN or infinity for chunk \d+"):
             mnemodex.build(recipe)
     assert Store(tmp_path / "memory").current() is None
-    assert computed(mnemodex.build(recipe)) == {"embeddings/minilm": 2, "dense": 1}
+    assert computed(mnemodex.build(recipe)) == {"embeddings/minilm": 2, "dense": 1, "dense: recall": 1}
 
 
 def test_a_model_that_is_not_there_fails_before_any_work(recipe, tmp_path, inline):

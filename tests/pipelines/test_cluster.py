@@ -33,6 +33,15 @@ def recipe_file(tmp_path, recipe):
 
 
 @pytest.fixture
+def apart(monkeypatch):
+    """As in a process that is connected to no cluster yet: other tests of this one may be."""
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+
+
+@pytest.fixture
 def listener():
     """A port of this machine where something listens and says nothing."""
     with socket.socket() as server:
@@ -60,6 +69,7 @@ def refusing():
     server.stop(None)
 
 
+@pytest.mark.usefixtures("apart")
 class TestAddress:
     """Of a cluster that cannot be used."""
 
