@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # Tests and the demo use the models that wheels carry; nothing may look for a hub.
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test check bench faults clean
+.PHONY: demo test check bench faults slow clean
 
 demo: $(VENV)/installed
 	$(BIN)/mnemodex demo $(ARGS)
@@ -17,6 +17,9 @@ test: $(VENV)/installed
 
 faults: $(VENV)/installed
 	$(BIN)/pytest tests/faults -m faults $(ARGS)
+
+slow: $(VENV)/installed
+	$(BIN)/pytest tests/slow -m slow $(ARGS)
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)

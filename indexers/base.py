@@ -98,6 +98,10 @@ class Indexer:
     """Rows of the sample that it is trained with."""
     shard_rows: int = 1_000_000
     """Rows of the partitions that are built into one shard."""
+    gpus: int = 0
+    """GPUs that training and building use where there are any."""
+    memory: int = 0
+    """Bytes that building a shard takes beside what is mapped."""
     shard_bytes: int | None = None
     """Bytes of the files of these partitions, where rows differ much in size."""
     grows: ClassVar[bool] = False

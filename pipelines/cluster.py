@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.schemas.errors import RayStartError, UserError
+from mnemodex.pipelines.placement import NodeSize
+from mnemodex.schemas.errors import RayStartError, RecipeError, UserError
 from mnemodex.schemas.yaml_file import read_yaml
 
 if TYPE_CHECKING:
@@ -94,6 +95,37 @@ def check_runtime_env(given: str | Path | Mapping[str, Any]) -> dict[str, Any]:
         # Ray's checks raise errors of many classes.
         raise UserError(f"{where}: Ray refuses it ({reason_of(error)}). Correct that value") from error
     return dict(data)
+
+
+def nodes() -> list[NodeSize]:
+    """Return every node that is alive."""
+    import ray
+
+    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call] # Ray leaves it so
+    return [
+        NodeSize(node["NodeID"], *(int(node["Resources"].get(name, 0)) for name in ("CPU", "GPU", "memory")))
+        for node in alive
+    ]
+
+
+def put(objects: dict[str, Any]) -> Any:
+    """Send the caller's objects to the cluster.
+
+    Raises:
+        RecipeError: one of them cannot be pickled.
+    """
+    import ray
+
+    for section, passed in objects.items():
+        try:
+            ray.cloudpickle.dumps(passed)  # type: ignore[no-untyped-call] # Ray leaves it so
+        except Exception as error:
+            # Whatever the code of others raises is one message.
+            raise RecipeError(
+                f"{section}: the {type(passed).__name__} that was passed cannot be sent to workers "
+                f"({type(error).__name__}: {error}); open what it holds at its first use, or build with local=True"
+            ) from error
+    return ray.put(objects)
 
 
 def reason_of(error: Exception) -> str:

@@ -37,7 +37,7 @@ class Engine(Protocol):
         """Units that were submitted and not answered."""
 
     def has_room(self, step: Step, units: int) -> bool:
-        """Whether another unit of a step can be worked on now; `units` of it wait."""
+        """Whether another unit of a step can be worked on now; so many are still to be computed, as far as is known."""
 
     def submit(self, step: Step, unit: Unit) -> None:
         """Begin to work on a unit."""

@@ -117,13 +117,15 @@ class Materializer:
     def _submit(self, engine: Engine) -> None:
         for name, waiting in self._drafts.items():
             results = self._results.steps[name]
-            while waiting and engine.has_room(results.step, len(results.labels)):
+            while waiting:
+                left = max(self._results.expected(results), len(results.labels)) - len(results.done)
+                if not engine.has_room(results.step, left):
+                    break
                 draft, fingerprint = waiting.popleft()
                 self._prepare(results)
-                known = max(self._results.expected(results), len(results.labels))
                 reads = results.step.reads
                 rows = sum(part.rows for part in draft.inputs[0]) if reads and isinstance(reads[0].how, Each) else 0
-                self._progress.todo(name, known - len(results.done), rows=rows)
+                self._progress.todo(name, left, rows=rows)
                 engine.submit(results.step, self._files.unit(results.step, draft, fingerprint))
 
     def _place(self, results: StepResults, draft: Draft) -> None:

@@ -1,4 +1,4 @@
-"""The engine on Ray: long-lived workers, one unit at a time each. The only module of builds that imports Ray."""
+"""The engine on Ray: long-lived workers. The only module of builds that imports Ray."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from mnemodex.pipelines import actor
-from mnemodex.pipelines.cluster import start_ray
+from mnemodex.pipelines.cluster import nodes, put, start_ray
 from mnemodex.pipelines.engine import Engine
 from mnemodex.pipelines.messages import Answer, Failure, Unit
-from mnemodex.pipelines.placement import Placement
-from mnemodex.schemas.errors import MnemodexError, RayStartError, RecipeError
+from mnemodex.pipelines.placement import AHEAD, Placement
+from mnemodex.schemas.errors import MnemodexError, RayStartError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mnemodex.pipelines.placement import Node, Placed, Shape
     from mnemodex.pipelines.progress import Progress
-    from mnemodex.schemas.steps import Step
+    from mnemodex.schemas.steps import Resources, Step
     from mnemodex.schemas.store.store import Store
 
 MAX_DEATHS = 3
@@ -63,38 +63,34 @@ class RayEngine(Engine):
         self._started_here = False
         self._home: dict[str, str] = {}
         self._placement: Placement | None = None
+        self._needs: dict[str, tuple[Resources, int]] = {}
         self._shapes: dict[str, Shape] = {}
         self._assigned: dict[tuple[str, str], Placed] = {}
         self._again: deque[Unit] = deque()
-        self._running: dict[Any, Placed] = {}
+        self._running: dict[Any, tuple[Placed, Unit]] = {}
         self._deaths = Counter[tuple[str, str]]()
         self.start_seconds = 0.0
 
     @property
     @override
     def busy(self) -> int:
-        queued = sum(len(worker.queue) for worker in self._placement.workers) if self._placement else 0
-        return len(self._running) + len(self._again) + queued
+        return len(self._running) + len(self._again)
 
     @override
     def has_room(self, step: Step, units: int) -> bool:
         placement = self._started()
-        shape = self._shapes.setdefault(step.name, placement.shape(step.resources, units))
+        self._needs.setdefault(step.name, (step.resources, units))
         limit = step.resources.workers
-        if limit is not None and sum(worker.unit.step == step.name for worker in self._running.values()) >= limit:
+        if limit is not None and sum(unit.step == step.name for _, unit in self._running.values()) >= limit:
             return False
-        return placement.idle(shape) is not None or placement.room(shape) is not None
+        return placement.has_room(self._shape(step.name))
 
     @override
     def submit(self, step: Step, unit: Unit) -> None:
         assigned = self._assigned.get((unit.step, unit.affinity)) if unit.affinity else None
-        if assigned is not None and assigned in self._started().workers:
-            if assigned.unit is None:
-                self._begin(assigned, unit)
-            else:
-                assigned.queue.append(unit)
-            return
-        self._begin(self._worker(self._shapes[step.name]), unit)
+        if assigned is None or assigned not in self._started().workers:
+            assigned = self._worker(self._shape(step.name))
+        self._begin(assigned, unit)
 
     @override
     def wait(self, progress: Progress) -> Iterator[Answer]:
@@ -104,16 +100,14 @@ class RayEngine(Engine):
         try:
             ready, _ = ray.wait(list(self._running), num_returns=1, timeout=_POLL_SECONDS)
             for reference in ready:
-                worker = self._running.pop(reference)
-                unit: Unit = worker.unit
-                worker.unit = None
+                worker, unit = self._running[reference]
                 try:
                     text = ray.get(reference)
-                except ray.exceptions.RayActorError as error:
-                    yield from self._died(worker, unit, error)
+                except (ray.exceptions.RayActorError, ray.exceptions.ActorUnschedulableError) as error:
+                    yield from self._died(worker, error)
                     continue
-                if worker.queue:
-                    self._begin(worker, worker.queue.popleft())
+                del self._running[reference]
+                worker.units.remove(unit)
                 yield Answer.model_validate_json(text)
         except ray.exceptions.RuntimeEnvSetupError as error:
             raise RayStartError(
@@ -121,10 +115,9 @@ class RayEngine(Engine):
             ) from error
         except ray.exceptions.RayError as error:
             raise MnemodexError(f"Ray failed ({error}). Run the build again: finished partitions are kept") from error
-        for worker in self._running.values():
-            rows = _read_rows(self._store, self._run, worker)
-            if rows is not None:
-                progress.rows(worker.unit, rows)
+        for worker in {id(worker): worker for worker, _ in self._running.values()}.values():
+            for unit, rows in _read_rows(self._store, self._run, worker):
+                progress.rows(unit, rows)
 
     @override
     def close(self) -> None:
@@ -147,15 +140,21 @@ class RayEngine(Engine):
             self._started_here = start_ray(self._address, self._runtime_env)
             # By value: a node whose package is another one, or has none, must be able to say so.
             ray.cloudpickle.register_pickle_by_value(actor)  # type: ignore[no-untyped-call] # Ray leaves it so
-            self._placement = Placement(_nodes())
+            self._placement = Placement(nodes())
             self._home = actor.software()
             if self._objects:
-                self._objects = _put(self._objects)
+                self._objects = put(self._objects)
             self.start_seconds = time.perf_counter() - began
         return self._placement
 
+    def _shape(self, step: str) -> Shape:
+        """Return what a worker of a step has."""
+        if step not in self._shapes:
+            self._shapes[step] = self._started().shape(*self._needs[step])
+        return self._shapes[step]
+
     def _worker(self, shape: Shape) -> Placed:
-        """Return a worker that has nothing to do, a new one if there is none."""
+        """Return a worker that has nothing to do, a new one if there is none, or one that can be given a unit ahead."""
         placement = self._started()
         while (worker := placement.idle(shape)) is not None:
             # A unit is not to be blamed for the death of a worker that had nothing to do.
@@ -163,6 +162,8 @@ class RayEngine(Engine):
                 return worker
             placement.remove(worker)
         room = placement.room(shape)
+        if room is None and (busy := placement.ahead(shape)) is not None:
+            return busy
         if room is None:
             raise MnemodexError(
                 f"no node of the cluster has {shape.cpus} CPUs and {shape.gpus} GPUs for a worker; add a node"
@@ -181,17 +182,19 @@ class RayEngine(Engine):
         options = worker.options(
             num_cpus=shape.cpus,
             num_gpus=shape.gpus,
+            memory=shape.memory or None,
+            max_concurrency=AHEAD if shape.gpus else None,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node.name, soft=False),
         )
         root, place = str(self._store.root), (node.name[:12], _rows_file(self._run, placed.number))
-        placed.handle = options.remote(root, self._run, shape.cpus, place, self._home, self._objects)
+        placed.handle = options.remote(root, self._run, node.threads(shape), place, self._home, self._objects)
         return placed
 
     def _begin(self, worker: Placed, unit: Unit) -> None:
-        worker.unit = unit
+        worker.units.append(unit)
         if unit.affinity:
             self._assigned[unit.step, unit.affinity] = worker
-        self._running[worker.handle.run.remote(unit.model_dump_json())] = worker
+        self._running[worker.handle.run.remote(unit.model_dump_json())] = worker, unit
 
     def _end(self, worker: Placed) -> None:
         import ray
@@ -199,7 +202,7 @@ class RayEngine(Engine):
         ray.kill(worker.handle)
         self._started().remove(worker)
 
-    def _died(self, worker: Placed, unit: Unit, error: Any) -> Iterator[Answer]:
+    def _died(self, worker: Placed, error: Any) -> Iterator[Answer]:
         """Take a dead worker's units back; yield a failure for one that has killed too many.
 
         Raises:
@@ -210,11 +213,18 @@ class RayEngine(Engine):
             raise MnemodexError(
                 f"a worker on node {node} could not start ({_last_line(error)}). Install the same packages on all nodes"
             ) from error
-        placement = self._started()
-        placement.remove(worker)
-        placement.update(_nodes())
-        self._again.extend(worker.queue)
-        worker.queue.clear()
+        self._end(worker)
+        self._running = {ref: entry for ref, entry in self._running.items() if entry[0] is not worker}
+        # Only the first one was worked on.
+        unit, *others = worker.units
+        self._again.extend(others)
+        alive = nodes()
+        self._started().update(alive)
+        if all(node.name != worker.node.name for node in alive):
+            # The node is gone, which no unit is to be blamed for; what is left may be smaller.
+            self._shapes.clear()
+            self._again.appendleft(unit)
+            return
         self._deaths[unit.step, unit.label] += 1
         died = self._deaths[unit.step, unit.label]
         if died < MAX_DEATHS:
@@ -232,31 +242,11 @@ class RayEngine(Engine):
         placement = self._started()
         for _ in range(len(self._again)):
             unit = self._again.popleft()
-            shape = self._shapes[unit.step]
-            if placement.idle(shape) is None and placement.room(shape) is None and self._running:
+            shape = self._shape(unit.step)
+            if self._running and not placement.has_room(shape):
                 self._again.append(unit)
             else:
                 self._begin(self._worker(shape), unit)
-
-
-def _put(objects: dict[str, Any]) -> Any:
-    """Send the caller's objects to the cluster.
-
-    Raises:
-        RecipeError: one of them cannot be pickled.
-    """
-    import ray
-
-    for section, passed in objects.items():
-        try:
-            ray.cloudpickle.dumps(passed)  # type: ignore[no-untyped-call] # Ray leaves it so
-        except Exception as error:
-            # Whatever the code of others raises is one message.
-            raise RecipeError(
-                f"{section}: the {type(passed).__name__} that was passed cannot be sent to workers "
-                f"({type(error).__name__}: {error}); open what it holds at its first use, or build with local=True"
-            ) from error
-    return ray.put(objects)
 
 
 def _last_line(error: Exception) -> str:
@@ -269,13 +259,14 @@ def _rows_file(run: str, number: int) -> str:
     return f"{run}/rows/{number}.json"
 
 
-def _read_rows(store: Store, run: str, worker: Placed) -> int | None:
+def _read_rows(store: Store, run: str, worker: Placed) -> Iterator[tuple[Unit, int]]:
+    """Yield the unit that a worker is at, and how many of its rows are done."""
     try:
         step, label, rows = json.loads((store.root / _rows_file(run, worker.number)).read_text())
     except (OSError, ValueError):
         # Not written yet, or being written.
-        return None
-    return int(rows) if (step, label) == (worker.unit.step, worker.unit.label) else None
+        return
+    yield from ((unit, int(rows)) for unit in worker.units if (unit.step, unit.label) == (step, label))
 
 
 def _lives(worker: Placed) -> bool:
@@ -289,13 +280,3 @@ def _lives(worker: Placed) -> bool:
     except ray.exceptions.RayActorError:
         return False
     return True
-
-
-def _nodes() -> list[tuple[str, int, int]]:
-    """Return name, CPUs and GPUs of every node that is alive."""
-    import ray
-
-    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call] # Ray leaves it so
-    return [
-        (node["NodeID"], int(node["Resources"].get("CPU", 0)), int(node["Resources"].get("GPU", 0))) for node in alive
-    ]

@@ -17,7 +17,7 @@ from mnemodex.pipelines.source_plan import content_of
 from mnemodex.pipelines.unit import Cutter, Results
 from mnemodex.schemas.kinds import load
 from mnemodex.schemas.manifest import Artifact, Stats
-from mnemodex.schemas.steps import Each, IndexKey, Pieces, Range
+from mnemodex.schemas.steps import Each, Group, IndexKey, Pieces, Range
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import ERRORS
 
@@ -213,7 +213,13 @@ class BuildResults(PlanContext, Results):
         if isinstance(how, Range):
             return how.count(0)
         upstream = self._by_key.get(results.step.reads[0].table)
-        return self.expected(upstream) if isinstance(how, Each | Pieces) and upstream is not None else 1
+        if upstream is None or not isinstance(how, Each | Pieces | Group):
+            return 1
+        if not isinstance(how, Group):
+            return self.expected(upstream)
+        # Groups to come have as many partitions as those that are known.
+        known, given = len(results.labels), results.cutter.given
+        return max(1, -(-self.expected(upstream) * known // given)) if given else 1
 
     def drafts(self, step: StepResults) -> Iterator[Draft]:
         """Yield the units of a step that can be made now, and keep their labels."""

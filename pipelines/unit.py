@@ -64,13 +64,14 @@ class Cutter:
 
     Attributes:
         done: whether there will be no more units.
+        given: partitions of the first input that units were made of.
     """
 
     def __init__(self, step: Step, former: Former | None = None) -> None:
         self._reads = step.reads
         self._former = former
         self._source = step.source
-        self._given = 0
+        self.given = 0
         self.done = False
 
     def more(self, results: Results) -> Iterator[Draft]:
@@ -89,14 +90,14 @@ class Cutter:
                 yield from self._grown(self._former, parts, how, results)
                 self.done = True
         elif isinstance(how, Each | Pieces | Group):
-            groups = _groups(parts[self._given :], how, complete=complete)
+            groups = _groups(parts[self.given :], how, complete=complete)
             for group in groups:
                 drafts = self._aligned(group, results)
                 if drafts is None:
                     return
-                self._given += len(group)
+                self.given += len(group)
                 yield from drafts
-            self.done = complete and self._given == len(parts)
+            self.done = complete and self.given == len(parts)
         elif complete:
             yield from self._whole(list(parts), results)
             self.done = True

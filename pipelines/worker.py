@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import threading
 import time
 import traceback
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.indexers.models.hashes import digest_of
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 class Worker:
     """Makes the op of a step at its first unit and keeps it.
 
+    Of two units at once, one is computed while the inputs of the other are checked, or its results are published.
+
     Args:
         store: the memory.
         run: the folder of the build's steps and lists below the memory.
@@ -42,6 +46,7 @@ class Worker:
         self._run = run
         self._work = Work(cpus, store, objects)
         self._ops: dict[str, tuple[StepOrder, Op]] = {}
+        self._working = threading.Lock()
 
     def __call__(self, unit: Unit, report: Report) -> Answer:
         """Compute a unit and publish its results."""
@@ -52,18 +57,21 @@ class Worker:
         return Answer(step=unit.step, label=unit.label, result=result)
 
     def _compute(self, unit: Unit, report: Report) -> list[Artifact]:
-        order, op = self._op(unit.step)
-        # Loading models is work of the worker, not of its first unit.
-        started, spent = time.perf_counter(), time.process_time()
-        output = Output(self._store, order, unit, report)
-        try:
-            inputs = Inputs(self._store, unit, self._run)
-            stats = op.run(inputs, output)
-            output.check_parents(inputs)
-            took = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - spent}
+        inputs = Inputs(self._store, unit, self._run)
+        if self._working.locked():
+            # A GPU is not to wait for hashes.
+            inputs.check()
+        with ExitStack() as stack:
+            with self._working:
+                order, op = self._op(unit.step)
+                # Loading models is work of the worker, not of its first unit.
+                started, spent = time.perf_counter(), time.process_time()
+                output = Output(self._store, order, unit, report)
+                stack.callback(output.discard)
+                stats = op.run(inputs, output)
+                output.check_parents(inputs)
+                took = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - spent}
             published = output.publish(stats.model_copy(update=took))
-        finally:
-            output.discard()
         output.checkpoint.remove()
         return published
 

@@ -75,7 +75,8 @@ def assert_kept(before: dict[Path, tuple[int, int]], memory: Path) -> None:
 
 def assert_same(memory: Path, undisturbed: Path) -> None:
     """Both memories are sound and have the same content, row by row."""
-    assert verify(memory).problems == []
+    problems = verify(memory).problems
+    assert problems == [], problems
     (store, manifest), (other_store, wanted) = open_store(memory), open_store(undisturbed)
     assert manifest.same_content(wanted)
     for name in ("documents", "chunks"):

@@ -72,6 +72,7 @@ class DenseIndexer(Indexer):
     def __init__(self, settings: VectorSettings, rows: int, dimension: int) -> None:
         super().__init__(settings, rows, dimension)
         self.shard_rows = settings.shard_rows
+        self.memory = 2 * 4 * min(rows, settings.shard_rows) * dimension
         self.factory: str | None = None
         graph = True
         if settings.engine == "faiss":
@@ -79,6 +80,8 @@ class DenseIndexer(Indexer):
             index = make_index(self.factory, dimension, settings.metric)
             self.needs_training = not index.is_trained
             self.training_rows = sample_size(index)
+            # FAISS trains inverted lists, and finds the list of a row, on a GPU; other indexes are built by CPUs alone.
+            self.gpus = int(self.needs_training)
             graph = FaissEngine(index, settings.metric).parameter == "efSearch"
         # The factory decides the files, not `auto`; and only a graph depends on its order, see VectorSettings.order.
         decisive = {"factory": self.factory or "auto", "order": settings.order if graph else "as_is"}

@@ -54,6 +54,7 @@ class NgramIndexer(Indexer):
     id_column: ClassVar[str] = "doc_id"
     # A text takes a third of its size in Parquet and gives a token for every four or so of its characters.
     shard_bytes = 64 << 20
+    memory = 15 * _LARGEST_SHARD
 
     @staticmethod
     @override

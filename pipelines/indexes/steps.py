@@ -11,7 +11,7 @@ from mnemodex.pipelines.vectors.queries import QuerySettings, question_texts
 from mnemodex.pipelines.vectors.steps import MODEL
 from mnemodex.schemas.kinds import ENCODERS, KINDS, load
 from mnemodex.schemas.manifest import fingerprint
-from mnemodex.schemas.steps import All, Group, IndexKey, Read, Sample, SourceUnit, Step
+from mnemodex.schemas.steps import All, Group, IndexKey, Read, Resources, Sample, SourceUnit, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +66,7 @@ def indexer_steps(context: PlanContext, name: str, settings: IndexSettings) -> I
         **given: tuple[str, ...],
     ) -> Step:
         identity = indexer.settings.identity(step=op, digest=context.digest)
+        on_gpu = op in {"train", "build"}
         return Step(
             label,
             f"mnemodex.pipelines.indexes.ops:{op.title()}Op",
@@ -73,7 +74,7 @@ def indexer_steps(context: PlanContext, name: str, settings: IndexSettings) -> I
             (IndexKey(name, part),),
             IndexerSettings(index=settings, rows=rows, dimension=dimension, **given),
             identity=[kind.indexer, indexer.version, identity, kind.version],
-            resources=MODEL,
+            resources=Resources(gpus=indexer.gpus if on_gpu else 0, memory=indexer.memory, threads=True),
             grows=grows,
             lasts=lasts,
         )

@@ -65,6 +65,13 @@ class Inputs:
         for artifact in self.artifacts(number):
             yield artifact.label, self._store.files.local(artifact.file(".parquet").path)
 
+    def check(self) -> None:
+        """Check all files of the inputs, so that reading them has not to wait for that."""
+        for number in range(len(self.unit.inputs)):
+            for artifact in self.artifacts(number):
+                for file in artifact.files:
+                    self._store.files.check(file)
+
     def partition(self, number: int = 0) -> InputPartition:
         """Return the only partition of an input."""
         (part,) = self.partitions(number)

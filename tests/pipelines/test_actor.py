@@ -6,9 +6,11 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 from ops_that_fail import Writes, notes, units_of
@@ -20,7 +22,9 @@ from mnemodex.pipelines.messages import Answer, Unit
 from mnemodex.pipelines.ops.base import NoSettings
 from mnemodex.pipelines.progress import Progress
 from mnemodex.pipelines.ray_engine import RayEngine
-from mnemodex.schemas.errors import NodeError
+from mnemodex.pipelines.worker import Worker
+from mnemodex.schemas.errors import ModelError, NodeError
+from mnemodex.schemas.spec import ModelRef, Spec
 from mnemodex.schemas.store.store import Store
 
 UNIT = Unit(step="chunks", label="p", fingerprint="f")
@@ -132,6 +136,56 @@ class TestRefusal:
         (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 0.0.1\n")
         here = re.escape(actor.software()["numpy"])
         assert_refuses(answer_of_a_node(tmp_path), rf"it has numpy 0\.0\.1, and the driver's node {here}")
+
+
+class Loads(Spec):
+    """Settings of an op that loads a model."""
+
+    model: Annotated[str, ModelRef()]
+
+
+class TestModels:
+    """That a step loads, on a node where they are others than on the driver's."""
+
+    @pytest.fixture
+    def model(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(Writes, "Settings", Loads)
+        folder = tmp_path / "model"
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        return folder
+
+    @pytest.fixture
+    def refusal(self, tmp_path, model):
+        """What a worker says when the model was changed since the build began."""
+
+        def ask(change):
+            store = Store(tmp_path / "memory")
+            store.prepare()
+            run, (unit,) = units_of(store, notes("Writes", ["one"], Loads(model=str(model))))
+            change()
+            with pytest.raises(ModelError) as raised:
+                artifacts_of(Worker(store, run, cpus=1, objects={})(unit, lambda rows: None))
+            return str(raised.value)
+
+        return ask
+
+    def test_one_with_other_weights_is_refused_by_name(self, refusal, model):
+        said = refusal(lambda: (model / "config.json").write_text('{"seed": 1}'))
+        node = re.escape(socket.gethostname())
+        assert re.match(
+            rf"model '{model}' on node {node} differs from the driver's \(SHA-256 \w{{12}}…\); install", said
+        )
+
+    def test_one_that_is_missing_is_refused_by_name(self, refusal, model):
+        said = refusal(lambda: shutil.rmtree(model))
+        assert said.startswith(f"node {socket.gethostname()}: ") and str(model) in said
+
+    def test_one_that_is_the_same_is_not(self, tmp_path, model):
+        store = Store(tmp_path / "memory")
+        store.prepare()
+        run, (unit,) = units_of(store, notes("Writes", ["one"], Loads(model=str(model))))
+        assert artifacts_of(Worker(store, run, cpus=1, objects={})(unit, lambda rows: None))
 
 
 @pytest.mark.ray

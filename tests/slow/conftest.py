@@ -1,0 +1,50 @@
+"""Clusters of several nodes, and nodes larger than this machine, for tests that take minutes: `make slow`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ray.cluster_utils import Cluster
+
+TESTS = str(Path(__file__).parents[1])
+
+
+@pytest.fixture(scope="module")
+def big_node() -> Iterator[None]:
+    """One node that says it has 16 CPUs and a GPU."""
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", TESTS)
+        ray.init(
+            address="local",
+            num_cpus=16,
+            num_gpus=1,
+            include_dashboard=False,
+            log_to_driver=False,
+            object_store_memory=100 << 20,
+            logging_level="ERROR",
+        )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A cluster whose head has one CPU, and to which this process is connected; `add_node` adds others."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", TESTS)
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100 << 20})
+        ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
+        yield made
+        ray.shutdown()
+        made.shutdown()
