@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 WORKER = "ray::MnemodexWorker"
 """How Ray calls the processes that work on units."""
 
+_COMMAND = """
+from mnemodex.__main__ import main
+from mnemodex.pipelines import source_plan
+from mnemodex.pipelines.sources.packing import Packing
+source_plan.PACKING = Packing(most=0)
+main()
+"""
+"""The command line, with the packing that builds of tests have."""
+
 ON_RAY = ("--address", "local")
 """Options of a build on a Ray of its own, however little it computes."""
 
@@ -37,7 +46,7 @@ def build_process(
     path.write_text(json.dumps(recipe))
     name, value = "MNEMODEX_TEST", uuid.uuid4().hex
     process = subprocess.Popen(
-        [sys.executable, "-m", "mnemodex", "build", str(path), *options],
+        [sys.executable, "-c", _COMMAND, "build", str(path), *options],
         env={**os.environ, name: value},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
