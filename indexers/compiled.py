@@ -1,4 +1,4 @@
-"""The compilation of inner loops with numba, and the two machine instructions that numba lacks.
+"""The compilation of inner loops with numba, and what it lacks: two machine instructions, arrays at addresses.
 
 Kernels are compiled at their first call and kept in numba's cache on disk. A cached kernel does not notice a change in
 a helper of another file: after changing a helper, delete the `*.nbi` files in `__pycache__`.
@@ -12,6 +12,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.numpy_support import carray
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +60,25 @@ def _prefetch(_context: Any, array: Any, index: Any) -> tuple[Any, Any]:
         return target.get_dummy_value()
 
     return types.none(array, types.int64), generate
+
+
+def _pointer(_context: Any, _address: Any) -> tuple[Any, Any]:
+    def generate(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return types.voidptr(types.int64), generate
+
+
+_as_pointer: Any = intrinsic(_pointer)
+
+
+@helper
+def array_at(address: int, length: int, dtype: Any) -> Any:
+    """Return the array of so many elements at `array.ctypes.data`, so that a kernel takes any number of arrays.
+
+    The caller keeps the array, which is of that type and contiguous.
+    """
+    return carray(_as_pointer(address), length, dtype)
 
 
 popcount = cast("Callable[[np.uint64], int]", intrinsic(_popcount))

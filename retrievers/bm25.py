@@ -9,20 +9,21 @@ from typing_extensions import override
 
 from mnemodex.indexers.arrays import open_arrays
 from mnemodex.indexers.bm25 import BM25Settings, spelling
-from mnemodex.indexers.compiled import helper, kernel
+from mnemodex.indexers.compiled import array_at, helper, kernel
 from mnemodex.indexers.rows import Rows
 from mnemodex.indexers.words import split_words
 from mnemodex.retrievers.base import Retriever, check
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits
-from mnemodex.schemas.errors import OlderFormatError
+from mnemodex.schemas.errors import CorruptFileError, OlderFormatError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
     from typing import Any
 
     import pyarrow as pa
 
-    from mnemodex.indexers.arrays import Bools, Float32s, Floats, Int32s, Int64s, Uint8s
+    from mnemodex.indexers.arrays import Array, Bools, Float32s, Floats, Int64s, Uint8s
     from mnemodex.retrievers.memory import Memory
     from mnemodex.schemas.manifest import IndexEntry
 
@@ -41,18 +42,10 @@ class BM25Retriever(Retriever):
         self._memory = memory
         folders = memory.snapshot.shards(entry)
         self._rows = [Rows.open(folder) for folder in folders]
-        try:
-            self._shards = [_Counts(*open_arrays(folder, *_Counts._fields)) for folder in folders]
-        except FileNotFoundError as error:
-            raise OlderFormatError(
-                f"index {self.name!r}: a former version made its files; run `mnemodex build` with the recipe, which "
-                "counts the words again and computes nothing else"
-            ) from error
-        self._documents = sum(len(shard.lengths) for shard in self._shards)
-        words = sum(int(shard.lengths.sum()) for shard in self._shards)
-        longest = max((int(shard.lengths.max(initial=0)) for shard in self._shards), default=0)
+        self._shards = _Shards([_open(self.name, folder) for folder in folders], self._rows)
         settings = BM25Settings.model_validate(entry.settings)
-        relative = settings.b * np.arange(longest + 1) / max(words / max(self._documents, 1), 1e-9)
+        mean = max(self._shards.words / max(self._shards.rows, 1), 1e-9)
+        relative = settings.b * np.arange(self._shards.longest + 1) / mean
         self._norms = settings.k1 * (1 - settings.b + relative)
 
     @override
@@ -68,50 +61,73 @@ class BM25Retriever(Retriever):
         """Return the best rows of each question."""
         words = split_words(questions)
         offsets = np.concatenate([[0], np.cumsum(words.lengths)])
-        ranges = self._ranges(words.names)
+        ranges = self._shards.find(words.names)
         holders = (ranges[..., 1] - ranges[..., 0]).sum(axis=0)
-        idf = np.log(1 + (self._documents - holders + 0.5) / (holders + 0.5)).astype(np.float32)
+        idf = np.log(1 + (self._shards.rows - holders + 0.5) / (holders + 0.5)).astype(np.float32)
+        kept = np.ones(0, np.bool_)
+        if allowed is not None:
+            kept = np.concatenate([kept, *(np.isin(rows.ids, allowed) for rows in self._rows)])
         best = _Best.none((len(questions), k))
-        first, everything = 0, np.ones(0, np.bool_)
-        for shard, postings, rows in zip(self._shards, ranges, self._rows, strict=True):
-            kept = everything if allowed is None else np.isin(rows.ids, allowed)
-            if allowed is None or kept.any():
-                _search(words.ids, offsets, idf, postings, self._norms, shard, _Kept(rows.ids, kept, first), best)
-            first += len(rows.ids)
+        _search(words.ids, offsets, idf, ranges, self._norms, self._shards.table, kept, best)
         return best
 
-    def _ranges(self, words: pa.StringArray) -> Int64s:
-        """Return where the postings of words begin and end in each shard, of shape (shards, words, 2)."""
-        letters, offsets = spelling(words)
-        ranges = np.zeros((len(self._shards), len(words), 2), np.int64)
-        for shard, postings in zip(self._shards, ranges, strict=True):
-            _find(letters, offsets, shard, postings)
-        return ranges
+
+_FILES = {
+    "word_bytes": np.uint8,
+    "word_offsets": np.int64,
+    "indptr": np.int64,
+    "documents": np.int32,
+    "frequencies": np.int32,
+    "lengths": np.int32,
+}
+"""The arrays of a shard; see `WordCounts`. Word i is the bytes `word_offsets[i]:word_offsets[i + 1]`."""
 
 
-class _Counts(NamedTuple):
-    """The files of a shard; see `WordCounts`. Word i is the bytes `word_offsets[i]:word_offsets[i + 1]`."""
+def _open(index: str, folder: Path) -> dict[str, Array]:
+    try:
+        arrays = dict(zip(_FILES, open_arrays(folder, *_FILES), strict=True))
+    except FileNotFoundError as error:
+        raise OlderFormatError(
+            f"index {index!r}: a former version made its files; run `mnemodex build` with the recipe, which counts the "
+            "words again and computes nothing else"
+        ) from error
+    if any(array.dtype != _FILES[name] for name, array in arrays.items()):
+        raise CorruptFileError(f"{folder}: its arrays are of other types; remove the folder and build again")
+    return arrays
 
-    word_bytes: Uint8s
-    word_offsets: Int64s
-    indptr: Int64s
-    documents: Int32s
-    frequencies: Int32s
-    lengths: Int32s
 
+class _Shards:
+    """All shards of an index, for kernels: one call of them takes less time than a shard.
 
-class _Kept(NamedTuple):
-    """The rows of a shard that may be hits.
+    Args:
+        arrays: of each shard, by file.
+        rows: of each shard.
 
     Attributes:
-        ids: of all rows, int64 of shape (rows,).
-        allowed: whether each may be a hit; empty where all of them may.
-        first: number of the first row in the index.
+        table: addresses of the arrays of each shard and of its ids, and how many words and rows it has.
+        rows: of all shards.
+        words: of all rows.
+        longest: words of the longest row.
     """
 
-    ids: Int64s
-    allowed: Bools
-    first: int
+    def __init__(self, arrays: list[dict[str, Array]], rows: list[Rows]) -> None:
+        # The addresses are good as long as the arrays are kept.
+        self._arrays = [shard | {"ids": own.ids} for shard, own in zip(arrays, rows, strict=True)]
+        lengths = [shard["lengths"] for shard in arrays]
+        self.rows = sum(map(len, lengths))
+        self.words = sum(int(column.sum()) for column in lengths)
+        self.longest = max((int(column.max(initial=0)) for column in lengths), default=0)
+        self.table = np.zeros(len(arrays), [(name, np.int64) for name in (*_FILES, "ids", "words", "rows")])
+        for entry, shard in zip(self.table, self._arrays, strict=True):
+            for name, array in shard.items():
+                entry[name] = array.ctypes.data
+            entry["words"], entry["rows"] = len(shard["indptr"]) - 1, len(shard["lengths"])
+
+    def find(self, words: pa.StringArray) -> Int64s:
+        """Return where the postings of words begin and end in each shard, of shape (shards, words, 2)."""
+        ranges = np.zeros((len(self.table), len(words), 2), np.int64)
+        _find(*spelling(words), self.table, ranges)
+        return ranges
 
 
 class _Best(NamedTuple):
@@ -129,22 +145,26 @@ class _Best(NamedTuple):
 
 
 @kernel
-def _find(letters: Uint8s, offsets: Int64s, shard: _Counts, ranges: Int64s) -> None:
-    """Look words up; `ranges`, of shape (words, 2), are left as they are for words that the shard does not have."""
-    for word in range(len(ranges)):
-        wanted = letters[offsets[word] : offsets[word + 1]]
-        low, high = 0, len(shard.indptr) - 1
-        while low < high:
-            middle = (low + high) // 2
-            found = shard.word_bytes[shard.word_offsets[middle] : shard.word_offsets[middle + 1]]
-            order = _compare(found, wanted)
-            if order == 0:
-                ranges[word, 0], ranges[word, 1] = shard.indptr[middle], shard.indptr[middle + 1]
-                break
-            if order < 0:
-                low = middle + 1
-            else:
-                high = middle
+def _find(letters: Uint8s, offsets: Int64s, shards: Array, ranges: Int64s) -> None:
+    """Look words up; `ranges`, of shape (shards, words, 2), are left as they are where a shard has no such word."""
+    for number in range(len(shards)):
+        shard = shards[number]
+        indptr = array_at(shard.indptr, shard.words + 1, np.int64)
+        places = array_at(shard.word_offsets, shard.words + 1, np.int64)
+        spelled = array_at(shard.word_bytes, places[shard.words], np.uint8)
+        for word in range(ranges.shape[1]):
+            wanted = letters[offsets[word] : offsets[word + 1]]
+            low, high = 0, shard.words
+            while low < high:
+                middle = (low + high) // 2
+                order = _compare(spelled[places[middle] : places[middle + 1]], wanted)
+                if order == 0:
+                    ranges[number, word, 0], ranges[number, word, 1] = indptr[middle], indptr[middle + 1]
+                    break
+                if order < 0:
+                    low = middle + 1
+                else:
+                    high = middle
 
 
 @helper
@@ -163,25 +183,49 @@ def _search(  # noqa: PLR0913, PLR0917 - numba takes no keyword-only arguments
     idf: Float32s,
     ranges: Int64s,
     norms: Floats,
-    shard: _Counts,
-    kept: _Kept,
+    shards: Array,
+    allowed: Bools,
     best: _Best,
 ) -> None:
-    """Put the rows of a shard among the best rows of each question.
+    """Put the best rows of all shards into `best`.
 
     Args:
-        words: of question i, the elements `offsets[i]:offsets[i + 1]`, as rows of `idf` and `ranges`.
+        words: of question i, the elements `offsets[i]:offsets[i + 1]`, as places in `idf` and `ranges`.
         offsets: of the questions, of shape (questions + 1,).
         idf: of each word.
-        ranges: where its postings begin and end in the shard, of shape (words, 2).
+        ranges: where the postings of each word begin and end in each shard, of shape (shards, words, 2).
         norms: k1 * (1 - b + b * length / mean length) of each length.
-        shard: what is searched.
-        kept: its rows.
-        best: the best rows of the shards before it.
+        shards: their table.
+        allowed: the rows of all shards that may be hits; empty where all of them may.
+        best: places of shape (questions, k).
     """
-    documents, frequencies, lengths = shard.documents, shard.frequencies, shard.lengths
-    ids, allowed = kept.ids, kept.allowed
-    scores = np.empty(len(lengths), np.float32)
+    first = 0
+    for number in range(len(shards)):
+        shard = shards[number]
+        kept = allowed[first : first + shard.rows]
+        if not len(allowed) or kept.any():
+            _search_shard(words, offsets, idf, ranges[number], norms, shard, first, kept, best)
+        first += shard.rows
+
+
+@helper
+def _search_shard(  # noqa: PLR0913, PLR0917 - numba takes no keyword-only arguments
+    words: Int64s,
+    offsets: Int64s,
+    idf: Float32s,
+    ranges: Int64s,
+    norms: Floats,
+    shard: Any,
+    first: int,
+    kept: Bools,
+    best: _Best,
+) -> None:
+    postings = array_at(shard.indptr, shard.words + 1, np.int64)[shard.words]
+    documents = array_at(shard.documents, postings, np.int32)
+    frequencies = array_at(shard.frequencies, postings, np.int32)
+    lengths = array_at(shard.lengths, shard.rows, np.int32)
+    ids = array_at(shard.ids, shard.rows, np.int64)
+    scores = np.empty(shard.rows, np.float32)
     for question in range(len(offsets) - 1):
         scores[:] = 0
         for word in words[offsets[question] : offsets[question + 1]]:
@@ -192,10 +236,8 @@ def _search(  # noqa: PLR0913, PLR0917 - numba takes no keyword-only arguments
         heap = _Best(best.scores[question], best.ids[question], best.numbers[question])
         worst, worst_id = heap.scores[0], heap.ids[0]
         for row in np.flatnonzero(scores >= worst):
-            score = scores[row]
-            better = _worse(worst, worst_id, score, ids[row])
-            if better and (not len(allowed) or allowed[row]):
-                _replace_worst(heap, score, ids[row], kept.first + row)
+            if _worse(worst, worst_id, scores[row], ids[row]) and (not len(kept) or kept[row]):
+                _replace_worst(heap, scores[row], ids[row], first + row)
                 worst, worst_id = heap.scores[0], heap.ids[0]
 
 
