@@ -115,6 +115,7 @@ def test_a_build_extracts_once_and_says_how_fast(inline, tmp_path):
     assert computed(mnemodex.build({**recipe, "triples": {"extractor": "spacy", "max_facts": 3}})) == {
         "triples": 1,
         "mentions": 1,
+        "facts and entities: sort": 1,
         "facts and entities": 1,
         "edges": 1,
     }
