@@ -75,7 +75,7 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
             if (unchanged := work.unchanged()) is not None:
                 unchanged.planned = dry_run
                 return unchanged
-            return work.plan() if dry_run else work.run(place)
+            return work.plan(place) if dry_run else work.run(place)
         except OSError as error:
             raise MnemodexError(
                 f"{store.root}: {error.strerror or error}: {error.filename or ''}. Correct that and build again: "

@@ -21,15 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from mnemodex.pipelines.plan import Declaration, PlanContext
-    from mnemodex.pipelines.sources.base import Split
     from mnemodex.schemas.recipe import Recipe
-    from mnemodex.schemas.steps import Step
+    from mnemodex.schemas.steps import SourceUnit, Step
 
 
-def declarations(recipe: Recipe, splits: Sequence[Split]) -> list[tuple[str, Declaration]]:
+def declarations(recipe: Recipe, units: Sequence[SourceUnit]) -> list[tuple[str, Declaration]]:
     """Return what gives the steps of a recipe, by names for messages."""
     found: list[tuple[str, Declaration]] = [
-        ("documents", partial(document_steps, splits=splits)),
+        ("documents", partial(document_steps, units=units)),
         ("chunks", chunk_steps),
         *((f"embed.{name}", partial(embedding_steps, name=name)) for name in used_encoders(recipe)),
         *((f"lm.{name}", partial(state_steps, name=name)) for name in recipe.lm),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.unit import Draft
     from mnemodex.schemas.store.store import Store
 
-_LOCAL_SECONDS = 20.0
+LOCAL_SECONDS = 20.0
 """CPU seconds of work that are sooner done in this process than by a Ray that is still to be started."""
 
 
@@ -55,7 +55,7 @@ def choose_engine(store: Store, run: str, work: float, *, place: Place, objects:
         place: what the caller asked for.
         objects: what the caller of `build` passed.
     """
-    small = place.address is None and place.runtime_env is None and work < _LOCAL_SECONDS
+    small = place.address is None and place.runtime_env is None and work < LOCAL_SECONDS
     if place.local or small:
         return LocalEngine(store, run, cpus=len(os.sched_getaffinity(0)), objects=objects)
     from mnemodex.pipelines.ray_engine import RayEngine

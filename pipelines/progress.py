@@ -131,6 +131,9 @@ class Progress:
 
     def plan(self, units: Mapping[str, int], waiting: Sequence[str]) -> None:
         """Note what would be computed: units by step, and what is not known before others are computed."""
+        for step in self._running.values():
+            # The source has been planned, to know the units.
+            step.report.computed = 0
         for name, count in units.items():
             report = self._running[name].report
             report.computed = count

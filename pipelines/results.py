@@ -10,10 +10,10 @@ from typing_extensions import override
 
 from mnemodex.indexers.base import IndexStats
 from mnemodex.indexers.models.hashes import digest_of
+from mnemodex.pipelines.contents import content_of
 from mnemodex.pipelines.growth import SMALL, Former
 from mnemodex.pipelines.ops.base import Finished
 from mnemodex.pipelines.plan import PlanContext, Unfinished
-from mnemodex.pipelines.source_plan import content_of
 from mnemodex.pipelines.unit import Cutter, Results
 from mnemodex.schemas.kinds import load
 from mnemodex.schemas.manifest import Artifact, Stats

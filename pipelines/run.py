@@ -13,7 +13,7 @@ from mnemodex.pipelines.outcome import BuildResult
 from mnemodex.pipelines.plan import Plan
 from mnemodex.pipelines.results import BuildResults
 from mnemodex.pipelines.run_files import RunFiles
-from mnemodex.pipelines.source_plan import source_splits
+from mnemodex.pipelines.source_plan import plan_source
 from mnemodex.pipelines.unchanged import UpToDate
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ class Run:
         result.steps, result.warnings = outcome
         return result
 
-    def plan(self) -> BuildResult:
+    def plan(self, place: Place) -> BuildResult:
         """Return what is there and what would be computed."""
-        self._begin()
+        self._begin(place)
         self._work.find()
         units = {}
         for name, step in self._results.steps.items():
@@ -69,7 +69,7 @@ class Run:
 
     def run(self, place: Place) -> BuildResult:
         """Compute what is missing, and commit."""
-        self._begin()
+        self._begin(place)
         self._work.find()
         engine = None
         if self._work.todo or self._plan.waiting:
@@ -86,6 +86,7 @@ class Run:
         current = self._store.commit(manifest, former=self._former) if changed else self._former
         assert current is not None  # noqa: S101 - without a former snapshot something has changed
         self._store.files.remove("work/partial")
+        self._source.remove_others(self._store)
         result = self._result(current, committed=changed)
         result.warnings = warnings
         if engine is not None:
@@ -93,8 +94,9 @@ class Run:
         self._up_to_date.remember(current, result)
         return result
 
-    def _begin(self) -> None:
-        self._plan = Plan(declarations(self._recipe, source_splits(self._store, self._recipe.source)))
+    def _begin(self, place: Place) -> None:
+        self._source = plan_source(self._store, self._recipe, place=place, files=self._files, progress=self._progress)
+        self._plan = Plan(declarations(self._recipe, self._source.units))
         self._work = Materializer(
             self._store, self._plan, self._results, former=self._former, files=self._files, progress=self._progress
         )

@@ -1,75 +1,140 @@
-"""What is known of source files: their splits and hashes, remembered while the files stay as they are."""
+"""The plan of a source: its splits as units. Workers find it out; it is remembered while the files stay as they are."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import uuid
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from mnemodex.pipelines.contents import folder_state
+from mnemodex.pipelines.documents.splits import PlanSettings
+from mnemodex.pipelines.engine_choice import LOCAL_SECONDS, Place, choose_engine, estimate
+from mnemodex.pipelines.materialize import Materializer
+from mnemodex.pipelines.plan import Plan
+from mnemodex.pipelines.progress import Progress
+from mnemodex.pipelines.results import BuildResults
+from mnemodex.pipelines.run_files import RunFiles
 from mnemodex.pipelines.sources import open_source
-from mnemodex.pipelines.sources.base import Split
-from mnemodex.pipelines.sources.packing import Packing
+from mnemodex.pipelines.sources.files import FileSource, Stretch
+from mnemodex.pipelines.sources.packing import Packing, group, slug
 from mnemodex.schemas.kinds import SOURCES
 from mnemodex.schemas.manifest import fingerprint
-from mnemodex.schemas.store.files import sha256
-from mnemodex.schemas.store.sealed import seal, unseal
+from mnemodex.schemas.steps import All, Read, SourceUnit, Step
+from mnemodex.schemas.store import parquet
+from mnemodex.schemas.tables import TableKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable, Iterator
 
-    from mnemodex.schemas.spec import Spec
+    from mnemodex.pipelines.plan import PlanContext
+    from mnemodex.schemas.manifest import Artifact
+    from mnemodex.schemas.recipe import Recipe
     from mnemodex.schemas.store.store import Store
 
 PACKING = Packing()
+_PIECES = TableKey("plan", "files", draft=True, scratch=True)
+_SPLITS = TableKey("plan", "partitions", draft=True, scratch=True)
+_UNIT_BYTES = 64 << 20
+"""Of the files that one unit cuts."""
+_LEAST_BYTES = 16 << 10
+"""What a file counts as at least, so that a unit opens some thousands of files at most."""
 
 
-def source_splits(store: Store, source: Spec) -> list[Split]:
-    """Return the splits of the recipe's source.
+@dataclass(frozen=True, slots=True)
+class SourcePlan:
+    """What is known of a source.
+
+    Attributes:
+        units: its splits, for the step that reads them.
+        places: of all that was found out about its files.
+    """
+
+    units: tuple[SourceUnit, ...]
+    places: tuple[str, ...]
+
+    def remove_others(self, store: Store) -> None:
+        """Remove what was found out about files as they were before."""
+        kept = {PurePosixPath(place).name for place in self.places}
+        for key in (_PIECES, _SPLITS):
+            for name in store.files.names(key.path):
+                if name.removesuffix(".json").removesuffix(".parquet") not in kept:
+                    store.files.remove(f"{key.path}/{name}")
+
+
+def plan_source(
+    store: Store,
+    recipe: Recipe,
+    *,
+    place: Place | None = None,
+    files: RunFiles | None = None,
+    progress: Progress | None = None,
+) -> SourcePlan:
+    """Plan the recipe's source: cut its files into pieces, and pack these into splits.
+
+    Args:
+        store: the memory.
+        recipe: what is built.
+        place: where a large source is planned; a small one in this process.
+        files: of the build.
+        progress: follows it.
 
     Raises:
         SourceError: the source is missing, or not one of its format.
     """
+    files = files or RunFiles(store, {})
+    results = BuildResults(recipe, store)
+    work = Materializer(
+        store, Plan([("source", _steps)]), results, former=None, files=files, progress=progress or Progress()
+    )
+    work.find()
+    if work.todo:
+        seconds = estimate(results, work.todo)
+        where = place if place is not None and seconds >= LOCAL_SECONDS else Place(local=True)
+        engine = choose_engine(store, files.run, seconds, place=where, objects={})
+        try:
+            work.compute(engine)
+        finally:
+            engine.close()
+    (plan,) = results.artifacts(_SPLITS)
+    found = [plan, *(results.artifacts(_PIECES) if results.has(_PIECES) else ())]
+    return SourcePlan(tuple(_units(store, plan)), tuple(artifact.place for artifact in found))
+
+
+def _steps(context: PlanContext) -> Iterator[Step]:
+    source = context.recipe.source
     opened = open_source(source, PACKING)
-    path: str | None = getattr(source, "path", None)
-
-    def plan() -> list[str]:
-        return [split.to_json() for split in opened.plan()]
-
-    if path is None:
-        texts = plan()
+    # A format that is told from the path is one of ours.
+    named: str | None = getattr(source, "format", None)
+    settings = PlanSettings(source=source, packing=PACKING)
+    version = SOURCES.find(named).version if named is not None else ""
+    identity = [settings.identity(), type(opened).__qualname__, version]
+    ops = "mnemodex.pipelines.documents.splits"
+    if isinstance(opened, FileSource):
+        scans = tuple(_scans(opened.stretches(_UNIT_BYTES)))
+        yield Step("source: files", f"{ops}:ScanOp", (), (_PIECES,), settings, identity=identity, source=scans)
+        reads = (Read(_PIECES, All()),)
+        yield Step("source: partitions", f"{ops}:PackOp", reads, (_SPLITS,), settings, identity=identity)
     else:
-        # A format that is told from the path is one of ours.
-        named: str | None = getattr(source, "format", None)
-        reader = SOURCES.find(named).version if named is not None else ""
-        decided = [source.model_dump(mode="json"), PACKING.identity(), reader]
-        texts = _remembered(store, "plan", Path(path), decided, plan)
-    return [Split.from_json(text) for text in texts]
+        path: str | None = getattr(source, "path", None)
+        state = fingerprint(folder_state(Path(path))) if path is not None else uuid.uuid4().hex
+        whole = (SourceUnit("all", state, ""),)
+        yield Step("source: partitions", f"{ops}:PlanOp", (), (_SPLITS,), settings, identity=identity, source=whole)
 
 
-def content_of(store: Store, path: str) -> str:
-    """Return the SHA-256 of a file that the recipe names."""
-    return _remembered(store, "content", Path(path), None, lambda: [sha256(Path(path))])[0]
+def _scans(stretches: Iterable[Stretch]) -> Iterator[SourceUnit]:
+    """Group stretches of files into units, each of which is found again while all of its files stay as they are."""
+    weighed = ((max(one.bytes, _LEAST_BYTES), f"{one.path}:{one.start}", one) for one in stretches)
+    for members in group(weighed, lambda before: _UNIT_BYTES):
+        some = [stretch for _, stretch in members]
+        state = fingerprint([(one.path, one.start, one.stop, one.state) for one in some])
+        label = f"{slug(some[0].path)}-{some[0].start}"
+        yield SourceUnit(label, state, Stretch.to_json(some), bytes=sum(one.bytes for one in some))
 
 
-def _remembered(store: Store, name: str, path: Path, settings: object, find: Callable[[], list[str]]) -> list[str]:
-    """Return what was found of a file or folder before, while its size, times and inodes are what they were."""
-    begin = f"{name}-{fingerprint(str(path))[:8]}-"
-    memo = f"work/{begin}{fingerprint(file_state(path), settings)}.json"
-    # A damaged memo does no harm: what it says is found again.
-    texts: list[str] | None = unseal(store.files.read(memo)) if store.files.exists(memo) else None
-    if texts is None:
-        texts = find()
-        for old in store.files.names("work"):
-            if old.startswith(begin):
-                store.files.remove(f"work/{old}")
-        store.files.write(memo, seal(texts))
-    return texts
-
-
-def file_state(root: Path) -> list[tuple[str, int, int, int, int]]:
-    """Return what tells that a file, or one below a folder, is another: names, sizes, times and inodes."""
-    files = sorted(root.rglob("*")) if root.is_dir() else [root]
-    state = []
-    for file in files:
-        stat = file.stat()
-        state.append((file.as_posix(), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
-    return state
+def _units(store: Store, plan: Artifact) -> Iterator[SourceUnit]:
+    """Yield the splits of a plan as units; the splits of one compressed file go to one worker, which reads it once."""
+    rows = parquet.read(store.files.check(plan.file("splits.parquet")))
+    columns = (rows[name].to_pylist() for name in ("label", "content", "affinity", "bytes"))
+    for number, (label, content, affinity, size) in enumerate(zip(*columns, strict=True)):
+        yield SourceUnit(label, content, f"{plan.place}#{number}", affinity, size)

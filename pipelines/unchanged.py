@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from mnemodex.indexers.models.hashes import digest_of
 from mnemodex.pipelines.actor import software
+from mnemodex.pipelines.contents import folder_state
 from mnemodex.pipelines.progress import StepReport
-from mnemodex.pipelines.source_plan import file_state
 from mnemodex.schemas.embedding import DEFAULT_MODEL
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.spec import ModelRef, RecipePath
@@ -79,7 +79,7 @@ def _inputs(recipe: Recipe) -> str | None:
     named = []
     for leaf in (leaf for section in recipe.sections().values() for leaf in section.leaves()):
         if leaf.value is not None and leaf.marker(RecipePath):
-            named.append([leaf.value, file_state(Path(leaf.value))])
+            named.append([leaf.value, folder_state(Path(leaf.value))])
         if leaf.value is not None and (ref := leaf.marker(ModelRef)):
             named.append([leaf.value, digest_of(leaf.value, ref)])
     counted_by = digest_of(DEFAULT_MODEL, ModelRef("tokenizer"))

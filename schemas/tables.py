@@ -20,12 +20,14 @@ class TableKey:
         name: the recipe's entry that it belongs to; empty for a table of which a memory has one.
         part: what it holds of that entry, where there are several tables.
         draft: the rows before a later step drops some; a draft lies in the folder of its table and is no view.
+        scratch: a draft that is kept below `work/` only, and in no snapshot.
     """
 
     family: str
     name: str = ""
     part: str = ""
     draft: bool = False
+    scratch: bool = False
 
     @property
     def label(self) -> str:
@@ -35,7 +37,7 @@ class TableKey:
     @property
     def path(self) -> str:
         """Its folder below the memory: `tables/embeddings/minilm`."""
-        return f"tables/{self.label}"
+        return f"{'work' if self.scratch else 'tables'}/{self.label}"
 
     @property
     def view(self) -> str:

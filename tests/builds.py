@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def computed(result: BuildResult) -> dict[str, int]:
     """Partitions that the build computed, by step; checks of ids and keys, which follow from them, left out."""
-    checks = ("ids", "repeats")
+    checks = ("ids", "repeats", "files", "partitions")
     return {
         step.name: step.computed
         for step in result.steps

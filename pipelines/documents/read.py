@@ -11,9 +11,9 @@ import pyarrow as pa
 from typing_extensions import override
 
 from mnemodex.pipelines.bad_row import BadRow
+from mnemodex.pipelines.documents.splits import read_split
 from mnemodex.pipelines.ops.base import Finished, Op, Work
 from mnemodex.pipelines.sources import open_source
-from mnemodex.pipelines.sources.base import Record, Split
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.ids import hash_text
 from mnemodex.schemas.kinds import AnySource
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
+    from mnemodex.pipelines.sources.base import Record
 
 _BATCH = 1024
 
@@ -51,7 +52,11 @@ class ReadOp(Op):
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
         bad: list[BadRow] = []
-        rows = _rows(self._source.read(Split.from_json(inputs.unit.source)), bad, self.settings.id_salt)
+        rows = _rows(
+            self._source.read(read_split(self.work.store, inputs.unit.source, inputs.unit.label)),
+            bad,
+            self.settings.id_salt,
+        )
         spec = spec_of(DOCUMENTS)
         batches = iter(lambda: list(islice(rows, _BATCH)), [])
         output.write(spec, (pa.record_batch(list(zip(*batch, strict=True)), schema=spec.schema) for batch in batches))

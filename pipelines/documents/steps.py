@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 from mnemodex.pipelines.documents.read import ReadSettings
 from mnemodex.pipelines.ops.unique import RANGE_ROWS
 from mnemodex.schemas.kinds import SOURCES
-from mnemodex.schemas.steps import Part, Range, Read, SourceUnit, Step
+from mnemodex.schemas.steps import Part, Range, Read, Step
 from mnemodex.schemas.tables import DOCUMENTS, ERRORS, TableKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mnemodex.pipelines.plan import PlanContext
-    from mnemodex.pipelines.sources.base import Split
+    from mnemodex.schemas.steps import SourceUnit
 
 _ALL = TableKey("documents", draft=True)
 _REPEATS = TableKey("repeats", draft=True)
 
 
-def document_steps(context: PlanContext, splits: Sequence[Split]) -> Iterator[Step]:
+def document_steps(context: PlanContext, units: Sequence[SourceUnit]) -> Iterator[Step]:
     """Read every split, find documents that occur twice, and write the partitions that have any without them."""
     recipe = context.recipe
     settings = ReadSettings(source=recipe.source, id_salt=recipe.id_salt)
@@ -35,11 +35,7 @@ def document_steps(context: PlanContext, splits: Sequence[Split]) -> Iterator[St
         (_ALL, ERRORS),
         settings,
         identity=[settings.identity(), SOURCES.find(named).version if named is not None else ""],
-        source=tuple(
-            # The splits of one compressed file go to one worker, so that it is decompressed once.
-            SourceUnit(split.label, split.fingerprint(), split.to_json(), split.compressed, split.bytes)
-            for split in splits
-        ),
+        source=tuple(units),
     )
     keys = (Read(_ALL, Range(rows=RANGE_ROWS), ("key", "content_hash", "source", "line")),)
     find, drop = f"{package}.repeats:FindRepeats", f"{package}.repeats:DropRepeats"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import time
 from abc import abstractmethod
+from dataclasses import astuple, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -28,6 +31,38 @@ MAX_BYTES = 256 << 20
 _MAX_JSON = 1 << 30
 """Bytes of the longest JSON document: it is parsed as a whole."""
 _BLOCK = 4 << 20
+_TICK = 10_000_000
+"""Nanoseconds."""
+_CHANGED = "has changed while the build read it; start the build again"
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A file, or a range of a large one, as it was when it was listed.
+
+    Attributes:
+        path: below the source root.
+        bytes: of the file, or the range; compressed ones.
+        state: size, times and inode of the file.
+        start: the first byte of the range.
+        stop: the byte after its last; 0 for a whole file.
+    """
+
+    path: str
+    bytes: int
+    state: tuple[int, ...]
+    start: int = 0
+    stop: int = 0
+
+    @staticmethod
+    def to_json(stretches: Sequence[Stretch]) -> str:
+        """Return stretches as JSON, for a worker."""
+        return json.dumps([astuple(stretch) for stretch in stretches])
+
+    @classmethod
+    def from_json(cls, text: str) -> list[Stretch]:
+        """Return the stretches that `to_json` wrote."""
+        return [cls(path, size, tuple(state), *span) for path, size, state, *span in json.loads(text)]
 
 
 class FileSource(Source):
@@ -44,6 +79,8 @@ class FileSource(Source):
     """How the names of its files end, in lower case."""
     keys: ClassVar[tuple[str, ...]] = ()
     """Fields that may hold the key of a JSON row; none for a format without fields."""
+    in_ranges: ClassVar[bool] = False
+    """Whether `cut` can begin in the midst of a plain file."""
 
     def __init__(self, root: Path, paths: Sequence[str], *, fields: Mapping[str, str], packing: Packing) -> None:
         for path in paths:
@@ -64,8 +101,12 @@ class FileSource(Source):
         return [path for path in paths if path.lower().endswith(cls.endings)]
 
     @abstractmethod
-    def cut(self, path: str) -> Iterator[Piece]:
-        """Read a file as a stream and cut it into pieces, from its start: appending changes its last piece only."""
+    def cut(self, path: str, start: int = 0, stop: int | None = None) -> Iterator[Piece]:
+        """Read a file as a stream and cut it into pieces, from its start: appending changes its last piece only.
+
+        A format `in_ranges` may be asked for what begins from the byte `start` to before `stop`, multiples of the bytes
+        of a piece; its lines count from 1.
+        """
 
     @abstractmethod
     def _parse(self, piece: Piece, data: bytes) -> Iterator[Record | BadRow]:
@@ -81,6 +122,29 @@ class FileSource(Source):
                 limit = f"{MAX_BYTES >> 20} MiB"
                 raise SourceError(f"{self.root / path}: a document of more than {limit}; cut the file into several")
         return Piece(path, 0, size, 1, digest.hexdigest())
+
+    def stretches(self, size: int) -> Iterator[Stretch]:
+        """Yield all files in order, those that can be read in ranges of some `size` bytes as such."""
+        size = -(-size // self.packing.bytes) * self.packing.bytes
+        for path in self.paths:
+            state = file_state(self.root / path)
+            total = state[0]
+            if total > size and self.in_ranges and Path(path).suffix.lower() not in COMPRESSIONS:
+                for start in range(0, total, size):
+                    yield Stretch(path, min(size, total - start), state, start, start + size)
+            else:
+                yield Stretch(path, total, state)
+
+    def scan(self, stretch: Stretch) -> Iterator[Piece]:
+        """Cut a file, or a range of it; one that is not as it was listed is a `SourceError`."""
+        # The times of a file that changes twice within a tick of the clock would not tell.
+        if 0 <= time.time_ns() - stretch.state[1] < _TICK:
+            time.sleep(_TICK / 1e9)
+        yield from self.cut(stretch.path, stretch.start, stretch.stop or None)
+        path = self.root / stretch.path
+        # Nodes may see other inodes and times of change.
+        if file_state(path)[:2] != stretch.state[:2]:
+            raise SourceError(f"{path}: {_CHANGED}")
 
     @override
     def plan(self) -> list[Split]:
@@ -107,14 +171,29 @@ class FileSource(Source):
             raise _unreadable(path, error) from error
         self._position += len(data)
         if hashlib.sha256(data).hexdigest() != piece.sha256:
-            raise SourceError(f"{path}: has changed since the build planned it; start the build again")
+            raise SourceError(f"{path}: {_CHANGED}")
         return data
 
 
-def read_blocks(path: Path) -> Iterator[bytes]:
-    """Yield a file's decompressed bytes, some megabytes at a time; a `SourceError` says why it cannot be read."""
+def file_state(path: Path) -> tuple[int, int, int, int]:
+    """Return what tells that a file is another than before: size, times and inode."""
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+
+
+def read_blocks(path: Path, start: int = 0) -> Iterator[bytes]:
+    """Yield a file's decompressed bytes from a byte on, some megabytes at a time.
+
+    Raises:
+        SourceError: says why it cannot be read.
+    """
     try:
         with _open(path) as stream:
+            if start:
+                stream.seek(start)
             while block := stream.read(_BLOCK):
                 yield block
     except OSError as error:
@@ -134,8 +213,9 @@ def read_json(path: Path, *, row: str) -> bytes:
 def _open(path: Path) -> Any:
     """Open a stream of the file's decompressed bytes; one of a plain file can seek."""
     codec = COMPRESSIONS.get(path.suffix.lower())
+    size = path.stat().st_size
     # An interrupted copy leaves a file of no bytes, which Arrow would read as a compressed file without content.
-    if codec and path.stat().st_size == 0:
+    if codec and size == 0:
         raise OSError("the file has no bytes")
     return pa.input_stream(path, compression=codec)
 

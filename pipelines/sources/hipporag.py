@@ -43,7 +43,7 @@ class HipporagSource(FileSource):
         return []
 
     @override
-    def cut(self, path: str) -> Iterator[Piece]:
+    def cut(self, path: str, start: int = 0, stop: int | None = None) -> Iterator[Piece]:
         data = read_json(self.root / path, row="object")
         try:
             bounds = np.fromiter(chain.from_iterable(find_elements(data.decode(_BYTES))), np.int64)

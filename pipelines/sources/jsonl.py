@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,7 @@ class JsonlSource(FileSource):
 
     endings = tuple(f"{name}{ending}" for name in (".jsonl", ".ndjson") for ending in _ENDINGS)
     keys = KEYS
+    in_ranges = True
 
     @override
     @classmethod
@@ -40,8 +42,10 @@ class JsonlSource(FileSource):
         return corpora or super().choose(folder, paths)
 
     @override
-    def cut(self, path: str) -> Iterator[Piece]:
-        return cut_lines(read_blocks(self.root / path), path, rows=self.packing.rows, size=self.packing.bytes)
+    def cut(self, path: str, start: int = 0, stop: int | None = None) -> Iterator[Piece]:
+        # A line begins behind a line end, which is perhaps the byte in front.
+        blocks = read_blocks(self.root / path, max(0, start - 1))
+        return cut_lines(blocks, path, rows=self.packing.rows, size=self.packing.bytes, start=start, stop=stop)
 
     @override
     def _parse(self, piece: Piece, data: bytes) -> Iterator[Record | BadRow]:
@@ -52,15 +56,30 @@ class JsonlSource(FileSource):
                 yield self._fields.parse(row, source=piece.path, line=line)
 
 
-def cut_lines(blocks: Iterable[bytes], path: str, *, rows: int, size: int) -> Iterator[Piece]:
+def cut_lines(
+    blocks: Iterable[bytes], path: str, *, rows: int, size: int, start: int = 0, stop: int | None = None
+) -> Iterator[Piece]:
     """Cut the lines of a file, given in blocks of any length, into pieces; appending changes the last piece only.
 
     A piece ends with the line that makes it `rows` lines, or that reaches the next multiple of `size` bytes. No line is
     parsed, and one that is longer than `MAX_BYTES` is a `SourceError`.
+
+    Args:
+        blocks: the file's bytes, from the one in front of `start`.
+        path: of the file.
+        rows: lines of a piece.
+        size: bytes of the grid.
+        start: where the first line begins, or a byte before that; a multiple of `size`.
+        stop: the lines from there on are of another range.
     """
-    digest = hashlib.sha256()
     # Bytes before the open piece, the open line and the block; the piece's first line, and the first one in the block.
-    start = line_start = position = 0
+    position = start
+    if start:
+        position, blocks = _skip_line(blocks, start - 1)
+        if stop is not None and position >= stop:
+            return
+    start = line_start = position
+    digest = hashlib.sha256()
     first_line = line = 1
     for block in blocks:
         view = memoryview(block)
@@ -75,6 +94,8 @@ def cut_lines(blocks: Iterable[bytes], path: str, *, rows: int, size: int) -> It
             digest.update(view[used:end])
             yield Piece(path, start, position + end, first_line, digest.hexdigest(), line + last + 1 - first_line)
             digest, used, start, first_line = hashlib.sha256(), end, position + end, line + last + 1
+            if stop is not None and start >= stop:
+                return
         digest.update(view[used:])
         line += len(ends)
         line_start = position + int(ends[-1]) if len(ends) else line_start
@@ -85,3 +106,14 @@ def cut_lines(blocks: Iterable[bytes], path: str, *, rows: int, size: int) -> It
     if position > start:
         lines = line - first_line + (position > line_start)
         yield Piece(path, start, position, first_line, digest.hexdigest(), lines)
+
+
+def _skip_line(blocks: Iterable[bytes], position: int) -> tuple[int, Iterator[bytes]]:
+    """Return where the next line begins, and the blocks from there on."""
+    rest = iter(blocks)
+    for block in rest:
+        end = block.find(b"\n") + 1
+        if end:
+            return position + end, chain([block[end:]], rest)
+        position += len(block)
+    return position, rest

@@ -31,7 +31,7 @@ class TextSource(FileSource):
     endings = (".txt", ".rst", *_MARKDOWN)
 
     @override
-    def cut(self, path: str) -> Iterator[Piece]:
+    def cut(self, path: str, start: int = 0, stop: int | None = None) -> Iterator[Piece]:
         yield self._whole_file(path)
 
     @override

@@ -176,7 +176,7 @@ def test_an_unchanged_build_computes_nothing_and_reads_no_file(recipe, monkeypat
     first = mnemodex.build(recipe)
     monkeypatch.setattr("mnemodex.pipelines.run.choose_engine", lambda *_, **__: pytest.fail("started"))
     monkeypatch.setattr("mnemodex.pipelines.extractors.sorting.read_entries", lambda path: pytest.fail("read"))
-    monkeypatch.setattr("mnemodex.pipelines.source_plan.sha256", lambda path: pytest.fail("read"))
+    monkeypatch.setattr("mnemodex.pipelines.contents.sha256", lambda path: pytest.fail("read"))
     result = mnemodex.build(recipe)
     assert (result.committed, computed(result), result.warnings) == (False, {}, first.warnings)
 

@@ -23,7 +23,7 @@ from mnemodex.pipelines.documents.steps import document_steps
 from mnemodex.pipelines.engine import LocalEngine, artifacts_of
 from mnemodex.pipelines.progress import Progress
 from mnemodex.pipelines.ray_engine import RayEngine
-from mnemodex.pipelines.source_plan import source_splits
+from mnemodex.pipelines.source_plan import plan_source
 from mnemodex.pipelines.stages.chunk import ChunkSettings, ChunkStage
 from mnemodex.pipelines.unit import Draft
 from mnemodex.pipelines.verify import verify
@@ -198,7 +198,7 @@ def test_the_splits_of_a_compressed_file_go_to_one_worker(shop, on_ray, tmp_path
     lines = "".join(json.dumps(row) + "\n" for row in ROWS * 2).encode()
     path.write_bytes(gzip.compress(lines) if ending else lines)
     recipe = parse_recipe(words_recipe(path, tmp_path / "memory"), name="r", base=tmp_path)
-    splits = source_splits(shop.store, recipe.source)
+    splits = plan_source(shop.store, recipe).units
     step = next(iter(document_steps(SimpleNamespace(recipe=recipe), splits)))
     shop.files.add(step)
     units = [shop.files.unit(step, Draft(one.label, [], source=one), one.content[:20]) for one in step.source]

@@ -34,7 +34,7 @@ from mnemodex.pipelines.plan import Plan, identity
 from mnemodex.pipelines.progress import Progress
 from mnemodex.pipelines.results import BuildResults
 from mnemodex.pipelines.run_files import RunFiles
-from mnemodex.pipelines.source_plan import source_splits
+from mnemodex.pipelines.source_plan import plan_source
 from mnemodex.schemas.embedding import DEFAULT_MODEL
 from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, load
 from mnemodex.schemas.lm import LmStates
@@ -328,7 +328,7 @@ class Built:
         self.recipe = recipe
         store = Store(recipe["memory"])
         checked = parse_recipe(recipe, name="recipe", base=Path.cwd())
-        declared = declarations(checked, source_splits(store, checked.source))
+        declared = declarations(checked, plan_source(store, checked).units)
         plan, self._results = Plan(declared), BuildResults(checked, store)
         Materializer(
             store, plan, self._results, former=store.current(), files=RunFiles(store, {}), progress=Progress()
@@ -347,7 +347,7 @@ class Built:
             digest=self._results.digest,
             content=self._results.content,
         )
-        splits = source_splits(Store(recipe["memory"]), checked.source)
+        splits = plan_source(Store(recipe["memory"]), checked).units
         steps = {step.name: step for _, declare in declarations(checked, splits) for step in declare(context)}
         return {name for name, step in steps.items() if _known(step) != _known(self.steps.get(name))}
 

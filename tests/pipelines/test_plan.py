@@ -22,7 +22,7 @@ from mnemodex.pipelines.plan import Plan, Unfinished, identity, order
 from mnemodex.pipelines.progress import Progress
 from mnemodex.pipelines.results import BuildResults
 from mnemodex.pipelines.run_files import RunFiles
-from mnemodex.pipelines.source_plan import source_splits
+from mnemodex.pipelines.source_plan import plan_source
 from mnemodex.schemas.embedding import DEFAULT_MODEL
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.manifest import Stats
@@ -306,7 +306,7 @@ def known(tmp_path_factory):
     recipe = parse_recipe({"source": str(source), **FULL}, name="r", base=Path(folder))
     store = Store(folder / "memory")
     store.prepare()
-    plan = Plan(declarations(recipe, source_splits(store, recipe.source)))
+    plan = Plan(declarations(recipe, plan_source(store, recipe).units))
     plan.unfold(BuildResults(recipe, store))
     return {step.name: step for step in plan.steps}, plan.waiting
 
@@ -348,7 +348,7 @@ def test_every_op_of_a_build_is_there_with_a_version_and_settings(library):
 
     recipe = parse_recipe(open_store(library)[1].recipe, name="r", base=library)
     store = Store(library)
-    plan, results = Plan(declarations(recipe, source_splits(store, recipe.source))), BuildResults(recipe, store)
+    plan, results = Plan(declarations(recipe, plan_source(store, recipe).units)), BuildResults(recipe, store)
     work = Materializer(store, plan, results, former=store.current(), files=RunFiles(store, {}), progress=Progress())
     work.find()
     assert work.todo == {} and plan.waiting == []

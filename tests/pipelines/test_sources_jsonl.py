@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sources import items, opened
 
 from mnemodex.pipelines.bad_row import BadRow
+from mnemodex.pipelines.documents.splits import continued
 from mnemodex.pipelines.sources import files
 from mnemodex.pipelines.sources.base import Record
 from mnemodex.pipelines.sources.jsonl import cut_lines
@@ -98,6 +99,29 @@ def test_pieces_cover_the_file_end_at_lines_and_do_not_depend_on_blocks(lines, e
         assert (piece.start + last_line - 1) // size == piece.start // size or last_line == 0
     for piece in pieces[:-1]:
         assert piece.rows == limit or piece.end // size > piece.start // size
+
+
+@given(
+    lines=st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=30),
+    limit=st.integers(1, 6),
+    size=st.integers(1, 20),
+    times=st.integers(1, 4),
+    block=st.integers(1, 50),
+)
+def test_ranges_of_a_file_have_the_pieces_of_the_whole_file(lines, limit, size, times, block):
+    data = b"\n".join(lines)
+
+    def blocks(start):
+        return (data[place : place + block] for place in range(start, len(data), block))
+
+    whole = list(cut_lines(blocks(0), path="f", rows=limit, size=size))
+    found = []
+    for start in range(0, len(data), size * times):
+        begin, stop = max(0, start - 1), start + size * times
+        pieces = list(cut_lines(blocks(begin), path="f", rows=limit, size=size, start=start, stop=stop))
+        assert not pieces or pieces[0].first_line == 1
+        found += pieces
+    assert list(continued(found)) == whole
 
 
 def test_a_piece_ends_at_the_line_that_fills_its_rows_or_reaches_a_multiple_of_its_bytes(tmp_path):

@@ -1,0 +1,35 @@
+"""Files that a recipe names: whether they are others than before, and hashes that are remembered until then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnemodex.pipelines.sources.files import file_state
+from mnemodex.schemas.manifest import fingerprint
+from mnemodex.schemas.store.files import sha256
+from mnemodex.schemas.store.sealed import seal, unseal
+
+if TYPE_CHECKING:
+    from mnemodex.schemas.store.store import Store
+
+
+def content_of(store: Store, path: str) -> str:
+    """Return the SHA-256 of a file that the recipe names."""
+    begin = f"content-{fingerprint(path)[:8]}-"
+    memo = f"work/{begin}{fingerprint(file_state(Path(path)))}.json"
+    # A damaged memo does no harm: the file is hashed again.
+    content: str | None = unseal(store.files.read(memo)) if store.files.exists(memo) else None
+    if content is None:
+        content = sha256(Path(path))
+        for old in store.files.names("work"):
+            if old.startswith(begin):
+                store.files.remove(f"work/{old}")
+        store.files.write(memo, seal(content))
+    return content
+
+
+def folder_state(root: Path) -> list[tuple[str, tuple[int, ...]]]:
+    """Return what tells that a file, or one below a folder, is another than before."""
+    files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
+    return [(path.as_posix(), file_state(path)) for path in files]

@@ -1,0 +1,146 @@
+"""Planning a source: workers cut its files into pieces, which one of them packs into splits."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, replace
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from typing_extensions import override
+
+from mnemodex.pipelines.ops.base import Op, Work
+from mnemodex.pipelines.sources import open_source
+from mnemodex.pipelines.sources.base import Piece, Split
+from mnemodex.pipelines.sources.files import Stretch
+from mnemodex.pipelines.sources.packing import Packing, pack
+from mnemodex.schemas.errors import CorruptFileError
+from mnemodex.schemas.kinds import AnySource
+from mnemodex.schemas.manifest import Stats
+from mnemodex.schemas.spec import Spec
+from mnemodex.schemas.tables import TableSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from mnemodex.pipelines.ops.inputs import Inputs
+    from mnemodex.pipelines.ops.output import Output
+    from mnemodex.schemas.store.store import Store
+
+_INTEGER, _TEXT = pa.int64(), pa.string()
+_PIECES = pa.schema(
+    [
+        ("path", _TEXT),
+        ("start", _INTEGER),
+        ("end", _INTEGER),
+        ("first_line", _INTEGER),
+        ("sha256", _TEXT),
+        ("rows", _INTEGER),
+    ]
+)
+"""The fields of `Piece`."""
+_BATCH = 4096
+
+
+class PlanSettings(Spec):
+    """A source, and how large its splits are."""
+
+    source: AnySource
+    packing: Packing
+
+
+class ScanOp(Op):
+    """Cuts some files, or a stretch of a large one, into pieces: their bounds, lines and hashes."""
+
+    Settings = PlanSettings
+    seconds_per_megabyte = 0.005
+    settings: PlanSettings
+
+    def __init__(self, settings: PlanSettings, work: Work) -> None:
+        super().__init__(settings, work)
+        self._source: Any = open_source(settings.source, settings.packing)
+
+    @override
+    def run(self, inputs: Inputs, output: Output) -> Stats:
+        stretches = Stretch.from_json(inputs.unit.source)
+        pieces = chain.from_iterable(map(self._source.scan, stretches))
+        batches = map(_to_arrow, iter(lambda: list(islice(pieces, _BATCH)), []))
+        output.write(TableSpec(_PIECES), batches)
+        return Stats()
+
+
+class PackOp(Op):
+    """Packs the pieces of all files into splits."""
+
+    Settings = PlanSettings
+    seconds_per_megabyte = 0.005
+    settings: PlanSettings
+
+    @override
+    def run(self, inputs: Inputs, output: Output) -> Stats:
+        pieces = chain.from_iterable(map(_from_arrow, inputs.batches(0, rows=_BATCH)))
+        output.rows = _write_splits(output.folder, pack(continued(pieces), self.settings.packing))
+        return Stats()
+
+
+class PlanOp(Op):
+    """Plans a source that says itself what its splits are."""
+
+    Settings = PlanSettings
+    settings: PlanSettings
+
+    @override
+    def run(self, inputs: Inputs, output: Output) -> Stats:
+        output.rows = _write_splits(output.folder, open_source(self.settings.source, self.settings.packing).plan())
+        return Stats()
+
+
+def read_split(store: Store, name: str, label: str) -> Split:
+    """Return a split of a plan by its name: the place of the plan, `#` and its number.
+
+    Raises:
+        CorruptFileError: the plan is damaged.
+    """
+    place, _, number = name.rpartition("#")
+    plan = store.artifact(place)
+    if plan is None:
+        raise CorruptFileError(f"{store.root / place}: its marker is missing or damaged; run the build again")
+    path = store.files.check(plan.file("pieces.arrow"))
+    with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+        return Split(label, tuple(_from_arrow(reader.get_batch(int(number)))))
+
+
+def _write_splits(folder: Path, splits: Iterable[Split]) -> int:
+    """Write the pieces of each split as a record batch, and one row of each for the driver; return how many."""
+    rows = []
+    with pa.ipc.new_file(folder / "pieces.arrow", _PIECES) as writer:
+        for split in splits:
+            writer.write_batch(_to_arrow(split.pieces))
+            rows.append((split.label, split.fingerprint(), split.compressed, split.bytes))
+    columns = zip(*rows, strict=True) if rows else [()] * 4
+    table = dict(zip(("label", "content", "affinity", "bytes"), columns, strict=True))
+    pq.write_table(pa.table(table), folder / "splits.parquet", write_page_checksum=True)
+    return len(rows)
+
+
+def continued(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """Count the lines of a file through all of its stretches, each of which begins with line 1."""
+    path, before, line = "", 0, 1
+    for piece in pieces:
+        if piece.path != path:
+            path, before = piece.path, 0
+        elif piece.first_line == 1:
+            before = line - 1
+        counted = replace(piece, first_line=piece.first_line + before)
+        line = counted.first_line + counted.rows
+        yield counted
+
+
+def _to_arrow(pieces: Sequence[Piece]) -> pa.RecordBatch:
+    return pa.record_batch(list(zip(*map(astuple, pieces), strict=True)), schema=_PIECES)
+
+
+def _from_arrow(batch: pa.RecordBatch) -> Iterator[Piece]:
+    return map(Piece, *(column.to_pylist() for column in batch.columns))
