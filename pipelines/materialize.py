@@ -82,7 +82,8 @@ class Materializer:
                 moved = True
                 self._drafts[step.name] = deque()
                 # What is read of the source is what people call the documents, before any repeats are dropped.
-                cache = step.pass_through or (is_cache(step.result) and not step.source)
+                read = step.source and not (isinstance(step.result, TableKey) and step.result.scratch)
+                cache = step.pass_through or (is_cache(step.result) and not read)
                 self._progress.begin(step.name, cache=cache)
                 self._results.add(step, identity(step))
             self._progress.waiting = len(self._plan.waiting)

@@ -250,7 +250,7 @@ def test_relative_paths_start_at_the_recipe(recipe, tmp_path, file):
 def test_a_damaged_memo_is_made_again(recipe):
     mnemodex.build(recipe)
     (memo,) = (manifest_root(recipe) / "work").glob("content-*.json")
-    memo.write_text(memo.read_text().replace('{"value": ["', '{"value": ["0'))
+    memo.write_text(memo.read_text().replace('{"value": "', '{"value": "0'))
     assert any("damaged" in problem for problem in verify(recipe["memory"]).problems)
     assert computed(mnemodex.build(recipe)) == {}
     assert verify(recipe["memory"]).problems == []
