@@ -18,6 +18,7 @@ from mnemodex.pipelines.run_files import RunFiles
 from mnemodex.pipelines.sources import open_source
 from mnemodex.pipelines.sources.files import FileSource, Stretch
 from mnemodex.pipelines.sources.packing import Packing, group, slug
+from mnemodex.schemas.errors import CorruptFileError
 from mnemodex.schemas.kinds import SOURCES
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.steps import All, Read, SourceUnit, Step
@@ -82,11 +83,17 @@ def plan_source(
     Raises:
         SourceError: the source is missing, or not one of its format.
     """
-    files = files or RunFiles(store, {})
+    try:
+        return _plan(store, recipe, place, files or RunFiles(store, {}), progress or Progress())
+    except CorruptFileError:
+        # Below `work/` nothing is worth more than being found out again.
+        store.files.remove("work/plan")
+        return _plan(store, recipe, place, files or RunFiles(store, {}), progress or Progress())
+
+
+def _plan(store: Store, recipe: Recipe, place: Place | None, files: RunFiles, progress: Progress) -> SourcePlan:
     results = BuildResults(recipe, store)
-    work = Materializer(
-        store, Plan([("source", _steps)]), results, former=None, files=files, progress=progress or Progress()
-    )
+    work = Materializer(store, Plan([("source", _steps)]), results, former=None, files=files, progress=progress)
     work.find()
     if work.todo:
         seconds = estimate(results, work.todo)
@@ -97,6 +104,8 @@ def plan_source(
         finally:
             engine.close()
     (plan,) = results.artifacts(_SPLITS)
+    for file in plan.files:
+        store.files.check(file)
     found = [plan, *(results.artifacts(_PIECES) if results.has(_PIECES) else ())]
     return SourcePlan(tuple(_units(store, plan)), tuple(artifact.place for artifact in found))
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mnemodex.schemas.store.store import Store
 
 _FOLDERS = ("tables", "indexes", "snapshots", "answers", "work")
-_SEALED = ("work/plan-", "work/content-", "answers/")
+_SEALED = ("work/content-", "answers/")
 """Files that snapshots do not name and that hold a checksum of themselves."""
 
 
@@ -132,7 +132,7 @@ def _check_strays(store: Store, known: set[str], result: Verification) -> None:
 
 
 def _is_marker(path: str) -> bool:
-    in_table = path.startswith("tables/") and path.endswith(".json")
+    in_table = path.startswith(("tables/", "work/plan/")) and path.endswith(".json")
     return in_table or (path.startswith("indexes/") and path.endswith("/marker.json"))
 
 

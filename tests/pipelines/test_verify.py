@@ -150,7 +150,7 @@ def test_a_sound_memory_is_counted(memory):
         ("indexes/flat/stray-1/index.faiss", "belongs to no finished result; remove it"),
         ("tables/chunks/stray.json", "this marker is damaged; remove it and build again"),
         ("snapshots/000003.json", "is in no snapshot's history; remove it"),
-        ("work/plan-1.json", "is only a memo: remove it"),
+        ("work/content-1.json", "is only a memo: remove it"),
     ],
 )
 def test_a_file_that_nobody_wrote_is_named_with_its_remedy(memory, path, problem):

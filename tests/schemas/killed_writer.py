@@ -152,7 +152,7 @@ class Trial:
         with store.lock():
             store.clean()
         last = f"{current.name}.json" if current else ""
-        left = [name for name in store.files.names("work") if not name.startswith("plan-")]
+        left = [name for name in store.files.names("work") if name != "plan"]
         left += [name for name in store.files.names("snapshots") if name.endswith(".json") and name > last]
         if left or opened(root) != current:
             yield f"clean() left {left}"
