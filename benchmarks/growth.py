@@ -2,8 +2,8 @@
 
 python benchmarks/growth.py [--rows N] [--kinds NAME …] [--json FILE]
 
-Each memory has one index over N one-line documents, a hashing encoder, and for next tokens a tiny model with random
-weights. It is built, opened by a build that computes nothing, given ten documents more, and built again, in a process
+Each memory has one index over N documents of 100 words (of eight, where every token is a row), a hashing encoder, and
+for next tokens a tiny model with random weights. It is built, opened by a build that computes nothing, given ten documents more, and built again, in a process
 each and without Ray. CPU seconds are the whole process's, less those of the build that computes nothing. Recall@10 is
 of an index's own measurement, and for vectors that of 200 new questions against exact search, before and after.
 """
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from report import publish
-from scale import HashingEncoder, write_corpus
+from scale import HashingEncoder
 
 import mnemodex
 
@@ -38,6 +38,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "next-ivf": {"type": "knn_lm", "factory": "IVF256,SQfp16"},
 }
 MORE = 10
+_VOCABULARY = 50_000
 
 
 def main() -> None:
@@ -51,15 +52,18 @@ def main() -> None:
         print(json.dumps(build(options.build)))
         return
     with tempfile.TemporaryDirectory() as name:
-        results = [measure(Path(name), kind, options.rows) for kind in options.kinds]
+        results = []
+        for kind in options.kinds:
+            results.append(measure(Path(name), kind, options.rows))
+            print(results[-1], flush=True)
     publish("Ten documents more", results, json_path=options.json)
 
 
 def measure(folder: Path, kind: str, rows: int) -> dict[str, Any]:
     """Build a memory of one kind, and let it grow."""
     corpus = folder / "corpus.jsonl"
-    write_corpus(folder / "all.jsonl", rows + MORE)
-    lines = (folder / "all.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    # For next tokens every token is a row.
+    lines = passages(rows + MORE, words=8 if KINDS[kind]["type"] == "knn_lm" else 100)
     corpus.write_text("".join(lines[:rows]), encoding="utf-8")
     memory = folder / kind
     sections: dict[str, Any] = {"embed": {"hashing": {}}} if KINDS[kind]["type"] == "dense" else {}
@@ -131,10 +135,16 @@ def _ids(opened: Any) -> list[Any]:
     return [opened.sql(query).fetchnumpy()["chunk_id"]]
 
 
+def passages(rows: int, *, words: int) -> list[str]:
+    """JSON lines with words by Zipf's law."""
+    drawn = (np.random.default_rng(7).zipf(1.3, (rows, words)) - 1) % _VOCABULARY
+    texts = (" ".join(f"w{word:x}" for word in row) for row in drawn.tolist())
+    return [json.dumps({"id": str(n), "title": f"t{n:x}", "text": text}) + "\n" for n, text in enumerate(texts)]
+
+
 def queries() -> np.ndarray[Any, np.dtype[np.float32]]:
     """Vectors of texts that are in no memory."""
-    generator = np.random.default_rng(99)
-    words = (generator.zipf(1.3, (200, 12)) - 1) % 50_000
+    words = (np.random.default_rng(99).zipf(1.3, (200, 100)) - 1) % _VOCABULARY
     return HashingEncoder().encode([" ".join(f"w{word:x}" for word in row) for row in words.tolist()])
 
 
