@@ -3,9 +3,10 @@
 python benchmarks/growth.py [--rows N] [--kinds NAME …] [--json FILE]
 
 Each memory has one index over N documents of 100 words (of eight, where every token is a row), a hashing encoder, and
-for next tokens a tiny model with random weights. It is built, opened by a build that computes nothing, given ten documents more, and built again, in a process
-each and without Ray. CPU seconds are the whole process's, less those of the build that computes nothing. Recall@10 is
-of an index's own measurement, and for vectors that of 200 new questions against exact search, before and after.
+for next tokens a tiny model with random weights. It is built, opened by a build that computes nothing, given ten
+documents more, and built again, in a process each and without Ray. CPU seconds are the whole process's, less those of
+the build that computes nothing. Recall@10 is of an index's own measurement, and for vectors that of 200 new questions
+against exact search, before and after.
 """
 
 from __future__ import annotations
