@@ -53,7 +53,9 @@ def measure(folder: Path, rows: int, *, dense: bool) -> list[dict[str, Any]]:
     results.append(build("10 lines more", folder, recipe))
     results.append(build("10 lines more, fresh", folder, {**recipe, "memory": str(folder / "fresh")}))
     grown, fresh = (mnemodex.open(folder / name).snapshot.manifest for name in ("memory", "fresh"))
-    results[-1]["equal to the grown one"] = str(grown.same_content(fresh))
+    # An index that grew has other shards than one that was built at once.
+    same = all(table.partitions.same_results(fresh.tables[name].partitions) for name, table in grown.tables.items())
+    results[-1]["tables equal to the grown one's"] = str(same)
     return results
 
 
