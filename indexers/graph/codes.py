@@ -29,17 +29,17 @@ CANDIDATES = 2048
 FILE = "codes.faiss"
 
 
-def train_codes(vectors: Vectors, out: Path, *, cpus: int) -> None:
+def train_codes(vectors: Vectors, out: Path) -> None:
     """Train product quantisers (Jégou et al., 2011) of 16 centroids each, whose tables fit registers."""
     import faiss
 
-    set_threads(cpus)
     dimension = vectors.dimension
     most = max(dimension // _NUMBERS, min(dimension, _FEWEST))
     count = max(size for size in range(1, most + 1) if dimension % size == 0)
     index: Any = faiss.index_factory(dimension, f"PQ{count}x4", faiss.METRIC_INNER_PRODUCT)
-    use_threads()
-    index.train(vectors.sample(_POINTS, seed=0))
+    # Thousands of short loops, in which further threads would only wait for each other.
+    with threads_for(1):
+        index.train(vectors.sample(_POINTS, seed=0))
     faiss.write_index(index, str(out / FILE))
 
 

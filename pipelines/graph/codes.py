@@ -21,7 +21,7 @@ class TrainCodesOp(Op):
 
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        train_codes(_vectors(inputs), output.folder, cpus=self.work.cpus)
+        train_codes(_vectors(inputs), output.folder)
         return Stats()
 
 

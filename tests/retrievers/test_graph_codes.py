@@ -37,7 +37,7 @@ def opened(facts, tmp_path_factory):
     matrices = np.split(vectors[numbers], [1, 1, 9_000, 20_001])
     np.save(folder / "0.npy", np.vstack(matrices[:4]))
     (folder / "trained").mkdir()
-    train_codes(Vectors([folder / "0.npy"], ["0"], dimension=DIMENSION), folder / "trained", cpus=1)
+    train_codes(Vectors([folder / "0.npy"], ["0"], dimension=DIMENSION), folder / "trained")
     shards = []
     for number, matrix in enumerate(matrices):
         shards.append(folder / f"shard-{number}")
@@ -73,6 +73,6 @@ def test_vectors_of_any_dimension_have_codes(tmp_path, dimension):
     vectors = unit(np.random.default_rng(0).normal(size=(2_000, dimension)))
     np.save(tmp_path / "v.npy", vectors)
     given = Vectors([tmp_path / "v.npy"], ["0"], dimension=dimension)
-    train_codes(given, tmp_path, cpus=1)
+    train_codes(given, tmp_path)
     write_codes(tmp_path, given, tmp_path, cpus=1)
     assert len(Codes([tmp_path]).candidates(vectors[:1])[0]) == 2_000
