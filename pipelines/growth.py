@@ -122,7 +122,7 @@ class Former:
         former = self._tables.get(key.label)
         if former is None or former.id_column is None or former.identity != results.identity(key):
             return False
-        folder = self._store.files.local(shard.place)
+        folder = self._store.files.local(shard.folder)
         try:
             for file in shard.files:
                 if file.path.endswith((f"/{former.id_column}s.npy", "/partition.npy", "/row.npy", "/labels.json")):

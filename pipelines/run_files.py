@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.messages import Unit
@@ -38,7 +37,7 @@ class RunFiles:
     def __init__(self, store: Store, declared: Mapping[TableKey, TableSpec]) -> None:
         self._store = store
         self._declared = declared
-        self.run = f"work/run-{uuid.uuid4().hex}"
+        self.run = store.files.attempt("run").relative_to(store.root).as_posix()
         self._steps: set[str] = set()
         self._lists: set[str] = set()
 

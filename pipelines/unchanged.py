@@ -68,7 +68,8 @@ class UpToDate:
 
     def _state(self, current: Manifest) -> str:
         folders = [*_folders(self._store.root / "tables"), *_folders(self._store.root / "indexes")]
-        return fingerprint(self._inputs, current.name, current.created, folders)
+        # A damaged list file is left out of the snapshot that a build finds.
+        return fingerprint(self._inputs, current.name, current.created, _count(current), folders)
 
 
 def _inputs(recipe: Recipe) -> str | None:

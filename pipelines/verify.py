@@ -68,23 +68,26 @@ def verify(root: str | Path) -> Verification:
 def _check_files(store: Store, manifest: Manifest, result: Verification) -> set[str]:
     """Compare the files of all snapshots with their checksums; return the paths that snapshots name.
 
-    A damaged result that was computed again has replaced the former one in older snapshots too: the newest snapshot
-    that names a file counts.
+    Where a damaged result was computed again with other bytes, the newest snapshot that names it counts.
     """
-    known = {"CURRENT"}
-    markers: set[str] = set()
+    known: set[str] = set()
+    if not store.is_named():
+        result.problems.append(f"{store.root / 'CURRENT'}: does not name the newest snapshot; run the build again")
+    markers: dict[str, str] = {}
     try:
         for snapshot in store.history(manifest):
             known.add(f"snapshots/{snapshot.name}.json")
             for artifact in _listed(store, snapshot, known, result):
-                markers.add(artifact.marker)
+                replaced = artifact.place in markers
+                markers.setdefault(artifact.place, artifact.marker)
                 for entry in artifact.files:
                     if entry.path not in known:
                         known.add(entry.path)
-                        _check_file(store, entry, result)
+                        if not replaced:
+                            _check_file(store, entry, result)
     except MnemodexError as error:
         result.problems.append(str(error))
-    missing = [path for path in sorted(markers) if not store.files.exists(path)]
+    missing = [path for path in sorted(markers.values()) if not store.files.exists(path)]
     result.problems.extend(f"{store.root / path}: this marker is missing; build again" for path in missing)
     return known
 
@@ -133,7 +136,9 @@ def _check_strays(store: Store, known: set[str], result: Verification) -> None:
 
 def _is_marker(path: str) -> bool:
     in_table = path.startswith(("tables/", "work/plan/")) and path.endswith(".json")
-    return in_table or (path.startswith("indexes/") and path.endswith("/marker.json"))
+    # A shard may have files that are JSON; in format 2 its marker is one of them.
+    of_shard = path.startswith("indexes/") and (path.count("/") == 2 or path.endswith("/marker.json"))
+    return in_table or (of_shard and path.endswith(".json"))
 
 
 def _check_sealed(store: Store, path: str, known: set[str], result: Verification) -> None:
@@ -195,7 +200,7 @@ def _check_index(store: Store, manifest: Manifest, index: IndexEntry) -> Iterato
         yield f"{store.root}: index {index.name} cannot be checked: {error}"
         return
     kind, settings = load(entry.indexer), load(entry.settings).model_validate(index.settings)
-    folders = [store.files.local(shard.place) for shard in index.shards]
+    folders = [store.files.local(shard.folder) for shard in index.shards]
     kept = {(index.table, kind.id_column): folders}
     for key in kind.beside(settings):
         column = manifest.tables[key.label].id_column

@@ -67,7 +67,7 @@ class Snapshot:
         """Return the folders of an index's shards, every file of them checked."""
         folders = []
         for shard in index.shards:
-            folder, paths = self.store.files.local(shard.place), [self.store.files.check(file) for file in shard.files]
+            folder, paths = self.store.files.local(shard.folder), [self.store.files.check(file) for file in shard.files]
             assert all(path.is_relative_to(folder) for path in paths)  # noqa: S101 - a shard is a folder by construction
             folders.append(folder)
         return folders

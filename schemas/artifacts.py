@@ -101,8 +101,13 @@ class Artifact(Frozen):
         return self.files[0].path.partition(name)[0] + name
 
     @property
+    def folder(self) -> str:
+        """The folder that its files are in, where it is one."""
+        return self.place + self.files[0].path.removeprefix(self.place).partition("/")[0]
+
+    @property
     def marker(self) -> str:
-        """The path of its marker: in its folder, or beside its one or two files."""
+        """The path of its marker: beside its files or its folder, or in a folder of format 2."""
         return f"{self.place}/marker.json" if self.files[0].path.startswith(f"{self.place}/") else f"{self.place}.json"
 
     def file(self, ending: str) -> FileEntry:

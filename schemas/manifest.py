@@ -30,6 +30,7 @@ __all__ = [
     "TableEntry",
     "digest",
     "fingerprint",
+    "own_digest",
 ]
 
 FORMAT = 3
@@ -238,14 +239,16 @@ class Manifest(Frozen):
         return self.same_content(other) and (self.tables, self.indexes) == (other.tables, other.indexes)
 
 
-def digest(data: bytes) -> str | None:
-    """Return the checksum of a manifest's file: that in it, or None where its content differs from that.
-
-    A manifest of format 2 has none in it; its checksum is that of the whole file.
-    """
+def own_digest(data: bytes) -> str | None:
+    """Return the checksum that is in a manifest's file; None where it has none, or its content another one."""
     seal = _SEAL.match(data)
-    actual = hashlib.sha256(data[seal.end() :] if seal else data).hexdigest()
-    return actual if seal is None or seal[1].decode() == actual else None
+    right = seal is not None and hashlib.sha256(data[seal.end() :]).hexdigest() == seal[1].decode()
+    return seal[1].decode() if seal is not None and right else None
+
+
+def digest(data: bytes) -> str:
+    """Return the checksum by which other files name a manifest's file: its own; in format 2, the file's."""
+    return own_digest(data) or hashlib.sha256(data).hexdigest()
 
 
 def fingerprint(*parts: Any) -> str:

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.schemas.store.store import open_store
+from mnemodex.schemas.manifest import Artifacts
+from mnemodex.schemas.store.store import close_marker, open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnemodex.schemas.manifest import Artifacts, IndexEntry, Manifest, TableEntry
+    from mnemodex.schemas.manifest import Artifact, IndexEntry, Manifest, TableEntry
 
 
 def write_format_2(memory: Path) -> None:
     """Turn a memory into one of format 2: every snapshot lists all of its artifacts itself."""
     store, current = open_store(memory)
     parent_sha256 = None
-    for manifest in reversed(list(store.history(current))):
+    history = [manifest.replaced(Artifacts) for manifest in store.history(current)]
+    moved: dict[str, Artifact] = {}
+    for artifact in (artifact for manifest in history for artifact in manifest.artifacts()):
+        if artifact.place not in moved:
+            moved[artifact.place] = _move(memory, artifact)
+    for former in reversed(history):
+        manifest = former.replaced(lambda kept: Artifacts(moved[part.place] for part in kept))
         data = (json.dumps(_manifest(manifest, parent_sha256), ensure_ascii=False, indent=1) + "\n").encode()
         (memory / "snapshots" / f"{manifest.name}.json").write_bytes(data)
         parent_sha256 = hashlib.sha256(data).hexdigest()
@@ -26,6 +35,23 @@ def write_format_2(memory: Path) -> None:
     for path in (memory / "snapshots" / "lists").iterdir():
         path.unlink()
     (memory / "snapshots" / "lists").rmdir()
+
+
+def _move(memory: Path, artifact: Artifact) -> Artifact:
+    """Give the files of a result, and its marker, the names that they had in format 2."""
+    (memory / artifact.marker).unlink()
+    files = [
+        file.model_copy(update={"path": artifact.place + re.sub("^-[0-9a-f]+", "", file.path[len(artifact.place) :])})
+        for file in artifact.files
+    ]
+    for former, file in zip(artifact.files, files, strict=True):
+        (memory / file.path).parent.mkdir(exist_ok=True, parents=True)
+        (memory / former.path).rename(memory / file.path)
+    if (memory / artifact.folder).is_dir():
+        shutil.rmtree(memory / artifact.folder)
+    moved = artifact.model_copy(update={"files": tuple(files)})
+    (memory / moved.marker).write_bytes(close_marker(moved))
+    return moved
 
 
 def _manifest(manifest: Manifest, parent_sha256: str | None) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnemodex.pipelines.commands.output import print_json, print_table, size
-from mnemodex.schemas.errors import MemoryNotFoundError
 
 if TYPE_CHECKING:
     from mnemodex.schemas.manifest import EncoderEntry, IndexEntry, LanguageModelEntry, Manifest
@@ -168,9 +167,5 @@ def upgrade(
     """Bring a memory of the former version's format to this one's. Its data files stay as they are."""
     from mnemodex.schemas.store.store import Store
 
-    if not memory.is_dir():
-        raise MemoryNotFoundError(f"{memory}: no such memory; build one with `mnemodex build RECIPE`")
-    store = Store(memory)
-    with store.lock():
-        manifest = store.upgrade()
+    manifest = Store(memory).upgrade()
     typer.echo(f"{memory}: snapshot {manifest.name} has format {manifest.format}", err=True)

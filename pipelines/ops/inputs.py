@@ -82,7 +82,7 @@ class Inputs:
         (artifact,) = self.artifacts(number)
         for file in artifact.files:
             self._store.files.check(file)
-        return self._store.files.local(artifact.place)
+        return self._store.files.local(artifact.folder)
 
     def files(self, number: int, name: str) -> list[Path]:
         """Return the file of a name of each shard of an input, checked."""
@@ -133,7 +133,7 @@ class Inputs:
 
     def _partition(self, artifact: Artifact, number: int) -> InputPartition:
         files = {file.path.rpartition(".")[2]: self._store.files.check(file) for file in artifact.files}
-        folder = self._store.files.local(artifact.place)
+        folder = self._store.files.local(artifact.folder)
         starts = self.unit.starts.get(artifact.label, ())
         start = starts[number] if number < len(starts) else 0
         return InputPartition(artifact.label, artifact.rows, files, stats=artifact.stats, folder=folder, start=start)

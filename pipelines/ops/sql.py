@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -29,4 +28,4 @@ def connected(work: Work) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
     finally:
         connection.close()
-        shutil.rmtree(scratch, ignore_errors=True)
+        work.store.files.remove(f"work/{scratch.name}")

@@ -6,17 +6,20 @@ Only this package touches the file system, so that object stores fit behind it l
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from mnemodex.schemas.errors import CommitFailedError, CommitStateUnknownError, CorruptFileError, WriterBusyError
+from typing_extensions import override
+
+from mnemodex.schemas.errors import CorruptFileError, WriterBusyError
+from mnemodex.schemas.store.locks import open_locked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from mnemodex.schemas.manifest import FileEntry
@@ -24,6 +27,56 @@ if TYPE_CHECKING:
 
 _ROOM = 1 << 20
 """Bytes below which a disk counts as full."""
+
+LEASE = "LEASE"
+"""The file whose lock says that a build writes to the memory."""
+
+ATTEMPTS = ("attempt-", "run-")
+"""How folders below `work/` are called that belong to one writer."""
+
+
+class Files(Protocol):
+    """What the store asks of the place where a memory lies; paths are relative to it, with forward slashes.
+
+    Nobody but a file's writer takes it away, and nothing is changed under its name but small files that can be made
+    again: that needs no lock, on a file system or in an object store.
+    """
+
+    def read(self, path: str) -> bytes:
+        """Return the whole file; `FileNotFoundError` where there is none."""
+
+    def size(self, path: str) -> int | None:
+        """Return the file's bytes, or None where there is no such file."""
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the folder's entries, sorted; none where there is no such folder."""
+
+    def walk(self, folder: str) -> Iterator[str]:
+        """Yield every file below the folder, sorted."""
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a small file so that it is there whole or not at all, replacing what was there."""
+
+    def put(self, files: Iterable[tuple[Path, str]]) -> None:
+        """Put finished files in their places, durably, replacing what was there."""
+
+    def put_if_absent(self, local: Path, path: str) -> bool:
+        """Put a finished file in its place, whole and durably, unless there is one; return whether it was put."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file or a folder with all below it, if it is there."""
+
+    def attempt(self, kind: str = "attempt") -> Path:
+        """Make a new empty local folder, which is the caller's until it removes it or its process ends."""
+
+    def lease(self) -> AbstractContextManager[None]:
+        """Hold the memory for writing, so that two builds do not do the same work."""
+
+    def local(self, path: str) -> Path:
+        """Return the local path of a file, for libraries that open files themselves."""
+
+    def check(self, entry: FileEntry, *, again: bool = False) -> Path:
+        """Return the local path of a file that a manifest or marker names, compared with its checksum."""
 
 
 def _make_folder(path: Path) -> None:
@@ -50,19 +103,16 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class LocalFiles:
-    """A memory's folder on a local file system; every path argument is relative to it, with forward slashes."""
+class LocalFiles(Files):
+    """A memory's folder on a local or network file system."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._trusted: dict[str, tuple[int, int, int, str]] = {}
+        self._owned: dict[Path, int] = {}
 
+    @override
     def local(self, path: str) -> Path:
-        """Return the path for libraries that open files themselves (FAISS, numpy, Parquet).
-
-        Raises:
-            CorruptFileError: a link leads out of the folder.
-        """
         local = self.root / path
         if not local.resolve().is_relative_to(self.root.resolve()):
             raise CorruptFileError(f"{local}: leads out of the memory's folder; remove the link")
@@ -80,153 +130,128 @@ class LocalFiles:
         """Return whether the file or folder is there."""
         return (self.root / path).exists()
 
+    @override
     def size(self, path: str) -> int | None:
-        """Return the file's bytes, or None where there is no such file."""
         try:
             return (self.root / path).stat().st_size
         except FileNotFoundError:
             return None
 
+    @override
     def read(self, path: str) -> bytes:
-        """Return the whole file."""
         return self.local(path).read_bytes()
 
+    @override
     def walk(self, folder: str) -> Iterator[str]:
-        """Yield every file below the folder, sorted."""
         base = self.root / folder
         for path in sorted(base.rglob("*")):
             if path.is_file() or path.is_symlink():
                 yield path.relative_to(self.root).as_posix()
 
+    @override
     def names(self, folder: str) -> list[str]:
-        """Return the names of the folder's entries, sorted; none where there is no such folder."""
         base = self.root / folder
         return sorted(entry.name for entry in base.iterdir()) if base.is_dir() else []
 
-    def attempt(self) -> Path:
-        """Make a new empty folder below `work/`, with a name that no other process has."""
-        path = self.root / "work" / f"attempt-{uuid.uuid4().hex}"
-        path.mkdir(parents=True)
+    @override
+    def attempt(self, kind: str = "attempt") -> Path:
+        _make_folder(self.root / "work")
+        descriptor = None
+        # Again where another writer that tidies up held the file for a moment.
+        while descriptor is None:
+            path = self.root / "work" / f"{kind}-{uuid.uuid4().hex}"
+            # Before the folder, so that none is ever seen without it.
+            descriptor = open_locked(_alive(path))
+        self._owned[path] = descriptor
+        try:
+            path.mkdir()
+        except OSError:
+            self.remove(f"work/{path.name}")
+            raise
         return path
 
-    def entry(self, local: Path, path: str) -> tuple[str, int, str]:
-        """Return path, bytes and SHA-256 of a file that is about to be moved to `path`."""
-        return path, local.stat().st_size, sha256(local)
+    def remove_abandoned(self) -> None:
+        """Remove the attempts of writers that are dead: their folders' locks are free. Call with the lease held."""
+        names = [name.removesuffix(_ALIVE) for name in self.names("work") if name.startswith(ATTEMPTS)]
+        for path in dict.fromkeys(self.root / "work" / name for name in names):
+            descriptor = open_locked(_alive(path)) if path not in self._owned else None
+            if descriptor is not None:
+                self._owned[path] = descriptor
+                self.remove(f"work/{path.name}")
 
-    def move(self, local: Path, path: str) -> None:
-        """Put a finished file in place: content on disk first, then the name."""
-        target = self.root / path
-        _make_folder(target.parent)
-        _sync(local)
-        local.replace(target)
-        _sync(target.parent)
-
-    def move_folder(self, local: Path, path: str) -> None:
-        """Put a finished folder in place in one step; a damaged one that stood there is set aside below `work/`."""
-        target = self.root / path
-        _make_folder(target.parent)
-        for file in local.rglob("*"):
-            _sync(file)
-        _sync(local)
-        if target.exists():
-            target.replace(self.attempt() / "damaged")
-        local.replace(target)
-        _sync(target.parent)
-
-    def write(self, path: str, data: bytes) -> None:
-        """Write a small file so that it is there whole or not at all, replacing what was there."""
-        with self._draft(data) as draft:
-            self.move(draft, path)
-
-    def create(self, path: str, data: bytes) -> None:
-        """Create a small file, whole or not at all.
-
-        Raises:
-            CommitFailedError: there is one of that name, or it could not be written.
-        """
-        target = self.root / path
-        try:
+    @override
+    def put(self, files: Iterable[tuple[Path, str]]) -> None:
+        moves = [(local, self.root / path) for local, path in files]
+        for local, target in moves:
             _make_folder(target.parent)
-            with self._draft(data) as draft:
-                # A hard link is create-exclusive and shows the whole content at once, which O_EXCL and write do not.
-                target.hardlink_to(draft)
-                _sync(target.parent)
-        except OSError as error:
-            if isinstance(error, FileExistsError) and target.exists():
-                msg = f"{target} already exists: another writer committed first; run the build again"
-            else:
-                msg = (
-                    f"{target} could not be written ({error}); the former snapshot is current; correct that and "
-                    "build again"
-                )
-            raise CommitFailedError(msg) from error
+            _sync(local)
+            local.replace(target)
+        for folder in dict.fromkeys(target.parent for _, target in moves):
+            _sync(folder)
 
-    def point(self, path: str, data: bytes) -> None:
-        """Move a pointer file to new content; the last step of a commit.
-
-        Raises:
-            CommitFailedError: nothing changed.
-            CommitStateUnknownError: the name may have changed, but could not be made durable.
-        """
+    @override
+    def put_if_absent(self, local: Path, path: str) -> bool:
         target = self.root / path
+        _make_folder(target.parent)
+        _sync(local)
         try:
-            with self._draft(data) as draft:
-                draft.replace(target)
-        except OSError as error:
-            raise CommitFailedError(
-                f"{target} could not be replaced ({error}); the former snapshot is current; correct it and build again"
-            ) from error
-        try:
-            _sync(self.root)
-        except OSError as error:
-            msg = f"{target} was replaced, but the disk did not confirm it ({error}); check `mnemodex show` first"
-            raise CommitStateUnknownError(msg) from error
+            # A hard link is create-exclusive and shows the whole content at once, which O_EXCL and write do not.
+            target.hardlink_to(local)
+        except FileExistsError:
+            return False
+        _sync(target.parent)
+        return True
+
+    @override
+    def write(self, path: str, data: bytes) -> None:
+        with self.draft(data) as draft:
+            self.put([(draft, path)])
 
     @contextlib.contextmanager
-    def _draft(self, data: bytes) -> Iterator[Path]:
+    def draft(self, data: bytes) -> Iterator[Path]:
+        """Write a small local file for the time of the context."""
         folder = self.attempt()
         try:
             draft = folder / "draft"
             draft.write_bytes(data)
-            _sync(draft)
             yield draft
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            self.remove(f"work/{folder.name}")
 
+    @override
     def remove(self, path: str) -> None:
-        """Remove a file or a folder with all below it, if it is there."""
         target = self.root / path
         if target.is_dir() and not target.is_symlink():
             shutil.rmtree(target, ignore_errors=True)
         else:
             target.unlink(missing_ok=True)
+        descriptor = self._owned.pop(target, None)
+        if descriptor is not None:
+            _alive(target).unlink(missing_ok=True)
+            os.close(descriptor)
 
+    @override
     @contextlib.contextmanager
-    def lock(self, folder: str = ".", *, wait: bool = False) -> Iterator[None]:
-        """Hold the folder's lock. The operating system drops it when the process dies, however it dies.
+    def lease(self) -> Iterator[None]:
+        """Hold the memory for writing. The operating system lets it go when the process dies, however it dies.
 
         Raises:
-            WriterBusyError: another process holds it, and `wait` is off.
+            WriterBusyError: another build holds it.
         """
-        path = self.root / folder
-        _make_folder(path)
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        _make_folder(self.root)
+        descriptor = open_locked(self.root / LEASE)
+        if descriptor is None:
+            raise WriterBusyError(
+                f"{self.root}: another build is writing to this memory; wait for it to end, or stop it, and run again"
+            )
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError as error:
-                raise WriterBusyError(
-                    f"{self.root}: another build is writing to this memory; wait for it to end, or stop it, and run "
-                    "again"
-                ) from error
             yield
         finally:
             os.close(descriptor)
 
+    @override
     def check(self, entry: FileEntry, *, again: bool = False) -> Path:
-        """Return the local path of a file that a manifest or marker names, compared with its checksum.
-
-        That is done once a process while its size, times and inode stay as they are, or again.
+        """See `Files`. That is done once a process while its size, times and inode stay as they are, or again.
 
         Raises:
             CorruptFileError: the file is missing, cannot be read, or differs.
@@ -252,3 +277,11 @@ class LocalFiles:
         if sha256(local) != entry.sha256:
             raise CorruptFileError(f"{local}: differs from its checksum; remove it and run the build again")
         self._trusted[entry.path] = seen
+
+
+_ALIVE = ".alive"
+
+
+def _alive(folder: Path) -> Path:
+    """Return the file beside an attempt whose lock says that its writer lives."""
+    return folder.with_name(folder.name + _ALIVE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,8 @@ class Lists:
         columns = [
             [artifact.label for artifact in artifacts],
             [artifact.fingerprint for artifact in artifacts],
-            [artifact.model_dump_json() for artifact in artifacts],
+            # In one order, whether it was computed or read from its marker.
+            [json.dumps(artifact.model_dump(mode="json"), sort_keys=True) for artifact in artifacts],
         ]
         sink = io.BytesIO()
         pq.write_table(pa.table(columns, schema=_SCHEMA), sink, compression="zstd", use_dictionary=False)

@@ -17,6 +17,7 @@ from small_memory import build_inline
 from mnemodex.pipelines.ops import checkpoint
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import MnemodexError
+from mnemodex.schemas.manifest import Artifacts
 from mnemodex.schemas.store.store import open_store
 
 STEPS = 9
@@ -42,7 +43,7 @@ def main(source: Path, memory: Path, disk: Path, indexes: dict) -> None:
     copy = shutil.copytree(memory, disk / "memory")
     before = used(disk)
     build_inline(source, copy, indexes)
-    wanted, needed = open_store(copy)[1], used(disk) - before
+    wanted, needed = open_store(copy)[1].replaced(Artifacts), used(disk) - before
     messages, problems = [], []
     for step in range(STEPS):
         shutil.rmtree(copy)

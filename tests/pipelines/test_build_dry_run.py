@@ -33,7 +33,7 @@ def test_the_plan_of_a_new_memory_is_what_the_build_computes(recipe, tmp_path, i
     plan = mnemodex.build(recipe, dry_run=True)
     assert (plan.planned, plan.committed, plan.snapshot, plan.engine) == (True, False, None, None)
     assert (inline.started, inline.computed) == (0, 0)
-    assert [path.name for path in (tmp_path / "memory").iterdir()] == ["work"]
+    assert sorted(path.name for path in (tmp_path / "memory").iterdir()) == ["LEASE", "work"]
     assert [path.name.partition("-")[0] for path in (tmp_path / "memory" / "work").iterdir()] == ["plan"]
     result = mnemodex.build(recipe)
     # How many groups of partitions an index has is known when there are partitions.

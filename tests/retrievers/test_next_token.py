@@ -191,8 +191,8 @@ def test_another_model_by_the_same_name_is_refused(own):
 
 def test_a_missing_shard_is_told_by_its_path(own):
     (shard,) = mnemodex.open(own / "memory").snapshot.index("next").shards
-    shutil.rmtree(own / "memory" / shard.place)
-    with pytest.raises(CorruptFileError, match=rf"{shard.place}/.*missing"):
+    shutil.rmtree(own / "memory" / shard.folder)
+    with pytest.raises(CorruptFileError, match=rf"{shard.folder}/.*missing"):
         mnemodex.open(own / "memory").retriever("next")
 
 

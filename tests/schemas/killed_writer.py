@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.verify import verify
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _LIMIT = 5000
 
 
-def die_before(operation: int, root: Path) -> None:
-    """Kill this process when it is about to open a file below `root`, or to do something else with files."""
+def signal_before(operation: int, root: Path, number: signal.Signals) -> None:
+    """Send this process a signal when it is about to open a file below `root`, or to do something else with files."""
     left = operation
     below = f"{root}{os.sep}"
 
@@ -40,7 +40,7 @@ def die_before(operation: int, root: Path) -> None:
         if opens or kind in {"os", "shutil", "fcntl"}:
             left -= 1
             if left == -1:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), number)
 
     sys.addaudithook(hook)
 
@@ -49,7 +49,7 @@ def killed(operation: int, root: Path, finished: Path) -> bool:
     """Write in a child that dies before its nth operation; whether there were so many."""
     child = os.fork()
     if child == 0:
-        die_before(operation, root)
+        signal_before(operation, root, signal.SIGKILL)
         write(root, finished)
         # Without the interpreter's own end, which is no operation of the store.
         os._exit(0)
@@ -66,12 +66,13 @@ def write(root: Path, finished: Path) -> None:
     store.prepare()
     with store.lock():
         store.clean()
+        former = store.found()
         for artifact in manifest.artifacts():
             if find(store, artifact) is None:
                 publish(store, artifact, source)
-        current = store.current()
-        if current is None or not current.same_content(manifest):
-            store.commit(manifest.replaced(Artifacts), former=current)
+        if former is None or not former.same_content(manifest):
+            # As the markers say: another writer's result may have been there first.
+            store.commit(manifest.replaced(lambda kept: Artifacts(find(store, part) for part in kept)), former=former)
 
 
 def find(store: Store, artifact: Artifact) -> Artifact | None:
@@ -81,9 +82,11 @@ def find(store: Store, artifact: Artifact) -> Artifact | None:
 def publish(store: Store, artifact: Artifact, source: Store) -> None:
     folder = artifact.place.rpartition("/")[0]
     attempt = store.files.attempt()
+    as_folder = artifact.files[0].path.startswith(f"{artifact.folder}/")
     for entry in artifact.files:
-        rest = entry.path.removeprefix(artifact.place)
-        shutil.copyfile(source.files.local(entry.path), attempt / (rest[1:] if rest.startswith("/") else f"data{rest}"))
+        path = PurePosixPath(entry.path)
+        name = path.relative_to(artifact.folder) if as_folder else f"data{path.suffix}"
+        shutil.copyfile(source.files.local(entry.path), attempt / name)
     store.publish(
         attempt,
         folder,
@@ -92,6 +95,7 @@ def publish(store: Store, artifact: Artifact, source: Store) -> None:
         rows=artifact.rows,
         stats=artifact.stats,
         also=artifact.also,
+        as_folder=as_folder,
     )
 
 

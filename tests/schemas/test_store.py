@@ -39,7 +39,7 @@ def test_what_another_worker_published_first_stays(store, place):
 @pytest.mark.parametrize("harm", ["shorter", "gone", "no marker", "bad marker"])
 def test_a_result_that_is_not_whole_is_not_found_and_is_published_anew(store, place, harm):
     published = publish(store, place, "first")
-    marker = store.root / (f"{place}/marker.json" if place == SHARD else f"{place}.json")
+    marker = store.root / f"{place}.json"
     data = store.root / published.files[-1].path
     if harm == "shorter":
         data.write_text("f")
@@ -78,9 +78,12 @@ def test_a_commit_over_a_snapshot_that_is_there_fails_and_changes_nothing(store)
     other = store.root / "snapshots" / "000002.json"
     other.write_text("of somebody else")
     with pytest.raises(CommitFailedError, match=r"000002\.json already exists: another writer committed first"):
-        commit(store, SHARD)
-    assert store.current() == first
+        store.commit(manifest([publish(store, SHARD)]), former=first)
     assert other.read_text() == "of somebody else"
+    with pytest.raises(CorruptFileError, match=r"000002\.json: is the newest snapshot, and differs"):
+        store.current()
+    other.unlink()
+    assert store.current() == first
 
 
 @pytest.mark.parametrize("step", ["link", "replace"])
@@ -107,18 +110,18 @@ def test_a_commit_that_the_disk_does_not_confirm_is_of_unknown_state(store, monk
     new = manifest([publish(store, SHARD)])
     sync = os.fsync
 
-    def refuse_the_root(descriptor):
-        if Path(f"/proc/self/fd/{descriptor}").resolve() == store.root.resolve():
+    def refuse_the_folder(descriptor):
+        if Path(f"/proc/self/fd/{descriptor}").resolve() == (store.root / "snapshots").resolve():
             raise OSError(5, "Input/output error")
         sync(descriptor)
 
-    monkeypatch.setattr(os, "fsync", refuse_the_root)
-    with pytest.raises(CommitStateUnknownError, match=r"CURRENT was replaced, but the disk did not confirm it.*show"):
+    monkeypatch.setattr(os, "fsync", refuse_the_folder)
+    with pytest.raises(CommitStateUnknownError, match=r"000002\.json is there, but the disk did not confirm it.*show"):
         store.commit(new, former=store.current())
     assert store.current().same_content(new)
 
 
-def test_before_current_moves_everything_it_leads_to_is_on_disk(tmp_path, monkeypatch):
+def test_before_a_snapshot_is_there_everything_it_leads_to_is_on_disk(tmp_path, monkeypatch):
     """Each file and folder on the way to it was fsynced after its last change: a power cut loses nothing committed."""
     step = 0
     synced: dict[int, int] = {}
@@ -137,7 +140,7 @@ def test_before_current_moves_everything_it_leads_to_is_on_disk(tmp_path, monkey
         def change(*arguments, **options):
             nonlocal step
             step += 1
-            if Path(arguments[place]).name == "CURRENT":
+            if Path(arguments[place]).name == "000001.json":
                 check()
             real(*arguments, **options)
             changed[Path(arguments[place]).parent.stat().st_ino] = step
@@ -146,7 +149,7 @@ def test_before_current_moves_everything_it_leads_to_is_on_disk(tmp_path, monkey
 
     def check():
         files = [store.root / file.path for part in parts for file in part.files]
-        files += [store.root / "snapshots" / "000001.json", store.root / f"{TABLE}.json"]
+        files += [store.root / f"{TABLE}.json", *(store.root / "snapshots" / "lists").iterdir()]
         paths = {path for file in files for path in (file, *file.parents) if path.is_relative_to(tmp_path)}
         late = {path: changed.get(path.stat().st_ino, 0) for path in paths}
         assert {path for path, when in late.items() if synced.get(path.stat().st_ino, -1) < when} == set()
@@ -158,7 +161,8 @@ def test_before_current_moves_everything_it_leads_to_is_on_disk(tmp_path, monkey
     store.prepare()
     parts = [publish(store, TABLE), publish(store, SHARD), publish(store, "tables/embeddings/minilm/a-f1")]
     store.commit(manifest(parts), former=None)
-    assert synced[store.root.stat().st_ino] == step
+    folder = (store.root / "snapshots").stat().st_ino
+    assert synced[folder] > changed[folder]
 
 
 # Cleaning
@@ -167,9 +171,9 @@ def test_before_current_moves_everything_it_leads_to_is_on_disk(tmp_path, monkey
 def test_clean_removes_what_is_unfinished_and_nothing_else(store):
     commit(store, TABLE, SHARD)
     files = sorted(store.files.walk("."))
-    (store.files.attempt() / "half").write_text("half")
-    store.files.write("work/run-1/deaths/0", b"")
-    store.files.write("snapshots/000002.json", b"never became current")
+    # As the version before left them, and as a writer that died does.
+    for path in ("work/attempt-1/half", "work/run-1/deaths/0", "work/attempt-2.alive"):
+        store.files.write(path, b"")
     kept = {"work/plan-1.json": b"{}", "snapshots/notes.txt": b"not ours"}
     for path, data in kept.items():
         store.files.write(path, data)
@@ -177,10 +181,12 @@ def test_clean_removes_what_is_unfinished_and_nothing_else(store):
     assert sorted(store.files.walk(".")) == sorted([*files, *kept])
 
 
-def test_clean_keeps_every_snapshot_when_current_is_lost(store):
-    for number in range(2):
-        commit(store, TABLE, recipe_hash=str(number))
-    (store.root / "CURRENT").unlink()
-    with pytest.raises(CorruptFileError, match="CURRENT: is missing"):
-        store.clean()
-    assert store.files.names("snapshots") == ["000001.json", "000002.json", "lists"]
+def test_clean_leaves_the_attempts_of_writers_that_live(store):
+    other = Store(store.root)
+    attempts = [store.files.attempt(), other.files.attempt(), other.files.attempt("run")]
+    store.clean()
+    assert all(attempt.is_dir() for attempt in attempts)
+    for attempt in attempts[1:]:
+        other.files.remove(f"work/{attempt.name}")
+    store.clean()
+    assert store.files.names("work") == [attempts[0].name, f"{attempts[0].name}.alive"]

@@ -1,7 +1,8 @@
-"""kill -9 before every single operation of publishing and committing."""
+"""A writer that is killed, or stopped for a long time, before every single operation of publishing and committing."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -14,9 +15,8 @@ from library import records, words_recipe, write_jsonl
 
 import mnemodex
 from mnemodex.pipelines import run as run_module
+from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.store import open_store
-
-PROGRAM = Path(__file__).with_name("killed_writer.py")
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +37,15 @@ def memories(tmp_path_factory):
 
 
 def kill_everywhere(finished, base, *damaged):
+    return run("killed_writer.py", str(finished), str(base), "SCRATCH", *damaged)
+
+
+def run(program, *arguments):
     # Some 10,000 files are written and fsynced: in memory, where there is a place for that.
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as scratch:
-        command = [sys.executable, str(PROGRAM), str(finished), str(base), scratch, *damaged]
+        given = [scratch if argument == "SCRATCH" else argument for argument in arguments]
+        command = [sys.executable, str(Path(__file__).with_name(program)), *given]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -72,3 +77,32 @@ def test_a_build_that_heals_may_die_anywhere(memories, tmp_path):
     report = kill_everywhere(first, base, *damaged, *shard)
     assert report["problems"] == []
     assert report["operations"] > 30
+
+
+@pytest.fixture
+def otherwise(memories, tmp_path, monkeypatch):
+    """A memory of the same fingerprints as the first one, whose tables have other bytes."""
+    from engines import InlineEngine
+
+    first, _ = memories
+    write = parquet.write
+
+    def write_otherwise(path, table, batches):
+        return write(path, dataclasses.replace(table, row_group_rows=1), batches)
+
+    monkeypatch.setattr(run_module, "choose_engine", InlineEngine)
+    monkeypatch.setattr(parquet, "write", write_otherwise)
+    write_jsonl(tmp_path / "source" / "a.jsonl", records()[:5])
+    mnemodex.build(words_recipe(tmp_path / "source", tmp_path / "otherwise"))
+    (one,), (two,) = (open_store(root)[1].tables["chunks"].partitions for root in (first, tmp_path / "otherwise"))
+    assert one.place == two.place and one.folder != two.folder
+    return tmp_path / "otherwise"
+
+
+def test_a_writer_that_wakes_up_late_does_no_harm(memories, otherwise):
+    first, _ = memories
+    report = run("stopped_writer.py", str(first), str(otherwise), "SCRATCH")
+    assert report["problems"] == []
+    assert report["operations"] > 100
+    # From where it has looked at the current snapshot to its commit.
+    assert 0.5 * report["operations"] < report["late"] < report["operations"]

@@ -29,7 +29,6 @@ class StoreMachine(RuleBasedStateMachine):
         self.store.prepare()
         self.published: dict[str, str] = {}
         self.snapshots: list[list[str]] = []
-        self.orphan = False
 
     def teardown(self) -> None:
         shutil.rmtree(self.root.parent)
@@ -45,18 +44,29 @@ class StoreMachine(RuleBasedStateMachine):
         chosen = [place for place in PLACES if place in chosen and place in self.published]
         wanted = manifest([find(self.store, place) for place in chosen], recipe_hash=str(chosen))
         with self.store.lock():
-            if self.orphan:
-                with pytest.raises(CommitFailedError):
-                    self.store.commit(wanted, former=self.store.current())
-            else:
-                assert self.store.commit(wanted, former=self.store.current()).same_content(wanted)
-                self.snapshots.append(chosen)
+            assert self.store.commit(wanted, former=self.store.current()).same_content(wanted)
+        self.snapshots.append(chosen)
+
+    @precondition(lambda self: self.snapshots)
+    @rule(before=st.integers(0, 3))
+    def commit_late(self, before):
+        """A writer that began some snapshots ago, and did not see the later ones."""
+        history = [*self.store.history(self.store.current()), None]
+        former = history[min(1 + before, len(history) - 1)]
+        with pytest.raises(CommitFailedError, match="another writer committed first"):
+            self.store.commit(manifest([], recipe_hash="late"), former=former)
+
+    @rule(data=st.sampled_from([None, b"", b"nonsense", b"000001 " + b"0" * 64 + b"\n"]))
+    def lose_current(self, data):
+        if data is None or len(self.snapshots) < 2:
+            (self.root / "CURRENT").unlink(missing_ok=True)
+        else:
+            self.store.files.write("CURRENT", data)
 
     @rule()
     def clean(self):
         with self.store.lock():
             self.store.clean()
-        self.orphan = False
         assert self.store.files.names("work") == []
 
     @rule()
@@ -66,7 +76,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def die_before_publishing(self):
-        (self.store.files.attempt() / "data.txt").write_text("half")
+        self.store.files.write("work/attempt-1/data.txt", b"half")
 
     @rule(place=places)
     def die_between_files_and_marker(self, place):
@@ -75,17 +85,11 @@ class StoreMachine(RuleBasedStateMachine):
         path = self.root / place
         if place.startswith("tables/"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_name(f"{path.name}.txt").write_text("whole, but without its marker")
+            path.with_name(f"{path.name}-0123456789.txt").write_text("whole, but without its marker")
         else:
+            path = path.with_name(f"{path.name}-0123456789")
             path.mkdir(parents=True, exist_ok=True)
             (path / "data.txt").write_text("half")
-
-    @precondition(lambda self: not self.orphan)
-    @rule()
-    def die_before_current_moves(self):
-        name = f"snapshots/{len(self.snapshots) + 1:06d}.json"
-        self.store.files.create(name, manifest([]).to_bytes())
-        self.orphan = True
 
     @rule(place=places)
     def lose(self, place):

@@ -4,9 +4,7 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,25 +54,57 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path, below):
         Store(f"{tmp_path}/file{below}").prepare()
 
 
-def test_the_remedy_for_a_lost_current_mends_the_memory(store):
-    for number in range(2):
-        newest = commit(store, TABLE, recipe_hash=str(number))
-    current = store.root / "CURRENT"
-    current.write_text("nonsense\n")
-    with pytest.raises(CorruptFileError, match=r"is damaged; write one line") as failure:
+# Finding the newest snapshot
+
+
+@pytest.mark.parametrize("harm", ["missing", "damaged", "behind", "of another checksum"])
+def test_the_newest_snapshot_is_found_whatever_current_says(store, harm):
+    first = commit(store, TABLE, recipe_hash="1")
+    behind = (store.root / "CURRENT").read_bytes()
+    newest = [commit(store, TABLE, recipe_hash=str(number)) for number in (2, 3)][-1]
+    (store.root / "CURRENT").unlink()
+    if harm != "missing":
+        other = {"behind": behind, "damaged": b"nonsense\n", "of another checksum": b"000003 " + b"0" * 64 + b"\n"}
+        (store.root / "CURRENT").write_bytes(other[harm])
+    assert not store.is_named()
+    store, found = open_store(store.root)
+    assert found == newest and list(store.history(found))[-1] == first
+    assert store.found() == newest
+    assert store.is_named()
+    assert commit(store, SHARD).name == "000004"
+    assert open_store(store.root)[1].name == "000004"
+
+
+@pytest.mark.parametrize("data", [b"", b"of somebody else", None])
+def test_a_newest_snapshot_that_is_damaged_is_named_with_both_remedies(store, data):
+    former = commit(store, TABLE, recipe_hash="1")
+    commit(store, TABLE, recipe_hash="2")
+    (store.root / "CURRENT").unlink()
+    path = store.root / "snapshots" / "000002.json"
+    sound = path.read_bytes()
+    path.write_bytes(sound.replace(b"notes", b"other") if data is None else data)
+    message = f"{path}: is the newest snapshot, and differs from its checksum; .* or remove it and CURRENT"
+    with pytest.raises(CorruptFileError, match=message):
         open_store(store.root)
-    pattern = r"name \((\d+)\), a space, and its SHA-256 \(in the first line of (.*)\)"
-    name, path = re.search(pattern, str(failure.value)).groups()
-    current.write_text(f"{name} {re.search('[0-9a-f]{64}', Path(path).read_text().splitlines()[0])[0]}\n")
-    assert open_store(store.root)[1] == newest
+    path.unlink()
+    assert open_store(store.root)[1] == former
+    path.write_bytes(sound)
+    assert open_store(store.root)[1].name == "000002"
 
 
-@pytest.mark.parametrize("name", ["CURRENT", "snapshots/000001.json"])
-def test_a_folder_in_place_of_a_file_is_damage(store, name):
+def test_a_newest_snapshot_that_is_lost_is_missed(store):
+    commit(store, TABLE, recipe_hash="1")
+    commit(store, TABLE, recipe_hash="2")
+    (store.root / "snapshots" / "000002.json").unlink()
+    with pytest.raises(CorruptFileError, match=r"000002\.json, named in .*CURRENT: missing; restore it from a copy"):
+        open_store(store.root)
+
+
+def test_a_folder_in_place_of_a_snapshot_is_damage(store):
     commit(store, TABLE)
-    (store.root / name).unlink()
-    (store.root / name).mkdir()
-    with pytest.raises(CorruptFileError, match=name):
+    (store.root / "snapshots/000001.json").unlink()
+    (store.root / "snapshots/000001.json").mkdir()
+    with pytest.raises(CorruptFileError, match=r"snapshots/000001\.json"):
         open_store(store.root)
 
 
@@ -171,13 +201,13 @@ def test_links_are_followed_inside_the_folder_only(store, tmp_path):
 
 def test_a_file_that_cannot_be_read_is_named(store):
     entry = FileEntry(path="tables/notes", bytes=1, sha256="0" * 64)
-    publish(store, TABLE)
+    path = publish(store, TABLE).files[0].path
     # A folder has a size too, but no content.
     size = (store.root / "tables/notes").stat().st_size
     with pytest.raises(CorruptFileError, match=r"tables/notes: cannot be read \(Is a directory\)"):
         store.files.check(entry.model_copy(update={"bytes": size}))
     with pytest.raises(CorruptFileError, match=r"cannot be read \(Not a directory"):
-        store.files.check(entry.model_copy(update={"path": f"{TABLE}.txt/inner"}))
+        store.files.check(entry.model_copy(update={"path": f"{path}/inner"}))
 
 
 def test_a_file_is_hashed_once_until_it_changes(store, monkeypatch):

@@ -1,0 +1,247 @@
+"""The snapshots of a memory: finding the newest one, its ancestors, and committing another."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from mnemodex.schemas.errors import (
+    CommitFailedError,
+    CommitStateUnknownError,
+    CorruptFileError,
+    MemoryNotFoundError,
+    NewerFormatError,
+    OlderFormatError,
+)
+from mnemodex.schemas.manifest import FORMAT, UPGRADABLE, Manifest, digest, own_digest
+from mnemodex.schemas.store.files import LocalFiles
+from mnemodex.schemas.store.lists import Lists
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CURRENT = re.compile(rb"(\d{6}) ([0-9a-f]{64})\n")
+_SNAPSHOT = re.compile(r"\d{6}\.json")
+
+
+class Snapshots:
+    """The snapshots of one memory.
+
+    A snapshot is committed by creating `snapshots/NUMBER.json`, which only one writer can: the one after the snapshot
+    that it began with. `CURRENT` names one that was the newest; it makes finding the newest quick, and nothing is lost
+    with it.
+    """
+
+    def __init__(self, root: str | Path, *, files: LocalFiles | None = None) -> None:
+        self.root = Path(root)
+        self.files = files or LocalFiles(self.root)
+        self._lists = Lists(self.files)
+
+    def current(self) -> Manifest | None:
+        """Return the newest snapshot's manifest, checked; None where nothing was committed.
+
+        Raises:
+            CorruptFileError: it is damaged.
+            NewerFormatError: a newer version of Mnemodex wrote it.
+            OlderFormatError: a former version wrote it; the message says what to do.
+        """
+        newest = self._newest()
+        if newest is None:
+            return None
+        manifest = self._parse(*newest)
+        if manifest.format != FORMAT:
+            raise OlderFormatError(
+                f"{self.root}: has format {manifest.format} of a former version, this version reads format {FORMAT}; "
+                f"run `mnemodex upgrade {self.root}`, which leaves its data as they are"
+            )
+        return manifest
+
+    def found(self) -> Manifest | None:
+        """Return the current snapshot for a build, which finds again what a damaged list file named.
+
+        `CURRENT` is written again where it does not name it. Call with the lock held.
+        """
+        manifest = self.current()
+        if manifest is None:
+            return None
+        if not self.is_named():
+            self.files.write("CURRENT", _line(manifest.name, self.files.read(_file(manifest.name))))
+        return self._lists.sound(manifest)
+
+    def upgrade(self) -> Manifest:
+        """Bring the current snapshot to this version's format, with the same files; older ones stay as they are.
+
+        Raises:
+            MemoryNotFoundError: nothing was committed.
+            OlderFormatError: its format is too old for that.
+            WriterBusyError: a build writes to the memory.
+        """
+        if self._newest() is None:
+            raise MemoryNotFoundError(f"{self.root}: is not a memory; build one with `mnemodex build RECIPE`")
+        with self.files.lease():
+            newest = self._newest()
+            assert newest is not None  # noqa: S101 - snapshots are never removed
+            manifest = self._parse(*newest)
+            if manifest.format == FORMAT:
+                return manifest
+            return self.commit(manifest.model_copy(update={"format": FORMAT}), former=manifest)
+
+    def is_named(self) -> bool:
+        """Return whether `CURRENT` names the newest snapshot."""
+        newest = self._newest()
+        return newest is None or (newest[0], digest(newest[1])) == self._named()
+
+    def _snapshots(self) -> list[str]:
+        names = self.files.names("snapshots")
+        return [name.removesuffix(".json") for name in names if _SNAPSHOT.fullmatch(name)]
+
+    def _newest(self) -> tuple[str, bytes] | None:
+        """Return the newest snapshot's name and file: that in `CURRENT`, unless there is a later one."""
+        name, sha256 = self._named() or (None, None)
+        if name is None or self.files.exists(_file(_after(name))):
+            name = max(self._snapshots(), default=name)
+            sha256 = None
+        if name is None:
+            return None
+        data = self._read(name, named_in="CURRENT")
+        if own_digest(data) is None and digest(data) != sha256:
+            raise CorruptFileError(
+                f"{self.root / _file(name)}: is the newest snapshot, and differs from its checksum; restore it from a "
+                "copy, or remove it and CURRENT to go on with the snapshot before it"
+            )
+        return name, data
+
+    def _named(self) -> tuple[str, str] | None:
+        """Return what `CURRENT` says; None where it is missing or damaged."""
+        try:
+            match = _CURRENT.fullmatch(self.files.read("CURRENT"))
+        except OSError:
+            return None
+        return (match[1].decode(), match[2].decode()) if match else None
+
+    def _read(self, name: str, *, named_in: str) -> bytes:
+        path = self.root / _file(name)
+        try:
+            return self.files.read(_file(name))
+        except OSError as error:
+            what = "missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+            raise CorruptFileError(
+                f"{path}, named in {self.root / named_in}: {what}; restore it from a copy, or rebuild the memory"
+            ) from error
+
+    def _parse(self, name: str, data: bytes) -> Manifest:
+        path = self.root / _file(name)
+        try:
+            content = json.loads(data)
+            version = content.get("format") if isinstance(content, dict) else None
+            if isinstance(version, int) and version > FORMAT:
+                msg = f"{path}: has format {version}, this version reads format {FORMAT}; install a newer mnemodex"
+                raise NewerFormatError(msg)
+            if isinstance(version, int) and version < UPGRADABLE:
+                raise OlderFormatError(
+                    f"{path}: has format {version} of a former version, this version reads format {FORMAT}; rebuild "
+                    "the memory: run `mnemodex build RECIPE` with another folder for `memory`, or remove this one"
+                )
+            if isinstance(content, dict):
+                content.pop("sha256", None)
+            return Manifest.model_validate(content, context=self._lists.read)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(map(str, problem["loc"]))
+            msg = f"{path}: is not a manifest ({where}: {problem['msg']}); rebuild the memory"
+            raise CorruptFileError(msg) from error
+        except ValueError as error:
+            raise CorruptFileError(f"{path}: is not JSON ({error}); rebuild the memory") from error
+
+    def history(self, manifest: Manifest) -> Iterator[Manifest]:
+        """Yield a snapshot and its ancestors, newest first.
+
+        Raises:
+            CorruptFileError: an ancestor's manifest is missing or damaged.
+        """
+        while True:
+            yield manifest
+            if manifest.parent is None or manifest.parent_sha256 is None:
+                return
+            parent, named_in = manifest.parent, _file(manifest.name)
+            data = self._read(parent, named_in=named_in)
+            if digest(data) != manifest.parent_sha256:
+                raise CorruptFileError(
+                    f"{self.root / _file(parent)}: differs from its checksum in {self.root / named_in}; restore it "
+                    "from a copy, or rebuild the memory"
+                )
+            manifest = self._parse(parent, data)
+
+    def commit(self, manifest: Manifest, *, former: Manifest | None) -> Manifest:
+        """Make a manifest the current snapshot; `name`, `parent` and `created` are filled in.
+
+        Args:
+            manifest: what a build made.
+            former: the snapshot that was current when the build began.
+
+        Raises:
+            CommitFailedError: it is not committed: the disk refused, or another writer committed after `former`.
+            CommitStateUnknownError: the disk did not say.
+        """
+        try:
+            listed = self._lists.write(manifest, former)
+            parent = self.files.read(_file(former.name)) if former else None
+        except OSError as error:
+            raise CommitFailedError(
+                f"{self.root}: the lists of the new snapshot could not be written ({error}); the former snapshot is "
+                "current; correct that and build again"
+            ) from error
+        manifest = listed.model_copy(
+            update={
+                "name": _after(former.name if former else "0"),
+                "parent": former.name if former else None,
+                "parent_sha256": digest(parent) if parent else None,
+                "created": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
+            }
+        )
+        self._create(_file(manifest.name), manifest)
+        return manifest
+
+    def _create(self, path: str, manifest: Manifest) -> None:
+        data = manifest.to_bytes()
+        try:
+            # Both written before, so that nothing needs room on the disk any more.
+            with self.files.draft(data) as draft, self.files.draft(_line(manifest.name, data)) as current:
+                created = self.files.put_if_absent(draft, path)
+                # Only a hint: a reader that does not find the newest snapshot by it looks for it.
+                with contextlib.suppress(OSError):
+                    self.files.put([(current, "CURRENT")] if created else [])
+        except OSError as error:
+            if self.files.exists(path):
+                raise CommitStateUnknownError(
+                    f"{self.root / path} is there, but the disk did not confirm it ({error}); check `mnemodex show` "
+                    "first"
+                ) from error
+            raise CommitFailedError(
+                f"{self.root / path} could not be written ({error}); the former snapshot is current; correct that and "
+                "build again"
+            ) from error
+        if not created:
+            msg = f"{self.root / path} already exists: another writer committed first; run the build again"
+            raise CommitFailedError(msg)
+
+
+def _file(name: str) -> str:
+    """Return where a snapshot's manifest is."""
+    return f"snapshots/{name}.json"
+
+
+def _line(name: str, data: bytes) -> bytes:
+    """Return what `CURRENT` says of a manifest's file."""
+    return f"{name} {digest(data)}\n".encode()
+
+
+def _after(name: str) -> str:
+    """Return the name of the snapshot after one."""
+    return f"{int(name) + 1:06d}"
