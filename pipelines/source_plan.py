@@ -59,7 +59,8 @@ class SourcePlan:
         kept = {PurePosixPath(place).name for place in self.places}
         for key in (_PIECES, _SPLITS):
             for name in store.files.names(key.path):
-                if name.removesuffix(".json").removesuffix(".parquet") not in kept:
+                # A marker has the name of its place, the files beside it have a hash of their content more.
+                if name.removesuffix(".json") not in kept and name.rpartition("-")[0] not in kept:
                     store.files.remove(f"{key.path}/{name}")
 
 
