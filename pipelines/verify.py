@@ -72,7 +72,7 @@ def _check_files(store: Store, manifest: Manifest, result: Verification) -> set[
     """
     known: set[str] = set()
     if not store.is_named():
-        result.problems.append(f"{store.root / 'CURRENT'}: does not name the newest snapshot; run the build again")
+        result.problems.append(f"{store.root / 'CURRENT'}: is missing or damaged; run the build again")
     markers: dict[str, str] = {}
     try:
         for snapshot in store.history(manifest):

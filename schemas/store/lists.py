@@ -15,7 +15,7 @@ from mnemodex.schemas.artifacts import Artifacts, ListFile
 from mnemodex.schemas.errors import CorruptFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from mnemodex.schemas.artifacts import Artifact
     from mnemodex.schemas.manifest import Manifest
@@ -59,7 +59,7 @@ class Lists:
         def listed(artifacts: Artifacts) -> Artifacts:
             if artifacts.lists is not None:
                 return artifacts
-            parts = ((part, _content(part)) for part in _cut(artifacts))
+            parts = ((part, _content(part)) for part in _cut(tuple(artifacts)))
             lists = [known.get(content) or self._write(part, content) for part, content in parts]
             return Artifacts(lists=lists, read=self.read)
 
@@ -123,19 +123,18 @@ def is_list(files: LocalFiles, path: str) -> bool:
     return path == f"snapshots/lists/{hashlib.sha256(files.read(path)).hexdigest()}.parquet"
 
 
-def _cut(artifacts: Iterable[Artifact]) -> Iterator[list[Artifact]]:
+def _cut(artifacts: Sequence[Artifact]) -> Iterator[Sequence[Artifact]]:
     """Yield consecutive artifacts that share a list file."""
-    part: list[Artifact] = []
-    for artifact in artifacts:
-        part.append(artifact)
-        if artifact.fingerprint.endswith(_ENDS) or len(part) == _MOST:
-            yield part
-            part = []
-    if part:
-        yield part
+    start = 0
+    ends = [number for number, part in enumerate(artifacts, 1) if part.fingerprint.endswith(_ENDS)]
+    for end in (*ends, len(artifacts)):
+        while start < end:
+            yield artifacts[start : min(end, start + _MOST)]
+            start = min(end, start + _MOST)
 
 
 def _content(artifacts: Sequence[Artifact]) -> str:
     """Return the hash of the files of artifacts, their paths and bytes."""
-    names = [f"{file.path} {file.sha256}" for artifact in artifacts for file in artifact.files]
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:20]
+    files = [file for artifact in artifacts for file in artifact.files]
+    paths, digests = "\n".join([file.path for file in files]), "\n".join([file.sha256 for file in files])
+    return hashlib.sha256(f"{paths}\n{digests}".encode()).hexdigest()[:20]

@@ -70,8 +70,9 @@ class Snapshots:
         manifest = self.current()
         if manifest is None:
             return None
-        if not self.is_named():
-            self.files.write("CURRENT", _line(manifest.name, self.files.read(_file(manifest.name))))
+        line = _line(manifest.name, self.files.read(_file(manifest.name)))
+        if self._named() != _name_and_digest(line):
+            self.files.write("CURRENT", line)
         return self._lists.sound(manifest)
 
     def upgrade(self) -> Manifest:
@@ -93,9 +94,11 @@ class Snapshots:
             return self.commit(manifest.model_copy(update={"format": FORMAT}), former=manifest)
 
     def is_named(self) -> bool:
-        """Return whether `CURRENT` names the newest snapshot."""
-        newest = self._newest()
-        return newest is None or (newest[0], digest(newest[1])) == self._named()
+        """Return whether `CURRENT` names a snapshot by its checksum, be it one that is no longer the newest."""
+        named = self._named()
+        if named is None or not self.files.exists(_file(named[0])):
+            return False
+        return digest(self.files.read(_file(named[0]))) == named[1]
 
     def _snapshots(self) -> list[str]:
         names = self.files.names("snapshots")
@@ -120,10 +123,9 @@ class Snapshots:
     def _named(self) -> tuple[str, str] | None:
         """Return what `CURRENT` says; None where it is missing or damaged."""
         try:
-            match = _CURRENT.fullmatch(self.files.read("CURRENT"))
+            return _name_and_digest(self.files.read("CURRENT"))
         except OSError:
             return None
-        return (match[1].decode(), match[2].decode()) if match else None
 
     def _read(self, name: str, *, named_in: str) -> bytes:
         path = self.root / _file(name)
@@ -240,6 +242,11 @@ def _file(name: str) -> str:
 def _line(name: str, data: bytes) -> bytes:
     """Return what `CURRENT` says of a manifest's file."""
     return f"{name} {digest(data)}\n".encode()
+
+
+def _name_and_digest(line: bytes) -> tuple[str, str] | None:
+    match = _CURRENT.fullmatch(line)
+    return (match[1].decode(), match[2].decode()) if match else None
 
 
 def _after(name: str) -> str:

@@ -91,7 +91,8 @@ def test_a_build_on_a_damaged_file_stops_there_or_makes_nothing_of_it(words, tmp
     build_inline(grown, shutil.copytree(memory, tmp_path / "sound"), WORDS)
     told = without_history(answers(tmp_path / "sound"))
     stopped = []
-    for file in one_of_each_kind(Folder(memory).files()):
+    # What is known of the source is found out again, and what is not of it any more is removed.
+    for file in [file for file in one_of_each_kind(Folder(memory).files()) if not file.startswith("work/")]:
         copy = Folder(shutil.copytree(memory, tmp_path / "memory"))
         with copy.damaged(file, damage="some byte") as (path,):
             try:

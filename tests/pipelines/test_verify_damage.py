@@ -14,9 +14,7 @@ from mnemodex.indexers.encoders.local import Encoder
 from mnemodex.pipelines.verify import verify
 from mnemodex.retrievers.snapshot import Snapshot
 from mnemodex.schemas.errors import CorruptFileError, MnemodexError
-
-CACHES = ("ids", "repeats", "triple_lines")
-"""Tables of intermediate results."""
+from mnemodex.schemas.store.store import open_store
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +41,13 @@ def one_encoder():
 
 
 def is_marker(file: str) -> bool:
-    return file.endswith("/marker.json") or (file.startswith("tables/") and file.endswith(".json"))
+    of_shard = file.startswith("indexes/") and file.count("/") == 2
+    return file.endswith(".json") and (of_shard or file.startswith(("tables/", "work/plan/")))
+
+
+def caches_of(root: Path) -> tuple[str, ...]:
+    """The folders of intermediate results."""
+    return tuple(f"{path}/" for path in open_store(root)[1].caches if path.startswith("tables/"))
 
 
 def is_list(file: str) -> bool:
@@ -61,10 +65,15 @@ def test_the_small_memory_is_sound_and_has_every_kind_of_file(small):
     assert verify(small.root).problems == []
     kinds = {Path(file).suffix for file in small.files()}
     assert kinds == {"", ".arrow", ".faiss", ".hnsw", ".npz", ".npy", ".json", ".jsonl", ".parquet", ".txt"}
-    tables = {file.split("/")[1] for file in small.files() if file.startswith("tables/")}
+    caches = caches_of(small.root)
+    assert {"tables/ids/", "tables/repeats/", "tables/triple_lines/"} <= {
+        "/".join(path.split("/")[:2]) + "/" for path in caches
+    }
+    kept = [file for file in small.files() if not file.startswith(caches)]
+    tables = {file.split("/")[1] for file in kept if file.startswith("tables/")}
     graph = {"triples", "mentions", "facts", "entities", "synonyms", "edges"}
     states = {"lm_tokens", "lm_states"}
-    assert tables == {"documents", "chunks", "embeddings", "errors", "ngram_pairs", *graph, *states, *CACHES}
+    assert tables == {"documents", "chunks", "embeddings", "errors", "ngram_pairs", *graph, *states}
     snapshots = [file for file in small.files() if file.startswith("snapshots/")]
     assert len([file for file in snapshots if not is_list(file)]) == 2 and any(map(is_list, snapshots))
 
@@ -74,20 +83,21 @@ def test_verify_names_every_damaged_file(small, damage):
     files = small.files()
     # Plans are memos of the source, and of the file of triples: without one, its file is read again.
     kept = [file for file in files if file.startswith("work/")]
-    memos = [] if damage == "missing" else kept
+    plans = [file for file in kept if file.startswith("work/plan/") and not is_marker(file)]
+    memos = [] if damage == "missing" else [file for file in kept if file not in plans]
     lists = [file for file in files if is_list(file)]
     alone = [[file] for file in files if file == "CURRENT" or (file.startswith("snapshots/") and not is_list(file))]
-    markers = [file for file in files if is_marker(file)]
+    markers = [file for file in files if is_marker(file) and file not in kept]
     others = [file for file in files if file.startswith(("tables/", "indexes/")) and not is_marker(file)]
-    for group in (*alone, lists, memos, markers, others):
+    for group in (*alone, lists, memos, plans, markers, others):
         with small.damaged(*group, damage=damage) as damaged:
             found = problems(small.root)
         if damage == "missing" and group is markers:
             # Nothing tells that there was a marker, but for the result's files that are there without one.
-            damaged = [path.removesuffix("/marker.json").removesuffix(".json") for path in damaged]
+            damaged = [path.removesuffix(".json") for path in damaged]
         assert [path for path in damaged if not any(path in problem for problem in found)] == []
-    named = {*lists, *memos, *markers, *others}
-    assert len(files) == len(named) + len(alone) + len(kept if damage == "missing" else [])
+    named = {*lists, *kept, *markers, *others}
+    assert len(files) == len(named) + len(alone)
     assert problems(small.root) == []
 
 
@@ -96,7 +106,7 @@ def test_no_answer_is_made_of_a_damaged_file(small, one_encoder):
     assert not [name for name, answer in sound.items() if isinstance(answer, MnemodexError)]
     others = cycle(name for name in DAMAGES if name != "some byte")
     wrong = []
-    for group in one_of_each_index(small.files()):
+    for group in one_of_each_index(small.files(), caches_of(small.root)):
         for damage in ("some byte", next(others)):
             with small.damaged(*group, damage=damage) as damaged:
                 told = answers(small.root)
@@ -105,13 +115,13 @@ def test_no_answer_is_made_of_a_damaged_file(small, one_encoder):
     assert answers(small.root) == sound
 
 
-def one_of_each_index(files: list[str]) -> list[list[str]]:
+def one_of_each_index(files: list[str], kept: tuple[str, ...]) -> list[list[str]]:
     """All files: those of different indexes together, which have nothing to do with one another, the others alone.
 
     No answer reads what is only there for the next build, so that all of it can be damaged at once.
     """
     indexes: dict[str, list[str]] = {}
-    caches = [file for file in files if file.startswith(tuple(f"tables/{name}/" for name in CACHES))]
+    caches = [file for file in files if file.startswith((*kept, "work/"))]
     lists = [file for file in files if is_list(file)]
     alone = []
     for file in files:

@@ -1,0 +1,134 @@
+"""Snapshots of very many partitions: what opening one, reading its lists and committing one more partition cost.
+
+    python benchmarks/snapshots.py [--partitions N] [--json FILE]
+
+The snapshot is synthetic: N partitions in three tables, of one file each, which are not there. Each figure is of a
+process of its own, beyond its imports: CPU time of the call, and by how much the process's peak memory grew. The commit
+is given what a build has at its end, all artifacts in memory, one of them new.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from report import publish
+
+import mnemodex  # noqa: F401 - what opening a memory imports is no part of the figures
+from mnemodex.retrievers.snapshot import Snapshot
+from mnemodex.schemas.manifest import Artifact, Artifacts, FileEntry, Manifest, Stats, TableEntry
+from mnemodex.schemas.store.store import Store, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TABLES = ("documents", "chunks", "embeddings/minilm")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--partitions", type=int, default=100_000)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        memory = Path(name) / "memory"
+        write(memory, options.partitions)
+        rows = [measured(what, memory) for what in MEASURED]
+        written = len(list((memory / "snapshots" / "lists").iterdir()))
+        root = (memory / "snapshots" / "000001.json").stat().st_size
+    publish(
+        f"A snapshot of {options.partitions} partitions in {len(TABLES)} tables: {root} bytes and {written} list files",
+        rows,
+        json_path=options.json,
+    )
+
+
+def write(memory: Path, partitions: int) -> None:
+    """Commit the snapshot."""
+    store = Store(memory)
+    store.prepare()
+    numbers = {table: range(first, partitions, len(TABLES)) for first, table in enumerate(TABLES)}
+    entries = {
+        table: TableEntry(name=table, partitions=Artifacts(artifact(table, number) for number in numbers[table]))
+        for table in TABLES
+    }
+    store.commit(manifest(entries), former=None)
+
+
+def manifest(tables: dict[str, TableEntry]) -> Manifest:
+    none: dict[str, Any] = {"name": "", "parent": None, "parent_sha256": None, "created": "", "recipe": {}}
+    return Manifest(**none, recipe_hash="recipe", tables=tables, indexes={}, versions={})
+
+
+def artifact(table: str, number: int) -> Artifact:
+    made = hashlib.sha256(f"{table} {number}".encode()).hexdigest()
+    path = f"tables/{table}/part-{number:07d}-{made[:20]}-{made[20:30]}.parquet"
+    files = (FileEntry(path=path, bytes=50_000_000, sha256=made),)
+    stats = Stats(seconds=1.5, cpu_seconds=1.25)
+    return Artifact(label=f"part-{number:07d}", fingerprint=made[:20], rows=65_536, files=files, stats=stats)
+
+
+def opening(memory: Path) -> Callable[[], object]:
+    return lambda: Snapshot.open(memory)
+
+
+def reading(memory: Path) -> Callable[[], object]:
+    snapshot = open_store(memory)[1]
+    return lambda: sum(part.rows for part in snapshot.artifacts())
+
+
+def committing(memory: Path) -> Callable[[], object]:
+    store = Store(memory)
+    former = open_store(memory)[1]
+    parts = {name: [*entry.partitions] for name, entry in former.tables.items()}
+    parts[TABLES[0]].append(artifact(TABLES[0], -1))
+    entries = {name: TableEntry(name=name, partitions=Artifacts(kept)) for name, kept in parts.items()}
+    grown = manifest(entries)
+    # Loads what a first commit imports.
+    write(memory.with_name("small"), len(TABLES))
+    return lambda: store.commit(grown, former=former)
+
+
+MEASURED = {
+    "opened": opening,
+    "all lists read, one artifact after the other": reading,
+    "one more partition committed": committing,
+}
+
+
+def measured(what: str, memory: Path) -> dict[str, Any]:
+    """Measure in a process of its own."""
+    command = [sys.executable, __file__, "--", what, str(memory)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return {"what": what, **figures}
+
+
+def measure(what: str, memory: Path) -> None:
+    call = MEASURED[what](memory)
+    before, spent, started = peak(), time.process_time(), time.perf_counter()
+    call()
+    figures = {"CPU s": time.process_time() - spent, "seconds": time.perf_counter() - started}
+    print(json.dumps({**figures, "MB more": (peak() - before) / 1e6}))
+
+
+def peak() -> int:
+    """Return the process's peak memory so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+if __name__ == "__main__":
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if sys.argv[1:2] == ["--"]:
+        measure(sys.argv[2], Path(sys.argv[3]))
+    else:
+        main()
