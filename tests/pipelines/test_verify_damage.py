@@ -46,8 +46,10 @@ def is_marker(file: str) -> bool:
 
 
 def caches_of(root: Path) -> tuple[str, ...]:
-    """The folders of intermediate results."""
-    return tuple(f"{path}/" for path in open_store(root)[1].caches if path.startswith("tables/"))
+    """The folders of intermediate results alone."""
+    manifest = open_store(root)[1]
+    tables = {f"tables/{name}" for name in manifest.tables}
+    return tuple(f"{path}/" for path in manifest.caches if path.startswith("tables/") and path not in tables)
 
 
 def is_list(file: str) -> bool:
