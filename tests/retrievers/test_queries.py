@@ -99,8 +99,8 @@ def test_a_bad_judgement_is_named(tmp_path, line):
         ("missing.jsonl", None),
         ("latin.jsonl", b'{"id": "a", "question": "caf\xe9"}'),
         ("plain.gz", b'{"id": "a", "question": "Wo?"}'),
-        ("cut.gz", gzip.compress(b'{"id": "a", "question": "Wo?"}' * 50)[:-20]),
-        ("damaged.gz", gzip.compress(b"x" * 5000)[:12] + b"\xff" * 30),
+        ("cut.gz", gzip.compress(b'{"id": "a", "question": "Wo?"}' * 50, mtime=0)[:-20]),
+        ("damaged.gz", gzip.compress(b"x" * 5000, mtime=0)[:12] + b"\xff" * 30),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name, data):
