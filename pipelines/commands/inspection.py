@@ -86,7 +86,11 @@ def show(
     snapshot = Snapshot.open(memory)
     if index is not None:
         entry = snapshot.index(index)
-        print_json(entry.model_dump(mode="json")) if as_json else _show_index(entry)
+        if as_json:
+            shards = [shard.model_dump(mode="json") for shard in entry.shards]
+            print_json({**entry.model_dump(mode="json"), "shards": shards})
+        else:
+            _show_index(entry)
         return
     history = list(snapshot.store.history(snapshot.manifest))
     if as_json:

@@ -18,6 +18,7 @@ from mnemodex.indexers.graph.words import WordCounts
 from mnemodex.indexers.rows import Rows
 from mnemodex.retrievers.graph.nearest import TextVectors
 from mnemodex.retrievers.hits import top_k
+from mnemodex.schemas.errors import OlderFormatError
 from mnemodex.schemas.tables import fact_codes
 
 if TYPE_CHECKING:
@@ -93,7 +94,14 @@ class Space:
         if self._folder is None or name not in snapshot.manifest.tables:
             return TextVectors([], np.zeros(0, np.int32))
         matrices = [np.load(path, mmap_mode="r", allow_pickle=False) for path in snapshot.paths(name, ".npy")]
-        return TextVectors(matrices, open_arrays(self._folder, numbers)[0], codes)
+        try:
+            (rows,) = open_arrays(self._folder, numbers)
+        except FileNotFoundError as error:
+            raise OlderFormatError(
+                f"{self._folder}: a former version made this graph; run `mnemodex build` with the recipe to "
+                "make it again"
+            ) from error
+        return TextVectors(matrices, rows, codes)
 
     @cached_property
     def words(self) -> WordCounts:

@@ -312,7 +312,9 @@ def changed(recipe: dict[str, Any], at: str | tuple[str, ...], value: Any) -> di
 
 def planned(recipe) -> set[str]:
     """The steps, and the declarations whose steps are not known yet, of which something would be computed."""
-    return {step.name for step in mnemodex.build(recipe, dry_run=True).steps if step.computed}
+    steps = mnemodex.build(recipe, dry_run=True).steps
+    # Few facts have no codes, which is known once they are counted.
+    return {step.name for step in steps if step.computed} - {"fact codes"}
 
 
 class Built:

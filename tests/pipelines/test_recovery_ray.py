@@ -47,7 +47,7 @@ def undisturbed(source, tmp_path_factory):
 def test_the_next_build_goes_on_where_a_killed_driver_stopped(source, undisturbed, tmp_path):
     memory = tmp_path / "memory"
     with build_process(words_recipe(source, memory), tmp_path) as (driver, tag):
-        wait_until(lambda: len(published(memory)) > PARTITIONS or driver.poll() is not None)
+        wait_until(lambda: len(published(memory)) > 2 * PARTITIONS or driver.poll() is not None)
         driver.kill()
         driver.wait()
         before = published(memory)
