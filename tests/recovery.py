@@ -66,7 +66,7 @@ def workers_of(tag: str) -> list[int]:
 
 def published(memory: Path) -> dict[Path, tuple[int, int]]:
     """Every finished result: its marker, and what changes when it is made again."""
-    kinds = ("tables/**/*.json", "indexes/*/*/marker.json", "work/plan/*/*.json", "work/plan/*/*/marker.json")
+    kinds = ("tables/**/*.json", "indexes/*/*.json", "work/plan/*/*.json")
     markers = [marker for kind in kinds for marker in memory.glob(kind)]
     return {marker: (marker.stat().st_ino, marker.stat().st_mtime_ns) for marker in markers}
 
