@@ -230,7 +230,11 @@ class TestShowAndVerify:
 
     def test_show_of_an_index_is_its_entry(self, cli, library):
         shown = cli("show", library, "hnsw", "--json").json
-        assert shown == open_store(library)[1].indexes["hnsw"].model_dump(mode="json")
+        entry = open_store(library)[1].indexes["hnsw"]
+        assert shown == {
+            **entry.model_dump(mode="json"),
+            "shards": [shard.model_dump(mode="json") for shard in entry.shards],
+        }
         text = cli("show", library, "hnsw").out
         assert "efSearch" in text and "held-out rows" in text and "Shards" in text
         assert_refused(cli("show", library, "nope"), saying="no index 'nope'")
