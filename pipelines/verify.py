@@ -77,7 +77,7 @@ def _check_files(store: Store, manifest: Manifest, result: Verification) -> set[
     try:
         for snapshot in store.history(manifest):
             known.add(f"snapshots/{snapshot.name}.json")
-            for artifact in _listed(store, snapshot, known, result):
+            for artifact in _listed(store, snapshot, known, result, is_current=snapshot.name == manifest.name):
                 replaced = artifact.place in markers
                 markers.setdefault(artifact.place, artifact.marker)
                 for entry in artifact.files:
@@ -92,7 +92,9 @@ def _check_files(store: Store, manifest: Manifest, result: Verification) -> set[
     return known
 
 
-def _listed(store: Store, snapshot: Manifest, known: set[str], result: Verification) -> Iterator[Artifact]:
+def _listed(
+    store: Store, snapshot: Manifest, known: set[str], result: Verification, *, is_current: bool
+) -> Iterator[Artifact]:
     """Yield the artifacts of a snapshot but for those in list files that were read before."""
     for artifacts in snapshot.lists():
         if artifacts.lists is None:
@@ -104,7 +106,10 @@ def _listed(store: Store, snapshot: Manifest, known: set[str], result: Verificat
             try:
                 yield from artifacts.only(part.__eq__)
             except CorruptFileError as error:
-                result.problems.append(str(error))
+                # A build makes the lists of the current snapshot again.
+                former = f"{store.root / part.path}: is damaged or missing; restore it from a copy. Only the former "
+                former += f"snapshot {snapshot.name} names it"
+                result.problems.append(str(error) if is_current else former)
             else:
                 result.files += 1
                 result.bytes += store.files.size(part.path) or 0
