@@ -71,9 +71,9 @@ class Record:
         print(f"[{self.seconds:6.1f} s] {part}: {', '.join(what)}", flush=True)
         if self._path is not None:
             # A reader, or whoever copies the file after a kill, finds a whole one.
-            beside = self._path.with_name(self._path.name + ".part")
-            beside.write_text(json.dumps(self._content, indent=1) + "\n")
-            beside.replace(self._path)
+            draft = self._path.with_name(self._path.name + ".part")
+            draft.write_text(json.dumps(self._content, indent=1) + "\n")
+            draft.replace(self._path)
 
     def run(self, part: str, rows: Callable[[], Iterator[Row]], *, seconds: float) -> None:
         """Add the rows of a part until the time is used up; what it raises is one more row."""

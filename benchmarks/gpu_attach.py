@@ -121,7 +121,7 @@ def _store(bench: Bench, model: Any, texts: list[Any], predicted: Any) -> Tensor
         sample_keys=read[0].keys.astype(np.float32),
     )
     store = TensorDatastore(info, keys, tokens, bench.device)
-    # Other entries weigh next to nothing beside an entry's own: random weights bring no likeness of what follows.
+    # With random weights no other context is near, so the entry of the same context has almost all the weight.
     second = np.median(store.nearest(keys[:_BATCH].astype(np.float32), 2).distances[:, 1])
     store.info = replace(info, scale=float(second) / 10)
     return store

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gpu_bench import Bench, Row
 
 _BATCHES = (1 << 14, 1 << 18)
-"""Padded tokens a batch that are tried beside the encoder's own number."""
+"""Padded tokens of a batch: values that are tried besides the encoder's own."""
 
 _REPEATS = 2
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from report import publish
-from scale import Meter, exponent
+from scale import Meter, growth_rows
 
 import mnemodex
 
@@ -195,8 +195,7 @@ def _run(what: str, folder: Path) -> dict[str, Any]:
 
 
 def scale_rows(sizes: list[int], built: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each step and result, with the exponents of the last growth."""
-    growth = sizes[-1] / sizes[-2] if len(sizes) > 1 else float("nan")
+    """A row for each step and result."""
     figures: dict[str, list[float]] = {"CPU seconds": [result["cpu_seconds"] for result in built]}
     for name in built[-1]["rows"]:
         figures[f"rows, {name}"] = [result["rows"][name] for result in built]
@@ -206,13 +205,7 @@ def scale_rows(sizes: list[int], built: list[dict[str, Any]]) -> list[dict[str, 
             figures[f"{label.replace('_', ' ')}, {name}"] = values
     for name in built[-1]["bytes"]:
         figures[f"bytes, {name}"] = [result["bytes"].get(name, 0) for result in built]
-    rows = []
-    for name, values in figures.items():
-        row: dict[str, Any] = {"figure": name}
-        row |= {f"{size:,} entities": value for size, value in zip(sizes, values, strict=True)}
-        row["exponent"] = exponent(values[-2], values[-1], growth) if len(values) > 1 else None
-        rows.append(row)
-    return rows
+    return growth_rows(sizes, figures, " entities")
 
 
 def main() -> None:

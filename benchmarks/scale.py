@@ -173,9 +173,20 @@ def exponent(small: float, large: float, growth: float) -> float | None:
     return math.log(large / small) / math.log(growth) if small > 0 and large > 0 else None
 
 
-def table(sizes: list[int], results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row for the whole build and for each step and result, with the exponents of the last growth."""
+def growth_rows(sizes: list[int], figures: dict[str, list[float]], unit: str = "") -> list[dict[str, Any]]:
+    """A row for each figure, with the exponent of the last growth in size."""
     growth = sizes[-1] / sizes[-2] if len(sizes) > 1 else math.nan
+    rows = []
+    for name, values in figures.items():
+        row: dict[str, Any] = {"figure": name}
+        row |= {f"{size:,}{unit}": value for size, value in zip(sizes, values, strict=True)}
+        row["exponent"] = exponent(values[-2], values[-1], growth) if len(values) > 1 else None
+        rows.append(row)
+    return rows
+
+
+def table(sizes: list[int], results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row for the whole build and for each step and result."""
     figures: dict[str, list[float]] = {"CPU seconds": [result["cpu_seconds"] for result in results]}
     figures["CPU seconds of a build that computes nothing"] = [result["again"] for result in results]
     figures["partitions"] = [result["partitions"] for result in results]
@@ -185,13 +196,7 @@ def table(sizes: list[int], results: list[dict[str, Any]]) -> list[dict[str, Any
             figures[f"{label.replace('_', ' ')}, {name}"] = values
     for name in results[-1]["bytes"]:
         figures[f"bytes, {name}"] = [result["bytes"].get(name, 0) for result in results]
-    rows = []
-    for name, values in figures.items():
-        row: dict[str, Any] = {"figure": name}
-        row |= {f"{size:,}": value for size, value in zip(sizes, values, strict=True)}
-        row["exponent"] = exponent(values[-2], values[-1], growth) if len(values) > 1 else None
-        rows.append(row)
-    return rows
+    return growth_rows(sizes, figures)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from typing_extensions import override
 
-from mnemodex.pipelines.graph.parts import KINDS, begins, gather, id_range
+from mnemodex.pipelines.graph.parts import KINDS, begins, gather
 from mnemodex.pipelines.ops.base import Op
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.store import parquet
@@ -48,7 +48,7 @@ class EdgesOp(Op):
 
 def _synonyms(inputs: Inputs) -> list[Array]:
     """Return source, target, kind and weight of the kept synonyms in the unit's range."""
-    first, last = id_range(inputs.unit)
+    first, last = inputs.unit.id_range
     parts = [spec_of(SYNONYMS).schema.empty_table()]
     for part in inputs.partitions(1):
         rows = parquet.read(part.files["parquet"])

@@ -19,7 +19,6 @@ from mnemodex.schemas.tables import TableKey
 
 if TYPE_CHECKING:
     from mnemodex.indexers.arrays import Int64s
-    from mnemodex.pipelines.messages import Unit
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
 
@@ -58,18 +57,12 @@ class PartsOp(Op):
         return Stats()
 
 
-def id_range(unit: Unit) -> tuple[int, int]:
-    """Return the first and last id of a unit's range of ids, which are 63-bit numbers."""
-    width = (1 << 63) // unit.buckets
-    return unit.bucket * width, (unit.bucket + 1) * width - 1
-
-
 def gather(inputs: Inputs, number: int) -> tuple[pa.Table, Int64s]:
     """Return the rows of the unit's range of ids of all parts of an input, and the number of the part of each.
 
     The rows are in the order of the parts, which are sorted by their first column.
     """
-    first, last = id_range(inputs.unit)
+    first, last = inputs.unit.id_range
     rows = []
     for part in inputs.partitions(number):
         table = read_arrow(part.files["arrow"])
