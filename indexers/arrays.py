@@ -1,4 +1,4 @@
-"""Arrays: short names of their types, and the `.npy` files that hold them."""
+"""Arrays: short names of their types, ids in them, and the `.npy` files that hold them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ Int64s: TypeAlias = NDArray[np.int64]
 Float16s: TypeAlias = NDArray[np.float16]
 Float32s: TypeAlias = NDArray[np.float32]
 Float64s: TypeAlias = NDArray[np.float64]
+
+
+def find_ids(ids: Int64s, wanted: Int64s) -> Int64s:
+    """Return the position of each wanted id among ids in any order; of one that is not there, any position."""
+    order = np.argsort(ids)
+    return order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
 
 
 def save_arrays(folder: Path, **arrays: Array) -> None:

@@ -53,7 +53,7 @@ class KnnLmIndexer(DenseIndexer):
     @override
     def build(self, partitions: Sequence[InputPartition], out: Path, **extras: Path | None) -> DenseStats:
         stats = super().build(partitions, out, **extras)
-        columns = [parquet.read(part.files["parquet"], columns=["value"])["value"].to_numpy() for part in partitions]
+        columns = [parquet.column(part.files["parquet"], "value") for part in partitions]
         starts = np.cumsum([0, *map(len, columns)])
         rows = Rows.open(out, id_column=self.id_column)
         values = np.concatenate([*columns, np.zeros(0, np.int32)]).astype(np.int32)

@@ -38,8 +38,7 @@ class Rows:
     def of(cls, partitions: Sequence[InputPartition], *, id_column: str = "chunk_id") -> Rows:
         """Return the rows of some partitions that are to be indexed, in order."""
         none = np.zeros(0, np.int64)
-        columns = [parquet.read(part.files["parquet"], columns=[id_column])[id_column] for part in partitions]
-        ids = [column.to_numpy()[part.start :] for column, part in zip(columns, partitions, strict=True)]
+        ids = [parquet.column(part.files["parquet"], id_column)[part.start :] for part in partitions]
         sizes = list(map(len, ids))
         return cls(
             np.concatenate([none, *ids]).astype(np.int64),

@@ -132,7 +132,7 @@ class Former:
                 if span.label not in aligned:
                     return False
                 path = self._store.files.check(aligned[span.label][number].file(".parquet"))
-                ids = parquet.read(path, columns=[former.id_column])[former.id_column].to_numpy()
+                ids = parquet.column(path, former.id_column)
                 inside = rows.partition == rows.labels.index(span.label)
                 if not _has(ids, rows.row[inside], rows.ids[inside]):
                     return False

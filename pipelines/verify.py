@@ -215,7 +215,7 @@ def _check_index(store: Store, manifest: Manifest, index: IndexEntry) -> Iterato
             kept[key.label, column] = [folder / key.label for folder in folders]
     for (table, column), places in kept.items():
         ids = {
-            part.label: parquet.read(store.files.local(part.file(".parquet").path), columns=[column])[column].to_numpy()
+            part.label: parquet.column(store.files.local(part.file(".parquet").path), column)
             for part in manifest.tables[table].partitions
         }
         seen = {label: np.zeros(len(column_ids), np.int64) for label, column_ids in ids.items()}

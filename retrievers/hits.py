@@ -11,6 +11,7 @@ from urllib.parse import quote
 import numpy as np
 import pyarrow as pa
 
+from mnemodex.indexers.arrays import find_ids
 from mnemodex.indexers.rows import Rows
 
 if TYPE_CHECKING:
@@ -214,9 +215,7 @@ class Hits:
         keys = np.full(self.ids.shape, "", dtype=object)
         # A chunk's document is in the documents' partition of the same label.
         for label, hits in self._by_partition():
-            ids = self.snapshot.column("documents", label, "doc_id")
-            order = np.argsort(ids)
-            rows = order[np.searchsorted(ids, documents[hits], sorter=order)]
+            rows = find_ids(self.snapshot.column("documents", label, "doc_id"), documents[hits])
             keys[hits] = self.snapshot.column("documents", label, "key")[rows]
         return list(keys[self.ids != MISSING_ID])
 

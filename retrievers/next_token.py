@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from typing_extensions import override
 
+from mnemodex.indexers.arrays import find_ids
 from mnemodex.indexers.dense.searcher import DenseSearcher
 from mnemodex.indexers.dense.vectors import BLOCK_BYTES, Vectors, pair_scores
 from mnemodex.indexers.knn_lm import open_values
@@ -195,10 +196,8 @@ class NextTokenRetriever(Retriever, Datastore):
             # A partition of documents has several of states.
             label = name.rpartition("-")[0]
             chunk_ids = self._snapshot.column(self._table, name, "chunk_id")[rows[mask]]
-            known = self._snapshot.column("chunks", label, "chunk_id")
-            order = np.argsort(known)
             partition[mask] = labels.setdefault(label, len(labels))
-            row[mask] = order[np.searchsorted(known, chunk_ids, sorter=order)]
+            row[mask] = find_ids(self._snapshot.column("chunks", label, "chunk_id"), chunk_ids)
         return partition, row, tuple(labels)
 
     def _sample(self) -> tuple[Int32s, Float32s]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.store import open_store
@@ -35,7 +33,7 @@ class Snapshot:
     def __init__(self, store: Store, manifest: Manifest) -> None:
         self.store = store
         self.manifest = manifest
-        self.column = lru_cache(maxsize=256)(self._read_column)
+        self.column = lru_cache(maxsize=256)(self._column)
 
     @classmethod
     def open(cls, root: str | Path) -> Snapshot:
@@ -86,5 +84,5 @@ class Snapshot:
         """Read rows of one partition by position, in the order given."""
         return parquet.take(self.path(table, label), rows, columns=columns)
 
-    def _read_column(self, table: str, label: str, name: str) -> Array:
-        return np.asarray(parquet.read(self.path(table, label), columns=[name])[name].to_numpy())
+    def _column(self, table: str, label: str, name: str) -> Array:
+        return parquet.column(self.path(table, label), name)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from typing_extensions import override
 
 from mnemodex.indexers.arrays import save_arrays
-from mnemodex.indexers.arrow import read_arrow
+from mnemodex.indexers.arrow import read_arrow, write_arrow
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.graph.graph import Graph
 from mnemodex.indexers.graph.passages import read_names, read_words
@@ -187,8 +187,5 @@ def _read(partitions: list[InputPartition], columns: list[str]) -> pa.Table:
 
 
 def _write_texts(path: Path, table: pa.Table) -> None:
-    """Write Arrow's own format: strings that are mapped, and read by number."""
-    large = pa.schema([(name, pa.large_string()) for name in table.schema.names])
-    with pa.ipc.new_file(path, large) as writer:
-        # One batch: a row's number is its place in it.
-        writer.write_table(table.cast(large).combine_chunks())
+    """Write strings of any length in all."""
+    write_arrow(path, table.cast(pa.schema([(name, pa.large_string()) for name in table.schema.names])))

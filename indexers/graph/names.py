@@ -50,6 +50,8 @@ _SHORT = 3
 _LONGEST_PHRASE = 4
 
 
+# Names occur again and again, and this goes letter by letter.
+@functools.lru_cache(maxsize=1 << 16)
 def normalize(name: str) -> str:
     """Return the normal form of a name: letters, marks and digits of any script in lower case, all else one space.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnemodex.indexers.arrays import find_ids
 from mnemodex.indexers.graph.names import entity_id, fact_id, normalize
 from mnemodex.pipelines.stages.mentions import mentions
 from mnemodex.schemas.ids import hash_columns
@@ -21,8 +22,7 @@ def check_triples(partition: CheckedPartition) -> Iterator[str]:
     ids = partition.parent("chunks", ["chunk_id"])["chunk_id"].to_numpy()
     rows = partition.rows
     chunk_ids, ordinals = rows["chunk_id"].to_numpy(), rows["ordinal"].to_numpy()
-    order = np.argsort(ids)
-    chunks = order[np.minimum(np.searchsorted(ids, chunk_ids, sorter=order), len(ids) - 1)]
+    chunks = find_ids(ids, chunk_ids)
     begins = np.append(True, chunk_ids[1:] != chunk_ids[:-1])[: len(chunk_ids)]
     first = np.maximum.accumulate(np.where(begins, np.arange(len(chunk_ids)), 0))
     if (np.diff(chunks) < 0).any() or (ordinals != np.arange(len(ordinals)) - first).any():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnemodex.indexers.arrays import find_ids
 from mnemodex.schemas.ids import token_positions
 
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ def check_states(partition: CheckedPartition) -> Iterator[str]:
     documents = partition.parent(partition.table.name.replace("lm_states/", "lm_tokens/", 1), ["doc_id", "tokens"])
     lists = documents["tokens"].combine_chunks()
     starts, known = lists.offsets.to_numpy().astype(np.int64), documents["doc_id"].to_numpy()
-    order = np.argsort(known)
-    text = order[np.minimum(np.searchsorted(known, doc_ids, sorter=order), len(known) - 1)]
+    text = find_ids(known, doc_ids)
     inside = (known[text] == doc_ids) & (offsets >= 0) & (offsets < np.diff(starts)[text])
     if not inside.all() or (lists.flatten().to_numpy()[starts[text] + offsets] != rows["value"].to_numpy()).any():
         yield partition.problem("a value is not the token of its document")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict
-from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +40,6 @@ CHUNK_COLUMNS = ("chunk_id", "doc_id", "title", "text")
 DOCUMENT_COLUMNS = ("doc_id", "source", "line")
 _TRIPLES = spec_of(TRIPLES)
 _LEFT_OUT = {"wrong_form": "not three strings", "empty_name": "a name without letters", "self_loop": "one entity twice"}
-
-# Names occur again and again, and normalising goes letter by letter.
-_normal = lru_cache(maxsize=1 << 16)(normalize)
 
 
 class ExtractSettings(Spec):
@@ -253,7 +249,7 @@ class Judge:
         if not isinstance(value, list | tuple) or len(value) != 3 or not all(map(_is_name, value)):
             return self._leave_out(raw, "wrong_form", "a triple is three strings")
         subject, predicate, object_ = (" ".join(str(part).split()) for part in value)
-        head, middle, tail = map(_normal, (subject, predicate, object_))
+        head, middle, tail = map(normalize, (subject, predicate, object_))
         if not head or not tail:
             return self._leave_out(raw, "empty_name", "a name of the triple has no letter or digit")
         if head == tail:

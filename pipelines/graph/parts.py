@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,9 +31,6 @@ KINDS = ("fact", "mention", "synonym")
 """Kinds of edges, whose numbers are in the parts."""
 
 _TRIPLES = ("chunk_id", "subject", "predicate", "object", "subject_id", "object_id", "fact_id")
-
-# Names occur again and again, and normalising goes letter by letter.
-_normal = lru_cache(maxsize=1 << 16)(normalize)
 
 
 class PartsOp(Op):
@@ -135,5 +131,5 @@ def _normalized(names: pa.ChunkedArray | pa.StringArray) -> pa.StringArray:
     """Return the normal forms of names."""
     combined = names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names
     encoded = pc.dictionary_encode(combined)
-    forms = pa.array(map(_normal, encoded.dictionary.to_pylist()), pa.string())
+    forms = pa.array(map(normalize, encoded.dictionary.to_pylist()), pa.string())
     return forms.take(encoded.indices)

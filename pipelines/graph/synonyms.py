@@ -89,7 +89,7 @@ def _former_pairs(inputs: Inputs, ids: Int64s) -> tuple[Synonyms, Bools]:
     if not entities or not synonyms:
         none = np.zeros(0, np.int32)
         return Synonyms(none, none, np.zeros(0, np.float32)), np.zeros(len(ids), np.bool_)
-    former = np.concatenate([parquet.read(path, columns=["entity_id"])["entity_id"].to_numpy() for path in entities])
+    former = np.concatenate([parquet.column(path, "entity_id") for path in entities])
     rows = pa.concat_tables([parquet.read(path, columns=["source_id", "target_id", "weight"]) for path in synonyms])
     source, target = rows["source_id"].to_numpy(), rows["target_id"].to_numpy()
     remain = np.isin(source, ids) & np.isin(target, ids)

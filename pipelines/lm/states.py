@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
+from mnemodex.indexers.arrays import find_ids
 from mnemodex.indexers.lm.reader import StateReader, Windows, windows
 from mnemodex.indexers.models.language_model import LanguageModel
 from mnemodex.indexers.ngram.chunk_map import ChunkMap
@@ -144,8 +145,7 @@ class _Documents:
         self.tokens: Int32s = lists.flatten().to_numpy()
         self.offsets = lists.offsets.to_numpy().astype(np.int64)
         starts = rows["starts"].combine_chunks().flatten().to_numpy().astype(np.int64)
-        order = np.argsort(self.ids)
-        document = order[np.searchsorted(self.ids, cut["doc_id"].to_numpy(), sorter=order)]
+        document = find_ids(self.ids, cut["doc_id"].to_numpy())
         self.chunk_ids: Int64s = cut["chunk_id"].to_numpy()
         self.map = ChunkMap.of(np.split(starts, self.offsets[1:-1]), document, cut["end"].to_numpy())
 

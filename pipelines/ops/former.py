@@ -110,7 +110,7 @@ class Former:
         for number, here in self._by_partition(known):
             path = self._file(number, ".parquet")
             if path is not None:
-                target[here] = parquet.read(path, columns=[name])[name].to_numpy()[known.row[here]]
+                target[here] = parquet.column(path, name)[known.row[here]]
 
     def take(self, ids: NDArray[np.int64], schema: pa.Schema) -> pa.Table:
         """Return all rows with one of the ids; those of one id follow each other as in their partition."""
@@ -168,8 +168,7 @@ class Former:
                 continue
             try:
                 # Page checksums are enough to look ids up; a file is checked before its rows are taken.
-                path = self._store.files.local(artifact.file(".parquet").path)
-                ids = parquet.read(path, columns=[self.column])[self.column].to_numpy()
+                ids = parquet.column(self._store.files.local(artifact.file(".parquet").path), self.column)
             except (OSError, pa.ArrowException):
                 continue
             rows = np.flatnonzero(_bucket(ids, bits) == bucket)

@@ -95,20 +95,15 @@ class Inputs:
 
     def ids(self, number: int, column: str) -> NDArray[np.int64]:
         """Return one column of an input's partitions, int64."""
-        parts = [parquet.read(part.files["parquet"], columns=[column])[column] for part in self.partitions(number)]
-        return np.concatenate([np.zeros(0, np.int64), *(part.to_numpy() for part in parts)])
-
-    def named(self, number: int) -> list[Path]:
-        """Return the files of an input that have this unit's label as their name, in the order of its partitions."""
-        files = [artifact.part(self.unit.label) for artifact in self.artifacts(number)]
-        return [self._store.files.check(file) for file in files if file is not None]
+        columns = [parquet.column(part.files["parquet"], column) for part in self.partitions(number)]
+        return np.concatenate([np.zeros(0, np.int64), *columns])
 
     def part(self, number: int) -> Path | None:
         """Return the file that an input has for this unit's label, or None."""
         return next(self.parts(number), None)
 
     def parts(self, number: int) -> Iterator[Path]:
-        """Yield the files that the results of an input have for this unit's label."""
+        """Yield the files of an input that have this unit's label as their name, in the order of its partitions."""
         for artifact in self.artifacts(number):
             file = artifact.part(self.unit.label)
             if file is not None:

@@ -121,7 +121,7 @@ class Output:
                 above = self._declared(TableKey.parse(parent))
                 if parent not in self._step.reads or above is None or above.id_column is None:
                     continue
-                ids = parquet.read(folder / "data.parquet", columns=[column])[column].to_numpy()
+                ids = parquet.column(folder / "data.parquet", column)
                 missing = ids[~np.isin(ids, inputs.ids(self._step.reads.index(parent), above.id_column))]
                 if len(missing):
                     what = f"the {column} {missing[0]} of {len(missing)} rows is none of {parent}"

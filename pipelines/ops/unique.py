@@ -48,7 +48,7 @@ class CheckUnique(Op):
         first, last = unit.id_range
         found = [np.zeros(0, np.int64)]
         for _, path in inputs.pages(0):
-            ids = parquet.read(path, columns=[column])[column].to_numpy()
+            ids = parquet.column(path, column)
             found.append(ids if unit.buckets == 1 else ids[(ids >= first) & (ids <= last)])
         ids = np.sort(np.concatenate(found))
         repeated = ids[1:][ids[1:] == ids[:-1]]

@@ -149,7 +149,7 @@ class _Rows:
         self._window = _WINDOW[of]
         self._path = inputs.partition(0).files["parquet"] if of == "chunks" else None
         if of != "chunks":
-            self._texts = pa.concat_tables(map(read_arrow, inputs.named(0)))
+            self._texts = pa.concat_tables(map(read_arrow, inputs.parts(0)))
 
     def ids(self) -> Int64s:
         """Return their ids, int64."""

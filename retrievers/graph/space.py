@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from mnemodex.indexers.arrays import open_arrays
+from mnemodex.indexers.arrow import read_arrow
 from mnemodex.indexers.base import InputPartition
 from mnemodex.indexers.dense.vectors import Vectors
 from mnemodex.indexers.graph.codes import Codes
@@ -139,11 +140,8 @@ class Space:
     @cached_property
     def _tables(self) -> dict[str, pa.Table]:
         """The texts of entities and facts, mapped."""
-        tables = {}
-        for name in ("entities", "facts"):
-            with pa.memory_map(f"{self._folder}/{name}.arrow") as file:
-                tables[name] = pa.ipc.open_file(file).read_all()
-        return tables
+        assert self._folder is not None  # noqa: S101 - without an index there are no entities and facts
+        return {name: read_arrow(self._folder / f"{name}.arrow") for name in ("entities", "facts")}
 
     def read(self, passages: Sequence[int]) -> list[Passage]:
         """Return title and text of passages."""

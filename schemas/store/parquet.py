@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from mnemodex.schemas.tables import TableSpec
 
@@ -57,10 +60,14 @@ def read(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
         return file.read(columns=list(columns) if columns else None)
 
 
+def column(path: Path, name: str) -> NDArray[Any]:
+    """Read one column of a whole partition as an array, page checksums verified."""
+    values: NDArray[Any] = read(path, columns=[name])[name].to_numpy()
+    return values
+
+
 def take(path: Path, rows: Sequence[int], *, columns: Sequence[str]) -> pa.Table:
     """Read single rows by position, in the order asked for, decoding only the row groups that hold them."""
-    import numpy as np
-
     wanted = np.asarray(rows, dtype=np.int64)
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
