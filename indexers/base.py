@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
-
+from mnemodex.schemas.artifacts import Frozen
 from mnemodex.schemas.manifest import Recall, SearchParameters, Stats
 from mnemodex.schemas.tables import CHUNKS, TableKey
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Span(BaseModel):
+class Span(Frozen):
     """The rows of a shard that are of one partition, and of the partitions beside it.
 
     Attributes:
@@ -24,7 +23,6 @@ class Span(BaseModel):
         stops: the row of each after the last.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     label: str
     fingerprints: tuple[str, ...]
     starts: tuple[int, ...]

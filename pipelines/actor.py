@@ -6,6 +6,7 @@ another version. Therefore nothing of ours is imported at its top.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 LIBRARIES = (
     "numpy",
@@ -62,16 +63,21 @@ def software() -> dict[str, str]:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         code.update(f"{path.relative_to(root).as_posix()}\0{content}".encode())
     found = {"mnemodex": f"{mnemodex.__version__} (code {code.hexdigest()[:12]})"}
-    for name in LIBRARIES:
-        try:
-            # What follows the plus sign says what a wheel was built for: another one on nodes with a GPU.
-            found[name] = metadata.version(name).partition("+")[0]
-        except metadata.PackageNotFoundError:
-            continue
+    # What follows the plus sign says what a wheel was built for: another one on nodes with a GPU.
+    found |= {name: version.partition("+")[0] for name, version in installed(LIBRARIES).items()}
     for group in PLUGINS:
         for entry in metadata.entry_points(group=group):
             if entry.dist is not None:
                 found[entry.dist.name] = entry.dist.version
+    return found
+
+
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those distributions that are installed."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
     return found
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.caller import SPOOL, Passed, with_passed
-from mnemodex.pipelines.engine_choice import Place
+from mnemodex.pipelines.engine import Place
 from mnemodex.pipelines.preflight import check_inputs
 from mnemodex.pipelines.progress import Progress
 from mnemodex.pipelines.run import Run

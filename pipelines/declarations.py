@@ -9,11 +9,11 @@ from mnemodex.pipelines.documents.steps import document_steps
 from mnemodex.pipelines.entries import declared_tables
 from mnemodex.pipelines.graph.steps import code_steps, graph_steps, passage_steps, triple_steps
 from mnemodex.pipelines.indexes.steps import index_steps
-from mnemodex.pipelines.lm.steps import state_steps
+from mnemodex.pipelines.lm.states import state_steps
 from mnemodex.pipelines.ops.unique import unique_step
 from mnemodex.pipelines.stages.chunk import chunk_steps
 from mnemodex.pipelines.stages.pairs import pair_steps
-from mnemodex.pipelines.vectors.steps import embedding_steps, used_encoders
+from mnemodex.pipelines.vectors.encode import embedding_steps, used_encoders
 from mnemodex.schemas.errors import PluginError
 from mnemodex.schemas.tables import ERRORS, TableKey, TableSpec, table_spec
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import platform
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.indexers.base import Measured
 from mnemodex.indexers.encoders import encoder_hash
 from mnemodex.indexers.models.hashes import model_hash
+from mnemodex.pipelines.actor import installed
 from mnemodex.pipelines.lm.states import StateStats
 from mnemodex.pipelines.stages.lm_tokens import TokenStats
 from mnemodex.pipelines.vectors.encode import EncodeOutcome
@@ -180,13 +180,4 @@ def _language_models(recipe: Recipe, results: BuildResults) -> dict[str, Languag
 
 def _versions() -> dict[str, str]:
     """Return versions of the libraries that decide a memory's content."""
-    installed = {name: metadata.version(name) for name in _LIBRARIES if _is_installed(name)}
-    return {"python": platform.python_version(), **installed}
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+    return {"python": platform.python_version(), **installed(_LIBRARIES)}

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from mnemodex.schemas.manifest import Artifact
+from mnemodex.schemas.artifacts import Artifact, Frozen
 from mnemodex.schemas.steps import IndexKey
 from mnemodex.schemas.tables import TableKey
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelUse(_Message):
+class ModelUse(Frozen):
     """A model that a step loads, with its hash on the driver's node."""
 
     name: str
@@ -23,7 +19,7 @@ class ModelUse(_Message):
     sha256: str
 
 
-class TableOrder(_Message):
+class TableOrder(Frozen):
     """A table of a plug-in, as workers check it.
 
     Attributes:
@@ -37,7 +33,7 @@ class TableOrder(_Message):
     parents: dict[str, str]
 
 
-class StepOrder(_Message):
+class StepOrder(Frozen):
     """A step, as workers need it.
 
     Attributes:
@@ -64,7 +60,7 @@ class StepOrder(_Message):
         return self.writes[0]
 
 
-class Unit(_Message):
+class Unit(Frozen):
     """One unit of a step: names, never rows.
 
     Attributes:
@@ -98,13 +94,13 @@ class Unit(_Message):
         return self.bucket * width, (self.bucket + 1) * width - 1
 
 
-class Done(_Message):
+class Done(Frozen):
     """The results of a unit, the step's first one first."""
 
     artifacts: tuple[Artifact, ...]
 
 
-class Failure(_Message):
+class Failure(Frozen):
     """Why a unit has no results.
 
     Attributes:
@@ -118,7 +114,7 @@ class Failure(_Message):
     detail: str
 
 
-class Answer(_Message):
+class Answer(Frozen):
     """What a worker says of a unit."""
 
     step: str

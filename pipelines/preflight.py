@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mnemodex.indexers.models.locate import locate, spacy_folder
 from mnemodex.indexers.models.tokenizers import tokenizer
 from mnemodex.pipelines.stages.pairs import answered
-from mnemodex.pipelines.vectors.steps import used_encoders
+from mnemodex.pipelines.vectors.encode import used_encoders
 from mnemodex.retrievers.queries import read_queries
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.kinds import EXTRACTORS, load

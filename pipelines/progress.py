@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import rich.progress
 
     from mnemodex.pipelines.messages import Unit
     from mnemodex.schemas.manifest import Artifact
@@ -52,18 +54,11 @@ class StepReport:
 
     def to_json(self, *, planned: bool) -> dict[str, Any]:
         """Return it as `build --json` prints it; of a plan, the units that would be computed."""
-        return {
-            "name": self.name,
-            "partitions": self.partitions,
-            "planned" if planned else "computed": self.computed,
-            "rows": self.rows,
-            "rows_computed": self.rows_computed,
-            "rows_reused": self.rows_reused,
-            "bytes": self.bytes,
-            "seconds": self.seconds,
-            "cache": self.cache,
-            **({"note": self.note} if self.note else {}),
-        }
+        names = {"computed": "planned"} if planned else {}
+        fields = {names.get(name, name): value for name, value in asdict(self).items()}
+        if not self.note:
+            del fields["note"]
+        return fields
 
 
 @dataclass
@@ -98,7 +93,7 @@ class Progress:
     def __init__(self, *, bars: bool = False) -> None:
         self._running: dict[str, _Running] = {}
         self._bars = bars
-        self._display: _Bars | None = None
+        self._display: rich.progress.Progress | None = None
         self.waiting = 0
 
     @property
@@ -122,8 +117,8 @@ class Progress:
         if not step.todo:
             step.started = step.said = time.perf_counter()
             if self._bars:
-                self._display = self._display or _Bars()
-                step.bar = self._display.add(self._title(name))
+                self._display = self._display or _start_bars()
+                step.bar = self._display.add_task(self._title(name), total=None, rate="")
         step.todo = step.report.computed + left
         step.begun += 1
         step.expected += rows
@@ -172,12 +167,12 @@ class Progress:
         if step.report.computed:
             self._line(step)
         if self._display is not None and step.bar is not None:
-            self._display.remove(step.bar)
+            self._display.remove_task(step.bar)
 
     def close(self) -> None:
         """Take the bars away."""
         if self._display is not None:
-            self._display.close()
+            self._display.stop()
 
     def _title(self, name: str) -> str:
         """Return the step's name with its number among those whose results are kept for themselves."""
@@ -188,8 +183,8 @@ class Progress:
 
     def _show(self, step: _Running) -> None:
         if self._display is not None and step.bar is not None:
-            done = step.report.computed
-            self._display.update(step.bar, self._title(step.report.name), done, step.todo, self._rate(step))
+            title, done = self._title(step.report.name), step.report.computed
+            self._display.update(step.bar, description=title, completed=done, total=step.todo, rate=self._rate(step))
 
     def _rate(self, step: _Running) -> str:
         seconds = time.perf_counter() - step.started
@@ -210,53 +205,23 @@ class Progress:
         if not self._bars and time.perf_counter() - step.said > _LINE_SECONDS:
             step.said = time.perf_counter()
             report = step.report
-            rate = self._rate(step)
-            _log.info(
-                "%s: %d of %d partitions%s",
-                self._title(report.name),
-                report.computed,
-                step.todo,
-                f", {rate}" if rate else "",
-            )
+            rate = f", {rate}" if (rate := self._rate(step)) else ""
+            _log.info("%s: %d of %d partitions%s", self._title(report.name), report.computed, step.todo, rate)
 
     def _line(self, step: _Running) -> None:
         if not self._bars:
             report = step.report
-            _log.info(
-                "%s: %d of %d partitions, %d rows, %.1f s",
-                report.name,
-                report.computed,
-                step.todo,
-                report.rows_computed,
-                report.seconds,
-            )
+            counts = report.name, report.computed, step.todo, report.rows_computed, report.seconds
+            _log.info("%s: %d of %d partitions, %d rows, %.1f s", *counts)
 
 
-class _Bars:
-    """Bars of rich, one a running step."""
+def _start_bars() -> rich.progress.Progress:
+    """Return a display of bars, one a running step."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (
-            TextColumn("{task.description:<36}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[rate]}"),
-        )
-        self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._bars.start()
-
-    def add(self, title: str) -> Any:
-        return self._bars.add_task(title, total=None, rate="")
-
-    def update(self, bar: Any, title: str, done: int, total: int, rate: str) -> None:
-        self._bars.update(bar, description=title, completed=done, total=total, rate=rate)
-
-    def remove(self, bar: Any) -> None:
-        self._bars.remove_task(bar)
-
-    def close(self) -> None:
-        self._bars.stop()
+    name, rate = TextColumn("{task.description:<36}"), TextColumn("{task.fields[rate]}")
+    columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), rate)
+    bars = Progress(*columns, console=Console(stderr=True), transient=True)
+    bars.start()
+    return bars

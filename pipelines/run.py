@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.declarations import declarations
-from mnemodex.pipelines.engine_choice import choose_engine, estimate
+from mnemodex.pipelines.engine import choose_engine, estimate
 from mnemodex.pipelines.entries import declared_tables, low_recall, make_manifest
 from mnemodex.pipelines.materialize import Materializer
 from mnemodex.pipelines.outcome import BuildResult
@@ -19,7 +19,7 @@ from mnemodex.pipelines.unchanged import UpToDate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mnemodex.pipelines.engine_choice import Place
+    from mnemodex.pipelines.engine import Place
     from mnemodex.pipelines.progress import Progress
     from mnemodex.schemas.manifest import Manifest
     from mnemodex.schemas.recipe import Recipe

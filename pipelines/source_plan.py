@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.contents import folder_state
 from mnemodex.pipelines.documents.splits import PlanSettings
-from mnemodex.pipelines.engine_choice import LOCAL_SECONDS, Place, choose_engine, estimate
+from mnemodex.pipelines.engine import LOCAL_SECONDS, Place, choose_engine, estimate
 from mnemodex.pipelines.materialize import Materializer
 from mnemodex.pipelines.plan import Plan
 from mnemodex.pipelines.progress import Progress

@@ -28,7 +28,7 @@ RelativePath = Annotated[str, AfterValidator(_relative)]
 
 
 class Frozen(BaseModel):
-    """What a manifest consists of."""
+    """A value that does not change, without unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -179,11 +179,7 @@ class Artifacts(Sequence[Artifact]):
     """
 
     def __init__(
-        self,
-        given: Iterable[Artifact] = (),
-        *,
-        lists: Sequence[ListFile] | None = None,
-        read: ReadList | None = None,
+        self, given: Iterable[Artifact] = (), *, lists: Sequence[ListFile] | None = None, read: ReadList | None = None
     ) -> None:
         self.lists = tuple(lists) if lists is not None else None
         self._given = tuple(given)

@@ -253,9 +253,7 @@ CHUNKERS = Registry(
     "chunker",
     Component,
     {
-        "document": Component(
-            "mnemodex.schemas.chunks:DocumentChunks", "mnemodex.pipelines.chunkers.document:DocumentChunker"
-        ),
+        "document": Component("mnemodex.schemas.chunks:DocumentChunks", "mnemodex.pipelines.chunkers:DocumentChunker"),
         "tokens": Component("mnemodex.schemas.chunks:TokenChunks", "mnemodex.pipelines.chunkers.tokens:TokenChunker"),
         "passed": Component("mnemodex.schemas.passed:PassedChunker", ""),
     },

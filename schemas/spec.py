@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -215,30 +216,25 @@ def _unwrapped(annotation: Any, value: Any, markers: tuple[Marker, ...]) -> tupl
         origin = typing.get_origin(annotation)
         if origin is Annotated:
             annotation, *metadata = typing.get_args(annotation)
-            markers = (*markers, *(_marker(item) for item in metadata if _is_marker(item)))
+            markers = (*markers, *_markers(metadata))
         elif origin is typing.Union or isinstance(annotation, types.UnionType):
             arms = typing.get_args(annotation)
             if value is None:
                 # What is not given has the meaning that it would have.
-                markers = (*markers, *(marker for arm in arms for marker in _unwrapped_markers(arm)))
+                marked = [typing.get_args(arm)[1:] for arm in arms if typing.get_origin(arm) is Annotated]
+                markers = (*markers, *_markers(chain.from_iterable(marked)))
             annotation = next((arm for arm in arms if _fits(value, arm)), arms[0])
         else:
             return annotation, markers
 
 
-def _unwrapped_markers(arm: Any) -> Iterator[Marker]:
-    if typing.get_origin(arm) is Annotated:
-        yield from (_marker(item) for item in typing.get_args(arm)[1:] if _is_marker(item))
-
-
-def _is_marker(item: Any) -> bool:
-    return isinstance(item, _MARKERS) or (isinstance(item, type) and issubclass(item, _MARKERS))
-
-
-def _marker(item: Any) -> Marker:
-    """Return a marker, which may be written with brackets or without."""
-    made: Marker = item() if isinstance(item, type) else item
-    return made
+def _markers(metadata: Iterable[Any]) -> Iterator[Marker]:
+    """Yield the markers among the metadata of an annotation, which may be written with brackets or without."""
+    for item in metadata:
+        if isinstance(item, type) and issubclass(item, _MARKERS):
+            yield item()
+        elif isinstance(item, _MARKERS):
+            yield item
 
 
 def _fits(value: Any, arm: Any) -> bool:

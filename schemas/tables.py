@@ -107,7 +107,7 @@ def _schema(**fields: pa.DataType) -> pa.Schema:
 CATALOGUE_VIEWS = ("files", "indexes", "shards", "snapshots")
 """SQL views that say what a memory consists of; no table has such a name."""
 
-_CHECKS = "mnemodex.pipelines.checks"
+_CHECKS = "mnemodex.pipelines.checks.tables"
 
 DOCUMENTS = TableKey("documents")
 CHUNKS = TableKey("chunks")
@@ -145,7 +145,7 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
         id_column="doc_id",
         text_columns=("title", "text"),
         row_group_rows=1024,
-        check=f"{_CHECKS}.documents:check_documents",
+        check=f"{_CHECKS}:check_documents",
     ),
     ("chunks", ""): TableSpec(
         # `start` and `end` are character offsets: `document.text[start:end] == chunk.text`.
@@ -163,7 +163,7 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
         parents={"doc_id": "documents"},
         text_columns=("title", "text"),
         row_group_rows=1024,
-        check=f"{_CHECKS}.documents:check_chunks",
+        check=f"{_CHECKS}:check_chunks",
     ),
     ("triples", ""): TableSpec(
         # As it was written; `ordinal` counts within the chunk. Equal facts of different chunks have one `fact_id`, and
@@ -182,7 +182,7 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
         ),
         id_column="triple_id",
         parents={"chunk_id": "chunks"},
-        check=f"{_CHECKS}.graph:check_triples",
+        check=f"{_CHECKS}:check_triples",
     ),
     ("extractions", ""): TableSpec(
         # What a model found in a document, for the next build: the id is a hash of the document's chunks, `found` a
@@ -194,13 +194,13 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
         # chunk's triples.
         _schema(entity_id=pa.int64(), chunk_id=pa.int64(), name=pa.string(), triples=pa.int32()),
         parents={"chunk_id": "chunks"},
-        check=f"{_CHECKS}.graph:check_mentions",
+        check=f"{_CHECKS}:check_mentions",
     ),
     ("entities", ""): TableSpec(
         # By ascending id: the name that most chunks use, and in how many chunks and facts the entity is.
         _schema(entity_id=pa.int64(), name=pa.string(), normalized=pa.string(), chunks=pa.int64(), facts=pa.int64()),
         id_column="entity_id",
-        check=f"{_CHECKS}.graph:check_entities",
+        check=f"{_CHECKS}:check_entities",
     ),
     ("facts", ""): TableSpec(
         # Different triples, by ascending id, in the normal form of their names; and how many chunks state them.
@@ -214,7 +214,7 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
             chunks=pa.int64(),
         ),
         id_column="fact_id",
-        check=f"{_CHECKS}.graph:check_facts",
+        check=f"{_CHECKS}:check_facts",
     ),
     ("synonyms", ""): TableSpec(
         # Pairs of entities with nearly the same name, the smaller id first, and the cosine of their names; `kept` are
@@ -236,19 +236,19 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
         _schema(chunk_id=pa.int64(), vector=pa.list_(pa.float32())),
         id_column="chunk_id",
         parents={"chunk_id": "chunks"},
-        check=f"{_CHECKS}.vectors:check_vectors",
+        check=f"{_CHECKS}:check_vectors",
     ),
     ("embeddings", "facts"): TableSpec(
         _schema(fact_id=pa.int64(), vector=pa.list_(pa.float32())),
         id_column="fact_id",
         parents={"fact_id": "facts"},
-        check=f"{_CHECKS}.vectors:check_text_vectors",
+        check=f"{_CHECKS}:check_text_vectors",
     ),
     ("embeddings", "entities"): TableSpec(
         _schema(entity_id=pa.int64(), vector=pa.list_(pa.float32())),
         id_column="entity_id",
         parents={"entity_id": "entities"},
-        check=f"{_CHECKS}.vectors:check_text_vectors",
+        check=f"{_CHECKS}:check_text_vectors",
     ),
     ("ngram_pairs", ""): TableSpec(
         # What a model is fine-tuned on to write n-grams of the documents that answer. `target` is an n-gram as it is
@@ -269,7 +269,7 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
         id_column="pair_id",
         parents={"doc_id": "documents"},
         text_columns=("query", "target"),
-        check=f"{_CHECKS}.documents:check_pairs",
+        check=f"{_CHECKS}:check_pairs",
     ),
     ("lm_tokens", ""): TableSpec(
         # Every document as the language model reads it: token ids, and the character at which each begins. One row a
@@ -278,7 +278,7 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
         id_column="doc_id",
         parents={"doc_id": "documents"},
         row_group_rows=256,
-        check=f"{_CHECKS}.language_model:check_tokens",
+        check=f"{_CHECKS}:check_tokens",
     ),
     ("lm_states", ""): TableSpec(
         # What a language model had in mind in front of every token. `position` is the document's id plus the token's
@@ -294,7 +294,7 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
         ).append(pa.field("surprisal", pa.float32())),
         id_column="position",
         parents={"doc_id": "documents", "chunk_id": "chunks"},
-        check=f"{_CHECKS}.language_model:check_states",
+        check=f"{_CHECKS}:check_states",
     ),
 }
 

@@ -16,14 +16,7 @@ from mnemodex.indexers.dense.faiss_engine import FaissEngine, read_index
 from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
 from mnemodex.indexers.dense.order import hold_out, insertion_order
 from mnemodex.indexers.dense.probe import FILE as PROBE
-from mnemodex.indexers.dense.probe import (
-    MOST_PROBES,
-    Probe,
-    choose,
-    held_out_rows,
-    merge_probes,
-    probe_index,
-)
+from mnemodex.indexers.dense.probe import MOST_PROBES, Probe, choose, held_out_rows, merge_probes, probe_index
 from mnemodex.indexers.dense.shard import ShardHeader, write_shard
 from mnemodex.indexers.dense.vectors import Vectors, sample_rows
 from mnemodex.indexers.rows import Rows
@@ -161,7 +154,8 @@ class DenseIndexer(Indexer):
         )
         write_shard(out, header, Rows(rows.ids[order], rows.partition[order], rows.row[order], rows.labels))
         times.append(time.monotonic())
-        steps = _seconds(["order", "add", "probe", "save"], times)
+        seconds = np.diff(times).round(3).tolist()
+        steps = dict(zip(("order", "add", "probe", "save"), seconds, strict=True))
         return DenseStats(rows=len(order), held_out=held_out, order=settings.order, factory=self.factory, steps=steps)
 
     @override
@@ -170,13 +164,7 @@ class DenseIndexer(Indexer):
         return choose(merge_probes([Probe.load(shard) for shard in shards]), self.settings.target_recall)
 
     def _vectors(self, partitions: Sequence[InputPartition]) -> Vectors:
-        labels = [partition.label for partition in partitions]
-        vectors = Vectors(
-            [partition.files["npy"] for partition in partitions],
-            labels,
-            dimension=self.dimension,
-            first=[partition.start for partition in partitions],
-        )
+        vectors = Vectors.of(partitions, dimension=self.dimension)
         for partition, new in zip(partitions, np.diff(vectors.starts), strict=True):
             if (rows := new + partition.start) != partition.rows:
                 raise CorruptFileError(
@@ -204,8 +192,3 @@ class DenseIndexer(Indexer):
             )
         chosen = sample_rows(len(queries), MOST_PROBES, seed=self.settings.seed)
         return np.ascontiguousarray(queries[chosen], dtype=np.float32)
-
-
-def _seconds(names: Sequence[str], times: Sequence[float]) -> dict[str, float]:
-    """Return the seconds of each step, by the times at which the steps began and the last one ended."""
-    return {name: round(end - start, 3) for name, start, end in zip(names, times[:-1], times[1:], strict=True)}

@@ -48,7 +48,7 @@ def hold_out(order: Int64s, count: int, *, seed: int) -> Int64s:
     return np.concatenate([order[~last], order[last]])
 
 
-def local_intrinsic_dimensionality(matrix: Float32s, *, neighbours: int = NEIGHBOURS) -> Float64s:
+def local_intrinsic_dimensionality(matrix: Float32s) -> Float64s:
     """Return the maximum-likelihood estimate of each row's local intrinsic dimensionality, of shape (rows,).
 
     With r_1 ... r_k the Euclidean distances to the k nearest other rows, LID = -1 / mean(ln(r_i / r_k)) (Levina and
@@ -57,7 +57,7 @@ def local_intrinsic_dimensionality(matrix: Float32s, *, neighbours: int = NEIGHB
     has infinity. The matrix has at least two rows.
     """
     rows = len(matrix)
-    k = min(neighbours, rows - 1)
+    k = min(NEIGHBOURS, rows - 1)
     blocks = np.array_split(matrix, -(-matrix.nbytes // BLOCK_BYTES))
     scores, nearest = exact_search(matrix, blocks, k + 1, metric="l2", gpu=True)
     # Among copies of a row the row itself may not be in the list; then the last place is the one too many.

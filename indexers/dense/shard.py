@@ -6,7 +6,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from mnemodex.indexers.arrays import Float32s, Int32s, Int64s, open_arrays, save_arrays
 from mnemodex.indexers.dense.faiss_engine import FaissEngine
@@ -14,6 +14,7 @@ from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
 from mnemodex.indexers.dense.settings import Metric
 from mnemodex.indexers.dense.vectors import Vectors, exact_search
 from mnemodex.indexers.rows import Rows
+from mnemodex.schemas.artifacts import Frozen
 from mnemodex.schemas.errors import CorruptFileError
 
 if TYPE_CHECKING:
@@ -33,10 +34,9 @@ MOST_TIES = 4096
 """Rows of equal score at the last place that are compared by id; with more it is open which of them come in."""
 
 
-class ShardHeader(BaseModel):
+class ShardHeader(Frozen):
     """The content of `shard.json`; `partition_rows` are the rows of each embedding partition in the shard."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     partition_rows: tuple[int, ...]
     rows: int
     dimension: int

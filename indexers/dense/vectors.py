@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnemodex.indexers.arrays import Array, Float32s, Float64s, Int64s
+    from mnemodex.indexers.base import InputPartition
     from mnemodex.indexers.dense.settings import Metric
 
 BLOCK_BYTES = 64 << 20
@@ -54,6 +55,12 @@ class Vectors:
         # A mapped file keeps its descriptor.
         self._matrix = lru_cache(maxsize=_MOST_OPEN)(self._open)
         np.cumsum([len(self._matrix(number)) for number in range(len(paths))], out=self.starts[1:])
+
+    @classmethod
+    def of(cls, partitions: Sequence[InputPartition], *, dimension: int) -> Vectors:
+        """Return the vectors of partitions, of each from its row `start` on."""
+        paths, labels = [part.files["npy"] for part in partitions], [part.label for part in partitions]
+        return cls(paths, labels, dimension=dimension, first=[part.start for part in partitions])
 
     def __len__(self) -> int:
         return int(self.starts[-1])

@@ -154,14 +154,12 @@ class Chat:
             pass
         return answer
 
-    def ask_many(
-        self, conversations: Sequence[Messages], *, schema: dict[str, Any] | None = None
-    ) -> list[Answer | NoAnswerError]:
+    def ask_many(self, conversations: Sequence[Messages]) -> list[Answer | NoAnswerError]:
         """Ask several questions, some at once; return answers, or why there are none, in the same order."""
 
         def attempt(messages: Messages) -> Answer | NoAnswerError:
             try:
-                return self.ask(messages, schema=schema)
+                return self.ask(messages)
             except NoAnswerError as error:
                 return error
 

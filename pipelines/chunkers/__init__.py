@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+from typing_extensions import override
+
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import CHUNKERS, load
 from mnemodex.schemas.passed import PassedChunker
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mnemodex.indexers.arrays import Int64s
+    from mnemodex.schemas.chunks import DocumentChunks
     from mnemodex.schemas.spec import Spec
 
 
@@ -24,6 +28,17 @@ class Chunker(Protocol):
         Return for each text an int64 array of shape (chunks, 2): start and end character offsets, ascending, with
         `text[start:end]` the chunk. A text without anything to chunk gives shape (0, 2).
         """
+
+
+class DocumentChunker(Chunker):
+    """One chunk a document, also of an empty text, whose title may be worth finding."""
+
+    def __init__(self, settings: DocumentChunks) -> None:
+        self.settings = settings
+
+    @override
+    def spans(self, texts: Sequence[str]) -> list[Int64s]:
+        return [np.array([[0, len(text)]], np.int64) for text in texts]
 
 
 def make_chunker(settings: Spec, objects: Mapping[str, Any]) -> Chunker:

@@ -165,9 +165,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def upgrade(
-    memory: Annotated[Path, typer.Argument(help="The memory's folder.")],
-) -> None:
+def upgrade(memory: Annotated[Path, typer.Argument(help="The memory's folder.")]) -> None:
     """Bring a memory of the former version's format to this one's. Its data files stay as they are."""
     from mnemodex.schemas.store.store import Store
 

@@ -17,7 +17,7 @@ def print_json(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, err: bool = False) -> None:
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table; numbers to the right."""
     from rich.console import Console
     from rich.table import Table
@@ -30,10 +30,10 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in listed:
         table.add_row(*(Text(_cell(value)) for value in row))
-    console = Console(stderr=err)
+    console = Console()
     if not console.is_terminal:
         # Rich assumes 80 columns there, and would fold what a script or a log wants in one line.
-        console = Console(stderr=err, width=240)
+        console = Console(width=240)
     if title:
         # Not as the table's title, which is folded to the table's width.
         console.print(Text(title, style="bold"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,6 @@ from typing_extensions import override
 
 from mnemodex.pipelines.documents.read import ReadSettings, count_rows
 from mnemodex.pipelines.ops.base import Finished, Op
-from mnemodex.pipelines.ops.sql import connected
 from mnemodex.schemas.errors import DuplicateKeyError
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.store import parquet
@@ -25,8 +25,13 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.arrays import Int64s
     from mnemodex.pipelines.messages import Unit
+    from mnemodex.pipelines.ops.base import Work
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
+
+
+_MEMORY = "2GB"
+"""Of DuckDB; what is larger goes to files in an attempt's folder."""
 
 
 class FindRepeats(Op):
@@ -42,7 +47,7 @@ class FindRepeats(Op):
     def run(self, inputs: Inputs, output: Output) -> Stats:
         parts = list(inputs.pages(0))
         repeats = defaultdict[str, list[int]](list)
-        with connected(self.work) as connection:
+        with _connected(self.work) as connection:
             suspects = _suspects(connection, parts, inputs.unit)
             if len(suspects):
                 connection.register("rows", _rows(parts, suspects))
@@ -80,6 +85,21 @@ def _drop(batches: Iterator[pa.RecordBatch], rows: Int64s) -> Iterator[pa.Record
         keep = ~np.isin(np.arange(start, start + batch.num_rows), rows)
         start += batch.num_rows
         yield batch.filter(pa.array(keep))
+
+
+@contextmanager
+def _connected(work: Work) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open DuckDB, which spills into a folder of its own."""
+    import duckdb
+
+    scratch = work.store.files.attempt()
+    settings: dict[str, Any] = {"memory_limit": _MEMORY, "threads": work.cpus, "temp_directory": str(scratch)}
+    connection = duckdb.connect(":memory:", config=settings)
+    try:
+        yield connection
+    finally:
+        connection.close()
+        work.store.files.remove(f"work/{scratch.name}")
 
 
 def _suspects(connection: duckdb.DuckDBPyConnection, parts: Sequence[tuple[str, Path]], unit: Unit) -> Int64s:

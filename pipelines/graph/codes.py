@@ -38,5 +38,4 @@ class WriteCodesOp(Op):
 
 def _vectors(inputs: Inputs) -> Vectors:
     parts = inputs.partitions(0)
-    dimension = parts[0].stats.dimension
-    return Vectors([part.files["npy"] for part in parts], [part.label for part in parts], dimension=dimension)
+    return Vectors.of(parts, dimension=parts[0].stats.dimension)

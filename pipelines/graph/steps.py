@@ -10,7 +10,7 @@ from mnemodex.pipelines.extractors.extract import CHUNK_COLUMNS, DOCUMENT_COLUMN
 from mnemodex.pipelines.graph.parts import PARTS
 from mnemodex.pipelines.graph.synonyms import SynonymSettings
 from mnemodex.pipelines.ops.base import NoSettings
-from mnemodex.pipelines.vectors.steps import encode_step, used_encoders
+from mnemodex.pipelines.vectors.encode import encode_step, used_encoders
 from mnemodex.schemas import tables
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import EXTRACTORS, load

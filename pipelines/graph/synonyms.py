@@ -74,8 +74,7 @@ class _Vectors:
     def __init__(self, inputs: Inputs, ids: Int64s) -> None:
         parts = inputs.partitions(1)
         dimension = max((part.stats.dimension for part in parts), default=0)
-        paths, labels = [part.files["npy"] for part in parts], [part.label for part in parts]
-        self._vectors = Vectors(paths, labels, dimension=dimension)
+        self._vectors = Vectors.of(parts, dimension=dimension)
         self._rows = np.empty(len(ids), np.int64)
         self._rows[np.searchsorted(ids, inputs.ids(1, "entity_id"))] = np.arange(len(ids))
 

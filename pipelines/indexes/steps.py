@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.indexes.ops import IndexerSettings, make_indexer
 from mnemodex.pipelines.plan import Unfinished
+from mnemodex.pipelines.vectors.encode import MODEL
 from mnemodex.pipelines.vectors.queries import QuerySettings, question_texts
-from mnemodex.pipelines.vectors.steps import MODEL
 from mnemodex.schemas.kinds import ENCODERS, KINDS, load
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.steps import All, Group, IndexKey, Read, Resources, Sample, SourceUnit, Step

@@ -1,4 +1,4 @@
-"""Reading documents with a language model: one piece of windows, one partition of states."""
+"""Reading documents with a language model: its tokens, and its states, one partition for each piece of windows."""
 
 from __future__ import annotations
 
@@ -14,21 +14,26 @@ from mnemodex.indexers.lm.reader import StateReader, Windows, windows
 from mnemodex.indexers.models.language_model import LanguageModel
 from mnemodex.indexers.ngram.chunk_map import ChunkMap
 from mnemodex.pipelines.ops.base import Op
-from mnemodex.pipelines.stages.lm_tokens import TokenStats
+from mnemodex.pipelines.stages.lm_tokens import LmTokenStage, TokenStats
+from mnemodex.pipelines.vectors.encode import MODEL
 from mnemodex.schemas.errors import ModelError, NotFiniteError
 from mnemodex.schemas.ids import token_positions
 from mnemodex.schemas.lm import LmStates
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.spec import RunOnly, Spec
+from mnemodex.schemas.steps import Pieces, Read, Step
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.tables import TableKey, spec_of
+from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, TableKey, spec_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mnemodex.indexers.arrays import Bools, Float16s, Float32s, Int32s, Int64s
     from mnemodex.indexers.base import InputPartition
     from mnemodex.pipelines.ops.checkpoint import Checkpoint
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
+    from mnemodex.pipelines.plan import PlanContext
 
 
 class StateSettings(Spec):
@@ -218,3 +223,25 @@ def _resume(checkpoint: Checkpoint, states: _States, starts: Int64s, missing: In
                 states.surprisal[rows] = surprisal.values.to_numpy()
             done[numbers[window]] = True
     return done
+
+
+def state_steps(context: PlanContext, name: str) -> Iterator[Step]:
+    """Tokenise documents, for which no GPU is needed, and read them in pieces, so that few documents use all cores."""
+    spec = context.recipe.lm[name]
+    tokens, states = TableKey("lm_tokens", name), TableKey("lm_states", name)
+    stage = "mnemodex.pipelines.stages.lm_tokens:LmTokenStage"
+    identity = spec.identity(step="lm_tokens", digest=context.digest)
+    yield Step(
+        tokens.label, stage, (Read(DOCUMENTS, columns=LmTokenStage.columns),), (tokens,), spec, identity=identity
+    )
+    settings = StateSettings(lm=spec, name=name)
+    yield Step(
+        states.label,
+        "mnemodex.pipelines.lm.states:StatesOp",
+        (Read(tokens, Pieces()), Read(CHUNKS, columns=("chunk_id", "doc_id", "end"))),
+        (states,),
+        settings,
+        identity=settings.identity(step="lm_states", digest=context.digest),
+        resources=MODEL,
+        reuse="position",
+    )

@@ -14,11 +14,12 @@ from mnemodex.indexers.encoders import Window, open_encoder
 from mnemodex.indexers.text import passages
 from mnemodex.pipelines.ops.base import Finished, Op, Work
 from mnemodex.schemas.errors import NotFiniteError
-from mnemodex.schemas.kinds import AnyEncoder
+from mnemodex.schemas.kinds import ENCODERS, AnyEncoder
 from mnemodex.schemas.manifest import Stats
-from mnemodex.schemas.spec import RunOnly, Spec
+from mnemodex.schemas.spec import Ref, RunOnly, Spec
+from mnemodex.schemas.steps import Files, Read, Resources, Step
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.tables import TableKey, spec_of
+from mnemodex.schemas.tables import FACT_TEXTS, NAME_TEXTS, TableKey, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.ops.checkpoint import Checkpoint
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
+    from mnemodex.pipelines.plan import PlanContext
+    from mnemodex.schemas.recipe import Recipe
 
 Of = Literal["chunks", "facts", "entities"]
 
@@ -38,6 +41,8 @@ COLUMNS: dict[Of, tuple[str, ...]] = {
 """The id of each table, and the columns whose words are encoded."""
 _WINDOW: dict[Of, int] = {"chunks": 2048, "facts": 4096, "entities": 4096}
 """Texts that are sorted by length together."""
+MODEL = Resources(gpus=1, threads=True)
+"""Of a step that runs a model: a whole GPU where there is one, else all CPUs."""
 
 
 class EncodeSettings(Spec):
@@ -185,3 +190,32 @@ def _resume(checkpoint: Checkpoint, vectors: Float32s, known: Bools) -> Bools:
         vectors[rows] = batch["vector"].flatten().to_numpy().reshape(len(rows), -1)
         done[rows] = True
     return done
+
+
+def used_encoders(recipe: Recipe) -> list[str]:
+    """Return the embeddings that some index needs, sorted."""
+    leaves = (leaf for settings in recipe.indexes.values() for leaf in settings.leaves())
+    refs = ((leaf.marker(Ref), leaf.value) for leaf in leaves)
+    return sorted({name for ref, name in refs if ref and ref.section == "embed" and name})
+
+
+def encode_step(context: PlanContext, name: str, of: Of = "chunks") -> Step:
+    """Return the step that encodes chunks, facts or entities with one embedding."""
+    spec: Any = context.recipe.embed[name]
+    key = TableKey("embeddings", name, "" if of == "chunks" else of)
+    identity = spec.identity(step="embeddings" if of == "chunks" else "name_vectors", digest=context.digest)
+    return Step(
+        key.label,
+        "mnemodex.pipelines.vectors.encode:EncodeOp",
+        (Read(TableKey(of)) if of == "chunks" else Read(FACT_TEXTS if of == "facts" else NAME_TEXTS, Files()),),
+        (key,),
+        EncodeSettings(encoder=spec, of=of, name=name),
+        identity=[identity, of, ENCODERS.find(spec.encoder).version],
+        resources=Resources(workers=1) if spec.encoder == "openai" else MODEL,
+        reuse=COLUMNS[of][0],
+    )
+
+
+def embedding_steps(context: PlanContext, name: str) -> Iterator[Step]:
+    """Encode every partition of the chunks."""
+    yield encode_step(context, name)

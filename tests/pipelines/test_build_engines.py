@@ -42,7 +42,7 @@ def test_a_small_build_stays_in_this_process(recipe, no_ray):
 def test_a_large_build_or_an_address_takes_ray_and_local_does_not(recipe, no_ray, monkeypatch):
     with pytest.raises(ChosenError, match="ray://there"):
         mnemodex.build(recipe, address="ray://there")
-    monkeypatch.setattr("mnemodex.pipelines.engine_choice.LOCAL_SECONDS", 0)
+    monkeypatch.setattr("mnemodex.pipelines.engine.LOCAL_SECONDS", 0)
     with pytest.raises(ChosenError, match="None"):
         mnemodex.build(recipe)
     result = mnemodex.build(recipe, local=True)
@@ -65,7 +65,7 @@ def test_on_the_command_line(cli, recipe, tmp_path, no_ray, monkeypatch):
     path.write_text("source: notes\nmemory: memory\nindexes:\n  words: {type: bm25}\n")
     refused = cli("build", path, "--local", "--address", "auto")
     assert_refused(refused, saying="--local computes in this process and --address on a cluster; give one of them")
-    monkeypatch.setattr("mnemodex.pipelines.engine_choice.LOCAL_SECONDS", 0)
+    monkeypatch.setattr("mnemodex.pipelines.engine.LOCAL_SECONDS", 0)
     assert cli("build", path, "--local", "--json").json["engine"] == "this process"
 
 

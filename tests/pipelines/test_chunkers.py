@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from mnemodex.pipelines.chunkers import make_chunker
-from mnemodex.pipelines.chunkers.document import DocumentChunker
+from mnemodex.pipelines.chunkers import DocumentChunker, make_chunker
 from mnemodex.schemas.chunks import DocumentChunks, TokenChunks
 from mnemodex.schemas.errors import ModelError, RecipeError
 from mnemodex.schemas.kinds import CHUNKERS, load

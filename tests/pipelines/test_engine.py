@@ -17,7 +17,7 @@ from processes import descendants
 from workshop import Workshop
 
 import mnemodex
-from mnemodex.pipelines import engine_choice, ray_engine
+from mnemodex.pipelines import engine, ray_engine
 from mnemodex.pipelines import run as run_module
 from mnemodex.pipelines.documents.steps import document_steps
 from mnemodex.pipelines.engine import LocalEngine, artifacts_of
@@ -242,7 +242,7 @@ class TestEstimate:
             source = write_jsonl(tmp_path / f"{number}.jsonl", rows)
             mnemodex.build(words_recipe(source, tmp_path / f"memory-{number}", **sections))
         assert asked[0] < asked[1] and asked[0] < asked[2]
-        assert asked[1] < engine_choice.LOCAL_SECONDS
+        assert asked[1] < engine.LOCAL_SECONDS
 
     def test_a_model_makes_a_large_source_worth_a_ray(self, tmp_path, monkeypatch):
         asked = []
@@ -255,7 +255,7 @@ class TestEstimate:
         source = write_jsonl(tmp_path / "notes.jsonl", ROWS * 5)
         with pytest.raises(MnemodexError, match="chosen"):
             mnemodex.build({"source": str(source), "memory": str(tmp_path / "memory"), "indexes": INDEXES})
-        assert asked[0] > engine_choice.LOCAL_SECONDS
+        assert asked[0] > engine.LOCAL_SECONDS
 
 
 def test_the_local_engine_works_on_one_unit_after_the_other(shop):

@@ -506,7 +506,7 @@ class Lines(JsonlSource):
 """
 CHUNKER = """
 from mnemodex.schemas.kinds import Component
-ENTRY = Component("mnemodex.schemas.chunks:DocumentChunks", "mnemodex.pipelines.chunkers.document:DocumentChunker")
+ENTRY = Component("mnemodex.schemas.chunks:DocumentChunks", "mnemodex.pipelines.chunkers:DocumentChunker")
 """
 ENCODER = """
 from typing import Literal

@@ -11,8 +11,8 @@ from library import write_jsonl
 from workshop import run_stage
 
 import mnemodex
-from mnemodex.pipelines.checks.graph import check_mentions, check_triples
 from mnemodex.pipelines.checks.partition import CheckedPartition, check_parents
+from mnemodex.pipelines.checks.tables import check_mentions, check_triples
 from mnemodex.pipelines.ops.base import NoSettings
 from mnemodex.pipelines.stages.mentions import MentionStage
 from mnemodex.schemas.store import parquet

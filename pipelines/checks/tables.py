@@ -1,0 +1,150 @@
+"""Checks of the rows of our tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnemodex.indexers.arrays import find_ids
+from mnemodex.indexers.graph.names import entity_id, fact_id, normalize
+from mnemodex.pipelines.documents.read import content_hash
+from mnemodex.pipelines.stages.mentions import mentions
+from mnemodex.pipelines.stages.pairs import pair_ids
+from mnemodex.schemas.ids import hash_columns, hash_text, token_positions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mnemodex.pipelines.checks.partition import CheckedPartition
+
+
+def check_documents(partition: CheckedPartition) -> Iterator[str]:
+    """Check that every doc_id is the hash of the key and the content."""
+    columns = ("doc_id", "content_hash", "key", "title", "text", "metadata")
+    for doc_id, content, key, *parts in partition.tuples(*columns):
+        if content != content_hash(*parts) or doc_id != hash_text(key, content, salt=partition.salt):
+            yield partition.problem(f"the doc_id of {key!r} is not the hash of its key and content")
+
+
+def check_chunks(partition: CheckedPartition) -> Iterator[str]:
+    """Check that every chunk is `text[start:end]` of its document, and its id the hash of its place."""
+    texts = {row["doc_id"]: row["text"] for row in partition.parent("documents", ["doc_id", "text"]).to_pylist()}
+    hashed = [partition.rows[name].to_numpy() for name in ("doc_id", "start", "end")]
+    if not np.array_equal(hash_columns(hashed, salt=partition.salt), partition.rows["chunk_id"].to_numpy()):
+        yield partition.problem("a chunk_id is not the hash of its document and offsets")
+    for doc_id, start, end, text in partition.tuples("doc_id", "start", "end", "text"):
+        if doc_id in texts and texts[doc_id][start:end] != text:
+            yield partition.problem(f"a chunk of document {doc_id} is not its text from {start} to {end}")
+
+
+def check_pairs(partition: CheckedPartition) -> Iterator[str]:
+    """Check that every target is in the field of its document, and every id the hash of its pair."""
+    documents = {row["doc_id"]: row for row in partition.parent("documents", ["doc_id", "title", "text"]).to_pylist()}
+    if not np.array_equal(pair_ids(partition.rows, salt=partition.salt), partition.rows["pair_id"].to_numpy()):
+        yield partition.problem("a pair_id is not the hash of its document, question and place")
+    for doc_id, field, target in partition.tuples("doc_id", "field", "target"):
+        document = documents.get(doc_id, {"title": target, "text": target})
+        if target not in document["text"] if field == "body" else target != document["title"]:
+            yield partition.problem(f"a target of document {doc_id} is not its text or title")
+
+
+def check_triples(partition: CheckedPartition) -> Iterator[str]:
+    """Check that triples are in the order of their chunks, and every id is the hash of what it names."""
+    ids = partition.parent("chunks", ["chunk_id"])["chunk_id"].to_numpy()
+    rows = partition.rows
+    chunk_ids, ordinals = rows["chunk_id"].to_numpy(), rows["ordinal"].to_numpy()
+    chunks = find_ids(ids, chunk_ids)
+    begins = np.append(True, chunk_ids[1:] != chunk_ids[:-1])[: len(chunk_ids)]
+    first = np.maximum.accumulate(np.where(begins, np.arange(len(chunk_ids)), 0))
+    if (np.diff(chunks) < 0).any() or (ordinals != np.arange(len(ordinals)) - first).any():
+        yield partition.problem("its rows are not in the order of the chunks")
+    if not np.array_equal(hash_columns([chunk_ids, ordinals], salt=partition.salt), rows["triple_id"].to_numpy()):
+        yield partition.problem("a triple_id is not the hash of its chunk and ordinal")
+    columns = ("subject", "predicate", "object", "subject_id", "object_id", "fact_id")
+    for subject, predicate, object_, *stored in partition.tuples(*columns):
+        head, middle, tail = normalize(subject), normalize(predicate), normalize(object_)
+        ends = [entity_id(name, salt=partition.salt) for name in (head, tail)]
+        if stored != [*ends, fact_id(head, middle, tail, salt=partition.salt)]:
+            yield partition.problem(f"an id of {subject!r}, {predicate!r}, {object_!r} is not its hash")
+
+
+def check_mentions(partition: CheckedPartition) -> Iterator[str]:
+    """Check that mentions are those of the triples."""
+    if not mentions(partition.parent("triples")).equals(partition.rows):
+        yield partition.problem("its mentions are not those of its triples")
+
+
+def check_facts(partition: CheckedPartition) -> Iterator[str]:
+    """Check that facts are sorted by their ids, which are the hashes of their normal forms."""
+    return _check_names(partition, "fact_id", ("subject", "predicate", "object"), fact_id)
+
+
+def check_entities(partition: CheckedPartition) -> Iterator[str]:
+    """Check that entities are sorted by their ids, which are the hashes of their normal forms."""
+    return _check_names(partition, "entity_id", ("normalized",), entity_id)
+
+
+def _check_names(
+    partition: CheckedPartition, column: str, names: tuple[str, ...], hash_name: Callable[..., int]
+) -> Iterator[str]:
+    if (np.diff(partition.rows[column].to_numpy()) <= 0).any():
+        yield partition.problem("its rows are not in the order of their ids, each once")
+    for stored, *parts in partition.tuples(column, *names):
+        if stored != hash_name(*parts, salt=partition.salt):
+            yield partition.problem(f"an id of {' '.join(parts)!r} is not its hash")
+
+
+def check_vectors(partition: CheckedPartition) -> Iterator[str]:
+    """Check that vectors are in the order of the rows that they are of, the same in both files."""
+    ((column, parent),) = partition.table.parents.items()
+    if not partition.rows[column].equals(partition.parent(parent, [column])[column]):
+        yield partition.problem(f"its {column}s are not those of {parent}, in their order")
+    yield from _check_matrix(partition)
+
+
+def check_text_vectors(partition: CheckedPartition) -> Iterator[str]:
+    """Check that vectors of facts or names are in the order of their ids, the same in both files."""
+    (column,) = partition.table.parents
+    if (np.diff(partition.rows[column].to_numpy()) <= 0).any():
+        yield partition.problem(f"its {column}s are not in their order, each once")
+    yield from _check_matrix(partition)
+
+
+def _check_matrix(partition: CheckedPartition) -> Iterator[str]:
+    matrix = partition.matrix()
+    vectors = partition.rows["vector"].combine_chunks().flatten().to_numpy()
+    if vectors.size != matrix.size or not np.array_equal(vectors.reshape(matrix.shape), matrix):
+        yield partition.problem("the Parquet and .npy vectors differ")
+
+
+def check_tokens(partition: CheckedPartition) -> Iterator[str]:
+    """Check that there is one row a document, with as many first characters as tokens."""
+    rows = partition.rows
+    if not rows["doc_id"].equals(partition.parent("documents", ["doc_id"])["doc_id"]):
+        yield partition.problem("its documents are not those of documents, in their order")
+    tokens, starts = (rows[name].combine_chunks().offsets for name in ("tokens", "starts"))
+    if not tokens.equals(starts):
+        yield partition.problem("not as many first characters as tokens")
+
+
+def check_states(partition: CheckedPartition) -> Iterator[str]:
+    """Check that values are the tokens at their positions, chunks the documents', and keys the same in both files."""
+    rows = partition.rows
+    doc_ids, offsets = rows["doc_id"].to_numpy(), rows["token_offset"].to_numpy()
+    if not np.array_equal(token_positions(doc_ids, offsets), rows["position"].to_numpy()):
+        yield partition.problem("a position is not that of its document and token")
+    documents = partition.parent(partition.table.name.replace("lm_states/", "lm_tokens/", 1), ["doc_id", "tokens"])
+    lists = documents["tokens"].combine_chunks()
+    starts, known = lists.offsets.to_numpy().astype(np.int64), documents["doc_id"].to_numpy()
+    text = find_ids(known, doc_ids)
+    inside = (known[text] == doc_ids) & (offsets >= 0) & (offsets < np.diff(starts)[text])
+    if not inside.all() or (lists.flatten().to_numpy()[starts[text] + offsets] != rows["value"].to_numpy()).any():
+        yield partition.problem("a value is not the token of its document")
+    columns = ["chunk_id", "doc_id"]
+    pairs = rows.select(columns).group_by(columns).aggregate([])
+    if pairs.join(partition.parent("chunks", columns), columns, join_type="left anti").num_rows:
+        yield partition.problem("a chunk_id is not one of its document's")
+    keys = np.frombuffer(rows["key"].combine_chunks().buffers()[1], np.uint16)
+    if not np.array_equal(keys, np.asarray(partition.matrix()).view(np.uint16).ravel()):
+        yield partition.problem("the Parquet and .npy keys differ")
