@@ -238,11 +238,10 @@ class TestBars:
     def test_a_bar_has_what_a_line_has(self, monkeypatch, clock):
         drawn = []
 
-        class Bars(module._Bars):
-            def update(self, bar, title, done, total, rate):
-                drawn.append((title, done, total, rate))
+        def update(self, bar, *, description, completed, total, rate):
+            drawn.append((description, completed, total, rate))
 
-        monkeypatch.setattr(module, "_Bars", Bars)
+        monkeypatch.setattr("rich.progress.Progress.update", update)
         progress = begun("documents", "embed", bars=True)
         progress.todo("embed", 3)
         clock.now += 10
