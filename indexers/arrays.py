@@ -1,4 +1,4 @@
-"""Arrays: short names of their types, ids in them, and the `.npy` files that hold them."""
+"""Arrays: short names of their types, ids in them; and the files of arrays and of Arrow tables that are mapped."""
 
 from __future__ import annotations
 
@@ -51,3 +51,15 @@ def _map(path: Path) -> Array:
     with pa.memory_map(str(path)) as mapped:
         values = np.frombuffer(mapped.read_buffer(), dtype, offset=start)
     return values.reshape(shape, order="F" if by_columns else "C")
+
+
+def write_arrow(path: Path, table: pa.Table) -> None:
+    """Write a table as one batch, so that a row's number is its place in it."""
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+
+
+def read_arrow(path: Path) -> pa.Table:
+    """Map what `write_arrow` wrote; the caller has verified the file's checksum."""
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pyarrow as pa
 
     from mnemodex.indexers.arrays import Int32s, Int64s
+
+_T = TypeVar("_T")
 
 MAX_PADDING = 1.15
 """Padded over real tokens that a batch may reach."""
@@ -45,6 +48,16 @@ def length_buckets(lengths: Int64s, *, max_tokens: int, min_rows: int = 8) -> It
         rows = max(int(over[0]) if len(over) else len(real), min(min_rows, len(real)))
         yield order[start : start + rows]
         start += rows
+
+
+def one_ahead(items: Iterable[_T]) -> Iterator[_T]:
+    """Yield items, each once the one after it is made, which may have begun its work meanwhile."""
+    made: deque[_T] = deque()
+    for item in items:
+        made.append(item)
+        if len(made) == 2:
+            yield made.popleft()
+    yield from made
 
 
 def pad(rows: Sequence[list[int] | Int32s], width: int, *, left: bool = False, fill: int = 0) -> tuple[Int64s, Int64s]:

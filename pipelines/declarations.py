@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mnemodex.pipelines.documents.steps import document_steps
 from mnemodex.pipelines.entries import declared_tables
 from mnemodex.pipelines.graph.steps import code_steps, graph_steps, passage_steps, triple_steps
-from mnemodex.pipelines.indexes.steps import index_steps
+from mnemodex.pipelines.indexes.ops import index_steps
 from mnemodex.pipelines.lm.states import state_steps
 from mnemodex.pipelines.ops.unique import unique_step
 from mnemodex.pipelines.stages.chunk import chunk_steps

@@ -59,14 +59,7 @@ class Engine(Protocol):
 
 
 class LocalEngine(Engine):
-    """Works on one unit after the other, in this process with all of its CPUs.
-
-    Args:
-        store: the memory.
-        run: the folder of the build's steps and lists below the memory.
-        cpus: threads of a unit.
-        objects: what the caller of `build` passed.
-    """
+    """Works on one unit after the other, in this process with all of its CPUs; for the arguments see `Worker`."""
 
     name = "this process"
     start_seconds = 0.0
@@ -136,15 +129,7 @@ class Place:
 
 
 def choose_engine(store: Store, run: str, work: float, *, place: Place, objects: Mapping[str, Any]) -> Engine:
-    """Return the engine of a build.
-
-    Args:
-        store: the memory.
-        run: the folder of the build's steps and lists.
-        work: CPU seconds that are to be computed, roughly.
-        place: what the caller asked for.
-        objects: what the caller of `build` passed.
-    """
+    """Return the engine of a build of so many CPU seconds, roughly; for the other arguments see `Worker`."""
     small = place.address is None and place.runtime_env is None and work < LOCAL_SECONDS
     if place.local or small:
         return LocalEngine(store, run, cpus=len(os.sched_getaffinity(0)), objects=objects)

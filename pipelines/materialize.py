@@ -34,13 +34,7 @@ class Materializer:
     Units become ready as their inputs do: a chunk partition is embedded while the next one is chunked. What is there
     under its fingerprint is not computed again.
 
-    Args:
-        store: the memory.
-        plan: its steps.
-        results: what they give.
-        former: the current snapshot.
-        files: where steps and lists lie for workers.
-        progress: follows it.
+    The former manifest is the current snapshot's.
     """
 
     def __init__(

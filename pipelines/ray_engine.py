@@ -37,10 +37,8 @@ class RayEngine(Engine):
     nothing to do.
 
     Args:
-        store: the memory.
-        run: the folder of the build's steps and lists below the memory.
+        store: as of `Worker`, and so are `run` and `objects`.
         address: of a Ray cluster; a local one of its own by default.
-        objects: what the caller of `build` passed.
         runtime_env: Ray's runtime environment of the workers.
     """
 

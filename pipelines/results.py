@@ -38,9 +38,7 @@ class StepResults(Finished):
     """The results of one step.
 
     Attributes:
-        step: the step.
-        identity: hash of what it does.
-        store: the memory.
+        identity: hash of what the step does.
         former: the current snapshot.
         labels: the labels of all known units, in order.
         done: the first result of each finished unit, by label.
@@ -136,13 +134,7 @@ class StepResults(Finished):
 
 
 class BuildResults(PlanContext, Results):
-    """The results of all steps, by key.
-
-    Args:
-        recipe: what is built.
-        store: the memory.
-        former: the current snapshot.
-    """
+    """The results of all steps, by key; the former manifest is the current snapshot's."""
 
     def __init__(self, recipe: Recipe, store: Store, former: Manifest | None = None) -> None:
         self.recipe = recipe

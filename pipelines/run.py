@@ -27,14 +27,7 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """One build of a memory whose lock is held.
-
-    Args:
-        store: the memory.
-        recipe: what is built.
-        progress: follows it.
-        objects: what the caller of `build` passed.
-    """
+    """One build of a memory whose lock is held; objects are those that the caller of `build` passed."""
 
     def __init__(self, store: Store, recipe: Recipe, progress: Progress, objects: Mapping[str, Any]) -> None:
         self._started = time.perf_counter()

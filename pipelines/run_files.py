@@ -24,11 +24,7 @@ _LISTED = 32
 
 
 class RunFiles:
-    """See the module.
-
-    Args:
-        store: the memory.
-        declared: the tables of plug-ins.
+    """See the module; declared tables are those of plug-ins.
 
     Attributes:
         run: the folder below the memory.

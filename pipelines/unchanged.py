@@ -34,12 +34,8 @@ class UpToDate:
     """What a build leaves behind, for the next one to know that nothing has changed.
 
     The state is that of the recipe, of the files and models that it names, of our code and its libraries, of the
-    snapshot, and of the memory's folders, whose times tell that a file was added, removed or replaced.
-
-    Args:
-        store: the memory.
-        recipe: what is built.
-        former: the current snapshot, before the build.
+    snapshot, and of the memory's folders, whose times tell that a file was added, removed or replaced. The former
+    manifest is the current snapshot's, before the build.
     """
 
     def __init__(self, store: Store, recipe: Recipe, former: Manifest | None) -> None:

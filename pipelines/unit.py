@@ -58,9 +58,7 @@ class Results(Protocol):
 class Cutter:
     """Cuts the inputs of one step into units, as they become ready.
 
-    Args:
-        step: the step.
-        former: what the current snapshot has of an index that grows.
+    What the current snapshot has of an index that grows is `former`.
 
     Attributes:
         done: whether there will be no more units.

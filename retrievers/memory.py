@@ -83,16 +83,17 @@ class Memory:
 
     @cached_property
     def _sql(self) -> Connection:
-        from mnemodex.retrievers.sql import Connection
-
-        # DuckDB keeps its functions where Python's collector does not look: a strong reference would never end.
-        return Connection(self.snapshot, _weak(self.encoder), _weak(self.retriever))
+        return self._connect()
 
     @cached_property
     def _filters(self) -> Connection:
+        # Searches may run in several threads, also while the rows of a relation are fetched.
+        return self._connect()
+
+    def _connect(self) -> Connection:
         from mnemodex.retrievers.sql import Connection
 
-        # Searches may run in several threads, also while the rows of a relation are fetched.
+        # DuckDB keeps its functions where Python's collector does not look: a strong reference would never end.
         return Connection(self.snapshot, _weak(self.encoder), _weak(self.retriever))
 
     def encoder(self, name: str) -> TextEncoder:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from graph_space import nearest
 
 from mnemodex.indexers.graph.adjacency import Edges, adjacency
 from mnemodex.indexers.graph.graph import Graph
 from mnemodex.indexers.graph.words import WordCounts, split
-from mnemodex.retrievers.graph.nearest import nearest
 from mnemodex.retrievers.graph.space import Passage
 
 SILENT = frozenset({"a", "and", "by", "far", "in", "is", "it", "of", "the", "up", "was", "where", "who"})

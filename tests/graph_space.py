@@ -9,7 +9,7 @@ import numpy as np
 from mnemodex.indexers.graph.adjacency import Edges, adjacency
 from mnemodex.indexers.graph.graph import Graph
 from mnemodex.indexers.graph.synonyms import Synonyms, pairs, strongest
-from mnemodex.retrievers.graph.nearest import nearest
+from mnemodex.retrievers.graph.nearest import TextVectors
 from mnemodex.retrievers.graph.space import Passage
 
 DIMENSION = 24
@@ -17,6 +17,11 @@ DIMENSION = 24
 
 def unit(vectors):
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def nearest(vectors, matrix, k):
+    """The k best rows of a matrix for each question."""
+    return TextVectors([matrix], np.arange(len(matrix), dtype=np.int32)).nearest(vectors, k)
 
 
 class RandomSpace:

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from mnemodex.indexers.encoders.base import Encoded, EncodeStats, TextEncoder
 from mnemodex.indexers.models.locate import locate
-from mnemodex.indexers.text import length_buckets, pad
+from mnemodex.indexers.text import length_buckets, one_ahead, pad
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
@@ -89,14 +89,9 @@ class Encoder(TextEncoder):
     def stream(self, windows: Iterable[Window]) -> Iterator[Encoded]:
         # One thread tokenises a window by one call while the model works on the one before.
         with ThreadPoolExecutor(1) as pool:
-            ahead = None
-            for number, window in enumerate(windows):
-                upcoming = number, window, pool.submit(self._tokenize, list(window.texts))
-                if ahead is not None:
-                    yield from self._encode(ahead[0], ahead[1], ahead[2].result())
-                ahead = upcoming
-            if ahead is not None:
-                yield from self._encode(ahead[0], ahead[1], ahead[2].result())
+            begun = ((window, pool.submit(self._tokenize, list(window.texts))) for window in windows)
+            for number, (window, encodings) in enumerate(one_ahead(begun)):
+                yield from self._encode(number, window, encodings.result())
 
     def _tokenize(self, texts: list[str]) -> list[Any]:
         return list(self._tokenizer.encode_batch(texts))

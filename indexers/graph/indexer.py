@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from typing_extensions import override
 
-from mnemodex.indexers.arrays import save_arrays
-from mnemodex.indexers.arrow import read_arrow, write_arrow
+from mnemodex.indexers.arrays import read_arrow, save_arrays, write_arrow
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.graph.graph import Graph
 from mnemodex.indexers.graph.passages import read_names, read_words

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from mnemodex.indexers.arrow import read_arrow, write_arrow
+from mnemodex.indexers.arrays import read_arrow, write_arrow
 from mnemodex.indexers.graph.names import entity_id, names_of, normalize
 from mnemodex.indexers.graph.words import WordCounts
 from mnemodex.schemas.store import parquet

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnemodex.indexers.lm.capture import Captured, KeyCapture
-from mnemodex.indexers.text import length_buckets, pad
+from mnemodex.indexers.text import length_buckets, one_ahead, pad
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
@@ -138,17 +138,15 @@ class StateReader:
                 states are the same after an interruption; a batch of which all are known is not read.
         """
         lengths = np.array([len(window) - 1 for window in tokens], np.int64)
-        ahead: _Batch | None = None
-        for bucket in length_buckets(lengths, max_tokens=self._max_tokens, min_rows=1):
-            if done is not None and done[bucket].all():
-                continue
-            # A GPU works on one batch while the one before is taken apart.
-            upcoming = self._start([tokens[number] for number in bucket], bucket, predicted[bucket])
-            if ahead is not None:
-                yield from _finish(ahead)
-            ahead = upcoming
-        if ahead is not None:
-            yield from _finish(ahead)
+        buckets = length_buckets(lengths, max_tokens=self._max_tokens, min_rows=1)
+        begun = (
+            self._start([tokens[number] for number in bucket], bucket, predicted[bucket])
+            for bucket in buckets
+            if done is None or not done[bucket].all()
+        )
+        # A GPU works on one batch while the one before is taken apart.
+        for batch in one_ahead(begun):
+            yield from _finish(batch)
 
     def _start(self, tokens: Sequence[Int32s], windows: Int64s, predicted: Int64s) -> _Batch:
         """Set the device to work on a batch."""

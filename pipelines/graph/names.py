@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
-from mnemodex.indexers.arrow import write_arrow
+from mnemodex.indexers.arrays import write_arrow
 from mnemodex.pipelines.graph.parts import begins, gather
 from mnemodex.pipelines.ops.base import Op
 from mnemodex.schemas.manifest import Stats

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from typing_extensions import override
 
-from mnemodex.indexers.arrow import read_arrow, write_arrow
+from mnemodex.indexers.arrays import read_arrow, write_arrow
 from mnemodex.indexers.graph.names import normalize
 from mnemodex.pipelines.ops.base import Op
 from mnemodex.schemas.manifest import Stats

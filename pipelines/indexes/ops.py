@@ -1,15 +1,21 @@
-"""The steps of an indexer as ops: train, build, measure."""
+"""Indexes: training, building and measuring, and the steps that every indexer needs."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typing_extensions import override
 
 from mnemodex.indexers.base import Span
 from mnemodex.pipelines.ops.base import Op, Work
-from mnemodex.schemas.kinds import KINDS, AnyIndex, load
+from mnemodex.pipelines.plan import Unfinished
+from mnemodex.pipelines.vectors.encode import MODEL
+from mnemodex.pipelines.vectors.queries import QuerySettings, question_texts
+from mnemodex.schemas.kinds import ENCODERS, KINDS, AnyIndex, load
+from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.spec import RunOnly, Spec
+from mnemodex.schemas.steps import All, Group, IndexKey, Read, Resources, Sample, SourceUnit, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +23,17 @@ if TYPE_CHECKING:
     from mnemodex.indexers.base import Indexer, IndexStats
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
+    from mnemodex.pipelines.plan import PlanContext
     from mnemodex.schemas.manifest import Stats
+    from mnemodex.schemas.recipe import IndexSettings
+
+
+_RETRAINED = 4
+"""Centroids and quantisers are kept until the table has so many times the rows that they were trained for."""
+
+_REPLANNED = 1.5
+"""What depends on the number of rows is chosen again when there are so many times as many, or as few: a graph is built
+again by then."""
 
 
 class IndexerSettings(Spec):
@@ -107,3 +123,95 @@ class MeasureOp(_IndexerOp):
         measured: Stats = self.indexer.measure(shards)
         (output.folder / "recall.json").write_text(measured.model_dump_json(), encoding="utf-8")
         return measured
+
+
+def index_steps(context: PlanContext, name: str) -> Iterator[Step]:
+    """Yield the steps of one index of the recipe: its kind's own, or those of its indexer."""
+    settings = context.recipe.indexes[name]
+    with KINDS.calling(settings.type, Unfinished) as kind:
+        if kind.steps:
+            for step in load(kind.steps)(context, name, settings):
+                # Another version of the package may build something else with the same settings.
+                yield replace(step, identity=[step.identity, kind.version])
+        elif kind.indexer:
+            yield from indexer_steps(context, name, settings)
+
+
+def indexer_steps(context: PlanContext, name: str, settings: IndexSettings) -> Iterator[Step]:
+    """Train where that is needed, build a shard of every group of partitions, and measure them together."""
+    kind = KINDS.find(settings.type)
+    indexer_class = load(kind.indexer)
+    table, vectors = indexer_class.table(settings), indexer_class.vectors(settings)
+    if table is None:
+        return
+    # Only an index over vectors depends on how many there are; the others begin with the first partition.
+    rows, dimension = (context.rows(table), context.stats(vectors).dimension) if vectors is not None else (0, 0)
+    planned = context.planned_rows(name)
+    if _REPLANNED * min(rows, planned) > max(rows, planned):
+        # What `auto` chose stays while shards are kept.
+        rows = planned
+    indexer = make_indexer(settings, rows=rows, dimension=dimension)
+
+    def step(
+        label: str,
+        op: str,
+        reads: list[Read],
+        part: str,
+        *,
+        grows: bool = False,
+        lasts: int = 0,
+        **given: tuple[str, ...],
+    ) -> Step:
+        identity = indexer.settings.identity(step=op, digest=context.digest)
+        on_gpu = op in {"train", "build"}
+        return Step(
+            label,
+            f"mnemodex.pipelines.indexes.ops:{op.title()}Op",
+            tuple(reads),
+            (IndexKey(name, part),),
+            IndexerSettings(index=settings, rows=rows, dimension=dimension, **given),
+            identity=[kind.indexer, indexer.version, identity, kind.version],
+            resources=Resources(gpus=indexer.gpus if on_gpu else 0, memory=indexer.memory, threads=True),
+            grows=grows,
+            lasts=lasts,
+        )
+
+    extras = []
+    if indexer.needs_training:
+        sample = Sample(indexer.training_rows, indexer.settings.seed)
+        extras.append(step(f"{name}: train", "train", [Read(table, sample)], "trained", lasts=_RETRAINED))
+    if (queries := getattr(settings, "queries", None)) is not None:
+        extras.append(_query_step(context, name, getattr(settings, "embed", ""), queries))
+    yield from extras
+    beside, whole = indexer_class.beside(settings), indexer_class.whole(settings)
+    yield step(
+        name,
+        "build",
+        [
+            Read(table, Group(indexer.shard_rows, indexer.shard_bytes)),
+            *map(Read, beside),
+            *(Read(key, All()) for key in (*whole, *(extra.result for extra in extras))),
+        ],
+        "",
+        grows=indexer.grows,
+        beside=tuple(key.label for key in beside),
+        whole=tuple(key.label for key in whole),
+        extras=tuple(extra.result.part for extra in extras),
+    )
+    if indexer.measured_by:
+        yield step(f"{name}: recall", "measure", [Read(IndexKey(name), All())], "recall")
+
+
+def _query_step(context: PlanContext, name: str, embed: str, path: str) -> Step:
+    """Return the step that encodes real questions, with which recall is measured."""
+    spec: Any = context.recipe.embed[embed]
+    return Step(
+        f"{name}: queries",
+        "mnemodex.pipelines.vectors.queries:QueriesOp",
+        (),
+        (IndexKey(name, "probes"),),
+        QuerySettings(encoder=spec, path=path),
+        identity=[spec.identity(step="queries", digest=context.digest), ENCODERS.find(spec.encoder).version],
+        resources=MODEL,
+        source=(SourceUnit("queries", fingerprint(question_texts(path)), ""),),
+    )

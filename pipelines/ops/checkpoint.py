@@ -20,11 +20,8 @@ SECONDS = 20.0
 class Checkpoint:
     """Record batches of one unit, in the order in which they were added; below `work/partial`.
 
-    What a batch means is the op's: rows that are done, with their numbers in the unit.
-
-    Args:
-        store: the memory.
-        fingerprint: of the unit: another input or setting is another checkpoint.
+    What a batch means is the op's: rows that are done, with their numbers in the unit. Another input or setting gives
+    the unit another fingerprint, and so another checkpoint.
     """
 
     def __init__(self, store: Store, fingerprint: str) -> None:

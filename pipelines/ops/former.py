@@ -55,9 +55,7 @@ class Former:
     Its ids are sorted by the first worker that looks one up, range by range, and kept for the others while the build
     runs. A partition that is damaged is left out: its rows would only have saved work.
 
-    Args:
-        store: the memory.
-        folder: what `write_former` wrote, below the memory.
+    The folder, below the memory, is the one that `write_former` wrote.
     """
 
     def __init__(self, store: Store, folder: str) -> None:

@@ -27,13 +27,7 @@ if TYPE_CHECKING:
 class Inputs:
     """The inputs of one unit.
 
-    Args:
-        store: the memory.
-        unit: the unit.
-        run: the folder of the build's lists below the memory.
-
     Attributes:
-        unit: the unit.
         former: rows of the current snapshot's table, for a step that takes some over.
     """
 

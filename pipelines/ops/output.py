@@ -32,12 +32,6 @@ Report = Callable[[int], None]
 class Output:
     """The results of one unit, in a folder of its own until they are published.
 
-    Args:
-        store: the memory.
-        step: the step.
-        unit: the unit.
-        report: told how far it is.
-
     Attributes:
         rows: of the first result; counted by `write`, and set by an op that writes files.
         checkpoint: what a former try of this unit kept.

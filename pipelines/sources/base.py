@@ -55,19 +55,9 @@ class Split:
         path = self.pieces[0].path if self.pieces else ""
         return path if PurePosixPath(path).suffix.lower() in COMPRESSIONS else ""
 
-    def to_json(self) -> str:
-        """Return the split as JSON, for a worker."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Split:
-        """Return the split that `to_json` wrote."""
-        data = json.loads(text)
-        return cls(data["label"], tuple(Piece(**piece) for piece in data["pieces"]))
-
     def fingerprint(self) -> str:
         """Return the SHA-256 of the label and the pieces."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

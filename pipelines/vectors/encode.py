@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
-from mnemodex.indexers.arrow import read_arrow
+from mnemodex.indexers.arrays import read_arrow
 from mnemodex.indexers.encoders import Window, open_encoder
 from mnemodex.indexers.text import passages
 from mnemodex.pipelines.ops.base import Finished, Op, Work

@@ -92,11 +92,3 @@ class TextVectors:
                 best = np.take_along_axis(best, chosen, axis=1)
                 scores = np.take_along_axis(scores, chosen, axis=1)
         return Nearest(best, scores, least)
-
-
-def nearest(vectors: Float32s, matrix: Float32s, k: int) -> Nearest:
-    """Find the k best rows of a matrix for each question, or all where it has fewer.
-
-    Both are float32 of shape (n, dimension), with rows of length 1.
-    """
-    return TextVectors([matrix], np.arange(len(matrix), dtype=np.int32)).nearest(vectors, k)

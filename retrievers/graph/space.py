@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 
-from mnemodex.indexers.arrays import open_arrays
-from mnemodex.indexers.arrow import read_arrow
+from mnemodex.indexers.arrays import open_arrays, read_arrow
 from mnemodex.indexers.base import InputPartition
 from mnemodex.indexers.dense.vectors import Vectors
 from mnemodex.indexers.graph.codes import Codes

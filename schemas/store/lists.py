@@ -37,9 +37,6 @@ _SCHEMA = pa.schema([("label", pa.string()), ("fingerprint", pa.string()), ("art
 class Lists:
     """The list files of a memory.
 
-    Args:
-        files: of the memory.
-
     Attributes:
         read: returns the rows of a list file; the last ones are kept.
     """

@@ -295,12 +295,6 @@ def test_labels_are_safe_unique_and_numbered(tmp_path):
         assert stem[0] not in ".-"
 
 
-def test_splits_travel_as_json(tmp_path):
-    write_rows(tmp_path / "c.jsonl", 5)
-    for split in opened(tmp_path, rows=2).plan():
-        assert type(split).from_json(split.to_json()) == split
-
-
 @pytest.mark.parametrize(("name", "compressed"), [("c.jsonl", ""), ("sub/c.JSONL.GZ", "sub/c.JSONL.GZ")])
 def test_a_split_tells_its_bytes_and_its_file_where_that_is_read_from_the_beginning(tmp_path, name, compressed):
     rows = b"".join(b'{"id": %d, "text": "x"}\n' % number for number in range(5))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from graph_space import nearest
 
 from mnemodex.indexers.dense.vectors import Vectors
 from mnemodex.indexers.graph import codes as module
 from mnemodex.indexers.graph.codes import Codes, train_codes, write_codes
-from mnemodex.retrievers.graph.nearest import TextVectors, nearest
+from mnemodex.retrievers.graph.nearest import TextVectors
 
 FACTS, DIMENSION = 30_000, 64
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from graph_space import nearest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mnemodex.retrievers.graph import nearest as module
-from mnemodex.retrievers.graph.nearest import nearest
 
 
 @given(rows=st.integers(1, 30), k=st.integers(1, 8), block=st.integers(1, 9), seed=st.integers(0, 100))
