@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
 
 from mnemodex.indexers.arrays import Int32s, Int64s, Uint8s, save_arrays
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.rows import Rows
 from mnemodex.indexers.text import passages
 from mnemodex.indexers.words import split_words
-from mnemodex.schemas.recipe import IndexSettings
-from mnemodex.schemas.spec import SearchOnly
 from mnemodex.schemas.store import parquet
 
 if TYPE_CHECKING:
@@ -24,21 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnemodex.indexers.base import InputPartition
-
-
-class BM25Settings(IndexSettings):
-    """Settings of a BM25 index.
-
-    Attributes:
-        k1: how fast repeated words saturate.
-        b: how much long chunks are discounted.
-        with_title: whether the title is searched too.
-    """
-
-    type: Literal["bm25"] = "bm25"
-    k1: Annotated[float, SearchOnly()] = Field(default=1.2, ge=0)
-    b: Annotated[float, SearchOnly()] = Field(default=0.75, ge=0, le=1)
-    with_title: bool = True
+    from mnemodex.indexers.settings import BM25Settings
 
 
 class BM25Indexer(Indexer):

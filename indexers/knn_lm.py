@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from typing_extensions import override
@@ -10,9 +10,7 @@ from typing_extensions import override
 from mnemodex.indexers.arrays import Int32s, open_arrays, save_arrays
 from mnemodex.indexers.dense.indexer import DenseIndexer, DenseStats
 from mnemodex.indexers.dense.probe import Probe, merge_probes
-from mnemodex.indexers.dense.settings import VectorSettings
 from mnemodex.indexers.rows import Rows
-from mnemodex.schemas.spec import Ref
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import TableKey
 
@@ -21,18 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnemodex.indexers.base import InputPartition, Measured
-
-
-class KnnLmSettings(VectorSettings):
-    """Settings of `type: knn_lm`: those of any index over vectors, by squared Euclidean distance.
-
-    Attributes:
-        lm: name of the recipe's language model; the first one by default.
-    """
-
-    type: Literal["knn_lm"] = "knn_lm"
-    lm: Annotated[str | None, Ref("lm")] = None
-    metric: Literal["l2"] = "l2"
 
 
 class KnnLmIndexer(DenseIndexer):

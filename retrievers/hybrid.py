@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from typing_extensions import override
 
-from mnemodex.indexers.hybrid import HybridSettings
 from mnemodex.indexers.rows import Rows
+from mnemodex.indexers.settings import HybridSettings
 from mnemodex.retrievers.base import Retriever, check
 from mnemodex.retrievers.hits import MISSING_ID, Hits, top_k
 

@@ -196,6 +196,7 @@ def load(dotted: str) -> Any:
 
 
 _DENSE = "mnemodex.indexers.dense"
+_SETTINGS = "mnemodex.indexers.settings"
 _GRAPH = "mnemodex.pipelines.graph"
 _COMMANDS = "mnemodex.pipelines.commands"
 
@@ -205,34 +206,34 @@ KINDS = Registry(
     Kind,
     {
         "dense": Kind(
-            settings=f"{_DENSE}.settings:DenseSettings",
+            settings=f"{_SETTINGS}:DenseSettings",
             indexer=f"{_DENSE}.indexer:DenseIndexer",
             check=f"{_DENSE}.factory:check_settings",
             retriever="mnemodex.retrievers.dense:DenseRetriever",
         ),
         "bm25": Kind(
-            settings="mnemodex.indexers.bm25:BM25Settings",
+            settings=f"{_SETTINGS}:BM25Settings",
             indexer="mnemodex.indexers.bm25:BM25Indexer",
             retriever="mnemodex.retrievers.bm25:BM25Retriever",
         ),
         "ngram": Kind(
-            settings="mnemodex.indexers.ngram.settings:NgramSettings",
+            settings=f"{_SETTINGS}:NgramSettings",
             indexer="mnemodex.indexers.ngram.indexer:NgramIndexer",
             retriever="mnemodex.retrievers.ngram.index:NgramIndex",
             renderer=f"{_COMMANDS}.concordances:ConcordanceRenderer",
         ),
         "seal": Kind(
-            settings="mnemodex.indexers.seal:SealSettings",
+            settings=f"{_SETTINGS}:SealSettings",
             retriever="mnemodex.retrievers.seal.retriever:SealRetriever",
         ),
         "graph": Kind(
-            settings="mnemodex.indexers.graph.settings:GraphSettings",
+            settings=f"{_SETTINGS}:GraphSettings",
             indexer="mnemodex.indexers.graph.indexer:GraphIndexer",
             check=f"{_GRAPH}.steps:check_index",
             retriever="mnemodex.retrievers.graph.retriever:GraphRetriever",
         ),
         "knn_lm": Kind(
-            settings="mnemodex.indexers.knn_lm:KnnLmSettings",
+            settings=f"{_SETTINGS}:KnnLmSettings",
             indexer="mnemodex.indexers.knn_lm:KnnLmIndexer",
             check=f"{_DENSE}.factory:check_settings",
             retriever="mnemodex.retrievers.next_token:NextTokenRetriever",
@@ -241,7 +242,7 @@ KINDS = Registry(
             evaluator=f"{_COMMANDS}.next_token:TextEvaluator",
         ),
         "hybrid": Kind(
-            settings="mnemodex.indexers.hybrid:HybridSettings",
+            settings=f"{_SETTINGS}:HybridSettings",
             retriever="mnemodex.retrievers.hybrid:HybridRetriever",
         ),
     },

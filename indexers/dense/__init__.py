@@ -3,6 +3,6 @@
 from mnemodex.indexers.dense.devices import set_threads
 from mnemodex.indexers.dense.indexer import DenseIndexer
 from mnemodex.indexers.dense.searcher import DenseSearcher
-from mnemodex.indexers.dense.settings import DenseSettings
+from mnemodex.indexers.settings import DenseSettings
 
 __all__ = ["DenseSettings", "DenseIndexer", "DenseSearcher", "set_threads"]

@@ -12,8 +12,8 @@ from mnemodex.schemas.errors import RecipeError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnemodex.indexers.dense.settings import Metric, VectorSettings
     from mnemodex.indexers.dense.vectors import Vectors
+    from mnemodex.indexers.settings import Metric, VectorSettings
     from mnemodex.schemas.recipe import Recipe
 
 logger = logging.getLogger(__name__)

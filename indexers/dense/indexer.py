@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mnemodex.indexers.base import InputPartition, Measured
     from mnemodex.indexers.dense.engine import Engine
     from mnemodex.indexers.dense.probe import Origin
-    from mnemodex.indexers.dense.settings import VectorSettings
+    from mnemodex.indexers.settings import VectorSettings
 
 QUERIES = "queries.npy"
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.arrays import Float32s, Float64s, Int64s
     from mnemodex.indexers.dense.engine import Engine
-    from mnemodex.indexers.dense.settings import Metric
     from mnemodex.indexers.dense.vectors import Vectors
+    from mnemodex.indexers.settings import Metric
 
 K = 10
 """Recall is measured among the first ten."""

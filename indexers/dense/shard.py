@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from mnemodex.indexers.arrays import Float32s, Int32s, Int64s, open_arrays, save_arrays
 from mnemodex.indexers.dense.faiss_engine import FaissEngine
 from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
-from mnemodex.indexers.dense.settings import Metric
 from mnemodex.indexers.dense.vectors import Vectors, exact_search
 from mnemodex.indexers.rows import Rows
+from mnemodex.indexers.settings import Metric
 from mnemodex.schemas.artifacts import Frozen
 from mnemodex.schemas.errors import CorruptFileError
 

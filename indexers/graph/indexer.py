@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mnemodex.indexers.base import InputPartition
     from mnemodex.indexers.graph.adjacency import Edges
     from mnemodex.indexers.graph.passages import Mentioned
-    from mnemodex.indexers.graph.settings import GraphSettings
+    from mnemodex.indexers.settings import GraphSettings
     from mnemodex.schemas.tables import TableKey
 
     Tables = dict[str, list[InputPartition]]

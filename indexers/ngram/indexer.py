@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from mnemodex.indexers.base import InputPartition
-    from mnemodex.indexers.ngram.settings import NgramSettings
+    from mnemodex.indexers.settings import NgramSettings
     from mnemodex.schemas.tables import TableKey
 
 _LARGEST_SHARD = 1 << 26

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.indexers.graph import codes
-from mnemodex.indexers.graph.settings import GraphSettings
+from mnemodex.indexers.settings import GraphSettings
 from mnemodex.pipelines.extractors.extract import CHUNK_COLUMNS, DOCUMENT_COLUMNS, ExtractSettings
 from mnemodex.pipelines.graph.parts import PARTS
 from mnemodex.pipelines.graph.synonyms import SynonymSettings

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from typing_extensions import override
 
-from mnemodex.indexers.graph.settings import GraphSettings
+from mnemodex.indexers.settings import GraphSettings
 from mnemodex.retrievers.base import Retriever, check
 from mnemodex.retrievers.graph.space import Space
 from mnemodex.retrievers.graph.subgraph import subgraph_of

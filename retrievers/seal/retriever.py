@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from mnemodex.indexers.ngram.indexer import NgramStats
 from mnemodex.indexers.ngram.ragged import spans
-from mnemodex.indexers.seal import SealSettings
+from mnemodex.indexers.settings import SealSettings
 from mnemodex.retrievers.base import Retriever, check
 from mnemodex.retrievers.hits import Hits, Reason, top_k
 from mnemodex.retrievers.seal.keys import KeyCounter, Keys, Kind, RankedKeys, own_log_probability, weigh

@@ -16,8 +16,9 @@ from chunk_data import chunk_ids, chunk_partitions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnemodex.indexers.bm25 import BM25Indexer, BM25Settings
+from mnemodex.indexers.bm25 import BM25Indexer
 from mnemodex.indexers.rows import Rows
+from mnemodex.indexers.settings import BM25Settings
 from mnemodex.indexers.words import split_words
 from mnemodex.retrievers.bm25 import BM25Retriever
 from mnemodex.schemas.errors import OlderFormatError

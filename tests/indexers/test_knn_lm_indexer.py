@@ -9,8 +9,9 @@ from state_data import state_partitions, values
 
 from mnemodex.indexers.dense import set_threads
 from mnemodex.indexers.dense.probe import Probe
-from mnemodex.indexers.knn_lm import KnnLmIndexer, KnnLmSettings, distance_scale, open_values
+from mnemodex.indexers.knn_lm import KnnLmIndexer, distance_scale, open_values
 from mnemodex.indexers.rows import Rows
+from mnemodex.indexers.settings import KnnLmSettings
 
 ROWS, DIMENSION = 600, 16
 

@@ -12,7 +12,7 @@ import mnemodex
 from mnemodex.indexers.models.hashes import digest_of
 from mnemodex.indexers.ngram import indexer as indexer_module
 from mnemodex.indexers.ngram.indexer import NgramIndexer, NgramStats
-from mnemodex.indexers.ngram.settings import NgramSettings
+from mnemodex.indexers.settings import NgramSettings
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import ModelError, RecipeError
 

@@ -25,8 +25,8 @@ from small_memory import write_corpus, write_triples
 from tokenizer_models import byte_level, save
 
 import mnemodex
-from mnemodex.indexers.graph.settings import ChatModel
 from mnemodex.indexers.models.locate import locate, spacy_folder
+from mnemodex.indexers.settings import ChatModel
 from mnemodex.pipelines import run as run_module
 from mnemodex.pipelines.declarations import declarations
 from mnemodex.pipelines.materialize import Materializer
@@ -563,7 +563,8 @@ class TitleExtractor:
 """
 KIND = """
 from typing import Literal
-from mnemodex.indexers.bm25 import BM25Indexer, BM25Settings
+from mnemodex.indexers.bm25 import BM25Indexer
+from mnemodex.indexers.settings import BM25Settings
 from mnemodex.schemas.kinds import Kind
 ENTRY = Kind("extra:Settings", "mnemodex.retrievers.bm25:BM25Retriever", indexer="extra:Indexer")
 

@@ -1,0 +1,202 @@
+"""Settings of the types of indexes, as the recipe gives them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from mnemodex.schemas.embedding import DEFAULT_MODEL
+from mnemodex.schemas.recipe import IndexSettings
+from mnemodex.schemas.spec import ModelRef, ReadBy, RecipePath, Ref, SearchOnly, Spec
+
+Metric = Literal["ip", "l2"]
+Order = Literal["shuffle", "lid_desc", "lid_asc", "cluster", "as_is"]
+GraphMethod = Literal["hipporag1", "hipporag2", "bridge", "bridge-lite"]
+
+
+class VectorSettings(IndexSettings):
+    """Settings of an index over vectors.
+
+    Attributes:
+        engine: the library that holds the graph or the lists.
+        factory: `auto`, or any FAISS factory string whose index can be added to in batches.
+        metric: inner product or squared Euclidean distance (its score is negated, so that higher is better).
+        m: links a node of an hnswlib graph.
+        ef_construction: candidates kept while an hnswlib graph is built.
+        order: insertion order of a graph (HNSW, hnswlib). Flat and inverted-list indexes answer alike in any order, so
+            they keep the rows as they are, which reads the vectors from front to back.
+        seed: of every sample and shuffle.
+        target_recall: recall@10 that the search parameter is tuned to.
+        shard_rows: rows of a shard, at most, where more than one partition goes into it.
+    """
+
+    engine: Literal["faiss", "hnswlib"] = "faiss"
+    factory: str = "auto"
+    metric: Metric = "ip"
+    m: Annotated[int, ReadBy("build")] = Field(default=16, ge=2, le=512)
+    ef_construction: Annotated[int, ReadBy("build")] = Field(default=200, ge=1)
+    order: Annotated[Order, ReadBy("build")] = "shuffle"
+    seed: int = Field(default=0, ge=0)
+    target_recall: Annotated[float, ReadBy("measure")] = Field(default=0.95, gt=0, le=1)
+    shard_rows: Annotated[int, ReadBy("grouping")] = Field(default=1_000_000, ge=1)
+
+    @model_validator(mode="after")
+    def _options_fit_the_engine(self) -> Self:
+        # Values are compared with the defaults, not `model_fields_set`: settings that went through a manifest name
+        # every field.
+        faiss = self.engine == "faiss"
+        remedy = "write M into the factory string, as in HNSW32" if faiss else "use m and ef_construction"
+        for name in ("m", "ef_construction") if faiss else ("factory",):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"`{name}` is no option of engine {self.engine}: {remedy}")
+        return self
+
+
+class DenseSettings(VectorSettings):
+    """Settings of `type: dense`.
+
+    Attributes:
+        queries: path of a query file to measure recall with; without it, rows that are held out of the index are used.
+    """
+
+    type: Literal["dense"] = "dense"
+    embed: Annotated[str | None, Ref("embed")] = None
+    queries: Annotated[str, RecipePath()] | None = None
+
+
+class KnnLmSettings(VectorSettings):
+    """Settings of `type: knn_lm`: those of any index over vectors, by squared Euclidean distance.
+
+    Attributes:
+        lm: name of the recipe's language model; the first one by default.
+    """
+
+    type: Literal["knn_lm"] = "knn_lm"
+    lm: Annotated[str | None, Ref("lm")] = None
+    metric: Literal["l2"] = "l2"
+
+
+class BM25Settings(IndexSettings):
+    """Settings of a BM25 index.
+
+    Attributes:
+        k1: how fast repeated words saturate.
+        b: how much long chunks are discounted.
+        with_title: whether the title is searched too.
+    """
+
+    type: Literal["bm25"] = "bm25"
+    k1: Annotated[float, SearchOnly()] = Field(default=1.2, ge=0)
+    b: Annotated[float, SearchOnly()] = Field(default=0.75, ge=0, le=1)
+    with_title: bool = True
+
+
+class HybridSettings(IndexSettings):
+    """Settings of a hybrid index.
+
+    Attributes:
+        of: the names of at least two other indexes of the recipe.
+        constant: the k of reciprocal rank fusion; larger values flatten the weight of the first ranks.
+        depth: how many hits of each index are fused, or k where that is more.
+    """
+
+    type: Literal["hybrid"] = "hybrid"
+    of: tuple[Annotated[str, Ref("index", default="none")], ...] = Field(min_length=2)
+    constant: Annotated[float, SearchOnly()] = Field(default=60.0, gt=0)
+    depth: Annotated[int, SearchOnly()] = Field(default=100, ge=1)
+
+
+class NgramSettings(IndexSettings):
+    """Settings of an n-gram index.
+
+    Attributes:
+        tokenizer: the model whose `tokenizer.json` makes the tokens: a path, a hub id, or `pkg:MODULE/FOLDER`.
+        document_array: keep the document of every token's row (two bytes a token): with it documents are counted some
+            hundred times as fast, and occurrences limited to the first few are found without locating all.
+    """
+
+    type: Literal["ngram"] = "ngram"
+    tokenizer: Annotated[str, ModelRef("tokenizer")] = DEFAULT_MODEL
+    document_array: bool = True
+
+
+class SealSettings(IndexSettings):
+    """Settings of a SEAL index.
+
+    Attributes:
+        of: the n-gram index that is searched; the recipe's only one by default.
+        model: the language model that writes keys: a path, a hub id, or `pkg:MODULE/FILE`. Its tokenizer is the n-gram
+            index's. Without one, the n-grams of the question are the keys.
+        score: `lm`, `lm_fm` or `intersective`, see `retrievers.seal.keys`.
+        beams: of the search for keys.
+        length: tokens of the longest key from a text.
+        body_prompt: what the model continues with keys from texts; `{question}` stands for the question. By default
+            what the model's kind suggests, see `retrievers.readers.seal_decoder.prompts_for`.
+        title_prompt: what it continues with titles.
+    """
+
+    type: Literal["seal"] = "seal"
+    of: Annotated[str | None, Ref("index", type="ngram", default="only")] = None
+    model: Annotated[str | None, ModelRef(), SearchOnly()] = None
+    score: Annotated[Literal["lm", "lm_fm", "intersective"], SearchOnly()] = "intersective"
+    beams: Annotated[int, SearchOnly()] = Field(default=15, ge=1)
+    length: Annotated[int, SearchOnly()] = Field(default=10, ge=1)
+    body_prompt: Annotated[str | None, SearchOnly()] = None
+    title_prompt: Annotated[str | None, SearchOnly()] = None
+
+    @field_validator("body_prompt", "title_prompt")
+    @classmethod
+    def _has_the_question(cls, prompt: str | None) -> str | None:
+        if prompt is not None and "{question}" not in prompt:
+            raise ValueError("a prompt must contain {question} in the place of the question")
+        return prompt
+
+    @model_validator(mode="after")
+    def _the_model_scores(self) -> Self:
+        if self.score == "lm" and self.model is None:
+            raise ValueError("score lm needs a language model: set `model`, or use score intersective")
+        return self
+
+
+class ChatModel(Spec):
+    """A language model, by its name at an OpenAI-compatible server, whose key an environment variable holds."""
+
+    model: str
+    base_url: str = Field(pattern=r"^https?://")
+    api_key_env: str = "OPENAI_API_KEY"
+
+
+class GraphSettings(IndexSettings):
+    """Settings of a graph index.
+
+    Attributes:
+        embed: the embedding of passages, facts and names.
+        method: how passages are ranked; `hipporag1`, `hipporag2` and `bridge` read the same files.
+        synonymy: the cosine from which on two names count as synonyms; null for no such edges, which saves embedding
+            all names. All graph indexes of a recipe have one.
+        recognition: for hipporag2, the model that says which facts serve the question; none is asked by default.
+        of: for bridge-lite, a dense index: then nothing is built, and nothing walked.
+    """
+
+    type: Literal["graph"] = "graph"
+    embed: Annotated[str | None, Ref("embed")] = None
+    method: Annotated[GraphMethod, SearchOnly()] = "bridge"
+    synonymy: Annotated[float | None, ReadBy("synonyms")] = Field(default=0.8, gt=0, le=1)
+    recognition: Annotated[ChatModel | None, SearchOnly()] = None
+    of: Annotated[str | None, Ref("index", type="dense", default="none")] = None
+
+    @model_validator(mode="after")
+    def _only_where_they_count(self) -> Self:
+        if self.of is not None and self.method != "bridge-lite":
+            raise ValueError(
+                f"of is for the method bridge-lite; {self.method} reads the graph of the section `triples`"
+            )
+        if self.recognition is not None and self.method != "hipporag2":
+            raise ValueError("recognition is for the method hipporag2")
+        return self
+
+    @property
+    def has_facts(self) -> bool:
+        """Whether it needs the triples of the recipe."""
+        return self.method != "bridge-lite"
