@@ -30,7 +30,7 @@ from mnemodex.indexers.models.locate import locate
 from mnemodex.indexers.text import passages
 from mnemodex.pipelines.vectors.encode import EncodeOutcome
 from mnemodex.retrievers.snapshot import Snapshot
-from mnemodex.schemas.embedding import DEFAULT_MODEL
+from mnemodex.schemas.sections import DEFAULT_MODEL
 from mnemodex.schemas.store import parquet
 
 

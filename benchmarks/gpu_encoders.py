@@ -12,8 +12,8 @@ from gpu_bench import ForwardClock, check, timed
 
 from mnemodex.indexers.encoders import Window, open_encoder
 from mnemodex.indexers.models.locate import locate
-from mnemodex.schemas.embedding import Embedding
 from mnemodex.schemas.errors import ModelError
+from mnemodex.schemas.sections import Embedding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -156,7 +156,7 @@ def tiny_model(folder: Path) -> Path:
         from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
         from mnemodex.indexers.models.locate import locate
-        from mnemodex.schemas.embedding import DEFAULT_MODEL
+        from mnemodex.schemas.sections import DEFAULT_MODEL
 
         torch.manual_seed(0)
         tokenizer = AutoTokenizer.from_pretrained(locate(DEFAULT_MODEL))

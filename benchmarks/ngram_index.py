@@ -33,7 +33,7 @@ import numpy as np
 from mnemodex.indexers.models.tokenizers import tokenizer
 from mnemodex.indexers.ngram import FMIndex, Ragged, Vocabulary, build
 from mnemodex.indexers.ngram.build import BuildOptions
-from mnemodex.schemas.embedding import DEFAULT_MODEL
+from mnemodex.schemas.sections import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

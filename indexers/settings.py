@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from mnemodex.schemas.embedding import DEFAULT_MODEL
 from mnemodex.schemas.recipe import IndexSettings
+from mnemodex.schemas.sections import DEFAULT_MODEL
 from mnemodex.schemas.spec import ModelRef, ReadBy, RecipePath, Ref, SearchOnly, Spec
 
 Metric = Literal["ip", "l2"]

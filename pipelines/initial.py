@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mnemodex.pipelines.sources import open_source
 from mnemodex.pipelines.sources.base import Record
 from mnemodex.schemas.errors import RecipeError, SourceError
-from mnemodex.schemas.source import Source
+from mnemodex.schemas.sections import Source
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,8 @@ from mnemodex.indexers.models.hashes import digest_of
 from mnemodex.pipelines.actor import software
 from mnemodex.pipelines.contents import folder_state
 from mnemodex.pipelines.progress import StepReport
-from mnemodex.schemas.embedding import DEFAULT_MODEL
 from mnemodex.schemas.manifest import fingerprint
+from mnemodex.schemas.sections import DEFAULT_MODEL
 from mnemodex.schemas.spec import ModelRef, RecipePath
 from mnemodex.schemas.store.sealed import seal, unseal
 

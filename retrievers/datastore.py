@@ -9,7 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from mnemodex.indexers.arrays import Bools, Float32s, Int32s, Int64s
-    from mnemodex.schemas.lm import KeyKind
+    from mnemodex.schemas.sections import KeyKind
 
 
 class Neighbours(NamedTuple):

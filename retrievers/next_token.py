@@ -18,7 +18,7 @@ from mnemodex.retrievers.datastore import Datastore, DatastoreInfo, Neighbours
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits, Reason
 from mnemodex.retrievers.readers.knn_lm.mixing import log_weights
 from mnemodex.schemas.errors import CorruptFileError, QueryError
-from mnemodex.schemas.lm import LmStates
+from mnemodex.schemas.sections import LmStates
 from mnemodex.schemas.store import parquet
 
 if TYPE_CHECKING:

@@ -197,6 +197,7 @@ def load(dotted: str) -> Any:
 
 _DENSE = "mnemodex.indexers.dense"
 _SETTINGS = "mnemodex.indexers.settings"
+_SECTIONS = "mnemodex.schemas.sections"
 _GRAPH = "mnemodex.pipelines.graph"
 _COMMANDS = "mnemodex.pipelines.commands"
 
@@ -254,8 +255,8 @@ CHUNKERS = Registry(
     "chunker",
     Component,
     {
-        "document": Component("mnemodex.schemas.chunks:DocumentChunks", "mnemodex.pipelines.chunkers:DocumentChunker"),
-        "tokens": Component("mnemodex.schemas.chunks:TokenChunks", "mnemodex.pipelines.chunkers.tokens:TokenChunker"),
+        "document": Component(f"{_SECTIONS}:DocumentChunks", "mnemodex.pipelines.chunkers:DocumentChunker"),
+        "tokens": Component(f"{_SECTIONS}:TokenChunks", "mnemodex.pipelines.chunkers.tokens:TokenChunker"),
         "passed": Component("mnemodex.schemas.passed:PassedChunker", ""),
     },
 )
@@ -266,12 +267,8 @@ ENCODERS = Registry(
     "encoder",
     Component,
     {
-        "sentence_transformers": Component(
-            "mnemodex.schemas.embedding:Embedding", "mnemodex.indexers.encoders.local:Encoder"
-        ),
-        "openai": Component(
-            "mnemodex.schemas.embedding:ServedEmbedding", "mnemodex.indexers.encoders.served:ServedEncoder"
-        ),
+        "sentence_transformers": Component(f"{_SECTIONS}:Embedding", "mnemodex.indexers.encoders.local:Encoder"),
+        "openai": Component(f"{_SECTIONS}:ServedEmbedding", "mnemodex.indexers.encoders.served:ServedEncoder"),
         "passed": Component("mnemodex.schemas.passed:PassedEmbedding", ""),
     },
 )
@@ -282,11 +279,9 @@ EXTRACTORS = Registry(
     "extractor",
     Component,
     {
-        "file": Component("mnemodex.schemas.triples:TripleFile", "mnemodex.pipelines.extractors.file:FileExtractor"),
-        "spacy": Component(
-            "mnemodex.schemas.triples:SpacyTriples", "mnemodex.pipelines.extractors.spacy:SpacyExtractor"
-        ),
-        "llm": Component("mnemodex.schemas.triples:LlmTriples", "mnemodex.pipelines.extractors.llm:LlmExtractor"),
+        "file": Component(f"{_SECTIONS}:TripleFile", "mnemodex.pipelines.extractors.file:FileExtractor"),
+        "spacy": Component(f"{_SECTIONS}:SpacyTriples", "mnemodex.pipelines.extractors.spacy:SpacyExtractor"),
+        "llm": Component(f"{_SECTIONS}:LlmTriples", "mnemodex.pipelines.extractors.llm:LlmExtractor"),
     },
 )
 """Extractors of triples, by the recipe's `triples.extractor`; made of their settings and the store."""
@@ -296,9 +291,9 @@ SOURCES = Registry(
     "source format",
     Component,
     {
-        "jsonl": Component("mnemodex.schemas.source:Source", "mnemodex.pipelines.sources.jsonl:JsonlSource"),
-        "text": Component("mnemodex.schemas.source:Source", "mnemodex.pipelines.sources.text:TextSource"),
-        "hipporag": Component("mnemodex.schemas.source:Source", "mnemodex.pipelines.sources.hipporag:HipporagSource"),
+        "jsonl": Component(f"{_SECTIONS}:Source", "mnemodex.pipelines.sources.jsonl:JsonlSource"),
+        "text": Component(f"{_SECTIONS}:Source", "mnemodex.pipelines.sources.text:TextSource"),
+        "hipporag": Component(f"{_SECTIONS}:Source", "mnemodex.pipelines.sources.hipporag:HipporagSource"),
     },
 )
 """Source formats, by the recipe's `source.format` or the ending of the path."""

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mnemodex.schemas.embedding import TextEmbedding
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.manifest import fingerprint
+from mnemodex.schemas.sections import TextEmbedding
 from mnemodex.schemas.spec import Spec
 
 _BASES = ("builtins", "abc", "typing")

@@ -10,10 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validat
 
 from mnemodex.schemas.errors import PluginError, RecipeError
 from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, Registry, load
-from mnemodex.schemas.lm import LmStates
 from mnemodex.schemas.manifest import fingerprint
-from mnemodex.schemas.ngram_pairs import NgramPairs
 from mnemodex.schemas.references import check_references, fill_references
+from mnemodex.schemas.sections import LmStates, NgramPairs
 from mnemodex.schemas.spec import Leaf, ModelRef, RecipePath, Spec
 from mnemodex.schemas.validation import validate
 from mnemodex.schemas.yaml_file import read_yaml

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.arrays import Int64s
     from mnemodex.indexers.encoders.base import Window
-    from mnemodex.schemas.embedding import Embedding
+    from mnemodex.schemas.sections import Embedding
 
 _CPU_TOKENS = 4096
 _GPU_TOKENS = 65536

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.arrays import Float32s
     from mnemodex.indexers.encoders.base import Window
-    from mnemodex.schemas.embedding import ServedEmbedding
+    from mnemodex.schemas.sections import ServedEmbedding
 
 
 class ServedEncoder(TextEncoder):

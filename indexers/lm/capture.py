@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from mnemodex.schemas.lm import KeyKind
+    from mnemodex.schemas.sections import KeyKind
 
 _TOKENS = 4
 

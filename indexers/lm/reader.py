@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from mnemodex.indexers.arrays import Bools, Float16s, Float32s, Int32s, Int64s
-    from mnemodex.schemas.lm import KeyKind
+    from mnemodex.schemas.sections import KeyKind
 
 _CPU_TOKENS = 1024
 _GPU_TOKENS = 16384

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from openai import APIConnectionError, APIStatusError, OpenAI
 
-    from mnemodex.schemas.embedding import ServedEmbedding
+    from mnemodex.schemas.sections import ServedEmbedding
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

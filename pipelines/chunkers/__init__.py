@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mnemodex.indexers.arrays import Int64s
-    from mnemodex.schemas.chunks import DocumentChunks
+    from mnemodex.schemas.sections import DocumentChunks
     from mnemodex.schemas.spec import Spec
 
 

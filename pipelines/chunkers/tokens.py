@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnemodex.indexers.arrays import Int64s
-    from mnemodex.schemas.chunks import TokenChunks
+    from mnemodex.schemas.sections import TokenChunks
 
 
 class TokenChunker(Chunker):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnemodex.pipelines.ops.base import Work
-    from mnemodex.schemas.triples import TripleFile
+    from mnemodex.schemas.sections import TripleFile
 
 
 class FileExtractor(Extractor):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnemodex.pipelines.ops.base import Work
-    from mnemodex.schemas.triples import LlmTriples
+    from mnemodex.schemas.sections import LlmTriples
 
 _Read = TypeVar("_Read")
 

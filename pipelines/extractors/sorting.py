@@ -18,8 +18,8 @@ from mnemodex.pipelines.sources.files import BOM, MAX_BYTES, read_blocks, read_j
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.ids import hash_text
 from mnemodex.schemas.manifest import Stats
+from mnemodex.schemas.sections import TripleFile
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.triples import TripleFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from spacy.tokens import Doc, Span, Token
 
     from mnemodex.pipelines.ops.base import Work
-    from mnemodex.schemas.triples import SpacyTriples
+    from mnemodex.schemas.sections import SpacyTriples
 
 _Parts = tuple[str, str, str]
 _NUMERIC = {"CARDINAL", "ORDINAL", "QUANTITY", "PERCENT", "MONEY", "DATE", "TIME"}

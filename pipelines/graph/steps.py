@@ -14,8 +14,8 @@ from mnemodex.pipelines.vectors.encode import encode_step, used_encoders
 from mnemodex.schemas import tables
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import EXTRACTORS, load
+from mnemodex.schemas.sections import TripleFile
 from mnemodex.schemas.steps import All, First, Part, Range, Read, Resources, Step
-from mnemodex.schemas.triples import TripleFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

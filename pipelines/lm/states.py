@@ -18,8 +18,8 @@ from mnemodex.pipelines.stages.lm_tokens import LmTokenStage, TokenStats
 from mnemodex.pipelines.vectors.encode import MODEL
 from mnemodex.schemas.errors import ModelError, NotFiniteError
 from mnemodex.schemas.ids import token_positions
-from mnemodex.schemas.lm import LmStates
 from mnemodex.schemas.manifest import Stats
+from mnemodex.schemas.sections import LmStates
 from mnemodex.schemas.spec import RunOnly, Spec
 from mnemodex.schemas.steps import Pieces, Read, Step
 from mnemodex.schemas.store import parquet

@@ -12,11 +12,11 @@ from typing_extensions import override
 from mnemodex.indexers.models.tokenizers import token_offsets, tokenizer
 from mnemodex.pipelines.chunkers import make_chunker
 from mnemodex.pipelines.ops.base import Finished, Stage, Work
-from mnemodex.schemas.embedding import DEFAULT_MODEL
 from mnemodex.schemas.errors import SourceError, StageFailedError
 from mnemodex.schemas.ids import hash_columns
 from mnemodex.schemas.kinds import CHUNKERS, AnyChunker
 from mnemodex.schemas.manifest import Stats
+from mnemodex.schemas.sections import DEFAULT_MODEL
 from mnemodex.schemas.spec import ModelRef, Spec
 from mnemodex.schemas.steps import Read, Step
 from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, spec_of

@@ -12,8 +12,8 @@ from mnemodex.indexers.lm.reader import windows
 from mnemodex.indexers.models.tokenizers import text_prefix, tokenize, tokenizer, tokenizer_hash
 from mnemodex.pipelines.ops.base import Finished, Stage, Work
 from mnemodex.schemas.errors import SourceError
-from mnemodex.schemas.lm import LmStates
 from mnemodex.schemas.manifest import Stats
+from mnemodex.schemas.sections import LmStates
 from mnemodex.schemas.tables import TableKey, spec_of
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from mnemodex.pipelines.ops.base import Finished, Stage, Work
 from mnemodex.retrievers.queries import Query, read_queries
 from mnemodex.schemas.ids import hash_columns, hash_text
 from mnemodex.schemas.manifest import Stats, fingerprint
-from mnemodex.schemas.ngram_pairs import NgramPairs
+from mnemodex.schemas.sections import NgramPairs
 from mnemodex.schemas.spec import Spec
 from mnemodex.schemas.steps import Read, Step
 from mnemodex.schemas.tables import DOCUMENTS, TableKey, spec_of

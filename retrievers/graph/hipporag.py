@@ -16,7 +16,7 @@ from mnemodex.retrievers.graph.ppr import Mass, Walker
 from mnemodex.retrievers.graph.space import Activation, Method, Scored, after, min_max, most_probable
 from mnemodex.retrievers.hits import top_k
 from mnemodex.schemas.errors import NoAnswerError
-from mnemodex.schemas.triples import SPACY_MODEL
+from mnemodex.schemas.sections import SPACY_MODEL
 
 if TYPE_CHECKING:
     from mnemodex.indexers.arrays import Float32s, Float64s, Floats, Int64s

@@ -12,8 +12,8 @@ import pytest
 from mnemodex.indexers.encoders import Window
 from mnemodex.indexers.encoders.local import Encoder
 from mnemodex.indexers.models.locate import locate
-from mnemodex.schemas.embedding import DEFAULT_MODEL, Embedding
 from mnemodex.schemas.errors import ModelError
+from mnemodex.schemas.sections import DEFAULT_MODEL, Embedding
 
 TEXTS = [
     "Apples are stored in straw.",

@@ -10,10 +10,10 @@ import pytest
 from mnemodex.indexers.encoders import EncodeStats, Window, encoder_hash, open_encoder
 from mnemodex.indexers.encoders.local import Encoder
 from mnemodex.indexers.models.hashes import model_hash
-from mnemodex.schemas.embedding import DEFAULT_MODEL, Embedding, ServedEmbedding, TextEmbedding
 from mnemodex.schemas.errors import ModelError, RecipeError
 from mnemodex.schemas.kinds import ENCODERS, Component
 from mnemodex.schemas.passed import PassedEmbedding
+from mnemodex.schemas.sections import DEFAULT_MODEL, Embedding, ServedEmbedding, TextEmbedding
 from mnemodex.schemas.spec import ModelRef
 
 

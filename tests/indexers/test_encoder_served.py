@@ -12,8 +12,8 @@ from embedding_server import MODEL, EmbeddingServer, vector_of
 
 from mnemodex.indexers.encoders import Window, open_encoder
 from mnemodex.indexers.encoders.served import ServedEncoder
-from mnemodex.schemas.embedding import ServedEmbedding
 from mnemodex.schemas.errors import ModelError
+from mnemodex.schemas.sections import ServedEmbedding
 
 TEXTS = [f"text number {number}" for number in range(23)]
 HTML = {"Content-Type": "text/html"}

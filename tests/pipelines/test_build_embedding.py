@@ -8,8 +8,8 @@ from builds import computed, manifest
 from library import STRANGE, records, write_jsonl, write_parts
 
 import mnemodex
-from mnemodex.schemas.embedding import DEFAULT_MODEL
 from mnemodex.schemas.errors import ModelError, NotFiniteError
+from mnemodex.schemas.sections import DEFAULT_MODEL
 from mnemodex.schemas.store.store import Store
 
 pytestmark = pytest.mark.usefixtures("inline")

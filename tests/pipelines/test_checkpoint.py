@@ -13,8 +13,8 @@ from mnemodex.indexers.encoders.local import Encoder
 from mnemodex.pipelines.ops import checkpoint as module
 from mnemodex.pipelines.ops.checkpoint import Checkpoint
 from mnemodex.pipelines.vectors.encode import EncodeSettings
-from mnemodex.schemas.embedding import Embedding
 from mnemodex.schemas.errors import StageFailedError
+from mnemodex.schemas.sections import Embedding
 from mnemodex.schemas.steps import Read, Step
 from mnemodex.schemas.store.store import Store
 from mnemodex.schemas.tables import CHUNKS, TableKey

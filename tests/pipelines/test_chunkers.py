@@ -6,11 +6,11 @@ import pytest
 from pydantic import ValidationError
 
 from mnemodex.pipelines.chunkers import DocumentChunker, make_chunker
-from mnemodex.schemas.chunks import DocumentChunks, TokenChunks
 from mnemodex.schemas.errors import ModelError, RecipeError
 from mnemodex.schemas.kinds import CHUNKERS, load
 from mnemodex.schemas.passed import PassedChunker
 from mnemodex.schemas.recipe import parse_recipe
+from mnemodex.schemas.sections import DocumentChunks, TokenChunks
 
 
 def chunk_settings(data, *, name="recipe"):

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from mnemodex.indexers.models import tokenizers as token_module
 from mnemodex.indexers.models.tokenizers import token_offsets
 from mnemodex.pipelines.chunkers.tokens import TokenChunker, token_windows
-from mnemodex.schemas.chunks import TokenChunks
+from mnemodex.schemas.sections import TokenChunks
 
 SAMPLE = (
     "The memory of a model is an index; the index of a memory is a model. "

@@ -13,7 +13,7 @@ from mnemodex.pipelines.extractors.base import Passages
 from mnemodex.pipelines.ops.base import Work
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import ModelError
-from mnemodex.schemas.triples import SPACY_MODEL, SpacyTriples
+from mnemodex.schemas.sections import SPACY_MODEL, SpacyTriples
 
 pytestmark = pytest.mark.skipif(
     not all(importlib.util.find_spec(name) for name in ("spacy", SPACY_MODEL)), reason="the extra openie"

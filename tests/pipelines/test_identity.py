@@ -35,13 +35,10 @@ from mnemodex.pipelines.progress import Progress
 from mnemodex.pipelines.results import BuildResults
 from mnemodex.pipelines.run_files import RunFiles
 from mnemodex.pipelines.source_plan import plan_source
-from mnemodex.schemas.embedding import DEFAULT_MODEL
 from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, load
-from mnemodex.schemas.lm import LmStates
-from mnemodex.schemas.ngram_pairs import NgramPairs
 from mnemodex.schemas.recipe import parse_recipe
+from mnemodex.schemas.sections import DEFAULT_MODEL, SPACY_MODEL, LmStates, NgramPairs
 from mnemodex.schemas.store.store import Store
-from mnemodex.schemas.triples import SPACY_MODEL
 
 if TYPE_CHECKING:
     from mnemodex.schemas.steps import Step
@@ -498,7 +495,7 @@ def test_an_index_without_synonyms_needs_no_vectors_of_names(built):
 SOURCE = """
 from mnemodex.pipelines.sources.jsonl import JsonlSource
 from mnemodex.schemas.kinds import Component
-ENTRY = Component("mnemodex.schemas.source:Source", "extra:Lines")
+ENTRY = Component("mnemodex.schemas.sections:Source", "extra:Lines")
 
 
 class Lines(JsonlSource):
@@ -506,12 +503,12 @@ class Lines(JsonlSource):
 """
 CHUNKER = """
 from mnemodex.schemas.kinds import Component
-ENTRY = Component("mnemodex.schemas.chunks:DocumentChunks", "mnemodex.pipelines.chunkers:DocumentChunker")
+ENTRY = Component("mnemodex.schemas.sections:DocumentChunks", "mnemodex.pipelines.chunkers:DocumentChunker")
 """
 ENCODER = """
 from typing import Literal
 import numpy as np
-from mnemodex.schemas.embedding import TextEmbedding
+from mnemodex.schemas.sections import TextEmbedding
 from mnemodex.schemas.kinds import Component
 ENTRY = Component("extra:Counting", "extra:Counter")
 

@@ -23,10 +23,10 @@ from mnemodex.pipelines.progress import Progress
 from mnemodex.pipelines.results import BuildResults
 from mnemodex.pipelines.run_files import RunFiles
 from mnemodex.pipelines.source_plan import plan_source
-from mnemodex.schemas.embedding import DEFAULT_MODEL
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.recipe import parse_recipe
+from mnemodex.schemas.sections import DEFAULT_MODEL
 from mnemodex.schemas.spec import ModelRef, ReadBy, Spec
 from mnemodex.schemas.steps import All, Each, IndexKey, Range, Read, Resources, SourceUnit, Step
 from mnemodex.schemas.store.store import Store

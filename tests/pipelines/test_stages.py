@@ -22,9 +22,9 @@ from mnemodex.pipelines.stages.mentions import MentionStage
 from mnemodex.pipelines.stages.pairs import PairStage
 from mnemodex.pipelines.vectors import encode
 from mnemodex.pipelines.vectors.encode import EncodeOutcome, EncodeSettings
-from mnemodex.schemas.embedding import DEFAULT_MODEL, Embedding
 from mnemodex.schemas.errors import NotFiniteError
 from mnemodex.schemas.ids import hash_columns
+from mnemodex.schemas.sections import DEFAULT_MODEL, Embedding
 from mnemodex.schemas.spec import Spec
 from mnemodex.schemas.steps import Read, Step
 from mnemodex.schemas.tables import CHUNKS, TableKey, spec_of

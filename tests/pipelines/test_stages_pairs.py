@@ -17,8 +17,8 @@ from mnemodex.indexers.candidates import Candidates, TokenWords, uniform
 from mnemodex.indexers.models.tokenizers import tokenize, tokenizer_hash
 from mnemodex.pipelines.ops.base import Work
 from mnemodex.pipelines.stages.pairs import PairSettings, PairStage, pair_ids
-from mnemodex.schemas.embedding import DEFAULT_MODEL
 from mnemodex.schemas.ids import hash_text
+from mnemodex.schemas.sections import DEFAULT_MODEL
 from mnemodex.schemas.tables import TableKey, spec_of
 
 LONG = (

@@ -14,10 +14,10 @@ from library import records, words_recipe, write_jsonl
 from packages import REGISTRIES, Packages
 
 import mnemodex
-from mnemodex.schemas.chunks import DocumentChunks, TokenChunks
 from mnemodex.schemas.errors import PluginError, RecipeError
 from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, AnyChunker, Kind, load
 from mnemodex.schemas.recipe import parse_recipe
+from mnemodex.schemas.sections import DocumentChunks, TokenChunks
 from mnemodex.schemas.spec import Spec
 
 LINES = """

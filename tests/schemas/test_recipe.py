@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mnemodex.schemas.chunks import DocumentChunks
-from mnemodex.schemas.embedding import DEFAULT_MODEL
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.recipe import load_recipe, parse_recipe
+from mnemodex.schemas.sections import DEFAULT_MODEL, DocumentChunks
 
 
 def parse(data):

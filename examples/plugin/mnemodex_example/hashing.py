@@ -10,7 +10,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from mnemodex.indexers.encoders.base import PlainEncoder
-from mnemodex.schemas.embedding import TextEmbedding
+from mnemodex.schemas.sections import TextEmbedding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.arrays import Bools, Int64s
     from mnemodex.retrievers.readers.knn_lm.pointers import PointerStore
-    from mnemodex.schemas.lm import KeyKind
+    from mnemodex.schemas.sections import KeyKind
 
 _ATTACHED: weakref.WeakSet[Any] = weakref.WeakSet()
 """Models that a KnnLM is attached to."""
