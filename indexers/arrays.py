@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mnemodex.schemas.errors import CorruptFileError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -51,6 +53,12 @@ def _map(path: Path) -> Array:
     with pa.memory_map(str(path)) as mapped:
         values = np.frombuffer(mapped.read_buffer(), dtype, offset=start)
     return values.reshape(shape, order="F" if by_columns else "C")
+
+
+def check_arrays(agree: bool, folder: Path, names: str) -> None:
+    """Refuse arrays of a folder whose lengths do not agree, by a `CorruptFileError`."""
+    if not agree:
+        raise CorruptFileError(f"{folder}: {names} differ in length; remove the folder and build again")
 
 
 def write_arrow(path: Path, table: pa.Table) -> None:

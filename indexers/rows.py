@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.arrays import Int32s, Int64s, open_arrays, save_arrays
-from mnemodex.schemas.errors import CorruptFileError
+from mnemodex.indexers.arrays import Int32s, Int64s, check_arrays, open_arrays, save_arrays
 from mnemodex.schemas.store import parquet
 
 if TYPE_CHECKING:
@@ -67,9 +66,6 @@ class Rows:
     def open(cls, folder: Path, *, id_column: str = "chunk_id") -> Rows:
         """Map what `save` wrote; a `CorruptFileError` says that the arrays do not belong together."""
         arrays = open_arrays(folder, f"{id_column}s", "partition", "row")
-        if len(set(map(len, arrays))) > 1:
-            raise CorruptFileError(
-                f"{folder}: {id_column}s, partition and row differ in length; remove the folder and build again"
-            )
+        check_arrays(len(set(map(len, arrays))) == 1, folder, f"{id_column}s, partition and row")
         ids, partition, row = arrays
         return cls(ids, partition, row, tuple(json.loads((folder / "labels.json").read_text(encoding="utf-8"))))

@@ -107,11 +107,13 @@ class Spec(BaseModel):
 
     def leaves(self) -> Iterator[Leaf]:
         """Walk over all values, in the order of the fields."""
-        return _leaves(self, type(self), (), ())
+        found: list[Leaf] = []
+        _fold(self, type(self), (), (), found.append, lambda value, markers, parts: None)
+        yield from found
 
     def replaced(self, change: Callable[[Leaf], Any]) -> Self:
         """Return a copy in which every value is what `change` makes of it."""
-        copy: Self = _replaced(self, type(self), (), (), change)
+        copy: Self = _fold(self, type(self), (), (), change, _rebuild)
         return copy
 
     def identity(self, *, step: str | None = None, digest: Digest | None = None) -> dict[str, Any]:
@@ -119,7 +121,24 @@ class Spec(BaseModel):
 
         Models are in it by the hashes that `digest` gives, without it by their names.
         """
-        found: dict[str, Any] = _decisive(self, type(self), (), step, digest)
+
+        def of_leaf(leaf: Leaf) -> Any:
+            if _decides_nothing(leaf.markers, step):
+                return _NOTHING
+            model: ModelRef | None = leaf.marker(ModelRef)
+            if model is not None and digest is not None and leaf.value is not None:
+                return digest(leaf.value, model)
+            return to_jsonable_python(leaf.value)
+
+        def of_parts(value: Any, markers: tuple[Marker, ...], parts: list[Any]) -> Any:
+            if _decides_nothing(markers, step):
+                return _NOTHING
+            if isinstance(value, _SEVERAL):
+                return [part for part in parts if part is not _NOTHING]
+            names = type(value).model_fields if isinstance(value, Spec) else value
+            return {str(name): part for name, part in zip(names, parts, strict=True) if part is not _NOTHING}
+
+        found: dict[str, Any] = _fold(self, type(self), (), (), of_leaf, of_parts)
         return found
 
 
@@ -130,27 +149,13 @@ _NOTHING = object()
 """Stands for a value that decides nothing."""
 
 
-def _decisive(value: Any, annotation: Any, markers: tuple[Marker, ...], step: str | None, digest: Digest | None) -> Any:
-    annotation, markers = _unwrapped(annotation, value, markers)
-    if any(_decides_nothing(marker, step) for marker in markers):
-        return _NOTHING
-    inside = list(_parts(value, annotation, (), markers))
-    if isinstance(value, (Spec, Mapping, *_SEVERAL)):
-        found = [
-            _decisive(part, inner[0], inner[2], step, digest) for part, inner in inside if isinstance(inner, tuple)
-        ]
-        if isinstance(value, _SEVERAL):
-            return [item for item in found if item is not _NOTHING]
-        names = type(value).model_fields if isinstance(value, Spec) else value
-        return {str(name): item for name, item in zip(names, found, strict=True) if item is not _NOTHING}
-    model = next((marker for marker in markers if isinstance(marker, ModelRef)), None)
-    return digest(value, model) if model and digest and value is not None else to_jsonable_python(value)
-
-
-def _decides_nothing(marker: Marker, step: str | None) -> bool:
-    if isinstance(marker, ReadBy):
-        return step is not None and step not in marker.steps
-    return isinstance(marker, RecipePath | Ref | SearchOnly | RunOnly)
+def _decides_nothing(markers: tuple[Marker, ...], step: str | None) -> bool:
+    return any(
+        (step is not None and step not in marker.steps)
+        if isinstance(marker, ReadBy)
+        else isinstance(marker, RecipePath | Ref | SearchOnly | RunOnly)
+        for marker in markers
+    )
 
 
 @lru_cache(maxsize=256)
@@ -160,54 +165,45 @@ def hints(kind: type[Spec]) -> dict[str, Any]:
     return {name: found[name] for name in kind.model_fields}
 
 
-def _leaves(value: Any, annotation: Any, path: tuple[str, ...], markers: tuple[Marker, ...]) -> Iterator[Leaf]:
-    for part, leaf in _parts(value, annotation, path, markers):
-        if isinstance(leaf, Leaf):
-            yield leaf
-        else:
-            yield from _leaves(part, *leaf)
-
-
-def _replaced(
-    value: Any, annotation: Any, path: tuple[str, ...], markers: tuple[Marker, ...], change: Callable[[Leaf], Any]
+def _fold(
+    value: Any,
+    annotation: Any,
+    path: tuple[str, ...],
+    markers: tuple[Marker, ...],
+    of_leaf: Callable[[Leaf], Any],
+    of_parts: Callable[[Any, tuple[Marker, ...], list[Any]], Any],
 ) -> Any:
+    """Return what `of_parts` makes of a value, its markers, and what its parts became; or `of_leaf` of a leaf."""
     annotation, markers = _unwrapped(annotation, value, markers)
-    parts = [
-        change(leaf) if isinstance(leaf, Leaf) else _replaced(part, *leaf, change)
-        for part, leaf in _parts(value, annotation, path, markers)
-    ]
-    if isinstance(value, Spec):
-        return value.model_copy(update=dict(zip(type(value).model_fields, parts, strict=True)))
-    if isinstance(value, Mapping):
-        return dict(zip(value, parts, strict=True))
-    if isinstance(value, _SEVERAL):
-        return type(value)(parts)
-    return parts[0]
+    parts = _parts(value, annotation)
+    if parts is None:
+        return of_leaf(Leaf(path, value, markers))
+    folded = [_fold(part, inner, (*path, key), markers, of_leaf, of_parts) for key, part, inner in parts]
+    return of_parts(value, markers, folded)
 
 
-_Inside = tuple[Any, tuple[str, ...], tuple[Marker, ...]]
-
-
-def _parts(
-    value: Any, annotation: Any, path: tuple[str, ...], markers: tuple[Marker, ...]
-) -> Iterator[tuple[Any, Leaf | _Inside]]:
-    """Yield the parts of a value with what is known of each, or the value itself as a leaf."""
-    annotation, markers = _unwrapped(annotation, value, markers)
+def _parts(value: Any, annotation: Any) -> Iterator[tuple[str, Any, Any]] | None:
+    """Return key, value and annotation of each part of a value; None where it is a leaf."""
     arguments = typing.get_args(annotation)
     if isinstance(value, Spec):
-        for name, inner in hints(type(value)).items():
-            yield getattr(value, name), (inner, (*path, name), markers)
-    elif isinstance(value, Mapping):
+        return ((name, getattr(value, name), inner) for name, inner in hints(type(value)).items())
+    if isinstance(value, Mapping):
         inner = arguments[1] if len(arguments) == 2 else Any
-        for key, item in value.items():
-            yield item, (inner, (*path, str(key)), markers)
-    elif isinstance(value, _SEVERAL):
+        return ((str(key), item, inner) for key, item in value.items())
+    if isinstance(value, _SEVERAL):
         # A set has another order in every process.
-        for number, item in enumerate(sorted(value, key=repr) if isinstance(value, _UNORDERED) else value):
-            place = number if len(arguments) > number and Ellipsis not in arguments else 0
-            yield item, (arguments[place] if arguments else Any, (*path, str(number)), markers)
-    else:
-        yield value, Leaf(path, value, markers)
+        items = sorted(value, key=repr) if isinstance(value, _UNORDERED) else value
+        fixed = len(arguments) if Ellipsis not in arguments else 0
+        of_all = arguments[0] if arguments else Any
+        return ((str(n), item, arguments[n] if n < fixed else of_all) for n, item in enumerate(items))
+    return None
+
+
+def _rebuild(value: Any, _: tuple[Marker, ...], parts: list[Any]) -> Any:
+    """Return a value with other parts."""
+    if isinstance(value, Spec):
+        return value.model_copy(update=dict(zip(type(value).model_fields, parts, strict=True)))
+    return dict(zip(value, parts, strict=True)) if isinstance(value, Mapping) else type(value)(parts)
 
 
 def _unwrapped(annotation: Any, value: Any, markers: tuple[Marker, ...]) -> tuple[Any, tuple[Marker, ...]]:

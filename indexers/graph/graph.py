@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from mnemodex.indexers.arrays import Float32s, Int32s, Int64s, open_arrays, save_arrays
-from mnemodex.schemas.errors import CorruptFileError
+from mnemodex.indexers.arrays import Float32s, Int32s, Int64s, check_arrays, open_arrays, save_arrays
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,8 +78,5 @@ class Graph:
             and len(graph.passage_facts) == graph.passage_offsets[-1]
             and len(graph.entity_passages) == graph.entities
         )
-        if not agree:
-            raise CorruptFileError(
-                f"{folder}: the arrays of the graph differ in length; remove the folder and build again"
-            )
+        check_arrays(agree, folder, "the arrays of the graph")
         return graph

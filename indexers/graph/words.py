@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mnemodex.indexers.arrays import Int32s, Int64s, open_arrays, save_arrays
-from mnemodex.schemas.errors import CorruptFileError
+from mnemodex.indexers.arrays import Int32s, Int64s, check_arrays, open_arrays, save_arrays
 from mnemodex.schemas.ids import hash_text
 
 if TYPE_CHECKING:
@@ -125,10 +124,7 @@ class WordCounts:
     def open(cls, folder: Path) -> WordCounts:
         """Map what `save` wrote; a `CorruptFileError` says that the two files do not belong together."""
         hashes, counts = open_arrays(folder, "word_hashes", "word_counts")
-        if len(counts) != len(hashes) + 1:
-            raise CorruptFileError(
-                f"{folder}: word_hashes.npy and word_counts.npy differ; remove the folder and build again"
-            )
+        check_arrays(len(counts) == len(hashes) + 1, folder, "word_hashes and word_counts")
         return cls(int(counts[0]), hashes, counts[1:])
 
 

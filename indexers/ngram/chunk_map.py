@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.arrays import Int64s, open_arrays, save_arrays
-from mnemodex.schemas.errors import CorruptFileError
+from mnemodex.indexers.arrays import Int64s, check_arrays, open_arrays, save_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,6 +99,6 @@ class ChunkMap:
     def open(cls, folder: Path) -> ChunkMap:
         """Map what `save` wrote; a `CorruptFileError` says that the arrays do not belong together."""
         first_tokens, chunks, tokens = arrays = open_arrays(folder, *_NAMES)
-        if len(chunks) != len(tokens) or chunks[-1] != len(first_tokens):
-            raise CorruptFileError(f"{folder}: {', '.join(_NAMES)} differ in length; remove the folder and build again")
+        agree = len(chunks) == len(tokens) and chunks[-1] == len(first_tokens)
+        check_arrays(agree, folder, ", ".join(_NAMES))
         return cls(*arrays)
