@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnemodex.pipelines.sources.files import file_state
+from mnemodex.pipelines.sources.files import file_state, list_files
+from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.store.files import sha256
 from mnemodex.schemas.store.sealed import seal, unseal
@@ -31,5 +33,11 @@ def content_of(store: Store, path: str) -> str:
 
 def folder_state(root: Path) -> list[tuple[str, tuple[int, ...]]]:
     """Return what tells that a file, or one below a folder, is another than before."""
-    files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
-    return [(path.as_posix(), file_state(path)) for path in files]
+    if not root.is_dir():
+        return [(root.as_posix(), file_state(root))]
+    found: list[tuple[str, tuple[int, ...]]] = []
+    for path in (f"{root.as_posix()}/{path}" for path in list_files(root, hidden=True)):
+        # A link to nothing has no content; who needs it says so.
+        with suppress(SourceError):
+            found.append((path, file_state(path)))
+    return found

@@ -72,7 +72,8 @@ class Run:
                 self._work.compute(engine)
             finally:
                 engine.close()
-        warnings = [warning for step in self._results.steps.values() for warning in step.warnings or ()]
+        warnings = [*self._source.warnings]
+        warnings += [warning for step in self._results.steps.values() for warning in step.warnings or ()]
         manifest = make_manifest(self._recipe, self._results)
         warnings += low_recall(manifest.indexes)
         changed = self._former is None or not manifest.same_files(self._former)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import TableKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mnemodex.pipelines.plan import PlanContext
     from mnemodex.schemas.manifest import Artifact
@@ -49,10 +50,12 @@ class SourcePlan:
     Attributes:
         units: its splits, for the step that reads them.
         places: of all that was found out about its files.
+        warnings: of files that are there and give nothing.
     """
 
     units: tuple[SourceUnit, ...]
     places: tuple[str, ...]
+    warnings: tuple[str, ...]
 
     def remove_others(self, store: Store) -> None:
         """Remove what was found out about files as they were before."""
@@ -94,7 +97,9 @@ def plan_source(
 
 def _plan(store: Store, recipe: Recipe, place: Place | None, files: RunFiles, progress: Progress) -> SourcePlan:
     results = BuildResults(recipe, store)
-    work = Materializer(store, Plan([("source", _steps)]), results, former=None, files=files, progress=progress)
+    empty: list[str] = []
+    plan = Plan([("source", partial(_steps, empty=empty))])
+    work = Materializer(store, plan, results, former=None, files=files, progress=progress)
     work.find()
     if work.todo:
         seconds = estimate(results, work.todo)
@@ -104,14 +109,22 @@ def _plan(store: Store, recipe: Recipe, place: Place | None, files: RunFiles, pr
             work.compute(engine)
         finally:
             engine.close()
-    (plan,) = results.artifacts(_SPLITS)
-    for file in plan.files:
+    (splits,) = results.artifacts(_SPLITS)
+    for file in splits.files:
         store.files.check(file)
-    found = [plan, *(results.artifacts(_PIECES) if results.has(_PIECES) else ())]
-    return SourcePlan(tuple(_units(store, plan)), tuple(artifact.place for artifact in found))
+    found = [splits, *(results.artifacts(_PIECES) if results.has(_PIECES) else ())]
+    units = tuple(_units(store, splits))
+    return SourcePlan(units, tuple(artifact.place for artifact in found), tuple(_warn(empty)))
 
 
-def _steps(context: PlanContext) -> Iterator[Step]:
+def _warn(empty: Sequence[str]) -> Iterator[str]:
+    if empty:
+        files = "1 file of the source has" if len(empty) == 1 else f"{len(empty)} files of the source have"
+        yield f"{files} no bytes: {empty[0]}{', …' if len(empty) > 1 else ''}; remove what should not be there"
+
+
+def _steps(context: PlanContext, *, empty: list[str]) -> Iterator[Step]:
+    """Declare the steps of a plan; add the paths of empty files to `empty`."""
     source = context.recipe.source
     opened = open_source(source, PACKING)
     # A format that is told from the path is one of ours.
@@ -121,7 +134,7 @@ def _steps(context: PlanContext) -> Iterator[Step]:
     identity = [settings.identity(), type(opened).__qualname__, version]
     ops = "mnemodex.pipelines.documents.splits"
     if isinstance(opened, FileSource):
-        scans = tuple(_scans(opened.stretches(_UNIT_BYTES)))
+        scans = tuple(_scans(_noted(opened.stretches(_UNIT_BYTES), empty)))
         yield Step("source: files", f"{ops}:ScanOp", (), (_PIECES,), settings, identity=identity, source=scans)
         reads = (Read(_PIECES, All()),)
         yield Step("source: partitions", f"{ops}:PackOp", reads, (_SPLITS,), settings, identity=identity)
@@ -130,6 +143,13 @@ def _steps(context: PlanContext) -> Iterator[Step]:
         state = fingerprint(folder_state(Path(path))) if path is not None else uuid.uuid4().hex
         whole = (SourceUnit("all", state, ""),)
         yield Step("source: partitions", f"{ops}:PlanOp", (), (_SPLITS,), settings, identity=identity, source=whole)
+
+
+def _noted(stretches: Iterable[Stretch], empty: list[str]) -> Iterator[Stretch]:
+    for stretch in stretches:
+        if not stretch.bytes:
+            empty.append(stretch.path)
+        yield stretch
 
 
 def _scans(stretches: Iterable[Stretch]) -> Iterator[SourceUnit]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.sources.base import Record
 
 _BATCH = 1024
+_to_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
 
 
 class ReadSettings(Spec):
@@ -93,7 +94,7 @@ def _rows(records: Iterable[Record | BadRow], bad: list[BadRow], salt: str) -> I
         if isinstance(record, BadRow):
             bad.append(record)
             continue
-        metadata = json.dumps(record.metadata, sort_keys=True, ensure_ascii=False)
+        metadata = _to_json(record.metadata)
         content = content_hash(record.title, record.text, metadata)
         doc_id = hash_text(record.key, content, salt=salt)
         yield doc_id, record.key, record.title, record.text, metadata, content, record.source, record.line

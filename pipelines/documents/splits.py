@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, replace
+from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from mnemodex.pipelines.ops.base import Op, Work
 from mnemodex.pipelines.sources import open_source
-from mnemodex.pipelines.sources.base import Piece, Split
+from mnemodex.pipelines.sources.base import Piece, Split, values_of
 from mnemodex.pipelines.sources.files import Stretch
 from mnemodex.pipelines.sources.packing import Packing, pack
 from mnemodex.schemas.errors import CorruptFileError
@@ -133,13 +133,12 @@ def continued(pieces: Iterator[Piece]) -> Iterator[Piece]:
             path, before = piece.path, 0
         elif piece.first_line == 1:
             before = line - 1
-        counted = replace(piece, first_line=piece.first_line + before)
-        line = counted.first_line + counted.rows
-        yield counted
+        line = piece.first_line + before + piece.rows
+        yield replace(piece, first_line=piece.first_line + before) if before else piece
 
 
 def _to_arrow(pieces: Sequence[Piece]) -> pa.RecordBatch:
-    return pa.record_batch(list(zip(*map(astuple, pieces), strict=True)), schema=_PIECES)
+    return pa.record_batch(list(zip(*map(values_of, pieces), strict=True)), schema=_PIECES)
 
 
 def _from_arrow(batch: pa.RecordBatch) -> Iterator[Piece]:

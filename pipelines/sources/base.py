@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,6 +35,12 @@ class Piece:
     rows: int = 1
 
 
+_PIECE = tuple(each.name for each in fields(Piece))
+
+values_of = attrgetter(*_PIECE)
+"""The fields of a piece; a source may have millions, and `astuple` copies each value deeply."""
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
     """What one partition of documents is read from: pieces of files, in the order of the source.
@@ -56,8 +63,9 @@ class Split:
         return path if PurePosixPath(path).suffix.lower() in COMPRESSIONS else ""
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the label and the pieces."""
-        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()
+        """Return the SHA-256 of the label and the pieces, as JSON."""
+        pieces = [dict(zip(_PIECE, values_of(piece), strict=True)) for piece in self.pieces]
+        return hashlib.sha256(json.dumps({"label": self.label, "pieces": pieces}).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import time
 from abc import abstractmethod
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -57,12 +59,15 @@ class Stretch:
     @staticmethod
     def to_json(stretches: Sequence[Stretch]) -> str:
         """Return stretches as JSON, for a worker."""
-        return json.dumps([astuple(stretch) for stretch in stretches])
+        return json.dumps(list(map(_stretch_values, stretches)))
 
     @classmethod
     def from_json(cls, text: str) -> list[Stretch]:
         """Return the stretches that `to_json` wrote."""
         return [cls(path, size, tuple(state), *span) for path, size, state, *span in json.loads(text)]
+
+
+_stretch_values = attrgetter(*(each.name for each in fields(Stretch)))
 
 
 class FileSource(Source):
@@ -83,11 +88,14 @@ class FileSource(Source):
     """Whether `cut` can begin in the midst of a plain file."""
 
     def __init__(self, root: Path, paths: Sequence[str], *, fields: Mapping[str, str], packing: Packing) -> None:
-        for path in paths:
+        try:
             # Names are keys and values of the column `source`, which are UTF-8.
-            if path.encode("utf-8", "replace").decode() != path:
-                raise SourceError(f"{root}: the file name {path!r} is not Unicode; rename the file")
+            "".join(paths).encode()
+        except UnicodeEncodeError:
+            name = next(path for path in paths if path.encode("utf-8", "replace").decode() != path)
+            raise SourceError(f"{root}: the file name {name!r} is not Unicode; rename the file") from None
         self.root, self.paths = root, tuple(paths)
+        self._folder = str(root)
         self.packing = packing
         self._stream: Any = None
         self._path, self._position = "", 0
@@ -108,6 +116,10 @@ class FileSource(Source):
         of a piece; its lines count from 1.
         """
 
+    def place(self, path: str) -> str:
+        """Return where a file is; not as a `Path`, which takes as long to make as reading a small file."""
+        return f"{self._folder}/{path}"
+
     @abstractmethod
     def _parse(self, piece: Piece, data: bytes) -> Iterator[Record | BadRow]:
         """Yield the records of one piece."""
@@ -115,21 +127,21 @@ class FileSource(Source):
     def _whole_file(self, path: str) -> Piece:
         """Return a file as one piece."""
         digest, size = hashlib.sha256(), 0
-        for block in read_blocks(self.root / path):
+        for block in read_blocks(self.place(path)):
             digest.update(block)
             size += len(block)
             if size > MAX_BYTES:
                 limit = f"{MAX_BYTES >> 20} MiB"
-                raise SourceError(f"{self.root / path}: a document of more than {limit}; cut the file into several")
+                raise SourceError(f"{self.place(path)}: a document of more than {limit}; cut the file into several")
         return Piece(path, 0, size, 1, digest.hexdigest())
 
     def stretches(self, size: int) -> Iterator[Stretch]:
         """Yield all files in order, those that can be read in ranges of some `size` bytes as such."""
         size = -(-size // self.packing.bytes) * self.packing.bytes
         for path in self.paths:
-            state = file_state(self.root / path)
+            state = file_state(self.place(path))
             total = state[0]
-            if total > size and self.in_ranges and Path(path).suffix.lower() not in COMPRESSIONS:
+            if total > size and self.in_ranges and _codec(path) is None:
                 for start in range(0, total, size):
                     yield Stretch(path, min(size, total - start), state, start, start + size)
             else:
@@ -141,7 +153,7 @@ class FileSource(Source):
         if 0 <= time.time_ns() - stretch.state[1] < _TICK:
             time.sleep(_TICK / 1e9)
         yield from self.cut(stretch.path, stretch.start, stretch.stop or None)
-        path = self.root / stretch.path
+        path = self.place(stretch.path)
         # Nodes may see other inodes and times of change.
         if file_state(path)[:2] != stretch.state[:2]:
             raise SourceError(f"{path}: {_CHANGED}")
@@ -156,7 +168,7 @@ class FileSource(Source):
             yield from self._parse(piece, self._read_piece(piece))
 
     def _read_piece(self, piece: Piece) -> bytes:
-        path = self.root / piece.path
+        path = self.place(piece.path)
         try:
             if piece.path != self._path or piece.start < self._position:
                 self._stream, self._path, self._position = _open(path), piece.path, 0
@@ -175,16 +187,16 @@ class FileSource(Source):
         return data
 
 
-def file_state(path: Path) -> tuple[int, int, int, int]:
+def file_state(path: Path | str) -> tuple[int, int, int, int]:
     """Return what tells that a file is another than before: size, times and inode."""
     try:
-        stat = path.stat()
+        stat = os.stat(path)  # noqa: PTH116 - making a `Path` takes longer than this
     except OSError as error:
         raise _unreadable(path, error) from error
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
-def read_blocks(path: Path, start: int = 0) -> Iterator[bytes]:
+def read_blocks(path: Path | str, start: int = 0) -> Iterator[bytes]:
     """Yield a file's decompressed bytes from a byte on, some megabytes at a time.
 
     Raises:
@@ -200,7 +212,7 @@ def read_blocks(path: Path, start: int = 0) -> Iterator[bytes]:
         raise _unreadable(path, error) from error
 
 
-def read_json(path: Path, *, row: str) -> bytes:
+def read_json(path: Path | str, *, row: str) -> bytes:
     """Return the bytes of a JSON document; of more than 1 GiB a `SourceError` says what rows of JSONL to write."""
     data = bytearray()
     for block in read_blocks(path):
@@ -210,32 +222,43 @@ def read_json(path: Path, *, row: str) -> bytes:
     return bytes(data)
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path | str) -> Any:
     """Open a stream of the file's decompressed bytes; one of a plain file can seek."""
-    codec = COMPRESSIONS.get(path.suffix.lower())
-    size = path.stat().st_size
+    codec = _codec(path)
     # An interrupted copy leaves a file of no bytes, which Arrow would read as a compressed file without content.
-    if codec and size == 0:
+    if codec and file_state(path)[0] == 0:
         raise OSError("the file has no bytes")
     return pa.input_stream(path, compression=codec)
 
 
-def _unreadable(path: Path, error: OSError) -> SourceError:
-    codec = COMPRESSIONS.get(path.suffix.lower())
-    if codec is None:
-        return SourceError(f"{path}: cannot be read ({error.strerror or error}); check the path and its permissions")
+def _codec(path: Path | str) -> str | None:
+    """Return Arrow's name of how a file is compressed, by its ending; None for a plain one."""
+    return COMPRESSIONS.get(str(path)[str(path).rfind(".") :].lower())
+
+
+def _unreadable(path: Path | str, error: OSError) -> SourceError:
+    if isinstance(error, FileNotFoundError):
+        what = "a link to nothing" if Path(path).is_symlink() else os.strerror(errno.ENOENT)
+        return SourceError(f"{path}: cannot be read ({what}); put the file back or correct the path, and build again")
+    codec = _codec(path)
+    if codec is None or error.errno is not None:
+        # Arrow's own message names the file once more.
+        reason = os.strerror(error.errno) if error.errno is not None else str(error)
+        return SourceError(f"{path}: cannot be read ({reason}); check the path and its permissions")
     return SourceError(f"{path}: cannot be read as {codec} ({error}); download or compress the file again")
 
 
-def list_files(folder: Path) -> list[str]:
-    """Return the paths of all files below a folder, except hidden ones, with forward slashes, sorted."""
+def list_files(folder: Path, *, hidden: bool = False) -> list[str]:
+    """Return the paths of all files below a folder, with or without hidden ones, with forward slashes, sorted."""
 
     def refuse(error: OSError) -> None:
         raise SourceError(f"{error.filename}: cannot be listed ({error.strerror}); check the path and its permissions")
 
     paths = []
     for parent, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        relative = Path(parent).relative_to(folder)
-        paths += [(relative / name).as_posix() for name in names if not name.startswith(".")]
+        if not hidden:
+            folders[:] = [name for name in folders if not name.startswith(".")]
+        below = Path(parent).relative_to(folder).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        paths += [prefix + name for name in names if hidden or not name.startswith(".")]
     return sorted(paths)

@@ -44,12 +44,12 @@ class HipporagSource(FileSource):
 
     @override
     def cut(self, path: str, start: int = 0, stop: int | None = None) -> Iterator[Piece]:
-        data = read_json(self.root / path, row="object")
+        data = read_json(self.place(path), row="object")
         try:
             bounds = np.fromiter(chain.from_iterable(find_elements(data.decode(_BYTES))), np.int64)
         except (ValueError, RecursionError) as error:
             raise SourceError(
-                f"{self.root / path}: is not a JSON list of {{title, text}} ({error}); set source.format: jsonl for "
+                f"{self.place(path)}: is not a JSON list of {{title, text}} ({error}); set source.format: jsonl for "
                 "JSON lines, and name an OpenIE output under triples"
             ) from error
         starts, ends = bounds.reshape(-1, 2).T.copy()

@@ -44,7 +44,7 @@ class JsonlSource(FileSource):
     @override
     def cut(self, path: str, start: int = 0, stop: int | None = None) -> Iterator[Piece]:
         # A line begins behind a line end, which is perhaps the byte in front.
-        blocks = read_blocks(self.root / path, max(0, start - 1))
+        blocks = read_blocks(self.place(path), max(0, start - 1))
         return cut_lines(blocks, path, rows=self.packing.rows, size=self.packing.bytes, start=start, stop=stop)
 
     @override

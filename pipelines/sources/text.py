@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -49,7 +48,8 @@ def _title(path: str, text: str) -> str:
     headings = _FENCE_OR_HEADING.finditer(text) if path.lower().endswith(_MARKDOWN) else ()
     heading = next((match["title"].rstrip() for match in headings if match["title"]), None)
     if heading is None:
-        return PurePosixPath(path).stem
+        name = path.rpartition("/")[2]
+        return name.rpartition(".")[0] or name
     # `Title ##` is `Title`, but `C#` stays.
     opened = heading.rstrip("#")
     return opened.rstrip() if opened[-1:] in (" ", "\t") else heading

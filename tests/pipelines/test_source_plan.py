@@ -127,14 +127,30 @@ class TestFilesThatDoNotStay:
     def test_a_file_that_vanishes_before_it_is_scanned_is_named(self, recipe, notes, monkeypatch, tmp_path):
         with monkeypatch.context() as patch:
             patch.setattr(ScanOp, "run", _before(notes / "part-1.jsonl", ScanOp.run, lambda path: path.unlink()))
-            with pytest.raises(SourceError, match=r"part-1\.jsonl: cannot be read \(No such file"):
+            with pytest.raises(SourceError, match=r"part-1\.jsonl: cannot be read \(No such file or directory\); put"):
                 mnemodex.build(recipe)
         self.builds(recipe, tmp_path, 8)
 
     def test_a_file_that_vanishes_between_planning_and_reading_is_named(self, recipe, notes, monkeypatch, tmp_path):
         monkeypatch.setattr(ReadOp, "run", _before(notes / "part-1.jsonl", ReadOp.run, lambda path: path.unlink()))
-        with pytest.raises(SourceError, match=r"part-1\.jsonl: cannot be read \(No such file"):
+        with pytest.raises(SourceError, match=r"part-1\.jsonl: cannot be read \(No such file or directory\); put"):
             mnemodex.build(recipe)
+
+    def test_a_link_to_nothing_is_named(self, recipe, notes, tmp_path):
+        link = notes / "part-0a.jsonl"
+        link.symlink_to("nowhere")
+        with pytest.raises(SourceError, match=r"part-0a\.jsonl: cannot be read \(a link to nothing\); put"):
+            mnemodex.build(recipe)
+        link.unlink()
+        self.builds(recipe, tmp_path, 12)
+
+    def test_empty_files_are_counted_and_named_by_every_build(self, recipe, notes, tmp_path):
+        (notes / "part-0a.jsonl").touch()
+        (notes / "part-0b.jsonl").touch()
+        says = ["2 files of the source have no bytes: part-0a.jsonl, …; remove what should not be there"]
+        assert mnemodex.build(recipe).warnings == says
+        assert mnemodex.build(recipe).warnings == says
+        self.builds(recipe, tmp_path, 12)
 
     @pytest.mark.parametrize("op", [ScanOp, ReadOp])
     def test_a_file_that_changes_while_it_is_planned_or_read_is_named(self, recipe, notes, monkeypatch, tmp_path, op):
