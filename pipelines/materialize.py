@@ -131,7 +131,8 @@ class Materializer:
         if step.pass_through and not any(part.part(draft.label) for parts in draft.inputs[1:] for part in parts):
             self._finished(results, draft.label, [draft.inputs[0][0]], computed=False)
             return
-        kept = draft.kept or results.lasting(sum(part.rows for part in draft.inputs[0]) if draft.inputs else 0)
+        rows = sum(part.rows for part in draft.inputs[0]) if draft.inputs else 0
+        kept = draft.kept or self._results.lasting(results, rows)
         if kept is not None:
             self._finished(results, draft.label, [kept], computed=False)
             return

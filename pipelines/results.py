@@ -88,15 +88,6 @@ class StepResults(Finished):
             return None
         return Former(self.step, self.identity, former, entry, self.store)
 
-    def lasting(self, rows: int) -> Artifact | None:
-        """Return the current snapshot's result, if it outlasts its input of so many rows; see `Step.lasts`."""
-        entry = self.former.caches.get(self.step.result.label) if self.former is not None else None
-        if not self.step.lasts or entry is None or entry.identity != self.identity or not entry.partitions:
-            return None
-        (made,) = entry.partitions
-        outlasts = made.stats.rows_read > SMALL and rows < self.step.lasts * made.stats.rows_read
-        return self.store.whole(made.place) if outlasts else None
-
     def ready(self, key: Key) -> Sequence[Artifact]:
         """Return the results of one key in the order of the units, as far as there is no gap."""
         # Called after every unit, so the list grows instead of being made again.
@@ -188,6 +179,23 @@ class BuildResults(PlanContext, Results):
     def planned_rows(self, index: str) -> int:
         entry = self._former.indexes.get(index) if self._former is not None else None
         return next((shard.stats.of(IndexStats).planned_rows for shard in entry.shards), 0) if entry else 0
+
+    def lasting(self, results: StepResults, rows: int) -> Artifact | None:
+        """Return the current snapshot's result of a step, if it outlasts its input of so many rows; see `Step.lasts`.
+
+        It does not outlast another way to make the rows: vectors of another model have other clusters.
+        """
+        step, former = results.step, self._former
+        if former is None or not step.lasts:
+            return None
+        entry, table = former.caches.get(step.result.label), former.tables.get(step.reads[0].table.label)
+        if entry is None or entry.identity != results.identity or not entry.partitions:
+            return None
+        if table is None or table.identity != self.identity(step.reads[0].table):
+            return None
+        (made,) = entry.partitions
+        outlasts = made.stats.rows_read > SMALL and rows < step.lasts * made.stats.rows_read
+        return self._store.whole(made.place) if outlasts else None
 
     def artifacts(self, key: Key) -> list[Artifact]:
         """Return all artifacts of a finished result, in order."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from typing_extensions import override
 
-from mnemodex.schemas.errors import CorruptFileError, WriterBusyError
+from mnemodex.schemas.errors import CorruptFileError, MnemodexError, WriterBusyError
 from mnemodex.schemas.store.locks import open_locked
 
 if TYPE_CHECKING:
@@ -237,9 +237,14 @@ class LocalFiles(Files):
 
         Raises:
             WriterBusyError: another build holds it.
+            MnemodexError: the folder cannot be written to.
         """
         _make_folder(self.root)
-        descriptor = open_locked(self.root / LEASE)
+        try:
+            descriptor = open_locked(self.root / LEASE)
+        except OSError as error:
+            msg = f"{self.root}: cannot be written to ({error.strerror}); make the folder writable, or choose another"
+            raise MnemodexError(msg) from error
         if descriptor is None:
             raise WriterBusyError(
                 f"{self.root}: another build is writing to this memory; wait for it to end, or stop it, and run again"

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _CURRENT = re.compile(rb"(\d{6}) ([0-9a-f]{64})\n")
 _SNAPSHOT = re.compile(r"\d{6}\.json")
+_FORMAT_2 = b'{\n "format": 2,\n'
+"""How manifests begin that have no checksum inside."""
 
 
 class Snapshots:
@@ -114,11 +116,22 @@ class Snapshots:
             return None
         data = self._read(name, named_in="CURRENT")
         if own_digest(data) is None and digest(data) != sha256:
-            raise CorruptFileError(
-                f"{self.root / _file(name)}: is the newest snapshot, and differs from its checksum; restore it from a "
-                "copy, or remove it and CURRENT to go on with the snapshot before it"
-            )
+            raise CorruptFileError(f"{self.root / _file(name)}: {self._mistrust(name, data)}")
         return name, data
+
+    def _mistrust(self, name: str, data: bytes) -> str:
+        """Return why the newest snapshot, whose checksum is not confirmed, is refused, and what to do."""
+        if not data.startswith(_FORMAT_2):
+            return (
+                "is the newest snapshot, and differs from its checksum; restore it from a copy, or remove it and "
+                "CURRENT to go on with the snapshot before it"
+            )
+        if self.is_named():
+            return "was left by a build of a former version that was killed; remove it"
+        return (
+            "is a snapshot of format 2 whose checksum is not that in CURRENT; restore both from a copy, or, if you "
+            f"trust it, write the line `{name} {digest(data)}` to CURRENT"
+        )
 
     def _named(self) -> tuple[str, str] | None:
         """Return what `CURRENT` says; None where it is missing or damaged."""

@@ -222,6 +222,16 @@ def test_centroids_are_trained_again_when_there_are_four_times_the_rows(grow, tm
     assert trained()[1] == 1200 and [shard.rows for shard in shards(tmp_path / "memory", "ivf")] == [1200]
 
 
+@pytest.mark.parametrize("dimension", [24, 32])
+def test_centroids_are_trained_again_for_another_encoder(grow, tmp_path, dimension):
+    indexes, rows = {"codes": INDEXES["codes"]}, notes(*range(ROWS))
+    grow(indexes=indexes, a=rows)
+    encoder = Hashed(dimension, seed=1)
+    assert computed(grow(indexes=indexes, encoder=encoder, a=rows))["codes: train"] == 1
+    grow("fresh", indexes=indexes, encoder=encoder, a=rows)
+    assert answers(tmp_path / "memory", "codes", encoder) == answers(tmp_path / "fresh", "codes", encoder)
+
+
 def test_a_damaged_shard_is_not_kept(grow, tmp_path):
     indexes = {"flat": INDEXES["flat"]}
     grow(indexes=indexes, a=notes(*range(ROWS)))

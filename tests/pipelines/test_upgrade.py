@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import shutil
 
 import pytest
@@ -12,7 +14,7 @@ from small_memory import answers, build_again
 
 import mnemodex
 from mnemodex.pipelines.verify import verify
-from mnemodex.schemas.errors import MemoryNotFoundError, OlderFormatError, WriterBusyError
+from mnemodex.schemas.errors import CorruptFileError, MemoryNotFoundError, OlderFormatError, WriterBusyError
 from mnemodex.schemas.manifest import FORMAT
 from mnemodex.schemas.store.store import Store, open_store
 
@@ -117,3 +119,31 @@ def test_what_is_damaged_in_an_upgraded_memory_is_made_again_where_it_was(old, r
     mnemodex.build(recipe)
     assert {path: path.read_bytes() for path in removed} == before
     assert verify(old).problems == []
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_snapshot_that_current_does_not_confirm_is_refused_with_a_remedy_that_works(old, lost):
+    current, newest = old / "CURRENT", old / "snapshots" / "000002.json"
+    confirmed = current.read_text()
+    if lost:
+        current.unlink()
+    else:
+        newest.write_bytes(newest.read_bytes().replace(b"note", b"pote"))
+    with pytest.raises(CorruptFileError, match=f"{newest}: is a snapshot of format 2 whose checksum") as raised:
+        Store(old).upgrade()
+    (line,) = re.findall("`(.*)`", str(raised.value))
+    assert (f"{line}\n" == confirmed) == lost
+    if lost:
+        current.write_text(f"{line}\n")
+        Store(old).upgrade()
+        assert verify(old).problems == []
+
+
+def test_a_snapshot_that_a_killed_build_of_format_2_left_is_to_be_removed(old):
+    first, newest = old / "snapshots" / "000001.json", old / "snapshots" / "000002.json"
+    (old / "CURRENT").write_text(f"000001 {hashlib.sha256(first.read_bytes()).hexdigest()}\n")
+    with pytest.raises(CorruptFileError, match=f"{newest}: was left by a build of a former version .*; remove it$"):
+        Store(old).upgrade()
+    newest.unlink()
+    upgraded = Store(old).upgrade()
+    assert (upgraded.name, upgraded.parent) == ("000002", "000001")

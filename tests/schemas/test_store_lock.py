@@ -11,7 +11,7 @@ from stores import commit, commit_on_and_on, hold_the_lock
 
 import mnemodex
 from mnemodex.retrievers.snapshot import Snapshot
-from mnemodex.schemas.errors import WriterBusyError
+from mnemodex.schemas.errors import MnemodexError, WriterBusyError
 from mnemodex.schemas.store.store import open_store
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -88,3 +88,11 @@ def watch(root, *, until: int, seconds: float) -> list[str]:
         if not seen or seen[-1] != manifest.name:
             seen.append(manifest.name)
     return seen
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_with_its_remedy(store):
+    # Permissions do not stop a superuser.
+    (store.root / "LEASE").mkdir(parents=True)
+    message = f"^{store.root}: cannot be written to .*; make the folder writable, or choose another$"
+    with pytest.raises(MnemodexError, match=message), store.lock():
+        pass
