@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 
 class Located(NamedTuple):
-    """Where phrases occur, in the order of the corpus: of phrase i, the elements `offsets[i]:offsets[i + 1]`."""
+    """Where phrases occur, in the order of the index: of phrase i, the elements `offsets[i]:offsets[i + 1]`.
+
+    That is the order of the corpus, but for documents that were added in the midst of it later: they are in shards of
+    their own, which come last.
+    """
 
     offsets: Int64s
     chunk_ids: Int64s
@@ -49,7 +53,7 @@ class NextTokens(NamedTuple):
 
 
 class DocumentCounts(NamedTuple):
-    """The documents of phrases, in the order of the corpus: of phrase i, the elements `offsets[i]:offsets[i + 1]`."""
+    """The documents of phrases, in the order of the index: of phrase i, the elements `offsets[i]:offsets[i + 1]`."""
 
     offsets: Int64s
     doc_ids: Int64s
@@ -93,7 +97,7 @@ class NgramIndex(Retriever):
         return counts
 
     def locate(self, phrases: Phrases, *, limit: int | None = None) -> Located:
-        """Return where each phrase occurs, with a limit the first occurrences of each in the corpus."""
+        """Return where each phrase occurs, with a limit the first occurrences of each in the index."""
         variants = self._variants(phrases)
         occurrences = self.corpus.body.locate(variants.ngrams, limit=limit)
         phrase, length = (

@@ -166,8 +166,9 @@ def test_a_datastore_grows(grow, tmp_path, index):
     found, expected = grown.nearest(keys, 3), fresh.nearest(keys, 3)
     assert (found.ids[:, 0] == expected.ids[:, 0]).mean() > 0.9
     if index == {"factory": "Flat"}:
-        for one, other in zip(found, expected, strict=True):
-            np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(found.ids, expected.ids)
+        # BLAS sums in another order where a shard has other rows.
+        np.testing.assert_allclose(found.distances, expected.distances, rtol=1e-3)
     assert verify(tmp_path / "memory").problems == []
 
 
