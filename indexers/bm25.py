@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mnemodex.indexers.arrays import Int32s, Int64s, Uint8s, save_arrays
+from mnemodex.indexers.arrays import Int32s, Int64s, save_arrays
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.rows import Rows
 from mnemodex.indexers.text import passages
 from mnemodex.indexers.words import split_words
 from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.columns import numbers, spelling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,24 +69,17 @@ class WordCounts(NamedTuple):
         save_arrays(out, **arrays)
 
 
-def spelling(words: pa.StringArray) -> tuple[Uint8s, Int64s]:
-    """Return the UTF-8 of words, one after the other, and where each begins and the last ends."""
-    _, offsets, letters = words.buffers()
-    places = np.frombuffer(offsets, np.int32)[words.offset :][: len(words) + 1].astype(np.int64)
-    return np.frombuffer(letters or b"", np.uint8)[places[0] : places[-1]], places - places[0]
-
-
 def _count(texts: Sequence[str]) -> WordCounts:
     words = split_words(texts)
-    order = pc.sort_indices(words.names).to_numpy()
+    order = pc.sort_indices(words.names)
     rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
+    rank[numbers(order)] = np.arange(len(order))
     stride = max(len(texts), 1)
     documents = np.repeat(np.arange(len(texts)), words.lengths)
     pairs, frequencies = np.unique(rank[words.ids] * stride + documents, return_counts=True)
     sizes = np.bincount(pairs // stride, minlength=len(order))
     return WordCounts(
-        words.names.take(pa.array(order)),
+        words.names.take(order),
         np.concatenate([[0], np.cumsum(sizes)]),
         (pairs % stride).astype(np.int32),
         frequencies.astype(np.int32),
@@ -95,9 +89,9 @@ def _count(texts: Sequence[str]) -> WordCounts:
 
 def _concatenate(parts: Sequence[WordCounts]) -> WordCounts:
     """Put matrices side by side: the union of their words, the rows of the second after those of the first."""
-    words = pc.unique(pa.concat_arrays([pa.array([], pa.string()), *(part.words for part in parts)]))
+    words = pc.unique(pa.concat_arrays([pa.nulls(0, pa.string()), *(part.words for part in parts)]))
     words = words.take(pc.sort_indices(words))
-    columns = [pc.index_in(part.words, words).to_numpy(zero_copy_only=False).astype(np.int64) for part in parts]
+    columns = [numbers(pc.index_in(part.words, words)).astype(np.int64) for part in parts]
     sizes = np.zeros(len(words), np.int64)
     for part, column in zip(parts, columns, strict=True):
         sizes[column] += np.diff(part.indptr)

@@ -6,7 +6,6 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,11 +22,11 @@ MAX_PADDING = 1.15
 
 def passages(batch: pa.RecordBatch | pa.Table, *, with_title: bool = True) -> list[str]:
     """Title, a line end and text of each chunk; the text alone where there is no title or `with_title` is off."""
-    text = batch["text"]
+    texts: list[str] = batch["text"].to_pylist()
     if not with_title:
-        return text.to_pylist()  # type: ignore[no-any-return]
-    joined = pc.binary_join_element_wise(batch["title"], text, "\n")
-    return pc.if_else(pc.equal(batch["title"], ""), text, joined).to_pylist()  # type: ignore[no-any-return]
+        return texts
+    titles = batch["title"].to_pylist()
+    return [f"{title}\n{text}" if title else text for title, text in zip(titles, texts, strict=True)]
 
 
 def length_buckets(lengths: Int64s, *, max_tokens: int, min_rows: int = 8) -> Iterator[Int64s]:

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemodex.schemas.store.columns import numbers, to_column
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -55,18 +57,18 @@ def split_words(texts: Sequence[str]) -> Words:
     import Stemmer
 
     # Latin, Greek and Cyrillic accents go; the marks of other scripts make other letters and stay.
-    decomposed = pc.utf8_normalize(pa.array(texts, pa.string()), "NFKD")
+    decomposed = pc.utf8_normalize(to_column(texts, pa.string()), "NFKD")
     folded = pc.utf8_normalize(pc.replace_substring_regex(decomposed, "[\u0300-\u036f]+", ""), "NFC").to_pylist()
     found = [_pattern().findall(text.lower()) for text in folded]
-    tokens = pa.array(list(chain.from_iterable(found)), pa.string()).dictionary_encode()
+    tokens = to_column(list(chain.from_iterable(found)), pa.string()).dictionary_encode()
     spelled = tokens.dictionary.to_pylist()
     meaningful = np.array([word not in STOP_WORDS for word in spelled], np.bool_)
     stemmer = Stemmer.Stemmer("english")
-    stems = pa.array(stemmer.stemWords([word for word in spelled if word not in STOP_WORDS]), pa.string())
-    stems = stems.dictionary_encode()
+    stemmed = stemmer.stemWords([word for word in spelled if word not in STOP_WORDS])
+    stems = to_column(stemmed, pa.string()).dictionary_encode()
     number = np.full(len(spelled), -1)
-    number[meaningful] = stems.indices.to_numpy()
-    ids = number[tokens.indices.to_numpy()]
+    number[meaningful] = numbers(stems.indices)
+    ids = number[numbers(tokens.indices)]
     text = np.repeat(np.arange(len(found)), list(map(len, found)))
     lengths = np.bincount(text[ids >= 0], minlength=len(found)).astype(np.int32)
     return Words(stems.dictionary, ids[ids >= 0], lengths)

@@ -8,7 +8,6 @@ import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.arrays import open_arrays
-from mnemodex.indexers.bm25 import spelling
 from mnemodex.indexers.compiled import array_at, helper, kernel
 from mnemodex.indexers.rows import Rows
 from mnemodex.indexers.settings import BM25Settings
@@ -16,6 +15,7 @@ from mnemodex.indexers.words import split_words
 from mnemodex.retrievers.base import Retriever, check
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits
 from mnemodex.schemas.errors import CorruptFileError, OlderFormatError
+from mnemodex.schemas.store.columns import spelling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

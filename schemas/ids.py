@@ -47,6 +47,20 @@ def hash_columns(columns: Sequence[NDArray[np.int64]], *, salt: str = "") -> NDA
     return (state & _MASK).astype(np.int64)
 
 
+def hash_strings(letters: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Hash strings to 64 bits, to find equal ones; no id is made of these.
+
+    Args:
+        letters: the bytes of all strings.
+        offsets: where each begins, and the last ends; shape (strings + 1,).
+    """
+    lengths = np.diff(offsets)
+    # A sum over each string of what its bytes and their places in it are mixed to.
+    places = np.arange(len(letters)) - np.repeat(offsets[:-1], lengths)
+    sums = np.append(np.uint64(0), np.cumsum(_mix((places.astype(np.uint64) << np.uint64(8)) + letters)))
+    return _mix(sums[offsets[1:]] - sums[offsets[:-1]] + lengths.astype(np.uint64))
+
+
 def token_positions(doc_ids: NDArray[np.int64], offsets: NDArray[np.int64] | np.int64) -> NDArray[np.int64]:
     """Return the positions of tokens by their document and number in it: ids of 63 bits, consecutive within a document.
 

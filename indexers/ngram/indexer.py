@@ -13,6 +13,7 @@ from mnemodex.indexers.ngram.chunk_map import ChunkMap
 from mnemodex.indexers.ngram.ragged import Ragged
 from mnemodex.indexers.rows import Rows
 from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.columns import numbers
 from mnemodex.schemas.tables import CHUNKS, DOCUMENTS
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _read(partitions: list[InputPartition], model: Tokenizer, maps: list[ChunkMa
     """Yield the tokens of all documents, in batches; the map of each batch is put into `maps`."""
     for part in partitions:
         chunks = parquet.read(part.beside["chunks"].files["parquet"], columns=["doc_id", "end"])
-        chunk_documents, ends = (chunks[name].to_numpy()[part.beside["chunks"].start :] for name in ("doc_id", "end"))
+        chunk_documents, ends = (numbers(chunks[name])[part.beside["chunks"].start :] for name in ("doc_id", "end"))
         # Chunks stand in the order of their documents; a document may have none.
         starts = np.flatnonzero(np.diff(chunk_documents, prepend=-1))
         sizes = dict(zip(chunk_documents[starts].tolist(), np.diff(starts, append=len(ends)).tolist(), strict=True))

@@ -7,7 +7,6 @@ import json
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from typing_extensions import override
 
 from mnemodex.pipelines.bad_row import BadRow
@@ -19,6 +18,7 @@ from mnemodex.schemas.ids import hash_text
 from mnemodex.schemas.kinds import AnySource
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.spec import Spec
+from mnemodex.schemas.store.columns import to_batch
 from mnemodex.schemas.tables import DOCUMENTS, spec_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class ReadOp(Op):
         )
         spec = spec_of(DOCUMENTS)
         batches = iter(lambda: list(islice(rows, _BATCH)), [])
-        output.write(spec, (pa.record_batch(list(zip(*batch, strict=True)), schema=spec.schema) for batch in batches))
+        output.write(spec, (to_batch(zip(*batch, strict=True), spec.schema) for batch in batches))
         output.errors(bad)
         return Stats(errors=len(bad))
 

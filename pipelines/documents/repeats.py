@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +13,10 @@ from typing_extensions import override
 from mnemodex.pipelines.documents.read import ReadSettings, count_rows
 from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.schemas.errors import DuplicateKeyError
+from mnemodex.schemas.ids import hash_strings
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.columns import spelling, to_column
 from mnemodex.schemas.tables import DOCUMENTS, spec_of
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class FindRepeats(Op):
     A unit looks at the keys of one range of hashes.
     """
 
+    version: ClassVar[int] = 2
     Settings = ReadSettings
     seconds_per_megabyte = 0.01
 
@@ -47,9 +50,9 @@ class FindRepeats(Op):
     def run(self, inputs: Inputs, output: Output) -> Stats:
         parts = list(inputs.pages(0))
         repeats = defaultdict[str, list[int]](list)
-        with _connected(self.work) as connection:
-            suspects = _suspects(connection, parts, inputs.unit)
-            if len(suspects):
+        suspects = _suspects(parts, inputs.unit)
+        if len(suspects):
+            with _connected(self.work) as connection:
                 connection.register("rows", _rows(parts, suspects))
                 for partition, row in _find_repeats(connection):
                     repeats[parts[partition][0]].append(row)
@@ -82,9 +85,9 @@ class DropRepeats(Op):
 def _drop(batches: Iterator[pa.RecordBatch], rows: Int64s) -> Iterator[pa.RecordBatch]:
     start = 0
     for batch in batches:
-        keep = ~np.isin(np.arange(start, start + batch.num_rows), rows)
+        keep = np.setdiff1d(np.arange(batch.num_rows), rows - start)
         start += batch.num_rows
-        yield batch.filter(pa.array(keep))
+        yield batch.take(to_column(keep, pa.int64()))
 
 
 @contextmanager
@@ -102,12 +105,11 @@ def _connected(work: Work) -> Iterator[duckdb.DuckDBPyConnection]:
         work.store.files.remove(f"work/{scratch.name}")
 
 
-def _suspects(connection: duckdb.DuckDBPyConnection, parts: Sequence[tuple[str, Path]], unit: Unit) -> Int64s:
+def _suspects(parts: Sequence[tuple[str, Path]], unit: Unit) -> Int64s:
     """Return partition and row of all documents whose key has the hash of another's, int64 of shape (rows, 2)."""
     hashes, places = [np.zeros(0, np.uint64)], [np.zeros((0, 2), np.int64)]
     for number, (_, path) in enumerate(parts):
-        keys = connection.from_arrow(parquet.read(path, columns=["key"]))
-        found = keys.project("hash(key) AS hash").fetchnumpy()["hash"]
+        found = hash_strings(*spelling(parquet.read(path, columns=["key"])["key"].combine_chunks()))
         rows = np.flatnonzero(found % np.uint64(unit.buckets) == unit.bucket)
         hashes.append(found[rows])
         places.append(np.stack([np.full(len(rows), number), rows], axis=1))

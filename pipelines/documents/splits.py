@@ -19,6 +19,7 @@ from mnemodex.schemas.errors import CorruptFileError
 from mnemodex.schemas.kinds import AnySource
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.spec import Spec
+from mnemodex.schemas.store.columns import to_batch, to_table
 from mnemodex.schemas.tables import TableSpec
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ _PIECES = pa.schema(
     ]
 )
 """The fields of `Piece`."""
+_SPLITS = pa.schema([("label", _TEXT), ("content", _TEXT), ("affinity", _TEXT), ("bytes", _INTEGER)])
+"""What the driver reads of a split."""
 _BATCH = 4096
 
 
@@ -119,9 +122,8 @@ def _write_splits(folder: Path, splits: Iterable[Split]) -> int:
         for split in splits:
             writer.write_batch(_to_arrow(split.pieces))
             rows.append((split.label, split.fingerprint(), split.compressed, split.bytes))
-    columns = zip(*rows, strict=True) if rows else [()] * 4
-    table = dict(zip(("label", "content", "affinity", "bytes"), columns, strict=True))
-    pq.write_table(pa.table(table), folder / "splits.parquet", write_page_checksum=True)
+    columns = list(zip(*rows, strict=True)) or [()] * len(_SPLITS)
+    pq.write_table(to_table(columns, _SPLITS), folder / "splits.parquet", write_page_checksum=True)
     return len(rows)
 
 
@@ -138,7 +140,7 @@ def continued(pieces: Iterator[Piece]) -> Iterator[Piece]:
 
 
 def _to_arrow(pieces: Sequence[Piece]) -> pa.RecordBatch:
-    return pa.record_batch(list(zip(*map(values_of, pieces), strict=True)), schema=_PIECES)
+    return to_batch(zip(*map(values_of, pieces), strict=True), _PIECES)
 
 
 def _from_arrow(batch: pa.RecordBatch) -> Iterator[Piece]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.documents.read import ReadSettings
@@ -39,7 +38,6 @@ def document_steps(context: PlanContext, units: Sequence[SourceUnit]) -> Iterato
     )
     keys = (Read(_ALL, Range(rows=RANGE_ROWS), ("key", "content_hash", "source", "line")),)
     find, drop = f"{package}.repeats:FindRepeats", f"{package}.repeats:DropRepeats"
-    # Ranges are of DuckDB's hashes of the keys.
-    yield Step("documents: repeats", find, keys, (_REPEATS,), settings, identity=metadata.version("duckdb"))
+    yield Step("documents: repeats", find, keys, (_REPEATS,), settings)
     reads = (Read(_ALL), Read(_REPEATS, Part()))
     yield Step("documents: without repeats", drop, reads, (DOCUMENTS,), settings, pass_through=True)

@@ -23,6 +23,7 @@ from mnemodex.schemas.sections import LmStates
 from mnemodex.schemas.spec import RunOnly, Spec
 from mnemodex.schemas.steps import Pieces, Read, Step
 from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.columns import numbers
 from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, TableKey, spec_of
 
 if TYPE_CHECKING:
@@ -145,14 +146,14 @@ class _Documents:
         self.prefix = np.array(tokens.stats.of(TokenStats).prefix, np.int32)
         rows = parquet.read(tokens.files["parquet"])
         cut = parquet.read(chunks.files["parquet"], columns=["chunk_id", "doc_id", "end"])
-        self.ids: Int64s = rows["doc_id"].to_numpy()
+        self.ids: Int64s = numbers(rows["doc_id"])
         lists = rows["tokens"].combine_chunks()
-        self.tokens: Int32s = lists.flatten().to_numpy()
-        self.offsets = lists.offsets.to_numpy().astype(np.int64)
-        starts = rows["starts"].combine_chunks().flatten().to_numpy().astype(np.int64)
-        document = find_ids(self.ids, cut["doc_id"].to_numpy())
-        self.chunk_ids: Int64s = cut["chunk_id"].to_numpy()
-        self.map = ChunkMap.of(np.split(starts, self.offsets[1:-1]), document, cut["end"].to_numpy())
+        self.tokens: Int32s = numbers(lists.flatten())
+        self.offsets = numbers(lists.offsets).astype(np.int64)
+        starts = numbers(rows["starts"].combine_chunks().flatten()).astype(np.int64)
+        document = find_ids(self.ids, numbers(cut["doc_id"]))
+        self.chunk_ids: Int64s = numbers(cut["chunk_id"])
+        self.map = ChunkMap.of(np.split(starts, self.offsets[1:-1]), document, numbers(cut["end"]))
 
     def windows(self, spec: LmStates, piece: slice) -> Windows:
         """Return the windows of a piece."""

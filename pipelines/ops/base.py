@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.spec import Spec
+from mnemodex.schemas.store.columns import numbers, to_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -158,13 +159,13 @@ class StageOp(Op):
         column = former.column
         ids = inputs.ids(0, column)
         known = former.take(ids, stage.table.schema)
-        new = ~np.isin(ids, known[column].to_numpy())
+        new = ~np.isin(ids, numbers(known[column]))
         rows = pa.concat_tables([known, pa.Table.from_batches(stage.run(_filter(batches, new)), known.schema)])
         # As if all had been computed.
         order = np.argsort(ids)
-        place = np.searchsorted(ids, rows[column].to_numpy(), sorter=order)
+        place = np.searchsorted(ids, numbers(rows[column]), sorter=order)
         position = np.append(order, len(ids))[place]
-        in_order = rows.take(np.argsort(position, kind="stable")).combine_chunks()
+        in_order = rows.take(to_column(np.argsort(position, kind="stable"), pa.int64())).combine_chunks()
         output.write(stage.table, in_order.to_batches(max_chunksize=2048))
         return stage.stats().model_copy(update={"reused": len(known)})
 
@@ -173,7 +174,7 @@ def _filter(batches: Iterator[pa.RecordBatch], keep: NDArray[np.bool_]) -> Itera
     """Yield the rows for which `keep`, of shape (rows of all batches,), is true."""
     start = 0
     for batch in batches:
-        kept = batch.filter(pa.array(keep[start : start + batch.num_rows]))
+        kept = batch.take(to_column(np.flatnonzero(keep[start : start + batch.num_rows]), pa.int64()))
         start += batch.num_rows
         if kept.num_rows:
             yield kept

@@ -13,6 +13,7 @@ import pyarrow as pa
 from mnemodex.schemas.errors import CorruptFileError
 from mnemodex.schemas.manifest import Stats, fingerprint
 from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.columns import numbers, to_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,12 +113,13 @@ class Former:
 
     def take(self, ids: NDArray[np.int64], schema: pa.Schema) -> pa.Table:
         """Return all rows with one of the ids; those of one id follow each other as in their partition."""
-        tables = [schema.empty_table()]
+        tables = [pa.Table.from_batches([], schema)]
         for number, here in self._by_partition(self.find(ids)):
             path = self._file(number, ".parquet")
             if path is not None:
                 rows = parquet.read(path)
-                tables.append(rows.filter(np.isin(rows[self.column].to_numpy(), ids[here])).cast(schema))
+                chosen = np.flatnonzero(np.isin(numbers(rows[self.column]), ids[here]))
+                tables.append(rows.take(to_column(chosen, pa.int64())).cast(schema))
         return pa.concat_tables(tables)
 
     def stats(self) -> Stats:

@@ -14,6 +14,7 @@ from mnemodex.schemas.errors import StageFailedError
 from mnemodex.schemas.manifest import Artifact, Stats
 from mnemodex.schemas.steps import IndexKey, Key
 from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.columns import numbers
 from mnemodex.schemas.tables import ERRORS, TableKey, TableSpec, spec_of, table_spec
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def write_partition(folder: Path, table: TableSpec, batches: Iterable[pa.RecordB
 
     def tee() -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            vectors.append(batch["vector"].flatten().to_numpy().reshape(-1, dimension))
+            vectors.append(numbers(batch["vector"].flatten()).reshape(-1, dimension))
             yield batch
 
     rows = parquet.write(folder / "data.parquet", table, tee())

@@ -19,6 +19,7 @@ from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.sections import DEFAULT_MODEL
 from mnemodex.schemas.spec import ModelRef, Spec
 from mnemodex.schemas.steps import Read, Step
+from mnemodex.schemas.store.columns import numbers, to_batch, to_column
 from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, spec_of
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class ChunkStage(Stage):
         self._blank += int((sizes == 0).sum())
         document = np.repeat(np.arange(len(spans)), sizes)
         bounds = np.concatenate([*spans, np.zeros((0, 2), np.int64)])
-        doc_ids = batch["doc_id"].to_numpy()[document]
+        doc_ids = numbers(batch["doc_id"])[document]
         numbered = zip(document.tolist(), *bounds.T.tolist(), strict=True)
         chunks = [texts[number][start:end] for number, start, end in numbered]
         first = np.cumsum(sizes) - sizes
@@ -90,11 +91,11 @@ class ChunkStage(Stage):
             (np.arange(len(document)) - first[document]).astype(np.int32),
             bounds[:, 0],
             bounds[:, 1],
-            batch["title"].take(pa.array(document)),
+            batch["title"].take(to_column(document, pa.int64())),
             chunks,
             np.fromiter(map(len, token_offsets(self._tokenizer, chunks)), np.int32, len(chunks)),
         ]
-        return pa.record_batch(columns, schema=self.table.schema)
+        return to_batch(columns, self.table.schema)
 
     def _spans(self, texts: list[str]) -> list[Int64s]:
         """Return the chunker's spans; what no chunker should give is a `StageFailedError`."""

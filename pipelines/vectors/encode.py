@@ -19,6 +19,7 @@ from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.spec import Ref, RunOnly, Spec
 from mnemodex.schemas.steps import Files, Read, Resources, Step
 from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.columns import numbers, to_column, to_table
 from mnemodex.schemas.tables import FACT_TEXTS, NAME_TEXTS, TableKey, spec_of
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class EncodeOp(Op):
         spent = {key: value - before[key] for key, value in asdict(self._encoder.stats).items()}
         self._refuse_infinite(ids, vectors)
         table = spec_of(TableKey("embeddings", "any", "" if of == "chunks" else of)).sized(vectors.shape[1])
-        encoded = pa.table([ids, _to_arrow(vectors)], schema=table.schema)
+        encoded = to_table([ids, _to_arrow(vectors)], table.schema)
         output.write(table, encoded.to_batches(max_chunksize=_WINDOW[of]))
         limit = self._encoder.max_length
         return EncodeOutcome(**spent, reused=int(reused.sum()), dimension=vectors.shape[1], max_length=limit)
@@ -112,17 +113,18 @@ class EncodeOp(Op):
         def windows() -> Iterator[Window]:
             start = 0
             for batch in source.batches():
-                unknown = ~known[start : start + batch.num_rows]
-                rows.append(start + np.flatnonzero(unknown))
+                unknown = np.flatnonzero(~known[start : start + batch.num_rows])
+                rows.append(start + unknown)
                 start += batch.num_rows
-                yield Window(self._texts(batch.filter(pa.array(unknown))), done[rows[-1]])
+                yield Window(self._texts(batch.take(to_column(unknown, pa.int64()))), done[rows[-1]])
 
         count = int(known.sum() + done.sum())
         for part in self._encoder.stream(windows()):
             part_rows = rows[part.window][part.rows]
             vectors[part_rows] = part.vectors
             if np.isfinite(part.vectors).all():
-                output.checkpoint.add(pa.record_batch({"row": pa.array(part_rows), "vector": _to_arrow(part.vectors)}))
+                columns = [to_column(part_rows, pa.int64()), _to_arrow(part.vectors)]
+                output.checkpoint.add(pa.RecordBatch.from_arrays(columns, ["row", "vector"]))
             count += len(part_rows)
             output.progress(count)
 
@@ -160,7 +162,7 @@ class _Rows:
         """Return their ids, int64."""
         column = self._columns[0]
         table = self._texts if self._path is None else parquet.read(self._path, columns=[column])
-        ids: Int64s = table[column].to_numpy()
+        ids: Int64s = numbers(table[column])
         return ids
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -179,15 +181,15 @@ def _model(settings: EncodeSettings) -> str:
 
 
 def _to_arrow(vectors: Float32s) -> pa.FixedSizeListArray:
-    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1), pa.float32()), vectors.shape[1])
+    return pa.FixedSizeListArray.from_arrays(to_column(vectors.reshape(-1), pa.float32()), vectors.shape[1])
 
 
 def _resume(checkpoint: Checkpoint, vectors: Float32s, known: Bools) -> Bools:
     """Fill in the vectors of a former try of the unit; return which rows these are."""
     done = np.zeros(len(known), np.bool_)
     for batch in checkpoint.load():
-        rows = batch["row"].to_numpy()
-        vectors[rows] = batch["vector"].flatten().to_numpy().reshape(len(rows), -1)
+        rows = numbers(batch["row"])
+        vectors[rows] = numbers(batch["vector"].flatten()).reshape(len(rows), -1)
         done[rows] = True
     return done
 

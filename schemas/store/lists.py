@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from mnemodex.schemas.artifacts import Artifacts, ListFile
 from mnemodex.schemas.errors import CorruptFileError
+from mnemodex.schemas.store.columns import to_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -82,7 +83,7 @@ class Lists:
             [json.dumps(artifact.model_dump(mode="json"), sort_keys=True) for artifact in artifacts],
         ]
         sink = io.BytesIO()
-        pq.write_table(pa.table(columns, schema=_SCHEMA), sink, compression="zstd", use_dictionary=False)
+        pq.write_table(to_table(columns, _SCHEMA), sink, compression="zstd", use_dictionary=False)
         data = sink.getvalue()
         part = ListFile(
             sha256=hashlib.sha256(data).hexdigest(),

@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mnemodex.schemas.store.columns import numbers
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
@@ -62,8 +64,7 @@ def read(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
 
 def column(path: Path, name: str) -> NDArray[Any]:
     """Read one column of a whole partition as an array, page checksums verified."""
-    values: NDArray[Any] = read(path, columns=[name])[name].to_numpy()
-    return values
+    return numbers(read(path, columns=[name])[name])
 
 
 def take(path: Path, rows: Sequence[int], *, columns: Sequence[str]) -> pa.Table:
