@@ -211,7 +211,7 @@ class BuildResults(PlanContext, Results):
             return len(results.labels)
         how = results.step.reads[0].how
         if isinstance(how, Range):
-            return how.count(0)
+            return how.buckets
         upstream = self._by_key.get(results.step.reads[0].table)
         if upstream is None or not isinstance(how, Each | Pieces | Group):
             return 1

@@ -136,9 +136,8 @@ class Cutter:
         inputs = [parts, *(list(results.ready(read.table)) for read in self._reads[1:])]
         how = self._reads[0].how
         if isinstance(how, Range):
-            buckets = how.count(sum(part.rows for part in parts))
-            for bucket in range(buckets):
-                yield Draft(f"{bucket:05d}", inputs, bucket=bucket, buckets=buckets)
+            for bucket in range(how.buckets):
+                yield Draft(f"{bucket:05d}", inputs, bucket=bucket, buckets=how.buckets)
         elif isinstance(how, Files):
             for name in sorted({name for part in parts for name in part.names}):
                 yield Draft(name, [[part for part in parts if part.part(name) is not None], *inputs[1:]])

@@ -60,19 +60,9 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A unit for each of so many equal ranges of ids. A unit is given all partitions and reads its range of them.
+    """A unit for each of so many equal ranges of ids. A unit is given all partitions and reads its range of them."""
 
-    Attributes:
-        buckets: how many ranges.
-        rows: of a range at most, roughly, where the table decides how many there are: a power of two.
-    """
-
-    buckets: int = 1
-    rows: int = 0
-
-    def count(self, rows: int) -> int:
-        """Return the number of ranges of a table of so many rows."""
-        return 1 << (rows // self.rows).bit_length() if self.rows else self.buckets
+    buckets: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +11,7 @@ from typing_extensions import override
 
 from mnemodex.pipelines.documents.read import ReadSettings, count_rows
 from mnemodex.pipelines.ops.base import Finished, Op
+from mnemodex.pipelines.ops.scatter import scatter
 from mnemodex.schemas.errors import DuplicateKeyError
 from mnemodex.schemas.ids import hash_strings
 from mnemodex.schemas.manifest import Stats
@@ -20,27 +20,25 @@ from mnemodex.schemas.store.columns import spelling, to_column
 from mnemodex.schemas.tables import DOCUMENTS, spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     import duckdb
 
     from mnemodex.indexers.arrays import Int64s
-    from mnemodex.pipelines.messages import Unit
     from mnemodex.pipelines.ops.base import Work
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
 
 
+_SUSPECTS = 1 << 19
+"""Documents that are compared at once, roughly."""
 _MEMORY = "2GB"
 """Of DuckDB; what is larger goes to files in an attempt's folder."""
 
 
 class FindRepeats(Op):
-    """Writes, for every partition that has any, the rows of documents whose key and content came before.
-
-    A unit looks at the keys of one range of hashes.
-    """
+    """Writes, for every partition that has any, the rows of documents whose key and content came before."""
 
     version: ClassVar[int] = 2
     Settings = ReadSettings
@@ -49,16 +47,16 @@ class FindRepeats(Op):
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
         parts = list(inputs.pages(0))
-        repeats = defaultdict[str, list[int]](list)
-        suspects = _suspects(parts, inputs.unit)
-        if len(suspects):
+        found = [np.zeros((0, 2), np.int64)]
+        keys = (_hash_keys(number, path) for number, (_, path) in enumerate(parts))
+        for suspects in _joined(map(_suspects, scatter(self.work.store.files, keys, inputs.rows(0)))):
             with _connected(self.work) as connection:
                 connection.register("rows", _rows(parts, suspects))
-                for partition, row in _find_repeats(connection):
-                    repeats[parts[partition][0]].append(row)
+                found.append(_find_repeats(connection))
+        repeats = {parts[number][0]: rows for number, rows in _by_partition(np.concatenate(found))}
         (output.folder / "repeats.txt").write_text("\n".join([str(len(repeats)), *repeats]))
         for label, rows in repeats.items():
-            np.save(output.folder / f"{label}.npy", np.array(rows, np.int64), allow_pickle=False)
+            np.save(output.folder / f"{label}.npy", rows, allow_pickle=False)
         output.rows = sum(map(len, repeats.values()))
         return Stats()
 
@@ -105,32 +103,51 @@ def _connected(work: Work) -> Iterator[duckdb.DuckDBPyConnection]:
         work.store.files.remove(f"work/{scratch.name}")
 
 
-def _suspects(parts: Sequence[tuple[str, Path]], unit: Unit) -> Int64s:
-    """Return partition and row of all documents whose key has the hash of another's, int64 of shape (rows, 2)."""
-    hashes, places = [np.zeros(0, np.uint64)], [np.zeros((0, 2), np.int64)]
-    for number, (_, path) in enumerate(parts):
-        found = hash_strings(*spelling(parquet.read(path, columns=["key"])["key"].combine_chunks()))
-        rows = np.flatnonzero(found % np.uint64(unit.buckets) == unit.bucket)
-        hashes.append(found[rows])
-        places.append(np.stack([np.full(len(rows), number), rows], axis=1))
-    joined = np.concatenate(hashes)
-    order = np.argsort(joined)
-    equal = np.flatnonzero(joined[order[1:]] == joined[order[:-1]])
-    return np.concatenate(places)[order[np.union1d(equal, equal + 1)]]
+def _hash_keys(number: int, path: Path) -> Int64s:
+    """Return the hash of each key of a partition, the partition's number and the row, int64 of shape (rows, 3)."""
+    keys = parquet.read(path, columns=["key"])["key"].combine_chunks()
+    hashes = hash_strings(*spelling(keys)).view(np.int64)
+    return np.stack([hashes, np.full(len(hashes), number), np.arange(len(hashes))], axis=1)
+
+
+def _suspects(hashed: Int64s) -> Int64s:
+    """Return partition and row of all keys that have the hash of another, int64 of shape (rows, 2)."""
+    order = np.argsort(hashed[:, 0])
+    hashes = hashed[order, 0]
+    equal = np.flatnonzero(hashes[1:] == hashes[:-1])
+    return hashed[order[np.union1d(equal, equal + 1)], 1:]
+
+
+def _joined(groups: Iterable[Int64s]) -> Iterator[Int64s]:
+    """Join groups until they have `_SUSPECTS` rows, so that partitions are read for few of them."""
+    joined: list[Int64s] = []
+    for group in groups:
+        joined.append(group)
+        if sum(map(len, joined)) >= _SUSPECTS:
+            yield np.concatenate(joined)
+            joined = []
+    if any(map(len, joined)):
+        yield np.concatenate(joined)
+
+
+def _by_partition(places: Int64s) -> Iterator[tuple[int, Int64s]]:
+    """Yield each partition of places, int64 of shape (rows, 2), and its rows in ascending order."""
+    partition, row = places[np.lexsort(places.T[::-1])].T
+    starts = np.flatnonzero(np.diff(partition, prepend=-1))
+    yield from zip(partition[starts].tolist(), np.split(row, starts[1:]), strict=True) if len(starts) else ()
 
 
 def _rows(parts: Sequence[tuple[str, Path]], suspects: Int64s) -> pa.Table:
     """Return key, content and place of some documents, and their numbers as `partition` and `row`."""
     tables = []
-    for number in np.unique(suspects[:, 0]).tolist():
-        rows = np.sort(suspects[suspects[:, 0] == number, 1])
+    for number, rows in _by_partition(suspects):
         table = parquet.read(parts[number][1], columns=["key", "content_hash", "source", "line"]).take(rows)
         tables.append(table.append_column("partition", [np.full(len(rows), number)]).append_column("row", [rows]))
     return pa.concat_tables(tables)
 
 
-def _find_repeats(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, int]]:
-    """Return partition and row of all but the first of equal documents, in their order."""
+def _find_repeats(connection: duckdb.DuckDBPyConnection) -> Int64s:
+    """Return partition and row of all but the first of equal documents, int64 of shape (rows, 2)."""
     connection.execute(
         "CREATE TEMP TABLE repeated AS SELECT key, content_hash, source, line, partition, row FROM rows "
         "WHERE key IN (SELECT key FROM rows GROUP BY key HAVING count(*) > 1)"
@@ -150,7 +167,8 @@ def _find_repeats(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, int]
             f"two documents have the key {clash[0]!r} and different content: {first} and {second}; make the keys "
             "unique, or map another field with `source.fields.key`"
         )
-    return connection.execute(
+    found = connection.execute(
         "SELECT partition, row FROM (SELECT partition, row, row_number() OVER (PARTITION BY key ORDER BY partition, "
-        "row) AS place FROM repeated) WHERE place > 1 ORDER BY partition, row"
-    ).fetchall()
+        "row) AS place FROM repeated) WHERE place > 1"
+    ).fetchnumpy()
+    return np.stack([np.asarray(found[name], np.int64) for name in ("partition", "row")], axis=1)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.documents.read import ReadSettings
-from mnemodex.pipelines.ops.unique import RANGE_ROWS
 from mnemodex.schemas.kinds import SOURCES
-from mnemodex.schemas.steps import Part, Range, Read, Step
+from mnemodex.schemas.steps import All, Part, Read, Step
 from mnemodex.schemas.tables import DOCUMENTS, ERRORS, TableKey
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def document_steps(context: PlanContext, units: Sequence[SourceUnit]) -> Iterato
         identity=[settings.identity(), SOURCES.find(named).version if named is not None else ""],
         source=tuple(units),
     )
-    keys = (Read(_ALL, Range(rows=RANGE_ROWS), ("key", "content_hash", "source", "line")),)
+    keys = (Read(_ALL, All(), ("key", "content_hash", "source", "line")),)
     find, drop = f"{package}.repeats:FindRepeats", f"{package}.repeats:DropRepeats"
     yield Step("documents: repeats", find, keys, (_REPEATS,), settings)
     reads = (Read(_ALL), Read(_REPEATS, Part()))

@@ -59,6 +59,10 @@ class Inputs:
         for artifact in self.artifacts(number):
             yield artifact.label, self._store.files.local(artifact.file(".parquet").path)
 
+    def rows(self, number: int) -> int:
+        """Return the rows of an input's partitions."""
+        return sum(artifact.rows for artifact in self.artifacts(number))
+
     def check(self) -> None:
         """Check all files of the inputs, so that reading them has not to wait for that."""
         for number in range(len(self.unit.inputs)):

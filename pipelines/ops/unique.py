@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 
 from mnemodex.pipelines.ops.base import Op
+from mnemodex.pipelines.ops.scatter import scatter
 from mnemodex.schemas.errors import IdCollisionError
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.spec import RunOnly, Spec
-from mnemodex.schemas.steps import Range, Read, Step
+from mnemodex.schemas.steps import All, Read, Step
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import TableKey, table_spec
 
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
     from mnemodex.schemas.tables import TableSpec
-
-
-RANGE_ROWS = 8 << 20
-"""Ids that are sorted at once, roughly: some 200 MB."""
 
 
 class UniqueSettings(Spec):
@@ -32,7 +29,7 @@ class UniqueSettings(Spec):
 
 
 class CheckUnique(Op):
-    """Refuses a table in which two rows have one id of the unit's range."""
+    """Refuses a table in which two rows have one id."""
 
     Settings: ClassVar[type[Spec]] = UniqueSettings
     seconds_per_megabyte: ClassVar[float] = 0.01
@@ -44,16 +41,13 @@ class CheckUnique(Op):
         Raises:
             IdCollisionError: names the id, and the remedy.
         """
-        column, unit = self.settings.column, inputs.unit
-        first, last = unit.id_range
-        found = [np.zeros(0, np.int64)]
-        for _, path in inputs.pages(0):
-            ids = parquet.column(path, column)
-            found.append(ids if unit.buckets == 1 else ids[(ids >= first) & (ids <= last)])
-        ids = np.sort(np.concatenate(found))
-        repeated = ids[1:][ids[1:] == ids[:-1]]
-        if len(repeated):
-            raise IdCollisionError(f"two rows have the {column} {repeated[0]}: {self.settings.remedy}")
+        column = self.settings.column
+        parts = (parquet.column(path, column)[:, np.newaxis] for _, path in inputs.pages(0))
+        for group in scatter(self.work.store.files, parts, inputs.rows(0)):
+            ids = np.sort(group[:, 0])
+            repeated = ids[1:][ids[1:] == ids[:-1]]
+            if len(repeated):
+                raise IdCollisionError(f"two rows have the {column} {repeated[0]}: {self.settings.remedy}")
         (output.folder / "unique.txt").write_text(column)
         return Stats()
 
@@ -69,7 +63,7 @@ def unique_step(key: TableKey, spec: TableSpec, op: str) -> Step | None:
     return Step(
         f"{key.label}: ids",
         "mnemodex.pipelines.ops.unique:CheckUnique",
-        (Read(key, Range(rows=RANGE_ROWS), (column,)),),
+        (Read(key, All(), (column,)),),
         (TableKey("ids", key.label.replace("/", "-"), draft=True),),
         settings,
         identity=settings.identity(),

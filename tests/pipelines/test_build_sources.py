@@ -9,7 +9,8 @@ from builds import computed, keys, manifest
 from library import records, write_jsonl, write_parts
 
 import mnemodex
-from mnemodex.pipelines.ops.unique import RANGE_ROWS
+from mnemodex.pipelines.documents import repeats
+from mnemodex.pipelines.ops import scatter
 from mnemodex.pipelines.sources.packing import Packing
 from mnemodex.schemas.errors import DuplicateKeyError, IdCollisionError, RecipeError, SourceError
 from mnemodex.schemas.store.store import Store
@@ -119,10 +120,10 @@ class TestManyFiles:
 
 
 class TestRepeats:
-    @pytest.fixture(params=[RANGE_ROWS, 2], ids=["one range", "several ranges"], autouse=True)
-    def ranges(self, request, monkeypatch):
-        monkeypatch.setattr("mnemodex.pipelines.documents.steps.RANGE_ROWS", request.param)
-        monkeypatch.setattr("mnemodex.pipelines.ops.unique.RANGE_ROWS", request.param)
+    @pytest.fixture(params=[scatter.ROWS, 2], ids=["two groups", "many groups"], autouse=True)
+    def groups(self, request, monkeypatch):
+        monkeypatch.setattr(scatter, "ROWS", request.param)
+        monkeypatch.setattr(repeats, "_SUSPECTS", request.param)
 
     def test_repeats_in_several_ranges_are_dropped_from_one_partition(self, build, tmp_path):
         rows = [{"id": f"k{number}", "text": f"{number}"} for number in range(40)]

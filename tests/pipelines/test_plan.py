@@ -326,7 +326,7 @@ def test_tables_with_ids_of_their_own_are_checked_and_no_others(known):
     assert checked == {"documents: ids", "chunks: ids", "triples: ids", "ngram_pairs/spans: ids"}
     for name in checked:
         (read,) = known[0][name].reads
-        assert read.table.label == name.removesuffix(": ids") and isinstance(read.how, Range) and len(read.columns) == 1
+        assert read.table.label == name.removesuffix(": ids") and isinstance(read.how, All) and len(read.columns) == 1
 
 
 def test_models_are_given_what_they_need(known):
