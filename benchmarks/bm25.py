@@ -1,4 +1,4 @@
-"""BM25 over many short documents: what building costs at 1,024 descriptors, and a search beside bm25s in memory.
+"""BM25 over many short documents: what building costs at 1,024 descriptors, and a search against bm25s in memory.
 
     python benchmarks/bm25.py [--rows N] [--questions N] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""Our dense indexes beside plain FAISS and plain hnswlib, in one run on the same vectors.
+"""Our dense indexes against plain FAISS and plain hnswlib, in one run on the same vectors.
 
     python benchmarks/dense.py [--vectors FILE.npy] [--rows N] [--threads N] [--json FILE]
 

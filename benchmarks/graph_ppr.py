@@ -1,4 +1,4 @@
-"""Measure personalised PageRank on graphs of growing size, beside igraph, which HippoRAG walks with.
+"""Measure personalised PageRank on graphs of growing size, against igraph, which HippoRAG walks with.
 
     python benchmarks/graph_ppr.py [--graph FOLDER] [--copies 1 10 50] [--questions 16] [--json FILE]
 

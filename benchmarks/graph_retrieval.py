@@ -125,7 +125,7 @@ def recall(folder: Path, memory: Path, base: dict[str, Any]) -> list[dict[str, A
 
 
 def growth(folder: Path, work: Path, triples: str) -> dict[str, Any]:
-    """CPU seconds of the graph from stored embeddings, and of ten documents more, beside a build of all."""
+    """CPU seconds of the graph from stored embeddings, and of ten documents more, as shares of a build of all."""
     lines = gzip.decompress((folder / "corpus.jsonl.gz").read_bytes()).splitlines(keepends=True)
     corpus = work / "growing.jsonl"
     corpus.write_bytes(b"".join(lines[:-10]))

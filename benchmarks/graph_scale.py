@@ -4,7 +4,7 @@ python benchmarks/graph_scale.py [--entities N N] [--documents N] [--folder FOLD
 
 Names are some pseudo-random ones in fifty spellings each, and facts are made of these: three for each entity, thirty in
 a passage. An encoder that hashes trigrams makes spellings near, as MiniLM would in hours. Each size is built in a
-process of its own, without Ray: units one after the other, so that a unit's memory is what the process takes beside
+process of its own, without Ray: units one after the other, so that a unit's memory is what the process takes beyond
 what it had. The exponent is of the last step in size: 1 is linear. A question's CPU time is without its encoding. Then
 a memory of one-line documents with six triples each is built, and built again with ten more.
 """

@@ -1,4 +1,4 @@
-"""What ten more documents cost a memory, kind by kind, beside its whole build.
+"""What ten more documents cost a memory, kind by kind, as a share of its whole build.
 
 python benchmarks/growth.py [--rows N] [--kinds NAME …] [--json FILE]
 

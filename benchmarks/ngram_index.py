@@ -1,4 +1,4 @@
-"""Measure the n-gram index on real text, beside pydivsufsort and the `fm-index` package.
+"""Measure the n-gram index on real text, against pydivsufsort and the `fm-index` package.
 
     python benchmarks/ngram_index.py [--tokens 16000000] [--cache DIR] [--json FILE]
 
@@ -189,7 +189,7 @@ def size(index: FMIndex, folder: Path, documents: Ragged) -> dict[str, float]:
 
 
 def building(documents: Ragged, vocabulary: Vocabulary, folder: Path) -> dict[str, float]:
-    """CPU time and memory of building, beside the suffix array alone of the same stream."""
+    """CPU time and memory of building, against the suffix array alone of the same stream."""
     from pydivsufsort import divsufsort
 
     make(prefix(documents, 20_000), vocabulary, folder)

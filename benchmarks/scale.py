@@ -4,7 +4,7 @@ python benchmarks/scale.py [--rows N N N] [--json FILE]
 
 One-line documents with names in them, an encoder that hashes words, and indexes of BM25, n-grams, vectors (IVF) and
 bridge-lite, each size built in a process of its own, in which no Ray runs: units one after the other, so that a unit's
-memory is what the process takes beside what it had. The exponent is of the last step in size: 1 is linear.
+memory is what the process takes beyond what it had. The exponent is of the last step in size: 1 is linear.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _name(number: int) -> str:
 
 
 class Meter:
-    """Memory of each step's units: anonymous bytes beside what the process had when the unit began."""
+    """Memory of each step's units: anonymous bytes beyond what the process had when the unit began."""
 
     def __init__(self) -> None:
         self.peaks: Counter[str] = Counter()

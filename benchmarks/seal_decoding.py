@@ -1,4 +1,4 @@
-"""Measure what an n-gram index costs a step of constrained decoding, beside asking it beam by beam as SEAL does.
+"""Measure what an n-gram index costs a step of constrained decoding, against asking it beam by beam as SEAL does.
 
     python benchmarks/seal_decoding.py [--tokens 10000000] [--cache DIR] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""Measure SEAL on data sets: what a language model's keys find, by each score, beside the question's own and BM25.
+"""Measure SEAL on data sets: what a language model's keys find, by each score, against the question's own and BM25.
 
     python benchmarks/seal_retrieval.py FOLDER... [--model NAME] [--questions 200] [--json FILE]
 

@@ -63,7 +63,7 @@ def build(folder: Path, memory: Path) -> tuple[Cost, dict[str, dict[str, Any]]]:
 
 
 def compare(name: str, scratch: Path, *, files: int, rows: int) -> list[dict[str, Any]]:
-    """A corpus built, found done, moved and built again; beside the plain loop."""
+    """A corpus built, found done, moved and built again; against the plain loop."""
     folder, memory = scratch / name.replace(" ", "-"), scratch / f"{name.replace(' ', '-')}.memory"
     write_files(folder, files, rows)
     loop = measure([sys.executable, __file__, "--loop", str(folder), str(scratch / "loop.parquet")])

@@ -33,7 +33,11 @@ Key = TableKey | IndexKey
 
 
 def is_cache(key: Key) -> bool:
-    """Whether a result is intermediate: kept for later builds, and no part of what is searched or asked in SQL."""
+    """Whether a result is intermediate: no table that SQL asks, and no shard of an index.
+
+    Later builds are made of it, and some of it is searched (the codes of a graph's facts): as long as a snapshot names
+    it, it is not garbage.
+    """
     return key.draft if isinstance(key, TableKey) else bool(key.part)
 
 

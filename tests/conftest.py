@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from commands import Ran
-from engines import InlineEngine
+from engines import InlineEngine, local_ray
 from hypothesis import settings
 from library import records, words_recipe, write_parts, write_triples
 
@@ -20,11 +19,12 @@ from mnemodex.pipelines.sources.packing import Packing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from mnemodex.pipelines.outcome import BuildResult
     from mnemodex.retrievers.memory import Memory
 
-# A machine that does other work beside must not fail a property by its slowness.
+# A machine that does other work too must not fail a property by its slowness.
 settings.register_profile("mnemodex", deadline=None)
 settings.load_profile("mnemodex")
 
@@ -133,18 +133,5 @@ def memory(library: Path) -> Memory:
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """One local Ray with two CPUs; the engine takes the Ray that is there."""
-    import ray
-
-    with pytest.MonkeyPatch.context() as patch:
-        # Its workers find what tests share, and no test.
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
-        ray.init(
-            address="local",
-            num_cpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            object_store_memory=100 << 20,
-            logging_level="ERROR",
-        )
-    yield
-    ray.shutdown()
+    with local_ray(cpus=2):
+        yield

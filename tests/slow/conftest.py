@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from engines import local_ray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,21 +19,8 @@ TESTS = str(Path(__file__).parents[1])
 @pytest.fixture(scope="module")
 def big_node() -> Iterator[None]:
     """One node that says it has 16 CPUs and a GPU."""
-    import ray
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", TESTS)
-        ray.init(
-            address="local",
-            num_cpus=16,
-            num_gpus=1,
-            include_dashboard=False,
-            log_to_driver=False,
-            object_store_memory=100 << 20,
-            logging_level="ERROR",
-        )
-    yield
-    ray.shutdown()
+    with local_ray(cpus=16, gpus=1):
+        yield
 
 
 @pytest.fixture
