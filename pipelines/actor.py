@@ -111,6 +111,9 @@ class MnemodexWorker:
     def __init__(
         self, root: str, run: str, cpus: int, place: tuple[str, str], home: dict[str, str], objects: dict[str, Any]
     ) -> None:
+        # Read by OpenMP, BLAS, Arrow and Rust's pools when they are loaded; they would take what the shell of the node
+        # says, or every core of it.
+        os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = str(cpus)
         node, rows_file = place
         self._written = 0.0
         self._refusal = difference(home)

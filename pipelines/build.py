@@ -98,6 +98,6 @@ def _recipe(recipe: str | Path | dict[str, Any] | Recipe, passed: Passed) -> Rec
 def _runtime_env(given: str | Path | Mapping[str, Any] | None) -> dict[str, Any] | None:
     if given is None:
         return None
-    from mnemodex.pipelines.cluster import check_runtime_env
+    from mnemodex.pipelines.runtime_env import check_runtime_env
 
     return check_runtime_env(given)

@@ -7,21 +7,21 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.placement import NodeSize
 from mnemodex.schemas.errors import RayStartError, RecipeError, UserError
-from mnemodex.schemas.yaml_file import read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _OBJECT_STORE_BYTES = 256 << 20
 """Only short strings and single answers pass through the object store, so a local one need not take Ray's 30 % of
 memory."""
 
+
+_LOCAL = (None, "local")
+"""Addresses that stand for a Ray of the build's own."""
 
 _PAUSE_SECONDS = 3.0
 """Before Ray is started again on a machine that was too busy."""
@@ -43,23 +43,16 @@ def start_ray(address: str | None, runtime_env: Mapping[str, Any] | None = None)
         RayStartError: it cannot be started, or no cluster answers.
         UserError: there is a runtime environment, and Ray runs in this process already.
     """
-    # Set before Ray is imported: its own progress and warnings would write between ours.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    import ray
-
+    ray = _quiet_ray()
     if ray.is_initialized():
         if runtime_env is not None:
             raise UserError("runtime_env: Ray runs in this process already. Pass it to ray.init, or end Ray first")
         return False
-    local = address in {None, "local"}
+    check_address(address)
+    local = address in _LOCAL
     for attempt in (1, 2) if local else (2,):
         try:
-            if not local:
-                _probe(str(address))
             _init(address or "local", runtime_env, local=local)
-        except RayStartError:
-            raise
         except Exception as error:
             # Ray raises what its parts raise: time-outs, connection errors, plain exceptions.
             ray.shutdown()
@@ -71,30 +64,40 @@ def start_ray(address: str | None, runtime_env: Mapping[str, Any] | None = None)
     return True
 
 
-def check_runtime_env(given: str | Path | Mapping[str, Any]) -> dict[str, Any]:
-    """Return a runtime environment, read from its file if that is given.
+def check_address(address: str | None) -> None:
+    """Ask the head of a cluster whether it is there, in seconds, unless this process is connected to one already.
+
+    Args:
+        address: as for `start_ray`.
 
     Raises:
-        UserError: it cannot be read, has a key that Ray does not know, or a value that Ray refuses.
+        RayStartError: it is not, or it refuses the token.
     """
-    from ray.runtime_env import RuntimeEnv
+    if address in _LOCAL or _quiet_ray().is_initialized():
+        return
+    import grpc
+    from ray._private import services
+    from ray._private.grpc_utils import init_grpc_channel
 
-    where = "runtime_env" if isinstance(given, Mapping) else str(given)
-    data = given
-    if not isinstance(given, Mapping):
-        data = read_yaml(Path(given), kind="a runtime environment", remedy="give a YAML or JSON file")
-    if not isinstance(data, Mapping):
-        raise UserError(f"{where}: is a {type(data).__name__}. Give keys and values, as in `env_vars: {{NAME: value}}`")
-    known = {name.removeprefix("_") for name in RuntimeEnv.known_fields - RuntimeEnv.extensions_fields}
-    for key in data:
-        if key not in known:
-            raise UserError(f"{where}: unknown key {key!r}. Ray knows {', '.join(sorted(known))}")
+    # Requests as they travel: an empty one, and one whose only field, the type, is PING.
+    method, request = "/ray.rpc.NodeInfoGcsService/CheckAlive", b""
+    client = address.startswith("ray://")
+    if client:
+        method, request = "/ray.rpc.RayletDriver/ClusterInfo", b"\x08\x06"
     try:
-        RuntimeEnv(**data)
+        target = address.removeprefix("ray://") if client else services.canonicalize_bootstrap_address_or_die(address)
+        with init_grpc_channel(target) as channel:
+            channel.unary_unary(method)(request, timeout=_PROBE_SECONDS)
+    except grpc.RpcError as error:
+        if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+            raise RayStartError(
+                f"{address}: the Ray cluster refuses the token. Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on its "
+                "head node"
+            ) from error
+        raise _not_started(address, error.details(), local=False) from error
     except Exception as error:
-        # Ray's checks raise errors of many classes.
-        raise UserError(f"{where}: Ray refuses it ({reason_of(error)}). Correct that value") from error
-    return dict(data)
+        # What Ray raises where it finds no address in the text, or no cluster on this machine.
+        raise _not_started(address, reason_of(error), local=False) from error
 
 
 def nodes() -> list[NodeSize]:
@@ -128,40 +131,23 @@ def put(objects: dict[str, Any]) -> Any:
     return ray.put(objects)
 
 
+def last_line(error: Exception) -> str:
+    """Return what went wrong in a worker; before it, Ray tells where in its own code that was."""
+    return str(error).strip().splitlines()[-1].strip()
+
+
 def reason_of(error: Exception) -> str:
     """Return an error on one line, cut where it is long."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
-def _probe(address: str) -> None:
-    """Ask the head of a cluster whether it is there, in seconds.
+def _quiet_ray() -> Any:
+    """Import Ray, whose own progress and warnings would write between ours."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import ray
 
-    Raises:
-        RayStartError: it is not, or it refuses the token.
-    """
-    import grpc
-    from ray._private import services
-    from ray._private.grpc_utils import init_grpc_channel
-
-    # Requests as they travel: an empty one, and one whose only field, the type, is PING.
-    method, request = "/ray.rpc.NodeInfoGcsService/CheckAlive", b""
-    if address.startswith("ray://"):
-        target = address.removeprefix("ray://")
-        method, request = "/ray.rpc.RayletDriver/ClusterInfo", b"\x08\x06"
-    else:
-        target = services.canonicalize_bootstrap_address_or_die(address)
-    channel = init_grpc_channel(target)
-    try:
-        channel.unary_unary(method)(request, timeout=_PROBE_SECONDS)
-    except grpc.RpcError as error:
-        if error.code() == grpc.StatusCode.UNAUTHENTICATED:
-            raise RayStartError(
-                f"{address}: the Ray cluster refuses the token. Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on its "
-                "head node"
-            ) from error
-        raise _not_started(address, error.details(), local=False) from error
-    finally:
-        channel.close()
+    return ray
 
 
 def _init(address: str, runtime_env: Mapping[str, Any] | None, *, local: bool) -> None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from mnemodex.pipelines import actor
-from mnemodex.pipelines.cluster import nodes, put, start_ray
+from mnemodex.pipelines.cluster import last_line, nodes, put, reason_of, start_ray
 from mnemodex.pipelines.engine import Engine
 from mnemodex.pipelines.messages import Answer, Failure, Unit
 from mnemodex.pipelines.placement import AHEAD, Placement
-from mnemodex.schemas.errors import MnemodexError, RayStartError
+from mnemodex.pipelines.runtime_env import check_start
+from mnemodex.schemas.errors import MnemodexError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -101,18 +102,16 @@ class RayEngine(Engine):
                 worker, unit = self._running[reference]
                 try:
                     text = ray.get(reference)
-                except (ray.exceptions.RayActorError, ray.exceptions.ActorUnschedulableError) as error:
+                except _gone() as error:
                     yield from self._died(worker, error)
                     continue
                 del self._running[reference]
                 worker.units.remove(unit)
                 yield Answer.model_validate_json(text)
-        except ray.exceptions.RuntimeEnvSetupError as error:
-            raise RayStartError(
-                f"the runtime environment of the workers cannot be set up ({_last_line(error)}). Correct --runtime-env"
-            ) from error
         except ray.exceptions.RayError as error:
-            raise MnemodexError(f"Ray failed ({error}). Run the build again: finished partitions are kept") from error
+            raise MnemodexError(
+                f"Ray failed ({reason_of(error)}). Run the build again: finished partitions are kept"
+            ) from error
         for worker in {id(worker): worker for worker, _ in self._running.values()}.values():
             for unit, rows in _read_rows(self._store, self._run, worker):
                 progress.rows(unit, rows)
@@ -138,7 +137,9 @@ class RayEngine(Engine):
             self._started_here = start_ray(self._address, self._runtime_env)
             # By value: a node whose package is another one, or has none, must be able to say so.
             ray.cloudpickle.register_pickle_by_value(actor)  # type: ignore[no-untyped-call] # Ray leaves it so
-            self._placement = Placement(nodes())
+            alive = nodes()
+            self._placement = Placement(alive)
+            check_start(alive)
             self._home = actor.software()
             if self._objects:
                 self._objects = put(self._objects)
@@ -206,10 +207,12 @@ class RayEngine(Engine):
         Raises:
             MnemodexError: the worker could not even start.
         """
+        import ray
+
         if getattr(error, "actor_init_failed", False):
             node = worker.node.name[:12]
             raise MnemodexError(
-                f"a worker on node {node} could not start ({_last_line(error)}). Install the same packages on all nodes"
+                f"a worker on node {node} could not start ({last_line(error)}). Install the same packages on all nodes"
             ) from error
         self._end(worker)
         self._running = {ref: entry for ref, entry in self._running.items() if entry[0] is not worker}
@@ -228,9 +231,11 @@ class RayEngine(Engine):
         if died < MAX_DEATHS:
             self._again.appendleft(unit)
             return
+        short = isinstance(error, ray.exceptions.OutOfMemoryError)
+        why = "Ray stopped it, as its node was short of memory" if short else "out of memory, perhaps"
         message = (
-            f"{unit.step} partition {unit.label}: its worker died {died} times (out of memory, perhaps). Give workers "
-            "more memory, or use smaller partitions"
+            f"{unit.step} partition {unit.label}: its worker died {died} times ({why}). Use nodes with more memory, or "
+            "have fewer workers share it: `ray start --num-cpus N` on each node, and --address"
         )
         failure = Failure(kind="StageFailedError", message=message, detail=str(error))
         yield Answer(step=unit.step, label=unit.label, result=failure)
@@ -245,11 +250,6 @@ class RayEngine(Engine):
                 self._again.append(unit)
             else:
                 self._begin(self._worker(shape), unit)
-
-
-def _last_line(error: Exception) -> str:
-    """Return what went wrong in a worker; before it, Ray tells where in its own code that was."""
-    return str(error).strip().splitlines()[-1].strip()
 
 
 def _rows_file(run: str, number: int) -> str:
@@ -267,6 +267,13 @@ def _read_rows(store: Store, run: str, worker: Placed) -> Iterator[tuple[Unit, i
     yield from ((unit, int(rows)) for unit in worker.units if (unit.step, unit.label) == (step, label))
 
 
+def _gone() -> tuple[type[Exception], ...]:
+    """Return what Ray raises where a worker is gone: it died, its node did, or there was too little memory for it."""
+    from ray import exceptions
+
+    return exceptions.RayActorError, exceptions.ActorUnschedulableError, exceptions.OutOfMemoryError
+
+
 def _lives(worker: Placed) -> bool:
     """Return whether a worker that has nothing to do is there; one that does not say so in time is thought to be."""
     import ray
@@ -275,6 +282,6 @@ def _lives(worker: Placed) -> bool:
         ray.get(worker.handle.__ray_ready__.remote(), timeout=_POLL_SECONDS)
     except ray.exceptions.GetTimeoutError:
         return True
-    except ray.exceptions.RayActorError:
+    except _gone():
         return False
     return True

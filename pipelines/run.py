@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from mnemodex.pipelines.cluster import check_address
 from mnemodex.pipelines.declarations import declarations
 from mnemodex.pipelines.engine import choose_engine, estimate
 from mnemodex.pipelines.entries import declared_tables, low_recall, make_manifest
@@ -89,6 +90,8 @@ class Run:
         return result
 
     def _begin(self, place: Place) -> None:
+        # Before a large source is looked through.
+        check_address(place.address)
         self._source = plan_source(self._store, self._recipe, place=place, files=self._files, progress=self._progress)
         self._plan = Plan(declarations(self._recipe, self._source.units))
         self._work = Materializer(

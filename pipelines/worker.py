@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import threading
 import time
@@ -77,8 +76,6 @@ class Worker:
 
     def _op(self, step: str) -> tuple[StepOrder, Op]:
         if step not in self._ops:
-            # Rust's tokenizers take every core of the machine if nothing limits them.
-            os.environ["RAYON_NUM_THREADS"] = str(self._work.cpus)
             order = StepOrder.model_validate_json(self._store.files.read(step_file(self._run, step)))
             for model in order.models:
                 _check_model(model)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from processes import kill_tagged, tagged, with_title
+from processes import descendants, kill_tagged, send, tagged, with_title
 
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.store import parquet
@@ -18,7 +20,6 @@ from mnemodex.schemas.store.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 WORKER = "ray::MnemodexWorker"
@@ -62,6 +63,25 @@ def build_process(
 def workers_of(tag: str) -> list[int]:
     """The workers of a build process that are alive."""
     return with_title(tagged(tag), WORKER)
+
+
+def stop_one_at_work(ancestor: int, memory: Path) -> int | None:
+    """Stop each worker below a process for a moment, and one in the midst of a unit for good; its process, if any."""
+    for pid in descendants(ancestor, WORKER):
+        if send(pid, signal.SIGSTOP):
+            if _writes(pid, memory):
+                return pid
+            send(pid, signal.SIGCONT)
+    return None
+
+
+def _writes(pid: int, memory: Path) -> bool:
+    """Whether a process has a file of the memory open."""
+    try:
+        files = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return False
+    return any(file.startswith(f"{memory}/work/attempt-") for file in files)
 
 
 def published(memory: Path) -> dict[Path, tuple[int, int]]:

@@ -138,6 +138,18 @@ class TestRefusal:
         assert_refuses(answer_of_a_node(tmp_path), rf"it has numpy 0\.0\.1, and the driver's node {here}")
 
 
+def test_libraries_use_the_cpus_of_the_worker_whatever_the_shell_of_its_node_says(tmp_path):
+    script = (
+        "from mnemodex.pipelines import actor\n"
+        f"actor.MnemodexWorker({str(tmp_path)!r}, 'work/run', 3, ('n1', 'rows'), actor.software(), {{}})\n"
+        "import faiss, os, pyarrow\n"
+        "print(faiss.omp_get_max_threads(), pyarrow.cpu_count(), os.environ['RAYON_NUM_THREADS'])"
+    )
+    env = {**os.environ, "OMP_NUM_THREADS": "7", "RAYON_NUM_THREADS": "7"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=env)
+    assert done.stdout == "3 3 3\n", done.stderr
+
+
 class Loads(Spec):
     """Settings of an op that loads a model."""
 

@@ -8,7 +8,6 @@ import shutil
 
 import pytest
 from commands import assert_refused
-from library import records, words_recipe, write_parts
 
 import mnemodex
 from mnemodex.pipelines.verify import verify
@@ -16,11 +15,6 @@ from mnemodex.schemas.errors import NewerFormatError, OlderFormatError
 from mnemodex.schemas.manifest import FORMAT
 
 pytestmark = pytest.mark.usefixtures("inline")
-
-
-@pytest.fixture
-def recipe(tmp_path):
-    return words_recipe(write_parts(tmp_path / "notes", records()[:6], 2), tmp_path / "memory")
 
 
 @pytest.fixture

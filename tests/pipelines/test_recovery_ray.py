@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from builds import computed, keys
@@ -14,7 +13,7 @@ from engines import InlineEngine
 from library import words_recipe, write_jsonl
 from ops_that_fail import FatalChunker, FatalEncoder, deaths
 from processes import descendants, send, wait_until
-from recovery import WORKER, assert_kept, assert_same, build_process, missing, published, workers_of
+from recovery import WORKER, assert_kept, assert_same, build_process, missing, published, stop_one_at_work, workers_of
 from small_memory import build_inline, write_corpus
 
 import mnemodex
@@ -78,25 +77,13 @@ def test_a_build_goes_on_when_a_worker_is_killed(source, undisturbed, tmp_path):
 
 
 def kill_one_at_work(memory, found):
-    """Stop workers again and again until one is stopped in the midst of a unit, and kill that."""
+    """Kill a worker in the midst of a unit."""
     while not found and threading.main_thread().is_alive():
-        for pid in descendants(os.getpid(), WORKER):
-            if not found and send(pid, signal.SIGSTOP):
-                if _writes(pid, memory):
-                    found["published"] = published(memory)
-                    send(pid, signal.SIGKILL)
-                else:
-                    send(pid, signal.SIGCONT)
+        pid = stop_one_at_work(os.getpid(), memory)
+        if pid is not None:
+            found["published"] = published(memory)
+            send(pid, signal.SIGKILL)
         time.sleep(0.002)
-
-
-def _writes(pid, memory):
-    """Whether a process has a file of the memory open."""
-    try:
-        files = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
-    except OSError:
-        return False
-    return any(file.startswith(f"{memory}/work/attempt-") for file in files)
 
 
 @pytest.mark.usefixtures("ray_session")

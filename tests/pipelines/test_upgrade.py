@@ -9,7 +9,7 @@ import shutil
 import pytest
 from commands import assert_refused
 from format2 import write_format_2
-from library import records, words_recipe, write_jsonl, write_parts
+from library import records, write_jsonl
 from small_memory import answers, build_again
 
 import mnemodex
@@ -19,11 +19,6 @@ from mnemodex.schemas.manifest import FORMAT
 from mnemodex.schemas.store.store import Store, open_store
 
 pytestmark = pytest.mark.usefixtures("inline")
-
-
-@pytest.fixture
-def recipe(tmp_path):
-    return words_recipe(write_parts(tmp_path / "notes", records()[:6], 2), tmp_path / "memory")
 
 
 @pytest.fixture

@@ -2,54 +2,62 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
-import threading
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from library import records, words_recipe, write_jsonl, write_parts
-from ops_that_note import carry_out, read_notes, step
+from library import records, words_recipe, write_jsonl, write_parts, write_triples
 from passed_objects import Slow
 from processes import wait_until
+from recovery import assert_same, stop_one_at_work
 
 import mnemodex
+from mnemodex.pipelines.graph import steps as graph_steps
+from mnemodex.pipelines.ray_engine import MAX_DEATHS, RayEngine
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import NodeError, WriterBusyError
-from mnemodex.schemas.steps import Range, Read
-from mnemodex.schemas.store.store import Store
-from mnemodex.schemas.tables import TableKey
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_node_that_is_killed_during_a_gather_costs_its_units_only(cluster, tmp_path):
-    nodes = [cluster.add_node(num_cpus=2, object_store_memory=100 << 20) for _ in range(2)]
-    path = tmp_path / "notes"
-    victim = nodes[0]
+@pytest.mark.parametrize("step", ["facts and entities: sort", "facts and entities"], ids=["scatter", "gather"])
+def test_a_node_that_is_killed_in_the_midst_of_a_unit_costs_that_unit_only(cluster, tmp_path, monkeypatch, step):
+    # Ranges of ids of which there are several.
+    monkeypatch.setattr(graph_steps, "_RANGE_ROWS", 8)
+    rows = records()
+    recipe = words_recipe(write_parts(tmp_path / "notes", rows, 8), tmp_path / "memory")
+    recipe["triples"] = {"from": str(write_triples(tmp_path / "triples.jsonl", rows))}
+    mnemodex.build({**recipe, "memory": str(tmp_path / "undisturbed")}, local=True)
+    victim, _ = [cluster.add_node(num_cpus=1, object_store_memory=100 << 20) for _ in range(2)]
+    raylet = victim.all_processes["raylet"][0].process.pid
+    begun, killed, begin = Counter(), [], RayEngine._begin
 
-    def kill():
-        wait_until(lambda: any(note.node == victim.node_id for note in read_notes(path, "gather")))
-        cluster.remove_node(victim, allow_graceful=False)
+    def begin_and_kill(engine, worker, unit):
+        begin(engine, worker, unit)
+        begun[unit.step, unit.label] += 1
+        if not killed and unit.step == step and worker.node.name == victim.node_id:
+            wait_until(lambda: is_answered(engine, unit) or stop_one_at_work(raylet, tmp_path / "memory"))
+            if not is_answered(engine, unit):
+                cluster.remove_node(victim, allow_graceful=False)
+                killed.append((unit.step, unit.label))
 
-    killer = threading.Thread(target=kill, daemon=True)
-    killer.start()
-    store = Store(tmp_path / "memory")
-    results = carry_out(
-        store,
-        step("scatter", path, 0.1, units=8),
-        step("gather", path, 3, Read(TableKey("scatter"), Range(8))),
-    )
-    killer.join(timeout=10)
-    assert not killer.is_alive()
-    finished = [note for note in read_notes(path, "gather") if note.ended]
-    lost = [note for note in read_notes(path, "gather") if note.ended is None]
-    assert {note.node for note in lost} == {victim.node_id}
-    # Every bucket is there once; those of the dead node were gathered by others.
-    assert sorted(note.label for note in finished) == [f"{bucket:05d}" for bucket in range(8)]
-    assert all(note.began > lost[0].began for note in finished if note.label in {one.label for one in lost})
-    gathered = results.steps["gather"].parts
-    assert [store.files.read(part.files[0].path).decode() for part in gathered] == sorted(n.label for n in finished)
-    assert len(read_notes(path, "scatter")) == 8
+    monkeypatch.setattr(RayEngine, "_begin", begin_and_kill)
+    assert mnemodex.build(recipe, address=cluster.address).committed
+    assert len([unit for unit in begun if unit[0] == step]) > 2
+    assert [unit for unit, times in begun.items() if times > 1] == killed != []
+    assert_same(tmp_path / "memory", tmp_path / "undisturbed")
+
+
+def is_answered(engine, unit):
+    import ray
+
+    (reference,) = [reference for reference, (_, running) in engine._running.items() if running is unit]
+    return bool(ray.wait([reference], timeout=0)[0])
 
 
 def test_a_node_without_the_package_is_refused_by_its_name(cluster, tmp_path, monkeypatch):
@@ -99,3 +107,18 @@ def test_of_two_nodes_that_build_one_memory_the_second_is_refused(cluster, tmp_p
     assert ray.get(first) is True
     assert verify(tmp_path / "memory").problems == []
     assert not [name for name in Path(tmp_path / "memory" / "work").iterdir() if name.name.startswith("attempt-")]
+
+
+def test_a_unit_whose_worker_ray_stops_for_want_of_memory_says_so(tmp_path):
+    recipe = words_recipe(write_jsonl(tmp_path / "notes.jsonl", records()[:4]), tmp_path / "memory")
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    # Whatever the machine uses is too much.
+    env = {**os.environ, "RAY_memory_usage_threshold": "0.0001", "RAY_memory_monitor_refresh_ms": "100"}
+    command = [sys.executable, "-m", "mnemodex", "build", str(tmp_path / "recipe.yaml"), "--address", "local"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        1,
+        f"error: documents partition notes.jsonl-00000: its worker died {MAX_DEATHS} times (Ray stopped it, as its "
+        "node was short of memory). Use nodes with more memory, or have fewer workers share it: `ray start --num-cpus "
+        "N` on each node, and --address",
+    )
