@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -35,11 +35,11 @@ def test_a_node_that_is_killed_in_the_midst_of_a_unit_costs_that_unit_only(clust
     mnemodex.build({**recipe, "memory": str(tmp_path / "undisturbed")}, local=True)
     victim, _ = [cluster.add_node(num_cpus=1, object_store_memory=100 << 20) for _ in range(2)]
     raylet = victim.all_processes["raylet"][0].process.pid
-    begun, killed, begin = Counter(), [], RayEngine._begin
+    begun, killed, begin = defaultdict(list), [], RayEngine._begin
 
     def begin_and_kill(engine, worker, unit):
         begin(engine, worker, unit)
-        begun[unit.step, unit.label] += 1
+        begun[unit.step, unit.label].append(worker.node.name)
         if not killed and unit.step == step and worker.node.name == victim.node_id:
             wait_until(lambda: is_answered(engine, unit) or stop_one_at_work(raylet, tmp_path / "memory"))
             if not is_answered(engine, unit):
@@ -49,7 +49,9 @@ def test_a_node_that_is_killed_in_the_midst_of_a_unit_costs_that_unit_only(clust
     monkeypatch.setattr(RayEngine, "_begin", begin_and_kill)
     assert mnemodex.build(recipe, address=cluster.address).committed
     assert len([unit for unit in begun if unit[0] == step]) > 2
-    assert [unit for unit, times in begun.items() if times > 1] == killed != []
+    assert len(begun[killed[0]]) > 1
+    # Ray may not know for a moment that the node is gone.
+    assert {node for nodes in begun.values() for node in nodes[:-1]} == {victim.node_id}
     assert_same(tmp_path / "memory", tmp_path / "undisturbed")
 
 
