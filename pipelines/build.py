@@ -77,9 +77,10 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
                 return unchanged
             return work.plan(place) if dry_run else work.run(place)
         except OSError as error:
+            at = f": {error.filename}" if error.filename else ""
             raise MnemodexError(
-                f"{store.root}: {error.strerror or error}: {error.filename or ''}. Correct that and build again: "
-                "finished partitions are kept"
+                f"{store.root}: {error.strerror or error}{at}. Correct that and build again: finished partitions "
+                "are kept"
             ) from error
         finally:
             work.close()

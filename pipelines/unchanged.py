@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -60,7 +61,9 @@ class UpToDate:
             return
         steps = [asdict(step) for step in result.steps]
         memo = {"state": self._state(current), "steps": steps, "warnings": result.warnings}
-        self._store.files.write(_MEMO, seal(memo))
+        # What was committed stays so on a full disk; without the note the next build makes a plan.
+        with contextlib.suppress(OSError):
+            self._store.files.write(_MEMO, seal(memo))
 
     def _state(self, current: Manifest) -> str:
         folders = [*_folders(self._store.root / "tables"), *_folders(self._store.root / "indexes")]

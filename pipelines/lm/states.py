@@ -193,8 +193,7 @@ def _take_over(inputs: Inputs, positions: Int64s, piece: Windows) -> tuple[_Stat
         return None, np.zeros(len(piece), np.bool_)
     states = _States.empty(len(positions), stats.dimension, stats.vocabulary)
     matches = former.find(positions)
-    filled = former.fill(matches, states.keys)
-    former.values(matches, "surprisal", states.surprisal)
+    filled = former.fill(matches, states.keys) & former.values(matches, "surprisal", states.surprisal)
     return states, np.logical_and.reduceat(filled, np.cumsum(piece.predicted) - piece.predicted)
 
 

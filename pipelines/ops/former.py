@@ -16,7 +16,7 @@ from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.columns import numbers, to_column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -95,21 +95,22 @@ class Former:
             known: where the ids are.
             target: of shape (ids, numbers), in the order of the ids.
         """
+        return self._copy(known, ".npy", lambda path: np.load(path, mmap_mode="r", allow_pickle=False), target)
+
+    def values(self, known: Known, name: str, target: NDArray[Any]) -> NDArray[np.bool_]:
+        """Copy one column of the rows into `target`, of shape (ids,); return which ids were filled in."""
+        return self._copy(known, ".parquet", lambda path: parquet.column(path, name), target)
+
+    def _copy(
+        self, known: Known, ending: str, read: Callable[[Path], NDArray[Any]], target: NDArray[Any]
+    ) -> NDArray[np.bool_]:
         filled = np.zeros(len(known.known), np.bool_)
         for number, here in self._by_partition(known):
-            path = self._file(number, ".npy")
+            path = self._file(number, ending)
             if path is not None:
-                matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-                target[here] = matrix[known.row[here]]
+                target[here] = read(path)[known.row[here]]
                 filled[here] = True
         return filled
-
-    def values(self, known: Known, name: str, target: NDArray[Any]) -> None:
-        """Copy one column of the rows into `target`, of shape (ids,)."""
-        for number, here in self._by_partition(known):
-            path = self._file(number, ".parquet")
-            if path is not None:
-                target[here] = parquet.column(path, name)[known.row[here]]
 
     def take(self, ids: NDArray[np.int64], schema: pa.Schema) -> pa.Table:
         """Return all rows with one of the ids; those of one id follow each other as in their partition."""

@@ -6,6 +6,7 @@ import gzip
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from builds import manifest
 from language_models import saved
@@ -200,6 +201,24 @@ def test_damaged_vectors_are_not_taken_over(recipe, notes, tmp_path, asked):
     result = mnemodex.build(recipe)
     assert step(result, "embeddings/minilm").rows_reused == 0
     assert len([given for given in asked if isinstance(given, str)]) == 12
+    assert numbers(tmp_path / "memory") == before
+
+
+def test_damaged_surprisals_are_not_taken_over(recipe, notes, tmp_path, asked):
+    """The keys, which are in a file of their own, and the ids are sound."""
+    mnemodex.build(recipe)
+    before = numbers(tmp_path / "memory")
+    (part,) = manifest(tmp_path / "memory").tables["lm_states/tiny"].partitions
+    path = tmp_path / "memory" / part.file(".parquet").path
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    (column,) = (group.column(n) for n in range(group.num_columns) if group.column(n).path_in_schema == "surprisal")
+    data = bytearray(path.read_bytes())
+    data[column.data_page_offset + column.total_compressed_size // 2] ^= 1
+    path.write_bytes(data)
+    renamed(notes)
+    asked.clear()
+    result = mnemodex.build(recipe)
+    assert step(result, "lm_states/tiny").rows_reused == 0 and asked != []
     assert numbers(tmp_path / "memory") == before
 
 

@@ -120,7 +120,7 @@ class TestFill:
         found = former(shop, first, second)
         damage(shop, first, ".parquet")
         target = np.full(2, -1, np.int64)
-        found.values(found.find(np.array([5, 9], np.int64)), "chunk_id", target)
+        assert found.values(found.find(np.array([5, 9], np.int64)), "chunk_id", target).tolist() == [False, True]
         assert target.tolist() == [-1, 9]
 
 

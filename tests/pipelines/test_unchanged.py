@@ -11,6 +11,7 @@ from library import records, words_recipe, write_parts
 import mnemodex
 from mnemodex.pipelines import run as run_module
 from mnemodex.pipelines import unchanged
+from mnemodex.schemas.store.files import LocalFiles
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -97,6 +98,20 @@ def test_a_damaged_note_of_the_last_build_is_no_harm(recipe, tmp_path, plans):
     memo.write_bytes(memo.read_bytes().replace(b'"state"', b'"stale"'))
     mnemodex.build(recipe)
     assert plans
+
+
+def test_a_disk_that_is_full_after_the_commit_costs_the_note_only(recipe, tmp_path, plans, monkeypatch):
+    (tmp_path / "notes" / "more.jsonl").write_text('{"id": "new", "title": "New", "text": "A new note."}\n')
+    write = LocalFiles.write
+
+    def refuse(files, path, data):
+        if path == "work/built.json":
+            raise OSError(28, "No space left on device")
+        write(files, path, data)
+
+    monkeypatch.setattr(LocalFiles, "write", refuse)
+    assert mnemodex.build(recipe).committed
+    assert not mnemodex.build(recipe).committed and len(plans) == 2
 
 
 def test_a_memory_of_few_partitions_is_planned(recipe, plans, monkeypatch):
