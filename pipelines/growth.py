@@ -84,7 +84,10 @@ class Former:
     ) -> bool:
         """Whether a shard would be built so today, of rows that are where they were and follow those of `starts`."""
         none = (0,) * len(self._keys)
-        if not spans or any(span.starts != starts.get(span.label, none) for span in spans):
+        # Readers look up the partitions of all spans, also of those without rows.
+        if not spans or not all(span.label in aligned for span in spans):
+            return False
+        if any(span.starts != starts.get(span.label, none) for span in spans):
             return False
         same_size = shard.stats.of(IndexStats).shard_rows == self._how.rows
         if not same_size or self._name(shard, spans, results) != shard.fingerprint:
@@ -93,8 +96,7 @@ class Former:
             changed = [
                 span
                 for span in spans
-                if span.starts != span.stops
-                and (span.label not in aligned or aligned[span.label][number].fingerprint != span.fingerprints[number])
+                if span.starts != span.stops and aligned[span.label][number].fingerprint != span.fingerprints[number]
             ]
             if changed and not self._is_where_it_was(shard, number, changed, aligned, results):
                 return False
@@ -129,8 +131,6 @@ class Former:
                     self._store.files.check(file)
             rows = Rows.open(folder / key.label if number else folder, id_column=former.id_column)
             for span in spans:
-                if span.label not in aligned:
-                    return False
                 path = self._store.files.check(aligned[span.label][number].file(".parquet"))
                 ids = parquet.column(path, former.id_column)
                 inside = rows.partition == rows.labels.index(span.label)

@@ -186,6 +186,17 @@ def test_what_lost_or_changed_a_row_is_built_again(grow, tmp_path):
     assert answers(tmp_path / "memory", "flat") == answers(tmp_path / "fresh", "flat")
 
 
+def test_a_partition_without_rows_that_is_gone_leaves_no_trace(grow, tmp_path):
+    """A blank document has no chunk, and was alone in its file."""
+    indexes, rows = {"flat": INDEXES["flat"]}, notes(*range(ROWS))
+    grow(indexes=indexes, a=rows, b=[{"id": "blank", "title": "", "text": ""}])
+    grow(indexes=indexes, a=[*rows, *notes(ROWS)])
+    assert verify(tmp_path / "memory").problems == []
+    flat = mnemodex.open(tmp_path / "memory", encoders={"words": Hashed(24)}).retriever("flat")
+    (found,) = flat.search(QUESTIONS[:1], 5, where="d.key IN ('n3', 'n900')").chunks()
+    assert {chunk.key for chunk in found} == {"n3", "n900"}
+
+
 def test_small_shards_are_built_again_with_what_follows_them(grow, tmp_path):
     indexes = {"flat": INDEXES["flat"]}
     counts = []
