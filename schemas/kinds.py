@@ -294,6 +294,7 @@ SOURCES = Registry(
         "jsonl": Component(f"{_SECTIONS}:Source", "mnemodex.pipelines.sources.jsonl:JsonlSource"),
         "text": Component(f"{_SECTIONS}:Source", "mnemodex.pipelines.sources.text:TextSource"),
         "hipporag": Component(f"{_SECTIONS}:Source", "mnemodex.pipelines.sources.hipporag:HipporagSource"),
+        "mixed": Component(f"{_SECTIONS}:Source", "mnemodex.pipelines.sources.mixed:MixedSource"),
     },
 )
 """Source formats, by the recipe's `source.format` or the ending of the path."""

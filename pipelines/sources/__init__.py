@@ -64,7 +64,8 @@ def _format_of_folder(path: Path, files: Sequence[str]) -> str:
         raise SourceError(f"{path}: the folder has no file of a known format ({_known()}); {_REMEDY}")
     if len(chosen) > 1:
         examples = ", ".join(f"{name}: {paths[0]}" for name, paths in chosen.items())
-        raise SourceError(f"{path}: the folder has files of several formats ({examples}); name one with source.format")
+        problem = f"the folder has files of several formats ({examples})"
+        raise SourceError(f"{path}: {problem}; name one with source.format, or `mixed` to read all of them")
     return next(iter(chosen))
 
 

@@ -84,8 +84,6 @@ class FileSource(Source):
     """How the names of its files end, in lower case."""
     keys: ClassVar[tuple[str, ...]] = ()
     """Fields that may hold the key of a JSON row; none for a format without fields."""
-    in_ranges: ClassVar[bool] = False
-    """Whether `cut` can begin in the midst of a plain file."""
 
     def __init__(self, root: Path, paths: Sequence[str], *, fields: Mapping[str, str], packing: Packing) -> None:
         try:
@@ -108,11 +106,15 @@ class FileSource(Source):
         """Return the files of this format among all files of a folder, which is for messages."""
         return [path for path in paths if path.lower().endswith(cls.endings)]
 
+    def in_ranges(self, path: str) -> bool:
+        """Return whether `cut` can begin in the midst of a file, which is not compressed."""
+        return False
+
     @abstractmethod
     def cut(self, path: str, start: int = 0, stop: int | None = None) -> Iterator[Piece]:
         """Read a file as a stream and cut it into pieces, from its start: appending changes its last piece only.
 
-        A format `in_ranges` may be asked for what begins from the byte `start` to before `stop`, multiples of the bytes
+        A file `in_ranges` may be asked for what begins from the byte `start` to before `stop`, multiples of the bytes
         of a piece; its lines count from 1.
         """
 
@@ -141,7 +143,7 @@ class FileSource(Source):
         for path in self.paths:
             state = file_state(self.place(path))
             total = state[0]
-            if total > size and self.in_ranges and _codec(path) is None:
+            if total > size and _codec(path) is None and self.in_ranges(path):
                 for start in range(0, total, size):
                     yield Stretch(path, min(size, total - start), state, start, start + size)
             else:

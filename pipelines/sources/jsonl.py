@@ -30,7 +30,6 @@ class JsonlSource(FileSource):
 
     endings = tuple(f"{name}{ending}" for name in (".jsonl", ".ndjson") for ending in _ENDINGS)
     keys = KEYS
-    in_ranges = True
 
     @override
     @classmethod
@@ -40,6 +39,10 @@ class JsonlSource(FileSource):
             names = ", ".join(corpora)
             raise SourceError(f"{folder}: the folder has several corpora ({names}); name one of them in source.path")
         return corpora or super().choose(folder, paths)
+
+    @override
+    def in_ranges(self, path: str) -> bool:
+        return True
 
     @override
     def cut(self, path: str, start: int = 0, stop: int | None = None) -> Iterator[Piece]:

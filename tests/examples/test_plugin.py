@@ -233,7 +233,10 @@ class TestWithoutThePackage:
     @pytest.mark.parametrize(
         ("section", "message"),
         [
-            ("source", "source: unknown source format 'mbox'; known: jsonl, text, hipporag (other source formats come"),
+            (
+                "source",
+                "source: unknown source format 'mbox'; known: jsonl, text, hipporag, mixed (other source",
+            ),
             ("chunks", "chunks: unknown chunker 'paragraphs'; known: document, tokens (other chunkers come with"),
             ("embed", "embed.words: unknown encoder 'hashing'; known: sentence_transformers, openai (other encoders"),
             ("triples", "triples: unknown extractor 'pattern'; known: file, spacy, llm (other extractors come with"),

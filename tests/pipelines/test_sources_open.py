@@ -48,10 +48,28 @@ def test_a_folder_content_tells_the_format(tmp_path, names, kind):
 
 def test_a_folder_of_two_formats_needs_the_format_said(tmp_path):
     fill(tmp_path, "a.jsonl", "b.md", "README.md")
-    with pytest.raises(SourceError, match=r"several formats \(jsonl: a\.jsonl, text: README\.md\).*source\.format"):
+    with pytest.raises(SourceError, match=r"formats \(jsonl: a\.jsonl, text: README\.md\).*source\.format, or `mixed`"):
         opened(tmp_path)
     assert opened(tmp_path, format="jsonl").paths == ("a.jsonl",)
     assert opened(tmp_path, format="text").paths == ("README.md", "b.md")
+
+
+def test_json_lines_and_texts_of_one_folder_are_read_together_where_that_is_said(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"name": "row", "text": "x"}\n{"name": "other", "text": "y"}\n')
+    (tmp_path / "b.md").write_text("# Title\nz")
+    fill(tmp_path, "c.pdf")
+    found = items(opened(tmp_path, format="mixed", fields={"key": "name"}))
+    assert [(item.key, item.title, item.source) for item in found] == [
+        ("row", "", "a.jsonl"),
+        ("other", "", "a.jsonl"),
+        ("b.md", "Title", "b.md"),
+    ]
+
+
+def test_of_mixed_files_only_json_lines_are_planned_in_ranges(tmp_path):
+    fill(tmp_path, "a.jsonl", "b.txt")
+    spans = [(one.path, one.start) for one in opened(tmp_path, size=8, format="mixed").stretches(8)]
+    assert spans == [("a.jsonl", 0), ("a.jsonl", 8), ("a.jsonl", 16), ("b.txt", 0)]
 
 
 def test_a_said_format_goes_before_the_name(tmp_path):
