@@ -1,0 +1,9 @@
+"""Changes and builds in any order; `make slow` tries more of them."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from rebuilds import Rebuilds
+
+TestRebuilds = Rebuilds.TestCase
+TestRebuilds.settings = settings(max_examples=3, stateful_step_count=15, deadline=None)
