@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Span(Frozen):
-    """The rows of a shard that are of one partition, and of the partitions beside it.
+    """The rows of a shard that are of one partition, and of the partitions of the same label.
 
     Attributes:
         label: of the partition.
-        fingerprints: of the partition and of those beside it.
+        fingerprints: of the partition and of those of the same label.
         starts: the first row of each.
         stops: the row of each after the last.
     """
@@ -52,7 +52,7 @@ class InputPartition:
     Attributes:
         rows: of its files.
         files: its files by ending: `parquet`, and for embeddings `npy` (float32 or float16 matrix of shape (rows, d)).
-        beside: the partition of the same label of each table that `Indexer.beside` names, by the table's label.
+        aligned: the partition of the same label of each table that `Indexer.aligned` names, by the table's label.
         stats: what was measured when it was made.
         start: the first row to index; those before it are in another shard.
     """
@@ -60,7 +60,7 @@ class InputPartition:
     label: str
     rows: int
     files: dict[str, Path]
-    beside: dict[str, InputPartition] = field(default_factory=dict)
+    aligned: dict[str, InputPartition] = field(default_factory=dict)
     stats: Stats = field(default_factory=Stats)
     folder: Path | None = None
     start: int = 0
@@ -99,7 +99,7 @@ class Indexer:
     gpus: int = 0
     """GPUs that training and building use where there are any."""
     memory: int = 0
-    """Bytes that building a shard takes beside what is mapped."""
+    """Bytes that building a shard takes besides what is mapped."""
     shard_bytes: int | None = None
     """Bytes of the files of these partitions, where rows differ much in size."""
     grows: ClassVar[bool] = False
@@ -126,8 +126,11 @@ class Indexer:
         return None
 
     @staticmethod
-    def beside(settings: Any) -> tuple[TableKey, ...]:
-        """Return further tables that a shard is built from; it keeps the `Rows` of each in a folder of that name."""
+    def aligned(settings: Any) -> tuple[TableKey, ...]:
+        """Return further tables of which a shard is built, from the partitions of the same labels.
+
+        It keeps the `Rows` of each in a folder of that name.
+        """
         return ()
 
     @staticmethod

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from typing_extensions import override
 
-from mnemodex.indexers.arrays import Int32s, open_arrays, save_arrays
+from mnemodex.indexers.arrays import save_arrays
 from mnemodex.indexers.dense.indexer import DenseIndexer, DenseStats
 from mnemodex.indexers.dense.probe import Probe, merge_probes
 from mnemodex.indexers.rows import Rows
@@ -53,11 +53,6 @@ class KnnLmIndexer(DenseIndexer):
         scale = distance_scale(merge_probes([Probe.load(shard) for shard in shards]))
         search = measured.search.model_copy(update={"scale": scale})
         return measured.model_copy(update={"search": search})
-
-
-def open_values(shard: Path) -> Int32s:
-    """Map the tokens of a shard, whose checksum the caller has verified."""
-    return open_arrays(shard, "values")[0]
 
 
 def distance_scale(probe: Probe) -> float:

@@ -1,4 +1,4 @@
-"""What a Python caller passes to a build beside the recipe: documents, a chunker, encoders."""
+"""What a Python caller passes to a build besides the recipe: documents, a chunker, encoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which steps a recipe has: the sections' and the indexes', each declared beside what computes it."""
+"""Which steps a recipe has: the sections' and the indexes', each declared next to what computes it."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def make_manifest(recipe: Recipe, results: BuildResults) -> Manifest:
 
 
 def declared_tables(recipe: Recipe) -> dict[TableKey, TableSpec]:
-    """Return the tables that the kinds of a recipe's indexes declare beside ours."""
+    """Return the tables that the kinds of a recipe's indexes declare besides ours."""
     found: dict[TableKey, TableSpec] = {}
     for name, settings in recipe.indexes.items():
         with KINDS.calling(settings.type) as kind:

@@ -1,4 +1,4 @@
-"""Growth: shards of the current snapshot are kept, and rows that are new become shards beside them."""
+"""Growth: shards of the current snapshot are kept, and rows that are new become further shards."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SMALL = 256
 """A shard of no more rows is always built again: that is quicker than searching one more."""
 
 Aligned = dict[str, list["Artifact"]]
-"""Partitions by label, each followed by those beside it."""
+"""Partitions by label, each followed by those of the same label."""
 
 
 class Former:
@@ -51,14 +51,14 @@ class Former:
         self._tables = manifest.tables
         self._store = store
         self._how: Any = step.reads[0].how
-        # The table of the first input, and those beside it.
+        # The table of the first input, and those whose partitions are read along.
         self._keys = [read.table for read in step.reads if isinstance(read.how, Group | Each)]
 
     def keep(self, parts: Sequence[Artifact], results: Results) -> tuple[list[Artifact], Starts]:
         """Choose the shards that are kept.
 
-        Those whose rows are all still where they were are, except for the last ones that are small beside what follows
-        them. The shards that are kept hold each partition from its first row on, up to some row or its end.
+        Those whose rows are all still where they were are, except for the last ones that are small compared with what
+        follows them. The shards that are kept hold each partition from its first row on, up to some row or its end.
 
         Args:
             parts: the partitions of the table.
@@ -67,8 +67,8 @@ class Former:
         Returns:
             The shards, and of each partition that they hold rows of, the first row in each input that is in none.
         """
-        beside = [{part.label: part for part in results.ready(key)} for key in self._keys[1:]]
-        aligned = {part.label: [part, *(table[part.label] for table in beside)] for part in parts}
+        others = [{part.label: part for part in results.ready(key)} for key in self._keys[1:]]
+        aligned = {part.label: [part, *(table[part.label] for table in others)] for part in parts}
         kept: list[tuple[Artifact, tuple[Span, ...]]] = []
         starts: Starts = {}
         for shard in self._shards:
@@ -149,7 +149,7 @@ def _has(ids: Int64s, rows: Int64s, expected: Int64s) -> bool:
 def fold(
     kept: Sequence[tuple[Artifact, tuple[Span, ...]]], starts: Starts, parts: Sequence[Artifact], how: Group
 ) -> tuple[list[tuple[Artifact, tuple[Span, ...]]], Starts]:
-    """Give up the last shards that are small beside the rows after them; a nearly full one never is.
+    """Give up the last shards that are small compared with the rows after them; a nearly full one never is.
 
     Args:
         kept: shards and the rows that they hold.

@@ -39,13 +39,6 @@ class BuildResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as `build --json` prints it."""
-        return {
-            "memory": str(self.memory),
-            "snapshot": self.snapshot,
-            "committed": self.committed,
-            "seconds": self.seconds,
-            "start_seconds": self.start_seconds,
-            "engine": self.engine,
-            "steps": [step.to_json(planned=self.planned) for step in self.steps],
-            "warnings": self.warnings,
-        }
+        names = ("snapshot", "committed", "seconds", "start_seconds", "engine", "warnings")
+        steps = [step.to_json(planned=self.planned) for step in self.steps]
+        return {"memory": str(self.memory), **{name: getattr(self, name) for name in names}, "steps": steps}

@@ -62,7 +62,7 @@ class SourcePlan:
         kept = {PurePosixPath(place).name for place in self.places}
         for key in (_PIECES, _SPLITS):
             for name in store.files.names(key.path):
-                # A marker has the name of its place, the files beside it have a hash of their content more.
+                # A marker has the name of its place, the files next to it have a hash of their content too.
                 if name.removesuffix(".json") not in kept and name.rpartition("-")[0] not in kept:
                     store.files.remove(f"{key.path}/{name}")
 

@@ -209,7 +209,7 @@ def _check_index(store: Store, manifest: Manifest, index: IndexEntry) -> Iterato
     kind, settings = load(entry.indexer), load(entry.settings).model_validate(index.settings)
     folders = [store.files.local(shard.folder) for shard in index.shards]
     kept = {(index.table, kind.id_column): folders}
-    for key in kind.beside(settings):
+    for key in kind.aligned(settings):
         column = manifest.tables[key.label].id_column
         if column is not None:
             kept[key.label, column] = [folder / key.label for folder in folders]

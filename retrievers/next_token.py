@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from typing_extensions import override
 
-from mnemodex.indexers.arrays import find_ids
+from mnemodex.indexers.arrays import find_ids, open_arrays
 from mnemodex.indexers.dense.searcher import DenseSearcher
 from mnemodex.indexers.dense.vectors import BLOCK_BYTES, Vectors, pair_scores
-from mnemodex.indexers.knn_lm import open_values
 from mnemodex.retrievers.base import Retriever, check
 from mnemodex.retrievers.datastore import Datastore, DatastoreInfo, Neighbours
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits, Reason
@@ -49,7 +48,7 @@ class NextTokenRetriever(Retriever, Datastore):
         self._searcher = DenseSearcher(shards, entry.search.value, vectors=self._key_file)
         self._loading = threading.Lock()
         self._prompt_keys: PromptKeys | None = None
-        self._values = [open_values(shard) for shard in shards]
+        self._values = [open_arrays(shard, "values")[0] for shard in shards]
         rows = sum(map(len, self._values))
         if rows != self._searcher.rows:
             raise CorruptFileError(

@@ -45,7 +45,7 @@ _S = TypeVar("_S", bound="Stats")
 
 
 class Stats(Frozen):
-    """What computing a unit gave beside its rows; an op adds fields of its own in a subclass.
+    """What computing a unit gave besides its rows; an op adds fields of its own in a subclass.
 
     Attributes:
         seconds: wall time.
@@ -79,7 +79,7 @@ class Artifact(Frozen):
         fingerprint: hash of the inputs' fingerprints, the settings and the version of what made it.
         rows: rows of the partition or vectors/documents of the shard.
         stats: what its maker measured.
-        also: the places of what the same unit published beside it.
+        also: the places of what the same unit published with it.
     """
 
     label: str
@@ -107,7 +107,7 @@ class Artifact(Frozen):
 
     @property
     def marker(self) -> str:
-        """The path of its marker: beside its files or its folder, or in a folder of format 2."""
+        """The path of its marker: next to its files or its folder, or in a folder of format 2."""
         return f"{self.place}/marker.json" if self.files[0].path.startswith(f"{self.place}/") else f"{self.place}.json"
 
     def file(self, ending: str) -> FileEntry:

@@ -105,7 +105,7 @@ class _Written(BaseModel):
 
 
 def load_recipe(path: Path, *, complete: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> Recipe:
-    """Read a recipe file; its relative paths become absolute, and `memory` gets its default beside it.
+    """Read a recipe file; its relative paths become absolute, and `memory` gets its default next to it.
 
     Sections that it leaves out are added by `complete`.
 

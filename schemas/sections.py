@@ -167,7 +167,7 @@ class NgramPairs(Spec):
         tokenizer: the model that will be fine-tuned, or any with its `tokenizer.json`.
         queries: a query file with `gold_ids`; without one there are unsupervised pairs only.
         length: tokens of an n-gram.
-        per_query: n-grams for each question and each of its gold documents, beside the title.
+        per_query: n-grams for each question and each of its gold documents, besides the title.
         unsupervised: spans of every document that take the place of questions. Off by default: where there are
             questions, they are what the model will be asked, and the spans grow with the corpus instead of with the
             questions.

@@ -133,7 +133,7 @@ class Resources:
     Attributes:
         cpus: CPUs at least.
         gpus: whole GPUs, where the cluster has any.
-        memory: bytes that a unit takes beside what is mapped; 0 where that is little.
+        memory: bytes that a unit takes besides what is mapped; 0 where that is little.
         threads: whether a unit uses more CPUs where there are fewer units than CPUs.
         workers: most workers at once; None for as many as there is room for.
     """

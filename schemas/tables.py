@@ -63,7 +63,7 @@ class TableSpec:
             for the table's own name.
         text_columns: columns of running text.
         row_group_rows: rows of a Parquet row group; small where single rows are fetched by position.
-        check: `module:function` that yields what is wrong with a partition beside its ids; see `verify`.
+        check: `module:function` that yields what is wrong with a partition besides its ids; see `verify`.
     """
 
     schema: pa.Schema

@@ -121,7 +121,7 @@ def open_encoder(
 
 
 def encoder_hash(settings: Spec) -> str:
-    """Return the hash of what decides an encoder's vectors beside its settings: its model's files, or its name."""
+    """Return the hash of what decides an encoder's vectors besides its settings: its model's files, or its name."""
     models = [digest_of(leaf.value, ref) for leaf in settings.leaves() if (ref := leaf.marker(ModelRef)) and leaf.value]
     return models[0] if models else fingerprint(settings.identity())
 

@@ -38,7 +38,7 @@ class Adjacency(NamedTuple):
 def adjacency(entities: int, passages: int, *, facts: Edges, mentions: Edges, synonyms: Edges) -> Adjacency:
     """Sort the edges by their ends, each edge once from either end, and merge the kinds that join the same two nodes.
 
-    The edges are counted, then put in place, block by block: beside the result, which takes 32 bytes an edge and 8 a
+    The edges are counted, then put in place, block by block: besides the result, which takes 32 bytes an edge and 8 a
     node, only a block and the longest row are in memory. An edge from a node to itself is left out; the weights of
     edges of one kind that join the same two nodes are added up. An edge that ends at a node that there is not is a
     `ValueError`.

@@ -12,7 +12,8 @@ from typing_extensions import override
 from mnemodex.indexers.arrays import read_arrow, save_arrays, write_arrow
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.graph.graph import Graph
-from mnemodex.indexers.graph.passages import read_names, read_words
+from mnemodex.indexers.graph.passages import read_names
+from mnemodex.indexers.graph.words import WordCounts
 from mnemodex.indexers.rows import Rows
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import CHUNKS, EDGES, ENTITIES, FACT_TEXTS, FACTS, NAME_TEXTS, PASSAGE_WORDS, TRIPLES
@@ -50,7 +51,7 @@ class GraphIndexer(Indexer):
     belong to.
 
     With the method bridge-lite, entities are the names that passages write with capitals, and there are no facts.
-    Building takes some 60 bytes an edge beside the tables' columns.
+    Building takes some 60 bytes an edge besides the tables' columns.
     """
 
     version: ClassVar[int] = 2
@@ -80,7 +81,7 @@ class GraphIndexer(Indexer):
         else:
             graph = _of_names(rows.ids, read_names(words, [part.rows for part in partitions]), out)
         graph.save(out)
-        read_words(words).save(out)
+        WordCounts.sum([WordCounts.open(folder) for folder in words]).save(out)
         return GraphStats(
             rows=graph.passages, entities=graph.entities, facts=len(graph.subjects), edges=len(graph.indices) // 2
         )

@@ -54,11 +54,6 @@ def write_passages(chunks: Path, out: Path) -> int:
     return count
 
 
-def read_words(folders: Sequence[Path]) -> WordCounts:
-    """Return the counts of the words of several partitions' passages together."""
-    return WordCounts.sum([WordCounts.open(folder) for folder in folders])
-
-
 def read_names(folders: Sequence[Path], rows: Sequence[int]) -> Mentioned:
     """Return the names of several partitions of so many passages each."""
     starts = np.cumsum([0, *rows])[:-1]

@@ -116,9 +116,9 @@ def structure(model: nn.Module) -> Structure:
     """Find the parts of a decoder-only language model of transformers by one forward pass; the model is left as it was.
 
     Names and order of declaration tell nothing: the feed-forward part of the last block is the largest of its parts
-    that treat every token by itself, which is tried. That holds for blocks that run it beside attention (GPT-J,
-    Falcon), whose layers are their own children (OPT), and that have several mixers or small adapters (Falcon-H1, Gemma
-    3n). A model of another form is a `ModelError`.
+    that treat every token by itself, which is tried. That holds for blocks that run it in parallel with attention
+    (GPT-J, Falcon), whose layers are their own children (OPT), and that have several mixers or small adapters
+    (Falcon-H1, Gemma 3n). A model of another form is a `ModelError`.
     """
     import torch
 

@@ -219,7 +219,7 @@ class StateReader:
     def _logits(self, body: Any, states: Tensor) -> Tensor:
         """Return what the model's own forward makes of last hidden states, of shape (n, size).
 
-        The body stands still meanwhile and gives these states; so whatever the model does beside its output layer
+        The body stands still meanwhile and gives these states; so whatever the model does besides its output layer
         (scaling, soft caps, a layer before it) is done.
         """
         import torch

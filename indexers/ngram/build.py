@@ -32,7 +32,7 @@ class BuildOptions:
         document_array: keep the document of every row, without which `documents` must locate every occurrence.
         shard_rows: the largest number of tokens and documents together in one field of a shard. It bounds the memory:
             while a field is built, 10 bytes a row (15 if more than 65,534 different tokens occur) and 32 a document,
-            beside the batch at hand and files that are written by mmap.
+            besides the batch at hand and files that are written by mmap.
     """
 
     sample_rate: int = 32

@@ -65,7 +65,7 @@ class NgramIndexer(Indexer):
 
     @staticmethod
     @override
-    def beside(settings: Any) -> tuple[TableKey, ...]:
+    def aligned(settings: Any) -> tuple[TableKey, ...]:
         return (CHUNKS,)
 
     def build(self, partitions: list[InputPartition], out: Path) -> NgramStats:
@@ -82,7 +82,7 @@ class NgramIndexer(Indexer):
         rows = Rows.of(partitions, id_column=self.id_column)
         rows.save(out, id_column=self.id_column)
         (out / "chunks").mkdir()
-        Rows.of([part.beside["chunks"] for part in partitions]).save(out / "chunks")
+        Rows.of([part.aligned["chunks"] for part in partitions]).save(out / "chunks")
         return NgramStats(
             rows=len(rows.ids),
             tokens=sum(shard["body"]["tokens"] for shard in shards),
@@ -94,8 +94,8 @@ class NgramIndexer(Indexer):
 def _read(partitions: list[InputPartition], model: Tokenizer, maps: list[ChunkMap]) -> Iterator[dict[str, Ragged]]:
     """Yield the tokens of all documents, in batches; the map of each batch is put into `maps`."""
     for part in partitions:
-        chunks = parquet.read(part.beside["chunks"].files["parquet"], columns=["doc_id", "end"])
-        chunk_documents, ends = (numbers(chunks[name])[part.beside["chunks"].start :] for name in ("doc_id", "end"))
+        chunks = parquet.read(part.aligned["chunks"].files["parquet"], columns=["doc_id", "end"])
+        chunk_documents, ends = (numbers(chunks[name])[part.aligned["chunks"].start :] for name in ("doc_id", "end"))
         # Chunks stand in the order of their documents; a document may have none.
         starts = np.flatnonzero(np.diff(chunk_documents, prepend=-1))
         sizes = dict(zip(chunk_documents[starts].tolist(), np.diff(starts, append=len(ends)).tolist(), strict=True))

@@ -39,14 +39,14 @@ again by then."""
 class IndexerSettings(Spec):
     """An index, with the rows of its table and the dimension of the vectors, 0 where it has none.
 
-    A shard is given the partitions of the same labels of the tables `beside`, all partitions of the tables `whole`, and
-    the intermediate results `extras`.
+    A shard is given the partitions of the same labels of the tables `aligned`, all partitions of the tables `whole`,
+    and the intermediate results `extras`.
     """
 
     index: AnyIndex
     rows: Annotated[int, RunOnly()] = 0
     dimension: Annotated[int, RunOnly()] = 0
-    beside: Annotated[tuple[str, ...], RunOnly()] = ()
+    aligned: Annotated[tuple[str, ...], RunOnly()] = ()
     whole: Annotated[tuple[str, ...], RunOnly()] = ()
     extras: Annotated[tuple[str, ...], RunOnly()] = ()
 
@@ -85,13 +85,13 @@ class TrainOp(_IndexerOp):
 
 
 class BuildOp(_IndexerOp):
-    """Builds a shard. The inputs are the table, the tables beside it, those that are read whole, and the extras."""
+    """Builds a shard. The inputs are the table, those aligned with it, those that are read whole, and the extras."""
 
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
         settings = self.settings
-        parts = inputs.partitions(0, beside=settings.beside)
-        first = 1 + len(settings.beside)
+        parts = inputs.partitions(0, aligned=settings.aligned)
+        first = 1 + len(settings.aligned)
         tables = {table: inputs.partitions(number) for number, table in enumerate(settings.whole, first)}
         extras = {name: inputs.folder(n) for n, name in enumerate(settings.extras, first + len(tables))}
         given = {"tables": tables, **extras} if tables else extras
@@ -102,14 +102,14 @@ class BuildOp(_IndexerOp):
         return self._finish(stats, output)
 
 
-def _spans(inputs: Inputs, aligned: int) -> Iterator[Span]:
-    """Yield what a shard is of: its partitions, each with those beside it, which are the first inputs."""
-    for parts in zip(*map(inputs.artifacts, range(aligned)), strict=True):
+def _spans(inputs: Inputs, tables: int) -> Iterator[Span]:
+    """Yield what a shard is of: its partitions, each with those of the same label, which are the first inputs."""
+    for parts in zip(*map(inputs.artifacts, range(tables)), strict=True):
         label = parts[0].label
         yield Span(
             label=label,
             fingerprints=tuple(part.fingerprint for part in parts),
-            starts=inputs.unit.starts.get(label, (0,) * aligned),
+            starts=inputs.unit.starts.get(label, (0,) * tables),
             stops=tuple(part.rows for part in parts),
         )
 
@@ -183,18 +183,18 @@ def indexer_steps(context: PlanContext, name: str, settings: IndexSettings) -> I
     if (queries := getattr(settings, "queries", None)) is not None:
         extras.append(_query_step(context, name, getattr(settings, "embed", ""), queries))
     yield from extras
-    beside, whole = indexer_class.beside(settings), indexer_class.whole(settings)
+    aligned, whole = indexer_class.aligned(settings), indexer_class.whole(settings)
     yield step(
         name,
         "build",
         [
             Read(table, Group(indexer.shard_rows, indexer.shard_bytes)),
-            *map(Read, beside),
+            *map(Read, aligned),
             *(Read(key, All()) for key in (*whole, *(extra.result for extra in extras))),
         ],
         "",
         grows=indexer.grows,
-        beside=tuple(key.label for key in beside),
+        aligned=tuple(key.label for key in aligned),
         whole=tuple(key.label for key in whole),
         extras=tuple(extra.result.part for extra in extras),
     )

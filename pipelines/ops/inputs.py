@@ -41,17 +41,17 @@ class Inputs:
         """Return the current snapshot's partitions of a table that the step reads."""
         return Former(self._store, former_folder(self._run, self.unit.step, table))
 
-    def partitions(self, number: int, *, beside: tuple[str, ...] = ()) -> list[InputPartition]:
+    def partitions(self, number: int, *, aligned: tuple[str, ...] = ()) -> list[InputPartition]:
         """Return the partitions, or shards, of one input, every file checked.
 
         Args:
             number: of the input in the step.
-            beside: names for the inputs after it, whose partitions of the same label each of them is given.
+            aligned: names for the inputs after it, whose partitions of the same label each of them is given.
         """
         parts = [self._partition(artifact, number) for artifact in self.artifacts(number)]
-        for name, others in zip(beside, range(number + 1, number + 1 + len(beside)), strict=True):
+        for name, others in zip(aligned, range(number + 1, number + 1 + len(aligned)), strict=True):
             for part, other in zip(parts, self.partitions(others), strict=True):
-                part.beside[name] = other
+                part.aligned[name] = other
         return parts
 
     def pages(self, number: int) -> Iterator[tuple[str, Path]]:

@@ -57,7 +57,7 @@ def _format_of_folder(path: Path, files: Sequence[str]) -> str:
     if any(name in CORPORA for name in files):
         return "jsonl"
     chosen = {name: paths for name, kind in FORMATS.items() if (paths := kind.choose(path, files))}
-    # A readme beside the data is no document.
+    # A readme next to the data is no document.
     if len(chosen) > 1 and all(PurePosixPath(name).stem.lower() == "readme" for name in chosen.get("text", ())):
         chosen.pop("text", None)
     if not chosen:

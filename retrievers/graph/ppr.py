@@ -62,7 +62,7 @@ class Walk:
     def batched(self, resets: Floats) -> Float32s:
         """As `exact`, in single precision, and no farther than one in a million walks goes.
 
-        Takes 12 bytes a node for each of at most 16 questions at a time beside the result.
+        Takes 12 bytes a node for each of at most 16 questions at a time besides the result.
         """
         return self._iterate(resets, np.float32, 1e-6)
 

@@ -288,5 +288,5 @@ _ALIVE = ".alive"
 
 
 def _alive(folder: Path) -> Path:
-    """Return the file beside an attempt whose lock says that its writer lives."""
+    """Return the file next to an attempt whose lock says that its writer lives."""
     return folder.with_name(folder.name + _ALIVE)

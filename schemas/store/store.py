@@ -94,7 +94,7 @@ class Store(Snapshots):
         `LABEL-FINGERPRINT-CONTENT.ENDING`; other results, and all with `as_folder`, the folder
         `LABEL-FINGERPRINT-CONTENT/`. Since a hash of the content is in the name, two writers never write different
         bytes to one place. The first one's marker stays, and what it names is returned. `also` are the places of what
-        the same unit published beside it.
+        the same unit published with it.
         """
         place = f"{folder}/{label}-{fingerprint}"
         local = sorted(path for path in attempt.rglob("*") if path.is_file())

@@ -104,7 +104,7 @@ def make(case, rows=ROWS, **changes) -> Any:
 def decisive(indexer) -> Any:
     """What decides the files: the settings by step, and the tables that are read."""
     settings = indexer.settings
-    tables = [indexer.table(settings), *indexer.beside(settings), *indexer.whole(settings)]
+    tables = [indexer.table(settings), *indexer.aligned(settings), *indexer.whole(settings)]
     return [[settings.identity(step=step) for step in STEPS], [table.label for table in tables]]
 
 
