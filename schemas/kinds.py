@@ -221,7 +221,7 @@ KINDS = Registry(
             settings=f"{_SETTINGS}:NgramSettings",
             indexer="mnemodex.indexers.ngram.indexer:NgramIndexer",
             retriever="mnemodex.retrievers.ngram.index:NgramIndex",
-            renderer=f"{_COMMANDS}.concordances:ConcordanceRenderer",
+            renderer=f"{_COMMANDS}.rendering:ConcordanceRenderer",
         ),
         "seal": Kind(
             settings=f"{_SETTINGS}:SealSettings",

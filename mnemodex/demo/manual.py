@@ -109,8 +109,7 @@ def _phrases(console: Console, memory: Memory) -> None:
     """Print counts, continuations and occurrences of phrases, and documents by n-grams."""
     from rich.text import Text
 
-    from mnemodex.pipelines.commands.concordances import ConcordanceRenderer
-    from mnemodex.pipelines.commands.rendering import SearchRequest, print_chunks
+    from mnemodex.pipelines.commands.rendering import ConcordanceRenderer, SearchRequest, print_chunks
 
     index = memory.retriever("ngrams")
     assert isinstance(index, NgramIndex)  # noqa: S101 - the recipe says so

@@ -1,16 +1,19 @@
-"""How `search` prints hits: as chunks. A memory kind names another renderer where its hits say more."""
+"""How `search` prints hits: as chunks, or as occurrences in their context. A memory kind names its renderer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
-from typing import TYPE_CHECKING, Any
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Any, cast
+
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnemodex.retrievers.hits import Chunk, Hits, Reason
     from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.ngram.index import NgramIndex
 
 _SNIPPET = 160
 
@@ -52,6 +55,35 @@ class ChunkRenderer:
         reasons: Sequence[Sequence[Sequence[Reason]]] = hits.reasons() if self.request.explain else ()
         for number, (question, chunks) in enumerate(zip(self.request.questions, hits.chunks(), strict=True)):
             print_chunks(question, chunks, reasons[number] if reasons else ())
+
+
+class ConcordanceRenderer(ChunkRenderer):
+    """Prints the occurrences of phrases."""
+
+    @override
+    def print(self) -> None:
+        from rich.console import Console
+        from rich.text import Text
+
+        from mnemodex.retrievers.ngram.concordance import concordances
+
+        request = self.request
+        index = cast("NgramIndex", request.memory.retriever(request.index))
+        console = Console(soft_wrap=True)
+        documents = index.documents(request.questions)
+        answers = concordances(index, request.memory.snapshot, request.questions, request.k, where=request.where)
+        spans = pairwise(documents.offsets.tolist())
+        for phrase, answer, (start, stop) in zip(request.questions, answers, spans, strict=True):
+            count = documents.counts[start:stop].sum()
+            console.print(Text.assemble((phrase, "bold"), f"  occurrences: {count:,}  documents: {stop - start:,}"))
+            for rank, hit in enumerate(answer, start=1):
+                title = f"{hit.title}  " if hit.title else ""
+                console.print(Text.assemble(f"{rank:>3}  {hit.count:>8}  ", (title, "cyan"), (f"[{hit.key}]", "dim")))
+                for part in hit.occurrences:
+                    phrase_found = (f"»{part.phrase}«", "bold")
+                    start_at = (f"{part.start:>14}  ", "dim")
+                    console.print(Text.assemble(start_at, f"{part.before} ", phrase_found, f" {part.after}"))
+            console.print()
 
 
 def print_chunks(question: str, chunks: Sequence[Chunk], reasons: Sequence[Sequence[Reason]] = ()) -> None:

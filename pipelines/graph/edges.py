@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
 
-_BATCH = 65_536
-
 
 class EdgesOp(Op):
     """Gathers the edges whose sources' ids are in one range; the inputs are parts of edges and perhaps synonyms."""
@@ -42,7 +40,7 @@ class EdgesOp(Op):
         names = pa.DictionaryArray.from_arrays(pa.array(kind[first]), list(KINDS)).cast(pa.string())
         spec = spec_of(EDGES)
         edges = pa.table([source[first], target[first], names, weights], schema=spec.schema)
-        output.write(spec, edges.to_batches(max_chunksize=_BATCH))
+        output.write(spec, edges)
         return Stats()
 
 

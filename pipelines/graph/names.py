@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _FIRST_SEGMENT, _SMALLEST, _LARGEST = 1 << 14, 1 << 12, 1 << 17
 """Facts of the first segment; and fewest and most of a later one, an eighth of those before it in between."""
-_BATCH = 65_536
 
 
 class NamesOp(Op):
@@ -40,11 +39,11 @@ class NamesOp(Op):
     def run(self, inputs: Inputs, output: Output) -> Stats:
         segments = segments_of([artifact.rows for artifact in inputs.artifacts(0)])
         facts, part = _facts(*gather(inputs, 0))
-        output.write(spec_of(FACTS), facts.to_batches(max_chunksize=_BATCH))
+        output.write(spec_of(FACTS), facts)
         texts = facts.select(["fact_id", "subject", "predicate", "object"])
         _write_texts(output.folder_of(FACT_TEXTS), texts, segments[part])
         entities, part = _entities(*gather(inputs, 1), gather(inputs, 2)[0])
-        output.write(spec_of(ENTITIES), entities.to_batches(max_chunksize=_BATCH), key=ENTITIES)
+        output.write(spec_of(ENTITIES), entities, key=ENTITIES)
         _write_texts(output.folder_of(NAME_TEXTS), entities.select(["entity_id", "normalized"]), segments[part])
         return Stats()
 

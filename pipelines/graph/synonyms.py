@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
 
-_BATCH = 65_536
-
 
 class SynonymSettings(Spec):
     """The cosine from which on two names are synonyms."""
@@ -64,7 +62,7 @@ class SynonymsOp(Op):
         synonyms = Synonyms(left[order], right[order], cosine[order])
         rows = [ids[synonyms.left], ids[synonyms.right], synonyms.cosine, strongest(synonyms, len(ids))]
         spec = spec_of(SYNONYMS)
-        output.write(spec, pa.table(rows, schema=spec.schema).to_batches(max_chunksize=_BATCH))
+        output.write(spec, pa.table(rows, schema=spec.schema))
         return SynonymStats(compared=len(new), reused=len(former.left))
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.schemas.store.store import Store
 
+_BATCH = 65_536
+"""Rows of a table that are written at once."""
+
 Report = Callable[[int], None]
 """Told how many rows of the unit are done."""
 
@@ -69,12 +72,14 @@ class Output:
             self._folders[key] = self._store.files.attempt()
         return self._folders[key]
 
-    def write(self, table: TableSpec, batches: Iterable[pa.RecordBatch], *, key: TableKey | None = None) -> int:
+    def write(
+        self, table: TableSpec, batches: pa.Table | Iterable[pa.RecordBatch], *, key: TableKey | None = None
+    ) -> int:
         """Write rows as a partition: Parquet, and for vectors the same matrix as `.npy`.
 
         Args:
             table: what the rows are.
-            batches: the rows.
+            batches: the rows, as a table or as a stream.
             key: the result; the first one by default.
 
         Returns:
@@ -83,6 +88,8 @@ class Output:
         Raises:
             StageFailedError: the rows are not of the table that the step declares.
         """
+        if isinstance(batches, pa.Table):
+            batches = batches.to_batches(max_chunksize=_BATCH)
         target = key or self._step.result
         declared = self._declared(target)
         if declared is not None and not declared.holds(table.schema):
@@ -153,7 +160,7 @@ class Output:
             for row in bad
         ]
         spec = spec_of(ERRORS)
-        self.write(spec, pa.Table.from_pylist(rows, spec.schema).to_batches(), key=ERRORS)
+        self.write(spec, pa.Table.from_pylist(rows, spec.schema), key=ERRORS)
 
     def publish(self, stats: Stats) -> list[Artifact]:
         """Publish what was written, the first result last.
