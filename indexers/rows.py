@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.arrays import Int32s, Int64s, check_arrays, open_arrays, save_arrays
+from mnemodex.indexers.arrays import Int32s, Int64s, Integers, check_arrays, open_arrays, save_arrays
 from mnemodex.schemas.store import parquet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from mnemodex.indexers.base import InputPartition
@@ -69,3 +69,41 @@ class Rows:
         check_arrays(len(set(map(len, arrays))) == 1, folder, f"{id_column}s, partition and row")
         ids, partition, row = arrays
         return cls(ids, partition, row, tuple(json.loads((folder / "labels.json").read_text(encoding="utf-8"))))
+
+
+class ShardRows:
+    """The rows of all shards of an index, numbered from 0 through all of them.
+
+    Attributes:
+        shards: the rows of each shard.
+        first: the number of each shard's first row, and of all rows: int64 of shape (shards + 1,).
+        labels: of the partitions of all shards.
+    """
+
+    def __init__(self, shards: Sequence[Rows]) -> None:
+        self.shards = list(shards)
+        self.first = np.cumsum([0, *(len(rows.ids) for rows in shards)], dtype=np.int64)
+        self.labels = tuple(label for rows in shards for label in rows.labels)
+        self._first_label = np.cumsum([0, *(len(rows.labels) for rows in shards)])
+
+    def __len__(self) -> int:
+        return int(self.first[-1])
+
+    def by_shard(self, numbers: Int64s) -> Iterator[tuple[int, tuple[Integers, ...], Int64s]]:
+        """Yield each shard that holds some rows, given by numbers in any shape; -1 is in no shard.
+
+        That is the shard's number, the indices of its rows in `numbers`, and their positions in the shard.
+        """
+        shards = np.where(numbers >= 0, np.searchsorted(self.first, numbers, side="right") - 1, -1)
+        for shard in np.unique(shards[shards >= 0]).tolist():
+            inside = np.nonzero(shards == shard)
+            yield shard, inside, numbers[inside] - self.first[shard]
+
+    def at(self, numbers: Int64s) -> Rows:
+        """Return rows by their numbers: arrays of the shape of `numbers`, with -1 for the number -1."""
+        ids, partition, row = (np.full(numbers.shape, -1, dtype) for dtype in (np.int64, np.int32, np.int64))
+        for shard, inside, positions in self.by_shard(numbers):
+            rows = self.shards[shard]
+            ids[inside], row[inside] = rows.ids[positions], rows.row[positions]
+            partition[inside] = rows.partition[positions] + self._first_label[shard]
+        return Rows(ids, partition, row, self.labels)

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from mnemodex.indexers.arrays import open_arrays
 from mnemodex.indexers.compiled import array_at, helper, kernel
-from mnemodex.indexers.rows import Rows
+from mnemodex.indexers.rows import Rows, ShardRows
 from mnemodex.indexers.settings import BM25Settings
 from mnemodex.indexers.words import split_words
 from mnemodex.retrievers.base import Retriever, check
@@ -42,8 +42,8 @@ class BM25Retriever(Retriever):
         self.name = entry.name
         self._memory = memory
         folders = memory.snapshot.shards(entry)
-        self._rows = [Rows.open(folder) for folder in folders]
-        self._shards = _Shards([_open(self.name, folder) for folder in folders], self._rows)
+        self._rows = ShardRows([Rows.open(folder) for folder in folders])
+        self._shards = _Shards([_open(self.name, folder) for folder in folders], self._rows.shards)
         settings = BM25Settings.model_validate(entry.settings)
         mean = max(self._shards.words / max(self._shards.rows, 1), 1e-9)
         relative = settings.b * np.arange(self._shards.longest + 1) / mean
@@ -67,7 +67,7 @@ class BM25Retriever(Retriever):
         idf = np.log(1 + (self._shards.rows - holders + 0.5) / (holders + 0.5)).astype(np.float32)
         kept = np.ones(0, np.bool_)
         if allowed is not None:
-            kept = np.concatenate([kept, *(np.isin(rows.ids, allowed) for rows in self._rows)])
+            kept = np.concatenate([kept, *(np.isin(rows.ids, allowed) for rows in self._rows.shards)])
         best = _Best.none((len(questions), k))
         _search(words.ids, offsets, idf, ranges, self._norms, self._shards.table, kept, best)
         return best

@@ -38,6 +38,6 @@ class DenseRetriever(Retriever):
     def search_vectors(self, vectors: Float32s, k: int = 10, *, where: str | None = None) -> Hits:
         """As `search`, for questions that are vectors already: float32 of shape (queries, dimension)."""
         allowed = None if where is None else self._memory.ids_where(where)
-        scores, ids, shard, position = self._searcher.search(vectors, k, allowed=allowed)
-        partition, row = self._searcher.locate(shard, position)
-        return Hits(ids, scores, partition, row, self._searcher.labels, self._memory.snapshot)
+        scores, _, numbers = self._searcher.search(vectors, k, allowed=allowed)
+        rows = self._searcher.rows.at(numbers)
+        return Hits(rows.ids, scores, rows.partition, rows.row, rows.labels, self._memory.snapshot)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from mnemodex.indexers.arrays import find_ids
-from mnemodex.indexers.rows import Rows
+from mnemodex.indexers.rows import ShardRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mnemodex.indexers.arrays import Float32s, Floats, Int32s, Int64s, Integers
+    from mnemodex.indexers.rows import Rows
     from mnemodex.retrievers.snapshot import Snapshot
 
     Best = tuple[Int64s, Float32s]
@@ -98,18 +99,15 @@ class Hits:
 
     @classmethod
     def at(
-        cls, snapshot: Snapshot, shards: Sequence[Rows], best: Iterable[Best], k: int, *, explain: Explain | None = None
+        cls, snapshot: Snapshot, shards: ShardRows, best: Iterable[Best], k: int, *, explain: Explain | None = None
     ) -> Hits:
-        """Return hits, at most k a query, that are given by their numbers in the rows of an index.
-
-        Rows are numbered from 0 through all shards, which have their ids and places.
-        """
+        """Return hits, at most k a query, that are given by their numbers in the rows of an index."""
         answers = list(best)
         numbers = np.full((len(answers), k), MISSING_ID, np.int64)
         scores = np.full((len(answers), k), MISSING_SCORE, np.float32)
         for query, (hit_numbers, hit_scores) in enumerate(answers):
             numbers[query, : len(hit_numbers)], scores[query, : len(hit_numbers)] = hit_numbers, hit_scores
-        rows = locate(shards, numbers)
+        rows = shards.at(numbers)
         evidence = None if explain is None else partial(explain, numbers)
         return cls(rows.ids, scores, rows.partition, rows.row, rows.labels, snapshot, explain=evidence)
 
@@ -137,7 +135,7 @@ class Hits:
             chosen = chosen[candidates[chosen] > MISSING_SCORE]
             return chosen if numbers is None else numbers[chosen], candidates[chosen]
 
-        return cls.at(snapshot, [rows], map(best, scores), k, explain=explain)
+        return cls.at(snapshot, ShardRows([rows]), map(best, scores), k, explain=explain)
 
     def __len__(self) -> int:
         """Return the number of queries."""
@@ -231,24 +229,6 @@ def top_k(scores: Floats, k: int, *, ids: Int64s | None = None) -> Int64s:
         candidates = np.flatnonzero(scores >= limit)
     order = candidates if ids is None else ids[candidates]
     return candidates[np.lexsort((order, -scores[candidates]))[:k]]
-
-
-def locate(shards: Sequence[Rows], numbers: Int64s) -> Rows:
-    """Return rows by their numbers, counted from 0 through all shards: arrays of the shape of `numbers`.
-
-    For the number -1 they have -1.
-    """
-    first = np.cumsum([0, *(len(rows.ids) for rows in shards)])
-    first_label = np.cumsum([0, *(len(rows.labels) for rows in shards)])
-    ids, partition, row = (np.full(numbers.shape, -1, dtype) for dtype in (np.int64, np.int32, np.int64))
-    exists = numbers >= 0
-    shard = np.searchsorted(first, numbers, side="right") - 1
-    for number in np.unique(shard[exists]):
-        rows, inside = shards[number], exists & (shard == number)
-        position = numbers[inside] - first[number]
-        ids[inside], row[inside] = rows.ids[position], rows.row[position]
-        partition[inside] = rows.partition[position] + first_label[number]
-    return Rows(ids, partition, row, tuple(label for rows in shards for label in rows.labels))
 
 
 def words_around(text: str, start: int, end: int) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from typing_extensions import override
 
-from mnemodex.indexers.rows import Rows
+from mnemodex.indexers.rows import Rows, ShardRows
 from mnemodex.indexers.settings import HybridSettings
 from mnemodex.retrievers.base import Retriever, check
 from mnemodex.retrievers.hits import MISSING_ID, Hits, top_k
@@ -61,4 +61,4 @@ class HybridRetriever(Retriever):
                 yield query * ids.shape[1] + columns[first[chosen]], fused[chosen]
 
         rows = Rows(ids.ravel(), partition.ravel(), row.ravel(), tuple(number_of))
-        return Hits.at(self._memory.snapshot, [rows], best(), k)
+        return Hits.at(self._memory.snapshot, ShardRows([rows]), best(), k)

@@ -50,9 +50,9 @@ class NextTokenRetriever(Retriever, Datastore):
         self._prompt_keys: PromptKeys | None = None
         self._values = [open_arrays(shard, "values")[0] for shard in shards]
         rows = sum(map(len, self._values))
-        if rows != self._searcher.rows:
+        if rows != len(self._searcher.rows):
             raise CorruptFileError(
-                f"{shards[0].parent}: {rows} values for {self._searcher.rows} keys; rebuild the memory"
+                f"{shards[0].parent}: {rows} values for {len(self._searcher.rows)} keys; rebuild the memory"
             )
 
     @override
@@ -71,8 +71,8 @@ class NextTokenRetriever(Retriever, Datastore):
         keys = self.prompt_keys.keys([ids for ids in prompts if len(ids)])
         allowed = None if where is None else self._positions(self._memory.ids_where(where))
         columns = self._searcher.search(keys, k, allowed=allowed)
-        scores, ids, shard, position = (_spread(column, with_tokens) for column in columns)
-        partition, row, labels = self._chunks(shard, position)
+        scores, ids, numbers = (_spread(column, with_tokens) for column in columns)
+        partition, row, labels = self._chunks(numbers)
         return Hits(
             ids,
             scores,
@@ -81,25 +81,24 @@ class NextTokenRetriever(Retriever, Datastore):
             labels,
             self._snapshot,
             kind="position",
-            explain=lambda: self._reasons(scores, self._tokens(shard, position)),
+            explain=lambda: self._reasons(scores, self._tokens(numbers)),
         )
 
     @override
     def nearest(self, keys: Float32s, k: int) -> Neighbours:
-        if k > self._searcher.rows:
+        if k > len(self._searcher.rows):
             raise QueryError(
-                f"k is {k}, but the datastore {self.name!r} has {self._searcher.rows} entries; take a smaller k"
+                f"k is {k}, but the datastore {self.name!r} has {len(self._searcher.rows)} entries; take a smaller k"
             )
-        scores, ids, shard, position = self._searcher.search(keys, k)
-        return Neighbours(-scores, self._tokens(shard, position), ids)
+        scores, ids, numbers = self._searcher.search(keys, k)
+        return Neighbours(-scores, self._tokens(numbers), ids)
 
     @override
     def measure(self, keys: Float32s, ids: Int64s) -> Neighbours:
         keys = self._searcher.checked(keys)
-        shard, position = self._searcher.find(ids)
-        partition, row = self._searcher.locate(shard, position)
-        known = partition >= 0
-        flat = np.where(known, self._keys.starts[partition] + row, 0)
+        numbers = self._searcher.find(ids)
+        rows, known = self._searcher.rows.at(numbers), numbers >= 0
+        flat = np.where(known, self._keys.starts[rows.partition] + rows.row, 0)
         distances = np.full(ids.shape, np.inf, np.float32)
         # The differences of all pairs would take 8 bytes a number.
         size = max(1, BLOCK_BYTES // (8 * self._searcher.dimension * max(1, ids.shape[1])))
@@ -109,7 +108,7 @@ class NextTokenRetriever(Retriever, Datastore):
                 needed, inverse = np.unique(flat[block], return_inverse=True)
                 vectors = self._keys.take(needed)[inverse.reshape(flat[block].shape)]
                 distances[block] = np.where(known[block], -pair_scores(keys[block], vectors, "l2"), np.inf)
-        return Neighbours(distances, self._tokens(shard, position), np.where(known, ids, MISSING_ID))
+        return Neighbours(distances, self._tokens(numbers), np.where(known, ids, MISSING_ID))
 
     @cached_property
     @override
@@ -118,7 +117,7 @@ class NextTokenRetriever(Retriever, Datastore):
         tokens, keys = self._sample()
         return DatastoreInfo(
             name=self.name,
-            rows=self._searcher.rows,
+            rows=len(self._searcher.rows),
             dimension=self._searcher.dimension,
             key=spec.key,
             model=spec.model,
@@ -153,7 +152,7 @@ class NextTokenRetriever(Retriever, Datastore):
     @cached_property
     def _keys(self) -> Vectors:
         """The exact keys, in the partitions that the searcher numbers."""
-        labels = self._searcher.labels
+        labels = self._searcher.rows.labels
         return Vectors([self._key_file(label) for label in labels], labels, dimension=self._searcher.dimension)
 
     def _reasons(self, scores: Float32s, tokens: Int32s) -> list[list[list[Reason]]]:
@@ -168,12 +167,11 @@ class NextTokenRetriever(Retriever, Datastore):
     def _key_file(self, label: str) -> Path:
         return self._snapshot.path(self._table, label, ".npy")
 
-    def _tokens(self, shard: Int32s, position: Int64s) -> Int32s:
+    def _tokens(self, numbers: Int64s) -> Int32s:
         """Return the values of entries, -1 where there is none."""
-        tokens = np.full(shard.shape, -1, np.int32)
-        for number, values in enumerate(self._values):
-            mask = shard == number
-            tokens[mask] = values[position[mask]]
+        tokens = np.full(numbers.shape, -1, np.int32)
+        for shard, inside, positions in self._searcher.rows.by_shard(numbers):
+            tokens[inside] = self._values[shard][positions]
         return tokens
 
     def _positions(self, chunk_ids: Int64s) -> Int64s:
@@ -184,17 +182,17 @@ class NextTokenRetriever(Retriever, Datastore):
             parts.append(rows["position"].to_numpy()[np.isin(rows["chunk_id"].to_numpy(), chunk_ids)])
         return np.sort(np.concatenate(parts))
 
-    def _chunks(self, shard: Int32s, position: Int64s) -> tuple[Int32s, Int64s, tuple[str, ...]]:
+    def _chunks(self, numbers: Int64s) -> tuple[Int32s, Int64s, tuple[str, ...]]:
         """Return the chunks of entries: their partitions and rows, and the partitions' labels."""
-        states, rows = self._searcher.locate(shard, position)
+        states = self._searcher.rows.at(numbers)
         labels: dict[str, int] = {}
-        partition, row = np.full(states.shape, -1, np.int32), np.full(states.shape, -1, np.int64)
-        for number in np.unique(states[states >= 0]):
-            mask = states == number
-            name = self._searcher.labels[number]
+        partition, row = np.full(numbers.shape, -1, np.int32), np.full(numbers.shape, -1, np.int64)
+        for number in np.unique(states.partition[states.partition >= 0]):
+            mask = states.partition == number
+            name = states.labels[number]
             # A partition of documents has several of states.
             label = name.rpartition("-")[0]
-            chunk_ids = self._snapshot.column(self._table, name, "chunk_id")[rows[mask]]
+            chunk_ids = self._snapshot.column(self._table, name, "chunk_id")[states.row[mask]]
             partition[mask] = labels.setdefault(label, len(labels))
             row[mask] = find_ids(self._snapshot.column("chunks", label, "chunk_id"), chunk_ids)
         return partition, row, tuple(labels)

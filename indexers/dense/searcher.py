@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnemodex.indexers.dense.shard import Shard, merge_ranked
+from mnemodex.indexers.rows import ShardRows
 from mnemodex.schemas.errors import CorruptFileError, QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from mnemodex.indexers.arrays import Float32s, Int32s, Int64s
+    from mnemodex.indexers.arrays import Float32s, Int64s
 
 EXACT_SHARE = 0.1
 """Filters that keep no more of the rows are answered exactly: at 10 % a filtered graph has lost 3 points of recall, at
@@ -37,7 +38,7 @@ class DenseSearcher:
             exact, so files that are never needed need not be checked.
 
     Attributes:
-        labels: the embedding partitions of all shards, in the numbering of `locate`.
+        rows: of all shards, whose partitions are those of embeddings.
     """
 
     def __init__(self, shards: Sequence[Path], parameter: int | None, *, vectors: Callable[[str], Path]) -> None:
@@ -47,62 +48,40 @@ class DenseSearcher:
                 "an index needs at least one shard, and all of one dimension and metric; build it again"
             )
         self.dimension = self._shards[0].header.dimension
-        self.rows = sum(shard.header.rows for shard in self._shards)
-        self.labels = tuple(label for shard in self._shards for label in shard.rows.labels)
-        self._first_label = np.cumsum([0, *(len(shard.rows.labels) for shard in self._shards)])
+        self.rows = ShardRows([shard.rows for shard in self._shards])
 
-    def search(
-        self, queries: Float32s, k: int, *, allowed: Int64s | None = None
-    ) -> tuple[Float32s, Int64s, Int32s, Int64s]:
+    def search(self, queries: Float32s, k: int, *, allowed: Int64s | None = None) -> tuple[Float32s, Int64s, Int64s]:
         """Find the k best chunks of each query, of shape (q, d), among all or those of the ascending ids `allowed`.
 
         There are never fewer than k hits while k rows match: a search that found too few is widened, in the end to all
         rows.
 
         Returns:
-            Scores (float32; inner product, or the negated squared distance), chunk ids (int64), shard numbers (int32)
-            and positions in the shard (int64), of shape (q, k), best first and equal scores by rising chunk id. Missing
-            places are -inf and -1.
+            Scores (float32; inner product, or the negated squared distance), chunk ids and numbers in `rows` (int64),
+            of shape (q, k), best first and equal scores by rising chunk id. Missing places are -inf and -1.
 
         Raises:
             QueryError: the queries are of another dimension or not finite, or k is below 1.
         """
         queries = self.checked(queries, k)
         if allowed is None:
-            return merge_ranked([shard.search(queries, k) for shard in self._shards], k)
+            return merge_ranked([shard.search(queries, k) for shard in self._shards], self.rows.first[:-1], k)
         positions = [shard.find(allowed) for shard in self._shards]
         # One decision for all shards: an index over codes only estimates scores, which do not mix with exact ones.
-        exact = sum(map(len, positions)) <= max(EXACT_SHARE * self.rows, EXACT_ROWS)
+        exact = sum(map(len, positions)) <= max(EXACT_SHARE * len(self.rows), EXACT_ROWS)
         answers = [
             shard.search(queries, k, allowed=rows, exact=exact)
             for shard, rows in zip(self._shards, positions, strict=True)
         ]
-        return merge_ranked(answers, k)
+        return merge_ranked(answers, self.rows.first[:-1], k)
 
-    def locate(self, shard: Int32s, position: Int64s) -> tuple[Int32s, Int64s]:
-        """Find where hits stand in the tables, by shard numbers as `search` gives them and positions, of any one shape.
-
-        Return the number of the partition in `labels` (int32) and the row in it (int64), of the same shape; -1 where
-        missing.
-        """
-        partition = np.full(shard.shape, -1, dtype=np.int32)
-        row = np.full(shard.shape, -1, dtype=np.int64)
-        for number in np.unique(shard[shard >= 0]):
-            inside = shard == number
-            rows = self._shards[number].rows
-            partition[inside] = rows.partition[position[inside]] + self._first_label[number]
-            row[inside] = rows.row[position[inside]]
-        return partition, row
-
-    def find(self, ids: Int64s) -> tuple[Int32s, Int64s]:
-        """Find rows by ids of any shape: return shard numbers and positions, -1 where there is no such row."""
-        shard = np.full(ids.shape, -1, dtype=np.int32)
-        position = np.full(ids.shape, -1, dtype=np.int64)
-        for number, opened in enumerate(self._shards):
-            positions = opened.positions(ids)
-            inside = positions >= 0
-            shard[inside], position[inside] = number, positions[inside]
-        return shard, position
+    def find(self, ids: Int64s) -> Int64s:
+        """Return the numbers of rows by ids of any shape; -1 where there is no such row."""
+        numbers = np.full(ids.shape, -1, dtype=np.int64)
+        for shard, first in zip(self._shards, self.rows.first[:-1], strict=True):
+            positions = shard.positions(ids)
+            numbers = np.where(positions >= 0, positions + first, numbers)
+        return numbers
 
     def checked(self, queries: Float32s, k: int = 1) -> Float32s:
         """Return queries as FAISS takes them, or raise the errors of `search`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from mnemodex.indexers.arrays import Float32s, Int32s, Int64s, open_arrays, save_arrays
+from mnemodex.indexers.arrays import Float32s, Int64s, open_arrays, save_arrays
 from mnemodex.indexers.dense.faiss_engine import FaissEngine
 from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
 from mnemodex.indexers.dense.vectors import Vectors, exact_search
@@ -200,17 +200,20 @@ def find_ranked(
     return scores, np.where(positions >= 0, ids[positions] if len(ids) else -1, -1), positions
 
 
-def merge_ranked(answers: Sequence[tuple[Float32s, Int64s, Int64s]], k: int) -> tuple[Float32s, Int64s, Int32s, Int64s]:
+def merge_ranked(
+    answers: Sequence[tuple[Float32s, Int64s, Int64s]], first: Int64s, k: int
+) -> tuple[Float32s, Int64s, Int64s]:
     """Return the k best hits of several shards, each with scores, chunk ids and positions of shape (q, k).
 
-    They are scores, chunk ids, numbers of shards (-1 where missing) and positions, of shape (q, k).
+    They are scores, chunk ids and numbers of rows (-1 where missing), of shape (q, k). Rows are numbered through all
+    shards, and `first` are the numbers of the shards' first ones.
     """
     scores, ids, positions = (np.concatenate(arrays, axis=1) for arrays in zip(*answers, strict=True))
-    shard = np.where(ids >= 0, np.repeat(np.arange(len(answers), dtype=np.int32), k), np.int32(-1))
+    numbers = np.where(positions >= 0, positions + np.repeat(first, k), -1)
     if len(answers) == 1:
-        return scores, ids, shard, positions
+        return scores, ids, numbers
     order = np.argsort(-scores, axis=1, kind="stable")
     ties, by_id = sort_ties(np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1))
     order[ties] = np.take_along_axis(order[ties], by_id, axis=1)
     best = (np.arange(len(order))[:, None], order[:, :k])
-    return scores[best], ids[best], shard[best], positions[best]
+    return scores[best], ids[best], numbers[best]

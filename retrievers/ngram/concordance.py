@@ -79,7 +79,7 @@ def concordances(
 
     @cache
     def read(number: int) -> _Document:
-        rows = corpus.locate("documents", np.array([number]))
+        rows = corpus.documents.at(np.array([number]))
         label = rows.labels[int(rows.partition[0])]
         (row,) = snapshot.take("documents", label, rows.row.tolist(), ["key", "title", "text"]).to_pylist()
         return _Document(**row, tokens=tokenize(index.phrases.tokenizer, [row["text"]])[0])

@@ -10,14 +10,13 @@ import numpy as np
 from mnemodex.indexers.ngram.chunk_map import ChunkMap
 from mnemodex.indexers.ngram.index import FMIndex
 from mnemodex.indexers.ngram.ragged import Continuations, offsets_of, spans
-from mnemodex.indexers.rows import Rows
-from mnemodex.retrievers.hits import locate
+from mnemodex.indexers.rows import Rows, ShardRows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from mnemodex.indexers.arrays import Int64s, Integers
+    from mnemodex.indexers.arrays import Int64s
 
 _WIDE = 256
 """Rows from which a range is cached: its n-gram is short, so that other beams and questions look it up too."""
@@ -31,7 +30,7 @@ class NgramCorpus:
     Attributes:
         body: the index of the documents' texts.
         title: that of their titles.
-        rows: the rows of the tables "documents" and "chunks" in each shard.
+        documents: the rows of the table "documents", and `chunks` those of "chunks".
 
     Raises:
         CorruptFileError: a file is missing or cut short, or does not belong to the others.
@@ -44,22 +43,15 @@ class NgramCorpus:
             for field in ("body", "title")
         )
         self._maps = [ChunkMap.open(folder) for folder in folders]
-        self.rows = {
-            "documents": [Rows.open(folder, id_column="doc_id") for folder in folders],
-            "chunks": [Rows.open(folder / "chunks") for folder in folders],
-        }
-        self._first = {table: np.cumsum([0, *(len(r.ids) for r in rows)]) for table, rows in self.rows.items()}
-
-    def locate(self, table: str, numbers: Int64s) -> Rows:
-        """Return the rows of documents or chunks, given by their numbers in any shape; -1 where the number is -1."""
-        return locate(self.rows[table], numbers)
+        self.documents = ShardRows([Rows.open(folder, id_column="doc_id") for folder in folders])
+        self.chunks = ShardRows([Rows.open(folder / "chunks") for folder in folders])
 
     def chunks_of(self, documents: Int64s, tokens: Int64s) -> Int64s:
         """Return the numbers of the chunks that tokens belong to; see `ChunkMap.find`."""
         numbers = np.full(len(documents), -1, np.int64)
-        for shard, positions, inside in self._by_shard("documents", documents):
-            chunks = self._maps[shard].find(inside, tokens[positions])
-            numbers[positions] = np.where(chunks >= 0, chunks + self._first["chunks"][shard], -1)
+        for shard, indices, inside in self.documents.by_shard(documents):
+            chunks = self._maps[shard].find(inside, tokens[indices])
+            numbers[indices] = np.where(chunks >= 0, chunks + self.chunks.first[shard], -1)
         return numbers
 
     def owned(self, chunks: Int64s) -> tuple[Int64s, Int64s, Int64s]:
@@ -68,25 +60,18 @@ class NgramCorpus:
         They are three int64 arrays of the shape of `chunks`, (n,).
         """
         owned = np.empty((3, len(chunks)), np.int64)
-        for shard, positions, inside in self._by_shard("chunks", chunks):
-            owned[:, positions] = self._maps[shard].owned(inside)
-            owned[0, positions] += self._first["documents"][shard]
+        for shard, indices, inside in self.chunks.by_shard(chunks):
+            owned[:, indices[0]] = self._maps[shard].owned(inside)
+            owned[0, indices[0]] += self.documents.first[shard]
         return owned[0], owned[1], owned[2]
 
     def chunks_in(self, documents: Int64s) -> tuple[Int64s, Int64s]:
         """Return the first chunk of each document and how many it has: two int64 arrays of the shape of `documents`."""
         first, sizes = np.empty((2, len(documents)), np.int64)
-        for shard, positions, inside in self._by_shard("documents", documents):
+        for shard, indices, inside in self.documents.by_shard(documents):
             begin, end = (self._maps[shard].document_chunks[inside + one] for one in (0, 1))
-            first[positions], sizes[positions] = begin + self._first["chunks"][shard], end - begin
+            first[indices], sizes[indices] = begin + self.chunks.first[shard], end - begin
         return first, sizes
-
-    def _by_shard(self, table: str, numbers: Int64s) -> Iterator[tuple[int, Integers, Int64s]]:
-        """Yield each shard that holds rows, their positions among the given numbers, and their numbers in the shard."""
-        shards = np.searchsorted(self._first[table], numbers, side="right") - 1
-        for shard in np.unique(shards).tolist():
-            positions = np.flatnonzero(shards == shard)
-            yield shard, positions, numbers[positions] - self._first[table][shard]
 
 
 class Frontier:

@@ -111,7 +111,7 @@ class NgramIndex(Retriever):
             offsets = _offsets(phrase[order], len(phrases))
         documents, tokens = occurrences.documents[order], occurrences.positions[order]
         chunks = self.corpus.chunks_of(documents, tokens)
-        return Located(offsets, self.corpus.locate("chunks", chunks).ids, documents, tokens, length[order])
+        return Located(offsets, self.corpus.chunks.at(chunks).ids, documents, tokens, length[order])
 
     def continuations(self, phrases: Phrases) -> NextTokens:
         """Return the tokens that follow each phrase, with how often."""
@@ -130,13 +130,13 @@ class NgramIndex(Retriever):
         matches = self.corpus.body.documents(variants.ngrams)
         repeated = np.repeat(variants.phrase, np.diff(matches.offsets))
         phrase, documents, counts = _sums(repeated, matches.documents, matches.counts)
-        doc_ids = self.corpus.locate("documents", documents).ids
+        doc_ids = self.corpus.documents.at(documents).ids
         return DocumentCounts(_offsets(phrase, len(phrases)), doc_ids, counts)
 
     @override
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
         best = self.best_chunks(check(queries, k), k, where=where)
-        return Hits.at(self._memory.snapshot, self.corpus.rows["chunks"], best, k)
+        return Hits.at(self._memory.snapshot, self.corpus.chunks, best, k)
 
     def best_chunks(self, phrases: list[str], k: int, *, where: str | None) -> Iterator[tuple[Int64s, Float32s]]:
         """Yield the numbers and counts of the hits of each phrase."""
@@ -148,7 +148,7 @@ class NgramIndex(Retriever):
         phrase = np.repeat(variants.phrase, np.diff(occurrences.offsets))[inside]
         phrase, chunks, sums = _sums(phrase, chunks[inside], np.ones(int(inside.sum()), np.int64))
         counts = sums.astype(np.float32)
-        ids = self.corpus.locate("chunks", chunks).ids
+        ids = self.corpus.chunks.at(chunks).ids
         allowed_rows = np.flatnonzero(ids >= 0 if allowed is None else np.isin(ids, allowed))
         for start, stop in pairwise(_offsets(phrase[allowed_rows], len(phrases)).tolist()):
             rows = allowed_rows[start:stop]

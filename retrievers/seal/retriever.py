@@ -134,7 +134,7 @@ class SealRetriever(Retriever):
             ]
 
         best = (self._search.find(row_keys, k, allowed) for row_keys in ranked())
-        return Hits.at(self._memory.snapshot, self._index.corpus.rows["chunks"], best, k, explain=explain)
+        return Hits.at(self._memory.snapshot, self._index.corpus.chunks, best, k, explain=explain)
 
     def _reasons(self, ranked: RankedKeys, chunk: int) -> list[Reason]:
         """Return the keys that voted for a chunk, by what they added to its score."""
@@ -162,7 +162,7 @@ class KeySearch:
         scores = self._score(ranked, chunks)[0].astype(np.float32)
         voted = np.flatnonzero(scores > 0)
         chunks, scores = chunks[voted], scores[voted]
-        best = top_k(scores, k, ids=self._corpus.locate("chunks", chunks).ids)
+        best = top_k(scores, k, ids=self._corpus.chunks.at(chunks).ids)
         return chunks[best], scores[best]
 
     def votes(self, ranked: RankedKeys, chunk: int) -> Votes:
@@ -177,7 +177,7 @@ class KeySearch:
         scores = self._provisional(ranked, finders[number], np.append(first, len(number)))
         possible = np.flatnonzero(self._chunks(documents, allowed)[1])
         documents, scores = documents[possible], scores[possible]
-        documents = documents[top_k(scores, MOST_DOCUMENTS, ids=self._corpus.locate("documents", documents).ids)]
+        documents = documents[top_k(scores, MOST_DOCUMENTS, ids=self._corpus.documents.at(documents).ids)]
         tokens = self._corpus.body.lengths(documents) + self._corpus.title.lengths(documents)
         return np.sort(documents[np.cumsum(tokens) - tokens < MOST_TOKENS])
 
@@ -197,7 +197,7 @@ class KeySearch:
         chunks = spans(first, sizes)
         if allowed is None:
             return chunks, sizes
-        inside = np.isin(self._corpus.locate("chunks", chunks).ids, allowed)
+        inside = np.isin(self._corpus.chunks.at(chunks).ids, allowed)
         row = np.repeat(np.arange(len(documents)), sizes)
         return chunks[inside], np.bincount(row[inside], minlength=len(documents))
 

@@ -29,7 +29,7 @@ def queries():
 def test_a_flat_index_answers_as_numpy_does(tmp_path, matrix, queries, metric, dtype):
     stored = matrix.astype(dtype)
     built = build(tmp_path, stored, sizes=SIZES, factory="Flat", metric=metric)
-    scores, ids, _, _ = built.open().search(queries, 12)
+    scores, ids, _ = built.open().search(queries, 12)
     expected, expected_ids = exact(stored, built.ids, queries, 12, metric=metric)
     assert np.array_equal(ids, expected_ids)
     np.testing.assert_allclose(scores, expected, atol=2e-6)
@@ -56,7 +56,7 @@ def test_other_queries_than_those_measured_reach_the_target(tmp_path, matrix, qu
     measured = built.indexer.measure(built.shards).recall
     assert measured.reached
     assert measured.source == ("queries" if with_queries else "held-out rows")
-    _, ids, _, _ = built.open().search(queries, 10)
+    _, ids, _ = built.open().search(queries, 10)
     true = exact(matrix, built.ids, queries, 10, metric=built.indexer.settings.metric)[1]
     assert recall(ids, true) >= 0.95 - 0.03
     assert abs(recall(ids, true) - measured.recall) < 0.04
@@ -75,13 +75,15 @@ def test_shards_answer_as_one_index(tmp_path, matrix, queries, settings):
 def test_a_hit_knows_the_partition_and_row_of_its_vector(tmp_path, matrix, settings):
     built = build(tmp_path, matrix, sizes=SIZES, groups=[[0, 1], [2]], order="shuffle", **settings)
     searcher = built.open(64)
-    _, ids, shard, position = searcher.search(matrix[::40], 1)
+    _, ids, numbers = searcher.search(matrix[::40], 1)
     assert np.array_equal(ids[:, 0], built.ids[::40])
-    partition, row = searcher.locate(shard, position)
+    rows = searcher.rows.at(numbers)
     starts = np.cumsum([0, *SIZES])
-    labels = [searcher.labels[number] for number in partition[:, 0]]
-    assert [starts[int(label[1:])] + r for label, r in zip(labels, row[:, 0], strict=True)] == list(range(0, ROWS, 40))
-    assert partition.dtype == np.int32 and row.dtype == np.int64 and shard.dtype == np.int32
+    labels = [rows.labels[number] for number in rows.partition[:, 0]]
+    assert [starts[int(label[1:])] + r for label, r in zip(labels, rows.row[:, 0], strict=True)] == list(
+        range(0, ROWS, 40)
+    )
+    assert np.array_equal(rows.ids, ids) and rows.partition.dtype == np.int32
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ def test_the_same_input_gives_the_same_rows_at_the_same_positions(tmp_path, matr
 def test_equal_scores_are_ordered_by_id_also_at_the_last_place(tmp_path, matrix, settings):
     copies = np.concatenate([np.repeat(matrix[:1], 60, axis=0), matrix[:200]])
     built = build(tmp_path, copies, sizes=[100, 160], groups=[[0], [1]], **settings)
-    _, ids, _, _ = built.open(128).search(matrix[:1], 7)
+    _, ids, _ = built.open(128).search(matrix[:1], 7)
     alike = np.sort(np.concatenate([built.ids[:60], built.ids[60:61]]))
     assert np.array_equal(ids[0], alike[:7])
 
@@ -109,7 +111,7 @@ def test_every_row_is_found_when_all_are_asked_for(tmp_path, matrix, settings):
     """Many copies of one vector cut a graph in two, and one list holds few rows; neither may cost hits."""
     copies = np.concatenate([np.repeat(matrix[:1], 400, axis=0), matrix[:300]])
     built = build(tmp_path, copies, **settings)
-    _, ids, _, _ = built.open(1).search(matrix[:3], 600)
+    _, ids, _ = built.open(1).search(matrix[:3], 600)
     assert all(len(np.unique(row[row >= 0])) == 600 for row in ids)
 
 
@@ -120,11 +122,10 @@ def test_every_row_is_found_when_all_are_asked_for(tmp_path, matrix, settings):
 def test_tiny_shards_and_missing_places(tmp_path, matrix, settings, rows):
     big = matrix[:400]
     built = build(tmp_path, big, sizes=[400 - rows, rows], groups=[[0], [1]], **settings)
-    scores, ids, shard, position = built.open(8).search(big[:3], 500)
+    scores, ids, numbers = built.open(8).search(big[:3], 500)
     assert (np.sort(ids[:, :400]) == np.sort(built.ids)).all()
     assert (ids[:, 400:] == -1).all() and np.isneginf(scores[:, 400:]).all()
-    assert (shard[:, 400:] == -1).all() and (position[:, 400:] == -1).all()
-    assert (built.open(8).locate(shard, position)[1][:, 400:] == -1).all()
+    assert (numbers[:, 400:] == -1).all() and (built.open(8).rows.at(numbers).row[:, 400:] == -1).all()
 
 
 @pytest.mark.parametrize("settings", [{"factory": "HNSW8"}, {"factory": "IVF16,Flat"}, {"engine": "hnswlib"}])

@@ -43,7 +43,7 @@ def test_a_filter_never_costs_hits(built, matrix, monkeypatch, share, budget):
     allowed = np.sort(built.ids[kept])
     queries = clustered(15, seed=3)
     for k in (10, 100):
-        scores, ids, _, _ = built.open().search(queries, k, allowed=allowed)
+        scores, ids, _ = built.open().search(queries, k, allowed=allowed)
         matching = min(k, len(allowed))
         assert np.isin(ids[:, :matching], allowed).all()
         assert (ids[:, matching:] == -1).all() and np.isneginf(scores[:, matching:]).all()
@@ -59,7 +59,7 @@ def test_a_filter_never_costs_hits(built, matrix, monkeypatch, share, budget):
 def test_reading_vectors_in_small_blocks_changes_nothing(built, matrix, monkeypatch, rows):
     monkeypatch.setattr(vectors_module, "BLOCK_BYTES", rows * 4 * matrix.shape[1])
     queries, allowed = clustered(15, seed=3), np.sort(built.ids[:100])
-    _, ids, _, _ = built.open().search(queries, 30, allowed=allowed)
+    _, ids, _ = built.open().search(queries, 30, allowed=allowed)
     assert np.array_equal(
         ids, exact(matrix[:100], built.ids[:100], queries, 30, metric=built.indexer.settings.metric)[1]
     )

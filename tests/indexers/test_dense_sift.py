@@ -31,7 +31,7 @@ def test_the_target_recall_holds_for_queries_that_were_not_measured(tmp_path, se
     built = build(tmp_path, base, sizes=[2450, 2450], groups=[[0], [1]], ids=ids, metric="l2", **settings)
     measured = built.indexer.measure(built.shards).recall
     assert measured.reached
-    scores, found, _, _ = built.open().search(queries, 10)
+    scores, found, _ = built.open().search(queries, 10)
     assert recall(found, truth) >= (1 if settings.get("factory") == "Flat" else 0.95)
     expected = -((base[found[:, 0]] - queries) ** 2).sum(axis=1)
     np.testing.assert_allclose(scores[:, 0], expected, rtol=1e-4)

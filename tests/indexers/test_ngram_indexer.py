@@ -96,7 +96,7 @@ def test_titles_are_a_field_of_their_own(source, tmp_path, inline):
     corpus = opened.retriever("ngrams").corpus
     titles = opened.sql("SELECT title, doc_id FROM documents").fetchall()
     coast = minilm().encode("near the coast", add_special_tokens=False).ids
-    found = corpus.locate("documents", corpus.title.locate([coast]).documents).ids
+    found = corpus.documents.at(corpus.title.locate([coast]).documents).ids
     assert set(found.tolist()) == {doc_id for title, doc_id in titles if "near the coast" in title}
     tokens = sum(len(minilm().encode(title, add_special_tokens=False).ids) for title, _ in titles)
     stats = opened.snapshot.index("ngrams").shards[0].stats.of(NgramStats)

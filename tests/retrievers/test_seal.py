@@ -62,7 +62,7 @@ class Corpus:
         everything = np.arange(corpus.body.document_count)
         self.bodies, self.titles = (self.texts(index.tokens(everything)) for index in (corpus.body, corpus.title))
         self.tokens = sum(map(len, self.bodies + self.titles))
-        ids = np.concatenate([rows.ids for rows in corpus.rows["chunks"]])
+        ids = np.concatenate([rows.ids for rows in corpus.chunks.shards])
         owned = corpus.owned(np.arange(len(ids)))
         self.chunks = list(zip(ids.tolist(), *(column.tolist() for column in owned), strict=True))
 
