@@ -34,15 +34,7 @@ Aligned = dict[str, list["Artifact"]]
 
 
 class Former:
-    """The shards of one index in the current snapshot.
-
-    Args:
-        step: that builds them.
-        identity: of the step.
-        manifest: the current snapshot.
-        entry: the index in it.
-        store: the memory.
-    """
+    """The shards of one index in the current snapshot, whose manifest is given; the step builds them."""
 
     def __init__(self, step: Step, identity: str, manifest: Manifest, entry: IndexEntry, store: Store) -> None:
         self._step = step

@@ -32,11 +32,7 @@ class NodeSize(NamedTuple):
 
 
 class Node:
-    """A node of the cluster, and what of it is not given to workers.
-
-    Args:
-        size: what it has.
-    """
+    """A node of the cluster, and what of it is not given to workers."""
 
     def __init__(self, size: NodeSize) -> None:
         self.size = size
@@ -91,11 +87,7 @@ class Placed:
 
 
 class Placement:
-    """Shares the nodes out among workers.
-
-    Args:
-        nodes: what each has.
-    """
+    """Shares nodes of some sizes out among workers."""
 
     def __init__(self, nodes: Sequence[NodeSize]) -> None:
         self._nodes: dict[str, Node] = {}

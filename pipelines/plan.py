@@ -61,10 +61,7 @@ class Plan:
     """The steps of a recipe, in an order in which every step follows what it reads.
 
     Some steps depend on what is found in a table (an index of a million rows is trained, one of a thousand is not), so
-    a plan unfolds while it is carried out.
-
-    Args:
-        declarations: give the steps.
+    a plan unfolds while it is carried out: declarations give its steps.
 
     Attributes:
         steps: those that are known.
@@ -124,12 +121,7 @@ def identity(step: Step) -> str:
 
 
 def order(step: Step, declared: Mapping[TableKey, TableSpec]) -> StepOrder:
-    """Return a step as workers need it, with the hashes of the models that it loads.
-
-    Args:
-        step: the step.
-        declared: the tables of plug-ins.
-    """
+    """Return a step as workers need it, with the hashes of its models, and its tables among those of plug-ins."""
     models = {}
     for leaf in step.settings.leaves():
         ref: ModelRef | None = leaf.marker(ModelRef)

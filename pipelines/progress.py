@@ -80,10 +80,7 @@ class _Running:
 
 
 class Progress:
-    """Follows a build step by step, also within a partition.
-
-    Args:
-        bars: whether to draw bars; for a terminal.
+    """Follows a build step by step, also within a partition; on a terminal with bars.
 
     Attributes:
         reports: the closing table, in the order of the steps.

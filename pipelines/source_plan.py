@@ -77,12 +77,7 @@ def plan_source(
 ) -> SourcePlan:
     """Plan the recipe's source: cut its files into pieces, and pack these into splits.
 
-    Args:
-        store: the memory.
-        recipe: what is built.
-        place: where a large source is planned; a small one in this process.
-        files: of the build.
-        progress: follows it.
+    A large source is planned in a place, a small one in this process.
 
     Raises:
         SourceError: the source is missing, or not one of its format.

@@ -98,11 +98,7 @@ def _open(index: str, folder: Path) -> dict[str, Array]:
 
 
 class _Shards:
-    """All shards of an index, for kernels: one call of them takes less time than a shard.
-
-    Args:
-        arrays: of each shard, by file.
-        rows: of each shard.
+    """All shards of an index, for kernels, by their arrays and rows: one call of kernels takes less time than a shard.
 
     Attributes:
         table: addresses of the arrays of each shard and of its ids, and how many words and rows it has.

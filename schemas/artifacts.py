@@ -169,11 +169,6 @@ class Artifacts(Sequence[Artifact]):
     Files are read when an artifact is asked for, one after the other. How many artifacts there are, their rows and
     their bytes are known without.
 
-    Args:
-        given: artifacts in memory.
-        lists: list files, instead of these.
-        read: reads them.
-
     Attributes:
         lists: the list files; None for artifacts in memory.
     """

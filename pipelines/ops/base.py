@@ -95,12 +95,7 @@ class _Judge:
 
 
 class Op(_Judge):
-    """Computes units of one step, in a worker that keeps it from one unit to the next.
-
-    Args:
-        settings: of the step.
-        work: what it may use of its worker.
-    """
+    """Computes units of one step, by its settings, in a worker that keeps it from one unit to the next."""
 
     def __init__(self, settings: Any, work: Work) -> None:
         self.settings = settings

@@ -89,12 +89,7 @@ class Former:
         return known
 
     def fill(self, known: Known, target: NDArray[Any]) -> NDArray[np.bool_]:
-        """Copy the rows of the partitions' matrices (`.npy`) into `target`; return which ids were filled in.
-
-        Args:
-            known: where the ids are.
-            target: of shape (ids, numbers), in the order of the ids.
-        """
+        """Copy rows of the partitions' `.npy` into `target`, of shape (ids, numbers); return which ids it now has."""
         return self._copy(known, ".npy", lambda path: np.load(path, mmap_mode="r", allow_pickle=False), target)
 
     def values(self, known: Known, name: str, target: NDArray[Any]) -> NDArray[np.bool_]:

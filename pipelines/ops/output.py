@@ -146,12 +146,7 @@ class Output:
             self.progress(done)
 
     def errors(self, bad: list[BadRow], *, of: str = "") -> None:
-        """Write rows that were left out; nothing where there are none.
-
-        Args:
-            bad: the rows.
-            of: the table that they are missing in; the first result by default.
-        """
+        """Write rows that were left out of a table, by default of the first result; nothing where there are none."""
         if not bad:
             return
         stage = of or self._step.result.label
