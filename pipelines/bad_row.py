@@ -10,13 +10,9 @@ _CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row of a source or of an extractor that could not be used; it goes to the table `errors`.
+    """A row of a source's file, or of an extractor, that could not be used; it goes to the table `errors`.
 
-    Attributes:
-        source: its file.
-        line: its line there.
-        reason: why it is bad, and what to do.
-        content: the beginning of it.
+    The reason says what to do too, and the content is the beginning of the row.
     """
 
     source: str

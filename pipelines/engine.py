@@ -35,7 +35,6 @@ class Engine(Protocol):
     Attributes:
         name: what the closing line calls it.
         start_seconds: what starting it took.
-        busy: units that were submitted and not answered.
     """
 
     name: str

@@ -37,12 +37,9 @@ class StepOrder(Frozen):
     """A step, as workers need it.
 
     Attributes:
-        name: the step's.
         op: `module:Class`.
         settings: of the op, as JSON.
         reads: the labels of its inputs.
-        writes: its results.
-        models: what it loads.
         tables: those of its inputs and results that are tables of a plug-in, by label.
     """
 

@@ -68,8 +68,6 @@ class Placed:
     """A worker on a node.
 
     Attributes:
-        shape: what it has.
-        node: where it is.
         handle: what it is called with.
         number: unique in the build.
         units: what it was given and has not answered; it works on the first one.

@@ -36,13 +36,7 @@ _SEALED = ("work/content-", "answers/")
 
 @dataclass
 class Verification:
-    """What was read and what is wrong.
-
-    Attributes:
-        files: files read.
-        bytes: their bytes.
-        problems: one sentence each; none for a sound memory.
-    """
+    """Files that were read, their bytes, and problems, one sentence each: none for a sound memory."""
 
     files: int = 0
     bytes: int = 0
