@@ -112,8 +112,7 @@ class Candidates:
         first = np.maximum(self._former[token] + 1, token - self.length + 1)
         end = np.minimum(token, last) + 1
         steps = np.bincount(np.minimum(first, end), minlength=last + 2) - np.bincount(end, minlength=last + 2)
-        counts: Int64s = np.cumsum(steps)[self.starts]
-        return counts
+        return np.cumsum(steps)[self.starts]
 
     @cached_property
     def _words(self) -> Int32s:

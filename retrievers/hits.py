@@ -164,8 +164,7 @@ class Hits:
 
     def to_pandas(self) -> pd.DataFrame:
         """Return `to_arrow` as a data frame."""
-        frame: pd.DataFrame = self.to_arrow().to_pandas()
-        return frame
+        return self.to_arrow().to_pandas()
 
     def to_trec(self, query_ids: Sequence[str] | None = None, *, tag: str = "mnemodex") -> str:
         """Return a TREC run: one line a document, which scores as its best chunk; queries are numbered by default."""

@@ -68,5 +68,4 @@ def token_positions(doc_ids: NDArray[np.int64], offsets: NDArray[np.int64] | np.
     with a chance of 1 in 10,000. The position after another one is `token_positions(position, 1)`, and a document's
     offset `token_positions(position, -doc_id)`: sums wrap around at 2^63.
     """
-    positions: NDArray[np.int64] = (doc_ids + offsets) & _POSITIONS
-    return positions
+    return (doc_ids + offsets) & _POSITIONS

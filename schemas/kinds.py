@@ -151,8 +151,7 @@ class Registry(Generic[_E]):
                 f"{self.noun} {point.name!r}: {point.value} of {_package(point)} is a {type(entry).__name__}, not a "
                 f"mnemodex.schemas.kinds.{self._kind.__name__}; update or uninstall the package"
             )
-        versioned: _E = replace(entry, version=_package(point))
-        return versioned
+        return replace(entry, version=_package(point))
 
     def _unknown(self, name: Any) -> RecipeError:
         near = difflib.get_close_matches(str(name), self.names(), n=1)

@@ -80,5 +80,4 @@ def _clusters(matrix: Float32s, seed: int) -> Int64s:
     gpu = faiss.get_num_gpus() > 0
     kmeans = faiss.Kmeans(matrix.shape[1], count, niter=10, seed=seed, gpu=gpu, min_points_per_centroid=1)
     kmeans.train(matrix)
-    nearest: Int64s = kmeans.assign(matrix)[1]
-    return nearest
+    return kmeans.assign(matrix)[1]

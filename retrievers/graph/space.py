@@ -199,8 +199,7 @@ def min_max(scores: Floats) -> Floats:
     if not scores.size:
         return scores
     low, high = scores.min(axis=-1, keepdims=True), scores.max(axis=-1, keepdims=True)
-    stretched: Floats = np.where(high > low, (scores - low) / np.where(high > low, high - low, 1), 1)
-    return stretched
+    return np.where(high > low, (scores - low) / np.where(high > low, high - low, 1), 1)
 
 
 def most_probable(probabilities: Floats, entities: int, k: int = 10) -> list[tuple[int, float]]:

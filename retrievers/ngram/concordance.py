@@ -124,5 +124,4 @@ def _find(tokens: Int32s, ngram: Integers, first: int) -> list[int]:
     if len(tokens) < len(ngram):
         return []
     windows = np.lib.stride_tricks.sliding_window_view(tokens, len(ngram))
-    starts: list[int] = (np.flatnonzero((windows == ngram).all(axis=1)) + first).tolist()
-    return starts
+    return (np.flatnonzero((windows == ngram).all(axis=1)) + first).tolist()

@@ -76,8 +76,7 @@ class LocalChat:
                 problem = f"its chat template refuses the conversation: {error}"
                 raise ModelError(f"model {self._lm.name!r}: {problem}") from error
         # A template writes the special tokens itself.
-        ids: list[int] = self._lm.tokenizer.encode(text, add_special_tokens=self._template is None).ids
-        return ids
+        return self._lm.tokenizer.encode(text, add_special_tokens=self._template is None).ids
 
     def _generate(self, prompts: list[list[int]]) -> list[Answer | NoAnswerError]:
         import torch

@@ -76,8 +76,7 @@ class PromptKeys:
         model = self.model.model
         with self._lock, torch.inference_mode():
             output = model.forward(input_ids=self._row(prompt), use_cache=False, **last_logits_only(model))
-        logs: Float64s = torch.log_softmax(output.logits[0, -1].double(), dim=-1).cpu().numpy()
-        return logs
+        return torch.log_softmax(output.logits[0, -1].double(), dim=-1).cpu().numpy()
 
     def _row(self, ids: Int32s) -> torch.Tensor:
         import torch

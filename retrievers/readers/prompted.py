@@ -49,8 +49,7 @@ class Expected:
         import torch
 
         row, token = (torch.from_numpy(indices).to(self._logits.device) for indices in (rows, tokens))
-        log_probability: Float64s = (self._logits[row, token].double() - self._total[row]).cpu().numpy()
-        return log_probability
+        return (self._logits[row, token].double() - self._total[row]).cpu().numpy()
 
     def top(self, rows: Int64s, k: int, known: torch.Tensor) -> Int64s:
         """Return the most probable of the tokens `known`, of shape (n,), best first: int64 of shape (rows, k)."""
@@ -60,8 +59,7 @@ class Expected:
         # Most indexes know every token of the model; then nothing is copied.
         all_known = len(known) == logits.shape[1]
         best = (logits if all_known else logits[:, known]).topk(min(k, len(known)), dim=1).indices
-        tokens: Int64s = (best if all_known else known[best]).cpu().numpy()
-        return tokens
+        return (best if all_known else known[best]).cpu().numpy()
 
 
 class Prompted:

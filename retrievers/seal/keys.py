@@ -116,8 +116,7 @@ class KeyCounter:
 
     def count_tokens(self, ngrams: Ragged) -> Int64s:
         """Return the occurrences of each token of n-grams: int64 of the shape of `ngrams.values`."""
-        counts: Int64s = self._unigrams[self._body.vocabulary.symbols(ngrams)]
-        return counts
+        return self._unigrams[self._body.vocabulary.symbols(ngrams)]
 
     def find(self, ngrams: Ragged, title: Bools) -> tuple[Int64s, Int64s]:
         """Return the numbers of keys and their documents, two int64 arrays, each pair once, by document and key.
@@ -166,8 +165,7 @@ def weigh(keys: Keys, counts: Int64s, tokens: int, score: Score) -> Float64s:
         return weights**ALPHA
     # Single words have so many documents that they may only add to what longer keys found.
     powers = np.where(unigram & (score == "intersective"), 1, ALPHA)
-    powered: Float64s = _log_odds_ratio(keys.log_probability, counts, tokens) ** powers
-    return powered
+    return _log_odds_ratio(keys.log_probability, counts, tokens) ** powers
 
 
 def own_log_probability(counts: Int64s, token_counts: Int64s, offsets: Int64s, tokens: int) -> Float64s:
@@ -187,8 +185,7 @@ def own_log_probability(counts: Int64s, token_counts: Int64s, offsets: Int64s, t
     even = np.log(0.5)
     of_tokens = np.add.reduceat(_log_odds_ratio(even, token_counts, tokens), offsets[:-1])
     log_odds = of_tokens - _log_odds_ratio(even, counts, tokens)
-    log_probability: Float64s = -np.logaddexp(0, -log_odds)
-    return log_probability
+    return -np.logaddexp(0, -log_odds)
 
 
 def _log_odds_ratio(log_probability: Float64s | float, counts: Int64s, tokens: int) -> Float64s:
