@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from mnemodex.indexers.arrays import Int64s
     from mnemodex.schemas.manifest import Artifact, FileEntry, IndexEntry, Manifest
     from mnemodex.schemas.store.store import Store
 
@@ -219,7 +218,7 @@ def _check_index(store: Store, manifest: Manifest, index: IndexEntry) -> Iterato
             yield f"{where} does not hold each row of {table} once; remove indexes/{index.name} and build again"
 
 
-def _count_rows(rows: Rows, ids: dict[str, NDArray[np.int64]], seen: dict[str, NDArray[np.int64]]) -> bool:
+def _count_rows(rows: Rows, ids: dict[str, Int64s], seen: dict[str, Int64s]) -> bool:
     """Count in `seen` which rows of which partition a shard holds; whether its ids are those of the table."""
     for number, label in enumerate(rows.labels):
         here = rows.partition == number

@@ -16,9 +16,7 @@ from mnemodex.schemas.errors import SourceError, UserError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from mnemodex.indexers.arrays import Int32s
     from mnemodex.retrievers.datastore import DatastoreInfo
     from mnemodex.retrievers.memory import Memory
     from mnemodex.retrievers.readers.knn_lm.mixing import Mixing
@@ -85,7 +83,7 @@ class TextEvaluator:
         return replace(base, **{name: self._options[name] for name in ("k", *_MIXING) if name in self._options})
 
 
-def _evaluate(retriever: Any, tokens: list[NDArray[np.int32]], mixing: Mixing, *, tuned: bool) -> Evaluation:
+def _evaluate(retriever: Any, tokens: list[Int32s], mixing: Mixing, *, tuned: bool) -> Evaluation:
     from mnemodex.retrievers.readers.knn_lm_report.evaluation import evaluate
     from mnemodex.retrievers.readers.knn_lm_report.reading import predictable
 
@@ -97,7 +95,7 @@ def _evaluate(retriever: Any, tokens: list[NDArray[np.int32]], mixing: Mixing, *
         return evaluate(retriever, lm, tokens, mixing, Path(scratch), tuned=tuned, advance=advance)
 
 
-def _generate(retriever: Any, text: Path, tokens: list[NDArray[np.int32]], mixing: Mixing, count: int) -> Generation:
+def _generate(retriever: Any, text: Path, tokens: list[Int32s], mixing: Mixing, count: int) -> Generation:
     from mnemodex.retrievers.readers.knn_lm_report.generation import PROMPT, generate
 
     if max(map(len, tokens)) < PROMPT:
@@ -106,7 +104,7 @@ def _generate(retriever: Any, text: Path, tokens: list[NDArray[np.int32]], mixin
         return generate(retriever, retriever.prompt_keys.model, tokens, mixing, Path(scratch), tokens=count)
 
 
-def read_tokens(text: Path, info: DatastoreInfo) -> list[NDArray[np.int32]]:
+def read_tokens(text: Path, info: DatastoreInfo) -> list[Int32s]:
     """Return the tokens of each document of a file or folder, by the datastore's tokenizer.
 
     Raises:
@@ -116,7 +114,7 @@ def read_tokens(text: Path, info: DatastoreInfo) -> list[NDArray[np.int32]]:
     from mnemodex.retrievers.readers.knn_lm_report.reading import predictable
 
     cut = tokenizer(info.model)
-    found: list[NDArray[np.int32]] = []
+    found: list[Int32s] = []
     batch: list[str] = []
     for document in _documents(text):
         # As the datastore's own texts are read.

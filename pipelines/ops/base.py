@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
+from mnemodex.indexers.arrays import find_ids
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.spec import Spec
 from mnemodex.schemas.store.columns import numbers, to_column
@@ -16,8 +17,7 @@ from mnemodex.schemas.store.columns import numbers, to_column
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from mnemodex.indexers.arrays import Bools
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
     from mnemodex.schemas.manifest import Artifact
@@ -157,15 +157,13 @@ class StageOp(Op):
         new = ~np.isin(ids, numbers(known[column]))
         rows = pa.concat_tables([known, pa.Table.from_batches(stage.run(_filter(batches, new)), known.schema)])
         # As if all had been computed.
-        order = np.argsort(ids)
-        place = np.searchsorted(ids, numbers(rows[column]), sorter=order)
-        position = np.append(order, len(ids))[place]
-        in_order = rows.take(to_column(np.argsort(position, kind="stable"), pa.int64())).combine_chunks()
+        positions = find_ids(ids, numbers(rows[column]))
+        in_order = rows.take(to_column(np.argsort(positions, kind="stable"), pa.int64())).combine_chunks()
         output.write(stage.table, in_order.to_batches(max_chunksize=2048))
         return stage.stats().model_copy(update={"reused": len(known)})
 
 
-def _filter(batches: Iterator[pa.RecordBatch], keep: NDArray[np.bool_]) -> Iterator[pa.RecordBatch]:
+def _filter(batches: Iterator[pa.RecordBatch], keep: Bools) -> Iterator[pa.RecordBatch]:
     """Yield the rows for which `keep`, of shape (rows of all batches,), is true."""
     start = 0
     for batch in batches:

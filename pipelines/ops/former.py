@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from mnemodex.indexers.arrays import Array, Bools, Int64s
     from mnemodex.schemas.manifest import Artifact, TableEntry
     from mnemodex.schemas.store.store import Store
 
@@ -37,9 +36,9 @@ class Known(NamedTuple):
         row: its row there, of several with one id the first; int64 of shape (ids,).
     """
 
-    known: NDArray[np.bool_]
-    partition: NDArray[np.int64]
-    row: NDArray[np.int64]
+    known: Bools
+    partition: Int64s
+    row: Int64s
 
 
 def write_former(store: Store, folder: str, entry: TableEntry, column: str = "") -> None:
@@ -74,7 +73,7 @@ class Former:
         """The ids by which rows are looked up."""
         return str(self._table["column"])
 
-    def find(self, ids: NDArray[np.int64]) -> Known:
+    def find(self, ids: Int64s) -> Known:
         """Look ids up."""
         known = Known(np.zeros(len(ids), np.bool_), np.zeros(len(ids), np.int64), np.zeros(len(ids), np.int64))
         bits = (int(self._table["rows"]) // _BUCKET_ROWS).bit_length()
@@ -88,17 +87,15 @@ class Former:
                 known.partition[here], known.row[here] = partition[place], row[place]
         return known
 
-    def fill(self, known: Known, target: NDArray[Any]) -> NDArray[np.bool_]:
+    def fill(self, known: Known, target: Array) -> Bools:
         """Copy rows of the partitions' `.npy` into `target`, of shape (ids, numbers); return which ids it now has."""
         return self._copy(known, ".npy", lambda path: np.load(path, mmap_mode="r", allow_pickle=False), target)
 
-    def values(self, known: Known, name: str, target: NDArray[Any]) -> NDArray[np.bool_]:
+    def values(self, known: Known, name: str, target: Array) -> Bools:
         """Copy one column of the rows into `target`, of shape (ids,); return which ids were filled in."""
         return self._copy(known, ".parquet", lambda path: parquet.column(path, name), target)
 
-    def _copy(
-        self, known: Known, ending: str, read: Callable[[Path], NDArray[Any]], target: NDArray[Any]
-    ) -> NDArray[np.bool_]:
+    def _copy(self, known: Known, ending: str, read: Callable[[Path], Array], target: Array) -> Bools:
         filled = np.zeros(len(known.known), np.bool_)
         for number, here in self._by_partition(known):
             path = self._file(number, ending)
@@ -107,7 +104,7 @@ class Former:
                 filled[here] = True
         return filled
 
-    def take(self, ids: NDArray[np.int64], schema: pa.Schema) -> pa.Table:
+    def take(self, ids: Int64s, schema: pa.Schema) -> pa.Table:
         """Return all rows with one of the ids; those of one id follow each other as in their partition."""
         tables = [pa.Table.from_batches([], schema)]
         for number, here in self._by_partition(self.find(ids)):
@@ -128,7 +125,7 @@ class Former:
         paths = [self._file(number, ".parquet") for number in range(len(self._places))] if self else []
         return [path for path in paths if path is not None] if None not in paths else []
 
-    def _by_partition(self, known: Known) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    def _by_partition(self, known: Known) -> Iterator[tuple[int, Int64s]]:
         places = np.flatnonzero(known.known)
         for number in np.unique(known.partition[places]):
             yield int(number), places[known.partition[places] == number]
@@ -143,7 +140,7 @@ class Former:
         places: list[str] = self._table["places"]
         return places
 
-    def _sorted_ids(self, bucket: int, bits: int) -> NDArray[np.int64]:
+    def _sorted_ids(self, bucket: int, bits: int) -> Int64s:
         """Return ids, partitions and rows of one of `1 << bits` ranges of ids, sorted; int64 of shape (3, ids)."""
         path = self._folder / f"{bucket}.npy"
         if not path.exists():
@@ -153,10 +150,10 @@ class Former:
                     unfinished = path.with_suffix(".part.npy")
                     np.save(unfinished, self._sort_ids(bucket, bits), allow_pickle=False)
                     unfinished.rename(path)
-        found: NDArray[np.int64] = np.load(path, mmap_mode="r", allow_pickle=False)
+        found: Int64s = np.load(path, mmap_mode="r", allow_pickle=False)
         return found
 
-    def _sort_ids(self, bucket: int, bits: int) -> NDArray[np.int64]:
+    def _sort_ids(self, bucket: int, bits: int) -> Int64s:
         parts = [np.zeros((3, 0), np.int64)]
         for number, place in enumerate(self._places):
             artifact = self._store.artifact(place)
@@ -183,7 +180,7 @@ class Former:
             return None
 
 
-def _bucket(ids: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+def _bucket(ids: Int64s, bits: int) -> Int64s:
     """Return in which of `1 << bits` ranges of 63-bit numbers ids are."""
     return np.clip(ids, 0, None) >> (63 - bits)
 

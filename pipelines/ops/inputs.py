@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
-    from numpy.typing import NDArray
 
+    from mnemodex.indexers.arrays import Int64s
     from mnemodex.pipelines.messages import Unit
     from mnemodex.schemas.manifest import Artifact
     from mnemodex.schemas.store.store import Store
@@ -91,7 +91,7 @@ class Inputs:
         for part in self.partitions(number):
             yield from parquet.read_batches(part.files["parquet"], columns=columns or None, rows=rows)
 
-    def ids(self, number: int, column: str) -> NDArray[np.int64]:
+    def ids(self, number: int, column: str) -> Int64s:
         """Return one column of an input's partitions, int64."""
         columns = [parquet.column(part.files["parquet"], column) for part in self.partitions(number)]
         return np.concatenate([np.zeros(0, np.int64), *columns])
