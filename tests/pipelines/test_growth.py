@@ -167,6 +167,7 @@ def test_a_datastore_grows(grow, tmp_path, index):
     assert (found.ids[:, 0] == expected.ids[:, 0]).mean() > 0.9
     if index == {"factory": "Flat"}:
         np.testing.assert_array_equal(found.ids, expected.ids)
+        np.testing.assert_array_equal(found.tokens, expected.tokens)
         # BLAS sums in another order where a shard has other rows.
         np.testing.assert_allclose(found.distances, expected.distances, rtol=1e-3)
     assert verify(tmp_path / "memory").problems == []
