@@ -89,6 +89,8 @@ def reading(memory: Path) -> Callable[[], object]:
 def committing(memory: Path) -> Callable[[], object]:
     store = Store(memory)
     former = open_store(memory)[1]
+    for entry in former.tables.values():
+        entry.partitions.load()
     parts = {name: [*entry.partitions] for name, entry in former.tables.items()}
     parts[TABLES[0]].append(artifact(TABLES[0], -1))
     entries = {name: TableEntry(name=name, partitions=Artifacts(kept)) for name, kept in parts.items()}

@@ -53,8 +53,11 @@ class Materializer:
         self._former = former
         self._files = files
         self._progress = progress
-        # A renamed index or table finds its files where the current snapshot has them.
-        self._places = {part.fingerprint: part.place for part in former.artifacts()} if former is not None else {}
+        self._known: dict[str, list[Artifact]] = {}
+        for artifacts in former.lists() if former is not None else ():
+            artifacts.load()
+            for part in artifacts:
+                self._known.setdefault(part.fingerprint, []).append(part)
         self._drafts: dict[str, deque[tuple[Draft, str]]] = {}
         self._claimed: dict[str, list[tuple[StepResults, str]]] = {}
 
@@ -149,14 +152,22 @@ class Materializer:
 
     def _find(self, folder: str, label: str, name: str) -> list[Artifact] | None:
         """Return the results of a unit that are whole: in its own folder, or where the current snapshot has them."""
-        for place in (f"{folder}/{label}-{name}", self._places.get(name)):
-            artifact = self._store.whole(place) if place is not None else None
+        # A renamed index or table finds its files where the current snapshot has them.
+        former = [part.place for part in self._known.get(name, ())[:1]]
+        for place in (f"{folder}/{label}-{name}", *former):
+            artifact = self._whole(place)
             if artifact is None:
                 continue
-            also = [self._store.whole(other) for other in artifact.also]
+            also = [self._whole(other) for other in artifact.also]
             if None not in also:
                 return [artifact, *(other for other in also if other is not None)]
         return None
+
+    def _whole(self, place: str) -> Artifact | None:
+        """Return the result of a place if it is whole: the current snapshot's own object, which a commit knows."""
+        artifact = self._store.whole(place)
+        known = self._known.get(artifact.fingerprint, ()) if artifact is not None else ()
+        return next((part for part in known if part == artifact), artifact)
 
     def _prepare(self, results: StepResults) -> None:
         """Write what workers read of a step, before its first unit."""

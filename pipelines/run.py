@@ -75,7 +75,8 @@ class Run:
                 engine.close()
         warnings = [*self._source.warnings]
         warnings += [warning for step in self._results.steps.values() for warning in step.warnings or ()]
-        manifest = make_manifest(self._recipe, self._results)
+        # Compared by its list files, most of which are the same.
+        manifest = self._store.listed(make_manifest(self._recipe, self._results), self._former)
         warnings += low_recall(manifest.indexes)
         changed = self._former is None or not manifest.same_files(self._former)
         current = self._store.commit(manifest, former=self._former) if changed else self._former

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, overload
 
@@ -166,8 +167,8 @@ _GIVEN = TypeAdapter(tuple[Artifact, ...])
 class Artifacts(Sequence[Artifact]):
     """Artifacts in order: those of a build, in memory, or those of a snapshot, in list files.
 
-    Files are read when an artifact is asked for, one after the other. How many artifacts there are, their rows and
-    their bytes are known without.
+    Files are read when an artifact is asked for, one after the other, or all by `load`. How many artifacts there are,
+    their rows and their bytes are known without.
 
     Attributes:
         lists: the list files; None for artifacts in memory.
@@ -179,6 +180,7 @@ class Artifacts(Sequence[Artifact]):
         self.lists = tuple(lists) if lists is not None else None
         self._given = tuple(given)
         self._read = read
+        self._loaded: list[tuple[Artifact, ...]] | None = None
         self._positions: dict[str, int] | None = None
 
     @override
@@ -198,9 +200,19 @@ class Artifacts(Sequence[Artifact]):
     @override
     def __iter__(self) -> Iterator[Artifact]:
         yield from self._given
-        for part in self.lists or ():
-            for text in self._rows(part)["artifact"].to_pylist():
-                yield _artifact(part, text)
+        if self._loaded is not None:
+            yield from chain.from_iterable(self._loaded)
+        else:
+            yield from chain.from_iterable(map(self._parsed, self.lists or ()))
+
+    def load(self) -> None:
+        """Read all list files and keep what they name: for a build, which needs all of it at once."""
+        self._loaded = [tuple(self._parsed(part)) for part in self.lists or ()]
+
+    @property
+    def loaded(self) -> Iterator[tuple[ListFile, tuple[Artifact, ...]]]:
+        """The list files with what they name, after `load`."""
+        return zip(self.lists or (), self._loaded or (), strict=False)
 
     @overload
     def __getitem__(self, index: int) -> Artifact: ...
@@ -208,6 +220,8 @@ class Artifacts(Sequence[Artifact]):
     def __getitem__(self, index: slice) -> tuple[Artifact, ...]: ...
     @override
     def __getitem__(self, index: int | slice) -> Artifact | tuple[Artifact, ...]:
+        if self.lists is None:
+            return self._given[index]
         numbers = range(len(self))[index]
         return self._at(numbers) if isinstance(numbers, int) else tuple(map(self._at, numbers))
 
@@ -219,7 +233,7 @@ class Artifacts(Sequence[Artifact]):
                 labels += self._rows(part)["label"].to_pylist()
             self._positions = {name: number for number, name in enumerate(labels)}
         position = self._positions.get(label)
-        return None if position is None else self._at(position)
+        return None if position is None else self[position]
 
     def only(self, keep: Callable[[ListFile], bool]) -> Artifacts:
         """Return those of the list files that are to be kept; all of those in memory."""
@@ -255,7 +269,10 @@ class Artifacts(Sequence[Artifact]):
             if number < part.count:
                 return _artifact(part, self._rows(part)["artifact"][number].as_py())
             number -= part.count
-        return self._given[number]
+        raise IndexError(number)
+
+    def _parsed(self, part: ListFile) -> Iterator[Artifact]:
+        return (_artifact(part, text) for text in self._rows(part)["artifact"].to_pylist())
 
     def _rows(self, part: ListFile) -> pa.Table:
         assert self._read is not None  # noqa: S101 - lists are given with their reader

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import operator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from mnemodex.schemas.errors import CorruptFileError
 from mnemodex.schemas.store.columns import to_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from mnemodex.schemas.artifacts import Artifact
     from mnemodex.schemas.manifest import Manifest
@@ -49,16 +50,27 @@ class Lists:
     def write(self, manifest: Manifest, former: Manifest | None) -> Manifest:
         """Return a manifest whose artifacts are all in list files; those that the former snapshot has are taken over.
 
+        What the former snapshot has loaded is taken over without looking into it.
+
         Raises:
             OSError: a list file could not be written.
         """
-        known = {part.content: part for kept in (former.lists() if former else ()) for part in kept.lists or ()}
+        before = [*former.lists()] if former else []
+        known = {part.content: part for kept in before for part in kept.lists or ()}
+        loaded = {id(kept[0]): (part, kept) for artifacts in before for part, kept in artifacts.loaded}
 
         def listed(artifacts: Artifacts) -> Artifacts:
             if artifacts.lists is not None:
                 return artifacts
-            parts = ((part, _content(part)) for part in _cut(tuple(artifacts)))
-            lists = [known.get(content) or self._write(part, content) for part, content in parts]
+            given, lists, start = artifacts[:], [], 0
+            while start < len(given):
+                part, kept = loaded.get(id(given[start]), (None, ()))
+                if part is None or not _is_next(kept, given, start):
+                    some = given[start : _end(given, start)]
+                    content = _content(some)
+                    part = known.get(content) or self._write(some, content)
+                lists.append(part)
+                start += part.count
             return Artifacts(lists=lists, read=self.read)
 
         return manifest.replaced(listed)
@@ -121,14 +133,19 @@ def is_list(files: LocalFiles, path: str) -> bool:
     return path == f"snapshots/lists/{hashlib.sha256(files.read(path)).hexdigest()}.parquet"
 
 
-def _cut(artifacts: Sequence[Artifact]) -> Iterator[Sequence[Artifact]]:
-    """Yield consecutive artifacts that share a list file."""
-    start = 0
-    ends = [number for number, part in enumerate(artifacts, 1) if part.fingerprint.endswith(_ENDS)]
-    for end in (*ends, len(artifacts)):
-        while start < end:
-            yield artifacts[start : min(end, start + _MOST)]
-            start = min(end, start + _MOST)
+def _end(artifacts: Sequence[Artifact], start: int) -> int:
+    """Return where the list file ends that begins with an artifact."""
+    stop = min(start + _MOST, len(artifacts))
+    ends = (number + 1 for number in range(start, stop) if artifacts[number].fingerprint.endswith(_ENDS))
+    return next(ends, stop)
+
+
+def _is_next(kept: Sequence[Artifact], artifacts: Sequence[Artifact], start: int) -> bool:
+    """Return whether the next list file names the very same artifacts as a former one."""
+    stop = start + len(kept)
+    # A former last file may go on now.
+    ends = stop == len(artifacts) or len(kept) == _MOST or kept[-1].fingerprint.endswith(_ENDS)
+    return ends and stop <= len(artifacts) and all(map(operator.is_, kept, artifacts[start:stop]))
 
 
 def _content(artifacts: Sequence[Artifact]) -> str:

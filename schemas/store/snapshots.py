@@ -193,6 +193,20 @@ class Snapshots:
                 )
             manifest = self._parse(parent, data)
 
+    def listed(self, manifest: Manifest, former: Manifest | None) -> Manifest:
+        """Return a manifest whose artifacts are in list files, which are those of the former snapshot as far as it can.
+
+        Raises:
+            CommitFailedError: the disk refused.
+        """
+        try:
+            return self._lists.write(manifest, former)
+        except OSError as error:
+            raise CommitFailedError(
+                f"{self.root}: the lists of the new snapshot could not be written ({error}); the former snapshot is "
+                "current; correct that and build again"
+            ) from error
+
     def commit(self, manifest: Manifest, *, former: Manifest | None) -> Manifest:
         """Make a manifest the current snapshot; `name`, `parent` and `created` are filled in.
 
@@ -204,14 +218,8 @@ class Snapshots:
             CommitFailedError: it is not committed: the disk refused, or another writer committed after `former`.
             CommitStateUnknownError: the disk did not say.
         """
-        try:
-            listed = self._lists.write(manifest, former)
-            parent = self.files.read(_file(former.name)) if former else None
-        except OSError as error:
-            raise CommitFailedError(
-                f"{self.root}: the lists of the new snapshot could not be written ({error}); the former snapshot is "
-                "current; correct that and build again"
-            ) from error
+        listed = self.listed(manifest, former)
+        parent = self.files.read(_file(former.name)) if former else None
         manifest = listed.model_copy(
             update={
                 "name": _after(former.name if former else "0"),

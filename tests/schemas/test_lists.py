@@ -106,6 +106,37 @@ class TestWhatIsWritten:
     def test_the_same_artifacts_write_nothing(self, store, first):
         assert self.changed(store, first) == (0, 0)
 
+    def test_what_the_former_snapshot_loaded_is_not_looked_at(self, store, first, monkeypatch):
+        former = store.current()
+        listed = former.tables["notes"].partitions
+        listed.load()
+        seen = []
+        content = lists_module._content
+        monkeypatch.setattr(lists_module, "_content", lambda some: seen.extend(some) or content(some))
+        grown = [*listed, artifact(MANY)]
+        store.commit(manifest(grown), former=former)
+        assert seen == grown[-len(seen) :] and len(seen) == listed.lists[-1].count + 1
+        assert list(store.current().tables["notes"].partitions) == grown
+
+    @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @given(st.data())
+    def test_lists_are_the_same_whether_the_former_ones_were_loaded(self, tmp_path_factory, data):
+        """Files end where they would without a former snapshot, whatever is added, removed or moved."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lists_module, "_ENDS", tuple("0"))
+            patch.setattr(lists_module, "_MOST", 5)
+            store = Store(tmp_path_factory.mktemp("lists") / "memory")
+            store.prepare()
+            commit(store, [artifact(number) for number in range(40)])
+            former = store.current()
+            former.tables["notes"].partitions.load()
+            parts = [*former.tables["notes"].partitions, *(artifact(number) for number in range(40, 45))]
+            changed = data.draw(st.lists(st.sampled_from(parts), unique_by=id, max_size=45))
+            runs = data.draw(st.sampled_from([changed, parts, parts[:-7], parts[3:], [*parts[:9], *changed]]))
+            listed = store.listed(manifest(runs), former).tables["notes"].partitions
+            wanted = store.listed(manifest(runs), None).tables["notes"].partitions
+            assert listed.lists == wanted.lists and list(listed) == runs
+
     def test_files_of_another_content_are_another_list(self, store, first):
         file = first[0].files[0].model_copy(update={"sha256": "0" * 64})
         assert self.changed(store, [first[0].model_copy(update={"files": (file,)}), *first[1:]])[0] == 1
