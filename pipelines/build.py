@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.pipelines.caller import SPOOL, Passed, with_passed
+from mnemodex.pipelines.caller import Passed, with_passed
 from mnemodex.pipelines.engine import Place
 from mnemodex.pipelines.preflight import check_inputs
 from mnemodex.pipelines.progress import Progress
@@ -41,7 +42,8 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
         address: of a Ray cluster; a local one by default.
         local: compute in this process, without Ray. By default that is done where little is to be computed.
         runtime_env: of Ray's workers, as `ray.init` takes it, or a YAML or JSON file of it; with one, Ray is used.
-        dry_run: plan only: what is there, what would be computed. Nothing is written but below `work/`.
+        dry_run: plan only: what is there, what would be computed. Nothing is written but below `work/`, and another
+            build may write meanwhile.
         source: documents as mappings, instead of the recipe's `source`.
         chunker: a `Chunker`, instead of the recipe's `chunks`.
         encoders: `TextEncoder`s or `PlainEncoder`s by the names of the recipe's section `embed`.
@@ -64,13 +66,13 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
     check_inputs(checked)
     store = Store(Path(memory or checked.memory).absolute())
     store.prepare()
-    with store.lock():
-        store.clean()
-        try:
-            work = Run(store, with_passed(checked, passed, store), progress or Progress(), passed.objects)
-        except BaseException:
-            store.files.remove(SPOOL)
-            raise
+    with contextlib.ExitStack() as ending:
+        if not dry_run:
+            ending.enter_context(store.lock())
+            store.clean()
+            ending.callback(store.clean)
+        work = Run(store, with_passed(checked, passed, store), progress or Progress(), passed)
+        ending.callback(work.close)
         try:
             if (unchanged := work.unchanged()) is not None:
                 unchanged.planned = dry_run
@@ -82,10 +84,6 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
                 f"{store.root}: {error.strerror or error}{at}. Correct that and build again: finished partitions "
                 "are kept"
             ) from error
-        finally:
-            work.close()
-            store.files.remove(SPOOL)
-            store.clean()
 
 
 def _recipe(recipe: str | Path | dict[str, Any] | Recipe, passed: Passed) -> Recipe:

@@ -13,12 +13,13 @@ from mnemodex.schemas.passed import PassedChunker, PassedEmbedding, identity_of
 from mnemodex.schemas.sections import Source
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mnemodex.schemas.recipe import Recipe
     from mnemodex.schemas.store.store import Store
 
 _PLACE = "passed by the caller"
-SPOOL = "work/passed"
-"""Where the documents of a caller are while they are read."""
+_SPOOL = "documents.jsonl"
 
 
 @dataclass
@@ -47,15 +48,15 @@ class Passed:
 
 
 def with_passed(recipe: Recipe, passed: Passed, store: Store) -> Recipe:
-    """Return the recipe with settings that name the passed objects, documents written below `work/`.
+    """Return the recipe with settings that name the passed objects.
 
     Raises:
-        SourceError: a document is not a mapping, or cannot be written as JSON.
         RecipeError: an encoder is for no entry of the recipe.
     """
     update: dict[str, Any] = {}
     if passed.source is not None:
-        update["source"] = _spooled(recipe, passed.source, store)
+        # The same path every time, since snapshots name it; nothing is there.
+        update["source"] = _source(recipe, store.root / "work" / "passed" / _SPOOL)
     if passed.chunker is not None:
         if not callable(getattr(passed.chunker, "spans", None)):
             raise RecipeError(
@@ -86,11 +87,13 @@ def _encoders(recipe: Recipe, encoders: dict[str, Any]) -> dict[str, PassedEmbed
     return made
 
 
-def _spooled(recipe: Recipe, rows: Iterable[Mapping[str, Any]], store: Store) -> Source:
-    """Write documents as JSONL, one at a time, and return them as a source."""
-    # The same place every time: the snapshot's recipe names it.
-    path = store.root / SPOOL / "documents.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
+def spooled(recipe: Recipe, rows: Iterable[Mapping[str, Any]], folder: Path) -> Recipe:
+    """Write documents as JSONL into a folder, one at a time, and return the recipe with them as its source.
+
+    Raises:
+        SourceError: a document is not a mapping, or cannot be written as JSON; or there is none.
+    """
+    path = folder / _SPOOL
     if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
         raise SourceError(f"source is a {type(rows).__name__}; pass a list or an iterator of mappings")
     number = -1
@@ -106,5 +109,9 @@ def _spooled(recipe: Recipe, rows: Iterable[Mapping[str, Any]], store: Store) ->
                 ) from error
     if number < 0:
         raise SourceError("source gives no rows; pass a list, or a new iterator for each build and each dry run")
+    return recipe.model_copy(update={"source": _source(recipe, path)})
+
+
+def _source(recipe: Recipe, path: Path) -> Source:
     fields = getattr(recipe.source, "fields", {})
     return Source(path=str(path), fields=fields, format="jsonl", max_errors=getattr(recipe.source, "max_errors", 100))

@@ -20,8 +20,10 @@ def content_of(store: Store, path: str) -> str:
     """Return the SHA-256 of a file that the recipe names."""
     begin = f"content-{fingerprint(path)[:8]}-"
     memo = f"work/{begin}{fingerprint(file_state(Path(path)))}.json"
-    # A damaged memo does no harm: the file is hashed again.
-    content: str | None = unseal(store.files.read(memo)) if store.files.exists(memo) else None
+    content: str | None = None
+    # Another writer may remove it. A damaged one does no harm: the file is hashed again.
+    with suppress(FileNotFoundError):
+        content = unseal(store.files.read(memo))
     if content is None:
         content = sha256(Path(path))
         for old in store.files.names("work"):

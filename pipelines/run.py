@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mnemodex.pipelines.caller import spooled
 from mnemodex.pipelines.cluster import check_address
 from mnemodex.pipelines.declarations import declarations
 from mnemodex.pipelines.engine import choose_engine, estimate
@@ -14,12 +15,11 @@ from mnemodex.pipelines.outcome import BuildResult
 from mnemodex.pipelines.plan import Plan
 from mnemodex.pipelines.results import BuildResults
 from mnemodex.pipelines.run_files import RunFiles
-from mnemodex.pipelines.source_plan import plan_source
+from mnemodex.pipelines.source_plan import leftovers, plan_source
 from mnemodex.pipelines.unchanged import UpToDate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from mnemodex.pipelines.caller import Passed
     from mnemodex.pipelines.engine import Place
     from mnemodex.pipelines.progress import Progress
     from mnemodex.schemas.manifest import Manifest
@@ -28,15 +28,16 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """One build of a memory whose lock is held; objects are those that the caller of `build` passed."""
+    """One build of a memory whose lock is held, or the plan of one; with what the caller of `build` passed."""
 
-    def __init__(self, store: Store, recipe: Recipe, progress: Progress, objects: Mapping[str, Any]) -> None:
+    def __init__(self, store: Store, recipe: Recipe, progress: Progress, passed: Passed) -> None:
         self._started = time.perf_counter()
-        self._store, self._recipe, self._objects, self._progress = store, recipe, objects, progress
+        self._store, self._recipe, self._passed, self._progress = store, recipe, passed, progress
+        # What this build writes there may be needed when it is no longer the only one.
+        self._leftovers = list(leftovers(store))
         self._former = store.found()
         self._up_to_date = UpToDate(store, recipe, self._former)
         self._files = RunFiles(store, declared_tables(recipe))
-        self._results = BuildResults(recipe, store, self._former)
 
     def unchanged(self) -> BuildResult | None:
         """Return what a build gives that has nothing to do, where that is known without a plan."""
@@ -68,7 +69,7 @@ class Run:
         engine = None
         if self._work.todo or self._plan.waiting:
             work = estimate(self._results, self._work.todo)
-            engine = choose_engine(self._store, self._files.run, work, place=place, objects=self._objects)
+            engine = choose_engine(self._store, self._files.run, work, place=place, objects=self._passed.objects)
             try:
                 self._work.compute(engine)
             finally:
@@ -81,8 +82,9 @@ class Run:
         changed = self._former is None or not manifest.same_files(self._former)
         current = self._store.commit(manifest, former=self._former) if changed else self._former
         assert current is not None  # noqa: S101 - without a former snapshot something has changed
-        self._store.files.remove("work/partial")
-        self._source.remove_others(self._store)
+        for path in self._leftovers:
+            if not self._source.has(path):
+                self._store.files.remove(path)
         result = self._result(current, committed=changed)
         result.warnings = warnings
         if engine is not None:
@@ -93,8 +95,12 @@ class Run:
     def _begin(self, place: Place) -> None:
         # Before a large source is looked through.
         check_address(place.address)
-        self._source = plan_source(self._store, self._recipe, place=place, files=self._files, progress=self._progress)
-        self._plan = Plan(declarations(self._recipe, self._source.units))
+        recipe = self._recipe
+        if self._passed.source is not None:
+            recipe = spooled(recipe, self._passed.source, self._store.root / self._files.run)
+        self._results = BuildResults(recipe, self._store, self._former)
+        self._source = plan_source(self._store, recipe, place=place, files=self._files, progress=self._progress)
+        self._plan = Plan(declarations(recipe, self._source.units))
         self._work = Materializer(
             self._store, self._plan, self._results, former=self._former, files=self._files, progress=self._progress
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.contents import folder_state
 from mnemodex.pipelines.documents.splits import PlanSettings
 from mnemodex.pipelines.engine import LOCAL_SECONDS, Place, choose_engine, estimate
 from mnemodex.pipelines.materialize import Materializer
+from mnemodex.pipelines.ops.checkpoint import PARTIAL
 from mnemodex.pipelines.plan import Plan
 from mnemodex.pipelines.progress import Progress
 from mnemodex.pipelines.results import BuildResults
@@ -54,17 +55,20 @@ class SourcePlan:
     """
 
     units: tuple[SourceUnit, ...]
-    places: tuple[str, ...]
+    places: frozenset[str]
     warnings: tuple[str, ...]
 
-    def remove_others(self, store: Store) -> None:
-        """Remove what was found out about files as they were before."""
-        kept = {PurePosixPath(place).name for place in self.places}
-        for key in (_PIECES, _SPLITS):
-            for name in store.files.names(key.path):
-                # A marker has the name of its place, the files next to it have a hash of their content too.
-                if name.removesuffix(".json") not in kept and name.rpartition("-")[0] not in kept:
-                    store.files.remove(f"{key.path}/{name}")
+    def has(self, path: str) -> bool:
+        """Return whether a file below `work/`, or a folder of files, is of this plan."""
+        # A marker has the name of its place, the files next to it have a hash of their content too.
+        return path.removesuffix(".json") in self.places or path.rpartition("-")[0] in self.places
+
+
+def leftovers(store: Store) -> Iterator[str]:
+    """Yield what former builds left below `work/`: plans of sources, and work that a next try may take over."""
+    for folder in (_PIECES.path, _SPLITS.path, PARTIAL):
+        for name in store.files.names(folder):
+            yield f"{folder}/{name}"
 
 
 def plan_source(
@@ -85,9 +89,20 @@ def plan_source(
     try:
         return _plan(store, recipe, place, files or RunFiles(store, {}), progress or Progress())
     except CorruptFileError:
-        # Below `work/` nothing is worth more than being found out again.
-        store.files.remove("work/plan")
+        _remove_damaged(store)
         return _plan(store, recipe, place, files or RunFiles(store, {}), progress or Progress())
+
+
+def _remove_damaged(store: Store) -> None:
+    """Remove what is damaged of plans, or was removed meanwhile, so that it is found out again."""
+    for key in (_PIECES, _SPLITS):
+        for marker in (name for name in store.files.names(key.path) if name.endswith(".json")):
+            artifact = store.artifact(f"{key.path}/{marker.removesuffix('.json')}")
+            try:
+                for file in artifact.files if artifact is not None else ():
+                    store.files.check(file, again=True)
+            except CorruptFileError:
+                store.files.remove(f"{key.path}/{marker}")
 
 
 def _plan(store: Store, recipe: Recipe, place: Place | None, files: RunFiles, progress: Progress) -> SourcePlan:
@@ -109,7 +124,7 @@ def _plan(store: Store, recipe: Recipe, place: Place | None, files: RunFiles, pr
         store.files.check(file)
     found = [splits, *(results.artifacts(_PIECES) if results.has(_PIECES) else ())]
     units = tuple(_units(store, splits))
-    return SourcePlan(units, tuple(artifact.place for artifact in found), tuple(_warn(empty)))
+    return SourcePlan(units, frozenset(artifact.place for artifact in found), tuple(_warn(empty)))
 
 
 def _warn(empty: Sequence[str]) -> Iterator[str]:

@@ -66,7 +66,7 @@ class UpToDate:
             self._store.files.write(_MEMO, seal(memo))
 
     def _state(self, current: Manifest) -> str:
-        folders = [*_folders(self._store.root / "tables"), *_folders(self._store.root / "indexes")]
+        folders = [folder for name in ("tables", "indexes") for folder in _folders(str(self._store.root / name))]
         # A damaged list file is left out of the snapshot that a build finds.
         return fingerprint(self._inputs, current.name, current.created, _count(current), folders)
 
@@ -91,9 +91,14 @@ def _count(current: Manifest) -> int:
     return sum(map(len, [*tables, *(index.shards for index in current.indexes.values())]))
 
 
-def _folders(root: Path) -> Iterator[tuple[str, int, int]]:
-    """Yield a folder and all below it, with their times and inodes."""
-    for folder, below, _ in os.walk(root):
-        below.sort()
-        stat = Path(folder).stat()
-        yield folder, stat.st_mtime_ns, stat.st_ino
+def _folders(root: str) -> Iterator[tuple[str, int, int]]:
+    """Yield a folder and all below it, with their times and inodes; nothing where there is none."""
+    try:
+        stat = os.stat(root)  # noqa: PTH116 - there are as many as shards, and a path takes longer to make than to ask
+        with os.scandir(root) as entries:
+            below = sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return
+    yield root, stat.st_mtime_ns, stat.st_ino
+    for folder in below:
+        yield from _folders(folder)

@@ -100,8 +100,9 @@ def _listed(
                 yield from artifacts.only(part.__eq__)
             except CorruptFileError as error:
                 # A build makes the lists of the current snapshot again.
-                former = f"{store.root / part.path}: is damaged or missing; restore it from a copy. Only the former "
-                former += f"snapshot {snapshot.name} names it"
+                former = f"{store.root / part.path}: is damaged or missing, and only the former snapshot "
+                former += f"{snapshot.name} names it; restore it from a copy, or give the former snapshots up: remove "
+                former += "CURRENT and the folder snapshots, and build again, which finds what is computed"
                 result.problems.append(str(error) if is_current else former)
             else:
                 result.files += 1

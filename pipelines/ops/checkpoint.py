@@ -13,30 +13,43 @@ if TYPE_CHECKING:
 
     from mnemodex.schemas.store.store import Store
 
+PARTIAL = "work/partial"
+"""Where they lie."""
 SECONDS = 20.0
 """Between two writes."""
 
 
 class Checkpoint:
-    """Record batches of one unit, in the order in which they were added; below `work/partial`.
+    """Record batches of one unit, in the order in which they were added.
 
-    What a batch means is the op's: rows that are done, with their numbers in the unit. Another input or setting gives
-    the unit another fingerprint, and so another checkpoint.
+    What a batch means is the op's: rows that are done, with their numbers in the unit; of two writers, the same ones.
+    Another input or setting gives the unit another fingerprint, and so another checkpoint.
     """
 
     def __init__(self, store: Store, fingerprint: str) -> None:
         self._files = store.files
-        self._folder = f"work/partial/{fingerprint}"
+        self._fingerprint = fingerprint
+        self._paths: list[str] = []
         self._waiting: list[pa.RecordBatch] = []
         self._written = time.monotonic()
 
     def load(self) -> Iterator[pa.RecordBatch]:
         """Yield what a former try kept; a damaged file counts as none."""
-        for name in self._files.names(self._folder):
-            data = self._files.read(f"{self._folder}/{name}")
-            if name.endswith(f"-{_digest(data)}.arrow"):
+        for path in self._kept():
+            try:
+                data = self._files.read(path)
+            except FileNotFoundError:
+                # Another writer finished the unit.
+                continue
+            self._paths.append(path)
+            if path.endswith(f"-{_digest(data)}.arrow"):
                 with pa.ipc.open_stream(data) as reader:
                     yield from reader
+
+    def _kept(self) -> list[str]:
+        """Return the files of all tries."""
+        names = self._files.names(PARTIAL)
+        return [f"{PARTIAL}/{name}" for name in names if name.startswith(f"{self._fingerprint}-")]
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Keep a batch; it is on the disk some seconds later."""
@@ -50,13 +63,15 @@ class Checkpoint:
             for batch in self._waiting:
                 writer.write_batch(batch)
         data = sink.getvalue().to_pybytes()
-        number = len(self._files.names(self._folder))
-        self._files.write(f"{self._folder}/{number:05d}-{_digest(data)}.arrow", data)
+        path = f"{PARTIAL}/{self._fingerprint}-{len(self._kept()):05d}-{_digest(data)}.arrow"
+        self._files.write(path, data)
+        self._paths.append(path)
         self._waiting, self._written = [], time.monotonic()
 
     def remove(self) -> None:
-        """Forget the unit: its results are published."""
-        self._files.remove(self._folder)
+        """Forget what was loaded and added: the unit's results are published. Another writer's stay."""
+        for path in self._paths:
+            self._files.remove(path)
 
 
 def _digest(data: bytes) -> str:

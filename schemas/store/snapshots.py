@@ -65,17 +65,20 @@ class Snapshots:
         return manifest
 
     def found(self) -> Manifest | None:
-        """Return the current snapshot for a build, which finds again what a damaged list file named.
-
-        `CURRENT` is written again where it does not name it. Call with the lock held.
-        """
+        """Return the current snapshot for a build, which finds again what a damaged list file named."""
         manifest = self.current()
-        if manifest is None:
-            return None
-        line = _line(manifest.name, self.files.read(_file(manifest.name)))
-        if self._named() != _name_and_digest(line):
+        return self._lists.sound(manifest) if manifest is not None else None
+
+    def clean(self) -> None:
+        """Remove what writers that are dead left unfinished, and write `CURRENT` again where it is not right.
+
+        Call with the lock held.
+        """
+        self.files.remove_abandoned()
+        newest = self._newest()
+        line = _line(*newest) if newest is not None else b""
+        if line and self._named() != _name_and_digest(line):
             self.files.write("CURRENT", line)
-        return self._lists.sound(manifest)
 
     def upgrade(self) -> Manifest:
         """Bring the current snapshot to this version's format, with the same files; older ones stay as they are.

@@ -51,10 +51,6 @@ class Store(Snapshots):
         """Return the lease of the memory, which one build holds at a time."""
         return self.files.lease()
 
-    def clean(self) -> None:
-        """Remove what writers that are dead left unfinished. Call with the lock held."""
-        self.files.remove_abandoned()
-
     def artifact(self, place: str) -> Artifact | None:
         """Return what the marker of a result, whose paths begin with `place`, says; None without a sound one."""
         # In format 2 a folder's marker is in it.

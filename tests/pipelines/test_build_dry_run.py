@@ -7,7 +7,7 @@ from builds import manifest
 from library import records, words_recipe, write_jsonl, write_parts
 
 import mnemodex
-from mnemodex.schemas.errors import SourceError, WriterBusyError
+from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.store.store import Store
 
 pytestmark = pytest.mark.usefixtures("inline")
@@ -33,7 +33,7 @@ def test_the_plan_of_a_new_memory_is_what_the_build_computes(recipe, tmp_path, i
     plan = mnemodex.build(recipe, dry_run=True)
     assert (plan.planned, plan.committed, plan.snapshot, plan.engine) == (True, False, None, None)
     assert (inline.started, inline.computed) == (0, 0)
-    assert sorted(path.name for path in (tmp_path / "memory").iterdir()) == ["LEASE", "work"]
+    assert sorted(path.name for path in (tmp_path / "memory").iterdir()) == ["work"]
     assert [path.name.partition("-")[0] for path in (tmp_path / "memory" / "work").iterdir()] == ["plan"]
     result = mnemodex.build(recipe)
     # How many groups of partitions an index has is known when there are partitions.
@@ -74,9 +74,32 @@ def test_what_depends_on_what_is_found_is_planned_as_not_known_yet(recipe):
 def test_a_source_that_a_build_would_refuse_is_refused(recipe, tmp_path):
     with pytest.raises(SourceError, match="nowhere: no such file or folder"):
         mnemodex.build({**recipe, "source": str(tmp_path / "nowhere")}, dry_run=True)
-    mnemodex.build(recipe)
-    with Store(tmp_path / "memory").lock(), pytest.raises(WriterBusyError):
-        mnemodex.build(recipe, dry_run=True)
+
+
+def test_plans_are_made_beside_a_build_and_beside_each_other(tmp_path):
+    recipe = words_recipe(write_parts(tmp_path / "notes", records()[:12], 3), tmp_path / "memory")
+    passed = {"memory": str(tmp_path / "memory"), "indexes": recipe["indexes"]}
+    plans = []
+
+    def rows():
+        """Documents that are read while a build, or a plan, is made."""
+        yield from records()[:4]
+        before = files(tmp_path / "memory")
+        plans.extend(mnemodex.build(passed, source=given, dry_run=True) for given in ([*inner()], inner()))
+        plans.append(mnemodex.build(recipe, dry_run=True))
+        assert files(tmp_path / "memory") == before
+        yield from records()[4:6]
+
+    def inner():
+        yield from records()[:2]
+        plans.append(mnemodex.build(recipe, dry_run=True))
+
+    assert mnemodex.build(passed, source=rows(), dry_run=True).planned
+    assert mnemodex.build(passed, source=rows()).committed
+    assert manifest(tmp_path / "memory").tables["documents"].rows == 6
+    assert sorted(planned(plan)["documents"] for plan in plans) == [1] * 4 + [3] * 6
+    with Store(tmp_path / "memory").lock():
+        assert mnemodex.build(recipe, dry_run=True).planned
 
 
 class TestCommand:

@@ -73,6 +73,32 @@ def test_a_damaged_list_file_is_made_again(copy, damage):
         assert without_history(answers(memory.root)) == told
 
 
+@pytest.mark.parametrize("damage", ["some byte", "missing"])
+def test_former_snapshots_with_a_damaged_list_file_can_be_given_up(copy, tmp_path, damage):
+    source, memory, _ = copy
+    former = {file for file in memory.files() if file.startswith("snapshots/lists/")}
+    grown = shutil.copytree(source, tmp_path / "grown")
+    write_corpus(grown, "c.jsonl", range(8, 10))
+    assert build_inline(grown, memory.root, WORDS).committed
+    told = without_history(answers(memory.root))
+    current = {part.path for kept in open_store(memory.root)[1].lists() for part in kept.lists}
+    file = sorted(former - current)[0]
+    with memory.damaged(file, damage=damage):
+        (problem,) = verify(memory.root).problems
+        assert problem == (
+            f"{memory.root / file}: is damaged or missing, and only the former snapshot 000001 names it; restore it "
+            "from a copy, or give the former snapshots up: remove CURRENT and the folder snapshots, and build again, "
+            "which finds what is computed"
+        )
+        (memory.root / "CURRENT").unlink()
+        shutil.rmtree(memory.root / "snapshots")
+        result = build_inline(grown, memory.root, WORDS)
+        assert result.committed and sum(step.computed for step in result.steps) == 0
+        assert verify(memory.root).problems == []
+        assert without_history(answers(memory.root)) == told
+        (memory.root / file).parent.mkdir(exist_ok=True)
+
+
 def test_many_removed_files_are_made_again(small_memory, tmp_path):
     memory = shutil.copytree(small_memory / "memory", tmp_path / "memory")
     told = without_history(answers(memory))

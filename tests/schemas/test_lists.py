@@ -131,7 +131,7 @@ class TestWhatIsWritten:
             former = store.current()
             former.tables["notes"].partitions.load()
             parts = [*former.tables["notes"].partitions, *(artifact(number) for number in range(40, 45))]
-            changed = data.draw(st.lists(st.sampled_from(parts), unique_by=id, max_size=45))
+            changed = data.draw(st.lists(st.sampled_from(parts), unique_by=id, min_size=1, max_size=45))
             runs = data.draw(st.sampled_from([changed, parts, parts[:-7], parts[3:], [*parts[:9], *changed]]))
             listed = store.listed(manifest(runs), former).tables["notes"].partitions
             wanted = store.listed(manifest(runs), None).tables["notes"].partitions

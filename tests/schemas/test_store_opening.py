@@ -70,6 +70,8 @@ def test_the_newest_snapshot_is_found_whatever_current_says(store, harm):
     store, found = open_store(store.root)
     assert found == newest and list(store.history(found))[-1] == first
     assert store.found() == newest
+    assert store.is_named() == (harm == "behind")
+    store.clean()
     assert store.is_named()
     assert commit(store, SHARD).name == "000004"
     assert open_store(store.root)[1].name == "000004"
