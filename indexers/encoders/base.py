@@ -27,12 +27,11 @@ _BATCH = 256
 
 @dataclass
 class EncodeStats:
-    """Counts of an encoder's work: texts, real and padded tokens, and texts that were cut at the model's limit."""
+    """Counts of an encoder's work: texts, and real and padded tokens."""
 
     texts: int = 0
     tokens: int = 0
     padded: int = 0
-    truncated: int = 0
 
 
 class Window(NamedTuple):
@@ -43,11 +42,15 @@ class Window(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """The vectors of some texts of a window, float32 of shape (n, dimension); `rows` are the texts' numbers in it."""
+    """The vectors of some texts of a window, float32 of shape (n, dimension); `rows` are the texts' numbers in it.
+
+    `truncated` says which texts were cut at the model's limit, bool of shape (n,); None where that is not known.
+    """
 
     window: int
     rows: Int64s
     vectors: Float32s
+    truncated: Bools | None = None
 
 
 class PlainEncoder(Protocol):

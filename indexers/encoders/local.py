@@ -99,6 +99,7 @@ class Encoder(TextEncoder):
     def _encode(self, number: int, window: Window, encodings: list[Any]) -> Iterator[Encoded]:
         torch = self._torch
         lengths = np.fromiter((len(item.ids) for item in encodings), np.int64, len(encodings))
+        truncated = np.fromiter((bool(item.overflowing) for item in encodings), np.bool_, len(encodings))
         for rows in length_buckets(lengths, max_tokens=self._max_tokens):
             # Batches are those of the whole window, so that vectors are the same after an interruption.
             if window.done is not None and window.done[rows].all():
@@ -109,10 +110,9 @@ class Encoder(TextEncoder):
                 if self.settings.normalize:
                     vectors = torch.nn.functional.normalize(vectors, dim=1)
             self.stats.padded += int(features["input_ids"].numel())
-            yield Encoded(number, rows, vectors.cpu().numpy())
+            yield Encoded(number, rows, vectors.cpu().numpy(), truncated[rows])
         self.stats.texts += len(encodings)
         self.stats.tokens += int(lengths.sum())
-        self.stats.truncated += sum(bool(item.overflowing) for item in encodings)
 
     def _features(self, encodings: list[Any], lengths: Int64s, rows: Int64s) -> dict[str, Any]:
         torch, tokenizer = self._torch, self._model.tokenizer

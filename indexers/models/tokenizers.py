@@ -30,15 +30,22 @@ _BATCH = 1 << 20
 def tokenizer(name: str) -> Tokenizer:
     """Return a model's tokenizer, with truncation and padding off, so that its counts are those of the whole text.
 
+    All steps of a process that ask for it have the same one; nobody sets it otherwise.
+
     Raises:
         ModelError: there is no such model, or it has no readable `tokenizer.json` (a GGUF file has its own inside).
         ImportError: it is a GGUF file, and what reads those is not installed.
     """
+    return _loaded(name, *file_state(_tokenizer_file(name)))
+
+
+# Size and time are arguments so that a changed file is not answered from the cache.
+@functools.lru_cache(maxsize=4)
+def _loaded(name: str, file: Path, size: int, mtime_ns: int) -> Tokenizer:
     from tokenizers import Tokenizer
 
-    file = _tokenizer_file(name)
     try:
-        loaded = Tokenizer.from_str(_of_gguf(*file_state(file))) if _is_gguf(file) else Tokenizer.from_file(str(file))
+        loaded = Tokenizer.from_str(_of_gguf(file)) if _is_gguf(file) else Tokenizer.from_file(str(file))
     except ImportError:
         raise
     except Exception as error:
@@ -58,7 +65,6 @@ def tokenizer_hash(name: str) -> str:
     return _tokenizer_content(name, *file_state(_tokenizer_file(name)))
 
 
-# Size and time are arguments so that a changed file is not answered from the cache.
 @functools.lru_cache(maxsize=64)
 def _tokenizer_content(name: str, path: Path, size: int, mtime_ns: int) -> str:
     return content_hash(tokenizer(name))
@@ -92,9 +98,7 @@ def _is_gguf(path: Path) -> bool:
     return path.suffix == ".gguf" and path.is_file()
 
 
-# Reading a tokenizer inside a GGUF file takes seconds, so the last ones are kept, as JSON.
-@functools.lru_cache(maxsize=4)
-def _of_gguf(path: Path, size: int, mtime_ns: int) -> str:
+def _of_gguf(path: Path) -> str:
     need("gguf", extra="lm")
     from transformers import AutoTokenizer
 

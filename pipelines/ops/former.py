@@ -104,6 +104,15 @@ class Former:
                 filled[here] = True
         return filled
 
+    def named(self, known: Known, ending: str) -> Bools:
+        """Return which ids are of rows that a file of row numbers names, which a partition may have."""
+        found = np.zeros(len(known.known), np.bool_)
+        for number, here in self._by_partition(known):
+            path = self._file(number, ending)
+            if path is not None:
+                found[here] = np.isin(known.row[here], np.load(path, allow_pickle=False))
+        return found
+
     def take(self, ids: Int64s, schema: pa.Schema) -> pa.Table:
         """Return all rows with one of the ids; those of one id follow each other as in their partition."""
         tables = [pa.Table.from_batches([], schema)]
@@ -172,10 +181,11 @@ class Former:
         return found[:, np.argsort(found[0], kind="stable")]
 
     def _checked(self, number: int, ending: str) -> Path | None:
-        """Return a file of a partition, or None where it is damaged."""
+        """Return a file of a partition, or None where there is none, or it is damaged."""
         artifact: Artifact | None = self._store.artifact(self._places[number])
+        file = next((file for file in artifact.files if file.path.endswith(ending)), None) if artifact else None
         try:
-            return self._store.files.check(artifact.file(ending)) if artifact else None
+            return self._store.files.check(file) if file is not None else None
         except CorruptFileError:
             return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -10,9 +11,9 @@ import pyarrow as pa
 from typing_extensions import override
 
 from mnemodex.indexers.arrays import read_arrow
-from mnemodex.indexers.encoders import Window, open_encoder
+from mnemodex.indexers.encoders import EncodeStats, TextEncoder, Window, open_encoder
 from mnemodex.indexers.text import passages
-from mnemodex.pipelines.ops.base import Finished, Op, Work
+from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.schemas.errors import NotFiniteError
 from mnemodex.schemas.kinds import ENCODERS, AnyEncoder
 from mnemodex.schemas.manifest import Stats
@@ -42,6 +43,8 @@ COLUMNS: dict[Of, tuple[str, ...]] = {
 """The id of each table, and the columns whose words are encoded."""
 _WINDOW: dict[Of, int] = {"chunks": 2048, "facts": 4096, "entities": 4096}
 """Texts that are sorted by length together."""
+_TRUNCATED = ".truncated"
+"""The ending of the file of rows whose texts were cut, as NumPy writes numbers; it is there where there are any."""
 MODEL = Resources(gpus=1, threads=True)
 """Of a step that runs a model: a whole GPU where there is one, else all CPUs."""
 
@@ -55,7 +58,10 @@ class EncodeSettings(Spec):
 
 
 class EncodeOutcome(Stats):
-    """Texts that the model read, their tokens without and with padding, and texts cut at its limit, `max_length`."""
+    """Texts that the model read, their tokens without and with padding, and rows cut at its limit, `max_length`.
+
+    Rows that were cut include those that are taken over.
+    """
 
     texts: int = 0
     tokens: int = 0
@@ -71,26 +77,39 @@ class EncodeOp(Op):
     seconds_per_megabyte = 90.0
     settings: EncodeSettings
 
-    def __init__(self, settings: EncodeSettings, work: Work) -> None:
-        super().__init__(settings, work)
-        self._encoder = open_encoder(settings.encoder, threads=work.cpus, objects=work.objects)
+    @cached_property
+    def _encoder(self) -> TextEncoder:
+        """The encoder; its model is loaded by the first unit that has a row of which no vector is known."""
+        return open_encoder(self.settings.encoder, threads=self.work.cpus, objects=self.work.objects)
 
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        of = self.settings.of
+        of, former = self.settings.of, inputs.former
         rows = _Rows(inputs, of)
         ids = rows.ids()
-        vectors = np.zeros((len(ids), self._encoder.dimension), np.float32)
-        reused = inputs.former.fill(inputs.former.find(ids), vectors) if inputs.former else np.zeros(len(ids), np.bool_)
-        before = asdict(self._encoder.stats)
-        self._encode(rows, vectors, reused, output)
-        spent = {key: value - before[key] for key, value in asdict(self._encoder.stats).items()}
+        known = former.stats().of(EncodeOutcome)
+        vectors = np.zeros((len(ids), known.dimension or self._encoder.dimension), np.float32)
+        reused, truncated = np.zeros((2, len(ids)), np.bool_)
+        if former:
+            found = former.find(ids)
+            reused, truncated = former.fill(found, vectors), former.named(found, _TRUNCATED)
+        spent, limit = EncodeStats(), known.max_length
+        if not known.dimension or not reused.all():
+            spent, limit = self._encode(rows, vectors, truncated, reused, output), self._encoder.max_length
         self._refuse_infinite(ids, vectors)
         table = spec_of(TableKey("embeddings", "any", "" if of == "chunks" else of)).sized(vectors.shape[1])
         encoded = to_table([ids, _to_arrow(vectors)], table.schema)
         output.write(table, encoded.to_batches(max_chunksize=_WINDOW[of]))
-        limit = self._encoder.max_length
-        return EncodeOutcome(**spent, reused=int(reused.sum()), dimension=vectors.shape[1], max_length=limit)
+        if truncated.any():
+            with (output.folder / f"data{_TRUNCATED}").open("wb") as file:
+                np.save(file, np.flatnonzero(truncated), allow_pickle=False)
+        return EncodeOutcome(
+            **asdict(spent),
+            truncated=int(truncated.sum()),
+            reused=int(reused.sum()),
+            dimension=vectors.shape[1],
+            max_length=limit,
+        )
 
     @override
     @classmethod
@@ -105,9 +124,10 @@ class EncodeOp(Op):
             f"{_model(settings)} reads; the rest of them is not embedded"
         ]
 
-    def _encode(self, source: _Rows, vectors: Float32s, known: Bools, output: Output) -> None:
-        """Fill in the vectors that are not known."""
-        done = _resume(output.checkpoint, vectors, known)
+    def _encode(self, source: _Rows, vectors: Float32s, truncated: Bools, known: Bools, output: Output) -> EncodeStats:
+        """Fill in the vectors that are not known, and which texts were cut; return what that took."""
+        before = asdict(self._encoder.stats)
+        done = _resume(output.checkpoint, vectors, truncated)
         rows: list[Int64s] = []
 
         def windows() -> Iterator[Window]:
@@ -122,11 +142,14 @@ class EncodeOp(Op):
         for part in self._encoder.stream(windows()):
             part_rows = rows[part.window][part.rows]
             vectors[part_rows] = part.vectors
+            cut = np.zeros(len(part_rows), np.bool_) if part.truncated is None else part.truncated
+            truncated[part_rows] = cut
             if np.isfinite(part.vectors).all():
-                columns = [to_column(part_rows, pa.int64()), _to_arrow(part.vectors)]
-                output.checkpoint.add(pa.RecordBatch.from_arrays(columns, ["row", "vector"]))
+                columns = [to_column(part_rows, pa.int64()), _to_arrow(part.vectors), to_column(cut, pa.uint8())]
+                output.checkpoint.add(pa.RecordBatch.from_arrays(columns, ["row", "vector", "truncated"]))
             count += len(part_rows)
             output.progress(count)
+        return EncodeStats(**{key: value - before[key] for key, value in asdict(self._encoder.stats).items()})
 
     def _texts(self, batch: pa.RecordBatch) -> list[str]:
         settings: Any = self.settings.encoder
@@ -184,12 +207,14 @@ def _to_arrow(vectors: Float32s) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(to_column(vectors.reshape(-1), pa.float32()), vectors.shape[1])
 
 
-def _resume(checkpoint: Checkpoint, vectors: Float32s, known: Bools) -> Bools:
-    """Fill in the vectors of a former try of the unit; return which rows these are."""
-    done = np.zeros(len(known), np.bool_)
+def _resume(checkpoint: Checkpoint, vectors: Float32s, truncated: Bools) -> Bools:
+    """Fill in the vectors of a former try of the unit, and which texts were cut; return which rows these are."""
+    done = np.zeros(len(vectors), np.bool_)
     for batch in checkpoint.load():
         rows = numbers(batch["row"])
         vectors[rows] = numbers(batch["vector"].flatten()).reshape(len(rows), -1)
+        if "truncated" in batch.schema.names:  # A version before wrote none.
+            truncated[rows] = numbers(batch["truncated"])
         done[rows] = True
     return done
 

@@ -106,7 +106,7 @@ def test_pickled_weights_are_not_read(tmp_path):
 
 def test_a_missing_extra_is_named(file, monkeypatch):
     monkeypatch.setattr(locate.importlib.util, "find_spec", lambda _: None)
-    tokenizers._of_gguf.cache_clear()
+    tokenizers._loaded.cache_clear()
     with pytest.raises(ImportError, match=r"this needs the package 'gguf': pip install 'mnemodex\[lm\]'"):
         tokenizer(file[0])
 

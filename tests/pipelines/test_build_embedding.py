@@ -55,6 +55,14 @@ def test_a_chunk_that_the_model_cuts_is_warned_of(recipe, tmp_path):
     warnings = mnemodex.build(recipe).warnings
     assert any("1 of 7 chunks have more than the 256 tokens that pkg:gt_all" in warning for warning in warnings)
     assert mnemodex.build(recipe).warnings == warnings
+    # Also where the vectors of a partition are taken over, all or some of them.
+    (tmp_path / "few" / "long.jsonl").unlink()
+    rows = [{"id": key, "title": "", "text": text} for key, text in (("long", "ship " * 400), ("more", "salt"))]
+    for count in (1, 2):
+        write_jsonl(tmp_path / "few" / "moved.jsonl", rows[:count])
+        result = mnemodex.build(recipe)
+        assert "embeddings/minilm" in computed(result)
+        assert any(f"1 of {6 + count} chunks have more than the 256 tokens" in warning for warning in result.warnings)
 
 
 def test_vectors_that_are_no_numbers_fail_the_build_and_commit_nothing(recipe, tmp_path, monkeypatch):

@@ -42,8 +42,12 @@ def recipe(notes, tmp_path, model):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """How many texts and windows the models were given since a test cleared it."""
+    """The texts and windows that the models were given since a test cleared it; and the encoder if it was loaded."""
     found = []
+    load = Encoder.__init__
+    monkeypatch.setattr(
+        Encoder, "__init__", lambda self, *given, **named: found.append(self) or load(self, *given, **named)
+    )
     tokenize, start = Encoder._tokenize, StateReader._start
     monkeypatch.setattr(Encoder, "_tokenize", lambda self, texts: found.extend(texts) or tokenize(self, texts))
     monkeypatch.setattr(StateReader, "_start", lambda self, *given: found.extend(given[0]) or start(self, *given))
