@@ -34,10 +34,11 @@ def declarations(recipe: Recipe, units: Sequence[SourceUnit]) -> list[tuple[str,
         *((f"lm.{name}", partial(state_steps, name=name)) for name in recipe.lm),
         *((f"ngram_pairs.{name}", partial(pair_steps, name=name)) for name in recipe.ngram_pairs),
         ("passages", passage_steps),
+        ("codes", code_steps),
         *((f"indexes.{name}", partial(index_steps, name=name)) for name in recipe.indexes),
     ]
     if recipe.triples is not None:
-        found[2:2] = [("triples", triple_steps), ("graph", graph_steps), ("fact codes", code_steps)]
+        found[2:2] = [("triples", triple_steps), ("graph", graph_steps)]
     tables = declared_tables(recipe)
 
     def with_ids(declare: Declaration, context: PlanContext) -> Iterator[Step]:

@@ -236,7 +236,9 @@ class Manifest(Frozen):
 
     def same_files(self, other: Manifest) -> bool:
         """Whether both snapshots name the very same files: what was computed again may have other bytes."""
-        return self.same_content(other) and (self.tables, self.indexes) == (other.tables, other.indexes)
+        return self.same_content(other) and (
+            (self.tables, self.indexes, self.caches) == (other.tables, other.indexes, other.caches)
+        )
 
 
 def own_digest(data: bytes) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
@@ -124,9 +124,9 @@ NAME_TEXTS = TableKey("name_texts", draft=True)
 PASSAGE_WORDS = TableKey("passage_words", draft=True)
 
 
-def fact_codes(embed: str, *, trained: bool = False) -> TableKey:
-    """Return the key of the codes of vectors of facts, or of what they are trained to."""
-    return TableKey("fact_codes", embed, "trained" if trained else "", draft=True)
+def vector_codes(of: Literal["facts", "passages"], embed: str, *, trained: bool = False) -> TableKey:
+    """Return the key of the codes of vectors of facts or passages, or of what they are trained to."""
+    return TableKey("codes", embed, f"{of}-trained" if trained else of, draft=True)
 
 
 _TABLES: dict[tuple[str, str], TableSpec] = {

@@ -1,4 +1,4 @@
-"""Short codes of the vectors of facts: the facts that are likely near to a question, without reading all vectors."""
+"""Short codes of vectors: those that are likely near to a question, without reading all vectors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnemodex.indexers.arrays import save_arrays
 from mnemodex.indexers.dense.devices import set_threads, threads_for, use_threads
 from mnemodex.indexers.dense.faiss_engine import read_index
 
@@ -13,62 +14,110 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mnemodex.indexers.arrays import Float32s, Int64s
+    from mnemodex.indexers.arrays import Array, Float32s, Int64s
     from mnemodex.indexers.dense.vectors import Vectors
 
-EXACT_FACTS = 1 << 17
+EXACT_FACTS, EXACT_PASSAGES = 1 << 17, 1 << 16
 """Up to here all vectors are compared with a question, in some 20 ms of MiniLM's."""
 _NUMBERS, _FEWEST = 4, 96
 """Numbers of a vector that 4 bits stand for, fewer in short ones: 48 bytes of MiniLM's, of which a million are read in
-3 ms."""
-_POINTS = 1 << 16
-"""Vectors that codes are trained with."""
-CANDIDATES = 2048
-"""Facts whose vectors are read: of random names, where no fact is much nearer than others, the nearest ten are among
-1,000 of 200,000 by their codes in 99.95 % of cases."""
-FILE = "codes.faiss"
+2 ms."""
+_POINTS, _OF_LIST = 1 << 14, 64
+"""Vectors that codes are trained with at least, and for each list."""
+_PROBES = 64
+"""Lists that are looked at: of facts of random names, of which ten are wanted, 99.5 % are in them."""
+_TRAINED, _CODES = "codes.faiss", "codes"
 
 
-def train_codes(vectors: Vectors, out: Path) -> None:
-    """Train product quantisers (Jégou et al., 2011) of 16 centroids each, whose tables fit registers."""
+def train_codes(vectors: Vectors, out: Path, *, lists: bool) -> None:
+    """Train product quantisers (Jégou et al., 2011) of 16 centroids each, whose tables fit registers.
+
+    With `lists`, inverted lists are trained too, as many as the square root of the vectors. Else all are in one.
+    """
     import faiss
 
     dimension = vectors.dimension
     most = max(dimension // _NUMBERS, min(dimension, _FEWEST))
     count = max(size for size in range(1, most + 1) if dimension % size == 0)
-    index: Any = faiss.index_factory(dimension, f"PQ{count}x4", faiss.METRIC_INNER_PRODUCT)
+    number = 1 << (len(vectors).bit_length() - 1) // 2 if lists else 1
+    index: Any = faiss.index_factory(dimension, f"IVF{number},PQ{count}x4", faiss.METRIC_INNER_PRODUCT)
     # Thousands of short loops, in which further threads would only wait for each other.
     with threads_for(1):
-        index.train(vectors.sample(_POINTS, seed=0))
-    faiss.write_index(index, str(out / FILE))
+        index.train(vectors.sample(max(_POINTS, _OF_LIST * number), seed=0))
+    faiss.write_index(index, str(out / _TRAINED))
 
 
 def write_codes(trained: Path, vectors: Vectors, out: Path, *, cpus: int) -> None:
-    """Write the codes of one partition of vectors."""
+    """Write `codes.npy`, uint8 of shape (vectors, lists of each, bytes): a list's number and the code in it.
+
+    A vector is in the list that is nearest to it, and in the one that is nearest to what the first leaves of it (in the
+    manner of SOAR: Sun et al., 2023): a fact of two names is found by either.
+    """
+    set_threads(cpus)
+    index = read_index(trained / _TRAINED)
+    use_threads()
+    parts = [np.zeros((0, min(index.nlist, 2), index.sa_code_size()), np.uint8)]
+    parts += [_encode(index, block) for block in vectors.blocks(np.arange(len(vectors)))]
+    save_arrays(out, **{_CODES: np.concatenate(parts)})
+
+
+def _encode(index: Any, vectors: Float32s) -> Array:
     import faiss
 
-    set_threads(cpus)
-    index = read_index(trained / FILE)
-    use_threads()
-    for block in vectors.blocks(np.arange(len(vectors))):
-        index.add(block)
-    faiss.write_index(index, str(out / FILE))
+    nearest = index.quantizer.assign(vectors, 1)[:, 0]
+    lists = [nearest]
+    if index.nlist > 1:
+        centroids = index.quantizer.reconstruct_n(0, index.nlist)[nearest]
+        left = vectors - np.einsum("nd,nd->n", vectors, centroids)[:, None] * centroids
+        lists.append(index.quantizer.assign(left, 1)[:, 0])
+    codes = np.zeros((len(lists), len(vectors), index.sa_code_size()), np.uint8)
+    # FAISS has no types for its pointers.
+    pointer: Any = faiss.swig_ptr
+    for numbers, of_list in zip(lists, codes, strict=True):
+        index.encode_vectors(len(vectors), pointer(vectors), pointer(numbers), pointer(of_list), True)
+    return codes.swapaxes(0, 1)
 
 
 class Codes:
-    """The codes of several partitions of vectors, in memory; their rows are numbered through."""
+    """The codes of several partitions of vectors, in memory; their rows are numbered through.
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    Args:
+        trained: the file that `train_codes` wrote.
+        parts: the files that `write_codes` wrote.
+    """
+
+    def __init__(self, trained: Path, parts: Sequence[Path]) -> None:
         import faiss
 
-        codes = read_index(folders[0] / FILE)
-        for folder in folders[1:]:
-            codes.merge_from(read_index(folder / FILE), 0)
-        # The form in which registers compare 32 facts at a time; FAISS 1.15 cannot merge it.
-        self._index = faiss.IndexPQFastScan(codes)
+        self._coded = read_index(trained)
+        first = 0
+        for path in parts:
+            codes = np.load(path, mmap_mode="r", allow_pickle=False)
+            rows = np.repeat(np.arange(first, first + len(codes)), codes.shape[1])
+            self._coded.add_sa_codes(codes.reshape(len(rows), codes.shape[2]), rows)
+            first += len(codes)
+        # The form in which registers compare 32 vectors at a time. It takes no codes, and shares the centroids.
+        self._index: Any = faiss.IndexIVFPQFastScan(self._coded)
+        # With more than there are, FAISS 1.15 returns rows at random.
+        self._index.nprobe = min(_PROBES, self._index.nlist)
+        self._coded.reset()
 
-    def candidates(self, vectors: Float32s) -> list[Int64s]:
-        """Return rows that are likely near to each vector, of shape (vectors, dimension)."""
+    def candidates(self, vectors: Float32s, count: int) -> list[Int64s]:
+        """Return rows that are likely near to each vector, ascending: those of `count` codes, or all there are.
+
+        Vectors are of shape (vectors, dimension). Where the lists looked at hold fewer, all lists are.
+        """
+        import faiss
+
+        # FAISS's stubs lack the keyword arguments that its Python wrappers add.
+        parameters: Any = faiss.SearchParametersIVF
         with threads_for(len(vectors)):
-            _, rows = self._index.search(vectors, CANDIDATES)
-        return [row[row >= 0] for row in rows]
+            _, rows = self._index.search(vectors, count)
+            short = rows[:, -1] < 0
+            if short.any() and self._index.nlist > self._index.nprobe:
+                every = parameters(nprobe=self._index.nlist)
+                rows[short] = self._index.search(vectors[short], count, params=every)[1]
+        rows.sort(axis=1)
+        # Of a row in two lists, one is enough.
+        keep = np.diff(rows, axis=1, prepend=-1) > 0
+        return [row[kept] for row, kept in zip(rows, keep, strict=True)]

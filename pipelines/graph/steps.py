@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mnemodex.indexers.graph import codes
 from mnemodex.indexers.settings import GraphSettings
 from mnemodex.pipelines.extractors.extract import CHUNK_COLUMNS, DOCUMENT_COLUMNS, ExtractSettings
+from mnemodex.pipelines.graph.codes import CodeSettings
 from mnemodex.pipelines.graph.parts import PARTS
 from mnemodex.pipelines.graph.synonyms import SynonymSettings
 from mnemodex.pipelines.ops.base import NoSettings
@@ -117,21 +118,28 @@ def graph_steps(context: PlanContext) -> Iterator[Step]:
 
 
 def code_steps(context: PlanContext) -> Iterator[Step]:
-    """Train codes of facts' vectors and write them, where there are too many facts to compare all with a question.
+    """Train and write codes of the vectors of facts and of passages, where these are too many to compare all.
 
-    They are trained with at least a fourth of the facts, and again once the facts are four times.
+    Codes are trained with at least a fourth of the rows, and again once these are four times.
     """
-    index, facts = next(iter(_graphs(context.recipe).values()), None), context.rows(tables.FACTS)
-    if index is None or facts <= codes.EXACT_FACTS:
+    for embed in sorted({str(graph.embed) for graph in _graphs(context.recipe).values()}):
+        yield from _coded("facts", embed, context.rows(tables.FACTS), codes.EXACT_FACTS)
+    indexes = context.recipe.indexes.values()
+    for embed in sorted({str(index.embed) for index in indexes if isinstance(index, GraphSettings) and not index.of}):
+        yield from _coded("passages", embed, context.rows(tables.CHUNKS), codes.EXACT_PASSAGES)
+
+
+def _coded(of: Literal["facts", "passages"], embed: str, rows: int, exact: int) -> Iterator[Step]:
+    if rows <= exact:
         return
-    embed = str(index.embed)
-    vectors = tables.TableKey("embeddings", embed, "facts")
-    trained, written = tables.fact_codes(embed, trained=True), tables.fact_codes(embed)
-    first = First(1 << ((facts.bit_length() - 1) // 2 * 2))
+    trained, written = tables.vector_codes(of, embed, trained=True), tables.vector_codes(of, embed)
+    vectors = tables.TableKey("embeddings", embed, "facts" if of == "facts" else "")
+    first = First(1 << ((rows.bit_length() - 1) // 2 * 2))
+    settings = CodeSettings(lists=of == "facts")
     op, train = f"{_GRAPH}.codes:TrainCodesOp", (Read(vectors, first),)
-    yield Step("fact codes: train", op, train, (trained,), NoSettings(), resources=_THREADS)
+    yield Step(f"{written.label}: train", op, train, (trained,), settings, identity=settings.lists, resources=_THREADS)
     op, write = f"{_GRAPH}.codes:WriteCodesOp", (Read(vectors), Read(trained, All()))
-    yield Step("fact codes", op, write, (written,), NoSettings(), resources=_THREADS)
+    yield Step(written.label, op, write, (written,), NoSettings(), resources=_THREADS)
 
 
 def passage_steps(context: PlanContext) -> Iterator[Step]:

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from mnemodex.retrievers.graph.ppr import DAMPING, Mass, Walker
 from mnemodex.retrievers.graph.rewriting import MOST, ask, distinct, through_facts, through_passages
-from mnemodex.retrievers.graph.space import Activation, Method, Scored, most_probable
+from mnemodex.retrievers.graph.space import TEMPERATURE, Activation, Method, Scored, most_probable
 from mnemodex.retrievers.hits import top_k
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ _SEEDS, _SECOND = 0.6, 0.3
 of it that goes to the facts of the rewrites."""
 _STARTS = 200
 """Passages where a question's walks start; all others have next to no probability."""
-_TEMPERATURE = 0.05
-"""The difference of cosines that makes one thing e times as likely as another."""
 
 
 class Bridge(Method):
@@ -57,7 +55,7 @@ class Bridge(Method):
         linked = space.nearest_facts(vectors, _FACTS)
         # A walk starts at an entity less probably where the best fact is farther away than the best passage.
         behind = linked.scores.max(axis=1, initial=-np.inf) - scores.max(axis=1, initial=-1.0)
-        shares = _SEEDS * np.exp(np.minimum(behind.astype(np.float64), 0) / _TEMPERATURE)
+        shares = _SEEDS * np.exp(np.minimum(behind.astype(np.float64), 0) / TEMPERATURE)
         texts = []
         for question, facts, cosines in zip(questions, linked.rows, scores, strict=True):
             first = through_facts(question, space.facts(facts.tolist()), space.words)
@@ -155,7 +153,7 @@ def _spread(
 
 
 def _softmax(cosines: Float32s) -> Float64s:
-    """Return the probabilities that cosines of shape (n,) stand for, at `_TEMPERATURE`."""
-    powers: Float64s = np.exp((cosines.astype(np.float64) - cosines.max(initial=-1.0)) / _TEMPERATURE)
+    """Return the probabilities that cosines of shape (n,) stand for, at `TEMPERATURE`."""
+    powers: Float64s = np.exp((cosines.astype(np.float64) - cosines.max(initial=-1.0)) / TEMPERATURE)
     powers /= powers.sum()
     return powers

@@ -27,6 +27,8 @@ _BATCH = 32
 _LARGE, _SEEDS = 50_000, 400
 """Nodes from which on HippoRAG's walks push from their seeds, as meeting every node takes longer; and passages that are
 such seeds."""
+_MOST_HITS = 100
+"""Hits for which it does to know the exact cosines of the passages that are likely near."""
 
 
 class GraphRetriever(Retriever):
@@ -54,11 +56,13 @@ class GraphRetriever(Retriever):
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
         questions = check(queries, k)
         allowed = None if where is None else self._memory.ids_where(where)
+        # A filter may leave nothing of the passages that are likely near.
+        exact = allowed is not None or k > _MOST_HITS
         activations: list[Activation] = []
 
         def scores() -> Iterator[Float32s]:
             for start in range(0, len(questions), _BATCH):
-                ranked = self.rank(questions[start : start + _BATCH])
+                ranked = self.rank(questions[start : start + _BATCH], exact=exact)
                 activations.extend(ranked.activations)
                 yield from ranked.scores
 
@@ -70,9 +74,13 @@ class GraphRetriever(Retriever):
 
         return Hits.best(self._memory.snapshot, self.space.rows, scores(), k, allowed=allowed, explain=explain)
 
-    def rank(self, questions: Sequence[str]) -> Scored:
-        """Return scores of all passages, and the evidence, for a batch small enough for so many rows."""
-        return self._method.score(self.space, questions, self.space.encode(questions))
+    def rank(self, questions: Sequence[str], *, exact: bool = False) -> Scored:
+        """Return scores of all passages, and the evidence, for a batch small enough for so many rows.
+
+        With `exact`, all vectors of passages are compared, however many they are.
+        """
+        space = self.space.exact() if exact else self.space
+        return self._method.score(space, questions, space.encode(questions))
 
     def subgraph(self, question: str, k: int = 8) -> Subgraph:
         """Return the subgraph that answers a question, as `write_picture` draws it, with its first k passages."""

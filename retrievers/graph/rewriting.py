@@ -182,5 +182,7 @@ def ask(space: Space, rewrites: Sequence[list[str]], scores: Float32s) -> Rewrit
         part = slice(start, start + step)
         dense = space.dense(vectors[part])
         cosines[part] = dense.max(axis=1, initial=-1.0)
-        np.maximum.at(scores, owners[part], np.float32(WEIGHT) * dense)
+        dense *= np.float32(WEIGHT)
+        for owner, row in zip(owners[part], dense, strict=True):
+            np.maximum(scores[owner], row, out=scores[owner])
     return Rewrites(texts, owners, vectors, cosines)

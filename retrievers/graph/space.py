@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from mnemodex.indexers.rows import Rows
 from mnemodex.retrievers.graph.nearest import TextVectors
 from mnemodex.retrievers.hits import top_k
 from mnemodex.schemas.errors import OlderFormatError
-from mnemodex.schemas.tables import fact_codes
+from mnemodex.schemas.tables import vector_codes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from mnemodex.retrievers.graph.nearest import Nearest
     from mnemodex.retrievers.memory import Memory
 
+TEMPERATURE = 0.05
+"""The difference of cosines that makes one thing e times as likely as another."""
 _SAMPLE = 10_000
 """Passages whose words are counted where an index has no files."""
 
@@ -78,12 +81,7 @@ class Space:
 
     @cached_property
     def _fact_vectors(self) -> TextVectors:
-        snapshot = self._memory.snapshot
-        codes = snapshot.manifest.caches.get(fact_codes(self._embed).path)
-        if codes is None:
-            return self._text_vectors("facts", "fact_numbers")
-        folders = [snapshot.store.files.check(part.file(".faiss")).parent for part in codes.partitions]
-        return self._text_vectors("facts", "fact_numbers", Codes(folders))
+        return self._text_vectors("facts", "fact_numbers", self._codes("facts"))
 
     @cached_property
     def _entity_vectors(self) -> TextVectors:
@@ -93,7 +91,6 @@ class Space:
         name, snapshot = f"{self._table}/{table}", self._memory.snapshot
         if self._folder is None or name not in snapshot.manifest.tables:
             return TextVectors([], np.zeros(0, np.int32))
-        matrices = [np.load(path, mmap_mode="r", allow_pickle=False) for path in snapshot.paths(name, ".npy")]
         try:
             (rows,) = open_arrays(self._folder, numbers)
         except FileNotFoundError as error:
@@ -101,7 +98,32 @@ class Space:
                 f"{self._folder}: a former version made this graph; run `mnemodex build` with the recipe to "
                 "make it again"
             ) from error
-        return TextVectors(matrices, rows, codes)
+        return TextVectors(self._matrices(name), rows, codes)
+
+    @cached_property
+    def _passage_vectors(self) -> TextVectors | None:
+        """The vectors of passages, where these are too many to compare all with a question."""
+        codes = self._codes("passages")
+        if codes is None:
+            return None
+        return TextVectors(self._matrices(self._table), np.arange(len(self._vectors), dtype=np.int32), codes)
+
+    def _matrices(self, table: str) -> list[Floats]:
+        return [open_arrays(path.parent, path.stem)[0] for path in self._memory.snapshot.paths(table, ".npy")]
+
+    def _codes(self, of: Literal["facts", "passages"]) -> Codes | None:
+        caches, files = self._memory.snapshot.manifest.caches, self._memory.snapshot.store.files
+        trained, written = (caches.get(vector_codes(of, self._embed, trained=first).path) for first in (True, False))
+        if trained is None or written is None:
+            return None
+        (centroids,) = (files.check(part.file(".faiss")) for part in trained.partitions)
+        return Codes(centroids, [files.check(part.file(".npy")) for part in written.partitions])
+
+    def exact(self) -> Self:
+        """Return it with the exact cosines of all passages, for which all their vectors are read."""
+        whole = copy.copy(self)
+        whole._passage_vectors = None
+        return whole
 
     @cached_property
     def words(self) -> WordCounts:
@@ -117,7 +139,13 @@ class Space:
         return self._memory.encoder(self._embed).encode_queries(list(texts))
 
     def dense(self, vectors: Float32s) -> Float32s:
-        """Return the cosine of every passage, float32 of shape (vectors, passages); these are read block by block."""
+        """Return the cosine of every passage, float32 of shape (vectors, passages).
+
+        Where passages are too many, they are exact for those that are likely near, see `TextVectors.cosines`. Else all
+        vectors are read block by block.
+        """
+        if self._passage_vectors is not None:
+            return self._passage_vectors.cosines(vectors, temperature=TEMPERATURE)
         scores = np.empty((len(vectors), len(self._vectors)), np.float32)
         start = 0
         for block in self._vectors.blocks(np.arange(len(self._vectors))):

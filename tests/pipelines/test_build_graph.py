@@ -20,6 +20,7 @@ from mnemodex.indexers.graph.names import entity_id, fact_id, normalize
 from mnemodex.pipelines import run as run_module
 from mnemodex.pipelines.graph.synonyms import SynonymStats
 from mnemodex.pipelines.vectors import encode as encode_module
+from mnemodex.retrievers.graph.nearest import TextVectors
 from mnemodex.schemas.errors import RecipeError
 
 NAMES = (
@@ -179,16 +180,34 @@ def test_methods_over_one_graph_share_its_files(built):
     assert {step.name: step.computed for step in result.steps}["hipporag2"] == 0
 
 
-def test_many_facts_are_linked_by_codes_as_by_all_vectors(built, memory, monkeypatch):
-    monkeypatch.setattr(codes_module, "EXACT_FACTS", 3)
+def test_many_facts_and_passages_are_found_by_codes_as_by_all_vectors(built, memory, monkeypatch):
     write(built / "source", range(20))
+    mnemodex.build(recipe(built, "codes"))
+    for name in ("EXACT_FACTS", "EXACT_PASSAGES"):
+        monkeypatch.setattr(codes_module, name, 3)
+    # Another release may make codes of what has none.
     result = mnemodex.build(recipe(built, "codes"))
-    assert {step.name for step in result.steps} >= {"fact codes: train", "fact codes"}
+    coded = {f"codes/minilm/{of}{end}" for of in ("facts", "passages") for end in (": train", "")}
+    assert result.committed and {step.name for step in result.steps if step.computed} == coded
     questions = ["Who keeps the old bakery?", "Where does Olme lie?"]
-    with_codes = mnemodex.open(built / "codes").retriever("graph").search(questions, k=8)
-    exact = memory.retriever("graph").search(questions, k=8)
+    retriever, former = (mnemodex.open(built / name).retriever("graph") for name in ("codes", "memory"))
+    assert retriever.space._passage_vectors is not None and former.space._passage_vectors is None
+    with_codes, exact = (one.search(questions, k=8) for one in (retriever, former))
     assert with_codes.ids.tolist() == exact.ids.tolist()
     np.testing.assert_allclose(with_codes.scores, exact.scores, rtol=1e-4)
+
+
+def test_filters_and_long_answers_compare_all_passages(built, monkeypatch):
+    for name in ("EXACT_FACTS", "EXACT_PASSAGES"):
+        monkeypatch.setattr(codes_module, name, 3)
+    write(built / "source", range(20))
+    mnemodex.build(recipe(built, "filtered"))
+    retriever = mnemodex.open(built / "filtered").retriever("graph")
+    compared = []
+    monkeypatch.setattr(TextVectors, "cosines", lambda *_, **__: compared.append(1) or pytest.fail("by codes"))
+    retriever.search(["Where does Olme lie?"], k=5, where="title <> 'Note 3'")
+    retriever.search(["Where does Olme lie?"], k=101)
+    assert not compared
 
 
 def test_an_unchanged_build_computes_nothing(built, memory, monkeypatch):

@@ -311,7 +311,7 @@ def planned(recipe) -> set[str]:
     """The steps, and the declarations whose steps are not known yet, of which something would be computed."""
     steps = mnemodex.build(recipe, dry_run=True).steps
     # Few facts have no codes, which is known once they are counted.
-    return {step.name for step in steps if step.computed} - {"fact codes"}
+    return {step.name for step in steps if step.computed} - {"codes"}
 
 
 class Built:

@@ -318,7 +318,7 @@ def test_steps_of_a_recipe_are_known_as_far_as_nothing_has_to_be_found_out(known
         *("triples", "triples: ids", "mentions", "facts and entities: sort", "embeddings/minilm", "embeddings/served"),
         *("ngram_pairs/spans", "ngram_pairs/spans: ids", "passage words", "words", "grams", "walk"),
     ]
-    assert waiting == ["graph", "fact codes", "indexes.remote"]
+    assert waiting == ["graph", "codes", "indexes.remote"]
 
 
 def test_tables_with_ids_of_their_own_are_checked_and_no_others(known):

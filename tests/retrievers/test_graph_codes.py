@@ -1,4 +1,4 @@
-"""Facts that are many: by the codes of their vectors, those that all vectors would give."""
+"""Facts and passages that are many: by the codes of their vectors, those that all vectors would give."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import pytest
 from graph_space import nearest
 
 from mnemodex.indexers.dense.vectors import Vectors
-from mnemodex.indexers.graph import codes as module
 from mnemodex.indexers.graph.codes import Codes, train_codes, write_codes
 from mnemodex.retrievers.graph.nearest import TextVectors
 
@@ -16,6 +15,19 @@ FACTS, DIMENSION = 30_000, 64
 
 def unit(vectors):
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def coded(folder, matrices, *, lists):
+    """The codes of some matrices, trained with the last one."""
+    paths = [folder / f"{number}.npy" for number in range(len(matrices))]
+    for path, matrix in zip(paths, matrices, strict=True):
+        np.save(path, matrix)
+    parts = [Vectors([path], [path.stem], dimension=matrices[0].shape[1]) for path in paths]
+    train_codes(parts[-1], folder, lists=lists)
+    for path, part in zip(paths, parts, strict=True):
+        path.with_suffix("").mkdir()
+        write_codes(folder, part, path.with_suffix(""), cpus=1)
+    return Codes(folder / "codes.faiss", [path.with_suffix("") / "codes.npy" for path in paths])
 
 
 @pytest.fixture(scope="module")
@@ -32,29 +44,21 @@ def facts():
 
 @pytest.fixture(scope="module")
 def opened(facts, tmp_path_factory):
-    """Returns the texts of the facts, whose rows are in another order, in partitions, and what compares all of them."""
-    vectors, folder = facts[0], tmp_path_factory.mktemp("codes")
+    """The texts of the facts, whose rows are in another order, in partitions."""
     numbers = np.random.default_rng(1).permutation(FACTS).astype(np.int32)
-    matrices = np.split(vectors[numbers], [1, 1, 9_000, 20_001])
-    np.save(folder / "0.npy", np.vstack(matrices[:4]))
-    (folder / "trained").mkdir()
-    train_codes(Vectors([folder / "0.npy"], ["0"], dimension=DIMENSION), folder / "trained")
-    shards = []
-    for number, matrix in enumerate(matrices):
-        shards.append(folder / f"shard-{number}")
-        shards[-1].mkdir()
-        np.save(shards[-1] / "v.npy", matrix)
-        of_part = Vectors([shards[-1] / "v.npy"], [str(number)], dimension=DIMENSION)
-        write_codes(folder / "trained", of_part, shards[-1], cpus=1)
-    return TextVectors(matrices, numbers, Codes(shards))
+    matrices = np.split(facts[0][numbers], [1, 1, 4_000, 11_001])
+    return TextVectors(matrices, numbers, coded(tmp_path_factory.mktemp("facts"), matrices, lists=True))
 
 
-def test_the_linked_facts_are_those_of_all_vectors(facts, opened, monkeypatch):
-    monkeypatch.setattr(module, "CANDIDATES", 500)
+def test_the_linked_facts_are_those_of_all_vectors(facts, opened):
     found, exact = opened.nearest(facts[1], 10), nearest(facts[1], facts[0], 10)
     same = [len({*row} & {*other}) for row, other in zip(found.rows.tolist(), exact.rows.tolist(), strict=True)]
     assert np.mean(same) / 10 >= 0.98
     np.testing.assert_allclose(found.scores[:, 0], exact.scores[:, 0], atol=1e-6)
+
+
+def test_where_lists_hold_too_few_all_are_looked_at(facts, opened):
+    assert [len(rows) for rows in opened._codes.candidates(facts[1][:2], 2 * FACTS)] == [FACTS, FACTS]
 
 
 def test_of_equal_facts_the_first_ones_are_linked(facts, opened):
@@ -69,11 +73,20 @@ def test_the_worst_of_all_facts_is_that_of_a_sample(facts, opened):
     assert ((found > exact - 1e-6) & (found < exact + 0.25)).all()
 
 
-@pytest.mark.parametrize("dimension", [7, 30, 384])
-def test_vectors_of_any_dimension_have_codes(tmp_path, dimension):
+def test_of_many_passages_the_near_ones_have_their_cosines_and_a_softmax_its_sum(facts, tmp_path):
+    matrices = [matrix.astype(np.float16) for matrix in np.split(facts[0], [7_000, 7_000, 7_001])]
+    passages = TextVectors(matrices, np.arange(FACTS, dtype=np.int32), coded(tmp_path, matrices, lists=False))
+    found, exact = passages.cosines(facts[1], temperature=0.05), facts[1] @ np.vstack(matrices).astype(np.float32).T
+    best = np.argsort(-exact, axis=1)[:, :200]
+    near, there = (np.take_along_axis(scores, best, axis=1) for scores in (found, exact))
+    assert (np.abs(near - there) < 1e-5).mean() > 0.995
+    assert (np.abs(found - exact) < 1e-5).mean() < 0.2
+    sums = [np.exp(scores.astype(np.float64) / 0.05).sum(axis=1) for scores in (found, exact)]
+    np.testing.assert_allclose(sums[0], sums[1], rtol=0.2)
+    assert (np.abs(found.min(axis=1) - exact.min(axis=1)) < 0.25).all()
+
+
+@pytest.mark.parametrize(("dimension", "lists"), [(7, False), (30, True), (384, True)])
+def test_vectors_of_any_dimension_have_codes(tmp_path, dimension, lists):
     vectors = unit(np.random.default_rng(0).normal(size=(2_000, dimension)))
-    np.save(tmp_path / "v.npy", vectors)
-    given = Vectors([tmp_path / "v.npy"], ["0"], dimension=dimension)
-    train_codes(given, tmp_path)
-    write_codes(tmp_path, given, tmp_path, cpus=1)
-    assert len(Codes([tmp_path]).candidates(vectors[:1])[0]) == 2_000
+    assert len(coded(tmp_path, [vectors], lists=lists).candidates(vectors[:1], 4_000)[0]) == 2_000

@@ -96,6 +96,12 @@ def test_same_content_compares_fingerprints_and_same_files_bytes():
         assert not whole.same_files(other)
 
 
+def test_files_that_searches_read_but_no_table_holds_are_compared_too():
+    whole = manifest([part()])
+    other = whole.model_copy(update={"caches": {"tables/codes": whole.tables["notes"]}})
+    assert whole.same_content(other) and not whole.same_files(other)
+
+
 def test_when_and_after_what_a_snapshot_was_made_is_not_its_content():
     whole = manifest([part()])
     later = whole.model_copy(update={"name": "000009", "parent": "000008", "created": "2030-01-01T00:00:00"})
