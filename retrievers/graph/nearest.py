@@ -19,7 +19,7 @@ _BLOCK = 1 << 15
 """Vectors that are compared at a time: 48 MiB of MiniLM's."""
 _SAMPLE = 2048
 """Texts that stand for all where these are too many."""
-CANDIDATES, NEAR = 512, 1024
+CANDIDATES, NEAR = 512, 512
 """Facts whose vectors are read for ten: of random names, where no fact is much nearer than others, the nearest ten are
 among 256 by their codes in 99.9 % of cases. And passages whose vectors are, as walks start at some hundred."""
 

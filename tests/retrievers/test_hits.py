@@ -22,6 +22,14 @@ def test_the_best_are_the_head_of_the_full_sort_with_ties_by_id(scores, k, seed)
     assert np.array_equal(top_k(scores, k, ids=ids), expected)
 
 
+@pytest.mark.parametrize("distinct", [2, 40, 100_000])
+@pytest.mark.parametrize("k", [0, 1, 10, 60])
+def test_the_best_of_many_scores_are_the_first_of_all_in_order(distinct, k):
+    random = np.random.default_rng(k)
+    scores, ids = random.integers(-distinct, 0, 5_003).astype(np.float32), random.permutation(5_003)
+    assert top_k(scores, k, ids=ids).tolist() == np.lexsort((ids, -scores))[:k].tolist()
+
+
 def test_a_trec_run_has_six_fields_a_line_whatever_the_keys_hold():
     text = trec_run(["q 1"], [[("a b", 1.5), ("c\td\n", 0.25), ("日本", -0.125)]], tag="dense")
     assert text == "q%201 Q0 a%20b 1 1.5 dense\nq%201 Q0 c%09d%0A 2 0.25 dense\nq%201 Q0 日本 3 -0.125 dense\n"
