@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import Annotated
 
 import typer
 
 from mnemodex.pipelines.commands import building, evaluation, inspection, searching
+from mnemodex.pipelines.commands.output import prepare_streams, say
 from mnemodex.schemas.errors import MnemodexError
 
 app = typer.Typer(
@@ -35,29 +35,30 @@ def main() -> None:
     """Run a command: exit code 0 done, 1 failed, 2 the user's input is wrong."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("mnemodex").setLevel(logging.INFO)
+    prepare_streams()
     try:
         app(args=[word for word in arguments if word != "--debug"], prog_name="mnemodex")
     except MnemodexError as error:
         if debug:
             raise
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        _say_error(str(error))
         raise SystemExit(error.exit_code) from None
     except SystemExit as ended:
         # What Typer makes of an interrupt.
         if ended.code == 130:
-            typer.echo("stopped: finished work is kept, and the next build continues from it", err=True)
+            say("stopped: finished work is kept, and the next build continues from it", err=True)
         raise
     except OSError as error:
         if debug:
             raise
-        typer.echo(f"error: {error.filename or 'the system'}: {error.strerror or error}", err=True)
+        _say_error(f"{error.filename or 'the system'}: {error.strerror or error}")
         raise SystemExit(1) from None
     except Exception as error:
         if debug:
             raise
-        typer.echo(
-            f"error: {type(error).__name__}: {error} (internal error, please report it; --debug shows where)", err=True
-        )
+        _say_error(f"{type(error).__name__}: {error} (internal error, please report it; --debug shows where)")
         raise SystemExit(1) from None
+
+
+def _say_error(message: str) -> None:
+    say(f"error: {' '.join(message.split())}", err=True)

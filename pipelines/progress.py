@@ -217,7 +217,7 @@ def _start_bars() -> rich.progress.Progress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    name, rate = TextColumn("{task.description:<36}"), TextColumn("{task.fields[rate]}")
+    name, rate = (TextColumn(text, markup=False) for text in ("{task.description:<36}", "{task.fields[rate]}"))
     columns = (name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), rate)
     bars = Progress(*columns, console=Console(stderr=True), transient=True)
     bars.start()

@@ -49,7 +49,7 @@ def run(folder: Path, *, full: bool, lm: bool) -> None:
     if lm:
         next_token.check()
     # Rich assumes 80 columns off a terminal, too few for three indexes side by side.
-    console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 110)
+    console = Console(soft_wrap=True, markup=False, width=None if sys.stdout.isatty() else 110)
     started = time.perf_counter()
     corpus = write_corpus(folder.parent / f"{folder.name}-source", full=full)
     recipe = parse_recipe(

@@ -111,5 +111,5 @@ def _continue(console: Console, index: NextTokenRetriever, model: LanguageModel)
         together = model.model.generate(ids, **options)
     for name, written in (("alone", alone), ("with the memory", together)):
         text = model.tokenizer.decode(written[0, ids.shape[1] :].tolist())
-        console.print(f"{PROMPT} … {name}: {' '.join(text.split())}", markup=False)
+        console.print(f"{PROMPT} … {name}: {' '.join(text.split())}")
     console.print("")

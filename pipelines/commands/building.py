@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnemodex.pipelines.commands.output import on_terminal, print_json, print_table, size
+from mnemodex.pipelines.commands.output import on_terminal, print_json, print_table, say, size
 
 if TYPE_CHECKING:
     from mnemodex.pipelines.outcome import BuildResult
@@ -27,7 +27,7 @@ def init(
     from mnemodex.pipelines.initial import write_recipe
 
     write_recipe(source, output)
-    typer.echo(f"{output} written; next: mnemodex build {output}", err=True)
+    say(f"{output} written; next: mnemodex build {output}", err=True)
 
 
 def build(
@@ -76,7 +76,7 @@ def print_plan(result: BuildResult) -> None:
     print_table("Plan", ("step", "units", "there", "to compute", "rows there", ""), rows)
     todo = sum(step.computed for step in result.steps)
     state = f"about {todo} units to compute" if todo else "up to date: nothing to compute"
-    typer.echo(f"{result.memory}: {state}")
+    say(f"{result.memory}: {state}")
 
 
 def report(result: BuildResult) -> None:
@@ -103,14 +103,14 @@ def report(result: BuildResult) -> None:
         if index.recall
     ]
     if recalls:
-        typer.echo("")
+        say()
         print_table("Recall against exact search", ("index", "measure", "value", "probes", "probed with"), recalls)
     for step in result.steps:
         if step.note:
-            typer.echo(f"{step.name}: {step.note}")
-    typer.echo("")
+            say(f"{step.name}: {step.note}")
+    say()
     for warning in result.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
     state = "committed" if result.committed else "was up to date: nothing computed"
     start = f" (computed by {result.engine}, started in {result.start_seconds:.1f} s)" if result.start_seconds else ""
-    typer.echo(f"{result.memory}: snapshot {result.snapshot} {state}{start}")
+    say(f"{result.memory}: snapshot {result.snapshot} {state}{start}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from mnemodex.pipelines.commands.output import print_json, print_table
+from mnemodex.pipelines.commands.output import print_json, print_table, say
 from mnemodex.schemas.errors import UserError
 
 if TYPE_CHECKING:
@@ -112,5 +112,5 @@ class QueryEvaluator:
         title = f"{self._index}: {result.queries} queries, k = {k}"
         print_table(title, ("measure", "value"), list(result.metrics.items()))
         if result.queries_without_gold:
-            typer.echo(f"{result.queries_without_gold} queries without gold are left out", err=True)
-        typer.echo(f"{result.seconds:.2f} s, {result.queries_per_second:.0f} queries/s")
+            say(f"{result.queries_without_gold} queries without gold are left out", err=True)
+        say(f"{result.seconds:.2f} s, {result.queries_per_second:.0f} queries/s")

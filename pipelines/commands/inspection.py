@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mnemodex.pipelines.commands.output import print_json, print_table, size
+from mnemodex.pipelines.commands.output import print_json, print_table, say, size
 
 if TYPE_CHECKING:
     from mnemodex.schemas.manifest import EncoderEntry, IndexEntry, LanguageModelEntry, Manifest
@@ -102,13 +102,13 @@ def show(
 def _show_memory(manifest: Manifest, history: list[Manifest]) -> None:
     tables = [(table.name, len(table.partitions), table.rows, size(table.bytes)) for table in manifest.tables.values()]
     print_table("Tables", ("table", "partitions", "rows", "size"), tables)
-    typer.echo("")
+    say()
     indexes = [
         (i.name, i.type, i.table or "-", len(i.shards), i.rows, size(i.bytes), i.recall.recall if i.recall else None)
         for i in manifest.indexes.values()
     ]
     print_table("Indexes", ("index", "type", "over", "shards", "rows", "size", "recall@10"), indexes)
-    typer.echo("")
+    say()
     entries: list[tuple[str, EncoderEntry | LanguageModelEntry]] = [
         *manifest.encoders.items(),
         *manifest.language_models.items(),
@@ -118,7 +118,7 @@ def _show_memory(manifest: Manifest, history: list[Manifest]) -> None:
         for name, model in entries
     ]
     print_table("Models", ("name", "model", "dimension", "max tokens", "sha256"), models)
-    typer.echo("")
+    say()
     print_table(
         "History", ("snapshot", "created (UTC)", "recipe"), [(m.name, m.created, m.recipe_hash) for m in history]
     )
@@ -139,9 +139,9 @@ def _show_index(entry: IndexEntry) -> None:
         entry.name, ("setting", "value"), [(key, str(value)) for key, value in facts.items() if value is not None]
     )
     if entry.recall:
-        typer.echo("")
+        say()
         print_table("Recall", ("figure", "value"), [(key, str(value)) for key, value in entry.recall])
-    typer.echo("")
+    say()
     shards = [(shard.label, shard.fingerprint, shard.rows, size(shard.bytes)) for shard in entry.shards]
     print_table("Shards", ("shard", "fingerprint", "rows", "size"), shards)
 
@@ -158,9 +158,9 @@ def verify(
         print_json({"files": result.files, "bytes": result.bytes, "problems": result.problems})
     else:
         for problem in result.problems:
-            typer.echo(f"problem: {problem}", err=True)
+            say(f"problem: {problem}", err=True)
         verdict = "sound" if not result.problems else f"{len(result.problems)} problems"
-        typer.echo(f"{memory}: {result.files} files, {size(result.bytes)} read: {verdict}")
+        say(f"{memory}: {result.files} files, {size(result.bytes)} read: {verdict}")
     if result.problems:
         raise typer.Exit(1)
 
@@ -170,4 +170,4 @@ def upgrade(memory: Annotated[Path, typer.Argument(help="The memory's folder.")]
     from mnemodex.schemas.store.store import Store
 
     manifest = Store(memory).upgrade()
-    typer.echo(f"{memory}: snapshot {manifest.name} has format {manifest.format}", err=True)
+    say(f"{memory}: snapshot {manifest.name} has format {manifest.format}", err=True)

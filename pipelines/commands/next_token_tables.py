@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, cast
 
-import typer
 from typing_extensions import override
 
-from mnemodex.pipelines.commands.output import print_table
+from mnemodex.pipelines.commands.output import print_table, say
 from mnemodex.pipelines.commands.rendering import ChunkRenderer
 from mnemodex.retrievers.readers.knn_lm.mixing import Buckets, Mixing
 
@@ -52,18 +51,16 @@ def print_evaluation(result: Evaluation) -> None:
     places = {"everywhere": found, **found.by_place}
     rows = [(name, one.tokens, one.perplexity, one.perplexity_with_memory, one.ratio) for name, one in places.items()]
     print_table(title, ("place", "tokens", "perplexity", "with memory", "ratio"), rows)
-    typer.echo(
-        f"helped {_share(found.helped)}, harmed {_share(found.harmed)}, unchanged {found.unchanged_percent:.1f} %"
-    )
+    say(f"helped {_share(found.helped)}, harmed {_share(found.harmed)}, unchanged {found.unchanged_percent:.1f} %")
     saved = f"{found.lookups.saved_by_gate:,} saved by the gate, {found.lookups.saved_by_pointers:,} by pointers"
-    typer.echo(f"{found.lookups.done:,} look-ups, {saved}")
+    say(f"{found.lookups.done:,} look-ups, {saved}")
     rate = result.lookups_per_second
     looked = "" if rate is None else f", {rate:,.0f} look-ups/s"
-    typer.echo(f"{result.tokens_per_second:,.0f} tokens/s by the model{looked}")
+    say(f"{result.tokens_per_second:,.0f} tokens/s by the model{looked}")
     if result.texts_left_out:
-        typer.echo(f"{result.texts_left_out:,} texts without a token to predict are left out", err=True)
+        say(f"{result.texts_left_out:,} texts without a token to predict are left out", err=True)
     if result.tuned is not None:
-        typer.echo()
+        say()
         _print_tuned(result.tuned)
 
 
@@ -99,7 +96,7 @@ def print_generation(result: Generation) -> None:
     names = {"without": "without memory", "with_memory": "with memory", "text": "the text itself"}
     rows = [(names[way], *one.distinct.values(), one.repeated_4grams_percent) for way, one in result.ways.items()]
     print_table(title, ("written", "distinct-1", "distinct-2", "distinct-3", "repeated 4-grams %"), rows)
-    typer.echo()
+    say()
     by_place = [
         (
             f"{ways[0]['from']}-{ways[0]['to']}",
@@ -113,26 +110,22 @@ def print_generation(result: Generation) -> None:
 
 def print_continuations(prompts: Sequence[str], explanations: Sequence[Explanation]) -> None:
     """Print what follows prompts: by the model, the nearest entries and both; and where these entries are."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(soft_wrap=True)
     for prompt, found in zip(prompts, explanations, strict=True):
-        console.print(Text(prompt, style="bold"))
+        say((prompt, "bold"))
         for name, likely in found.likely.items():
             if not likely:
                 continue
             said = "  ".join(f"{_quoted(token)} {probability:.3f}" for token, probability in likely)
-            console.print(Text.assemble((f"{name:>12}  ", "dim"), said))
+            say((f"{name:>12}  ", "dim"), said)
         for one in found.contexts:
             title = f"{one.chunk.title}  " if one.chunk.title else ""
             figures = f"{one.chunk.rank:>3}  {one.weight:>8.4f}  {one.distance:>8.2f}  "
-            console.print(Text.assemble(figures, (title, "cyan"), (f"[{one.chunk.key}]", "dim")))
+            say(figures, (title, "cyan"), (f"[{one.chunk.key}]", "dim"))
             token = (f"»{one.token.strip()}«" if one.token.strip() else _quoted(one.token), "bold")
-            console.print(Text.assemble(f"               {one.before} ", token, f" {one.after}"))
+            say(f"               {one.before} ", token, f" {one.after}")
         if not found.contexts:
-            console.print("  no hits")
-        console.print()
+            say("  no hits")
+        say()
 
 
 def _quoted(token: str) -> str:

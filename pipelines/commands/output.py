@@ -2,19 +2,56 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import sys
+import traceback
 from typing import TYPE_CHECKING, Any
 
-import typer
+from typing_extensions import override
+
+from mnemodex.schemas.printable import printable, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from types import TracebackType
+
+
+def prepare_streams() -> None:
+    """Let nothing that is printed act on a terminal, or fail for a letter that the terminal's encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_PrintableFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("mnemodex").setLevel(logging.INFO)
+    sys.excepthook = _print_traceback
+
+
+class _PrintableFormatter(logging.Formatter):
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, place: TracebackType | None) -> None:
+    sys.stderr.write(printable_lines("".join(traceback.format_exception(kind, error, place))))
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """Print one JSON object on stdout."""
-    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    """Print one JSON object on stdout, in printable ASCII."""
+    sys.stdout.write(json.dumps(value, allow_nan=False).replace("\x7f", "\\u007f") + "\n")
+
+
+def say(*parts: str | tuple[str, str], err: bool = False) -> None:
+    """Print one line: its parts are texts, or texts with their styles."""
+    from rich.console import Console
+    from rich.text import Text
+
+    styled = [(part, "") if isinstance(part, str) else part for part in parts]
+    Console(stderr=err, soft_wrap=True).print(Text.assemble(*((printable(text), style) for text, style in styled)))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -27,16 +64,16 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     table = Table(header_style="dim", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for place, column in enumerate(columns):
         numeric = bool(listed) and all(isinstance(row[place], int | float | None) for row in listed)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(printable(column)), justify="right" if numeric else "left", overflow="fold")
     for row in listed:
-        table.add_row(*(Text(_cell(value)) for value in row))
+        table.add_row(*(Text(printable_lines(_cell(value))) for value in row))
     console = Console()
     if not console.is_terminal:
         # Rich assumes 80 columns there, and would fold what a script or a log wants in one line.
         console = Console(width=240)
     if title:
         # Not as the table's title, which is folded to the table's width.
-        console.print(Text(title, style="bold"))
+        say((title, "bold"))
     console.print(table)
 
 

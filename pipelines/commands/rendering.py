@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import override
 
+from mnemodex.pipelines.commands.output import say
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -62,48 +64,38 @@ class ConcordanceRenderer(ChunkRenderer):
 
     @override
     def print(self) -> None:
-        from rich.console import Console
-        from rich.text import Text
-
         from mnemodex.retrievers.ngram.concordance import concordances
 
         request = self.request
         index = cast("NgramIndex", request.memory.retriever(request.index))
-        console = Console(soft_wrap=True)
         documents = index.documents(request.questions)
         answers = concordances(index, request.memory.snapshot, request.questions, request.k, where=request.where)
         spans = pairwise(documents.offsets.tolist())
         for phrase, answer, (start, stop) in zip(request.questions, answers, spans, strict=True):
             count = documents.counts[start:stop].sum()
-            console.print(Text.assemble((phrase, "bold"), f"  occurrences: {count:,}  documents: {stop - start:,}"))
+            say((phrase, "bold"), f"  occurrences: {count:,}  documents: {stop - start:,}")
             for rank, hit in enumerate(answer, start=1):
                 title = f"{hit.title}  " if hit.title else ""
-                console.print(Text.assemble(f"{rank:>3}  {hit.count:>8}  ", (title, "cyan"), (f"[{hit.key}]", "dim")))
+                say(f"{rank:>3}  {hit.count:>8}  ", (title, "cyan"), (f"[{hit.key}]", "dim"))
                 for part in hit.occurrences:
                     phrase_found = (f"»{part.phrase}«", "bold")
                     start_at = (f"{part.start:>14}  ", "dim")
-                    console.print(Text.assemble(start_at, f"{part.before} ", phrase_found, f" {part.after}"))
-            console.print()
+                    say(start_at, f"{part.before} ", phrase_found, f" {part.after}")
+            say()
 
 
 def print_chunks(question: str, chunks: Sequence[Chunk], reasons: Sequence[Sequence[Reason]] = ()) -> None:
     """Print the hits of one question for people, each with its reasons."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(soft_wrap=True)
-    console.print(Text(question, style="bold"))
+    say((question, "bold"))
     for chunk in chunks:
         text = " ".join(chunk.text.split())
         snippet = text if len(text) <= _SNIPPET else text[:_SNIPPET] + "…"
         title = f"{chunk.title}  " if chunk.title else ""
-        console.print(
-            Text.assemble(f"{chunk.rank:>3}  {chunk.score:>8.4f}  ", (title, "cyan"), (f"[{chunk.key}]", "dim"))
-        )
-        console.print(Text(f"               {snippet}"))
+        say(f"{chunk.rank:>3}  {chunk.score:>8.4f}  ", (title, "cyan"), (f"[{chunk.key}]", "dim"))
+        say(f"               {snippet}")
         for reason in reasons[chunk.rank - 1] if reasons else ():
             key = (f"»{reason.text}«", "bold")
-            console.print(Text.assemble(f"     {reason.score:>8.4f}  ", key, (f"  {reason.kind}", "dim")))
+            say(f"     {reason.score:>8.4f}  ", key, (f"  {reason.kind}", "dim"))
     if not chunks:
-        console.print("  no hits")
-    console.print()
+        say("  no hits")
+    say()

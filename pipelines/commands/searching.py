@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnemodex.pipelines.commands.output import print_json
+from mnemodex.pipelines.commands.output import print_json, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,4 +60,4 @@ def _draw(retriever: Retriever, questions: Sequence[str], path: Path) -> None:
             "--picture draws the answer of one question in a graph; give one question, and an index of type graph"
         )
     write_picture(retriever.subgraph(questions[0]), path)
-    typer.echo(f"{path} written", err=True)
+    say(f"{path} written", err=True)
