@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mnemodex.indexers.models.locate import need
+from mnemodex.indexers.models.parsing import strip_thinking
 from mnemodex.schemas.errors import ChatServerError, ModelError, NoAnswerError
 
 if TYPE_CHECKING:
@@ -87,9 +88,10 @@ def shorten(error: Exception) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A text that a model wrote.
+    """A text that a model wrote, without what it thought (`strip_thinking`).
 
     Attributes:
+        text: empty where the model only thought.
         prompt_tokens: tokens of the conversation, as the server counted them; 0 where it does not say.
         completion_tokens: tokens of the answer.
         cut: whether the answer ends at the limit of tokens, and not where the model ended it.
@@ -99,6 +101,9 @@ class Answer:
     prompt_tokens: int
     completion_tokens: int
     cut: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", strip_thinking(self.text))
 
 
 class Chat:

@@ -8,11 +8,11 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic_core import from_json
 from typing_extensions import override
 
 from mnemodex.indexers.models.chat import Answer, Chat, Messages
 from mnemodex.indexers.models.locate import need
+from mnemodex.indexers.models.parsing import read_list
 from mnemodex.pipelines.answers import Answers
 from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.extractors.base import Extraction, Extractor, Passages, Raw
@@ -59,6 +59,26 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 _STRING = {"type": "string"}
 _PARTS = ("subject", "predicate", "object")
+_ROLES = (
+    ("subject", "head", "source", "subj", "s", "h", "head_entity", "source_entity", "entity1", "entity_1", "from"),
+    (
+        "predicate",
+        "relation",
+        "relationship",
+        "pred",
+        "p",
+        "r",
+        "rel",
+        "verb",
+        "edge",
+        "relation_type",
+        "type",
+        "label",
+    ),
+    ("object", "tail", "target", "obj", "o", "t", "tail_entity", "target_entity", "entity2", "entity_2", "to"),
+)
+"""What models call the parts of a triple."""
+_MISSING = object()
 _NAMES_SCHEMA = _object(entities={"type": "array", "items": _STRING})
 _TRIPLES_SCHEMA = _object(triples={"type": "array", "items": _object(**dict.fromkeys(_PARTS, _STRING))})
 
@@ -73,6 +93,8 @@ class LlmExtractor(Extractor):
     Every answer is kept (`Answers`), good or bad, under the model, the words of the question, the settings and the
     schema. Answers that cannot be read, and questions that the server does not answer, are problems of their chunk.
     """
+
+    version = 2
 
     def __init__(self, settings: LlmTriples, work: Work) -> None:
         self._spec = spec = settings
@@ -162,28 +184,34 @@ def _messages(task: str, example: tuple[str, str], question: str) -> Messages:
 
 def _read_names(text: str) -> list[str]:
     """Return the names of an answer, each once."""
-    names = (" ".join(name.split()) for name in _read_list(text, "entities") if isinstance(name, str))
-    return list(dict.fromkeys(name for name in names if name))
+    names = (_name(item) for item in read_list(text, "entities", lambda item: isinstance(_name(item), str)))
+    return list(dict.fromkeys(name for name in (" ".join(n.split()) for n in names if isinstance(n, str)) if name))
+
+
+def _name(item: Any) -> Any:
+    """Return the name of an entity, which models may describe by an object."""
+    if not isinstance(item, dict):
+        return item
+    return _find(item, ("name", "entity", "entity_name", "text", "mention", "value", "title", "id"))
 
 
 def _read_triples(text: str) -> list[Any]:
     """Return the triples of an answer as lists; single ones of a wrong form are left for the judge."""
-    return [
-        [item[part] for part in _PARTS] if isinstance(item, dict) and all(part in item for part in _PARTS) else item
-        for item in _read_list(text, "triples")
-    ]
+    items = read_list(text, "triples", lambda item: isinstance(_triple(item), list) and len(_triple(item)) == 3)
+    return [_triple(item) for item in items]
 
 
-def _read_list(text: str, key: str) -> list[Any]:
-    """Return the list under a key of the JSON object in a text, which models may put into a fence or a sentence."""
-    begin, end = text.find("{"), text.rfind("}")
-    if begin < 0 or end < begin:
-        raise ValueError("the model answers in prose, not in JSON")
-    try:
-        # Only this parser refuses half characters, which Arrow could not store.
-        data = from_json(text[begin : end + 1].encode("utf-8", "replace"), allow_inf_nan=False)
-    except ValueError as error:
-        raise ValueError(f"the model's answer is not JSON ({error})") from error
-    if not isinstance(data, dict) or not isinstance(data.get(key), list):
-        raise ValueError(f"the model's answer has no list {key!r}")
-    return list(data[key])
+def _triple(item: Any) -> Any:
+    """Return subject, predicate and object of a triple; what has not these parts as it is."""
+    if isinstance(item, list):
+        return list(map(_name, item))
+    if not isinstance(item, dict):
+        return item
+    found = [_find(item, names) for names in _ROLES]
+    return item if _MISSING in found else list(map(_name, found))
+
+
+def _find(item: dict[str, Any], names: tuple[str, ...]) -> Any:
+    """Return the value of the first of some keys, in any case; `_MISSING` without one."""
+    lower = {key.strip().lower().replace(" ", "_"): value for key, value in item.items()}
+    return next((lower[name] for name in names if name in lower), _MISSING)

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from mnemodex.indexers.graph.names import normalize
 from mnemodex.indexers.models.locate import need, spacy_folder
+from mnemodex.indexers.models.parsing import read_list
 from mnemodex.retrievers.graph.ppr import Mass, Walker
 from mnemodex.retrievers.graph.space import Activation, Method, Scored, after, min_max, most_probable
 from mnemodex.retrievers.hits import top_k
@@ -228,10 +229,15 @@ class Recognition:
 def _positions(text: str, count: int) -> list[int] | None:
     """Return the positions that an answer names; None where it is malformed or names one beyond `count`."""
     try:
-        # Models like to put words or a fence around JSON.
-        keep = json.loads(text[text.index("{") : text.rindex("}") + 1])["keep"]
-    except (ValueError, KeyError, RecursionError):
+        keep = [_number(item) for item in read_list(text, "keep", lambda item: _number(item) is not None)]
+    except ValueError:
         return None
-    if not isinstance(keep, list) or not all(type(position) is int and 0 <= position < count for position in keep):
-        return None
-    return sorted(set(keep))
+    positions = {position for position in keep if position is not None and 0 <= position < count}
+    return sorted(positions) if positions.issuperset(keep) else None
+
+
+def _number(item: Any) -> int | None:
+    """Return the number that an item is, which models may put into quotation marks."""
+    if isinstance(item, str) and item.strip().isdecimal():
+        return int(item)
+    return item if type(item) is int else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mnemodex.retrievers.base import check
@@ -53,8 +54,11 @@ _STEP = (
     f"{_EXAMPLE}{_EXAMPLE_THOUGHT} {_STOP} {_EXAMPLE_ANSWER}."
 )
 
-_ANSWER = re.compile(r"[*_#]*\bAnswer\W*?:[*_]*", re.IGNORECASE)
-_IN_A_SENTENCE = re.compile(r"(?:\bso\s+)?\bthe\s+(?:final\s+)?answer\s+is\b:?", re.IGNORECASE)
+_ANSWER = re.compile(r"[*_#]*\banswer\W{0,9}?[:\uff1a][*_]*|<answer>", re.IGNORECASE)
+_IN_A_SENTENCE = re.compile(r"(?:\bso\s+)?\bthe\s+(?:final\s+|correct\s+)?answer\s+is\b:?|(?=\\boxed\{)", re.IGNORECASE)
+_NEXT = re.compile(r"\n\s*(?:Question|Wikipedia Title):")
+"""Begins what a model that was never tuned continues with: further questions."""
+_TEX = re.compile(r"\$*\\(?:boxed|text|textbf|mathrm)\{([^{}]*)\}\$*")
 _DONE = re.compile(r"\bso\s+the\s+(?:final\s+)?answer\s+is\b|\bthe\s+(?:final\s+)?answer\s+is:", re.IGNORECASE)
 # A point after an initial or a title does not end a sentence; quotation marks and brackets after one belong to it.
 _END = re.compile(
@@ -138,6 +142,9 @@ def _merge(former: list[Chunk], new: list[Chunk], k: int) -> list[Chunk]:
 def _finish(entry: Answered, reply: Answer | NoAnswerError) -> Answered:
     if isinstance(reply, NoAnswerError):
         return replace(entry, error=str(reply))
+    if not reply.text:
+        cut = "; it was cut at the limit of tokens: raise max_tokens" if reply.cut else ""
+        return _count(entry, reply, error=f"the model writes no answer, or its thinking alone{cut}")
     parsed = parse(reply.text)
     return _count(entry, reply, answer=parsed.answer, thought=parsed.thought)
 
@@ -181,14 +188,26 @@ def _prompt(question: str, passages: Sequence[Chunk]) -> str:
 def parse(text: str) -> Parsed:
     """Return thought and answer of what a model wrote; all of it is the answer where it names none, as in HippoRAG.
 
-    A model that was never tuned continues with further questions: the answer is one line.
+    The last answer counts, as models draft before they answer, and is one line or the value in JSON.
     """
-    match = _ANSWER.search(text) or _IN_A_SENTENCE.search(text)
-    if match is None:
-        return Parsed("", text.strip())
-    lines = [line.strip().strip("*_").strip() for line in text[match.end() :].splitlines()]
-    answer = next((line for line in lines if line), "")
-    return Parsed(text[: match.start()].strip(), answer.removesuffix(".") if match.re is _IN_A_SENTENCE else answer)
+    own = _NEXT.split(text, maxsplit=1)[0]
+    for part, marker in product((own, text), (_ANSWER, _IN_A_SENTENCE)):
+        for match in reversed(list(marker.finditer(part))):
+            lines = map(_clean, part[match.end() :].splitlines())
+            if answer := next(filter(None, lines), ""):
+                sentence = marker is _IN_A_SENTENCE
+                return Parsed(
+                    part[: match.start()].strip(), first_sentence(answer).removesuffix(".") if sentence else answer
+                )
+    return Parsed("", "" if _ANSWER.search(text) else _clean(text))
+
+
+def _clean(line: str) -> str:
+    """Return a line without what is for the eye alone: marks of Markdown, TeX and XML."""
+    line = line.partition("</answer>")[0]
+    while line != (line := _TEX.sub(r"\1", line)):
+        pass
+    return line.strip().strip("*_`").strip()
 
 
 def first_sentence(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections import Counter
 
 import pytest
@@ -146,9 +147,11 @@ def test_a_build_that_was_cut_off_counts_the_tokens_of_what_it_kept(recipe, monk
     ("reply", "reason"),
     [
         (Reply("Here is what I know about it."), "prose"),
-        (Reply('{"triples": [{"subject": '), "prose"),
-        (Reply('{"triples": [}'), "is not JSON"),
-        (Reply('{"facts": []}'), "no list 'triples'"),
+        (Reply('{"triples": [{"subject": '), "no end"),
+        (Reply('{"triples": [{"subject": "a", "predicate": "b", "object": "c"}, {"subj'), "no end"),
+        (Reply('{"triples": [}]}'), "is not JSON"),
+        (Reply('{"error": "too long"}'), "no list 'triples'"),
+        (Reply("<think>I could", finish="length"), "prose.*raise max_tokens"),
         (Reply('{"triples": "none"}'), "no list 'triples'"),
         (Reply('{"triples": ["a"', finish="length"), "raise max_tokens"),
         (Reply(status=500), "answers 500"),
@@ -165,7 +168,7 @@ def test_a_bad_answer_is_an_error_of_its_document_and_not_the_end(recipe, reply,
         result = build(recipe, server, timeout=0.5, max_retries=0)
     assert facts(recipe) == [fact for fact in ALL if fact[2] != "Rome"]
     ((source, line, said, _),) = errors(recipe)
-    assert (source, line) == ("part-0.jsonl", 3) and reason in said
+    assert (source, line) == ("part-0.jsonl", 3) and re.search(reason, said)
     assert "triples: 1 failures: part-0.jsonl line 3" in result.warnings[0]
     assert verify(recipe["memory"]).problems == []
 
@@ -193,6 +196,37 @@ def test_bad_triples_in_good_answers_are_judged_like_any(recipe):
         }
     assert set(facts(recipe)) == {("Rome", "is in", "Italy"), ("A", "of", "B")}
     assert result.warnings[0].startswith("triples: 36 of 48 left out") and len(errors(recipe)) == 36
+
+
+ROME = ("Rome", "is in", "Italy")
+
+
+@pytest.mark.parametrize(
+    "triples",
+    [
+        {"triples": [{"head": "Rome", "relation": "is in", "tail": "Italy"}]},
+        {"facts": [{"Subject": {"name": "Rome", "type": "city"}, "Relationship": "is in", "Object": "Italy"}]},
+        [{"subject": "Rome", "predicate": "is in", "object": "Italy"}],
+        [["Rome", "is in", "Italy"]],
+        ["Rome", "is in", "Italy"],
+        {"subject": "Rome", "predicate": "is in", "object": "Italy"},
+        "<think>{'triples': []}</think>[('Rome', 'is in', 'Italy'),]",
+    ],
+)
+def test_triples_are_understood_in_other_forms(recipe, triples):
+    names = '<think>as {"entities": []}</think>{"named_entities": [{"entity": "Rome", "type": "city"}]}'
+    with ChatServer(lambda request: names if is_names(request) else triples) as server:
+        assert build(recipe, server).warnings == []
+        assert all(passage(request).endswith('Names: ["Rome"]') for request in server.requests if not is_names(request))
+    assert set(facts(recipe)) == {ROME}
+
+
+def test_a_number_is_a_name_and_nothing_is_none(recipe):
+    objects = [{"subject": "Rome", "predicate": "founded in", "object": value} for value in (-753, None)]
+    with ChatServer(lambda request: {"entities": []} if is_names(request) else {"triples": objects}) as server:
+        build(recipe, server)
+    assert set(facts(recipe)) == {("Rome", "founded in", "-753")}
+    assert {reason for _, _, reason, _ in errors(recipe)} == {"a triple is three strings"}
 
 
 def test_half_characters_do_no_harm(recipe):

@@ -31,8 +31,19 @@ def test_keeping_none_is_an_answer():
     assert asked({"keep": []})[0] == []
 
 
-def test_json_in_a_fence_is_read():
-    assert asked('Here:\n```json\n{"keep": [2]}\n```')[0] == [2]
+@pytest.mark.parametrize(
+    "answer",
+    [
+        'Here:\n```json\n{"keep": [2, 0]}\n```',
+        '<think>form {"keep": [NUMBERS]}, so 1</think>{"keep": [0, 2]}',
+        "[0, 2]",
+        '{"keep": ["0", "2"]}',
+        '{"facts": [0, 2]}',
+        'Fact [1] is not needed. {"keep": [0, 2]}',
+    ],
+)
+def test_its_choice_is_understood_in_other_forms(answer):
+    assert asked(answer)[0] == [0, 2]
 
 
 @pytest.mark.parametrize(
@@ -43,9 +54,10 @@ def test_json_in_a_fence_is_read():
         '{"keep": [3]}',
         '{"keep": [-1]}',
         '{"keep": [true]}',
-        '{"keep": ["0"]}',
+        '{"keep": ["x"]}',
         '{"keep": 0}',
-        '{"facts": [0]}',
+        '{"facts": ["a"]}',
+        "<think>0, so",
         "{" * 100_000 + "}",
         '{"keep": ' + "[" * 100_000 + "}",
         "",

@@ -120,6 +120,24 @@ def test_a_question_without_an_answer_does_not_end_the_others(memory):
     assert (found.answer, found.error) == ("bread", None)
 
 
+def test_thinking_is_neither_searched_for_nor_the_answer(memory):
+    def model(request):
+        if is_step(request):
+            return "<think>So the answer is: bread. Answer: no.</think>Bees winter in wooden hives."
+        return "<think>Answer: bread? No.</think>It is said. Answer: Lyon"
+
+    with ChatServer(model) as server:
+        (one,) = HippoReader(memory.retriever("words"), chat(server), steps=2).answer(QUESTIONS[:1])
+    assert (one.answer, one.thought, one.steps) == ("Lyon", "It is said.", ("Bees winter in wooden hives.",))
+
+
+def test_thinking_alone_is_no_answer(memory):
+    with ChatServer(lambda request: Reply("<think>The answer is Paris or", finish="length")) as server:
+        (one,) = HippoReader(memory.retriever("words"), chat(server)).answer(QUESTIONS[:1])
+    assert one.answer is None and "thinking alone" in one.error and "raise max_tokens" in one.error
+    assert one.completion_tokens > 0
+
+
 def test_a_server_that_answers_nobody_ends_it(memory):
     with ChatServer(key="secret") as server, pytest.raises(ChatServerError, match="answers 401"):
         HippoReader(memory.retriever("words"), chat(server)).answer(QUESTIONS)

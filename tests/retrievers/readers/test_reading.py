@@ -39,13 +39,24 @@ def test_a_step_shows_the_thoughts_so_far():
         ("Answer: St. Louis, Mo.", "", "St. Louis, Mo."),
         ("t\nAnswer: one\n\nQuestion: Who?\nThought: x\nAnswer: two", "t", "one"),
         ("It was founded then. So the answer is: 1862.", "It was founded then.", "1862"),
+        ("I thought the answer is Paris. Passage 2 says Lyon. So the answer is Lyon. It is there.", None, "Lyon"),
+        ("Is it Answer: Paris? No.\nAnswer: Lyon", None, "Lyon"),
+        ("Answer: Lyon\n\nAnswer:", "", "Lyon"),
+        ("The answer is not in passage 1.\nAnswer: Lyon\nI hope the answer is helpful.", None, "Lyon"),
+        ("Question: Who?\nThought: x\nAnswer: two", None, "two"),
+        ("\nQuestion: Who?\nThought: x\nAnswer: two", None, "two"),
+        ("Final Answer: \\boxed{Lyon}", "Final", "Lyon"),
+        ("It is there.\n$$\\boxed{\\text{Lyon}}$$", None, "Lyon"),
+        ("<answer>Paris</answer> No. <answer>Lyon</answer>", None, "Lyon"),
+        ("t\nAnswer\uff1a `Lyon`", "t", "Lyon"),
         ("only prose", "", "only prose"),
         ("Answer:", "", ""),
         ("", "", ""),
     ],
 )
 def test_an_answer_is_what_stands_after_the_word(text, thought, answer):
-    assert parse(text) == (thought, answer)
+    assert parse(text).answer == answer
+    assert thought in (None, parse(text).thought)
 
 
 @pytest.mark.parametrize(
