@@ -30,7 +30,7 @@ class Answers:
 
     def keep(self, key: str, answer: Answer) -> None:
         """Put an answer on the disk."""
-        self._files.write(_path(key), seal(asdict(answer)))
+        self._files.put(_path(key), seal(asdict(answer)))
 
 
 def _path(key: str) -> str:

@@ -28,8 +28,8 @@ def content_of(store: Store, path: str) -> str:
         content = sha256(Path(path))
         for old in store.files.names("work"):
             if old.startswith(begin):
-                store.files.remove(f"work/{old}")
-        store.files.write(memo, seal(content))
+                store.files.delete(f"work/{old}")
+        store.files.put(memo, seal(content))
     return content
 
 

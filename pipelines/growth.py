@@ -116,14 +116,14 @@ class Former:
         former = self._tables.get(key.label)
         if former is None or former.id_column is None or former.identity != results.identity(key):
             return False
-        folder = self._store.files.local(shard.folder)
+        folder = self._store.files.path(shard.folder)
         try:
             for file in shard.files:
                 if file.path.endswith((f"/{former.id_column}s.npy", "/partition.npy", "/row.npy", "/labels.json")):
-                    self._store.files.check(file)
+                    self._store.files.local(file)
             rows = Rows.open(folder / key.label if number else folder, id_column=former.id_column)
             for span in spans:
-                path = self._store.files.check(aligned[span.label][number].file(".parquet"))
+                path = self._store.files.local(aligned[span.label][number].file(".parquet"))
                 ids = parquet.column(path, former.id_column)
                 inside = rows.partition == rows.labels.index(span.label)
                 if not _has(ids, rows.row[inside], rows.ids[inside]):

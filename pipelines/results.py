@@ -119,7 +119,7 @@ class StepResults(Finished):
     @override
     def first_error(self) -> str:
         for part in self.errors():
-            row = parquet.read(self.store.files.check(part.file(".parquet"))).slice(0, 1).to_pylist()[0]
+            row = parquet.read(self.store.files.local(part.file(".parquet"))).slice(0, 1).to_pylist()[0]
             return f": {row['source']} line {row['line']}: {row['reason']}"
         return ""
 

@@ -84,7 +84,7 @@ class Run:
         assert current is not None  # noqa: S101 - without a former snapshot something has changed
         for path in self._leftovers:
             if not self._source.has(path):
-                self._store.files.remove(path)
+                self._store.files.delete(path)
         result = self._result(current, committed=changed)
         result.warnings = warnings
         if engine is not None:

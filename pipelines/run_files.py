@@ -42,7 +42,7 @@ class RunFiles:
         if step.name in self._steps:
             return False
         self._steps.add(step.name)
-        self._store.files.write(step_file(self.run, step.name), order(step, self._declared).model_dump_json().encode())
+        self._store.files.put(step_file(self.run, step.name), order(step, self._declared).model_dump_json().encode())
         return True
 
     def unit(self, step: Step, draft: Draft, name: str) -> Unit:
@@ -62,7 +62,7 @@ class RunFiles:
 
     def remove(self) -> None:
         """Remove the folder."""
-        self._store.files.remove(self.run)
+        self._store.files.delete(self.run)
 
     def _places(self, parts: list[Artifact]) -> tuple[str, ...]:
         places = [part.place for part in parts]
@@ -71,5 +71,5 @@ class RunFiles:
         name = f"list-{fingerprint(places)}"
         if name not in self._lists:
             self._lists.add(name)
-            self._store.files.write(f"{self.run}/{name}.json", json.dumps(places).encode())
+            self._store.files.put(f"{self.run}/{name}.json", json.dumps(places).encode())
         return (f"@{name}",)

@@ -100,9 +100,9 @@ def _remove_damaged(store: Store) -> None:
             artifact = store.artifact(f"{key.path}/{marker.removesuffix('.json')}")
             try:
                 for file in artifact.files if artifact is not None else ():
-                    store.files.check(file, again=True)
+                    store.files.local(file, again=True)
             except CorruptFileError:
-                store.files.remove(f"{key.path}/{marker}")
+                store.files.delete(f"{key.path}/{marker}")
 
 
 def _plan(store: Store, recipe: Recipe, place: Place | None, files: RunFiles, progress: Progress) -> SourcePlan:
@@ -121,7 +121,7 @@ def _plan(store: Store, recipe: Recipe, place: Place | None, files: RunFiles, pr
             engine.close()
     (splits,) = results.artifacts(_SPLITS)
     for file in splits.files:
-        store.files.check(file)
+        store.files.local(file)
     found = [splits, *(results.artifacts(_PIECES) if results.has(_PIECES) else ())]
     units = tuple(_units(store, splits))
     return SourcePlan(units, frozenset(artifact.place for artifact in found), tuple(_warn(empty)))
@@ -174,7 +174,7 @@ def _scans(stretches: Iterable[Stretch]) -> Iterator[SourceUnit]:
 
 def _units(store: Store, plan: Artifact) -> Iterator[SourceUnit]:
     """Yield the splits of a plan as units; the splits of one compressed file go to one worker, which reads it once."""
-    rows = parquet.read(store.files.check(plan.file("splits.parquet")))
+    rows = parquet.read(store.files.local(plan.file("splits.parquet")))
     columns = (rows[name].to_pylist() for name in ("label", "content", "affinity", "bytes"))
     for number, (label, content, affinity, size) in enumerate(zip(*columns, strict=True)):
         yield SourceUnit(label, content, f"{plan.place}#{number}", affinity, size)

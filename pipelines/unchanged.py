@@ -63,7 +63,7 @@ class UpToDate:
         memo = {"state": self._state(current), "steps": steps, "warnings": result.warnings}
         # What was committed stays so on a full disk; without the note the next build makes a plan.
         with contextlib.suppress(OSError):
-            self._store.files.write(_MEMO, seal(memo))
+            self._store.files.put(_MEMO, seal(memo))
 
     def _state(self, current: Manifest) -> str:
         folders = [folder for name in ("tables", "indexes") for folder in _folders(str(self._store.root / name))]

@@ -113,14 +113,14 @@ def _check_file(store: Store, entry: FileEntry, result: Verification) -> None:
     result.files += 1
     result.bytes += entry.bytes
     try:
-        store.files.check(entry, again=True)
+        store.files.local(entry, again=True)
     except CorruptFileError as error:
         result.problems.append(str(error))
 
 
 def _check_strays(store: Store, known: set[str], result: Verification) -> None:
     """Check markers, results that no snapshot names yet, plans and answers; report what nobody wrote."""
-    walked = [path for folder in _FOLDERS for path in store.files.walk(folder)]
+    walked = [path for folder in _FOLDERS for path in store.files.list(folder)]
     for path in walked:
         if path.startswith("snapshots/") and path not in known:
             # A build that died before its commit leaves lists, which the next one may use.
@@ -201,7 +201,7 @@ def _check_index(store: Store, manifest: Manifest, index: IndexEntry) -> Iterato
         yield f"{store.root}: index {index.name} cannot be checked: {error}"
         return
     kind, settings = load(entry.indexer), load(entry.settings).model_validate(index.settings)
-    folders = [store.files.local(shard.folder) for shard in index.shards]
+    folders = [store.files.path(shard.folder) for shard in index.shards]
     kept = {(index.table, kind.id_column): folders}
     for key in kind.aligned(settings):
         column = manifest.tables[key.label].id_column
@@ -209,7 +209,7 @@ def _check_index(store: Store, manifest: Manifest, index: IndexEntry) -> Iterato
             kept[key.label, column] = [folder / key.label for folder in folders]
     for (table, column), places in kept.items():
         ids = {
-            part.label: parquet.column(store.files.local(part.file(".parquet").path), column)
+            part.label: parquet.column(store.files.path(part.file(".parquet").path), column)
             for part in manifest.tables[table].partitions
         }
         seen = {label: np.zeros(len(column_ids), np.int64) for label, column_ids in ids.items()}

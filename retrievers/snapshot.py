@@ -65,7 +65,7 @@ class Snapshot:
         """Return the folders of an index's shards, every file of them checked."""
         folders = []
         for shard in index.shards:
-            folder, paths = self.store.files.local(shard.folder), [self.store.files.check(file) for file in shard.files]
+            folder, paths = self.store.files.path(shard.folder), [self.store.files.local(file) for file in shard.files]
             assert all(path.is_relative_to(folder) for path in paths)  # noqa: S101 - a shard is a folder by construction
             folders.append(folder)
         return folders
@@ -74,11 +74,11 @@ class Snapshot:
         """Return a partition's file, checked."""
         part = self.manifest.tables[table].partitions.find(label)
         assert part is not None  # noqa: S101 - a row's place names a partition of its own snapshot
-        return self.store.files.check(part.file(ending))
+        return self.store.files.local(part.file(ending))
 
     def paths(self, table: str, ending: str = ".parquet") -> list[Path]:
         """Return the files of all partitions of a table, checked, in order."""
-        return [self.store.files.check(part.file(ending)) for part in self.manifest.tables[table].partitions]
+        return [self.store.files.local(part.file(ending)) for part in self.manifest.tables[table].partitions]
 
     def take(self, table: str, label: str, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
         """Read rows of one partition by position, in the order given."""

@@ -292,8 +292,8 @@ def _die_after(writes: int, patch: pytest.MonkeyPatch) -> list[LocalFiles]:
 
         return call
 
-    for name in ("attempt", "put", "put_if_absent", "remove"):
-        patch.setattr(LocalFiles, name, dying(getattr(LocalFiles, name), counts=name != "remove"))
+    for name in ("attempt", "put_all", "put_if_absent", "delete"):
+        patch.setattr(LocalFiles, name, dying(getattr(LocalFiles, name), counts=name != "delete"))
     return used
 
 

@@ -111,5 +111,5 @@ def assert_same(memory: Path, undisturbed: Path) -> None:
     assert manifest.same_content(wanted)
     for name in ("documents", "chunks"):
         for part, other in zip(manifest.tables[name].partitions, wanted.tables[name].partitions, strict=True):
-            rows = parquet.read(store.files.check(part.file(".parquet")))
-            assert rows.equals(parquet.read(other_store.files.check(other.file(".parquet"))))
+            rows = parquet.read(store.files.local(part.file(".parquet")))
+            assert rows.equals(parquet.read(other_store.files.local(other.file(".parquet"))))

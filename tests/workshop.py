@@ -86,7 +86,7 @@ class Workshop:
 
     def read(self, artifact: Artifact, columns: list[str] | None = None) -> pa.Table:
         """The rows of a partition."""
-        return parquet.read(self.store.files.check(artifact.file(".parquet")), columns=columns)
+        return parquet.read(self.store.files.local(artifact.file(".parquet")), columns=columns)
 
 
 def renamed(step: Step, name: str) -> Step:

@@ -100,7 +100,7 @@ def _connected(work: Work) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
     finally:
         connection.close()
-        work.store.files.remove(f"work/{scratch.name}")
+        work.store.files.delete(f"work/{scratch.name}")
 
 
 def _hash_keys(number: int, path: Path) -> Int64s:

@@ -110,7 +110,7 @@ def read_split(store: Store, name: str, label: str) -> Split:
     plan = store.artifact(place)
     if plan is None:
         raise CorruptFileError(f"{store.root / place}: its marker is missing or damaged; run the build again")
-    path = store.files.check(plan.file("pieces.arrow"))
+    path = store.files.local(plan.file("pieces.arrow"))
     with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
         return Split(label, tuple(_from_arrow(reader.get_batch(int(number)))))
 

@@ -64,14 +64,14 @@ class Checkpoint:
                 writer.write_batch(batch)
         data = sink.getvalue().to_pybytes()
         path = f"{PARTIAL}/{self._fingerprint}-{len(self._kept()):05d}-{_digest(data)}.arrow"
-        self._files.write(path, data)
+        self._files.put(path, data)
         self._paths.append(path)
         self._waiting, self._written = [], time.monotonic()
 
     def remove(self) -> None:
         """Forget what was loaded and added: the unit's results are published. Another writer's stay."""
         for path in self._paths:
-            self._files.remove(path)
+            self._files.delete(path)
 
 
 def _digest(data: bytes) -> str:

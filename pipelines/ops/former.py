@@ -170,7 +170,7 @@ class Former:
                 continue
             try:
                 # Page checksums are enough to look ids up; a file is checked before its rows are taken.
-                ids = parquet.column(self._store.files.local(artifact.file(".parquet").path), self.column)
+                ids = parquet.column(self._store.files.path(artifact.file(".parquet").path), self.column)
             except (OSError, pa.ArrowException):
                 continue
             rows = np.flatnonzero(_bucket(ids, bits) == bucket)
@@ -185,7 +185,7 @@ class Former:
         artifact: Artifact | None = self._store.artifact(self._places[number])
         file = next((file for file in artifact.files if file.path.endswith(ending)), None) if artifact else None
         try:
-            return self._store.files.check(file) if file is not None else None
+            return self._store.files.local(file) if file is not None else None
         except CorruptFileError:
             return None
 

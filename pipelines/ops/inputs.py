@@ -57,7 +57,7 @@ class Inputs:
     def pages(self, number: int) -> Iterator[tuple[str, Path]]:
         """Yield label and Parquet file of an input's partitions, unchecked: whoever reads a column checks its pages."""
         for artifact in self.artifacts(number):
-            yield artifact.label, self._store.files.local(artifact.file(".parquet").path)
+            yield artifact.label, self._store.files.path(artifact.file(".parquet").path)
 
     def rows(self, number: int) -> int:
         """Return the rows of an input's partitions."""
@@ -68,7 +68,7 @@ class Inputs:
         for number in range(len(self.unit.inputs)):
             for artifact in self.artifacts(number):
                 for file in artifact.files:
-                    self._store.files.check(file)
+                    self._store.files.local(file)
 
     def partition(self, number: int = 0) -> InputPartition:
         """Return the only partition of an input."""
@@ -79,12 +79,12 @@ class Inputs:
         """Return the folder of the only shard of an input."""
         (artifact,) = self.artifacts(number)
         for file in artifact.files:
-            self._store.files.check(file)
-        return self._store.files.local(artifact.folder)
+            self._store.files.local(file)
+        return self._store.files.path(artifact.folder)
 
     def files(self, number: int, name: str) -> list[Path]:
         """Return the file of a name of each shard of an input, checked."""
-        return [self._store.files.check(shard.file(f"/{name}")) for shard in self.artifacts(number)]
+        return [self._store.files.local(shard.file(f"/{name}")) for shard in self.artifacts(number)]
 
     def batches(self, number: int, columns: tuple[str, ...] = (), *, rows: int = 2048) -> Iterator[pa.RecordBatch]:
         """Read the rows of an input's partitions, one after the other."""
@@ -105,7 +105,7 @@ class Inputs:
         for artifact in self.artifacts(number):
             file = artifact.part(self.unit.label)
             if file is not None:
-                yield self._store.files.check(file)
+                yield self._store.files.local(file)
 
     def artifacts(self, number: int) -> Iterator[Artifact]:
         """Yield what an input consists of."""
@@ -125,8 +125,8 @@ class Inputs:
         return places
 
     def _partition(self, artifact: Artifact, number: int) -> InputPartition:
-        files = {file.path.rpartition(".")[2]: self._store.files.check(file) for file in artifact.files}
-        folder = self._store.files.local(artifact.folder)
+        files = {file.path.rpartition(".")[2]: self._store.files.local(file) for file in artifact.files}
+        folder = self._store.files.path(artifact.folder)
         starts = self.unit.starts.get(artifact.label, ())
         start = starts[number] if number < len(starts) else 0
         return InputPartition(artifact.label, artifact.rows, files, stats=artifact.stats, folder=folder, start=start)

@@ -47,4 +47,4 @@ def scatter(files: LocalFiles, batches: Iterable[Int64s], rows: int) -> Iterator
         for group in range(1 << bits):
             yield np.fromfile(folder / f"{group}", np.int64).reshape(-1, columns)
     finally:
-        files.remove(f"work/{folder.name}")
+        files.delete(f"work/{folder.name}")

@@ -116,8 +116,8 @@ class Space:
         trained, written = (caches.get(vector_codes(of, self._embed, trained=first).path) for first in (True, False))
         if trained is None or written is None:
             return None
-        (centroids,) = (files.check(part.file(".faiss")) for part in trained.partitions)
-        return Codes(centroids, [files.check(part.file(".npy")) for part in written.partitions])
+        (centroids,) = (files.local(part.file(".faiss")) for part in trained.partitions)
+        return Codes(centroids, [files.local(part.file(".npy")) for part in written.partitions])
 
     def exact(self) -> Self:
         """Return it with the exact cosines of all passages, for which all their vectors are read."""

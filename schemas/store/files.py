@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from typing_extensions import override
 
@@ -18,7 +18,7 @@ from mnemodex.schemas.errors import CorruptFileError, MnemodexError, WriterBusyE
 from mnemodex.schemas.store.locks import open_locked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -42,40 +42,40 @@ class Files(Protocol):
     again: that needs no lock, on a file system or in an object store.
     """
 
-    def read(self, path: str) -> bytes:
-        """Return the whole file; `FileNotFoundError` where there is none."""
+    def open_input(self, path: str) -> BinaryIO:
+        """Open the file for reading; `FileNotFoundError` where there is none."""
 
     def size(self, path: str) -> int | None:
         """Return the file's bytes, or None where there is no such file."""
 
-    def names(self, folder: str) -> list[str]:
+    def names(self, folder: str) -> Sequence[str]:
         """Return the names of the folder's entries, sorted; none where there is no such folder."""
 
-    def walk(self, folder: str) -> Iterator[str]:
-        """Yield every file below the folder, sorted."""
+    def list(self, folder: str) -> Iterator[str]:
+        """Yield the path of every file below the folder, sorted."""
 
-    def write(self, path: str, data: bytes) -> None:
-        """Write a small file so that it is there whole or not at all, replacing what was there."""
+    def put(self, path: str, data: bytes | Path) -> None:
+        """Put bytes or a finished local file in their place, whole or not at all, replacing what was there."""
 
-    def put(self, files: Iterable[tuple[Path, str]]) -> None:
-        """Put finished files in their places, durably, replacing what was there."""
+    def put_all(self, files: Iterable[tuple[Path, str]]) -> None:
+        """Put finished local files in their places, durably, replacing what was there."""
 
-    def put_if_absent(self, local: Path, path: str) -> bool:
-        """Put a finished file in its place, whole and durably, unless there is one; return whether it was put."""
+    def put_if_absent(self, path: str, data: bytes | Path) -> bool:
+        """Put bytes or a finished local file in their place unless there is one; return whether they were put."""
 
-    def remove(self, path: str) -> None:
-        """Remove a file or a folder with all below it, if it is there."""
+    def delete(self, path: str) -> None:
+        """Delete a file or a folder with all below it, if it is there."""
 
     def attempt(self, kind: str = "attempt") -> Path:
-        """Make a new empty local folder, which is the caller's until it removes it or its process ends."""
+        """Make a new empty local folder, which is the caller's until it deletes it or its process ends."""
 
     def lease(self) -> AbstractContextManager[None]:
         """Hold the memory for writing, so that two builds do not do the same work."""
 
-    def local(self, path: str) -> Path:
+    def path(self, path: str) -> Path:
         """Return the local path of a file, for libraries that open files themselves."""
 
-    def check(self, entry: FileEntry, *, again: bool = False) -> Path:
+    def local(self, entry: FileEntry, *, again: bool = False) -> Path:
         """Return the local path of a file that a manifest or marker names, compared with its checksum."""
 
 
@@ -112,7 +112,7 @@ class LocalFiles(Files):
         self._owned: dict[Path, int] = {}
 
     @override
-    def local(self, path: str) -> Path:
+    def path(self, path: str) -> Path:
         local = self.root / path
         if not local.resolve().is_relative_to(self.root.resolve()):
             raise CorruptFileError(f"{local}: leads out of the memory's folder; remove the link")
@@ -138,18 +138,23 @@ class LocalFiles(Files):
             return None
 
     @override
+    def open_input(self, path: str) -> BinaryIO:
+        return self.path(path).open("rb")
+
     def read(self, path: str) -> bytes:
-        return self.local(path).read_bytes()
+        """Return the whole file; `FileNotFoundError` where there is none."""
+        with self.open_input(path) as file:
+            return file.read()
 
     @override
-    def walk(self, folder: str) -> Iterator[str]:
+    def list(self, folder: str) -> Iterator[str]:
         base = self.root / folder
         for path in sorted(base.rglob("*")):
             if path.is_file() or path.is_symlink():
                 yield path.relative_to(self.root).as_posix()
 
     @override
-    def names(self, folder: str) -> list[str]:
+    def names(self, folder: str) -> Sequence[str]:
         base = self.root / folder
         return sorted(entry.name for entry in base.iterdir()) if base.is_dir() else []
 
@@ -166,7 +171,7 @@ class LocalFiles(Files):
         try:
             path.mkdir()
         except OSError:
-            self.remove(f"work/{path.name}")
+            self.delete(f"work/{path.name}")
             raise
         return path
 
@@ -177,10 +182,10 @@ class LocalFiles(Files):
             descriptor = open_locked(_alive(path)) if path not in self._owned else None
             if descriptor is not None:
                 self._owned[path] = descriptor
-                self.remove(f"work/{path.name}")
+                self.delete(f"work/{path.name}")
 
     @override
-    def put(self, files: Iterable[tuple[Path, str]]) -> None:
+    def put_all(self, files: Iterable[tuple[Path, str]]) -> None:
         moves = [(local, self.root / path) for local, path in files]
         for local, target in moves:
             _make_folder(target.parent)
@@ -190,36 +195,40 @@ class LocalFiles(Files):
             _sync(folder)
 
     @override
-    def put_if_absent(self, local: Path, path: str) -> bool:
+    def put(self, path: str, data: bytes | Path) -> None:
+        with self.draft(data) as draft:
+            self.put_all([(draft, path)])
+
+    @override
+    def put_if_absent(self, path: str, data: bytes | Path) -> bool:
         target = self.root / path
         _make_folder(target.parent)
-        _sync(local)
-        try:
-            # A hard link is create-exclusive and shows the whole content at once, which O_EXCL and write do not.
-            target.hardlink_to(local)
-        except FileExistsError:
-            return False
+        with self.draft(data) as draft:
+            _sync(draft)
+            try:
+                # A hard link is create-exclusive and shows the whole content at once, which O_EXCL and write do not.
+                target.hardlink_to(draft)
+            except FileExistsError:
+                return False
         _sync(target.parent)
         return True
 
-    @override
-    def write(self, path: str, data: bytes) -> None:
-        with self.draft(data) as draft:
-            self.put([(draft, path)])
-
     @contextlib.contextmanager
-    def draft(self, data: bytes) -> Iterator[Path]:
-        """Write a small local file for the time of the context."""
+    def draft(self, data: bytes | Path) -> Iterator[Path]:
+        """Write bytes to a small local file for the time of the context; a local file is one already."""
+        if not isinstance(data, bytes):
+            yield data
+            return
         folder = self.attempt()
         try:
             draft = folder / "draft"
             draft.write_bytes(data)
             yield draft
         finally:
-            self.remove(f"work/{folder.name}")
+            self.delete(f"work/{folder.name}")
 
     @override
-    def remove(self, path: str) -> None:
+    def delete(self, path: str) -> None:
         target = self.root / path
         if target.is_dir() and not target.is_symlink():
             shutil.rmtree(target, ignore_errors=True)
@@ -255,13 +264,13 @@ class LocalFiles(Files):
             os.close(descriptor)
 
     @override
-    def check(self, entry: FileEntry, *, again: bool = False) -> Path:
+    def local(self, entry: FileEntry, *, again: bool = False) -> Path:
         """See `Files`. That is done once a process while its size, times and inode stay as they are, or again.
 
         Raises:
             CorruptFileError: the file is missing, cannot be read, or differs.
         """
-        local = self.local(entry.path)
+        local = self.path(entry.path)
         try:
             self._compare(local, entry, again=again)
         except FileNotFoundError:

@@ -104,11 +104,11 @@ class Lists:
             rows=sum(artifact.rows for artifact in artifacts),
             bytes=sum(artifact.bytes for artifact in artifacts),
         )
-        self._files.write(part.path, data)
+        self._files.put(part.path, data)
         return part
 
     def _data(self, part: ListFile) -> bytes:
-        path = self._files.local(part.path)
+        path = self._files.path(part.path)
         try:
             data = self._files.read(part.path)
         except OSError as error:

@@ -78,7 +78,7 @@ class Snapshots:
         newest = self._newest()
         line = _line(*newest) if newest is not None else b""
         if line and self._named() != _name_and_digest(line):
-            self.files.write("CURRENT", line)
+            self.files.put("CURRENT", line)
 
     def upgrade(self) -> Manifest:
         """Bring the current snapshot to this version's format, with the same files; older ones stay as they are.
@@ -239,10 +239,11 @@ class Snapshots:
         try:
             # Both written before, so that nothing needs room on the disk any more.
             with self.files.draft(data) as draft, self.files.draft(_line(manifest.name, data)) as current:
-                created = self.files.put_if_absent(draft, path)
+                created = self.files.put_if_absent(path, draft)
                 # Only a hint: a reader that does not find the newest snapshot by it looks for it.
-                with contextlib.suppress(OSError):
-                    self.files.put([(current, "CURRENT")] if created else [])
+                if created:
+                    with contextlib.suppress(OSError):
+                        self.files.put("CURRENT", current)
         except OSError as error:
             if self.files.exists(path):
                 raise CommitStateUnknownError(

@@ -118,25 +118,25 @@ class Store(Snapshots):
         # Before the files are moved: from there on nothing needs room on the disk.
         marker.write_bytes(close_marker(artifact))
         new = all(self.files.size(target) is None for target in targets)
-        self.files.put(zip(local, targets, strict=True))
+        self.files.put_all(zip(local, targets, strict=True))
         published = self._mark(artifact, marker)
         if new and published.folder != artifact.folder:
             for path in (*targets, artifact.folder):
-                self.files.remove(path)
+                self.files.delete(path)
         self._forget(attempt)
         return published
 
     def _mark(self, artifact: Artifact, marker: Path) -> Artifact:
         """Put a result's marker in place, unless another whole result has its there; return the one that is there."""
-        if self.files.put_if_absent(marker, artifact.marker):
+        if self.files.put_if_absent(artifact.marker, marker):
             return artifact
         winner = self.whole(artifact.place)
         if winner is None:
-            self.files.put([(marker, artifact.marker)])
+            self.files.put(artifact.marker, marker)
         return winner or artifact
 
     def _forget(self, attempt: Path) -> None:
-        self.files.remove(attempt.relative_to(self.root).as_posix())
+        self.files.delete(attempt.relative_to(self.root).as_posix())
 
 
 def close_marker(artifact: Artifact) -> bytes:

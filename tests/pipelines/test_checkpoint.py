@@ -72,7 +72,7 @@ class TestKept:
         made = Checkpoint(store, "f")
         made.add(batch(1))
         made.remove()
-        assert kept(store) == [] and list(store.files.walk("work")) == []
+        assert kept(store) == [] and list(store.files.list("work")) == []
         Checkpoint(store, "never").remove()
 
     def test_a_damaged_file_counts_as_none_and_the_others_stay(self, store):
@@ -176,7 +176,7 @@ def test_a_unit_that_was_cut_off_goes_on_where_it_stopped(tmp_path, monkeypatch)
     (made,) = shop.run(EMBED, chunks, name="half")
     assert encoded == [2]
     assert shop.read(made).equals(shop.read(whole))
-    assert list(shop.store.files.walk("work/partial")) == [] == list((tmp_path / "memory/work").glob("attempt-*"))
+    assert list(shop.store.files.list("work/partial")) == [] == list((tmp_path / "memory/work").glob("attempt-*"))
 
 
 @pytest.mark.usefixtures("at_once")

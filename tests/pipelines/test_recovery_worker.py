@@ -39,7 +39,7 @@ def fail(store, name, *arguments):
 
 def left(store):
     """What unfinished work left behind, but for the step itself."""
-    return [path for path in store.files.walk("work") if not path.startswith("work/run-")]
+    return [path for path in store.files.list("work") if not path.startswith("work/run-")]
 
 
 @pytest.mark.ray
@@ -124,7 +124,7 @@ def test_what_is_done_is_published_and_leaves_nothing_behind(store):
 def test_what_failed_leaves_nothing_behind(store):
     fail(store, "ValueError", "no")
     assert store.whole("tables/notes/bad-f") is None
-    assert left(store) == [] and list(store.files.walk("tables")) == []
+    assert left(store) == [] and list(store.files.list("tables")) == []
 
 
 @pytest.mark.parametrize("error", [SourceError("a.jsonl line 3: no"), NotFiniteError("NaN"), IdCollisionError("two")])

@@ -220,7 +220,7 @@ class TestEmbed:
     def test_the_matrix_is_beside_the_table(self, shop):
         (made,) = shop.run(encode_step(), [self.chunks(shop, 0, 3)])
         assert {file.path.rpartition(".")[2] for file in made.files} == {"parquet", "npy"}
-        matrix = np.load(shop.store.files.check(made.file(".npy")))
+        matrix = np.load(shop.store.files.local(made.file(".npy")))
         assert matrix.dtype == np.float32 and np.array_equal(matrix, vectors_of(shop.read(made)))
 
     def test_the_worker_says_how_far_it_is(self, encoded, shop, monkeypatch):

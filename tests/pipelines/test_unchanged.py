@@ -102,14 +102,14 @@ def test_a_damaged_note_of_the_last_build_is_no_harm(recipe, tmp_path, plans):
 
 def test_a_disk_that_is_full_after_the_commit_costs_the_note_only(recipe, tmp_path, plans, monkeypatch):
     (tmp_path / "notes" / "more.jsonl").write_text('{"id": "new", "title": "New", "text": "A new note."}\n')
-    write = LocalFiles.write
+    put = LocalFiles.put
 
     def refuse(files, path, data):
         if path == "work/built.json":
             raise OSError(28, "No space left on device")
-        write(files, path, data)
+        put(files, path, data)
 
-    monkeypatch.setattr(LocalFiles, "write", refuse)
+    monkeypatch.setattr(LocalFiles, "put", refuse)
     assert mnemodex.build(recipe).committed
     assert not mnemodex.build(recipe).committed and len(plans) == 2
 

@@ -86,7 +86,7 @@ def publish(store: Store, artifact: Artifact, source: Store) -> None:
     for entry in artifact.files:
         path = PurePosixPath(entry.path)
         name = path.relative_to(artifact.folder) if as_folder else f"data{path.suffix}"
-        shutil.copyfile(source.files.local(entry.path), attempt / name)
+        shutil.copyfile(source.files.path(entry.path), attempt / name)
     store.publish(
         attempt,
         folder,
@@ -142,7 +142,7 @@ class Trial:
         for artifact in current.artifacts() if current else ():
             for entry in artifact.files:
                 if entry.path not in self._damaged:
-                    store.files.check(entry, again=True)
+                    store.files.local(entry, again=True)
         published = sum(find(store, artifact) is not None for artifact in self._wanted.artifacts())
         if published < self._published:
             yield f"{self._published} results were there, {published} are left"

@@ -153,7 +153,7 @@ class TestWhatIsWritten:
 
         before = store.current()
         with monkeypatch.context() as patch, pytest.raises(CommitFailedError, match="No space left"):
-            patch.setattr(store.files, "write", refuse)
+            patch.setattr(store.files, "put", refuse)
             store.commit(manifest([artifact(MANY)]), former=before)
         assert Store(store.root).current() == before
 

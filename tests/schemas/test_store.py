@@ -52,7 +52,7 @@ def test_a_result_that_is_not_whole_is_not_found_and_is_published_anew(store, pl
     assert find(store, place) is None
     anew = publish(store, place, "second")
     assert find(store, place) == anew
-    assert [store.files.check(file).is_file() for file in anew.files] == [True] * len(anew.files)
+    assert [store.files.local(file).is_file() for file in anew.files] == [True] * len(anew.files)
     store.clean()
     assert store.files.names("work") == []
 
@@ -170,15 +170,15 @@ def test_before_a_snapshot_is_there_everything_it_leads_to_is_on_disk(tmp_path, 
 
 def test_clean_removes_what_is_unfinished_and_nothing_else(store):
     commit(store, TABLE, SHARD)
-    files = sorted(store.files.walk("."))
+    files = sorted(store.files.list("."))
     # As the version before left them, and as a writer that died does.
     for path in ("work/attempt-1/half", "work/run-1/deaths/0", "work/attempt-2.alive"):
-        store.files.write(path, b"")
+        store.files.put(path, b"")
     kept = {"work/plan-1.json": b"{}", "snapshots/notes.txt": b"not ours"}
     for path, data in kept.items():
-        store.files.write(path, data)
+        store.files.put(path, data)
     store.clean()
-    assert sorted(store.files.walk(".")) == sorted([*files, *kept])
+    assert sorted(store.files.list(".")) == sorted([*files, *kept])
 
 
 def test_clean_leaves_the_attempts_of_writers_that_live(store):
@@ -187,6 +187,6 @@ def test_clean_leaves_the_attempts_of_writers_that_live(store):
     store.clean()
     assert all(attempt.is_dir() for attempt in attempts)
     for attempt in attempts[1:]:
-        other.files.remove(f"work/{attempt.name}")
+        other.files.delete(f"work/{attempt.name}")
     store.clean()
     assert store.files.names("work") == [attempts[0].name, f"{attempts[0].name}.alive"]

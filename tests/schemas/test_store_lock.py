@@ -83,7 +83,7 @@ def watch(root, *, until: int, seconds: float) -> list[str]:
         store, manifest = open_store(root)
         for artifact in manifest.artifacts():
             for entry in artifact.files:
-                store.files.check(entry)
+                store.files.local(entry)
         assert len(list(store.history(manifest))) == int(manifest.name)
         if not seen or seen[-1] != manifest.name:
             seen.append(manifest.name)

@@ -61,7 +61,7 @@ class StoreMachine(RuleBasedStateMachine):
         if data is None or len(self.snapshots) < 2:
             (self.root / "CURRENT").unlink(missing_ok=True)
         else:
-            self.store.files.write("CURRENT", data)
+            self.store.files.put("CURRENT", data)
 
     @rule()
     def clean(self):
@@ -76,7 +76,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def die_before_publishing(self):
-        self.store.files.write("work/attempt-1/data.txt", b"half")
+        self.store.files.put("work/attempt-1/data.txt", b"half")
 
     @rule(place=places)
     def die_between_files_and_marker(self, place):
@@ -110,7 +110,7 @@ class StoreMachine(RuleBasedStateMachine):
             artifact = find(self.store, place)
             assert (artifact is not None) == (place in self.published)
             for file in artifact.files if artifact else ():
-                self.store.files.check(file, again=True)
+                self.store.files.local(file, again=True)
 
 
 StoreMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)

@@ -158,7 +158,7 @@ def test_a_list_file_that_someone_made_is_refused(store, forged, message):
     if isinstance(forged, dict):
         pq.write_table(pa.table(forged), sink)
     name = hashlib.sha256(sink.getvalue()).hexdigest()
-    store.files.write(f"snapshots/lists/{name}.parquet", sink.getvalue())
+    store.files.put(f"snapshots/lists/{name}.parquet", sink.getvalue())
     forge(store, lambda content: content["tables"]["notes"]["partitions"]["lists"][0].update(sha256=name))
     opened = open_store(store.root)[1]
     assert opened.tables["notes"].rows == 1
@@ -195,10 +195,10 @@ def test_links_are_followed_inside_the_folder_only(store, tmp_path):
         path.unlink()
         path.symlink_to(target)
         if fine:
-            assert store.files.check(entry, again=True) == path
+            assert store.files.local(entry, again=True) == path
         else:
             with pytest.raises(CorruptFileError, match="leads out of the memory's folder"):
-                store.files.check(entry, again=True)
+                store.files.local(entry, again=True)
 
 
 def test_a_file_that_cannot_be_read_is_named(store):
@@ -207,9 +207,9 @@ def test_a_file_that_cannot_be_read_is_named(store):
     # A folder has a size too, but no content.
     size = (store.root / "tables/notes").stat().st_size
     with pytest.raises(CorruptFileError, match=r"tables/notes: cannot be read \(Is a directory\)"):
-        store.files.check(entry.model_copy(update={"bytes": size}))
+        store.files.local(entry.model_copy(update={"bytes": size}))
     with pytest.raises(CorruptFileError, match=r"cannot be read \(Not a directory"):
-        store.files.check(entry.model_copy(update={"path": f"{path}/inner"}))
+        store.files.local(entry.model_copy(update={"path": f"{path}/inner"}))
 
 
 def test_a_file_is_hashed_once_until_it_changes(store, monkeypatch):
@@ -220,10 +220,10 @@ def test_a_file_is_hashed_once_until_it_changes(store, monkeypatch):
         lambda path: hashed.append(path) or hashlib.sha256(path.read_bytes()).hexdigest(),
     )
     for _ in range(3):
-        path = store.files.check(entry)
+        path = store.files.local(entry)
     assert hashed == [path]
     stat = path.stat()
     path.write_text(path.read_text().upper())
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     with pytest.raises(CorruptFileError, match="differs from its checksum; remove it and run the build again"):
-        store.files.check(entry)
+        store.files.local(entry)
