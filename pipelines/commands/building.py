@@ -22,11 +22,21 @@ def register(app: typer.Typer) -> None:
 def init(
     source: Annotated[Path, typer.Argument(help="A file or folder of documents.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the recipe.")] = Path("recipe.yaml"),
+    fields: Annotated[
+        list[str] | None,
+        typer.Option("--fields", help="Fields of JSON rows: text=content, title=meta.name, key=$row to number them."),
+    ] = None,
 ) -> None:
-    """Write a commented recipe for a source."""
+    """Write a commented recipe for a source; fields of JSON lines that are not given are guessed, and said."""
     from mnemodex.pipelines.initial import write_recipe
+    from mnemodex.schemas.errors import RecipeError
 
-    write_recipe(source, output)
+    given = [each.partition("=") for each in ",".join(fields or ()).split(",") if each]
+    for ours, _, theirs in given:
+        if not theirs:
+            raise RecipeError(f"--fields {ours}: says no field; write it as --fields text=FIELD")
+    for line in write_recipe(source, output, fields={ours.strip(): theirs.strip() for ours, _, theirs in given}):
+        say(line, err=True)
     say(f"{output} written; next: mnemodex build {output}", err=True)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from typing_extensions import override
 
-from mnemodex.pipelines.ops.base import Op, Work
+from mnemodex.pipelines.ops.base import Finished, Op, Work
 from mnemodex.pipelines.sources import open_source
 from mnemodex.pipelines.sources.base import Piece, Split, values_of
 from mnemodex.pipelines.sources.files import Stretch
@@ -18,7 +18,7 @@ from mnemodex.pipelines.sources.packing import Packing, pack
 from mnemodex.schemas.errors import CorruptFileError
 from mnemodex.schemas.kinds import AnySource
 from mnemodex.schemas.manifest import Stats
-from mnemodex.schemas.spec import Spec
+from mnemodex.schemas.spec import RunOnly, Spec
 from mnemodex.schemas.store.columns import to_batch, to_table
 from mnemodex.schemas.tables import TableSpec
 
@@ -48,10 +48,11 @@ _BATCH = 4096
 
 
 class PlanSettings(Spec):
-    """A source, and how large its splits are."""
+    """A source, how large its splits are, and which files of its folder are no documents."""
 
     source: AnySource
     packing: Packing
+    skipped: Annotated[str, RunOnly()] = ""
 
 
 class ScanOp(Op):
@@ -72,6 +73,12 @@ class ScanOp(Op):
         batches = map(_to_arrow, iter(lambda: list(islice(pieces, _BATCH)), []))
         output.write(TableSpec(_PIECES), batches)
         return Stats()
+
+    @override
+    @classmethod
+    def note(cls, finished: Finished) -> str:
+        settings: Any = finished.step.settings
+        return f"skipped {settings.skipped}" if settings.skipped else ""
 
 
 class PackOp(Op):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import glob
+import os
+import re
+from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from mnemodex.pipelines.sources.base import COMPRESSIONS
 from mnemodex.pipelines.sources.files import FileSource, list_files
 from mnemodex.pipelines.sources.hipporag import HipporagSource
 from mnemodex.pipelines.sources.jsonl import CORPORA, JsonlSource
@@ -14,12 +19,14 @@ from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.kinds import SOURCES, load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from mnemodex.pipelines.sources.base import Source
 
 FORMATS: dict[str, type[FileSource]] = {"jsonl": JsonlSource, "text": TextSource, "hipporag": HipporagSource}
 """The formats that a path tells."""
+_LONGEST = 300
+"""Characters of a path in a message."""
 _REMEDY = "correct source.path, or name a file"
 
 
@@ -35,22 +42,50 @@ def open_source(settings: Any, packing: Packing | None = None) -> Source:
         with SOURCES.calling(settings.format):
             source: Source = kind(settings)
         return source
-    path = Path(settings.path)
-    if path.is_dir():
+    path, files = Path(settings.path), list[str]()
+    if os.path.isdir(path):  # noqa: PTH112 - false for a name that is too long
         root, files = path, list_files(path)
         kind = kind or FORMATS[_format_of_folder(path, files)]
         paths = kind.choose(path, files)
-    elif path.is_file():
+    elif os.path.isfile(path):  # noqa: PTH113 - as above
         root, paths = path.parent, [path.name]
         kind = kind or next((kind for kind in FORMATS.values() if path.name.lower().endswith(kind.endings)), None)
     else:
-        raise SourceError(f"{path}: no such file or folder; correct source.path")
+        raise SourceError(_missing(str(path)))
     if kind is None:
         raise SourceError(f"{path}: the name is of no known format ({_known()}); rename the file, or set source.format")
     if not paths:
-        raise SourceError(f"{path}: the folder has no file of the format {settings.format}; {_REMEDY}")
+        there = _count(files) or "it is empty"
+        raise SourceError(f"{path}: the folder has no file of the format {settings.format}: {there}; {_REMEDY}")
     opened: FileSource = kind(root, paths, fields=settings.fields, packing=packing or Packing())
+    opened.skipped = _count(set(files).difference(paths))
     return opened
+
+
+def _count(files: Collection[str]) -> str:
+    """Return how many files there are and their endings, as text: "5 files: .csv 3, .pdf 2"; empty for none."""
+    if not files:
+        return ""
+    endings = Counter(_ending(PurePosixPath(path).suffixes) for path in files)
+    listed = ", ".join(f"{ending} {count}" for ending, count in sorted(endings.items(), key=lambda one: (-one[1], one)))
+    return f"{len(files)} file{'s' if len(files) > 1 else ''}: {listed}"
+
+
+def _ending(suffixes: Sequence[str]) -> str:
+    used = suffixes[-2:] if "".join(suffixes[-1:]).lower() in COMPRESSIONS else suffixes[-1:]
+    return "".join(used).lower() or "without an ending"
+
+
+def _missing(path: str) -> str:
+    """Return what is wrong with a path of nothing."""
+    shown = path if len(path) <= _LONGEST else f"{path[:_LONGEST]}…"
+    if scheme := re.search(r"(?:^|/)([a-z][a-z0-9+.-]+):/", path):
+        problem = f"{scheme[1]}: addresses are not read; download the files, or mount their folder, and name that"
+    elif glob.has_magic(path):
+        problem = "no such file or folder, and patterns are not expanded; name the folder that holds the files"
+    else:
+        problem = "no such file or folder; correct source.path"
+    return f"{shown}: {problem}"
 
 
 def _format_of_folder(path: Path, files: Sequence[str]) -> str:
@@ -61,7 +96,8 @@ def _format_of_folder(path: Path, files: Sequence[str]) -> str:
     if len(chosen) > 1 and all(PurePosixPath(name).stem.lower() == "readme" for name in chosen.get("text", ())):
         chosen.pop("text", None)
     if not chosen:
-        raise SourceError(f"{path}: the folder has no file of a known format ({_known()}); {_REMEDY}")
+        there = _count(files) or "it is empty"
+        raise SourceError(f"{path}: the folder has no file of a known format ({_known()}): {there}; {_REMEDY}")
     if len(chosen) > 1:
         examples = ", ".join(f"{name}: {paths[0]}" for name, paths in chosen.items())
         problem = f"the folder has files of several formats ({examples})"

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KEYS = ("id", "_id", "key", "docid")
-_TEXTS = ("text", "contents", "content", "body")
+TEXTS = ("text", "contents", "content", "body", "page_content")
+NUMBERED = "$row"
+"""What names no field: the key is the row's file and line."""
 _LISTED = 20
 """Fields of a row that a reason lists, each by at most 200 characters."""
 
@@ -22,14 +24,14 @@ _LISTED = 20
 class Fields:
     """Names of a source's fields; the first that a row has counts.
 
-    `names` are ours (key, title, text) to the source's, and every row must have these. An unnamed title may be missing,
-    an unnamed key is one of `keys`.
+    `names` are ours (key, title, text) to the source's, and every row must have these; `a.b` is the field b of the
+    object a, and the key `$row` numbers the rows. An unnamed title may be missing, an unnamed key is one of `keys`.
     """
 
     def __init__(self, names: Mapping[str, str], *, keys: tuple[str, ...] = KEYS) -> None:
         self._named = names
         named = {ours: (theirs,) for ours, theirs in names.items()}
-        self._names = {"key": keys, "title": ("title",), "text": _TEXTS, **named}
+        self._names = {"key": keys, "title": ("title",), "text": TEXTS, **named}
 
     def parse(self, data: bytes, *, source: str, line: int, default_key: str | None = None) -> Record | BadRow:
         """Return the record of a JSON object, or why there is none; the default is for a row without an unnamed key."""
@@ -42,6 +44,11 @@ class Fields:
                 if field is not None:
                     values[ours] = _value(ours, field, row[field])
                     metadata.pop(field, None)
+                elif ours == "key" and names == (NUMBERED,):
+                    values[ours] = f"{source}:{line}"
+                elif ours in self._named and (inner := object_of(row, names[0])) is not None:
+                    values[ours] = _value(ours, names[0], inner[0][inner[1]])
+                    metadata = _without(metadata, names[0])
                 elif ours in self._named or ours == "text" or (ours == "key" and default_key is None):
                     lack = f"has no field {' or '.join(map(repr, names))} ({_list_fields(row)})"
                     raise ValueError(f"{lack}; name the field of the {ours} in source.fields.{ours}")
@@ -53,10 +60,38 @@ class Fields:
             return BadRow.of(source, line, str(error), data)
 
 
+class RawRows:
+    """Takes rows as they are, to see which fields they have."""
+
+    def parse(self, data: bytes, *, source: str, line: int, default_key: str | None = None) -> Record | BadRow:
+        """Return a record whose metadata is the JSON object."""
+        try:
+            return Record("", "", "", _load(data), source, line)
+        except ValueError as error:
+            return BadRow.of(source, line, str(error), data)
+
+
+def object_of(row: dict[str, Any], name: str) -> tuple[dict[str, Any], str] | None:
+    """Return the object that holds a field, and the field's name in it; `a.b` is in the object a."""
+    if name in row:
+        return row, name
+    outer, _, inner = name.partition(".")
+    return object_of(row[outer], inner) if inner and isinstance(row.get(outer), dict) else None
+
+
+def _without(row: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a copy of a row without a field that it has."""
+    if name in row:
+        return {field: value for field, value in row.items() if field != name}
+    outer, _, inner = name.partition(".")
+    return row | {outer: _without(row[outer], inner)}
+
+
 def _value(ours: str, field: str, value: Any) -> str:
     if ours == "title" and value is None:
         return ""
-    if ours == "key" and isinstance(value, int) and not isinstance(value, bool):
+    number = (int, float) if ours == "title" else int
+    if ours in {"key", "title"} and isinstance(value, number) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
         kind = "null" if value is None else type(value).__name__

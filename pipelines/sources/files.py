@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import json
 import os
 import time
+import zlib
 from abc import abstractmethod
+from copy import copy
 from dataclasses import dataclass, fields
 from itertools import chain
 from operator import attrgetter
@@ -18,7 +21,7 @@ import pyarrow as pa
 from typing_extensions import override
 
 from mnemodex.pipelines.sources.base import COMPRESSIONS, Piece, Record, Source, Split
-from mnemodex.pipelines.sources.fields import Fields
+from mnemodex.pipelines.sources.fields import Fields, RawRows
 from mnemodex.pipelines.sources.packing import Packing, pack
 from mnemodex.schemas.errors import SourceError
 
@@ -35,6 +38,15 @@ _MAX_JSON = 1 << 30
 _BLOCK = 4 << 20
 _TICK = 10_000_000
 """Nanoseconds."""
+_MAGIC = {
+    b"\x1f\x8b\x08": "gzip, but its name does not end in .gz; rename it",
+    b"\x28\xb5\x2f\xfd": "zstd, but its name does not end in .zst; rename it",
+    b"\xfd7zXZ\0": "xz; unpack it",
+    b"BZh91AY&SY": "bzip2; unpack it",
+    b"PK\x03\x04": "zip; unpack it",
+}
+"""How compressed files begin, which are no text."""
+_UNREADABLE = (OSError, EOFError, zlib.error)
 _CHANGED = "has changed while the build read it; start the build again"
 
 
@@ -82,6 +94,8 @@ class FileSource(Source):
 
     endings: ClassVar[tuple[str, ...]]
     """How the names of its files end, in lower case."""
+    skipped = ""
+    """How many files of the folder are no documents, by their endings."""
     keys: ClassVar[tuple[str, ...]] = ()
     """Fields that may hold the key of a JSON row; none for a format without fields."""
 
@@ -98,8 +112,9 @@ class FileSource(Source):
         self._stream: Any = None
         self._path, self._position = "", 0
         if fields and not self.keys:
-            raise SourceError(f"source.fields: {' '.join(self.endings)} files have no fields; remove source.fields")
-        self._fields = Fields(fields, keys=self.keys)
+            plain = " ".join(ending for ending in self.endings if not ending.endswith(tuple(COMPRESSIONS)))
+            raise SourceError(f"source.fields: {plain} files have no fields; remove source.fields")
+        self._fields: Fields | RawRows = Fields(fields, keys=self.keys)
 
     @classmethod
     def choose(cls, folder: Path, paths: Sequence[str]) -> list[str]:
@@ -160,6 +175,12 @@ class FileSource(Source):
         if file_state(path)[:2] != stretch.state[:2]:
             raise SourceError(f"{path}: {_CHANGED}")
 
+    def rows(self, split: Split) -> Iterator[dict[str, Any]]:
+        """Yield the rows of a split as they are, those that are not JSON left out."""
+        source = copy(self)
+        source._fields = RawRows()
+        return (row.metadata for row in source.read(split) if isinstance(row, Record))
+
     @override
     def plan(self) -> list[Split]:
         return list(pack(chain.from_iterable(map(self.cut, self.paths)), self.packing))
@@ -174,14 +195,15 @@ class FileSource(Source):
         try:
             if piece.path != self._path or piece.start < self._position:
                 self._stream, self._path, self._position = _open(path), piece.path, 0
-            if self._stream.seekable():
+            # In a compressed file, seeking reads it in small blocks.
+            if _codec(path) is None:
                 self._stream.seek(piece.start)
                 self._position = piece.start
             # Skipping ends early where the file has become shorter: nothing is read then, and the checksum differs.
             while skipped := len(self._stream.read(min(piece.start - self._position, _BLOCK))):
                 self._position += skipped
             data: bytes = self._stream.read(piece.end - piece.start)
-        except OSError as error:
+        except _UNREADABLE as error:
             raise _unreadable(path, error) from error
         self._position += len(data)
         if hashlib.sha256(data).hexdigest() != piece.sha256:
@@ -209,8 +231,12 @@ def read_blocks(path: Path | str, start: int = 0) -> Iterator[bytes]:
             if start:
                 stream.seek(start)
             while block := stream.read(_BLOCK):
+                for magic, what in _MAGIC.items() if not start and _codec(path) is None else ():
+                    if block.startswith(magic):
+                        raise SourceError(f"{path}: is {what}")
+                start += len(block)
                 yield block
-    except OSError as error:
+    except _UNREADABLE as error:
         raise _unreadable(path, error) from error
 
 
@@ -230,6 +256,9 @@ def _open(path: Path | str) -> Any:
     # An interrupted copy leaves a file of no bytes, which Arrow would read as a compressed file without content.
     if codec and file_state(path)[0] == 0:
         raise OSError("the file has no bytes")
+    if codec == "gzip":
+        # Unlike Arrow's, it takes the zeros behind the end that tapes and block devices leave.
+        return gzip.open(path)
     return pa.input_stream(path, compression=codec)
 
 
@@ -238,29 +267,41 @@ def _codec(path: Path | str) -> str | None:
     return COMPRESSIONS.get(str(path)[str(path).rfind(".") :].lower())
 
 
-def _unreadable(path: Path | str, error: OSError) -> SourceError:
+def _unreadable(path: Path | str, error: Exception) -> SourceError:
     if isinstance(error, FileNotFoundError):
         what = "a link to nothing" if Path(path).is_symlink() else os.strerror(errno.ENOENT)
         return SourceError(f"{path}: cannot be read ({what}); put the file back or correct the path, and build again")
-    codec = _codec(path)
-    if codec is None or error.errno is not None:
+    codec, number = _codec(path), getattr(error, "errno", None)
+    if codec is None or number is not None:
         # Arrow's own message names the file once more.
-        reason = os.strerror(error.errno) if error.errno is not None else str(error)
+        reason = os.strerror(number) if number is not None else str(error)
         return SourceError(f"{path}: cannot be read ({reason}); check the path and its permissions")
-    return SourceError(f"{path}: cannot be read as {codec} ({error}); download or compress the file again")
+    what = "Truncated" if isinstance(error, EOFError) else str(error)
+    return SourceError(f"{path}: cannot be read as {codec} ({what}); download or compress the file again")
 
 
 def list_files(folder: Path, *, hidden: bool = False) -> list[str]:
-    """Return the paths of all files below a folder, with or without hidden ones, with forward slashes, sorted."""
+    """Return the paths of all files below a folder, with or without hidden ones, with forward slashes, sorted.
+
+    Linked folders are followed, each once: one that is in the folder anyway, or around it, is not listed again.
+    """
 
     def refuse(error: OSError) -> None:
         raise SourceError(f"{error.filename}: cannot be listed ({error.strerror}); check the path and its permissions")
 
-    paths = []
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        if not hidden:
-            folders[:] = [name for name in folders if not name.startswith(".")]
-        below = Path(parent).relative_to(folder).as_posix()
-        prefix = "" if below == "." else f"{below}/"
-        paths += [prefix + name for name in names if hidden or not name.startswith(".")]
+    paths, seen, begins = [], set(), [folder]
+    for begin in begins:
+        for parent, folders, names in os.walk(begin, onerror=refuse):
+            here = Path(parent)
+            state = here.stat()
+            if (state.st_dev, state.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((state.st_dev, state.st_ino))
+            folders[:] = sorted(name for name in folders if hidden or not name.startswith("."))
+            # After all that is no link: what is in the folder itself keeps its name.
+            begins += [here / name for name in folders if (here / name).is_symlink()]
+            below = here.relative_to(folder).as_posix()
+            prefix = "" if below == "." else f"{below}/"
+            paths += [prefix + name for name in names if hidden or not name.startswith(".")]
     return sorted(paths)

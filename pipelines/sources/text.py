@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from mnemodex.pipelines.bad_row import BadRow
-from mnemodex.pipelines.sources.base import Piece, Record
+from mnemodex.pipelines.sources.base import COMPRESSIONS, Piece, Record
 from mnemodex.pipelines.sources.fields import not_utf8
 from mnemodex.pipelines.sources.files import BOM, FileSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MARKDOWN = (".md", ".markdown")
+_MARKDOWN = tuple(f"{name}{ending}" for name in (".md", ".markdown") for ending in ("", *COMPRESSIONS))
 
 _FENCE_OR_HEADING = re.compile(
     r"^ {0,3}(?P<fence>`{3,}(?=[^`\n]*$)|~{3,})[\s\S]*?(?:^ {0,3}(?P=fence)|\Z)|^ {0,3}#[ \t]+(?P<title>\S.*)$",
@@ -27,7 +27,7 @@ _FENCE_OR_HEADING = re.compile(
 class TextSource(FileSource):
     """Text files, each one document."""
 
-    endings = (".txt", ".rst", *_MARKDOWN)
+    endings = (*(f"{name}{ending}" for name in (".txt", ".rst") for ending in ("", *COMPRESSIONS)), *_MARKDOWN)
 
     @override
     def cut(self, path: str, start: int = 0, stop: int | None = None) -> Iterator[Piece]:
@@ -49,6 +49,8 @@ def _title(path: str, text: str) -> str:
     heading = next((match["title"].rstrip() for match in headings if match["title"]), None)
     if heading is None:
         name = path.rpartition("/")[2]
+        if name.lower().endswith(tuple(COMPRESSIONS)):
+            name = name.rpartition(".")[0]
         return name.rpartition(".")[0] or name
     # `Title ##` is `Title`, but `C#` stays.
     opened = heading.rstrip("#")

@@ -18,6 +18,14 @@ from mnemodex.schemas.store.store import Store
 pytestmark = pytest.mark.usefixtures("inline")
 
 
+def test_files_that_are_no_documents_are_counted_at_every_build(build, tmp_path):
+    write_parts(tmp_path / "notes", records()[:6], 2)
+    for name in ("a.csv", "b.csv", "c.csv", "d.pdf", "e.pdf"):
+        (tmp_path / "notes" / name).write_text("x")
+    for result in (build(), build()):
+        assert [step.note for step in result.steps if step.note] == ["skipped 5 files: .csv 3, .pdf 2"]
+
+
 class TestGrowth:
     def test_a_file_more_computes_its_partition_and_equals_a_fresh_build(self, build, tmp_path):
         write_parts(tmp_path / "notes", records()[:12], 3)

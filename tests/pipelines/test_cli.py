@@ -49,6 +49,70 @@ class TestJourney:
         source = write_jsonl(tmp_path / "notes.jsonl", records()[:2])
         assert_refused(cli("init", source, "-o", tmp_path / "no" / "recipe.yaml"), saying="its folder does not exist")
 
+    @pytest.mark.parametrize(
+        ("rows", "given", "fields", "said"),
+        [
+            (
+                [{"role": "user", "content": "one", "ts": 1}, {"role": "user", "content": "two", "ts": 2}],
+                [],
+                {"key": "$row"},
+                ["its fields: role, content, ts", "text: content", "rows are numbered", "metadata: role, ts"],
+            ),
+            (
+                [{"page_content": text, "metadata": {"source": "a", "page": 1}} for text in ("one", "two")],
+                [],
+                {"key": "$row"},
+                ["page_content, metadata.source, metadata.page", "text: page_content"],
+            ),
+            (
+                [{"m": {"uid": 1, "words": "the longest"}, "lang": "en", "name": "A"},
+                 {"m": {"uid": 2, "words": "of all"}, "lang": "de", "name": "B"}],
+                [],
+                {"key": "m.uid", "title": "name", "text": "m.words"},
+                ["key: m.uid; title: name; text: m.words; metadata: lang"],
+            ),
+            (
+                [{"m": {"uid": 1, "words": "the longest"}, "lang": "en"}],
+                ["--fields", "text=lang", "--fields", "key=$row"],
+                {"key": "$row", "text": "lang"},
+                ["text: lang; metadata: m.uid, m.words"],
+            ),
+            ([{"id": 1, "text": "t"}, {"id": 1, "text": "u"}], ["--fields", "key=id,text=text"], {}, ["key: id;"]),
+            ([{"id": "a", "text": "t", "title": "T"}], [], {}, ["key: id; title: title; text: text; metadata: none"]),
+        ],
+    )  # fmt: skip
+    def test_init_says_the_fields_and_guesses_the_mapping(self, cli, inline, tmp_path, rows, given, fields, said):
+        source = write_jsonl(tmp_path / "rows.jsonl", rows)
+        written = cli("init", source, "-o", tmp_path / "recipe.yaml", *given)
+        assert written.code == 0 and all(part in written.err for part in said), written.err
+        from mnemodex.pipelines.sources import open_source
+        from mnemodex.pipelines.sources.base import Record
+        from mnemodex.schemas.recipe import load_recipe
+
+        recipe = load_recipe(tmp_path / "recipe.yaml")
+        assert recipe.source.fields == fields
+        opened = open_source(recipe.source)
+        read = [row for split in opened.plan() for row in opened.read(split)]
+        assert len(read) == len(rows) and all(isinstance(row, Record) for row in read)
+
+    @pytest.mark.parametrize(
+        ("given", "saying"),
+        [
+            ([], "no field of its first 1 rows is a text (its fields: n); name one with --fields text=FIELD"),
+            (["--fields", "text=words"], "has a field 'words' (its fields: n)"),
+            (["--fields", "txt=n"], "unknown field 'txt'; did you mean 'text'?"),
+            (["--fields", "text"], "--fields text: says no field"),
+        ],
+    )
+    def test_init_of_fields_that_are_not_there(self, cli, tmp_path, given, saying):
+        source = write_jsonl(tmp_path / "rows.jsonl", [{"n": 1}])
+        assert_refused(cli("init", source, "-o", tmp_path / "r.yaml", *given), saying=saying)
+        assert not (tmp_path / "r.yaml").exists()
+
+    def test_init_of_rows_that_are_no_json_says_why(self, cli, tmp_path):
+        (tmp_path / "rows.jsonl").write_text("{'id': 1}\n")
+        assert_refused(cli("init", tmp_path / "rows.jsonl", "-o", tmp_path / "r.yaml"), saying="line 1: is not JSON")
+
     def test_init_of_what_is_no_source(self, cli, tmp_path):
         (tmp_path / "notes.xyz").write_text("x")
         assert_refused(cli("init", tmp_path / "notes.xyz", "-o", tmp_path / "r.yaml"), saying="no known format")

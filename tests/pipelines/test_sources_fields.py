@@ -17,7 +17,7 @@ def parse(row, **fields):
 
 
 @pytest.mark.parametrize("key", ["id", "_id", "key", "docid"])
-@pytest.mark.parametrize("text", ["text", "contents", "content", "body"])
+@pytest.mark.parametrize("text", ["text", "contents", "content", "body", "page_content"])
 def test_usual_names_are_found(key, text):
     assert parse({key: "k", text: "words"}) == Record("k", "", "words", {}, "c.jsonl", 7)
 
@@ -62,7 +62,12 @@ def test_a_row_without_a_title_has_an_empty_one(row):
         ({"id": 1, "text": 5}, {}, "the field 'text' is int, not a string"),
         ({"id": 1, "text": None}, {}, "the field 'text' is null, not a string"),
         ({"id": 1, "text": ["a"]}, {}, "the field 'text' is list, not a string"),
-        ({"id": 1, "text": "t", "title": 3}, {}, "the field 'title' is int"),
+        ({"id": 1, "text": "t", "title": True}, {}, "the field 'title' is bool"),
+        ({"id": 1, "text": "t", "title": ["T"]}, {}, "the field 'title' is list"),
+        ({"id": 1, "m": {"b": "t"}}, {"text": "m.c"}, "has no field 'm.c' (its fields: id, m)"),
+        ({"id": 1, "m": "t"}, {"text": "m.b"}, "has no field 'm.b'"),
+        ({"id": 1, "m": {"b": 5}}, {"text": "m.b"}, "the field 'm.b' is int, not a string"),
+        ({"m": {"b": "t"}, "text": "t"}, {}, "has no field 'id'"),
         ({"id": None, "text": "t"}, {}, "the field 'id' is null"),
         ({"id": 1.5, "text": "t"}, {}, "the field 'id' is float"),
         ({"id": True, "text": "t"}, {}, "the field 'id' is bool"),
@@ -88,6 +93,23 @@ def test_a_row_that_cannot_be_read_says_why(row, fields, reason):
     assert isinstance(bad, BadRow)
     assert reason in bad.reason
     assert (bad.source, bad.line) == ("c.jsonl", 7)
+
+
+def test_a_dotted_name_is_a_field_of_an_object_and_leaves_the_others_there():
+    row = {"m": {"id": 7, "body": {"en": "words", "de": "Worte"}}, "name.full": "N", "rest": 1}
+    assert parse(row, key="m.id", text="m.body.en", title="name.full") == Record(
+        "7", "N", "words", {"m": {"body": {"de": "Worte"}}, "rest": 1}, "c.jsonl", 7
+    )
+    assert parse({"id": 1, "a.b": "outer", "a": {"b": "inner"}}, text="a.b").text == "outer"
+
+
+def test_rows_are_numbered_where_that_is_said():
+    assert parse({"text": "t", "id": 3}, key="$row") == Record("c.jsonl:7", "", "t", {"id": 3}, "c.jsonl", 7)
+
+
+@pytest.mark.parametrize(("title", "text"), [(2001, "2001"), (3.5, "3.5"), (0, "0"), (-(10**30), str(-(10**30)))])
+def test_a_number_is_a_title(title, text):
+    assert parse({"id": 1, "text": "t", "title": title}).title == text
 
 
 def test_what_a_bad_row_keeps_and_lists_is_bounded():

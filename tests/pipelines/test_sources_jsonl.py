@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -209,6 +211,36 @@ def test_a_broken_gz_file_is_named(tmp_path, content, reason):
     path.write_bytes(content)
     with pytest.raises(SourceError, match=rf"c\.jsonl\.gz: .*{reason}"):
         opened(path).plan()
+
+
+@pytest.mark.parametrize("padding", [1, 5000, 1 << 20])
+def test_zeros_behind_a_gz_file_are_no_part_of_it(tmp_path, padding):
+    path = tmp_path / "c.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"id": 1, "text": "a"}\n') + bytes(padding))
+    assert [item.text for item in items(opened(path))] == ["a"]
+
+
+def test_what_else_is_behind_a_gz_file_is_named(tmp_path):
+    path = tmp_path / "c.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"id": 1, "text": "a"}\n') + bytes(9) + b"rest")
+    with pytest.raises(SourceError, match=r"c\.jsonl\.gz: cannot be read as gzip"):
+        opened(path).plan()
+
+
+@pytest.mark.parametrize(
+    ("pack", "what"),
+    [
+        (gzip.compress, "gzip, but its name does not end in .gz"),
+        (bz2.compress, "bzip2; unpack it"),
+        (lzma.compress, "xz; unpack it"),
+        (lambda data: pa.compress(data, codec="zstd", asbytes=True), "zstd, but its name does not end in .zst"),
+    ],
+)
+@pytest.mark.parametrize("name", ["c.jsonl", "c.txt", "c.json"])
+def test_a_compressed_file_that_is_not_called_so_is_named(tmp_path, name, pack, what):
+    (tmp_path / name).write_bytes(pack(b'{"id": 1, "text": "a"}\n' * 100))
+    with pytest.raises(SourceError, match=rf"{name}: is {what}"):
+        opened(tmp_path / name).plan()
 
 
 def test_an_endless_line_is_refused_before_it_fills_the_memory(monkeypatch):

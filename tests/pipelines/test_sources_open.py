@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import re
+from pathlib import Path
 
 import pytest
 from sources import items, opened
@@ -11,9 +12,6 @@ from mnemodex.pipelines.sources.hipporag import HipporagSource
 from mnemodex.pipelines.sources.jsonl import JsonlSource
 from mnemodex.pipelines.sources.text import TextSource
 from mnemodex.schemas.errors import RecipeError, SourceError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def fill(root: Path, *names: str) -> Path:
@@ -78,7 +76,7 @@ def test_a_said_format_goes_before_the_name(tmp_path):
     assert [item.key for item in items(source)] == ["1"]
 
 
-@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl.xz", "jsonl", "a.txt.gz"])
+@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl.xz", "jsonl", "a.csv.gz"])
 def test_an_unknown_file_lists_the_known_formats(tmp_path, name):
     with pytest.raises(SourceError) as caught:
         opened(fill(tmp_path, name) / name)
@@ -91,9 +89,53 @@ def test_a_missing_path_is_named(tmp_path):
         opened(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("x" * 20_000, "no such file or folder; correct source.path"),
+        ("s3://bucket/corpus.jsonl", "s3: addresses are not read; download the files"),
+        ("https://host/corpus.jsonl", "https: addresses are not read"),
+        ("*.jsonl", "patterns are not expanded; name the folder"),
+        ("part-[0-9].jsonl", "patterns are not expanded"),
+    ],
+)
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_path_that_can_be_none_says_what_it_is(tmp_path, path, reason, absolute):
+    # A recipe's paths are absolute, and one slash of an address is lost on the way.
+    with pytest.raises(SourceError, match=re.escape(reason)) as caught:
+        opened(tmp_path / path if absolute else Path(path))
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_read(tmp_path):
+    assert items(opened(fill(tmp_path, "a[1]*.jsonl") / "a[1]*.jsonl"))[0].text == "x"
+
+
+def test_files_that_are_no_documents_are_counted_by_their_endings(tmp_path):
+    fill(tmp_path, "a.md", "b.txt.gz", "c.csv", "d.CSV", "sub/e.csv.gz", "f.pdf", "g.html", "Makefile", ".hidden.csv")
+    assert opened(tmp_path).skipped == "6 files: .csv 2, .csv.gz 1, .html 1, .pdf 1, without an ending 1"
+    (tmp_path / "one").mkdir()
+    fill(tmp_path / "one", "corpus.jsonl", "queries.jsonl")
+    assert opened(tmp_path / "one").skipped == "1 file: .jsonl 1"
+    assert opened(tmp_path / "one" / "corpus.jsonl").skipped == ""
+    assert opened(fill(tmp_path / "two", "a.txt")).skipped == ""
+
+
+def test_linked_folders_are_followed_once_and_never_in_a_loop(tmp_path):
+    root, other = tmp_path / "root", tmp_path / "other"
+    fill(root, "z/a.txt", "b.txt")
+    fill(other, "c.txt", "deep/d.txt")
+    (root / "a-link").symlink_to(other)
+    (root / "same").symlink_to(root / "z")
+    (root / "z" / "up").symlink_to(root)
+    (other / "back").symlink_to(root)
+    (other / "deep" / "again").symlink_to(other)
+    assert opened(root).paths == ("a-link/c.txt", "a-link/deep/d.txt", "b.txt", "z/a.txt")
+
+
 def test_a_folder_without_known_files_is_named(tmp_path):
     fill(tmp_path, "a.pdf", ".hidden.jsonl", ".git/a.md", "list.json")
-    with pytest.raises(SourceError, match="no file of a known format"):
+    with pytest.raises(SourceError, match=r"no file of a known format .*: 2 files: \.json 1, \.pdf 1"):
         opened(tmp_path)
     with pytest.raises(SourceError, match="no file of the format jsonl"):
         opened(tmp_path, format="jsonl")

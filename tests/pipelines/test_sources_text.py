@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+
 import pytest
 from sources import items, opened
 
@@ -35,6 +37,14 @@ def test_every_file_is_one_document_sorted_by_its_path(tmp_path):
 def test_one_file_is_one_document(tmp_path):
     write(tmp_path, **{"notes.txt": "hello\n", "other.txt": "x"})
     assert items(opened(tmp_path / "notes.txt")) == [Record("notes.txt", "notes", "hello\n", source="notes.txt")]
+
+
+def test_compressed_texts_are_read_and_titled_like_others(tmp_path):
+    pack = {"a.txt.gz": gzip.compress(b"one"), "b.MD.GZ": gzip.compress(b"# Two\n"), "c.md.gz": gzip.compress(b"three")}
+    write(tmp_path, **pack)
+    assert [(item.key, item.title) for item in items(opened(tmp_path))] == [
+        ("a.txt.gz", "a"), ("b.MD.GZ", "Two"), ("c.md.gz", "c"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
