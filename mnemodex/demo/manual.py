@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnemodex.demo.corpus import CHUNK_TOKENS, write_corpus
 from mnemodex.pipelines.commands.building import report
-from mnemodex.pipelines.commands.output import on_terminal
+from mnemodex.pipelines.commands.output import on_terminal, program
 from mnemodex.retrievers.ngram.index import NgramIndex
 from mnemodex.schemas.recipe import parse_recipe
 
@@ -80,10 +80,13 @@ def run(folder: Path, *, full: bool, lm: bool) -> None:
     if lm:
         next_token.run(console, folder.parent / f"{folder.name}-lm")
     console.print(f"\nDone in {time.perf_counter() - started:.0f} s. Now try:")
-    console.print(f'  mnemodex search {folder} both "how do decorators work" -k 3')
-    console.print(f"  mnemodex sql {folder} \"SELECT title, text FROM chunks WHERE text LIKE '%walrus%'\"")  # noqa: S608 - printed
-    console.print(f'  mnemodex search {folder} ngrams "assignment expression"')
-    console.print(f"  mnemodex show {folder} dense")
+    for arguments in (
+        f'search {folder} both "how do decorators work" -k 3',
+        f"sql {folder} \"SELECT title, text FROM chunks WHERE text LIKE '%augmented assignment%'\"",  # noqa: S608 - printed
+        f'search {folder} ngrams "assignment expression"',
+        f"show {folder} dense",
+    ):
+        console.print(f"  {program()} {arguments}", markup=False)
 
 
 def _ask(console: Console, memory: Memory, question: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnemodex.pipelines.commands.output import on_terminal, print_json, print_table, say, size
+from mnemodex.pipelines.commands.output import on_terminal, print_json, print_table, program, say, size
 
 if TYPE_CHECKING:
     from mnemodex.pipelines.outcome import BuildResult
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(init)
-    app.command()(build)
+    app.command(epilog="Example: mnemodex init memories/python-manual-source --output manual.yaml")(init)
+    app.command(epilog="Example: mnemodex build recipe.yaml --dry-run")(build)
 
 
 def init(
@@ -37,7 +37,7 @@ def init(
             raise RecipeError(f"--fields {ours}: says no field; write it as --fields text=FIELD")
     for line in write_recipe(source, output, fields={ours.strip(): theirs.strip() for ours, _, theirs in given}):
         say(line, err=True)
-    say(f"{output} written; next: mnemodex build {output}", err=True)
+    say(f"{output} written; next: {program()} build {output}", err=True)
 
 
 def build(

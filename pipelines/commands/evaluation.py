@@ -18,7 +18,7 @@ _NEXT: dict[str, Any] = {"rich_help_panel": "Next-token indexes"}
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("eval")(evaluate)
+    app.command("eval", epilog="Example: mnemodex eval memories/python-manual both --queries queries.jsonl")(evaluate)
 
 
 def evaluate(

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(sql)
-    app.command()(show)
-    app.command()(verify)
-    app.command()(upgrade)
+    app.command(epilog='Example: mnemodex sql memories/python-manual "SELECT title, tokens FROM chunks LIMIT 5"')(sql)
+    app.command(epilog="Example: mnemodex show memories/python-manual dense")(show)
+    app.command(epilog="Example: mnemodex verify memories/python-manual")(verify)
+    app.command(epilog="Example: mnemodex upgrade memories/older")(upgrade)
 
 
 def sql(

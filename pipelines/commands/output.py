@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import shutil
 import sys
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
@@ -98,3 +100,11 @@ def size(count: int) -> str:
 def on_terminal() -> bool:
     """Return whether stderr is a terminal."""
     return sys.stderr.isatty()
+
+
+def program() -> str:
+    """Return what calls this program from the working directory: its name, or its path where that is on no PATH."""
+    if shutil.which("mnemodex"):
+        return "mnemodex"
+    path = Path(sys.executable).with_name("mnemodex")
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

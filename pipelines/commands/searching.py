@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(search)
+    app.command(epilog='Example: mnemodex search memories/python-manual both "how do decorators work" -k 3')(search)
 
 
 def search(

@@ -20,7 +20,7 @@ class TestJourney:
         monkeypatch.chdir(tmp_path)
         write_jsonl(tmp_path / "notes.jsonl", records()[:12])
         written = cli("init", "notes.jsonl")
-        assert (written.code, written.out) == (0, "") and "next: mnemodex build recipe.yaml" in written.err
+        assert (written.code, written.out) == (0, "") and "mnemodex build recipe.yaml" in written.err
         assert "# " in (tmp_path / "recipe.yaml").read_text()
         built = cli("build", "recipe.yaml")
         assert built.code == 0 and "snapshot 000001 committed" in built.out
