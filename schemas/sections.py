@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from mnemodex.schemas.limits import SHARE, MaxErrors
 from mnemodex.schemas.spec import ModelRef, ReadBy, RecipePath, RunOnly, Spec
 
 FIELDS = ("key", "title", "text")
@@ -20,13 +21,13 @@ class Source(Spec):
         path: a file or folder; relative to the recipe.
         fields: our field names (key, title, text) to the source's own.
         format: the format's name where the path does not tell it.
-        max_errors: how many unreadable rows a build accepts before it fails.
+        max_errors: how many unreadable rows a build accepts before it fails, a number or a percentage.
     """
 
     path: Annotated[str, RecipePath()] = Field(min_length=1)
     fields: dict[str, str] = Field(default_factory=dict)
     format: str | None = None
-    max_errors: Annotated[int, RunOnly()] = Field(default=100, ge=0)
+    max_errors: Annotated[MaxErrors, RunOnly()] = 100
 
     @field_validator("fields")
     @classmethod
@@ -198,13 +199,13 @@ class TripleFile(Spec):
     Attributes:
         path: `from` in the recipe: JSONL `{"id", "entities", "triples"}`, plain or compressed, with a document's key as
             id; or HippoRAG's `.json` of passages, which are known by title and text.
-        max_errors: how many unreadable lines a build accepts before it fails.
+        max_errors: how many unreadable lines a build accepts before it fails, a number or a percentage.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
     extractor: Literal["file"] = "file"
     path: Annotated[str, RecipePath()] = Field(alias="from", min_length=1)
-    max_errors: Annotated[int, RunOnly()] = Field(default=100, ge=0)
+    max_errors: Annotated[MaxErrors, RunOnly()] = 100
 
 
 class SpacyTriples(Spec):
@@ -235,7 +236,7 @@ class LlmTriples(Spec):
         prompt_price: of a million tokens that are read, in any currency.
         completion_price: of a million tokens that are written.
         retry: raised, it asks again where there was no usable answer; what is usable is kept.
-        max_errors: how many chunks without a usable answer a build accepts before it fails.
+        max_errors: how many chunks without a usable answer a build accepts before it fails, a number or a percentage.
     """
 
     extractor: Literal["llm"]
@@ -250,4 +251,4 @@ class LlmTriples(Spec):
     prompt_price: Annotated[float, RunOnly()] | None = Field(default=None, ge=0)
     completion_price: Annotated[float, RunOnly()] | None = Field(default=None, ge=0)
     retry: int = Field(default=0, ge=0)
-    max_errors: Annotated[int, RunOnly()] = Field(default=100, ge=0)
+    max_errors: Annotated[MaxErrors, RunOnly()] = SHARE

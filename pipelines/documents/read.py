@@ -16,6 +16,7 @@ from mnemodex.pipelines.sources import open_source
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.ids import hash_text
 from mnemodex.schemas.kinds import AnySource
+from mnemodex.schemas.limits import exceeds
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.spec import Spec
 from mnemodex.schemas.store.columns import to_batch
@@ -67,11 +68,7 @@ class ReadOp(Op):
     @override
     @classmethod
     def check(cls, finished: Finished) -> None:
-        settings: Any = finished.step.settings
-        count = sum(part.stats.errors for part in finished.parts)
-        if count > (limit := settings.source.max_errors):
-            problem = f"{count_rows(count)} cannot be read, more than `source.max_errors: {limit}`"
-            raise SourceError(f"{settings.source.path}: {problem}{finished.first_error()}")
+        _check_errors(finished, complete=False)
 
     @override
     @classmethod
@@ -79,8 +76,19 @@ class ReadOp(Op):
         settings: Any = finished.step.settings
         if not finished.rows:
             raise SourceError(f"{settings.source.path}: no documents{finished.first_error()}")
-        count = sum(part.stats.errors for part in finished.parts)
+        count = _check_errors(finished, complete=True)
         return [f"{count_rows(count)} left out{finished.first_error()}; the table errors has them all"] if count else []
+
+
+def _check_errors(finished: Finished, *, complete: bool) -> int:
+    """Return how many rows cannot be read; refuse more than the recipe accepts."""
+    settings: Any = finished.step.settings
+    count = sum(part.stats.errors for part in finished.parts)
+    limit = settings.source.max_errors
+    if exceeds(limit, count, finished.rows + count, complete=complete):
+        problem = f"{count_rows(count)} cannot be read, more than `source.max_errors: {limit}`"
+        raise SourceError(f"{settings.source.path}: {problem}{finished.first_error()}")
+    return count
 
 
 def count_rows(count: int) -> str:

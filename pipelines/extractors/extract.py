@@ -21,6 +21,7 @@ from mnemodex.pipelines.ops.base import Finished, Op, Work
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.ids import hash_columns
 from mnemodex.schemas.kinds import EXTRACTORS, AnyExtractor, load
+from mnemodex.schemas.limits import SHARE, exceeds
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.spec import Spec
 from mnemodex.schemas.store import parquet
@@ -50,12 +51,13 @@ class ExtractSettings(Spec):
 
 
 class TripleStats(Stats):
-    """Documents that were read, the characters of their chunks, failures, and documents without a triple.
+    """Documents that were read, their chunks and the characters of these, failures, and documents without a triple.
 
     `counts` are triples that were left out or are doubtful, by kind, and the extractor's own: answers, tokens.
     """
 
     documents: int = 0
+    chunks: int = 0
     characters: int = 0
     failed: int = 0
     without: int = 0
@@ -85,7 +87,7 @@ class ExtractOp(Op):
         self._extractor.begin(inputs.part(2) if kept is None else None)
         self._judge = Judge(salt=self.settings.id_salt)
         self._bad: list[BadRow] = []
-        self._counts = Counter[str](documents=0, characters=0, failed=0, without=0, reused=0)
+        self._counts = Counter[str](documents=0, chunks=0, characters=0, failed=0, without=0, reused=0)
         done, spent = _resume(output.checkpoint)
         output.write(_TRIPLES, self._batches(inputs, output.checkpoint, done, kept))
         if kept is not None:
@@ -97,16 +99,12 @@ class ExtractOp(Op):
     @override
     @classmethod
     def check(cls, finished: Finished) -> None:
-        settings: Any = finished.step.settings
-        limit = getattr(settings.extractor, "max_errors", None)
-        failed = _sum_up(finished)[0]["failed"]
-        if limit is not None and failed > limit:
-            error = finished.first_error()
-            raise SourceError(f"triples: {failed} failures, more than `triples.max_errors: {limit}`{error}")
+        _check_errors(finished, complete=False)
 
     @override
     @classmethod
     def complete(cls, finished: Finished) -> list[str]:
+        _check_errors(finished, complete=True)
         stats, counts = _sum_up(finished)
         warnings = []
         if left_out := sum(counts[kind] for kind in _LEFT_OUT):
@@ -160,7 +158,7 @@ class ExtractOp(Op):
                 self._counts.update(failed=len(extraction.problems), without=not triples, reused=reused)
                 rows += triples
             texts = [text for document in documents for text in document.texts]
-            self._counts.update(documents=len(documents), characters=sum(map(len, texts)))
+            self._counts.update(documents=len(documents), chunks=len(texts), characters=sum(map(len, texts)))
             columns: list[Any] = list(zip(*rows, strict=True)) or [()] * (len(_TRIPLES.schema) - 2)
             hashed = [np.array(column, np.int64) for column in columns[:2]]
             columns = [hash_columns(hashed, salt=self.settings.id_salt), *columns, [self._name] * len(rows)]
@@ -178,12 +176,24 @@ class ExtractOp(Op):
         return rows
 
 
+def _check_errors(finished: Finished, *, complete: bool) -> None:
+    """Refuse triples of which too many are missing, also where the extractor of a package has no such setting."""
+    settings: Any = finished.step.settings
+    limit = getattr(settings.extractor, "max_errors", SHARE)
+    stats, _ = _sum_up(finished)
+    # Former builds did not count chunks.
+    tried = max(stats["chunks"], stats["documents"])
+    if exceeds(limit, stats["failed"], tried, complete=complete):
+        failures = f"{stats['failed']} failures at {tried} chunks"
+        raise SourceError(f"triples: {failures}, more than `triples.max_errors: {limit}`{finished.first_error()}")
+
+
 def _sum_up(finished: Finished) -> tuple[Counter[str], Counter[str]]:
     """Return the sums of the stats of all partitions, and of their counts."""
     stats, counts = Counter[str](), Counter[str]()
     for part in finished.parts:
         triples = part.stats.of(TripleStats)
-        stats.update(triples.model_dump(include={"documents", "characters", "failed", "without"}))
+        stats.update(triples.model_dump(include={"documents", "chunks", "characters", "failed", "without"}))
         counts.update(triples.counts)
     return stats, counts
 

@@ -17,6 +17,7 @@ from mnemodex.pipelines.sources.base import COMPRESSIONS
 from mnemodex.pipelines.sources.files import BOM, MAX_BYTES, read_blocks, read_json
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.ids import hash_text
+from mnemodex.schemas.limits import exceeds
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.sections import TripleFile
 from mnemodex.schemas.store import parquet
@@ -63,7 +64,8 @@ class SortTriples(Op):
             lines += 1
             if isinstance(entry, BadRow):
                 bad.append(entry)
-                _check_errors(self.settings, len(bad), f": {bad[0].source} line {bad[0].line}: {bad[0].reason}")
+                first = f": {bad[0].source} line {bad[0].line}: {bad[0].reason}"
+                _check_errors(self.settings, len(bad), lines, first, complete=False)
                 continue
             matches = directory.find(entry.hash)
             if not matches:
@@ -86,13 +88,18 @@ class SortTriples(Op):
     @classmethod
     def check(cls, finished: Finished) -> None:
         # A former build may have sorted the file and accepted more bad lines.
-        _check_errors(finished.step.settings, finished.parts[0].stats.errors, finished.first_error())
+        stats = finished.parts[0].stats.of(SortStats)
+        _check_errors(finished.step.settings, stats.errors, stats.lines, finished.first_error())
 
     @override
     @classmethod
     def complete(cls, finished: Finished) -> list[str]:
         stats = finished.parts[0].stats.of(SortStats)
         settings: Any = finished.step.settings
+        if stats.lines and stats.errors + stats.unknown == stats.lines:
+            about = f"{stats.unknown} entries are about no document (the first: {stats.example!r})"
+            reason = f": {about}; their ids are the documents' keys" if stats.unknown else finished.first_error()
+            raise SourceError(f"{settings.path}: none of its {stats.lines} lines is of use{reason}")
         warnings = []
         if stats.errors:
             warnings.append(f"triples: {stats.errors} failures{finished.first_error()}; the table errors has them all")
@@ -104,8 +111,8 @@ class SortTriples(Op):
         return warnings
 
 
-def _check_errors(settings: Any, errors: int, first_error: str) -> None:
-    if errors > (limit := settings.max_errors):
+def _check_errors(settings: Any, errors: int, lines: int, first_error: str, *, complete: bool = True) -> None:
+    if exceeds(limit := settings.max_errors, errors, lines, complete=complete):
         raise SourceError(f"{settings.path}: more than `triples.max_errors: {limit}` lines cannot be read{first_error}")
 
 

@@ -48,7 +48,7 @@ class TestBadRows:
         assert (again.warnings, again.committed) == (first, False)
         assert mnemodex.open(tmp_path / "memory").sql("SELECT count(*) FROM errors").fetchall() == [(6,)]
 
-    @pytest.mark.parametrize(("limit", "fails"), [(0, True), (1, True), (2, False)])
+    @pytest.mark.parametrize(("limit", "fails"), [(0, True), (1, True), (2, False), ("30%", True), ("50%", False)])
     def test_more_than_the_limit_fails_the_build(self, build, tmp_path, limit, fails):
         self.write(tmp_path / "notes", "broken", "{}")
         source = {"path": str(tmp_path / "notes"), "max_errors": limit}
@@ -97,10 +97,11 @@ class TestNothing:
         with pytest.raises(SourceError, match="nowhere: no such file or folder"):
             build(tmp_path / "nowhere")
 
-    def test_an_empty_file_among_others_is_no_harm(self, build, tmp_path):
+    def test_an_empty_file_among_others_is_named(self, build, tmp_path):
         write_jsonl(tmp_path / "notes" / "a.jsonl", records()[:2])
         write_jsonl(tmp_path / "notes" / "empty.jsonl", [])
-        assert build().warnings == [] and len(keys(tmp_path / "memory")) == 2
+        (warning,) = build().warnings
+        assert "no bytes: empty.jsonl" in warning and len(keys(tmp_path / "memory")) == 2
 
     def test_blank_documents_have_no_chunk(self, build, tmp_path):
         rows = [

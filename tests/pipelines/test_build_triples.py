@@ -106,6 +106,9 @@ def test_lines_that_cannot_be_read_count_against_the_limit(recipe, file):
         SourceError, match=r"more than `triples.max_errors: 3` lines cannot be read: openie.jsonl line 1: is not"
     ):
         mnemodex.build(recipe)
+    recipe["triples"]["max_errors"] = "79%"
+    with pytest.raises(SourceError, match=r"more than `triples.max_errors: 79%` lines cannot be read"):
+        mnemodex.build(recipe)
     recipe["triples"]["max_errors"] = 4
     result = mnemodex.build(recipe)
     assert "triples: 4 failures: openie.jsonl line 1: is not JSON" in result.warnings[0]
@@ -122,6 +125,15 @@ def test_ids_that_no_document_has_are_counted(recipe, file):
     assert "1 of 5 entries" in mnemodex.build(recipe).warnings[0]
     assert "'who'" in mnemodex.build(recipe).warnings[0]
     assert len(rows(recipe, FACTS)) == 5
+
+
+def test_a_file_of_which_no_line_is_of_use_fails_the_build(recipe, file):
+    write_jsonl(file, [{"id": f"who{n}", "triples": [["a b", "c", "d e"]]} for n in range(3)])
+    with pytest.raises(SourceError, match=r"none of its 3 lines is of use: 3 entries are about no document.*'who0'"):
+        mnemodex.build(recipe)
+    file.write_text("a,b,c\nd,e,f\n")
+    with pytest.raises(SourceError, match=r"none of its 2 lines is of use: openie.jsonl line 1: is not JSON"):
+        mnemodex.build(recipe)
 
 
 def test_a_document_may_have_several_lines(recipe, file):

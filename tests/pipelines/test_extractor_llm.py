@@ -17,6 +17,7 @@ from mnemodex.pipelines.extractors import extract
 from mnemodex.pipelines.extractors.extract import TripleStats
 from mnemodex.pipelines.ops import checkpoint
 from mnemodex.pipelines.verify import verify
+from mnemodex.schemas import limits
 from mnemodex.schemas.errors import ChatServerError, SourceError
 
 pytestmark = pytest.mark.usefixtures("inline")
@@ -180,6 +181,26 @@ def test_more_bad_answers_than_allowed_fail_the_build(recipe):
         assert build(recipe, server, max_errors=6).warnings[0].startswith("triples: 6 failures")
 
 
+@pytest.mark.parametrize(("bad", "fails"), [(CITIES, True), (CITIES[:2], True), (CITIES[:1], False)])
+def test_a_graph_of_holes_is_refused_without_a_word_in_the_recipe(recipe, bad, fails):
+    with ChatServer(lambda request: "I refuse." if city_of(request) in bad else well(request)) as server:
+        if fails:
+            with pytest.raises(SourceError, match=r"at 6 chunks, more than `triples.max_errors: 20%`.*prose"):
+                build(recipe, server)
+        else:
+            build(recipe, server)
+        assert build(recipe, server, max_errors="100%").warnings[0].startswith(f"triples: {len(bad)} failures")
+        with pytest.raises(SourceError, match=r"more than `triples.max_errors: 0%`"):
+            build(recipe, server, max_errors="0%")
+
+
+def test_a_percentage_is_judged_early_where_enough_is_tried(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "_SAMPLE", 3)
+    with ChatServer(lambda request: "I refuse.") as server, pytest.raises(SourceError, match="3 failures at 3 chunks"):
+        build(recipe, server)
+    assert len(server.requests) < len(CITIES)
+
+
 def test_bad_triples_in_good_answers_are_judged_like_any(recipe):
     bad = [["a", "b"], {"subject": "x"}, "prose", ["Rome", "is", "rome"], ["", "is", "Rome"], None]
     good = {"subject": "Rome", "predicate": "is in", "object": "Italy"}
@@ -238,7 +259,7 @@ def test_half_characters_do_no_harm(recipe):
 def test_no_code_is_run(recipe, tmp_path):
     text = f"__import__('pathlib').Path({str(tmp_path / 'pwned')!r}).touch()"
     with ChatServer(lambda request: text) as server:
-        build(recipe, server)
+        build(recipe, server, max_errors="100%")
     assert not (tmp_path / "pwned").exists() and len(errors(recipe)) == 6
 
 

@@ -92,6 +92,9 @@ def test_an_unknown_key_suggests_the_nearest_one(data, message):
             "indexes.w.k1: Input should be a finite number",
         ),
         ({"source": {"path": "a", "max_errors": -1}}, "source.max_errors: Input should be greater than or equal to 0"),
+        ({"source": {"path": "a", "max_errors": "120%"}}, "0, or a percentage such as 20%"),
+        ({"source": {"path": "a", "max_errors": "nan%"}}, "0, or a percentage such as 20%"),
+        ({"source": {"path": "a", "max_errors": "many"}}, "0, or a percentage such as 20%"),
         (
             {"source": {"path": "a", "format": "xml"}},
             "source: unknown source format 'xml'; known: jsonl, text, hipporag",
