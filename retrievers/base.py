@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mnemodex.schemas.errors import QueryError
 
@@ -17,24 +17,28 @@ class Retriever(Protocol):
 
     Attributes:
         name: the index's name.
-        no_match: the score of hits that match nothing of the question and only fill up the k; None if all hits match.
     """
 
     name: str
-    no_match: ClassVar[float | None] = None
 
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
         """Return the best hits of each question.
 
         Args:
             queries: the questions.
-            k: hits for each; fewer only where the index (or `where`) has fewer rows.
+            k: hits for each; fewer where fewer rows (that `where` keeps) match the question. A question without a
+                visible character matches none.
             where: a boolean SQL expression over `chunks c` and `documents d`; an unqualified column is the chunk's if
                 it has it.
 
         Raises:
             QueryError: k is below 1, a question is not a string, or `where` is not such an expression.
         """
+
+
+def is_blank(question: str) -> bool:
+    """Whether a question has no visible character."""
+    return not any(letter.isprintable() and not letter.isspace() for letter in question)
 
 
 def check(queries: Sequence[str], k: int) -> list[str]:

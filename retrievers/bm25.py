@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from typing_extensions import override
@@ -29,14 +29,15 @@ if TYPE_CHECKING:
     from mnemodex.schemas.manifest import IndexEntry
 
 
+_LEAST = np.float32(np.finfo(np.float32).smallest_subnormal)
+
+
 class BM25Retriever(Retriever):
-    """Searches the words of chunks. Chunks with none of a question's words score 0 and come last, by id.
+    """Searches the words of chunks; those with none of a question's words are no hits.
 
     Raises:
         OlderFormatError: the index is of a version that wrote scores instead of counts.
     """
-
-    no_match: ClassVar[float | None] = 0.0
 
     def __init__(self, memory: Memory, entry: IndexEntry) -> None:
         self.name = entry.name
@@ -232,7 +233,8 @@ def _search_shard(  # noqa: PLR0913, PLR0917 - numba takes no keyword-only argum
                 scores[row] += np.float32(weight * (frequency / (norms[lengths[row]] + frequency)))
         heap = _Best(best.scores[question], best.ids[question], best.numbers[question])
         worst, worst_id = heap.scores[0], heap.ids[0]
-        for row in np.flatnonzero(scores >= worst):
+        # Rows without any of the words score 0.
+        for row in np.flatnonzero(scores >= max(worst, _LEAST)):
             if _worse(worst, worst_id, scores[row], ids[row]) and (not len(kept) or kept[row]):
                 _replace_worst(heap, scores[row], ids[row], first + row)
                 worst, worst_id = heap.scores[0], heap.ids[0]

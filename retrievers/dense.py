@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.dense.searcher import DenseSearcher
-from mnemodex.retrievers.base import Retriever, check
+from mnemodex.retrievers.base import Retriever, check, is_blank
 from mnemodex.retrievers.hits import Hits
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class DenseRetriever(Retriever):
     @override
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
         questions = check(queries, k)
-        return self.search_vectors(self._memory.encoder(self._embedding).encode_queries(questions), k, where=where)
+        hits = self.search_vectors(self._memory.encoder(self._embedding).encode_queries(questions), k, where=where)
+        return hits.without(np.array([is_blank(question) for question in questions], np.bool_))
 
     def search_vectors(self, vectors: Float32s, k: int = 10, *, where: str | None = None) -> Hits:
         """As `search`, for questions that are vectors already: float32 of shape (queries, dimension)."""

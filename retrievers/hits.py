@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from mnemodex.indexers.arrays import Float32s, Floats, Int32s, Int64s, Integers
+    from mnemodex.indexers.arrays import Bools, Float32s, Floats, Int32s, Int64s, Integers
     from mnemodex.indexers.rows import Rows
     from mnemodex.retrievers.snapshot import Snapshot
 
@@ -138,6 +138,13 @@ class Hits:
             return chosen if numbers is None else numbers[chosen], candidates[chosen]
 
         return cls.at(snapshot, ShardRows([rows]), map(best, scores), k, explain=explain)
+
+    def without(self, queries: Bools) -> Hits:
+        """Return the hits without those of some queries, bool of shape (queries,)."""
+        ids, row = (np.where(queries[:, None], MISSING_ID, column) for column in (self.ids, self.row))
+        scores = np.where(queries[:, None], MISSING_SCORE, self.scores)
+        partition = np.where(queries[:, None], np.int32(MISSING_ID), self.partition)
+        return replace(self, ids=ids, scores=scores, partition=partition, row=row)
 
     def __len__(self) -> int:
         """Return the number of queries."""

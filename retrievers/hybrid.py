@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from typing_extensions import override
@@ -21,29 +21,20 @@ if TYPE_CHECKING:
 
 
 class HybridRetriever(Retriever):
-    """Fuses the ranks of other indexes: score = sum over indexes of 1 / (constant + rank).
-
-    All indexes together give k hits where there are so many rows.
-    """
-
-    no_match: ClassVar[float | None] = 0.0
+    """Fuses the ranks of other indexes: score = sum over indexes of 1 / (constant + rank); hits are those of any."""
 
     def __init__(self, memory: Memory, entry: IndexEntry) -> None:
         self.name = entry.name
         self._memory = memory
         self._settings = HybridSettings.model_validate(entry.settings)
-        self._parts = [memory.retriever(name) for name in self._settings.of]
+        self.parts = [memory.retriever(name) for name in self._settings.of]
 
     @override
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
         questions = check(queries, k)
         depth = max(k, self._settings.depth)
-        answers = [part.search(questions, depth, where=where) for part in self._parts]
-        rank = 1 / (self._settings.constant + 1 + np.arange(depth))
-        # A hit without a match only fills up the k: its rank means nothing.
-        weights = np.hstack(
-            [np.where(hits.scores == part.no_match, 0, rank) for part, hits in zip(self._parts, answers, strict=True)]
-        )
+        answers = [part.search(questions, depth, where=where) for part in self.parts]
+        weights = np.tile(1 / (self._settings.constant + 1 + np.arange(depth)), len(answers))
         ids, row = (np.hstack([getattr(hits, name) for hits in answers]) for name in ("ids", "row"))
         # The answers number their partitions differently.
         number_of = {
@@ -53,10 +44,10 @@ class HybridRetriever(Retriever):
         partition = np.hstack([table[hits.partition] for table, hits in zip(tables, answers, strict=True)])
 
         def best() -> Iterator[tuple[Int64s, Float32s]]:
-            for query, (query_ids, query_weights) in enumerate(zip(ids, weights, strict=True)):
+            for query, query_ids in enumerate(ids):
                 columns = np.flatnonzero(query_ids != MISSING_ID)
                 unique, first, group = np.unique(query_ids[columns], return_index=True, return_inverse=True)
-                fused = np.bincount(group, query_weights[columns], len(unique)).astype(np.float32)
+                fused = np.bincount(group, weights[columns], len(unique)).astype(np.float32)
                 chosen = top_k(fused, k, ids=unique)
                 yield query * ids.shape[1] + columns[first[chosen]], fused[chosen]
 

@@ -12,18 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mnemodex.indexers.arrays import Int32s, Int64s, check_arrays, open_arrays, save_arrays
+from mnemodex.indexers.scripts import word_pattern
 from mnemodex.schemas.ids import hash_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
-
-_UNSPACED = (
-    "\u0e00-\u0fff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff"  # Thai, Lao, Tibetan, Burmese, Hangul letters, Khmer
-    "\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"  # Kana and Han
-    "\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"  # Hangul, compatibility and further Han
-)
-"""Scripts that set no spaces between words, and Korean, which writes particles onto them."""
 
 _ASCII = re.compile(r"[a-z0-9]+")
 
@@ -36,14 +30,6 @@ class Word(NamedTuple):
     end: int
 
 
-@functools.cache
-def _pattern() -> re.Pattern[str]:
-    # Python's \w leaves out the vowel signs that Indic scripts write as marks.
-    marks = "".join(mark for mark in map(chr, range(0x300, 0x20000)) if unicodedata.category(mark).startswith("M"))
-    letter = rf"[^\W_]|[{marks}]"
-    return re.compile(rf"(?P<run>[{_UNSPACED}]+)|(?:(?![{_UNSPACED}])(?:{letter}))+")
-
-
 def split(text: str) -> list[Word]:
     """Return the words of a text, in its order: runs of letters, marks and digits, in lower case.
 
@@ -51,7 +37,7 @@ def split(text: str) -> list[Word]:
     sentence without a dictionary.
     """
     words: list[Word] = []
-    for match in _pattern().finditer(text):
+    for match in word_pattern().finditer(text):
         start, end = match.span()
         spans = [(start, end)]
         if match.lastgroup and end - start > 2:

@@ -8,10 +8,10 @@ import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.settings import GraphSettings
-from mnemodex.retrievers.base import Retriever, check
+from mnemodex.retrievers.base import Retriever, check, is_blank
 from mnemodex.retrievers.graph.space import Space
 from mnemodex.retrievers.graph.subgraph import subgraph_of
-from mnemodex.retrievers.hits import Hits, Reason, top_k
+from mnemodex.retrievers.hits import MISSING_SCORE, Hits, Reason, top_k
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,8 +62,10 @@ class GraphRetriever(Retriever):
 
         def scores() -> Iterator[Float32s]:
             for start in range(0, len(questions), _BATCH):
-                ranked = self.rank(questions[start : start + _BATCH], exact=exact)
+                batch = questions[start : start + _BATCH]
+                ranked = self.rank(batch, exact=exact)
                 activations.extend(ranked.activations)
+                ranked.scores[[is_blank(question) for question in batch]] = MISSING_SCORE
                 yield from ranked.scores
 
         def explain(numbers: Int64s) -> list[list[list[Reason]]]:

@@ -19,7 +19,7 @@ from mnemodex.schemas.errors import ModelError, QueryError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mnemodex.indexers.arrays import Float32s, Int64s
+    from mnemodex.indexers.arrays import Bools, Float32s, Int64s
     from mnemodex.retrievers.memory import Memory
     from mnemodex.retrievers.ngram.phrases import Phrases, Variants
     from mnemodex.schemas.manifest import IndexEntry
@@ -95,6 +95,14 @@ class NgramIndex(Retriever):
         counts = np.zeros(len(phrases), np.int64)
         np.add.at(counts, variants.phrase, self.corpus.body.count(variants.ngrams))
         return counts
+
+    def holds(self, words: list[str]) -> Bools:
+        """Return whether words occur in a text or a title: bool of shape (words,)."""
+        variants = self.phrases.variants(words)
+        found = np.zeros(len(words), np.bool_)
+        for index in (self.corpus.body, self.corpus.title):
+            found[variants.phrase[index.count(variants.ngrams) > 0]] = True
+        return found
 
     def locate(self, phrases: Phrases, *, limit: int | None = None) -> Located:
         """Return where each phrase occurs, with a limit the first occurrences of each in the index."""

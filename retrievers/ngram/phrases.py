@@ -8,17 +8,22 @@ import numpy as np
 
 from mnemodex.indexers.models.tokenizers import unknown_token
 from mnemodex.indexers.ngram.ragged import Ragged, as_ragged
+from mnemodex.indexers.scripts import word_pattern
 from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike
     from tokenizers import Tokenizer
 
-    from mnemodex.indexers.arrays import Int64s, Integers
+    from mnemodex.indexers.arrays import Bools, Int64s, Integers
 
     Phrases = Sequence[str] | Ragged | Sequence[ArrayLike] | Integers
+
+
+_NOWHERE = -1
+"""Takes the place of a token that is not in the index."""
 
 
 class Variants(NamedTuple):
@@ -63,15 +68,30 @@ class PhraseTokenizer:
         ]
         return _variants(rows, plain)
 
-    def pieces(self, texts: Sequence[str], longest: int) -> Variants:
+    def pieces(self, texts: Sequence[str], longest: int, is_known: Callable[[list[str]], Bools]) -> Variants:
         """Return the n-grams of texts as they would occur in the middle of running text, each once a text.
 
-        They have 1 to `longest` tokens and no unknown one. Texts are cut with a space before them, which only byte-pair
-        tokenizers notice.
+        They have 1 to `longest` tokens, none that is unknown, and none of a word that is: the pieces of a word say
+        nothing without the others. Words of scripts without spaces are not asked for. Texts are cut with a space before
+        them, which only byte-pair tokenizers notice.
         """
         bare = [_stripped(number, text) for number, text in enumerate(texts)]
-        encoded = self._encode([f" {text}" if text else "" for text in bare])
-        return _variants([_pieces(ids, longest, self._unknown) for ids in encoded], encoded)
+        spaced = [f" {text}" if text else "" for text in bare]
+        words = [[match for match in word_pattern().finditer(text) if not match["run"]] for text in spaced]
+        names = sorted({match[0] for row in words for match in row})
+        unknown = {name for name, known in zip(names, is_known(names).tolist(), strict=True) if not known}
+        encodings = self.tokenizer.encode_batch(spaced, add_special_tokens=False)
+        rows = []
+        for text, encoding, row in zip(spaced, encodings, words, strict=True):
+            starts, ends = np.array(encoding.offsets, np.int64).reshape(-1, 2).T
+            ids = np.array([token if token != self._unknown else _NOWHERE for token in encoding.ids], np.int64)
+            for match in row:
+                if match[0] in unknown:
+                    # The space before a word may be a token of its own.
+                    first = match.start() - (text[match.start() - 1 : match.start()] == " ")
+                    ids[(starts < match.end()) & (ends > first)] = _NOWHERE
+            rows.append(_pieces(ids.tolist(), longest))
+        return _variants(rows, [encoding.ids for encoding in encodings])
 
     def texts(self, ngrams: Ragged) -> list[str]:
         """Return the text of each n-gram."""
@@ -103,12 +123,12 @@ def _stripped(number: int, phrase: object) -> str:
     return phrase.strip()
 
 
-def _pieces(ids: list[int], longest: int, unknown: int | None) -> list[tuple[int, ...]]:
-    """Return the distinct n-grams of a text, in their order."""
+def _pieces(ids: list[int], longest: int) -> list[tuple[int, ...]]:
+    """Return the distinct n-grams of a text that may be somewhere, in their order."""
     ngrams = (
         tuple(ids[start : start + length]) for length in range(1, longest + 1) for start in range(len(ids) - length + 1)
     )
-    return [ngram for ngram in dict.fromkeys(ngrams) if unknown not in ngram]
+    return [ngram for ngram in dict.fromkeys(ngrams) if _NOWHERE not in ngram]
 
 
 def _distinct(one: list[int], other: list[int]) -> list[list[int]]:

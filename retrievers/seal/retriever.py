@@ -52,7 +52,7 @@ class SealRetriever(Retriever):
     best key counts.
 
     Chunks for which no key votes are no hits, so that a question may have fewer than k, and has none if all its keys
-    are more frequent.
+    are more frequent, or all its words occur nowhere.
 
     Raises:
         ModelError: the n-gram index was built with another tokenizer; the model is not there, or has another one; a
@@ -95,13 +95,15 @@ class SealRetriever(Retriever):
     def keys(self, questions: Sequence[str]) -> Keys:
         """Return the keys of questions: their n-grams of up to 3 tokens and, with a model, what it writes.
 
+        Words that occur nowhere give no keys: the pieces into which a tokenizer cuts them say nothing.
+
         An n-gram of the question is as probable as the model thinks, and no less than it is without a model: one that
         was never tuned for this task does not expect that a passage begins in the middle of a sentence.
         """
         return self._latest(tuple(questions))
 
     def _make_keys(self, questions: tuple[str, ...]) -> Keys:
-        pieces = self._index.phrases.pieces(questions, LONGEST_PIECE)
+        pieces = self._index.phrases.pieces(questions, LONGEST_PIECE, self._index.holds)
         number, counter = len(pieces.ngrams), self._search.counter
         own = Keys(pieces.phrase, pieces.ngrams, np.zeros(number), np.full(number, Kind.QUERY, np.int8))
         counts, token_counts = counter.count(own), counter.count_tokens(own.ngrams)

@@ -52,11 +52,12 @@ def retriever(shards, *, allowed=(), **options):
 
 
 def scores(shards, question, **options):
-    """The scores of all rows, float32 in the order of the rows."""
+    """The scores of all rows, float32 in the order of the rows, 0 for those that are no hits."""
     ids = np.concatenate([np.load(shard / "chunk_ids.npy") for shard in shards])
     hits = retriever(shards, **options).search([question], len(ids))
     by_id = dict(zip(hits.ids[0].tolist(), hits.scores[0].tolist(), strict=True))
-    return np.array([by_id[number] for number in ids.tolist()], np.float32)
+    assert 0 not in by_id.values()
+    return np.array([by_id.get(number, 0) for number in ids.tolist()], np.float32)
 
 
 def reference(texts, **options):
@@ -113,7 +114,8 @@ def test_the_best_rows_are_the_first_of_all_by_score_and_id(documents, cuts, k, 
         hits = retriever(built, allowed=ids[rows]).search(questions, k, where=None if keep is None else "kept")
         every = [scores(built, question) for question in questions]
     for number, row_scores in enumerate(every):
-        best = sorted(rows, key=lambda row, scores=row_scores: (-scores[row], ids[row]))[:k]
+        matching = [row for row in rows if row_scores[row] > 0]
+        best = sorted(matching, key=lambda row, scores=row_scores: (-scores[row], ids[row]))[:k]
         found = hits.ids[number] != -1
         assert hits.ids[number][found].tolist() == ids[best].tolist()
         assert np.array_equal(hits.scores[number][found], row_scores[best])
@@ -124,6 +126,13 @@ def test_files_of_a_former_version_are_to_be_built_again(tmp_path):
     (shard / "word_bytes.npy").rename(shard / "data.csc.index.npy")
     with pytest.raises(OlderFormatError, match="index 'words': a former version made its files; run `mnemodex build`"):
         retriever([shard])
+
+
+@pytest.mark.parametrize("question", ["", " \u200b", "the of and", "zzzz", "?!"])
+def test_a_question_without_a_word_of_the_texts_has_no_hits(tmp_path, question):
+    hits = retriever(build(tmp_path, texts_of(9), [4, 5])).search([question, "harbour"], 3)
+    assert (hits.ids[0] == -1).all() and np.isneginf(hits.scores[0]).all()
+    assert (hits.ids[1] >= 0).all()
 
 
 def test_no_question_has_no_answer(tmp_path):

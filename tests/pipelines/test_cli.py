@@ -241,6 +241,7 @@ class TestSearch:
     def test_a_filter_narrows(self, cli, library):
         answer = cli("search", library, "both", "the lamp", "--where", "metadata->>'lang' = 'ja'", "--json").json
         assert [hit["key"] for hit in answer["hits"][0]] == ["ja"]
+        assert cli("search", library, "words", "the of", "zzzz", "", "--json").json["hits"] == [[], [], []]
         none = cli("search", library, "words", "the lamp", "--where", "false")
         assert none.code == 0 and "no hits" in none.out
 

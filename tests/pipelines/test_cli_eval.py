@@ -67,6 +67,13 @@ def test_people_get_a_table_and_are_told_of_queries_without_gold(cli, small, que
     assert "1 queries without gold are left out" in ran.err
 
 
+def test_questions_without_a_known_word_have_no_lines_in_a_run_and_score_nothing(cli, small, tmp_path):
+    asked = [{"id": "q1", "question": "the of", "gold_ids": ["d1"]}, {"id": "q2", "question": "z", "gold_ids": ["d1"]}]
+    queries, run = write_jsonl(tmp_path / "q.jsonl", asked), tmp_path / "words.run"
+    result = cli("eval", small, "words", "--queries", queries, "--run", run, "--json").json
+    assert set(result["metrics"].values()) == {0.0} and run.read_text() == ""
+
+
 def test_a_run_file_is_a_trec_run(cli, small, queries, tmp_path):
     run = tmp_path / "words.run"
     cli("eval", small, "words", "--queries", queries, "--run", run, "-k", 2, "--json").json  # noqa: B018 - it checks

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from mnemodex.retrievers.dense import DenseRetriever
+from mnemodex.retrievers.graph.retriever import GraphRetriever
+from mnemodex.retrievers.hybrid import HybridRetriever
 from mnemodex.retrievers.next_token import NextTokenRetriever
-from mnemodex.retrievers.ngram.index import NgramIndex
-from mnemodex.retrievers.seal.retriever import SealRetriever
 
 CASES = {
     "dense-flat": "flat",
@@ -67,12 +68,15 @@ def hits_of(memory, retriever, chunk_ids):
 
 
 def possible(retriever, questions, ids):
-    """For each question which of `ids` can be its hits: all, those that hold the phrase or a key, none without a token.
+    """For each question which of `ids` can be its hits: all, those that hold the phrase, a key or a word, or none.
 
-    What holds a phrase is told by the index itself here; its own tests compare that with the text.
+    What holds them is told by the index itself here; its own tests compare that with the text.
     """
     if isinstance(retriever, NextTokenRetriever):
         return [set(ids) if question else set() for question in questions]
-    if not isinstance(retriever, NgramIndex | SealRetriever):
-        return [set(ids)] * len(questions)
+    if isinstance(retriever, DenseRetriever | GraphRetriever):
+        return [set(ids) if question.strip() else set() for question in questions]
+    if isinstance(retriever, HybridRetriever):
+        parts = [possible(part, questions, ids) for part in retriever.parts]
+        return [set().union(*row) for row in zip(*parts, strict=True)]
     return [set(ids) & set(row.tolist()) for row in retriever.search(questions, 1000).ids]

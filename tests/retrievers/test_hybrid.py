@@ -16,8 +16,8 @@ SNAPSHOT = SimpleNamespace(store=None)
 class Ranking:
     """A retriever that answers every question with one ranking of (id, score); ids stand at row id of their label."""
 
-    def __init__(self, *pairs, no_match=None, labels=("p0", "p1")):
-        self.pairs, self.no_match, self.labels = pairs, no_match, labels
+    def __init__(self, *pairs, labels=("p0", "p1")):
+        self.pairs, self.labels = pairs, labels
         self.asked = []
 
     def search(self, queries, k, *, where=None):
@@ -55,16 +55,15 @@ def test_the_constant_is_a_setting():
     assert hits.scores[0, 0] == 1.0
 
 
-def test_rows_without_any_of_the_words_fill_places_but_have_no_rank():
-    words = Ranking((4, 3.0), (1, 0.0), (2, 0.0), no_match=0.0)
-    hits = fuse(Ranking((2, 0.9), (1, 0.1)), words).search(["q"], 4)
-    assert hits.ids[0].tolist() == [2, 4, 1, -1]
-    np.testing.assert_allclose(hits.scores[0, :3], [1 / 61, 1 / 61, 1 / 62], rtol=1e-6)
+def test_hits_are_those_of_any_part():
+    assert (fuse(Ranking(), Ranking()).search(["q"], 2).ids == -1).all()
+    hits = fuse(Ranking((2, 0.9), (1, 0.1)), Ranking()).search(["q"], 4)
+    assert hits.ids[0].tolist() == [2, 1, -1, -1]
 
 
 def test_a_perfect_match_of_a_distance_keeps_its_rank():
     """A negated distance of 0 is the best score there is, not the score of nothing."""
-    hits = fuse(Ranking((6, -0.0), (7, -1.0)), Ranking((7, 2.0), no_match=0.0)).search(["q"], 2)
+    hits = fuse(Ranking((6, -0.0), (7, -1.0)), Ranking((7, 2.0))).search(["q"], 2)
     assert dict(zip(hits.ids[0].tolist(), hits.scores[0].tolist(), strict=True))[6] == pytest.approx(1 / 61)
 
 
@@ -92,9 +91,9 @@ def test_a_hybrid_of_the_library_is_the_fusion_of_its_parts(memory):
     parts = [memory.retriever(name).search(question, 119) for name in ("flat", "words")]
     expected = {}
     for part in parts:
-        for rank, (chunk_id, score) in enumerate(zip(part.ids[0].tolist(), part.scores[0].tolist(), strict=True), 1):
-            weight = 0 if score == 0 or rank > 100 else 1 / (60 + rank)
-            expected[chunk_id] = expected.get(chunk_id, 0) + weight
+        for rank, chunk_id in enumerate(part.ids[0].tolist(), 1):
+            if chunk_id >= 0 and rank <= 100:
+                expected[chunk_id] = expected.get(chunk_id, 0) + 1 / (60 + rank)
     hits = memory.retriever("both").search(question, 20)
     best = sorted(expected, key=lambda chunk_id: (-np.float32(expected[chunk_id]), chunk_id))[:20]
     assert hits.ids[0].tolist() == best

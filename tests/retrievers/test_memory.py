@@ -107,8 +107,8 @@ def test_an_opened_memory_keeps_its_snapshot_and_a_new_one_sees_the_next(tmp_pat
         (m.snapshot.manifest.name, m.sql("SELECT count(*) FROM chunks").fetchall()[0][0]) for m in (before, after)
     ]
     assert counts == [("000001", 10), ("000002", 20)]
-    assert (before.retriever("words").search(["the"], 15).ids[0] >= 0).sum() == 10
-    assert (after.retriever("words").search(["the"], 15).ids[0] >= 0).sum() == 15
+    assert (before.retriever("words").search(["away"], 15).ids[0] >= 0).sum() == 10
+    assert (after.retriever("words").search(["away"], 15).ids[0] >= 0).sum() == 15
 
 
 def test_a_memory_can_be_moved(tmp_path, inline):

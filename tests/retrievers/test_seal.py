@@ -245,6 +245,14 @@ def test_a_question_without_known_tokens_has_no_hits(retriever, kind, question):
     assert len(hits.reasons()[0]) == (hits.ids[0] >= 0).sum()
 
 
+def test_words_that_occur_nowhere_are_not_answered_by_their_pieces(retriever, kind):
+    hits = retriever.search(["zzzzz qqqq", "xqzvj", "apples zzzzz in straw", "apples in straw"], 4)
+    assert (hits.ids[:2] == -1).all()
+    assert hits.ids[2].tolist() == hits.ids[3].tolist()
+    texts = [reason.text for why in hits.reasons()[2] for reason in why]
+    assert texts and not any("z" in text for text in texts)
+
+
 def test_a_token_that_the_index_does_not_have_is_refused(retriever):
     with pytest.raises(ModelError, match="99999"):
         retriever.search_keys(make_keys((0, (5, 99999), -1.0, Kind.BODY)), 1)

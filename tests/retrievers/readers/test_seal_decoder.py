@@ -155,7 +155,7 @@ def test_a_search_is_by_what_the_model_writes_and_by_the_questions_own_ngrams(op
     keys = retriever.keys(QUESTIONS)
     assert {*keys.kind.tolist()} == {*Kind}
     own = keys.take(np.flatnonzero(keys.kind == Kind.QUERY))
-    without = retriever._index.phrases.pieces(QUESTIONS, 3)
+    without = retriever._index.phrases.pieces(QUESTIONS, 3, retriever._index.holds)
     assert own.ngrams.values.tolist() == without.ngrams.values.tolist()
     hits = retriever.search(QUESTIONS, 5)
     assert (hits.ids[:, 0] >= 0).all()
