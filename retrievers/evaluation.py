@@ -31,7 +31,10 @@ class Evaluation:
         k: documents a query.
         metrics: R@k is the part of a query's gold documents among its first k documents, averaged over queries; nDCG
             and RR as usual.
+        per_query: the same by query and measure.
         seconds: wall time of the search, encoding included, loading excluded.
+        own_document: queries that found the document of their own id, which `exclude_self` leaves out.
+        own_first: queries that rank this document first, although it is not gold.
     """
 
     index: str
@@ -39,7 +42,10 @@ class Evaluation:
     queries_without_gold: int
     k: int
     metrics: dict[str, float]
+    per_query: dict[str, dict[str, float]]
     seconds: float
+    own_document: int
+    own_first: int
     run: str
 
     @property
@@ -50,17 +56,20 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Return what `eval --json` prints."""
         measures = asdict(self) | {"queries_per_second": self.queries_per_second}
-        del measures["run"]
+        del measures["run"], measures["per_query"]
         return measures
 
 
-def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10) -> Evaluation:
+def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10, exclude_self: bool = False) -> Evaluation:
     """Search all queries that have gold, fold chunks to documents, and measure.
+
+    With `exclude_self`, the document whose key is the query's id is no answer to it: in some collections (ArguAna,
+    Quora) queries are documents, and BEIR measures them so.
 
     Raises:
         QueryError: no query has gold, or k is below 1.
     """
-    from ir_measures import RR, Qrel, R, ScoredDoc, calc_aggregate, nDCG
+    from ir_measures import RR, Qrel, R, ScoredDoc, iter_calc, nDCG
 
     judged = [query for query in queries if query.gold]
     if not judged:
@@ -71,24 +80,48 @@ def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10) -> 
     # Loads the models before the clock starts.
     retriever.search(questions[:1], 1)
     started = time.perf_counter()
-    answers = search_documents(retriever, questions, cutoffs[-1])
+    answers = search_documents(retriever, questions, cutoffs[-1] + exclude_self)
     seconds = time.perf_counter() - started
-    measures = {f"R@{cutoff}": R @ cutoff for cutoff in cutoffs} | {"nDCG@10": nDCG @ 10, "RR@10": RR @ 10}
-    qrels = [Qrel(query.id, key, relevance) for query in judged for key, relevance in query.gold.items()]
-    # Measures read the order from the scores: ties and float32 must not change it, so the rank itself is the score.
-    run = [
-        ScoredDoc(query.id, key, float(-rank))
+    own_document = sum(any(key == query.id for key, _ in answer) for query, answer in zip(judged, answers, strict=True))
+    if exclude_self:
+        answers = [
+            [(key, score) for key, score in answer if key != query.id][: cutoffs[-1]]
+            for query, answer in zip(judged, answers, strict=True)
+        ]
+    own_first = sum(
+        answer[0][0] == query.id and query.id not in query.gold
         for query, answer in zip(judged, answers, strict=True)
-        for rank, (key, _) in enumerate(answer)
+        if answer
+    )
+    measures = {f"R@{cutoff}": R @ cutoff for cutoff in cutoffs} | {"nDCG@10": nDCG @ 10, "RR@10": RR @ 10}
+    # The measures' C code ends a name at a zero byte, and dies of a lone surrogate: it gets numbers.
+    number: dict[str, str] = {}
+    pairs = [
+        (str(place), query.gold, answer) for place, (query, answer) in enumerate(zip(judged, answers, strict=True))
     ]
-    values = calc_aggregate(list(measures.values()), qrels, run)
+    for _, gold, answer in pairs:
+        for key in [*gold, *(key for key, _ in answer)]:
+            number.setdefault(key, str(len(number)))
+    qrels = [Qrel(name, number[key], relevance) for name, gold, _ in pairs for key, relevance in gold.items()]
+    # They read the order from the scores: ties and float32 must not change it, so the rank itself is the score.
+    run = [
+        ScoredDoc(name, number[key], float(-rank)) for name, _, answer in pairs for rank, (key, _) in enumerate(answer)
+    ]
+    found = {(one.query_id, one.measure): float(one.value) for one in iter_calc(list(measures.values()), qrels, run)}
+    per_query = {
+        query.id: {measure: found[name, measures[measure]] for measure in measures}
+        for query, (name, _, _) in zip(judged, pairs, strict=True)
+    }
     return Evaluation(
         retriever.name,
         len(judged),
         len(queries) - len(judged),
         k,
-        {name: float(values[measure]) for name, measure in measures.items()},
+        {name: float(np.mean([values[name] for values in per_query.values()])) for name in measures},
+        per_query,
         seconds,
+        own_document,
+        own_first,
         trec_run([query.id for query in judged], [answer[:k] for answer in answers], tag=retriever.name),
     )
 

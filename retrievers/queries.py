@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import logging
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_log = logging.getLogger("mnemodex")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,27 @@ def read_queries(path: Path, *, qrels: Path | None = None) -> list[Query]:
     if qrels is None:
         return queries
     judged = _read_qrels(qrels)
+    unasked = [name for name in judged if name not in first]
+    if unasked:
+        _log.warning("%s: judges %d queries that %s does not have: %r", qrels, len(unasked), path, unasked[:3])
     return [Query(query.id, query.question, judged.get(query.id, {})) for query in queries]
+
+
+def find_beir(folder: Path) -> tuple[Path, Path]:
+    """Return the queries and the judgements of a BEIR folder: those of its test split, or of its only one.
+
+    Raises:
+        QueryError: there are no such files, or several splits and no test split among them.
+    """
+    queries = next((path for name in ("queries.jsonl", "queries.jsonl.gz") if (path := folder / name).exists()), None)
+    splits = sorted((folder / "qrels").glob("*.tsv"))
+    if queries is None or not splits:
+        raise QueryError(f"{folder}: is no BEIR folder, which has queries.jsonl and qrels/test.tsv; name a query file")
+    chosen = folder / "qrels" / "test.tsv"
+    if len(splits) > 1 and chosen not in splits:
+        names = ", ".join(path.name for path in splits)
+        raise QueryError(f"{folder}: has judgements of several splits ({names}); choose one with --qrels FILE")
+    return queries, chosen if chosen in splits else splits[0]
 
 
 def _lines(path: Path) -> list[str]:

@@ -1,7 +1,9 @@
-"""`eval`: the command, and the measures of indexes whose hits are chunks."""
+"""`eval` and `compare`: the commands, and the measures of indexes whose hits are chunks."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -11,27 +13,32 @@ from mnemodex.pipelines.commands.output import print_json, print_table, say
 from mnemodex.schemas.errors import UserError
 
 if TYPE_CHECKING:
+    from mnemodex.retrievers.evaluation import Evaluation
     from mnemodex.retrievers.memory import Memory
 
+_QUERIES = "JSONL of id, question, gold_ids; BEIR's queries.jsonl; or a BEIR folder."
+_QRELS = "Judgements: BEIR's TSV or TREC's."
+_EXCLUDE = "A query's own document (of its id) is no answer to it, as BEIR measures ArguAna and Quora."
 _NEXT: dict[str, Any] = {"rich_help_panel": "Next-token indexes"}
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command("eval", epilog="Example: mnemodex eval memories/python-manual both --queries queries.jsonl")(evaluate)
+    app.command(epilog="Example: mnemodex compare memories/python-manual words both --queries queries.jsonl")(compare)
 
 
 def evaluate(
     memory: Annotated[Path, typer.Argument(help="The memory's folder.")],
     index: Annotated[str, typer.Argument(help="The index's name.")],
-    queries: Annotated[
-        Path | None, typer.Option(help="JSONL of id, question, gold_ids; or BEIR queries.jsonl.")
-    ] = None,
-    qrels: Annotated[Path | None, typer.Option(help="Judgements: BEIR's TSV or TREC's.")] = None,
+    queries: Annotated[Path | None, typer.Option(help=_QUERIES)] = None,
+    qrels: Annotated[Path | None, typer.Option(help=_QRELS)] = None,
+    exclude_self: Annotated[bool, typer.Option("--exclude-self", help=_EXCLUDE)] = False,
     k: Annotated[
         int | None, typer.Option("-k", help="Documents a query, 10; or neighbours a token, 64.", show_default=False)
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Write a TREC run file.")] = None,
+    per_query: Annotated[Path | None, typer.Option(help="Write JSONL of the measures of each query.")] = None,
     text: Annotated[Path | None, typer.Option(help="A file or folder of texts to predict.", **_NEXT)] = None,
     weight: Annotated[float | None, typer.Option(help="Of the neighbours (lambda), 0 to 1.", **_NEXT)] = None,
     temperature: Annotated[
@@ -60,7 +67,13 @@ def evaluate(
     from mnemodex.retrievers.memory import Memory
     from mnemodex.schemas.kinds import KINDS, load
 
-    ranking = {"queries": queries, "qrels": qrels, "run": run}
+    ranking = {
+        "queries": queries,
+        "qrels": qrels,
+        "run": run,
+        "per_query": per_query,
+        "exclude_self": exclude_self or None,
+    }
     mixing = {"weight": weight, "temperature": temperature, "gate": gate, "rescore": rescore, "pointers": pointers}
     predicting = {"text": text, "settings": settings, "tune": tune or None, "save": save, "generate": generate}
     given = {name: value for name, value in (ranking | mixing | predicting | {"k": k}).items() if value is not None}
@@ -70,17 +83,50 @@ def evaluate(
     required = f"--{evaluator.required} FILE"
     for name in given:
         if name not in evaluator.options:
-            raise UserError(f"index {index!r} is of type {type_}: --{name} is not for it; measure it with {required}")
+            option = name.replace("_", "-")
+            raise UserError(f"index {index!r} is of type {type_}: --{option} is not for it; measure it with {required}")
     if evaluator.required not in given:
         raise UserError(f"index {index!r} is measured with {evaluator.measured_with}: give {required}")
     with KINDS.calling(type_):
         evaluator(opened, index, given).print(as_json=as_json)
 
 
+def compare(
+    memory: Annotated[Path, typer.Argument(help="The memory's folder.")],
+    first: Annotated[str, typer.Argument(help="An index's name.")],
+    second: Annotated[str, typer.Argument(help="Another one's.")],
+    queries: Annotated[Path, typer.Option(help=_QUERIES)],
+    qrels: Annotated[Path | None, typer.Option(help=_QRELS)] = None,
+    exclude_self: Annotated[bool, typer.Option("--exclude-self", help=_EXCLUDE)] = False,
+    k: Annotated[int, typer.Option("-k", help="Documents a query.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compare two indexes by the same queries: differences, their confidence intervals, a paired randomisation test."""
+    from mnemodex.retrievers.comparison import compare as run
+    from mnemodex.retrievers.memory import Memory
+    from mnemodex.schemas.kinds import load
+
+    opened = Memory(memory)
+    options = {"queries": queries, "qrels": qrels, "exclude_self": exclude_self, "k": k}
+    for index in (first, second):
+        evaluator = load(opened.kind(index).evaluator)
+        if evaluator.required != QueryEvaluator.required:
+            raise UserError(
+                f"index {index!r} is measured with {evaluator.measured_with}; compare indexes over documents"
+            )
+    result = run(*(QueryEvaluator(opened, index, options).measure() for index in (first, second)))
+    if as_json:
+        print_json(result.to_json())
+        return
+    columns = ("measure", first, second, "difference", "95 % from", "to", "p", "better", "worse")
+    rows = [(name, *astuple(one)) for name, one in result.metrics.items()]
+    print_table(f"{second} against {first}: {result.queries} queries, k = {k}", columns, rows)
+
+
 class QueryEvaluator:
     """Measures an index over documents, by queries with judgements."""
 
-    options: ClassVar = frozenset({"queries", "qrels", "run", "k"})
+    options: ClassVar = frozenset({"queries", "qrels", "run", "k", "exclude_self", "per_query"})
     required: ClassVar = "queries"
     measured_with: ClassVar = "questions"
 
@@ -89,28 +135,56 @@ class QueryEvaluator:
         self._index = index
         self._options = options
 
-    def print(self, *, as_json: bool) -> None:
-        """Print the measures, and write the run file.
+    def measure(self) -> Evaluation:
+        """Return the measures; say on stderr what of the judgements is left out.
 
         Raises:
-            UserError: the queries or judgements cannot be read, or the run file cannot be written.
+            UserError: the queries or judgements cannot be read, or no gold document is in the memory.
         """
         from mnemodex.retrievers.evaluation import evaluate as measure
-        from mnemodex.retrievers.queries import read_queries
+        from mnemodex.retrievers.judgements import find_unknown_gold
+        from mnemodex.retrievers.queries import find_beir, read_queries
 
-        run: Path | None = self._options.get("run")
-        if run is not None and (run.is_dir() or not run.parent.is_dir()):
-            raise UserError(f"{run}: cannot be written there; name a file in a folder that exists with --run")
-        k = self._options.get("k", 10)
-        queries = read_queries(self._options["queries"], qrels=self._options.get("qrels"))
-        result = measure(self._memory.retriever(self._index), queries, k=k)
-        if run is not None:
-            run.write_text(result.run, encoding="utf-8")
-        if as_json:
-            print_json(result.to_json())
-            return
-        title = f"{self._index}: {result.queries} queries, k = {k}"
-        print_table(title, ("measure", "value"), list(result.metrics.items()))
+        path, qrels = self._options["queries"], self._options.get("qrels")
+        if path.is_dir():
+            path, found = find_beir(path)
+            qrels = qrels or found
+        queries = read_queries(path, qrels=qrels)
+        exclude_self = self._options.get("exclude_self", False)
+        self.unknown_gold = find_unknown_gold(self._memory, queries)
+        result = measure(
+            self._memory.retriever(self._index), queries, k=self._options.get("k", 10), exclude_self=exclude_self
+        )
         if result.queries_without_gold:
             say(f"{result.queries_without_gold} queries without gold are left out", err=True)
+        if self.unknown_gold.count:
+            say(f"warning: {self.unknown_gold}; they count as not found", err=True)
+        if exclude_self:
+            say(f"{result.own_document} queries found their own document, which is left out", err=True)
+        elif 2 * result.own_first > result.queries:
+            say(f"warning: {result.own_first} queries rank their own document first; see --exclude-self", err=True)
+        return result
+
+    def print(self, *, as_json: bool) -> None:
+        """Print the measures, and write the run file and the measures of each query.
+
+        Raises:
+            UserError: as `measure`, or a file cannot be written.
+        """
+        for option in ("run", "per_query"):
+            path: Path | None = self._options.get(option)
+            if path is not None and (path.is_dir() or not path.parent.is_dir()):
+                name = option.replace("_", "-")
+                raise UserError(f"{path}: cannot be written there; name a file in a folder that exists with --{name}")
+        result = self.measure()
+        if "run" in self._options:
+            self._options["run"].write_text(result.run, encoding="utf-8", errors="backslashreplace")
+        if "per_query" in self._options:
+            lines = [json.dumps({"id": name, **values}) + "\n" for name, values in result.per_query.items()]
+            self._options["per_query"].write_text("".join(lines), encoding="utf-8")
+        if as_json:
+            print_json(result.to_json() | {"unknown_gold": self.unknown_gold.to_json()})
+            return
+        title = f"{self._index}: {result.queries} queries, k = {result.k}"
+        print_table(title, ("measure", "value"), list(result.metrics.items()))
         say(f"{result.seconds:.2f} s, {result.queries_per_second:.0f} queries/s")

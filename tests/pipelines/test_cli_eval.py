@@ -123,9 +123,9 @@ def test_every_index_of_the_library_can_be_measured(cli, library, tmp_path):
         ("", [], "q.jsonl: has no queries"),
         ("broken\n", [], "q.jsonl line 1: is not a JSON object"),
         ('{"id": "a", "question": "b"}\n', [], "no query has gold documents"),
-        ('{"id": "a", "question": "b", "gold_ids": ["x"]}\n', ["-k", "0"], "k is 0"),
-        ('{"id": "a", "question": "b", "gold_ids": ["x"]}\n', ["--qrels", "no.tsv"], "no.tsv: cannot be read"),
-        ('{"id": "a", "question": "b", "gold_ids": ["x"]}\n', ["--run", "no/where.run"], "cannot be written there"),
+        ('{"id": "a", "question": "b", "gold_ids": ["d1"]}\n', ["-k", "0"], "k is 0"),
+        ('{"id": "a", "question": "b", "gold_ids": ["d1"]}\n', ["--qrels", "no.tsv"], "no.tsv: cannot be read"),
+        ('{"id": "a", "question": "b", "gold_ids": ["d1"]}\n', ["--run", "no/where.run"], "cannot be written there"),
     ],
 )
 def test_bad_query_files_and_options_are_one_line(cli, small, tmp_path, monkeypatch, content, arguments, saying):
@@ -137,3 +137,107 @@ def test_bad_query_files_and_options_are_one_line(cli, small, tmp_path, monkeypa
 
 def test_an_index_that_is_not_there(cli, small, queries):
     assert_refused(cli("eval", small, "dense", "--queries", queries), saying="no index 'dense'; there are: words")
+
+
+class TestUnknownGold:
+    def eval(self, cli, small, tmp_path, gold, *options):
+        rows = [{"id": f"q{n}", "question": "lamp", "gold_ids": ids} for n, ids in enumerate(gold)]
+        (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return cli("eval", small, "words", "--queries", tmp_path / "q.jsonl", *options)
+
+    def test_all_unknown_is_refused_with_the_nearest_keys(self, cli, small, tmp_path):
+        ran = self.eval(cli, small, tmp_path, [["D1.txt"], ["d2.0", "it's"]])
+        assert_refused(ran, saying="3 of 3 gold ids are no key of a document: 'D1.txt' (the nearest key is 'd1'), ")
+        assert "'d2.0' (the nearest key is 'd2')" in ran.err
+
+    def test_some_unknown_are_counted(self, cli, small, tmp_path):
+        gold = [["d1", "d9"], ["d1"], ["e"], ["\x00\ud800"]]
+        ran = self.eval(cli, small, tmp_path, gold)
+        assert ran.code == 0 and "warning: 3 of 4 gold ids are no key of a document: 'd9' (the nearest" in ran.err
+        ran = self.eval(cli, small, tmp_path, gold, "--json")
+        assert ran.json["unknown_gold"]["count"] == 3 and list(ran.json["unknown_gold"]["nearest"])[:2] == ["d9", "e"]
+        assert self.eval(cli, small, tmp_path, [["d1"]], "--json").json["unknown_gold"]["count"] == 0
+
+    def test_a_number_is_near_the_key_of_its_value(self, cli, inline, tmp_path):
+        source = write_jsonl(tmp_path / "n.jsonl", [{"id": n, "text": f"lamp {n}"} for n in (7, 70, 17, 100)])
+        mnemodex.build(words_recipe(source, tmp_path / "m"))
+        ran = self.eval(cli, tmp_path / "m", tmp_path, [["7.0"], ["100.0"]])
+        assert_refused(ran, saying="'7.0' (the nearest key is '7'), '100.0' (the nearest key is '100')")
+
+    def test_judgements_of_queries_that_are_not_asked_are_counted(self, cli, small, queries, tmp_path, caplog):
+        qrels = tmp_path / "test.tsv"
+        qrels.write_text("query-id\tcorpus-id\tscore\nq1\td2\t1\nq8\td3\t1\nq9\td3\t1\n")
+        assert cli("eval", small, "words", "--queries", queries, "--qrels", qrels).code == 0
+        assert "judges 2 queries that" in caplog.text and "['q8', 'q9']" in caplog.text
+
+
+class TestQuestionsThatAreDocuments:
+    ROWS = (
+        {"id": "d1", "question": "lamp lamp lamp lamp", "gold_ids": ["d2"]},
+        {"id": "d3", "question": "lamp straw straw straw", "gold_ids": ["d2"]},
+        {"id": "q", "question": "ferry", "gold_ids": ["d4"]},
+    )
+
+    def test_the_document_of_the_querys_id_is_left_out(self, cli, small, tmp_path):
+        queries = write_jsonl(tmp_path / "q.jsonl", self.ROWS)
+        run, lines = tmp_path / "run", tmp_path / "per.jsonl"
+        ran = cli("eval", small, "words", "--queries", queries, "-k", 1, "--exclude-self", "--run", run, "--json")
+        assert ran.json["metrics"]["R@1"] == 1 and "2 queries found their own document" in ran.err
+        assert [line.split()[2] for line in run.read_text().splitlines()] == ["d2", "d2", "d4"], "k documents remain"
+        ran = cli("eval", small, "words", "--queries", queries, "--per-query", lines)
+        assert "2 queries rank their own document first; see --exclude-self" in ran.err
+        each = [json.loads(line) for line in lines.read_text().splitlines()]
+        assert [(one["id"], one["R@1"], one["RR@10"]) for one in each] == [("d1", 0, 0.5), ("d3", 0, 0.5), ("q", 1, 1)]
+
+    def test_a_gold_document_of_the_same_id_is_no_surprise(self, cli, small, tmp_path):
+        rows = [{"id": "d4", "question": "ferry", "gold_ids": ["d4"]}]
+        ran = cli("eval", small, "words", "--queries", write_jsonl(tmp_path / "q.jsonl", rows))
+        assert ran.code == 0 and "--exclude-self" not in ran.err
+
+
+class TestBeirFolder:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        rows = [{"_id": row["id"], "text": row["question"]} for row in QUERIES]
+        write_jsonl(tmp_path / "beir" / "queries.jsonl", rows)
+        (tmp_path / "beir" / "qrels").mkdir()
+        for split, gold in (("train", "d1"), ("test", "d3")):
+            (tmp_path / "beir" / "qrels" / f"{split}.tsv").write_text(f"query-id\tcorpus-id\tscore\nq2\t{gold}\t1\n")
+        return tmp_path / "beir"
+
+    def test_its_test_split_is_measured(self, cli, small, folder):
+        assert cli("eval", small, "words", "--queries", folder, "--json").json["metrics"]["R@1"] == 1
+
+    def test_another_split_is_named(self, cli, small, folder):
+        train = folder / "qrels" / "train.tsv"
+        assert cli("eval", small, "words", "--queries", folder, "--qrels", train, "--json").json["metrics"]["R@1"] == 0
+        (folder / "qrels" / "test.tsv").rename(folder / "qrels" / "dev.tsv")
+        assert_refused(cli("eval", small, "words", "--queries", folder), saying="several splits (dev.tsv, train.tsv)")
+
+    def test_a_folder_of_something_else(self, cli, small, tmp_path):
+        assert_refused(cli("eval", small, "words", "--queries", tmp_path), saying="is no BEIR folder")
+
+
+class TestCompare:
+    def compare(self, cli, library, tmp_path, *options, indexes=("words", "flat")):
+        rows = [
+            {"id": f"{name}-{n}", "question": question, "gold_ids": [f"{name}-{n}" for n in range(1, 5)]}
+            for name, question in (("bakery", "rye bread baked twice"), ("orchard", "apples in straw"))
+            for n in range(4)
+        ]
+        return cli("compare", library, *indexes, "--queries", write_jsonl(tmp_path / "q.jsonl", rows), *options)
+
+    def test_differences_have_intervals_and_p_values(self, cli, library, tmp_path):
+        result = self.compare(cli, library, tmp_path, "--json").json
+        assert (result["indexes"], result["queries"], result["k"]) == (["words", "flat"], 8, 10)
+        for one in result["metrics"].values():
+            assert one["difference"] == pytest.approx(one["second"] - one["first"])
+            assert one["low"] <= one["difference"] <= one["high"] and 0 < one["p"] <= 1
+        assert "flat against words: 8 queries" in self.compare(cli, library, tmp_path).out
+
+    def test_an_index_is_equal_to_itself(self, cli, library, tmp_path):
+        for one in self.compare(cli, library, tmp_path, "--json", indexes=("words", "words")).json["metrics"].values():
+            assert (one["difference"], one["low"], one["high"], one["p"], one["better"]) == (0, 0, 0, 1, 0)
+
+    def test_an_index_of_another_measure_is_refused(self, cli, library, tmp_path):
+        assert_refused(self.compare(cli, library, tmp_path, indexes=("words", "next")), saying="measured with a text")

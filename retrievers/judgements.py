@@ -1,0 +1,68 @@
+"""Judgements compared with a memory: gold documents that it does not hold can never be found."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from mnemodex.schemas.errors import QueryError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.queries import Query
+
+_EXAMPLES = 3
+_NEAREST = """
+    SELECT key FROM documents ORDER BY
+    coalesce(try_cast(key AS DOUBLE) = try_cast(decode(unhex('{id}')) AS DOUBLE), false) DESC,
+    levenshtein(left(lower(key), 100), left(lower(decode(unhex('{id}'))), 100)), key LIMIT 1
+"""
+"""The key of the same number (`7` for `7.0`), or the one that takes the fewest edits, whatever its case."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownGold:
+    """Gold ids that are no document's key.
+
+    Attributes:
+        count: how many they are.
+        of: how many different gold ids there are.
+        nearest: some of them, with the nearest key of the memory.
+    """
+
+    count: int
+    of: int
+    nearest: dict[str, str]
+
+    def __str__(self) -> str:
+        """Return the count and the examples as a clause."""
+        examples = ", ".join(f"{gold!r} (the nearest key is {key!r})" for gold, key in self.nearest.items())
+        return f"{self.count} of {self.of} gold ids are no key of a document: {examples}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `eval --json` prints."""
+        return asdict(self)
+
+
+def find_unknown_gold(memory: Memory, queries: Sequence[Query]) -> UnknownGold:
+    """Return which gold ids are not in a memory.
+
+    Raises:
+        QueryError: all of them.
+    """
+    gold = dict.fromkeys(key for query in queries for key in query.gold)
+    unknown = dict(gold)
+    for part in memory.snapshot.manifest.tables["documents"].partitions:
+        for key in memory.snapshot.column("documents", part.label, "key"):
+            unknown.pop(key, None)
+    found = UnknownGold(len(unknown), len(gold), {key: _nearest(memory, key) for key in list(unknown)[:_EXAMPLES]})
+    if gold and len(unknown) == len(gold):
+        raise QueryError(f"{memory.snapshot.store.root}: {found}; give judgements of this corpus, with its keys as ids")
+    return found
+
+
+def _nearest(memory: Memory, gold: str) -> str:
+    found = memory.sql(_NEAREST.format(id=gold.encode(errors="replace").hex())).to_arrow_table()
+    return str(next(iter(found["key"].to_pylist()), ""))
