@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
+from itertools import dropwhile
 from typing import TYPE_CHECKING
 
 from mnemodex.schemas.ids import hash_text
@@ -84,7 +85,7 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     capital = rf"[{capitals}][\w{marks}]*(?:[-'\u2019&.][\w{marks}]+)*"
     # A dot is inside a name only after an initial or a shortened word.
     between = rf"(?:(?:(?<=\b[A-Z])|(?<=\b(?:St|Mr|Dr|Ms|Jr|Mt|Ft)))\.)?[ \t]+(?:(?:{_PARTICLES})[ \t]+){{0,2}}"
-    run = rf"(?<![\w{marks}]){capital}(?:{between}{capital})*(?:[ \t]\d+(?![\d.,:]*\d)(?![\w%]))?"
+    run = rf"(?<![\w{marks}]){capital}(?:{between}{capital})*(?:[ \t]\d++(?![\d.,:]*\d)(?![\w%]))?"
     # Hebrew, Arabic and its relatives, the scripts of India, Georgian and Ethiopic.
     uncased = "\u05d0-\u05f4\u0620-\u06d3\u06d5-\u08ff\u0900-\u0df6\u10d0-\u10ff\u1200-\u139f"
     word = rf"[{uncased}][{uncased}{marks}]*"
@@ -128,12 +129,8 @@ def names_in(sentence: str) -> list[str]:
 
 def _strip(run: str) -> str:
     """Return a run of capitals without the words that only begin the sentence, and without a possessive's ending."""
-    words = run.split()
-    while words and _OPENERS.match(words[0]):
-        words.pop(0)
-    while words and words[0] in _PARTICLES.split("|"):
-        words.pop(0)
-    return _POSSESSIVE.sub("", " ".join(words))
+    words = dropwhile(_OPENERS.match, run.split())
+    return _POSSESSIVE.sub("", " ".join(dropwhile(set(_PARTICLES.split("|")).__contains__, words)))
 
 
 def _uncased(sentence: str) -> Iterator[str]:

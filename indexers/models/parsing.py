@@ -23,7 +23,7 @@ _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+).{0,99}?<\|message\|>")
 """Where gpt-oss changes from thinking (`analysis`) to answering (`final`)."""
 _NO_TOKENS = re.compile(r"\Aanalysis.*assistantfinal", re.DOTALL)
 """The same from a server that leaves special tokens out."""
-_LAST_TOKENS = re.compile(r"(?:<\|\w+\|>\s*)+\Z")
+_TOKENS = re.compile(r"(?:<\|\w+\|>\s*)+")
 _QUOTES = "\"'`"
 _DEPTH = 64
 """Brackets within brackets; no answer that is asked for has ten."""
@@ -42,7 +42,10 @@ def strip_thinking(text: str) -> str:
         return text
     if channels := list(_CHANNEL.finditer(text)):
         text = text[channels[-1].end() :] if channels[-1][1] == "final" else ""
-    text = _LAST_TOKENS.sub("", _NO_TOKENS.sub("", text))
+    text = _NO_TOKENS.sub("", text)
+    for tokens in _TOKENS.finditer(text):
+        if tokens.end() == len(text):
+            text = text[: tokens.start()]
     tags = [tag for tag in _TAG.finditer(text) if not _quoted(text, tag)]
     closed = max((tag.end() for tag in tags if "/" in tag[0]), default=0)
     kept: list[str] = []

@@ -29,7 +29,7 @@ _MODIFIERS = {"compound", "amod", "nummod", "nmod", "poss", "case", "quantmod", 
 _PATH_WORDS = 7
 _PIECE = 20_000
 """Characters that are parsed at once: the parser's memory grows with them."""
-_BRACKETS = re.compile(r"\s*\([^()]*\)\s*$")
+_BRACKETS = re.compile(r"\([^()]*\)\s*$")
 
 
 class SpacyExtractor(Extractor):

@@ -54,11 +54,11 @@ _STEP = (
     f"{_EXAMPLE}{_EXAMPLE_THOUGHT} {_STOP} {_EXAMPLE_ANSWER}."
 )
 
-_ANSWER = re.compile(r"[*_#]*\banswer\W{0,9}?[:\uff1a][*_]*|<answer>", re.IGNORECASE)
+_ANSWER = re.compile(r"(?<![*_#])[*_#]*\banswer\W{0,9}?[:\uff1a][*_]*|<answer>", re.IGNORECASE)
 _IN_A_SENTENCE = re.compile(r"(?:\bso\s+)?\bthe\s+(?:final\s+|correct\s+)?answer\s+is\b:?|(?=\\boxed\{)", re.IGNORECASE)
-_NEXT = re.compile(r"\n\s*(?:Question|Wikipedia Title):")
+_NEXT = re.compile(r"\n[^\S\n]*(?:Question|Wikipedia Title):")
 """Begins what a model that was never tuned continues with: further questions."""
-_TEX = re.compile(r"\$*\\(?:boxed|text|textbf|mathrm)\{([^{}]*)\}\$*")
+_TEX = re.compile(r"(?<!\$)\$*\\(?:boxed|text|textbf|mathrm)\{([^{}]*)\}\$*")
 _DONE = re.compile(r"\bso\s+the\s+(?:final\s+)?answer\s+is\b|\bthe\s+(?:final\s+)?answer\s+is:", re.IGNORECASE)
 # A point after an initial or a title does not end a sentence; quotation marks and brackets after one belong to it.
 _END = re.compile(
