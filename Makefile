@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # Tests and the demo use the models that wheels carry; nothing may look for a hub.
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test check bench faults slow clean
+.PHONY: demo test docs faults slow clean
 
 demo: $(VENV)/installed
 	$(BIN)/mnemodex demo $(ARGS)
@@ -20,6 +20,11 @@ faults: $(VENV)/installed
 
 slow: $(VENV)/installed
 	$(BIN)/pytest tests/slow -m slow $(ARGS)
+
+# The pages in build/docs; a link that leads nowhere is an error.
+docs: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
