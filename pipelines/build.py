@@ -62,8 +62,7 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
     """
     place = Place(address, local, _runtime_env(runtime_env))
     passed = Passed(source, chunker, dict(encoders or {}))
-    checked = _recipe(recipe, passed)
-    check_inputs(checked)
+    checked = check_inputs(_recipe(recipe, passed))
     store = Store(Path(memory or checked.memory).absolute())
     store.prepare()
     with contextlib.ExitStack() as ending:

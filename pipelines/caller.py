@@ -82,7 +82,8 @@ def _encoders(recipe: Recipe, encoders: dict[str, Any]) -> dict[str, PassedEmbed
                 "number; see the protocol PlainEncoder"
             )
         settings = recipe.embed[name]
-        kept = {key: getattr(settings, key) for key in ("with_title", "query_prefix", "passage_prefix", "normalize")}
+        given = {key: getattr(settings, key) for key in ("with_title", "query_prefix", "passage_prefix", "normalize")}
+        kept = {key: value for key, value in given.items() if value is not None}
         made[name] = PassedEmbedding(identity_of=identity_of(encoder), name=name, **kept)
     return made
 

@@ -5,23 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnemodex.indexers.encoders.own import with_own
 from mnemodex.indexers.models.locate import locate, spacy_folder
 from mnemodex.indexers.models.tokenizers import tokenizer
 from mnemodex.pipelines.stages.pairs import answered
 from mnemodex.pipelines.vectors.encode import used_encoders
 from mnemodex.retrievers.queries import read_queries
-from mnemodex.schemas.errors import QueryError
+from mnemodex.schemas.errors import ModelError, QueryError
 from mnemodex.schemas.kinds import EXTRACTORS, load
 from mnemodex.schemas.spec import ModelRef
 
 if TYPE_CHECKING:
     from mnemodex.schemas.recipe import Recipe
+    from mnemodex.schemas.spec import Spec
 
 _LOOK = {"weights": locate, "tokenizer": tokenizer, "spacy": spacy_folder}
 
 
-def check_inputs(recipe: Recipe) -> None:
-    """Look for everything that the recipe names.
+def check_inputs(recipe: Recipe) -> Recipe:
+    """Look for everything that the recipe names; return it with what its encoders' models say of themselves.
 
     Raises:
         ModelError: a model or tokenizer is not there.
@@ -44,6 +46,15 @@ def check_inputs(recipe: Recipe) -> None:
     if triples is not None:
         with EXTRACTORS.calling(triples.extractor) as entry:
             load(entry.make).check(triples)
+    own = {name: _with_own(f"embed.{name}", recipe.embed[name]) for name in used_encoders(recipe)}
+    return recipe.model_copy(update={"embed": {**recipe.embed, **own}})
+
+
+def _with_own(at: str, settings: Spec) -> Spec:
+    try:
+        return with_own(settings)
+    except ModelError as error:
+        raise ModelError(f"{at}: {error}") from error
 
 
 def _check_models(recipe: Recipe) -> None:

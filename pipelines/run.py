@@ -16,6 +16,7 @@ from mnemodex.pipelines.plan import Plan
 from mnemodex.pipelines.results import BuildResults
 from mnemodex.pipelines.run_files import RunFiles
 from mnemodex.pipelines.source_plan import leftovers, plan_source
+from mnemodex.pipelines.trial import try_models
 from mnemodex.pipelines.unchanged import UpToDate
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Run:
     def _begin(self, place: Place) -> None:
         # Before a large source is looked through.
         check_address(place.address)
+        try_models(self._recipe, self._store)
         recipe = self._recipe
         if self._passed.source is not None:
             recipe = spooled(recipe, self._passed.source, self._store.root / self._files.run)

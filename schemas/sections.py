@@ -64,6 +64,9 @@ class Embedding(TextEmbedding):
     """A sentence-transformers or transformers model in the worker's process.
 
     Attributes:
+        query_prefix: the model's own prompt for queries by default.
+        passage_prefix: the model's own prompt for documents by default.
+        normalize: by default what suits the similarity that the model names: no for inner products, else yes.
         model: a path, a hub id, or `pkg:MODULE/FOLDER`.
         max_length: tokens after which a passage is cut; the model's own limit by default.
         dtype: of the model's weights and arithmetic; `auto` is bf16 on a GPU that has it, else fp16 there, float32 on a
@@ -71,6 +74,10 @@ class Embedding(TextEmbedding):
     """
 
     encoder: Literal["sentence_transformers"] = "sentence_transformers"
+    # None until the model is looked at, before any step.
+    query_prefix: Annotated[str | None, ReadBy("queries")] = None  # type: ignore[assignment]
+    passage_prefix: Annotated[str | None, ReadBy("embeddings", "name_vectors")] = None  # type: ignore[assignment]
+    normalize: bool | None = None  # type: ignore[assignment]
     model: Annotated[str, ModelRef()] = DEFAULT_MODEL
     max_length: int | None = Field(default=None, ge=1)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

@@ -31,8 +31,8 @@ class ModelRef:
     """A model by path, hub id or `pkg:MODULE/FOLDER`. Its content decides, not its name.
 
     Attributes:
-        part: what of the model counts: all of its files, only what decides the tokens of its tokenizer, or the name,
-            version and configuration of a spaCy pipeline.
+        part: what of the model counts: all of its files, only what decides the tokens of its tokenizer, or all files
+            of a spaCy pipeline.
     """
 
     part: Literal["weights", "tokenizer", "spacy"] = "weights"

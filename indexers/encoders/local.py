@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,16 @@ import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.encoders.base import Encoded, EncodeStats, TextEncoder
-from mnemodex.indexers.models.locate import locate
+from mnemodex.indexers.encoders.modules import Modules, Unusual, backend, known_limit, load_usual
+from mnemodex.indexers.encoders.own import with_own
+from mnemodex.indexers.models.language_model import silence
+from mnemodex.indexers.models.locate import locate, refuse_pickled
 from mnemodex.indexers.text import length_buckets, one_ahead, pad
-from mnemodex.schemas.errors import ModelError
+from mnemodex.schemas.errors import MissingExtraError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from mnemodex.indexers.arrays import Int64s
     from mnemodex.indexers.encoders.base import Window
@@ -34,36 +39,34 @@ class Encoder(TextEncoder):
         # thread here.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         import torch
-        from safetensors import SafetensorError
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging
 
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call] # transformers leaves it without types
         if threads is not None:
             torch.set_num_threads(threads)
-        self.settings: Embedding = settings
+        self.settings: Any = with_own(settings)
         self.stats = EncodeStats()
         self._torch = torch
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         path = locate(settings.model)
         try:
-            self._model: Any = SentenceTransformer(
-                str(path),
-                device=self._device,
-                trust_remote_code=False,
-                local_files_only=True,
-                model_kwargs={"dtype": self._dtype()},
-            )
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            refuse_pickled(path)
+            with silence():
+                self._modules = _load(path, self._device, self._dtype())
+        except MissingExtraError:
+            raise
+        except Exception as error:
+            # Three libraries raise what they like at a damaged or strange model.
             raise ModelError(
                 f"embed model {settings.model!r} ({path}) cannot be loaded as an encoder: {error}"
             ) from error
         if settings.max_length is not None:
-            self._model.max_seq_length = settings.max_length
+            self._modules.max_length = settings.max_length
         # Once and for all: a tokenizer that works in one thread cannot be set in another.
-        self._tokenizer = self._model.tokenizer.backend_tokenizer
+        self._tokenizer = self._modules.tokenizer
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(self.max_length)
+        if self.max_length is None:
+            self._tokenizer.no_truncation()
+        else:
+            self._tokenizer.enable_truncation(self.max_length)
         self._max_tokens = _GPU_TOKENS if self._device == "cuda" else _CPU_TOKENS
 
     def _dtype(self) -> Any:
@@ -77,13 +80,13 @@ class Encoder(TextEncoder):
     @property
     @override
     def dimension(self) -> int:
-        return int(self._model.get_embedding_dimension())
+        return self._modules.dimension
 
     @property
     @override
-    def max_length(self) -> int:
+    def max_length(self) -> int | None:
         # Special tokens are counted too.
-        return int(self._model.max_seq_length or self._model.tokenizer.model_max_length)
+        return self._modules.max_length
 
     @override
     def stream(self, windows: Iterable[Window]) -> Iterator[Encoded]:
@@ -94,7 +97,7 @@ class Encoder(TextEncoder):
                 yield from self._encode(number, window, encodings.result())
 
     def _tokenize(self, texts: list[str]) -> list[Any]:
-        return list(self._tokenizer.encode_batch(texts))
+        return list(self._tokenizer.encode_batch(texts, add_special_tokens=self._modules.special_tokens))
 
     def _encode(self, number: int, window: Window, encodings: list[Any]) -> Iterator[Encoded]:
         torch = self._torch
@@ -106,7 +109,7 @@ class Encoder(TextEncoder):
                 continue
             features = self._features(encodings, lengths, rows)
             with torch.inference_mode():
-                vectors = self._model(features)["sentence_embedding"].float()
+                vectors = self._modules.forward(features).float()
                 if self.settings.normalize:
                     vectors = torch.nn.functional.normalize(vectors, dim=1)
             self.stats.padded += int(features["input_ids"].numel())
@@ -115,10 +118,35 @@ class Encoder(TextEncoder):
         self.stats.tokens += int(lengths.sum())
 
     def _features(self, encodings: list[Any], lengths: Int64s, rows: Int64s) -> dict[str, Any]:
-        torch, tokenizer = self._torch, self._model.tokenizer
+        torch, modules = self._torch, self._modules
         tokens, width = [encodings[text].ids for text in rows], max(int(lengths[rows].max()), 1)
-        ids, mask = pad(tokens, width, left=tokenizer.padding_side == "left", fill=tokenizer.pad_token_id or 0)
+        ids, mask = pad(tokens, width, left=modules.pad_left, fill=modules.pad)
         features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
-        if "token_type_ids" in tokenizer.model_input_names:
+        if modules.token_types:
             features["token_type_ids"] = torch.zeros_like(features["input_ids"])
         return {name: tensor.to(self._device, non_blocking=True) for name, tensor in features.items()}
+
+
+def _load(path: Path, device: str, dtype: Any) -> Modules:
+    """Return the modules of a model, by sentence-transformers where they are not the usual ones."""
+    with contextlib.suppress(Unusual):
+        return load_usual(path, device=device, dtype=dtype)
+    from sentence_transformers import SentenceTransformer
+
+    model: Any = SentenceTransformer(
+        str(path),
+        device=device,
+        trust_remote_code=False,
+        local_files_only=True,
+        model_kwargs={"dtype": dtype, "use_safetensors": True},
+    )
+    width: int | None = model.truncate_dim
+    return Modules(
+        backend(model.tokenizer),
+        lambda features: model(features)["sentence_embedding"][:, :width],
+        int(model.get_embedding_dimension()),
+        known_limit(model.max_seq_length),
+        pad_left=model.tokenizer.padding_side == "left",
+        pad=model.tokenizer.pad_token_id or 0,
+        token_types="token_type_ids" in model.tokenizer.model_input_names,
+    )

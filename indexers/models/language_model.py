@@ -6,9 +6,9 @@ import contextlib
 import io
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.indexers.models.locate import locate, need
+from mnemodex.indexers.models.locate import locate, need, refuse_pickled
 from mnemodex.indexers.models.tokenizers import text_prefix, tokenizer
-from mnemodex.schemas.errors import ModelError
+from mnemodex.schemas.errors import MissingExtraError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,6 @@ class LanguageModel:
 
     def __init__(self, name: str, *, threads: int | None = None) -> None:
         import torch
-        from safetensors import SafetensorError
 
         if threads is not None:
             torch.set_num_threads(threads)
@@ -46,9 +45,13 @@ class LanguageModel:
         gpu = torch.cuda.is_available()
         half = torch.bfloat16 if gpu and torch.cuda.is_bf16_supported() else torch.float16
         try:
-            with _silence():
+            refuse_pickled(path)
+            with silence():
                 loaded = _load(path, half if gpu else torch.float32)
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        except MissingExtraError:
+            raise
+        except Exception as error:
+            # Libraries raise what they like at a damaged or strange model.
             raise ModelError(f"model {name!r} ({path}) cannot be loaded as a language model: {error}") from error
         self.device = torch.device("cuda" if gpu else "cpu")
         self.model: Any = loaded.to(self.device).eval()
@@ -102,7 +105,7 @@ def _load(path: Path, dtype: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Keep transformers' progress bars and advice off the terminal while a model is loaded."""
     from transformers.utils import logging
 

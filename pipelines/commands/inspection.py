@@ -119,9 +119,19 @@ def _show_memory(manifest: Manifest, history: list[Manifest]) -> None:
     ]
     print_table("Models", ("name", "model", "dimension", "max tokens", "sha256"), models)
     say()
+    used = [(name, *_used_as(encoder.settings)) for name, encoder in manifest.encoders.items()]
+    print_table("Encoders", ("name", "before questions", "before passages", "similarity"), used)
+    say()
     print_table(
         "History", ("snapshot", "created (UTC)", "recipe"), [(m.name, m.created, m.recipe_hash) for m in history]
     )
+
+
+def _used_as(settings: dict[str, Any]) -> tuple[str, str, str]:
+    """Return what precedes questions and passages, and how vectors are compared."""
+    prefixes = [settings.get(key) for key in ("query_prefix", "passage_prefix")]
+    first, second = (json.dumps(prefix, ensure_ascii=False) if prefix else "-" for prefix in prefixes)
+    return first, second, "cosine" if settings.get("normalize") else "inner product"
 
 
 def _show_index(entry: IndexEntry) -> None:

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from mnemodex.indexers.graph.names import normalize
 from mnemodex.indexers.models.locate import need, spacy_folder
+from mnemodex.indexers.models.pipeline import load_pipeline
 from mnemodex.pipelines.extractors.base import Extraction, Extractor, Passages, Raw
 
 if TYPE_CHECKING:
@@ -41,11 +42,9 @@ class SpacyExtractor(Extractor):
     """
 
     def __init__(self, settings: SpacyTriples, work: Work) -> None:
-        import spacy
-
         self._max_facts = settings.max_facts
         # Nothing reads lemmas.
-        self._nlp = spacy.load(spacy_folder(settings.model), exclude=["lemmatizer"])
+        self._nlp = load_pipeline(settings.model, exclude=["lemmatizer"])
 
     @override
     @classmethod

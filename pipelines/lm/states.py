@@ -44,6 +44,23 @@ class StateSettings(Spec):
     name: Annotated[str, RunOnly()]
 
 
+def open_reader(spec: LmStates, name: str, *, threads: int | None = None) -> tuple[LanguageModel, StateReader]:
+    """Return the model of an entry of the recipe's section `lm`, and what reads with it.
+
+    Raises:
+        ModelError: there is no such model, it has an encoder, or it reads fewer tokens than a window has.
+    """
+    model = LanguageModel(spec.model, threads=threads)
+    called = f"model {model.name!r}"
+    if model.is_encoder_decoder:
+        raise ModelError(f"{called} has an encoder; a next-token datastore takes a causal language model")
+    limit = getattr(model.model.config.get_text_config(), "max_position_embeddings", None)
+    if limit is not None and limit < spec.window:
+        reads = f"{called} reads {limit} tokens at most, but `window` is {spec.window}"
+        raise ModelError(f"lm.{name}: {reads}; give {limit} or fewer")
+    return model, StateReader(model.model, spec.key, surprisal=spec.surprisal)
+
+
 class StateStats(Stats):
     """The number of tokens that the model gives probabilities to."""
 
@@ -96,16 +113,7 @@ class StatesOp(Op):
     @cached_property
     def _loaded(self) -> tuple[LanguageModel, StateReader]:
         """The model, and what reads with it; loaded by the first unit that needs it."""
-        spec = self.settings.lm
-        model = LanguageModel(spec.model, threads=self.work.cpus)
-        name = f"model {model.name!r}"
-        if model.is_encoder_decoder:
-            raise ModelError(f"{name} has an encoder; a next-token datastore takes a causal language model")
-        limit = getattr(model.model.config.get_text_config(), "max_position_embeddings", None)
-        if limit is not None and limit < spec.window:
-            reads = f"{name} reads {limit} tokens at most, but `window` is {spec.window}"
-            raise ModelError(f"lm.{self.settings.name}: {reads}; give {limit} or fewer")
-        return model, StateReader(model.model, spec.key, surprisal=spec.surprisal)
+        return open_reader(self.settings.lm, self.settings.name, threads=self.work.cpus)
 
     def _read(
         self, documents: _Documents, piece: Windows, states: _States | None, known: Bools, output: Output

@@ -11,8 +11,8 @@ import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.graph.names import normalize
-from mnemodex.indexers.models.locate import need, spacy_folder
 from mnemodex.indexers.models.parsing import read_list
+from mnemodex.indexers.models.pipeline import load_pipeline
 from mnemodex.retrievers.graph.ppr import Mass, Walker
 from mnemodex.retrievers.graph.space import Activation, Method, Scored, after, min_max, most_probable
 from mnemodex.retrievers.hits import top_k
@@ -127,11 +127,8 @@ def question_names(questions: Sequence[str]) -> list[list[str]]:
 
 @functools.cache
 def _spacy() -> Any:
-    need("spacy", extra="openie")
-    import spacy
-
     # Names need no syntax.
-    return spacy.load(spacy_folder(SPACY_MODEL), exclude=["lemmatizer", "parser", "tagger", "attribute_ruler"])
+    return load_pipeline(SPACY_MODEL, exclude=["lemmatizer", "parser", "tagger", "attribute_ruler"])
 
 
 class HippoRAG2(Method):

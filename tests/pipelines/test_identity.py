@@ -382,7 +382,7 @@ def folder(tmp_path_factory):
     (made / "bytes").mkdir()
     save(byte_level(), made / "bytes")
     if SPACY:
-        (made / "spacy").mkdir()
+        shutil.copytree(spacy_folder(SPACY_MODEL), made / "spacy")
         meta = json.loads((spacy_folder(SPACY_MODEL) / "meta.json").read_text())
         (made / "spacy" / "meta.json").write_text(json.dumps({**meta, "version": "0.0.0"}))
     return made

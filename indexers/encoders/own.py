@@ -1,0 +1,75 @@
+"""What a model says of itself: its prompts before questions and passages, and how its vectors are compared."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from mnemodex.indexers.models.locate import locate
+from mnemodex.schemas.errors import ModelError
+from mnemodex.schemas.sections import Embedding
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnemodex.schemas.spec import Spec
+
+_PASSAGE_PROMPTS = ("document", "passage", "corpus")
+"""Names of the prompt before passages; the first that is not empty is meant."""
+
+
+def with_own(settings: Spec) -> Spec:
+    """Return an encoder's settings, what they leave out filled in by what its model says of itself.
+
+    Raises:
+        ModelError: there is no such model, its configuration cannot be read, or it compares vectors in a way that the
+            settings have to choose.
+    """
+    if not isinstance(settings, Embedding) or None not in (
+        settings.query_prefix,
+        settings.passage_prefix,
+        settings.normalize,
+    ):
+        return settings
+    path = locate(settings.model)
+    own, modules = _configuration(path, settings.model)
+    prompts = {name: prompt or "" for name, prompt in own.get("prompts", {}).items()}
+    passage = next((prompts[name] for name in _PASSAGE_PROMPTS if prompts.get(name)), "")
+    update: dict[str, Any] = {"query_prefix": prompts.get("query", ""), "passage_prefix": passage}
+    update = {key: value for key, value in update.items() if getattr(settings, key) is None}
+    if settings.normalize is None:
+        update["normalize"] = _compares_directions(own.get("similarity_fn_name"), modules, settings.model)
+    return settings.model_copy(update=update)
+
+
+def _configuration(path: Path, model: str) -> tuple[dict[str, Any], list[str]]:
+    """Return what sentence-transformers keeps of a model, and its modules' classes; neither where it has no modules."""
+    files = path / "config_sentence_transformers.json", path / "modules.json"
+    # Without modules, or of another type, sentence-transformers makes an encoder that has no prompts.
+    if not files[1].is_file():
+        return {}, []
+    try:
+        own = json.loads(files[0].read_text("utf-8")) if files[0].is_file() else {}
+        modules = [str(module["type"]) for module in json.loads(files[1].read_text("utf-8"))]
+        if own.get("model_type") not in (None, "SentenceTransformer"):
+            return {}, []
+        if not all(isinstance(prompt, str | None) for prompt in own.get("prompts", {}).values()):
+            raise TypeError("a prompt is no text")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(
+            f"model {model!r}: {files[0]} or {files[1].name} is damaged ({error}); fetch it again"
+        ) from error
+    return own, modules
+
+
+def _compares_directions(similarity: str | None, modules: list[str], model: str) -> bool:
+    """Whether vectors are to have length 1."""
+    if similarity in (None, "cosine") or any(module.endswith(".Normalize") for module in modules):
+        return True
+    if similarity == "dot":
+        return False
+    raise ModelError(
+        f"model {model!r}: compares vectors by {similarity}; say in its entry of the recipe's section embed how they "
+        "are to be compared: `normalize: true` for cosines, `normalize: false` for inner products, or with "
+        "`metric: l2` in the index for Euclidean distances"
+    )
