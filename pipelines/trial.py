@@ -58,7 +58,7 @@ def try_models(recipe: Recipe, store: Store) -> None:
             ) from error
     _here.update(named)
     if set(known) != set(named):
-        store.files.write(_MEMO, seal(sorted(named)))
+        store.files.put(_MEMO, seal(sorted(named)))
 
 
 def _trials(recipe: Recipe) -> list[tuple[str, tuple[Any, Callable[[str, Any], None]]]]:

@@ -111,9 +111,7 @@ def test_a_library_that_fails_is_one_message(build, tmp_path, monkeypatch):
         raise StrangeError("out of ink")
 
     monkeypatch.setattr(trial, "open_encoder", fail)
-    with pytest.raises(
-        ModelError, match=r"^embed\.mine: model .* fails .* \(StrangeError: out of ink\); "
-    ):
+    with pytest.raises(ModelError, match=r"^embed\.mine: model .* fails .* \(StrangeError: out of ink\); "):
         build(save_modules(tmp_path / "model", *modules_of("max")))
     assert_nothing_computed(tmp_path / "memory")
 
