@@ -103,7 +103,7 @@ def test_a_static_model_averages_the_vectors_of_its_tokens(tmp_path, normalized)
     found = encoder(folder, normalize=False)
     assert is_usual(folder) and (found.dimension, found.max_length) == (WIDTH, 128)
     np.testing.assert_allclose(found.encode(TEXTS), reference(folder), atol=1e-6)
-    assert found.stats.truncated == 0 and encoder(folder, max_length=7).encode(TEXTS).shape == (len(TEXTS), WIDTH)
+    assert encoder(folder, max_length=7).encode(TEXTS).shape == (len(TEXTS), WIDTH)
 
 
 @pytest.mark.parametrize("what", ["mapping", "weights", "both"])
