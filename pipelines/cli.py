@@ -9,7 +9,7 @@ import typer
 
 from mnemodex.pipelines.commands import building, evaluation, inspection, searching
 from mnemodex.pipelines.commands.output import prepare_streams, say
-from mnemodex.schemas.errors import MnemodexError
+from mnemodex.schemas.errors import MnemodexError, shorten
 
 app = typer.Typer(
     name="mnemodex",
@@ -61,4 +61,4 @@ def main() -> None:
 
 
 def _say_error(message: str) -> None:
-    say(f"error: {' '.join(message.split())}", err=True)
+    say(f"error: {shorten(' '.join(message.split()))}", err=True)

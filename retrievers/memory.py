@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pydantic import ValidationError
+
 from mnemodex.retrievers.snapshot import Snapshot
-from mnemodex.schemas.errors import ModelError, QueryError, RecipeError
+from mnemodex.schemas.errors import START_OVER, CorruptFileError, ModelError, QueryError, RecipeError
 from mnemodex.schemas.kinds import ENCODERS, KINDS, load
 from mnemodex.schemas.passed import PassedEmbedding, identity_of
+from mnemodex.schemas.spec import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from mnemodex.indexers.arrays import Int64s
@@ -54,7 +58,8 @@ class Memory:
         """Return the retriever of an index, opened at the first call."""
         if name not in self._retrievers:
             retriever, entry = self.kind(name).retriever, self.snapshot.index(name)
-            with KINDS.calling(entry.type):
+            with KINDS.calling(entry.type) as kind, _checking(f"index {name!r}"):
+                _check_filled(name, load(kind.settings).model_validate(entry.settings))
                 self._retrievers[name] = load(retriever)(self, entry)
         return self._retrievers[name]
 
@@ -118,7 +123,8 @@ class Memory:
             entry = ENCODERS.find(built.settings.get("encoder"))
         except RecipeError as error:
             raise QueryError(f"embedding {name!r} cannot be opened: {error}") from error
-        settings = load(entry.settings).model_validate(built.settings)
+        with _checking(f"embedding {name!r}"):
+            settings = load(entry.settings).model_validate(built.settings)
         if encoder_hash(settings) != built.sha256:
             model = getattr(settings, "model", settings)
             raise ModelError(
@@ -138,6 +144,28 @@ class Memory:
                 f"embedding {name!r} was built with another encoder than the {type(passed).__name__} that was passed; "
                 "pass that one, or build again. An attribute `identity` says what makes two encoders the same"
             )
+
+
+def _check_filled(name: str, settings: Spec) -> None:
+    """Refuse settings that do not name what the index was made of, which a recipe may leave open."""
+    for leaf in settings.leaves():
+        ref: Ref | None = leaf.marker(Ref)
+        if ref is not None and ref.default != "none" and leaf.value is None:
+            raise CorruptFileError(f"index {name!r}: the manifest does not say its {leaf.path[0]}; {START_OVER}")
+
+
+@contextlib.contextmanager
+def _checking(what: str) -> Iterator[None]:
+    """Say of settings in a manifest that are none that this is damage."""
+    try:
+        yield
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise CorruptFileError(
+            f"{what}: the manifest's settings are none of its type ({where}: {problem['msg']}); build again, or "
+            f"{START_OVER}"
+        ) from error
 
 
 def _weak(method: Callable[[str], _T]) -> Callable[[str], _T]:

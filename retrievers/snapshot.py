@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-from mnemodex.schemas.errors import QueryError
+from mnemodex.schemas.errors import START_OVER, CorruptFileError, QueryError
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.store import open_store
 from mnemodex.schemas.tables import TableKey
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mnemodex.indexers.arrays import Array
-    from mnemodex.schemas.manifest import IndexEntry, Manifest
+    from mnemodex.schemas.manifest import Artifact, Artifacts, IndexEntry, Manifest
     from mnemodex.schemas.store.store import Store
 
 
@@ -33,6 +33,7 @@ class Snapshot:
     def __init__(self, store: Store, manifest: Manifest) -> None:
         self.store = store
         self.manifest = manifest
+        self._counted: set[Path] = set()
         self.column = lru_cache(maxsize=256)(self._column)
 
     @classmethod
@@ -65,20 +66,39 @@ class Snapshot:
         """Return the folders of an index's shards, every file of them checked."""
         folders = []
         for shard in index.shards:
-            folder, paths = self.store.files.path(shard.folder), [self.store.files.local(file) for file in shard.files]
-            assert all(path.is_relative_to(folder) for path in paths)  # noqa: S101 - a shard is a folder by construction
+            folder = self.store.files.path(shard.folder)
+            checked = {self.store.files.local(file) for file in shard.files}
+            # What is opened by its name there was compared with its checksum.
+            for path in folder.rglob("*") if folder.is_dir() else [folder]:
+                if path not in checked and not path.is_dir() and not path.name.startswith("."):
+                    raise CorruptFileError(f"{path}: the memory does not name it; remove it, and build again")
             folders.append(folder)
         return folders
 
     def path(self, table: str, label: str, ending: str = ".parquet") -> Path:
         """Return a partition's file, checked."""
-        part = self.manifest.tables[table].partitions.find(label)
-        assert part is not None  # noqa: S101 - a row's place names a partition of its own snapshot
-        return self.store.files.local(part.file(ending))
+        part = self._partitions(table).find(label)
+        if part is None:
+            raise CorruptFileError(f"{self.store.root}: the table {table} has no partition {label!r}; {START_OVER}")
+        return self._checked(part, ending)
 
     def paths(self, table: str, ending: str = ".parquet") -> list[Path]:
         """Return the files of all partitions of a table, checked, in order."""
-        return [self.store.files.local(part.file(ending)) for part in self.manifest.tables[table].partitions]
+        return [self._checked(part, ending) for part in self._partitions(table)]
+
+    def _partitions(self, table: str) -> Artifacts:
+        if table not in self.manifest.tables:
+            raise CorruptFileError(f"{self.store.root}: has no table {table!r}; {START_OVER}")
+        return self.manifest.tables[table].partitions
+
+    def _checked(self, part: Artifact, ending: str) -> Path:
+        path = self.store.files.local(part.file(ending))
+        if ending == ".parquet" and path not in self._counted:
+            rows = parquet.count(path)
+            if rows != part.rows:
+                raise CorruptFileError(f"{path}: has {rows} rows, not {part.rows} as the snapshot says; {START_OVER}")
+            self._counted.add(path)
+        return path
 
     def take(self, table: str, label: str, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
         """Read rows of one partition by position, in the order given."""

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, overload
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import core_schema
 from typing_extensions import override
 
-from mnemodex.schemas.errors import CorruptFileError
+from mnemodex.schemas.errors import START_OVER, CorruptFileError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,6 +37,9 @@ def _relative(path: str) -> str:
 
 RelativePath = Annotated[str, AfterValidator(_relative)]
 
+Count = Annotated[int, Field(ge=0, lt=1 << 48)]
+"""A number of rows, bytes or results."""
+
 
 class Frozen(BaseModel):
     """A value that does not change, without unknown fields."""
@@ -38,7 +51,7 @@ class FileEntry(Frozen):
     """One write-once file: its path below the memory, its bytes and SHA-256."""
 
     path: RelativePath
-    bytes: int
+    bytes: Count
     sha256: str
 
 
@@ -85,7 +98,7 @@ class Artifact(Frozen):
 
     label: str
     fingerprint: str
-    rows: int
+    rows: Count
     files: tuple[FileEntry, ...] = Field(min_length=1)
     stats: SerializeAsAny[Stats] = Field(default_factory=Stats)
     also: tuple[RelativePath, ...] = ()
@@ -112,8 +125,11 @@ class Artifact(Frozen):
         return f"{self.place}/marker.json" if self.files[0].path.startswith(f"{self.place}/") else f"{self.place}.json"
 
     def file(self, ending: str) -> FileEntry:
-        """Return the file whose name ends so."""
-        return next(file for file in self.files if file.path.endswith(ending))
+        """Return the file whose name ends so; without one, what names this result is a `CorruptFileError`."""
+        for file in self.files:
+            if file.path.endswith(ending):
+                return file
+        raise CorruptFileError(f"{self.place}: the memory names no file {ending} of it; {START_OVER}")
 
     @property
     def names(self) -> list[str]:
@@ -139,9 +155,9 @@ class ListFile(Frozen):
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     content: str
-    count: int
-    rows: int
-    bytes: int
+    count: Count
+    rows: Count
+    bytes: Count
 
     @property
     def path(self) -> str:
@@ -152,10 +168,17 @@ class ListFile(Frozen):
 class _Listed(Frozen):
     """How a manifest names artifacts: their totals, and the files that list them."""
 
-    count: int
-    rows: int
-    bytes: int
+    count: Count
+    rows: Count
+    bytes: Count
     lists: tuple[ListFile, ...]
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        for name in ("count", "rows", "bytes"):
+            if getattr(self, name) != sum(getattr(part, name) for part in self.lists):
+                raise ValueError(f"{name} is not the sum of its lists'")
+        return self
 
 
 ReadList = Callable[[ListFile], "pa.Table"]
@@ -168,7 +191,8 @@ class Artifacts(Sequence[Artifact]):
     """Artifacts in order: those of a build, in memory, or those of a snapshot, in list files.
 
     Files are read when an artifact is asked for, one after the other, or all by `load`. How many artifacts there are,
-    their rows and their bytes are known without.
+    their rows and their bytes are known without. A file that is not what its entry says, or one artifact twice, is a
+    `CorruptFileError`.
 
     Attributes:
         lists: the list files; None for artifacts in memory.
@@ -203,11 +227,13 @@ class Artifacts(Sequence[Artifact]):
         if self._loaded is not None:
             yield from chain.from_iterable(self._loaded)
         else:
-            yield from chain.from_iterable(map(self._parsed, self.lists or ()))
+            seen: set[str] = set()
+            yield from chain.from_iterable(self._parsed(part, seen) for part in self.lists or ())
 
     def load(self) -> None:
         """Read all list files and keep what they name: for a build, which needs all of it at once."""
-        self._loaded = [tuple(self._parsed(part)) for part in self.lists or ()]
+        seen: set[str] = set()
+        self._loaded = [tuple(self._parsed(part, seen)) for part in self.lists or ()]
 
     @property
     def loaded(self) -> Iterator[tuple[ListFile, tuple[Artifact, ...]]]:
@@ -267,12 +293,21 @@ class Artifacts(Sequence[Artifact]):
     def _at(self, number: int) -> Artifact:
         for part in self.lists or ():
             if number < part.count:
-                return _artifact(part, self._rows(part)["artifact"][number].as_py())
+                return _artifact(part, *(self._rows(part)[name][number].as_py() for name in ("label", "artifact")))
             number -= part.count
         raise IndexError(number)
 
-    def _parsed(self, part: ListFile) -> Iterator[Artifact]:
-        return (_artifact(part, text) for text in self._rows(part)["artifact"].to_pylist())
+    def _parsed(self, part: ListFile, seen: set[str]) -> Iterator[Artifact]:
+        rows = 0
+        labels, texts = (self._rows(part)[name].to_pylist() for name in ("label", "artifact"))
+        for artifact in map(partial(_artifact, part), labels, texts):
+            if artifact.place in seen:
+                raise CorruptFileError(f"{part.path}: names {artifact.place} twice; {START_OVER}")
+            seen.add(artifact.place)
+            rows += artifact.rows
+            yield artifact
+        if rows != part.rows:
+            raise CorruptFileError(f"{part.path}: its results have {rows} rows, not {part.rows}; {START_OVER}")
 
     def _rows(self, part: ListFile) -> pa.Table:
         assert self._read is not None  # noqa: S101 - lists are given with their reader
@@ -303,11 +338,14 @@ class Artifacts(Sequence[Artifact]):
         return {**totals, "lists": [part.model_dump() for part in self.lists]}
 
 
-def _artifact(part: ListFile, text: str) -> Artifact:
+def _artifact(part: ListFile, label: str, text: str) -> Artifact:
     try:
-        return Artifact.model_validate_json(text)
+        artifact = Artifact.model_validate_json(text)
     except ValidationError as error:
-        raise CorruptFileError(f"{part.path}: names no artifact ({_first(error)}); rebuild the memory") from error
+        raise CorruptFileError(f"{part.path}: names no artifact ({_first(error)}); {START_OVER}") from error
+    if artifact.label != label or not all(file.path.startswith(artifact.place) for file in artifact.files):
+        raise CorruptFileError(f"{part.path}: {label} is {artifact.place}, whose files lie elsewhere; {START_OVER}")
+    return artifact
 
 
 def _first(error: ValidationError) -> str:

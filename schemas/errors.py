@@ -6,11 +6,30 @@ wrong (exit code 2); everything else that goes wrong is a plain `MnemodexError` 
 
 from __future__ import annotations
 
+_LONGEST = 4000
+"""Characters of a message."""
+
+START_OVER = (
+    "restore it from a copy, or remove CURRENT and the folder snapshots and build again, which finds what is computed"
+)
+"""The remedy where what names a memory's files is damaged: results are found again by their markers."""
+
+
+def shorten(message: str) -> str:
+    """Return a message with its middle left out where it quotes too much: the remedy is at its end."""
+    if len(message) <= _LONGEST:
+        return message
+    half = _LONGEST // 2
+    return f"{message[:half]} [{len(message) - 2 * half} characters left out] {message[-half:]}"
+
 
 class MnemodexError(Exception):
     """Something failed; the message says what, and what to do."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shorten(message))
 
 
 class UserError(MnemodexError):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from mnemodex.schemas.artifacts import Artifact, Artifacts, FileEntry, Frozen, Stats
+from mnemodex.schemas.artifacts import Artifact, Artifacts, Count, FileEntry, Frozen, Stats
+from mnemodex.schemas.tables import CATALOGUE_VIEWS, TableKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +42,10 @@ UPGRADABLE = 2
 """The oldest format that `mnemodex upgrade` takes; snapshots of it stay readable as ancestors."""
 
 _SEAL = re.compile(rb'\{"sha256": "([0-9a-f]{64})",\n')
+
+
+Size = Annotated[int, Field(gt=0, lt=1 << 31)]
+"""A number of dimensions or tokens."""
 
 
 class TableEntry(Frozen):
@@ -80,8 +86,8 @@ class SearchParameters(Frozen):
     """
 
     parameter: str | None = None
-    value: int | None = None
-    scale: float | None = None
+    value: int | None = Field(default=None, gt=0, lt=1 << 31, strict=True)
+    scale: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
 
 class Recall(Frozen):
@@ -120,10 +126,16 @@ class IndexEntry(Frozen):
     settings: dict[str, Any]
     fingerprint: str
     table: str | None = None
-    rows: int = 0
+    rows: Count = 0
     shards: Artifacts = Field(default_factory=Artifacts)
     search: SearchParameters = Field(default_factory=SearchParameters)
     recall: Recall | None = None
+
+    @property
+    def made_of(self) -> list[str]:
+        """The names of the indexes that it searches."""
+        of = self.settings.get("of")
+        return [name for name in (of if isinstance(of, list | tuple) else [of]) if isinstance(name, str)]
 
     @property
     def bytes(self) -> int:
@@ -143,8 +155,8 @@ class EncoderEntry(Frozen):
 
     settings: dict[str, Any]
     sha256: str
-    dimension: int
-    max_length: int | None = None
+    dimension: Size
+    max_length: Size | None = None
 
 
 class LanguageModelEntry(Frozen):
@@ -164,9 +176,9 @@ class LanguageModelEntry(Frozen):
     sha256: str
     tokenizer_sha256: str
     prefix: tuple[int, ...]
-    dimension: int
-    vocabulary: int
-    max_length: int
+    dimension: Size
+    vocabulary: Size
+    max_length: Size
 
 
 class Manifest(Frozen):
@@ -186,6 +198,24 @@ class Manifest(Frozen):
     language_models: dict[str, LanguageModelEntry] = Field(default_factory=dict)
     versions: dict[str, str]
     tombstones: Artifacts = Field(default_factory=Artifacts)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        """Refuse entries that do not belong together."""
+        names = {name: entry.name for name, entry in self.tables.items()}
+        names |= {name: entry.name for name, entry in self.indexes.items()}
+        if wrong := [name for name, own in names.items() if name != own]:
+            raise ValueError(f"the entry {wrong[0]!r} is called {names[wrong[0]]!r}")
+        if taken := {TableKey.parse(name).view for name in self.tables} & {*CATALOGUE_VIEWS}:
+            raise ValueError(f"a table is called {min(taken)!r}, as a view of the catalogue")
+        for name, index in self.indexes.items():
+            if index.rows != index.shards.rows and index.shards:
+                raise ValueError(f"index {name!r} has {index.shards.rows} rows, not {index.rows}")
+        try:
+            TopologicalSorter({name: index.made_of for name, index in self.indexes.items()}).prepare()
+        except CycleError as error:
+            raise ValueError(f"indexes are made of each other: {' of '.join(error.args[1])}") from error
+        return self
 
     def to_bytes(self) -> bytes:
         """Return the file's content: JSON with its checksum, tables and indexes in their order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -15,8 +16,18 @@ if TYPE_CHECKING:
 _MERGE = "tag:yaml.org,2002:merge"
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys without a word; a file with both is a mistake."""
+_MOST_VALUES = 1_000_000
+"""Values of a file, those that aliases stand for counted each time."""
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """PyYAML keeps the last of two equal keys without a word, and lets a few aliases stand for billions of values."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _count(node, {}) > _MOST_VALUES:
+            raise yaml.YAMLError(f"its aliases stand for more than {_MOST_VALUES} values; write fewer of them")
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -29,6 +40,16 @@ class _UniqueKeyLoader(yaml.SafeLoader):
                 raise yaml.YAMLError(f"duplicate key {key!r} on line {key_node.start_mark.line + 1}")
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
+
+
+def _count(node: yaml.Node, known: dict[yaml.Node, float]) -> float:
+    """Return how many values a node stands for; one inside itself, infinitely many."""
+    if node not in known:
+        known[node] = float("inf")
+        values = node.value if isinstance(node, yaml.CollectionNode) else ()
+        inner = chain.from_iterable(values) if isinstance(node, yaml.MappingNode) else values
+        known[node] = 1 + sum(_count(value, known) for value in inner)
+    return known[node]
 
 
 def read_yaml(path: Path, *, kind: str = "a recipe", remedy: str = "write one with `mnemodex init SOURCE`") -> Any:
@@ -47,7 +68,7 @@ def read_yaml(path: Path, *, kind: str = "a recipe", remedy: str = "write one wi
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read as {kind} ({error}); {remedy}") from error
     try:
-        # The loader is a SafeLoader that also refuses equal keys.
-        return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506
+        # The loader is a SafeLoader that refuses more.
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506
     except (yaml.YAMLError, RecursionError) as error:
         raise RecipeError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error

@@ -79,6 +79,10 @@ class Shard:
             self.engine = HnswlibEngine.open(folder, header.metric, header.dimension, ef=parameter)
         else:
             self.engine = FaissEngine.open(folder, header.metric)
+        if parameter is not None and not 0 < parameter <= self.engine.limit:
+            raise CorruptFileError(
+                f"{folder}: is searched with {parameter}, which its index does not take; build the index again"
+            )
         self._parameter = max(self.engine.grid, default=None) if parameter is None else parameter
         (self._by_chunk,) = open_arrays(folder, "by_chunk")
         expected = (header.rows, header.dimension, header.rows, header.rows)

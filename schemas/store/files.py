@@ -6,9 +6,11 @@ Only this package touches the file system, so that object stores fit behind it l
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
+import stat
 import uuid
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
     from mnemodex.schemas.manifest import FileEntry
 
+
+_WHOLE = 1 << 28
+"""Bytes of the largest file that is read whole: manifests, lists, markers, answers."""
 
 _ROOM = 1 << 20
 """Bytes below which a disk counts as full."""
@@ -97,6 +102,15 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _status(path: Path) -> os.stat_result:
+    """Return what the system says of a file; what would not end, as a named pipe, is an `OSError`."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        code = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
+        raise OSError(code, os.strerror(code) if code == errno.EISDIR else "is no regular file", str(path))
+    return status
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, read as a stream."""
     with path.open("rb") as file:
@@ -139,12 +153,17 @@ class LocalFiles(Files):
 
     @override
     def open_input(self, path: str) -> BinaryIO:
-        return self.path(path).open("rb")
+        local = self.path(path)
+        _status(local)
+        return local.open("rb")
 
-    def read(self, path: str) -> bytes:
-        """Return the whole file; `FileNotFoundError` where there is none."""
+    def read(self, path: str, *, most: int = _WHOLE) -> bytes:
+        """Return the whole file; `FileNotFoundError` where there is none, `OSError` where it has more bytes."""
         with self.open_input(path) as file:
-            return file.read()
+            data = file.read(most + 1)
+        if len(data) > most:
+            raise OSError(errno.EFBIG, f"has more than {most} bytes", path)
+        return data
 
     @override
     def list(self, folder: str) -> Iterator[str]:
@@ -281,12 +300,14 @@ class LocalFiles(Files):
         return local
 
     def _compare(self, local: Path, entry: FileEntry, *, again: bool) -> None:
-        stat = local.stat()
-        seen = (stat.st_size, stat.st_ctime_ns, stat.st_ino, entry.sha256)
+        status = _status(local)
+        seen = (status.st_size, status.st_ctime_ns, status.st_ino, entry.sha256)
         if not again and self._trusted.get(entry.path) == seen:
             return
-        if stat.st_size != entry.bytes:
-            msg = f"{local}: has {stat.st_size} bytes where the manifest says {entry.bytes}; remove it and build again"
+        if status.st_size != entry.bytes:
+            msg = (
+                f"{local}: has {status.st_size} bytes where the manifest says {entry.bytes}; remove it and build again"
+            )
             raise CorruptFileError(msg)
         if sha256(local) != entry.sha256:
             raise CorruptFileError(f"{local}: differs from its checksum; remove it and run the build again")

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mnemodex.schemas.artifacts import Artifacts, ListFile
-from mnemodex.schemas.errors import CorruptFileError
+from mnemodex.schemas.errors import START_OVER, CorruptFileError
 from mnemodex.schemas.store.columns import to_table
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Lists:
 
         def readable(part: ListFile) -> bool:
             try:
-                self._data(part)
+                self.read(part)
             except CorruptFileError:
                 return False
             return True
@@ -120,11 +120,13 @@ class Lists:
 
     def _read(self, part: ListFile) -> pa.Table:
         try:
-            rows = pq.ParquetFile(pa.BufferReader(self._data(part))).read()
+            file = pq.ParquetFile(pa.BufferReader(self._data(part)))
+            # Before it is read, which may take any memory.
+            if file.schema_arrow != _SCHEMA or file.metadata.num_rows != part.count or part.count > _MOST:
+                raise CorruptFileError(f"{part.path}: is not what the snapshot says of it; {START_OVER}")
+            rows = file.read()
         except pa.ArrowException as error:
-            raise CorruptFileError(f"{part.path}: is no list file ({error}); rebuild the memory") from error
-        if rows.schema != _SCHEMA or rows.num_rows != part.count:
-            raise CorruptFileError(f"{part.path}: is not what the snapshot says of it; rebuild the memory")
+            raise CorruptFileError(f"{part.path}: is no list file ({error}); {START_OVER}") from error
         return rows
 
 

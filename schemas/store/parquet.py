@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mnemodex.schemas.errors import START_OVER, CorruptFileError
 from mnemodex.schemas.store.columns import numbers
 
 if TYPE_CHECKING:
@@ -47,6 +48,15 @@ def write(path: Path, table: TableSpec, batches: Iterable[pa.RecordBatch]) -> in
                 pending = []
         if pending or not rows:
             writer.write_table(pa.Table.from_batches(pending, table.schema), table.row_group_rows)
+    return rows
+
+
+def count(path: Path) -> int:
+    """Return the rows of a partition as its footer says."""
+    try:
+        rows: int = pq.read_metadata(path).num_rows
+    except pa.ArrowException as error:
+        raise CorruptFileError(f"{path}: is no Parquet file ({error}); {START_OVER}") from error
     return rows
 
 

@@ -7,11 +7,12 @@ import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from mnemodex.schemas.errors import (
+    START_OVER,
     CommitFailedError,
     CommitStateUnknownError,
     CorruptFileError,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 _CURRENT = re.compile(rb"(\d{6}) ([0-9a-f]{64})\n")
 _SNAPSHOT = re.compile(r"\d{6}\.json")
+_LEVELS = 64
+"""Levels of a manifest's JSON: what prints a recipe, or compares it, walks down all of them."""
 _FORMAT_2 = b'{\n "format": 2,\n'
 """How manifests begin that have no checksum inside."""
 
@@ -139,7 +142,7 @@ class Snapshots:
     def _named(self) -> tuple[str, str] | None:
         """Return what `CURRENT` says; None where it is missing or damaged."""
         try:
-            return _name_and_digest(self.files.read("CURRENT"))
+            return _name_and_digest(self.files.read("CURRENT", most=100))
         except OSError:
             return None
 
@@ -149,14 +152,14 @@ class Snapshots:
             return self.files.read(_file(name))
         except OSError as error:
             what = "missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-            raise CorruptFileError(
-                f"{path}, named in {self.root / named_in}: {what}; restore it from a copy, or rebuild the memory"
-            ) from error
+            raise CorruptFileError(f"{path}, named in {self.root / named_in}: {what}; {START_OVER}") from error
 
     def _parse(self, name: str, data: bytes) -> Manifest:
         path = self.root / _file(name)
         try:
             content = json.loads(data)
+            if _is_deeper(content, _LEVELS):
+                raise CorruptFileError(f"{path}: is nested more than {_LEVELS} levels deep; {START_OVER}")
             version = content.get("format") if isinstance(content, dict) else None
             if isinstance(version, int) and version > FORMAT:
                 msg = f"{path}: has format {version}, this version reads format {FORMAT}; install a newer mnemodex"
@@ -168,14 +171,17 @@ class Snapshots:
                 )
             if isinstance(content, dict):
                 content.pop("sha256", None)
-            return Manifest.model_validate(content, context=self._lists.read)
+            manifest = Manifest.model_validate(content, context=self._lists.read)
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"]))
-            msg = f"{path}: is not a manifest ({where}: {problem['msg']}); rebuild the memory"
+            msg = f"{path}: is not a manifest ({where}: {problem['msg']}); {START_OVER}"
             raise CorruptFileError(msg) from error
-        except ValueError as error:
-            raise CorruptFileError(f"{path}: is not JSON ({error}); rebuild the memory") from error
+        except (ValueError, RecursionError) as error:
+            raise CorruptFileError(f"{path}: is not JSON ({error}); {START_OVER}") from error
+        if manifest.name != name:
+            raise CorruptFileError(f"{path}: is the manifest of snapshot {manifest.name!r}; {START_OVER}")
+        return manifest
 
     def history(self, manifest: Manifest) -> Iterator[Manifest]:
         """Yield a snapshot and its ancestors, newest first.
@@ -191,8 +197,7 @@ class Snapshots:
             data = self._read(parent, named_in=named_in)
             if digest(data) != manifest.parent_sha256:
                 raise CorruptFileError(
-                    f"{self.root / _file(parent)}: differs from its checksum in {self.root / named_in}; restore it "
-                    "from a copy, or rebuild the memory"
+                    f"{self.root / _file(parent)}: differs from its checksum in {self.root / named_in}; {START_OVER}"
                 )
             manifest = self._parse(parent, data)
 
@@ -257,6 +262,19 @@ class Snapshots:
         if not created:
             msg = f"{self.root / path} already exists: another writer committed first; run the build again"
             raise CommitFailedError(msg)
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Return whether a JSON value is nested more levels deep."""
+    level = [value]
+    for _ in range(levels):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(level)
 
 
 def _file(name: str) -> str:

@@ -54,7 +54,14 @@ def manifest(artifacts: Sequence[Artifact], *, recipe_hash: str = "recipe") -> M
         recipe_hash=recipe_hash,
         tables={name: TableEntry(name=name, partitions=Artifacts(parts)) for name, parts in tables.items()},
         indexes={
-            name: IndexEntry(name=name, type="bm25", settings={}, fingerprint="f", shards=Artifacts(parts))
+            name: IndexEntry(
+                name=name,
+                type="bm25",
+                settings={},
+                fingerprint="f",
+                rows=sum(part.rows for part in parts),
+                shards=Artifacts(parts),
+            )
             for name, parts in indexes.items()
         },
         versions={},

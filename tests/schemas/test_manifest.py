@@ -50,7 +50,7 @@ def artifacts(draw, folder="tables/notes"):
 @given(st.lists(artifacts(), max_size=3), artifacts("indexes/words"), values)
 def test_a_manifest_reads_back_as_it_was_written(parts, shard, options):
     tables = {"notes": TableEntry(name="notes", partitions=tuple(parts))}
-    index = IndexEntry(name="words", type="bm25", settings=options, fingerprint="f", shards=(shard,))
+    index = IndexEntry(name="words", type="bm25", settings=options, fingerprint="f", rows=shard.rows, shards=(shard,))
     whole = manifest([]).model_copy(update={"tables": tables, "indexes": {"words": index}, "recipe": options})
     again = read_back(whole)
     assert again == whole
