@@ -25,6 +25,7 @@ class Reply:
         body: these bytes instead of the protocol's.
         finish: why the model stopped.
         message: what an error says.
+        drip: seconds before each byte, from the first of the head to the last of the body.
     """
 
     content: str | None = ""
@@ -34,6 +35,7 @@ class Reply:
     body: str | None = None
     finish: str = "stop"
     message: str = "as scripted"
+    drip: float = 0.0
 
 
 class ChatServer:
@@ -122,6 +124,12 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
             reply = server.reply(self.path, self.headers.get("Authorization", ""), request)
             data = (_body(reply, request) if reply.body is None else reply.body).encode()
             try:
+                if reply.drip:
+                    head = f"HTTP/1.1 {reply.status} OK\r\nContent-Length: {len(data)}\r\n\r\n"
+                    for byte in head.encode() + data:
+                        time.sleep(reply.drip)
+                        self.wfile.write(bytes([byte]))
+                    return
                 self.send_response(reply.status)
                 for name, value in {"Content-Type": "application/json", **reply.headers}.items():
                     self.send_header(name, value)

@@ -10,7 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.encoders.base import Encoded, EncodeStats, TextEncoder, normalize
-from mnemodex.indexers.models.chat import describe_failure, open_client, shorten
+from mnemodex.indexers.models.server import Client, RequestFailedError, shorten
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from mnemodex.indexers.arrays import Float32s
     from mnemodex.indexers.encoders.base import Window
     from mnemodex.schemas.sections import ServedEmbedding
+
+
+_MOST = 256 << 20
+"""Bytes of an answer: 2,048 vectors of 4,096 numbers, which is more than a request has, are 180 MB."""
 
 
 class ServedEncoder(TextEncoder):
@@ -33,7 +37,7 @@ class ServedEncoder(TextEncoder):
     def __init__(self, settings: ServedEmbedding, *, threads: int | None = None) -> None:
         self.settings: ServedEmbedding = settings
         self.stats = EncodeStats()
-        self._client = open_client(settings)
+        self._client = Client(settings, most=_MOST)
 
     @cached_property
     @override
@@ -71,43 +75,31 @@ class ServedEncoder(TextEncoder):
 
     def _ask(self, texts: list[str]) -> tuple[Float32s, int]:
         """Return the vectors of the texts, and the tokens that the server counted."""
-        import openai
-
         # A server takes no empty text, and a space has as much in it.
         request: dict[str, Any] = {"input": [text or " " for text in texts], "model": self.settings.model}
         if self.settings.dimensions is not None:
             request["dimensions"] = self.settings.dimensions
         try:
-            answer = self._client.embeddings.create(**request, encoding_format="float")
-        except openai.APITimeoutError as error:
-            raise ModelError(
-                f"{self.settings.base_url}: no answer within {self.settings.timeout:g} s; raise embed timeout or lower "
-                "batch"
-            ) from error
-        except openai.APIConnectionError as error:
-            raise ModelError(describe_failure(error, self.settings)) from error
-        except openai.APIStatusError as error:
-            remedy = ""
-            if error.status_code not in (401, 403, 404, 429):
-                too_long = "; a text may be too long for the model: use smaller chunks"
-                remedy = "; look at the server's log" if error.status_code >= 500 else too_long
-            raise ModelError(describe_failure(error, self.settings) + remedy) from error
-        except (openai.OpenAIError, ValueError) as error:
-            raise self._malformed(shorten(error)) from error
-        tokens = getattr(getattr(answer, "usage", None), "prompt_tokens", None)
+            answer = self._client.post("embeddings", {**request, "encoding_format": "float"})
+        except RequestFailedError as error:
+            raise ModelError(f"{error}{_remedy(error)}") from error
+        except ValueError as error:
+            raise self._malformed(str(error)) from error
+        usage = answer.get("usage") if isinstance(answer, dict) else None
+        tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
         return self._vectors(answer, len(texts)), tokens if isinstance(tokens, int) else 0
 
     def _vectors(self, answer: Any, count: int) -> Float32s:
         """Return the vectors in the order of the texts; refuse missing ones, doubles and different lengths."""
-        data = getattr(answer, "data", None)
-        items = data if isinstance(data, list) else []
-        indexes = [getattr(item, "index", None) for item in items]
+        data = answer.get("data") if isinstance(answer, dict) else None
+        items = [item if isinstance(item, dict) else {} for item in data] if isinstance(data, list) else []
+        indexes = [item.get("index") for item in items]
         if sorted(indexes, key=str) != sorted(range(count), key=str):
             raise self._malformed(f"{len(items)} vectors with the indexes {indexes[:5]} for {count} texts")
-        ordered = sorted(items, key=lambda item: int(item.index))
+        ordered = sorted(items, key=lambda item: int(item["index"]))
         try:
             with np.errstate(over="ignore"):
-                vectors = np.array([getattr(item, "embedding", None) for item in ordered], np.float32)
+                vectors = np.array([item.get("embedding") for item in ordered], np.float32)
         except (ValueError, TypeError) as error:
             raise self._malformed(shorten(error)) from error
         if vectors.ndim != 2 or not vectors.shape[1] or not np.isfinite(vectors).all():
@@ -119,3 +111,15 @@ class ServedEncoder(TextEncoder):
             f"{self.settings.base_url}: its answer is not of the protocol of /v1/embeddings ({reason}); check base_url "
             "and model"
         )
+
+
+def _remedy(error: RequestFailedError) -> str:
+    if error.late:
+        return "; raise embed timeout or lower batch"
+    if error.concerns_all or error.status == 200:
+        return ""
+    return (
+        "; look at the server's log"
+        if (error.status or 0) >= 500
+        else ("; a text may be too long for the model: use smaller chunks")
+    )

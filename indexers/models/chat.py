@@ -1,22 +1,19 @@
-"""Clients of servers that speak OpenAI's protocol, and language models behind them."""
+"""Conversations with a language model behind a server that speaks OpenAI's protocol."""
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from mnemodex.indexers.models.locate import need
+from mnemodex.indexers.models.dialect import Dialect
 from mnemodex.indexers.models.parsing import strip_thinking
-from mnemodex.schemas.errors import ChatServerError, ModelError, NoAnswerError
+from mnemodex.indexers.models.server import Client, RequestFailedError, Server, shorten
+from mnemodex.schemas.errors import ChatServerError, NoAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from openai import APIConnectionError, APIStatusError, OpenAI
-
-    from mnemodex.schemas.sections import ServedEmbedding
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -24,66 +21,8 @@ _Result = TypeVar("_Result")
 Messages = list[dict[str, str]]
 """A conversation: `{"role": "system" | "user" | "assistant", "content": TEXT}` each."""
 
-_FORMATS = ("json_schema", "json_object", "text")
-"""Formats of an answer that has a schema; a server that does not know one is asked for the next."""
-
-_FATAL = (401, 403, 404, 429)
-"""Statuses with which a server answers every question alike."""
-
-
-class Server(NamedTuple):
-    """A model of a server, asked with a timeout in seconds; the settings of a served encoder have the same fields."""
-
-    base_url: str
-    model: str
-    api_key_env: str
-    timeout: float
-    max_retries: int
-
-
-def open_client(server: Server | ServedEmbedding) -> OpenAI:
-    """Return a client of a server.
-
-    Without the extra `llm` it is a `MissingExtraError`; an environment variable that holds what no key can be, a
-    `ModelError`.
-    """
-    need("openai", extra="llm")
-    import openai
-
-    # A key that was read from a file often ends with a line break.
-    key = os.environ.get(server.api_key_env, "").strip()
-    if not (key.isascii() and key.isprintable()):
-        # The client would say so too, with the key in its message.
-        raise ModelError(
-            f"the environment variable {server.api_key_env} holds what no key can be, a line break or letters beyond "
-            "ASCII; set it to the key alone"
-        )
-    # The client refuses to start without a key, although the server may not ask for one.
-    return openai.OpenAI(
-        base_url=server.base_url, api_key=key or "none", timeout=server.timeout, max_retries=server.max_retries
-    )
-
-
-def describe_failure(error: APIConnectionError | APIStatusError, server: Server | ServedEmbedding) -> str:
-    """Return a message that says why a server does not answer, and what to do where that is known."""
-    import openai
-
-    if not isinstance(error, openai.APIStatusError):
-        return f"{server.base_url}: cannot be reached ({error.__cause__ or error}); start the server, or check base_url"
-    status = error.status_code
-    failure = f"{server.base_url} answers {status} ({shorten(error)})"
-    if status in (401, 403):
-        return f"{failure}; put its key into the environment variable {server.api_key_env}"
-    if status == 404:
-        return f"{failure}; check base_url, which often ends in /v1, and model {server.model!r}"
-    if status == 429 or status >= 500:
-        failure = f"{failure}, asked {server.max_retries + 1} times"
-    return f"{failure}; lower concurrency or raise max_retries, or check the account" if status == 429 else failure
-
-
-def shorten(error: Exception) -> str:
-    """Return the first words of an error, on one line."""
-    return " ".join(str(error).split())[:300]
+_MOST = 16 << 20
+"""Bytes of an answer; a million tokens are a quarter of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +48,13 @@ class Answer:
 class Chat:
     """One model of one server. Its methods may be called from several threads.
 
-    Rate limits (429), failures of the server (5xx) and lost connections are tried again by OpenAI's client, after as
-    long as the server's `Retry-After` says, else after a time that doubles, with jitter.
+    What the server refuses (a parameter, a format, a system message) is left out, and not asked for again.
 
     Args:
         base_url: the server, with its `/v1`.
         model: the model's name there.
         api_key_env: the environment variable that holds the key; servers of one's own often want none.
-        timeout: seconds that an answer may take.
+        timeout: seconds that a whole answer may take.
         max_retries: how often a question is asked again.
         concurrency: questions that are asked at once.
         options: further keys of every request, such as `temperature` (0 by default) and `max_tokens`.
@@ -136,8 +74,14 @@ class Chat:
         self._server = Server(base_url, model, api_key_env, timeout, max_retries)
         self._concurrency = concurrency
         self._options: dict[str, Any] = {"temperature": 0.0, **(options or {})}
-        self._format = 0
-        self._client = open_client(self._server)
+        self._dialect = Dialect()
+        self._guesses = True
+        self._client = Client(self._server, most=_MOST)
+
+    @property
+    def left_out(self) -> list[str]:
+        """What the server was asked for and refused, so that it is asked no more."""
+        return self._dialect.describe()
 
     def close(self) -> None:
         """Close the connections."""
@@ -153,11 +97,24 @@ class Chat:
             ChatServerError: no question can be answered: the server is not there, or refuses the key or the model.
             NoAnswerError: this question is not answered.
         """
-        if schema is None:
-            return self._ask(messages, {})
-        while (answer := self._ask_in_format(self._format, messages, schema)) is None:
-            pass
-        return answer
+        while True:
+            dialect = self._dialect
+            try:
+                answer = self._ask(dialect, messages, schema)
+            except RequestFailedError as failure:
+                simpler = dialect.simpler(dialect.request(messages, self._options, schema), failure)
+                if simpler is not None:
+                    # Another thread may have come further in the meantime.
+                    self._dialect = simpler if self._dialect is dialect else self._dialect
+                    continue
+                found = self._guess(dialect, messages, schema, failure)
+                if found is None:
+                    times = f", asked {self._server.max_retries + 1} times" if failure.late else ""
+                    kind = ChatServerError if failure.concerns_all else NoAnswerError
+                    raise kind(f"{failure}{times}") from failure
+                return found
+            self._guesses = self._guesses and schema is None
+            return answer
 
     def ask_many(self, conversations: Sequence[Messages]) -> list[Answer | NoAnswerError]:
         """Ask several questions, some at once; return answers, or why there are none, in the same order."""
@@ -179,53 +136,74 @@ class Chat:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _ask_in_format(self, number: int, messages: Messages, schema: dict[str, Any]) -> Answer | None:
-        """Return the answer, or None where the server does not know this format; it is not asked for that again."""
-        import openai
-
-        try:
-            return self._ask(messages, _response_format(_FORMATS[number], schema))
-        except NoAnswerError as error:
-            cause = error.__cause__
-            refused = isinstance(cause, openai.BadRequestError | openai.UnprocessableEntityError)
-            about_format = any(word in str(cause) for word in ("response_format", "json_schema", "json_object"))
-            if not refused or not about_format or number + 1 == len(_FORMATS):
-                raise
-            # Another thread may have come further in the meantime.
-            self._format = max(self._format, number + 1)
+    def _guess(
+        self, dialect: Dialect, messages: Messages, schema: dict[str, Any] | None, failure: RequestFailedError
+    ) -> Answer | None:
+        """Return the answer in another format, where a server may have refused the first one in words of its own."""
+        if schema is None or not self._guesses or not dialect.may_concern_format(failure):
             return None
+        self._guesses = False
+        for other in dialect.other_formats():
+            try:
+                answer = self._ask(other, messages, schema)
+            except RequestFailedError:
+                continue
+            self._dialect = other
+            return answer
+        return None
 
-    def _ask(self, messages: Any, extra: dict[str, Any]) -> Answer:
-        import openai
-
-        url = self._server.base_url
+    def _ask(self, dialect: Dialect, messages: Messages, schema: dict[str, Any] | None) -> Answer:
+        body = dialect.request(messages, self._options, schema)
         try:
-            completion: Any = self._client.chat.completions.create(
-                model=self._server.model, messages=messages, **self._options, **extra
-            )
-        except openai.APITimeoutError as error:
-            times = self._server.max_retries + 1
-            raise NoAnswerError(f"{url}: no answer within {self._server.timeout:g} s, asked {times} times") from error
-        except (openai.APIConnectionError, openai.APIStatusError) as error:
-            fatal = not isinstance(error, openai.APIStatusError) or error.status_code in _FATAL
-            raise (ChatServerError if fatal else NoAnswerError)(describe_failure(error, self._server)) from error
-        except (openai.OpenAIError, ValueError) as error:
-            raise NoAnswerError(f"{url}: its answer is not of the chat protocol ({shorten(error)})") from error
-        # Servers that are not quite OpenAI's leave out what they like.
-        choice = (getattr(completion, "choices", None) or [None])[0]
-        message = getattr(choice, "message", None)
-        text = getattr(message, "content", None)
-        if not isinstance(text, str):
-            refusal = getattr(message, "refusal", None)
-            reason = f"the model refuses: {refusal}" if refusal else "its answer has no text"
-            raise NoAnswerError(f"{url}: {reason}")
-        usage = getattr(completion, "usage", None)
-        prompt, completed = (int(getattr(usage, f"{part}_tokens", None) or 0) for part in ("prompt", "completion"))
-        return Answer(text, prompt, completed, cut=getattr(choice, "finish_reason", None) == "length")
+            answer = self._client.post("chat", {"model": self._server.model, **body})
+        except ValueError as error:
+            answer, text = None, str(error)
+        else:
+            text = shorten(answer)
+        choice = _merge(answer) if isinstance(answer, list) else _first(_get(answer, "choices"))
+        message = _get(choice, "message")
+        content = _text(_get(message, "content"))
+        usage = _get(answer, "usage")
+        if content is None and (_get(message, "reasoning_content") or _get(message, "reasoning")):
+            content = ""
+        if content is None:
+            refusal = _get(message, "refusal")
+            malformed = f"its answer is not of the chat protocol, or has no text ({text}); check base_url and model"
+            reason = f"the model refuses: {shorten(refusal)}" if refusal else malformed
+            raise NoAnswerError(f"{self._server.base_url}: {reason}")
+        prompt, completion = (_count(_get(usage, f"{part}_tokens")) for part in ("prompt", "completion"))
+        return Answer(content, prompt, completion, cut=_get(choice, "finish_reason") == "length")
 
 
-def _response_format(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
-    if kind == "text":
-        return {}
-    details = {"json_schema": {"name": "answer", "schema": schema, "strict": True}} if kind == "json_schema" else {}
-    return {"response_format": {"type": kind, **details}}
+def _get(value: Any, key: str) -> Any:
+    # Servers that are not quite OpenAI's leave out what they like.
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and value else None
+
+
+def _count(value: Any) -> int:
+    """Return a number of tokens; 0 for what is none."""
+    return value if type(value) is int and value >= 0 else 0
+
+
+def _text(content: Any) -> str | None:
+    """Return the text of a message, which may come in parts."""
+    if not isinstance(content, list):
+        return content if isinstance(content, str) else None
+    parts = [part if isinstance(part, str) else _get(part, "text") for part in content]
+    texts = [part for part in parts if isinstance(part, str)]
+    return "".join(texts) if texts else None
+
+
+def _merge(events: list[Any]) -> dict[str, Any]:
+    """Return the choice that a stream of events builds up, from a server that streams without being asked to."""
+    choices = [choice for event in events if (choice := _first(_get(event, "choices"))) is not None]
+    deltas = [_get(choice, "delta") or _get(choice, "message") for choice in choices]
+    texts = [text for delta in deltas if (text := _text(_get(delta, "content"))) is not None]
+    thoughts = any(_get(delta, "reasoning_content") for delta in deltas)
+    reasons = [reason for choice in choices if (reason := _get(choice, "finish_reason"))]
+    message = {"content": "".join(texts) if texts else None, "reasoning_content": thoughts}
+    return {"message": message, "finish_reason": _first(reasons[-1:])}

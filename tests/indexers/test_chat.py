@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from itertools import pairwise
 
 import pytest
 from chat_server import ChatServer, Reply
 
+from mnemodex.indexers.models import chat as chat_module
 from mnemodex.indexers.models.chat import Answer, Chat
 from mnemodex.schemas.errors import ChatServerError, ModelError, NoAnswerError
 
@@ -65,6 +68,206 @@ def test_an_answer_that_takes_too_long_is_given_up():
         with pytest.raises(NoAnswerError, match=r"no answer within 0.2 s, asked 1 times"):
             chat(server, timeout=0.2, max_retries=0).ask(QUESTION)
         assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_answer_that_never_ends_is_given_up(status):
+    with ChatServer(lambda request: Reply("late", status=status, drip=0.05)) as server:
+        began = time.monotonic()
+        with pytest.raises(NoAnswerError, match=r"no answer within 0.4 s"):
+            chat(server, timeout=0.4, max_retries=0).ask(QUESTION)
+        assert time.monotonic() - began < 2
+
+
+def test_no_more_is_read_of_an_answer_than_any_answer_has(monkeypatch):
+    monkeypatch.setattr(chat_module, "_MOST", 2 << 20)
+    with (
+        ChatServer(lambda request: "x" * (3 << 20)) as server,
+        pytest.raises(NoAnswerError, match="larger than 2 MiB"),
+    ):
+        chat(server).ask(QUESTION)
+    assert len(server.requests) == 1
+
+
+def test_a_redirect_is_not_followed(monkeypatch):
+    monkeypatch.setenv("MY_KEY", "open sesame")
+    with ChatServer(lambda request: "ok") as other:
+        elsewhere = f"{other.url}/chat/completions"
+        for status in (301, 302, 307, 308):
+            reply = Reply(status=status, headers={"Location": elsewhere})
+            with (
+                ChatServer(lambda request, reply=reply: reply) as server,
+                pytest.raises(ChatServerError, match=f"answers {status}, a redirect to {elsewhere}.* set base_url"),
+            ):
+                chat(server, api_key_env="MY_KEY").ask(QUESTION)
+    assert other.requests == []
+
+
+def said(body):
+    """What is said of an answer with status 200 and this body."""
+    text = body if isinstance(body, str) else json.dumps(body)
+    with (
+        ChatServer(lambda request: Reply(body=text)) as server,
+        pytest.raises((NoAnswerError, ChatServerError)) as caught,
+    ):
+        chat(server, max_retries=0).ask(QUESTION)
+    assert server.url in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "out of credit", "code": None}},
+        {"error": "out of credit"},
+        {"error": {"code": 500, "message": "out of credit"}},
+        {"detail": "out of credit"},
+        {"object": "error", "message": "out of credit"},
+        "<html><body>out of <b>credit</b></body></html>",
+        'data: {"error": {"message": "out of credit"}}\n\ndata: [DONE]\n\n',
+    ],
+)
+def test_the_servers_own_words_are_said(body):
+    assert "out of" in str(said(body)) and "credit" in str(said(body)) and "<" not in str(said(body))
+
+
+def test_an_error_within_an_answer_may_concern_all():
+    assert isinstance(said({"error": {"code": 401, "message": "who?"}}), ChatServerError)
+    assert isinstance(said({"error": {"code": 400, "message": "too long"}}), NoAnswerError)
+
+
+def answered(message, **others):
+    body = {"choices": [{"message": message, "finish_reason": "stop"}], **others}
+    with ChatServer(lambda request: Reply(body=json.dumps(body))) as server:
+        return chat(server).ask(QUESTION)
+
+
+@pytest.mark.parametrize("count", ["x", None, -1, 1.5, [3]])
+def test_tokens_that_are_no_number_are_not_counted(count):
+    assert answered({"content": "ok"}, usage={"prompt_tokens": count, "completion_tokens": 3}) == Answer("ok", 0, 3)
+    assert answered({"content": "ok"}, usage=count) == Answer("ok", 0, 0)
+
+
+def test_parts_are_joined_and_thinking_is_left_out():
+    parts = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "Ly"}, {"type": "text", "text": "on"}]
+    assert answered({"content": parts}).text == "Lyon"
+    assert answered({"content": "Lyon", "reasoning_content": "Paris?"}).text == "Lyon"
+    assert answered({"content": "<think>Paris?</think>Lyon"}).text == "Lyon"
+    assert answered({"content": None, "reasoning_content": "Paris?"}).text == ""
+
+
+def test_a_stream_that_nobody_asked_for_is_joined():
+    deltas = [
+        {"role": "assistant", "content": ""},
+        {"reasoning_content": "hm"},
+        {"content": "Ly"},
+        {"content": "on"},
+        {},
+    ]
+    events = [{"choices": [{"delta": delta, "finish_reason": None if delta else "length"}]} for delta in deltas]
+    body = ": hello\n\n" + "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
+    with ChatServer(lambda request: Reply(body=body, headers={"Content-Type": "text/event-stream"})) as server:
+        assert chat(server).ask(QUESTION) == Answer("Lyon", 0, 0, cut=True)
+
+
+@pytest.mark.parametrize(
+    ("refuses", "status", "message", "left_out"),
+    [
+        (lambda r: "temperature" in r, 400, "Unsupported value: 'temperature' does not support 0.0", ["temperature"]),
+        (lambda r: "temperature" in r, 422, "temperature: extra inputs are not permitted", ["temperature"]),
+        (
+            lambda r: "max_tokens" in r,
+            400,
+            "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
+            ["max_tokens, which it calls max_completion_tokens"],
+        ),
+        (lambda r: {"max_tokens", "max_completion_tokens"} & r.keys(), 400, "unknown field {}", ["max_tokens"]),
+        (lambda r: "seed" in r, 400, "unknown parameter `seed`", ["seed"]),
+        (lambda r: r["messages"][0]["role"] == "system", 400, "System role not supported", ["system messages"]),
+        (
+            lambda r: r["messages"][0]["role"] == "system",
+            500,
+            "Conversation roles must alternate user/assistant",
+            ["system messages"],
+        ),
+        (
+            lambda r: "response_format" in r,
+            404,
+            "No endpoints found that support structured outputs",
+            ["the format json_schema", "the format json_object"],
+        ),
+        (
+            lambda r: r.get("response_format", {}).get("type") == "json_schema",
+            500,
+            "failed to parse grammar",
+            ["the format json_schema"],
+        ),
+        (
+            lambda r: "response_format" in r,
+            400,
+            "this engine was started without xgrammar2",
+            ["the format json_schema", "the format json_object"],
+        ),
+        (
+            lambda r: "response_format" in r,
+            400,
+            "not with this engine",
+            ["the format json_schema", "the format json_object"],
+        ),
+    ],
+)
+def test_what_a_server_refuses_is_left_out_and_remembered(refuses, status, message, left_out):
+    def answer(request):
+        if refuses(request):
+            named = next((name for name in ("max_completion_tokens", "max_tokens") if name in request), "")
+            return Reply(status=status, message=message.format(named))
+        return "ok"
+
+    with ChatServer(answer) as server:
+        client = chat(server, options={"max_tokens": 7, "seed": 3, "top_k": 2}, max_retries=0)
+        assert client.ask(QUESTION, schema=SCHEMA).text == "ok"
+        assert client.left_out == left_out
+        asked = len(server.requests)
+        assert client.ask(QUESTION, schema=SCHEMA).text == "ok"
+        assert len(server.requests) == asked + 1
+    last = server.requests[-1]
+    assert "Answer in JSON." in "".join(message["content"] for message in last["messages"])
+    kept = {"temperature": 0.0, "max_tokens": 7, "seed": 3, "top_k": 2}
+    assert {name: last[name] for name in kept if name in last} == {
+        name: value for name, value in kept.items() if not any(name in words for words in left_out)
+    }
+    assert (last.get("max_completion_tokens") == 7) == any("which it calls" in words for words in left_out)
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["max_tokens is too large: 99999", "the context is too long", "the model small does not exist", "content filter"],
+)
+def test_a_refusal_of_a_question_is_said_and_nothing_is_left_out(message):
+    with ChatServer(lambda request: Reply(status=400, message=message)) as server:
+        client = chat(server, options={"max_tokens": 99999}, max_retries=0)
+        with pytest.raises(NoAnswerError, match=message):
+            client.ask(QUESTION, schema=SCHEMA)
+        assert client.left_out == [] and len(server.requests) == 1
+
+
+def test_a_server_that_refuses_everything_is_guessed_at_once_only():
+    with ChatServer(lambda request: Reply(status=400, message="no")) as server:
+        client = chat(server, max_retries=0)
+        for _ in range(3):
+            with pytest.raises(NoAnswerError, match=r"answers 400 \(no\)"):
+                client.ask(QUESTION, schema=SCHEMA)
+        assert client.left_out == [] and len(server.requests) == 5
+
+
+def test_a_forked_process_asks_by_itself():
+    with ChatServer(lambda request: "ok") as server:
+        client = chat(server)
+        assert client.ask(QUESTION).text == "ok"
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if client.ask(QUESTION).text == "ok" else 1)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize(

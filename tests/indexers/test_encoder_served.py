@@ -11,6 +11,7 @@ from chat_server import Reply
 from embedding_server import MODEL, EmbeddingServer, vector_of
 
 from mnemodex.indexers.encoders import Window, open_encoder
+from mnemodex.indexers.encoders import served as served_module
 from mnemodex.indexers.encoders.served import ServedEncoder
 from mnemodex.schemas.errors import ModelError
 from mnemodex.schemas.sections import ServedEmbedding
@@ -282,6 +283,32 @@ def test_an_answer_that_takes_too_long_is_given_up():
         began = time.monotonic()
         refused(server, r"no answer within 0\.2 s; raise embed timeout or lower batch", timeout=0.2, max_retries=0)
         assert time.monotonic() - began < 3
+
+
+def test_an_answer_that_never_ends_is_given_up():
+    with EmbeddingServer(script=(Reply(body="{}", drip=0.05),) * 9) as server:
+        began = time.monotonic()
+        refused(server, r"no answer within 0\.4 s", timeout=0.4, max_retries=0)
+        assert time.monotonic() - began < 2
+
+
+def test_no_more_is_read_of_an_answer_than_any_answer_has(monkeypatch):
+    monkeypatch.setattr(served_module, "_MOST", 2 << 20)
+    with EmbeddingServer(script=(Reply(body="x" * (3 << 20)),)) as server:
+        refused(server, "larger than 2 MiB")
+
+
+def test_a_redirect_is_not_followed():
+    with EmbeddingServer() as other:
+        reply = Reply(status=307, headers={"Location": f"{other.url}/embeddings"})
+        with EmbeddingServer(script=(reply,) * 9) as server:
+            refused(server, "answers 307, a redirect to .*; if that is right, set base_url so")
+        assert other.requests == []
+
+
+def test_an_error_with_a_good_status_is_said():
+    with EmbeddingServer(script=(Reply(body='{"error": {"message": "out of credit"}}'),) * 9) as server:
+        refused(server, "out of credit")
 
 
 def test_a_server_that_is_not_there_is_told():
