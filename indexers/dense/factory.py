@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.indexers.base import IndexStats
 from mnemodex.indexers.dense.devices import clustering_on_gpu, use_threads
-from mnemodex.schemas.errors import RecipeError
+from mnemodex.indexers.encoders.modules import stated_dimension
+from mnemodex.indexers.models.locate import locate
+from mnemodex.schemas.errors import ModelError, RecipeError
+from mnemodex.schemas.sections import Embedding
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mnemodex.indexers.dense.vectors import Vectors
     from mnemodex.indexers.settings import Metric, VectorSettings
     from mnemodex.schemas.recipe import Recipe
@@ -72,14 +75,26 @@ def check_settings(index: str, settings: VectorSettings, recipe: Recipe) -> None
     """Refuse a factory string that fits no likely dimension, before anything is embedded; errors as of `make_index`."""
     if settings.engine != "faiss" or settings.factory == "auto":
         return
-    for dimension in _LIKELY_DIMENSIONS:
+    problems = []
+    for dimension in (*_stated_dimension(settings, recipe), *_LIKELY_DIMENSIONS):
         try:
             make_index(settings.factory, dimension, settings.metric)
         except RecipeError as error:
-            problem = error
+            problems.append(error)
         else:
             return
-    raise problem
+    raise problems[0]
+
+
+def _stated_dimension(settings: VectorSettings, recipe: Recipe) -> tuple[int, ...]:
+    """Return what the index's model says of itself, where it is on this machine."""
+    entry = recipe.embed.get(getattr(settings, "embed", None) or "")
+    if not isinstance(entry, Embedding) or not (entry.model.startswith("pkg:") or Path(entry.model).exists()):
+        return ()
+    with contextlib.suppress(ModelError, ValueError):
+        stated = stated_dimension(locate(entry.model))
+        return () if stated is None else (stated,)
+    return ()
 
 
 def make_index(factory: str, dimension: int, metric: Metric) -> Any:

@@ -27,11 +27,13 @@ _BATCH = 256
 
 @dataclass
 class EncodeStats:
-    """Counts of an encoder's work: texts, and real and padded tokens."""
+    """Counts of an encoder's work: texts, real and padded tokens, characters read, and those in unknown tokens."""
 
     texts: int = 0
     tokens: int = 0
     padded: int = 0
+    characters: int = 0
+    unknown: int = 0
 
 
 class Window(NamedTuple):

@@ -15,11 +15,12 @@ from mnemodex.indexers.encoders.modules import Modules, Unusual, backend, known_
 from mnemodex.indexers.encoders.own import with_own
 from mnemodex.indexers.models.language_model import silence
 from mnemodex.indexers.models.locate import locate, refuse_pickled
+from mnemodex.indexers.models.tokenizers import unknown_token
 from mnemodex.indexers.text import length_buckets, one_ahead, pad
 from mnemodex.schemas.errors import MissingExtraError, ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from mnemodex.indexers.arrays import Int64s
@@ -62,6 +63,7 @@ class Encoder(TextEncoder):
             self._modules.max_length = settings.max_length
         # Once and for all: a tokenizer that works in one thread cannot be set in another.
         self._tokenizer = self._modules.tokenizer
+        self._unknown = unknown_token(self._tokenizer)
         self._tokenizer.no_padding()
         if self.max_length is None:
             self._tokenizer.no_truncation()
@@ -116,6 +118,16 @@ class Encoder(TextEncoder):
             yield Encoded(number, rows, vectors.cpu().numpy(), truncated[rows])
         self.stats.texts += len(encodings)
         self.stats.tokens += int(lengths.sum())
+        self._count_characters(window.texts, encodings)
+
+    def _count_characters(self, texts: Sequence[str], encodings: list[Any]) -> None:
+        for text, encoding in zip(texts, encodings, strict=True):
+            # A special token ends a text that was cut.
+            end = encoding.token_to_chars(len(encoding.ids) - 2) if encoding.overflowing else None
+            self.stats.characters += end[1] if end else len(text)
+            if self._unknown in encoding.ids:
+                starts, ends = np.array(encoding.offsets, np.int64).T
+                self.stats.unknown += int((ends - starts)[np.array(encoding.ids) == self._unknown].sum())
 
     def _features(self, encodings: list[Any], lengths: Int64s, rows: Int64s) -> dict[str, Any]:
         torch, modules = self._torch, self._modules

@@ -30,6 +30,8 @@ _BATCH = 1 << 20
 def tokenizer(name: str) -> Tokenizer:
     """Return a model's tokenizer, with truncation and padding off, so that its counts are those of the whole text.
 
+    The words of special tokens are text like any other.
+
     All steps of a process that ask for it have the same one; nobody sets it otherwise.
 
     Raises:
@@ -53,6 +55,8 @@ def _loaded(name: str, file: Path, size: int, mtime_ns: int) -> Tokenizer:
         raise ModelError(f"model {name!r}: {file} is not a tokenizer ({error}); fetch the model again") from error
     loaded.no_truncation()
     loaded.no_padding()
+    # "</s>" in a document is four characters, not its end.
+    loaded.encode_special_tokens = True
     return loaded
 
 

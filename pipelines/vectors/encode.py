@@ -45,6 +45,8 @@ _WINDOW: dict[Of, int] = {"chunks": 2048, "facts": 4096, "entities": 4096}
 """Texts that are sorted by length together."""
 _TRUNCATED = ".truncated"
 """The ending of the file of rows whose texts were cut, as NumPy writes numbers; it is there where there are any."""
+_UNKNOWN_SHARE = 0.1
+"""Characters in unknown tokens, of all that were read, from which on a build warns."""
 MODEL = Resources(gpus=1, threads=True)
 """Of a step that runs a model: a whole GPU where there is one, else all CPUs."""
 
@@ -60,12 +62,15 @@ class EncodeSettings(Spec):
 class EncodeOutcome(Stats):
     """Texts that the model read, their tokens without and with padding, and rows cut at its limit, `max_length`.
 
-    Rows that were cut include those that are taken over.
+    Rows that were cut include those that are taken over. `unknown` of the characters are in tokens that stand for what
+    is not in the model's vocabulary.
     """
 
     texts: int = 0
     tokens: int = 0
     padded: int = 0
+    characters: int = 0
+    unknown: int = 0
     truncated: int = 0
     max_length: int | None = None
 
@@ -117,12 +122,21 @@ class EncodeOp(Op):
         stats = [part.stats.of(EncodeOutcome) for part in finished.parts]
         cut = sum(part.truncated for part in stats)
         settings: Any = finished.step.settings
-        if not cut or settings.of != "chunks":
-            return []
-        return [
-            f"{cut} of {finished.rows} chunks have more than the {stats[0].max_length} tokens that "
-            f"{_model(settings)} reads; the rest of them is not embedded"
-        ]
+        warnings: list[str] = []
+        if settings.of != "chunks":
+            return warnings
+        if cut:
+            warnings.append(
+                f"{cut} of {finished.rows} chunks have more than the {stats[0].max_length} tokens that "
+                f"{_model(settings)} reads; the rest of them is not embedded"
+            )
+        share = sum(part.unknown for part in stats) / max(sum(part.characters for part in stats), 1)
+        if share >= _UNKNOWN_SHARE:
+            warnings.append(
+                f"{share:.0%} of the characters of the chunks are unknown to {_model(settings)}, which reads them as "
+                "[UNK]; take a model of the documents' language, or a multilingual one"
+            )
+        return warnings
 
     def _encode(self, source: _Rows, vectors: Float32s, truncated: Bools, known: Bools, output: Output) -> EncodeStats:
         """Fill in the vectors that are not known, and which texts were cut; return what that took."""

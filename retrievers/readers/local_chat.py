@@ -34,6 +34,8 @@ class LocalChat:
         self._lm = LanguageModel(model, threads=threads)
         self._max_tokens = max_tokens
         self._template = _template(model)
+        # A template writes the special tokens itself.
+        self._lm.tokenizer.encode_special_tokens = self._template is None
         self._limit: int | None = getattr(self._lm.model.config, "max_position_embeddings", None)
 
     def ask_many(self, conversations: Sequence[Messages]) -> list[Answer | NoAnswerError]:
@@ -75,7 +77,6 @@ class LocalChat:
             except (jinja2.TemplateError, ValueError) as error:
                 problem = f"its chat template refuses the conversation: {error}"
                 raise ModelError(f"model {self._lm.name!r}: {problem}") from error
-        # A template writes the special tokens itself.
         return self._lm.tokenizer.encode(text, add_special_tokens=self._template is None).ids
 
     def _generate(self, prompts: list[list[int]]) -> list[Answer | NoAnswerError]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from builds import computed, manifest
@@ -63,6 +65,27 @@ def test_a_chunk_that_the_model_cuts_is_warned_of(recipe, tmp_path):
         result = mnemodex.build(recipe)
         assert "embeddings/minilm" in computed(result)
         assert any(f"1 of {6 + count} chunks have more than the 256 tokens" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("ភាសាខ្មែរ " * 20, "[89][0-9]%"),
+        ("𐎀𐎁𐎂 " * 60 + "cuneiform", "[67][0-9]%"),
+        ("a small ship 🚢 " * 9, None),
+        ("a ship", None),
+    ],
+)
+def test_characters_that_the_model_does_not_know_are_warned_of(recipe, tmp_path, text, share):
+    rows = [{"id": f"d{number}", "title": "", "text": f"{text} {number}"} for number in range(3)]
+    recipe["source"]["path"] = str(write_jsonl(tmp_path / "unknown.jsonl", rows))
+    warnings = mnemodex.build(recipe).warnings
+    if share is None:
+        assert not warnings
+    else:
+        assert len(warnings) == 1
+        assert re.match(rf"{share} of the characters of the chunks are unknown to pkg:gt_all", warnings[0])
+    assert mnemodex.build(recipe).warnings == warnings
 
 
 def test_vectors_that_are_no_numbers_fail_the_build_and_commit_nothing(recipe, tmp_path, monkeypatch):

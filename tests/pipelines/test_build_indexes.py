@@ -26,6 +26,8 @@ def recipe(tmp_path):
         ({"a": {"type": "bm25", "b": 2}}, "indexes.a.b: Input should be less than or equal to 1 (it is 2)"),
         ({"a": {"type": "dense", "factori": "Flat"}}, "unknown key 'indexes.a.factori'; did you mean 'factory'?"),
         ({"a": {"type": "dense", "factory": "Flatt"}}, "indexes.a: factory 'Flatt' is no FAISS index"),
+        ({"a": {"type": "dense", "factory": "IVFF"}}, "'IVFF' is no FAISS index of 384 dimensions"),
+        ({"a": {"type": "dense", "factory": "IVF16,PQ7,"}}, "is no FAISS index of 384 dimensions"),
         ({"a": {"type": "dense", "engine": "hnswlib", "factory": "Flat"}}, "`factory` is no option of engine hnswlib"),
         ({"a": {"type": "dense", "embed": "e5"}}, "embeddings are: minilm"),
         ({"a": {"type": "dense", "target_recall": 1.5}}, "indexes.a.target_recall: Input should be less than"),
