@@ -133,7 +133,7 @@ def recall(memory: Path, kind: str) -> str:
 
 def _ids(opened: Any) -> list[Any]:
     query = "SELECT chunk_id FROM embeddings_hashing"
-    return [opened.sql(query).fetchnumpy()["chunk_id"]]
+    return [opened.sql(query).to_arrow_table()["chunk_id"].to_numpy()]
 
 
 def passages(rows: int, *, words: int) -> list[str]:

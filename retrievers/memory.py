@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.arrays import Int64s
     from mnemodex.indexers.encoders import TextEncoder
+    from mnemodex.retrievers.answer import Answer
     from mnemodex.retrievers.base import Retriever
-    from mnemodex.retrievers.sql import Connection, Relation
+    from mnemodex.retrievers.sql import Connection
     from mnemodex.schemas.kinds import Kind
     from mnemodex.schemas.manifest import EncoderEntry
     from mnemodex.schemas.spec import Spec
@@ -74,28 +75,24 @@ class Memory:
         except RecipeError as error:
             raise QueryError(f"index {name!r} cannot be opened: {error}") from error
 
-    def sql(self, query: str) -> Relation:
-        """Return a DuckDB relation over the tables and indexes, read-only, without access to anything else.
+    def sql(self, query: str, *, seconds: float = 60.0) -> Answer:
+        """Run one SELECT over the tables and indexes, read-only, without access to anything else, and fetch its rows.
+
+        Args:
+            query: the statement, or EXPLAIN and the statement.
+            seconds: how long it may run.
 
         Raises:
-            QueryError: the statement is not one SELECT or EXPLAIN, or is wrong.
+            QueryError: the statement is not one SELECT or EXPLAIN, is wrong, fails, or takes too long.
         """
-        return self._sql.query(query)
+        return self._sql.query(query, seconds=seconds)
 
     def ids_where(self, where: str) -> Int64s:
         """Return the ids of the chunks that a `where` expression keeps, int64, ascending."""
-        return self._filters.ids_where(where)
+        return self._sql.ids_where(where)
 
     @cached_property
     def _sql(self) -> Connection:
-        return self._connect()
-
-    @cached_property
-    def _filters(self) -> Connection:
-        # Searches may run in several threads, also while the rows of a relation are fetched.
-        return self._connect()
-
-    def _connect(self) -> Connection:
         from mnemodex.retrievers.sql import Connection
 
         # DuckDB keeps its functions where Python's collector does not look: a strong reference would never end.

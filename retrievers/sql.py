@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-from duckdb.func import PythonUDFType
 
+from mnemodex.retrievers.answer import Answer
+from mnemodex.retrievers.deadline import Call, Deadline
+from mnemodex.retrievers.sql_functions import SqlFunctions
 from mnemodex.schemas.errors import QueryError
-from mnemodex.schemas.tables import TableKey
+from mnemodex.schemas.tables import SINGLE_TABLES, TableKey, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,30 +24,39 @@ if TYPE_CHECKING:
     from mnemodex.indexers.encoders import TextEncoder
     from mnemodex.retrievers.snapshot import Snapshot
 
-Relation: TypeAlias = duckdb.DuckDBPyRelation
+SECONDS = 60.0
+"""How long a statement or a filter may run where nothing else is said."""
 
 _LOCK = (
+    # DuckDB lets statements read and write its temporary directory, `.tmp` of the working directory; without one,
+    # nothing spills.
+    "SET temp_directory = ''",
+    # A statement inside `json_execute_serialized_sql` has a connection of its own, which no interrupt reaches.
+    f"SET GLOBAL max_execution_time = {int(SECONDS * 1000)}",
+    "SET allowed_configs = ['max_execution_time']",
     "SET enable_external_access = false",
     "SET autoinstall_known_extensions = false",
     "SET autoload_known_extensions = false",
     "SET python_enable_replacements = false",
     "SET lock_configuration = true",
 )
-_EXPLAIN = re.compile(r"\s*explain(\s+analyze)?(\s*\(\s*(analyze|format)\b[^()]*\))?", re.IGNORECASE)
+_FORMATS = ("text", "json", "html", "graphviz", "yaml", "mermaid")
+_EXPLAIN_OPTIONS = frozenset({"analyze", *(f"format {name}" for name in _FORMATS)})
+_ONE_SELECT = "SQL: exactly one SELECT statement, or the EXPLAIN of one, can be asked"
+_BATCH_ROWS = 65536
 
 
 class Connection:
     """A fresh in-memory DuckDB database with one view a table; it cannot read or write anything else.
 
+    It has no tables of its own, so that nothing in it can be changed. Every call has a cursor of its own and may come
+    from any thread.
+
     Args:
         snapshot: the snapshot that is read.
         encoder: returns the encoder of an embedding, for `embed_NAME(text)`.
         retriever: returns the retriever of an index, for `ngram_count(index, text)`.
-        memory_limit: as DuckDB writes it ("4GB"); DuckDB's own default where None.
-
-    Attributes:
-        ids_where: returns the ids of the chunks that a boolean expression keeps, int64, ascending; the last answers are
-            cached. Safe to call from several threads, unlike `query` and `fetch`.
+        memory_limit: as DuckDB writes it ("4GB"), for DuckDB and for an answer; DuckDB's own default where None.
     """
 
     def __init__(
@@ -59,18 +69,21 @@ class Connection:
     ) -> None:
         self._snapshot = snapshot
         self._connection = duckdb.connect(":memory:")
-        self._registered: set[str] = set()
+        self._shown: dict[str, Any] = {}
         self._lock = threading.Lock()
-        self.ids_where = lru_cache(maxsize=16)(self._ids_where)
+        self._cached_ids = lru_cache(maxsize=16)(self._ids_where)
         for name, table in _catalogue(snapshot).items():
-            self._connection.register(name, table)
-        self._register_functions(encoder, retriever)
+            self._show(name, table)
+        self._functions = SqlFunctions(self._connection, snapshot.manifest, encoder, retriever)
         try:
             if memory_limit is not None:
                 self._connection.execute("SET memory_limit = ?", [memory_limit])
         except duckdb.Error as error:
             msg = f"memory limit {memory_limit!r} is not a size ({_first_line(error)}); write it as 4GB"
             raise QueryError(msg) from error
+        row = self._connection.execute("SELECT parse_formatted_bytes(current_setting('memory_limit'))").fetchone()
+        assert row is not None  # noqa: S101 - it is one row by construction
+        self._most_bytes = int(row[0])
         for statement in _LOCK:
             self._connection.execute(statement)
 
@@ -78,35 +91,48 @@ class Connection:
         """Drop the database and its functions."""
         self._connection.close()
 
-    def query(self, query: str) -> Relation:
-        """Return a relation for one SELECT or EXPLAIN statement; it runs when its rows are read.
+    def query(self, query: str, *, seconds: float = SECONDS) -> Answer:
+        """Run one SELECT or EXPLAIN statement to its end, and return its rows.
 
         Raises:
-            QueryError: another or several statements, or one that does not parse or bind.
+            QueryError: as `fetch`.
         """
-        self._check(query)
-        try:
-            return self._connection.sql(query)
-        except duckdb.Error as error:
-            raise _query_error(error) from error
+        return Answer(self.fetch(query, seconds=seconds))
 
     def fetch(self, query: str, *, seconds: float) -> pa.Table:
-        """Run one statement to its end, and stop it after so many seconds.
+        """Run one SELECT or EXPLAIN statement to its end, and stop it after so many seconds.
 
         Raises:
-            QueryError: as `query`, or the time was up.
+            QueryError: it is another statement, or several; it does not parse or bind; it fails; the time was up, or
+                the answer is larger than the memory limit.
         """
-        timer = threading.Timer(seconds, self._connection.interrupt)
-        timer.start()
+        _check_text("the statement", query)
+        deadline = Deadline(seconds)
+        with self._lock:
+            cursor = self._connection.cursor()
         try:
-            return self.query(query).to_arrow_table()
-        except duckdb.InterruptException as error:
-            msg = f"the statement ran longer than {seconds:g} s and was stopped; narrow it, or raise --timeout"
-            raise QueryError(msg) from error
-        except duckdb.Error as error:
-            raise _query_error(error) from error
-        finally:
-            timer.cancel()
+            explain, inner = _split_explain(cursor, query)
+            self._show_named(inner)
+            # DuckDB itself refuses inside `query` all but one SELECT: what runs is what is judged. A statement's type
+            # says less: that of a SELECT with COPY or INSERT in a CTE is SELECT.
+            judged = f"{explain}SELECT * FROM query(?)"  # noqa: S608 - the prefix is ours
+            return Call(lambda: self._run(cursor, judged, inner, deadline), cursor.interrupt).result(deadline)
+        except (duckdb.Error, pa.ArrowException, OSError, ValueError, MemoryError, RuntimeError) as error:
+            refused = "Expected a single SELECT statement" in str(error)
+            raise QueryError(_ONE_SELECT if refused else f"SQL: {_first_line(error)}") from error
+
+    def ids_where(self, where: str) -> Int64s:
+        """Return the ids of the chunks that a boolean expression keeps, int64, ascending; the last are cached.
+
+        Raises:
+            QueryError: it is no such expression, or takes longer than a minute.
+        """
+        if not isinstance(where, str):
+            # Also what a cache cannot hold, such as the filters of other libraries.
+            raise QueryError(
+                f"where is a {type(where).__name__}, not a string; write a SQL expression: where=\"d.key = 'a'\""
+            )
+        return self._cached_ids(where)
 
     def _ids_where(self, where: str) -> Int64s:
         # The lateral query gives the chunk's columns precedence over the document's, as an outer scope gives way to an
@@ -116,82 +142,93 @@ class Connection:
             f"(SELECT c.chunk_id FROM chunks c WHERE c.doc_id = d.doc_id AND (\n{where}\n)) filtered"
         )
         try:
+            _check_text("it", where)
             # Refuses what is more than one expression, such as one that closes the bracket around it.
             duckdb.SQLExpression(where)
-            with self._lock:
-                ids = self.query(query).to_arrow_table()["chunk_id"].to_numpy()
+            ids = self.fetch(query, seconds=SECONDS)["chunk_id"].to_numpy()
         except (QueryError, duckdb.Error) as error:
             msg = f"where {where!r} is not a boolean expression over chunks c and documents d: {_first_line(error)}"
             raise QueryError(msg) from error
         return np.sort(ids)
 
-    def _check(self, query: str) -> None:
-        """Refuse all but one SELECT or EXPLAIN, and register the tables that it names."""
-        kinds = self._kinds(query)
-        if kinds == [duckdb.StatementType.EXPLAIN]:
-            # EXPLAIN ANALYZE runs what it explains, so that too has to be a SELECT.
-            kinds = self._kinds(_EXPLAIN.sub("", query, count=1))
-        if kinds != [duckdb.StatementType.SELECT]:
-            raise QueryError("exactly one SELECT statement, or the EXPLAIN of one, can be asked")
+    def _run(self, cursor: duckdb.DuckDBPyConnection, judged: str, query: str, deadline: Deadline) -> pa.Table:
+        """Run a judged statement, in a thread that may be left behind."""
+        with cursor, self._functions.within(cursor, deadline):
+            cursor.execute(f"SET max_execution_time = {max(1, int(deadline.left * 1000))}")
+            reader = cursor.sql(judged, params=[query]).to_arrow_reader(_BATCH_ROWS)
+            batches, size = [], 0
+            for batch in reader:
+                deadline.check()
+                size += batch.nbytes
+                if size > self._most_bytes:
+                    raise QueryError(
+                        f"the answer is larger than the memory limit of {self._most_bytes:,} bytes; narrow it, or add "
+                        "LIMIT"
+                    )
+                batches.append(batch)
+            return pa.Table.from_batches(batches, reader.schema)
+
+    def _show_named(self, query: str) -> None:
+        """Show the tables that a statement names."""
         # Only files of tables that are named are hashed and opened. "SHOW TABLES" names none and concerns all.
-        views = self._snapshot.views
+        views = {key.view: None for key in SINGLE_TABLES} | self._snapshot.views
         folded = query.casefold()
         for view in [view for view in views if view in folded] or views:
-            if view not in self._registered:
-                self._connection.register(view, _dataset(self._snapshot, views[view]))
-                self._registered.add(view)
+            with self._lock:
+                if view not in self._shown:
+                    table = views[view]
+                    self._show(view, _empty(view) if table is None else _dataset(self._snapshot, table))
 
-    def _kinds(self, query: str) -> list[duckdb.StatementType]:
-        try:
-            return [statement.type for statement in self._connection.extract_statements(query)]
-        except duckdb.Error as error:
-            raise _query_error(error) from error
-
-    def _register_functions(self, encoder: Callable[[str], TextEncoder], retriever: Callable[[str], Any]) -> None:
-        """Register SQL functions; DuckDB calls them with rows that have no NULL."""
-
-        def register(name: str, function: Callable[..., pa.Array], parameters: int, result: Any) -> None:
-            types: list[Any] = [duckdb.sqltypes.VARCHAR] * parameters
-            self._connection.create_function(name, function, types, result, type=PythonUDFType.ARROW)
-
-        manifest = self._snapshot.manifest
-        for number, (name, model) in enumerate(manifest.encoders.items()):
-            function = _embed(encoder, name, model.dimension)
-            for sql_name in [f"embed_{name}", *(["embed"] if number == 0 else [])]:
-                register(sql_name, function, 1, duckdb.list_type(duckdb.sqltypes.FLOAT))
-        indexes = [index.name for index in manifest.indexes.values() if index.type == "ngram"]
-        if indexes:
-            register("ngram_count", _ngram_count(retriever, indexes), 2, duckdb.sqltypes.BIGINT)
+    def _show(self, view: str, rows: Any) -> None:
+        # A view of the database, not of one connection. It keeps no reference to its rows.
+        self._connection.from_arrow(rows).create_view(view)
+        self._shown[view] = rows
 
 
-def _ngram_count(retriever: Callable[[str], Any], indexes: list[str]) -> Callable[[Any, Any], pa.Array]:
-    def ngram_count(names: Any, texts: Any) -> pa.Array:
-        rows = list(zip(names.to_pylist(), texts.to_pylist(), strict=True))
-        # Each text is counted once.
-        counts: dict[tuple[str, str], int] = dict.fromkeys(rows, 0)
-        for index in dict.fromkeys(name for name, _ in counts):
-            if index not in indexes:
-                raise QueryError(f"no n-gram index {index!r}; there are: {', '.join(indexes)}")
-            keys = [key for key in counts if key[0] == index]
-            numbers = retriever(index).count([text for _, text in keys]).tolist()
-            counts.update(zip(keys, numbers, strict=True))
-        return pa.array([counts[row] for row in rows], pa.int64())
-
-    return ngram_count
+def _check_text(name: str, text: object) -> None:
+    if not isinstance(text, str):
+        raise QueryError(f"{name} is a {type(text).__name__}, not a string; write it as SQL")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise QueryError(f"{name} holds a lone surrogate: {text!r}; give it as valid Unicode") from error
 
 
-def _embed(encoder: Callable[[str], TextEncoder], name: str, dimension: int) -> Callable[[Any], pa.Array]:
-    @lru_cache(maxsize=1024)
-    def vector(text: str) -> Any:
-        return encoder(name).encode_queries([text])[0]
+def _split_explain(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[str, str]:
+    """Return our own EXPLAIN for a statement that begins with one, and the rest of it; nothing where it does not.
 
-    def embed(texts: Any) -> pa.Array:
-        values = texts.to_pylist()
-        vectors = {text: vector(text) for text in set(values)}
-        offsets = np.arange(0, (len(values) + 1) * dimension, dimension, dtype=np.int32)
-        return pa.ListArray.from_arrays(offsets, np.concatenate([vectors[text] for text in values]))
+    The rest is judged whatever it is, so that a wrong cut does no harm.
 
-    return embed
+    Raises:
+        QueryError: there is not one statement, or it is another one.
+    """
+    kinds = [statement.type for statement in cursor.extract_statements(query)]
+    if kinds == [duckdb.StatementType.SELECT]:
+        return "", query
+    if kinds != [duckdb.StatementType.EXPLAIN]:
+        raise QueryError(_ONE_SELECT)
+    text, tokens = query.encode(), duckdb.tokenize(query)
+    ends = [place for place, _ in tokens[1:]] + [len(text)]
+    words = [
+        (place, text[place:end].strip().decode().casefold())
+        for (place, kind), end in zip(tokens, ends, strict=True)
+        if kind != duckdb.token_type.comment
+    ]
+    spelled = [word for _, word in words]
+    start, options = (2, ["analyze"]) if spelled[1] == "analyze" else (1, [])
+    if spelled[start] == "(" and ")" in spelled:
+        close = spelled.index(")")
+        listed = " ".join(spelled[start + 1 : close]).split(" , ")
+        # Else it is a statement in brackets.
+        if _EXPLAIN_OPTIONS.issuperset(listed):
+            start, options = close + 1, [*options, *listed]
+    prefix = f"EXPLAIN ({', '.join(options)}) " if options else "EXPLAIN "
+    return prefix, text[words[start][0] :].decode()
+
+
+def _empty(view: str) -> pa.Table:
+    """Return the rows of a table that the memory does not have."""
+    return spec_of(TableKey.parse(view)).schema.empty_table()
 
 
 def _dataset(snapshot: Snapshot, table: str) -> Any:
@@ -234,10 +271,6 @@ def _table(rows: list[tuple[Any, ...]], /, **columns: pa.DataType) -> pa.Table:
     return pa.table(
         {name: pa.array([row[i] for row in rows], type_) for i, (name, type_) in enumerate(columns.items())}
     )
-
-
-def _query_error(error: Exception) -> QueryError:
-    return QueryError(f"SQL: {_first_line(error)}")
 
 
 def _first_line(error: Exception) -> str:

@@ -119,6 +119,8 @@ ENTITIES = TableKey("entities")
 SYNONYMS = TableKey("synonyms")
 EDGES = TableKey("edges")
 ERRORS = TableKey("errors")
+SINGLE_TABLES = (DOCUMENTS, CHUNKS, TRIPLES, MENTIONS, FACTS, ENTITIES, SYNONYMS, EDGES, ERRORS)
+"""Tables without a name: SQL has their views in every memory, empty where the recipe makes no such table."""
 FACT_TEXTS = TableKey("fact_texts", draft=True)
 NAME_TEXTS = TableKey("name_texts", draft=True)
 PASSAGE_WORDS = TableKey("passage_words", draft=True)

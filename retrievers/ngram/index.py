@@ -89,9 +89,9 @@ class NgramIndex(Retriever):
         self.corpus = NgramCorpus(memory.snapshot.shards(entry))
         self.phrases = PhraseTokenizer(tokenizer(name))
 
-    def count(self, phrases: Phrases) -> Int64s:
-        """Return how often each phrase occurs: int64 of shape (phrases,)."""
-        variants = self._variants(phrases)
+    def count(self, phrases: Phrases, *, strict: bool = True) -> Int64s:
+        """Return how often each phrase occurs: int64 of shape (phrases,); unless strict, one without a token never."""
+        variants = self._variants(phrases) if strict else self.phrases.variants(phrases)
         counts = np.zeros(len(phrases), np.int64)
         np.add.at(counts, variants.phrase, self.corpus.body.count(variants.ngrams))
         return counts

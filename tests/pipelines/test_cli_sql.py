@@ -56,8 +56,8 @@ def test_ids_are_strings_so_that_javascript_keeps_them(cli, library, memory):
 
 
 def test_two_columns_of_one_name_keep_their_values(cli, library):
-    assert cli("sql", library, "SELECT 1 AS a, 2 AS a", "--json").json == {"columns": ["a", "a"], "rows": [[1, 2]]}
-    assert cli("sql", library, "SELECT 1 AS a, 2 AS a").out.split() == ["a", "a", "1", "2"]
+    assert cli("sql", library, "SELECT 1 AS a, 2 AS a", "--json").json == {"columns": ["a", "a_1"], "rows": [[1, 2]]}
+    assert cli("sql", library, "SELECT 1 AS a, 2 AS a").out.split() == ["a", "a_1", "1", "2"]
 
 
 def test_people_get_a_table_with_long_texts_cut(cli, library):

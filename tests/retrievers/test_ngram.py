@@ -269,11 +269,20 @@ def test_every_title_is_counted_in_sql(opened, index):
 
 @pytest.mark.parametrize(
     ("call", "message"),
-    [("'words', 'a'", "no n-gram index 'words'; there are: ngrams"), ("'ngrams', ''", "phrase 0 has no token")],
+    [
+        ("'words', 'a'", "no n-gram index 'words'; there are: ngrams"),
+        ("'ngrams', repeat('a b ', 300000)", "a text of 1200000 characters is longer than 1000000"),
+    ],
 )
 def test_what_sql_cannot_count_is_told(opened, call, message):
-    with pytest.raises(Exception, match=message):
-        opened.sql(f"SELECT ngram_count({call})").fetchall()
+    with pytest.raises(QueryError, match=message):
+        opened.sql(f"SELECT ngram_count({call})")
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n\t", "\u200b", "\u00a0"])
+def test_a_text_without_a_token_is_nowhere_and_fails_no_other_row(opened, index, blank):
+    rows = opened.sql(f"SELECT ngram_count('ngrams', t) FROM (VALUES ('The harbour'), ('{blank}')) v(t)").fetchall()
+    assert rows == [(int(index.count(["The harbour"])[0]),), (0,)]
 
 
 def test_a_filter_keeps_the_order(index, opened):

@@ -6,15 +6,18 @@ import contextlib
 import gc
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
-import duckdb
 import numpy as np
 import pytest
+from small_memory import build_inline, write_corpus
 
+import mnemodex
 from mnemodex.indexers.models import hashes
 from mnemodex.retrievers.memory import Memory
 from mnemodex.retrievers.sql import Connection
 from mnemodex.schemas.errors import CorruptFileError, QueryError
+from mnemodex.schemas.tables import TableKey, spec_of
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,18 @@ def test_every_table_and_the_catalogue_are_views(memory):
     graph = {"triples", "mentions", "facts", "entities", "synonyms", "edges"}
     vectors = {"embeddings_minilm", "embeddings_minilm_facts", "embeddings_minilm_entities"}
     states = {"lm_tokens_tiny", "lm_states_tiny"}
-    assert found == {"documents", "chunks", "files", "indexes", "shards", "snapshots", *graph, *vectors, *states}
+    assert found == {
+        "documents",
+        "chunks",
+        "files",
+        "indexes",
+        "shards",
+        "snapshots",
+        "errors",
+        *graph,
+        *vectors,
+        *states,
+    }
 
 
 def test_a_chunk_is_what_its_offsets_say_of_its_document(memory):
@@ -191,6 +205,10 @@ STATEMENTS = [
     "EXPLAIN /* x */ ANALYZE DROP VIEW chunks",
     "/* x */ EXPLAIN ANALYZE DROP VIEW chunks",
     "EXPLAIN ANALYZE COPY chunks TO 'out.csv'",
+    "-- explain (format\nEXPLAIN ANALYZE CREATE OR REPLACE VIEW documents AS -- )\n SELECT 1",
+    "-- explain (format\nEXPLAIN ANALYZE DROP VIEW documents -- )\n SELECT 1",
+    "EXPLAIN ANALYZE INSERT INTO chunks SELECT * FROM chunks",
+    "EXPLAIN EXPLAIN ANALYZE DROP VIEW chunks",
     "",
     " -- nothing",
 ]
@@ -235,10 +253,43 @@ def test_the_python_api_refuses_the_same(memory):
             memory.sql(statement)
 
 
-def test_a_relation_cannot_write_either(memory, tmp_path):
-    with pytest.raises(duckdb.Error, match="disabled by configuration"):
-        memory.sql("SELECT 1").write_csv(str(tmp_path / "out.csv"))
-    assert list(tmp_path.iterdir()) == []
+def test_an_answer_is_rows_in_the_form_that_is_asked_for(memory):
+    answer = memory.sql("SELECT i AS a, sum(i) AS s, 'x' AS a FROM range(30) r(i) GROUP BY i ORDER BY i")
+    assert answer.columns == ["a", "s", "a_1"] and len(answer) == 30
+    assert answer.fetchall()[:2] == [(0, 0, "x"), (1, 1, "x")] and type(answer.fetchall()[1][1]) is int
+    assert answer.fetchone() == (0, 0, "x") and memory.sql("SELECT 1 WHERE false").fetchone() is None
+    assert answer.to_df().a.tolist() == answer.arrow()["a"].to_pylist() == list(range(30))
+    assert repr(answer).endswith("[20 of 30 rows]") and repr(memory.sql("SELECT 7")).endswith("[1 rows]")
+
+
+@pytest.mark.parametrize(
+    "view", ["documents", "chunks", "triples", "mentions", "facts", "entities", "edges", "synonyms", "errors"]
+)
+def test_a_view_without_rows_is_there(tmp_path, view):
+    write_corpus(tmp_path / "source", "a.jsonl", range(3))
+    build_inline(tmp_path / "source", tmp_path / "memory", {"words": {"type": "bm25"}})
+    with_rows = view in {"documents", "chunks"}
+    answer = mnemodex.open(tmp_path / "memory").sql(f"SELECT * FROM {view}")
+    assert bool(len(answer)) == with_rows and answer.columns == spec_of(TableKey(view)).schema.names
+
+
+@pytest.mark.parametrize("query", ["SELECT '\ud800'", "SELECT 1 -- \udfff", 5, None, {"title": "x"}, b"SELECT 1"])
+def test_what_is_no_text_is_refused(memory, query):
+    with pytest.raises(QueryError, match=r"lone surrogate|not a string"):
+        memory.sql(query)
+
+
+def test_several_threads_ask_at_once(library):
+    opened = Memory(library)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: opened.sql(f"SELECT {n}, count(*) FROM chunks").fetchall(), range(40)))
+    assert found == [[(n, 119)] for n in range(40)]
+
+
+@pytest.mark.parametrize("query", ["SELECT error('late')", "SELECT 'a'::INT + i FROM range(9) t(i)"])
+def test_a_statement_that_fails_when_it_runs_is_a_query_error(memory, query):
+    with pytest.raises(QueryError, match=r"^SQL: "):
+        memory.sql(query).fetchall()
 
 
 def test_only_the_tables_that_a_statement_names_are_opened(library, monkeypatch):

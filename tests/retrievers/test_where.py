@@ -100,6 +100,8 @@ def test_filtered_answers_are_the_full_ranking_without_the_rest(memory, name):
         ("true, false", "single expression"),
         ("true ORDER BY 1", "modifier"),
         ("chunk_id IN (SELECT column0 FROM read_csv('/etc/passwd'))", "disabled by configuration"),
+        ("title IN (SELECT content FROM read_text('.tmp/note'))", "disabled by configuration"),
+        ("title IN (WITH x AS (COPY (SELECT 'a' b) TO '.tmp/x.csv') SELECT b FROM x)", "must be at the top level"),
         ("title = 'unclosed", "unterminated string"),
         ("nope(title)", "nope does not exist"),
     ],
@@ -114,6 +116,8 @@ def test_filtered_answers_are_the_full_ranking_without_the_rest(memory, name):
         "list",
         "order",
         "file",
+        "temporary-file",
+        "copy",
         "quote",
         "function",
     ],
@@ -124,6 +128,12 @@ def test_what_is_no_such_expression_is_refused_by_name(memory, where, reason):
     message = str(caught.value)
     assert message.startswith(f"where {where!r} is not a boolean expression over chunks c and documents d: ")
     assert reason.casefold() in message.casefold() and "\n" not in message
+
+
+@pytest.mark.parametrize("where", [{"title": "x"}, ["title"], 1, b"true", "title = '\ud800'"])
+def test_what_is_no_text_is_refused(retriever, where):
+    with pytest.raises(QueryError, match=r"not a string; write a SQL expression|lone surrogate"):
+        retriever.search(["a"], 3, where=where)
 
 
 @pytest.mark.parametrize("questions", [["a"], []], ids=["asked", "without-questions"])
