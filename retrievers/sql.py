@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from functools import lru_cache
@@ -89,7 +90,9 @@ class Connection:
 
     def close(self) -> None:
         """Drop the database and its functions."""
-        self._connection.close()
+        # A statement that was left behind holds it until it ends.
+        with contextlib.suppress(duckdb.Error):
+            self._connection.close()
 
     def query(self, query: str, *, seconds: float = SECONDS) -> Answer:
         """Run one SELECT or EXPLAIN statement to its end, and return its rows.

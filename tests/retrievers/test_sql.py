@@ -294,11 +294,13 @@ def test_a_statement_that_fails_when_it_runs_is_a_query_error(memory, query):
 
 def test_only_the_tables_that_a_statement_names_are_opened(library, monkeypatch):
     opened = Memory(library)
-    checked = []
-    check = opened.snapshot.store.files.check
-    monkeypatch.setattr(opened.snapshot.store.files, "check", lambda entry: checked.append(entry.path) or check(entry))
+    opened_files = []
+    local = opened.snapshot.store.files.local
+    monkeypatch.setattr(
+        opened.snapshot.store.files, "local", lambda entry: opened_files.append(entry.path) or local(entry)
+    )
     opened.sql("SELECT count(*) FROM documents").fetchall()
-    assert checked and all(path.startswith("tables/documents/") for path in checked)
+    assert opened_files and all(path.startswith("tables/documents/") for path in opened_files)
 
 
 def test_a_damaged_table_is_not_shown(tmp_path, library):
