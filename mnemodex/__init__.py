@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from mnemodex.indexers.models.language_model import load_model as load_model
     from mnemodex.pipelines.build import build as build
     from mnemodex.pipelines.outcome import BuildResult as BuildResult
     from mnemodex.retrievers.hits import Chunk as Chunk
@@ -33,13 +34,25 @@ _PLACES = {
     "BuildResult": "mnemodex.pipelines.outcome",
     "Chunk": "mnemodex.retrievers.hits",
     "Hits": "mnemodex.retrievers.hits",
+    "load_model": "mnemodex.indexers.models.language_model",
     "Memory": "mnemodex.retrievers.memory",
     "Reason": "mnemodex.retrievers.hits",
     "MnemodexError": "mnemodex.schemas.errors",
     "UserError": "mnemodex.schemas.errors",
 }
 
-__all__ = ["BuildResult", "Chunk", "Hits", "Memory", "MnemodexError", "Reason", "UserError", "build", "open"]
+__all__ = [
+    "BuildResult",
+    "Chunk",
+    "Hits",
+    "Memory",
+    "MnemodexError",
+    "Reason",
+    "UserError",
+    "build",
+    "load_model",
+    "open",
+]
 
 
 def open(path: str | Path, *, encoders: Mapping[str, Any] | None = None) -> Memory:
@@ -64,3 +77,8 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(_PLACES[name]), name)
     msg = f"module 'mnemodex' has no attribute {name!r}"
     raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    """List the public names too that are not imported yet."""
+    return sorted({*globals(), *_PLACES})

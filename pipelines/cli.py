@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mnemodex import __version__
 from mnemodex.pipelines.commands import building, evaluation, inspection, searching
 from mnemodex.pipelines.commands.output import prepare_streams, say
 from mnemodex.schemas.errors import MnemodexError, shorten
@@ -14,15 +15,23 @@ from mnemodex.schemas.errors import MnemodexError, shorten
 app = typer.Typer(
     name="mnemodex",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Turn a corpus into memory indexes on Ray; search, inspect and measure them.",
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"mnemodex {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and stop.")
+    ] = False,
 ) -> None:
     """Turn a corpus into memory indexes on Ray; search, inspect and measure them."""
 

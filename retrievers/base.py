@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol, SupportsIndex
 
 from mnemodex.schemas.errors import QueryError
 
@@ -41,10 +42,19 @@ def is_blank(question: str) -> bool:
     return not any(letter.isprintable() and not letter.isspace() for letter in question)
 
 
+def check_k(k: int) -> None:
+    """Refuse what is not a number of hits, by a `QueryError`."""
+    if isinstance(k, bool) or not isinstance(k, SupportsIndex):
+        raise QueryError(f"k is {k!r}, of type {type(k).__name__}; give a whole number of hits, such as k=10")
+    if k.__index__() < 1:
+        raise QueryError(f"k is {k}; ask for at least 1 hit")
+
+
 def check(queries: Sequence[str], k: int) -> list[str]:
     """Return the questions as a list; raise `QueryError` for arguments that `search` does not take."""
-    if isinstance(queries, str):
-        raise QueryError("search takes a list of questions: search([question])")
+    if isinstance(queries, str | bytes) or not isinstance(queries, Iterable):
+        raise QueryError(f"search takes a list of questions, not a {type(queries).__name__}: search([question])")
+    check_k(k)
     questions = list(queries)
     for number, question in enumerate(questions):
         if not isinstance(question, str):
@@ -55,6 +65,4 @@ def check(queries: Sequence[str], k: int) -> list[str]:
             # Tokenizers and Arrow refuse it too. It comes from a command line's argument that is not UTF-8.
             msg = f"question {number} holds a lone surrogate: {question!r}; give it as valid Unicode"
             raise QueryError(msg) from error
-    if k < 1:
-        raise QueryError(f"k is {k}; ask for at least 1 hit")
     return questions

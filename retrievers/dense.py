@@ -8,7 +8,7 @@ import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.dense.searcher import DenseSearcher
-from mnemodex.retrievers.base import Retriever, check, is_blank
+from mnemodex.retrievers.base import Retriever, check, check_k, is_blank
 from mnemodex.retrievers.hits import Hits
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class DenseRetriever(Retriever):
 
     def search_vectors(self, vectors: Float32s, k: int = 10, *, where: str | None = None) -> Hits:
         """As `search`, for questions that are vectors already: float32 of shape (queries, dimension)."""
+        check_k(k)
         allowed = None if where is None else self._memory.ids_where(where)
         scores, _, numbers = self._searcher.search(vectors, k, allowed=allowed)
         rows = self._searcher.rows.at(numbers)

@@ -63,7 +63,8 @@ class DenseSearcher:
         Raises:
             QueryError: the queries are of another dimension or not finite, or k is below 1.
         """
-        queries = self.checked(queries, k)
+        # FAISS does not take NumPy's integers.
+        queries, k = self.checked(queries, k), int(k)
         if allowed is None:
             return merge_ranked([shard.search(queries, k) for shard in self._shards], self.rows.first[:-1], k)
         positions = [shard.find(allowed) for shard in self._shards]
@@ -87,6 +88,12 @@ class DenseSearcher:
         """Return queries as FAISS takes them, or raise the errors of `search`."""
         if k < 1:
             raise QueryError(f"k is {k}: ask for at least one hit")
+        if not isinstance(queries, np.ndarray) or queries.dtype.kind not in "fiu":
+            kind = f"array of {queries.dtype}" if isinstance(queries, np.ndarray) else type(queries).__name__
+            raise QueryError(
+                f"queries are a {kind}; give a float32 array of shape (queries, {self.dimension}), as "
+                "np.asarray(vectors, np.float32) makes it of a list of vectors"
+            )
         if queries.ndim != 2 or queries.shape[1] != self.dimension:
             raise QueryError(
                 f"queries have shape {queries.shape}, but the index holds vectors of {self.dimension} dimensions; "

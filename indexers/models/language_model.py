@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tokenizers import Tokenizer
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
 class LanguageModel:
@@ -77,6 +78,25 @@ class LanguageModel:
         """Write weights (safetensors), configuration and `tokenizer.json`: a model that can be named by its folder."""
         self.model.save_pretrained(folder)
         self.tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def load_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """Return a model and its tokenizer, as a reader (`KnnLM`) takes them: a datastore's own model, by its name.
+
+    Args:
+        name: as the recipe names it: a folder, a hub id, or `pkg:MODULE/FILE`.
+
+    Raises:
+        ModelError: there is no such model, or it is not a language model.
+        ImportError: it is a GGUF file, and what reads those is not installed.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    loaded = LanguageModel(name)
+    end = None if loaded.end is None else loaded.tokenizer.id_to_token(loaded.end)
+    fast: Any = PreTrainedTokenizerFast
+    tokens = fast(tokenizer_object=loaded.tokenizer, name_or_path=name, eos_token=end, pad_token=end)
+    return loaded.model, tokens
 
 
 def _load(path: Path, dtype: Any) -> Any:

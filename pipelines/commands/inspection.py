@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnemodex.pipelines.commands.output import print_json, print_table, say, size
+from mnemodex.pipelines.commands.texts import TextCommand
 
 if TYPE_CHECKING:
     from mnemodex.schemas.manifest import EncoderEntry, IndexEntry, LanguageModelEntry, Manifest
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command(epilog='Example: mnemodex sql memories/python-manual "SELECT title, tokens FROM chunks LIMIT 5"')(sql)
+    app.command(
+        cls=TextCommand,
+        epilog='Example: mnemodex sql memories/python-manual "SELECT title, tokens FROM chunks LIMIT 5"',
+    )(sql)
     app.command(epilog="Example: mnemodex show memories/python-manual dense")(show)
     app.command(epilog="Example: mnemodex verify memories/python-manual")(verify)
     app.command(epilog="Example: mnemodex upgrade memories/older")(upgrade)
@@ -150,7 +154,9 @@ def _show_index(entry: IndexEntry) -> None:
     )
     if entry.recall:
         say()
-        print_table("Recall", ("figure", "value"), [(key, str(value)) for key, value in entry.recall])
+        print_table(
+            "Recall", ("figure", "value"), [(key, str(value)) for key, value in entry.recall if value is not None]
+        )
     say()
     shards = [(shard.label, shard.fingerprint, shard.rows, size(shard.bytes)) for shard in entry.shards]
     print_table("Shards", ("shard", "fingerprint", "rows", "size"), shards)

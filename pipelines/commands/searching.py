@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnemodex.pipelines.commands.output import print_json, say
+from mnemodex.pipelines.commands.texts import TextCommand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(epilog='Example: mnemodex search memories/python-manual both "how do decorators work" -k 3')(search)
+    app.command(
+        cls=TextCommand, epilog='Example: mnemodex search memories/python-manual both "how do decorators work" -k 3'
+    )(search)
 
 
 def search(

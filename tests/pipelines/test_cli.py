@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -279,12 +280,38 @@ class TestSearch:
         ran = cli(*arguments)
         assert ran.code == 2 and ran.out == "" and "Traceback" not in ran.err
 
+    def test_the_version_is_printed(self, cli):
+        ran = cli("--version")
+        assert (ran.code, ran.out) == (0, f"mnemodex {mnemodex.__version__}\n")
+
     def test_help_names_every_command(self, cli):
         ran = cli("--help")
         assert ran.code == 0
         for command in ("init", "build", "search", "sql", "show", "verify", "eval", "demo"):
             assert f" {command} " in ran.out
             assert cli(command, "--help").code == 0
+
+
+class TestTextsThatBeginWithADash:
+    @pytest.mark.parametrize("text", ["-5 degrees", "-5", "- or +", "-k things", "-", "--where to go", "-ö"])
+    def test_it_is_a_question(self, cli, library, text):
+        hits = cli("search", library, "words", text, "apples", "-k", 2, "--json").json["hits"]
+        assert hits == cli("search", library, "words", "-k", "2", "--json", "--", text, "apples").json["hits"]
+        assert len(hits) == 2 and len(hits[1]) == 2
+
+    def test_it_is_a_statement(self, cli, library):
+        assert cli("sql", library, "-- how many?\nSELECT count(*) AS n FROM chunks WHERE -1 < 0", "--json").code == 0
+
+    def test_the_value_of_an_option_stays_with_it(self, cli, library):
+        assert_refused(cli("search", library, "words", "a", "-k", "-5"), saying="k is -5")
+        found = cli("search", library, "words", "-1", "--where", "-1 < 0 AND key = 'ja'", "--json")
+        assert found.code == 0
+        assert cli("search", library, "words", "a", "--where=key = 'ja'", "-k3", "--json").code == 0
+
+    @pytest.mark.parametrize("word", ["--nonsense", "-x"])
+    def test_an_unknown_option_is_refused(self, cli, library, word):
+        ran = cli("search", library, "words", "a", word)
+        assert ran.code == 2 and word in ran.err
 
 
 class TestShowAndVerify:
@@ -301,6 +328,7 @@ class TestShowAndVerify:
             "shards": [shard.model_dump(mode="json") for shard in entry.shards],
         }
         text = cli("show", library, "hnsw").out
+        assert "None" not in cli("show", library, "flat").out, "an index without a search parameter"
         assert "efSearch" in text and "held-out rows" in text and "Shards" in text
         assert_refused(cli("show", library, "nope"), saying="no index 'nope'")
 
@@ -343,6 +371,14 @@ class TestProcess:
         ran = self.run("search", tmp_path / "nowhere", "words", "a")
         assert (ran.returncode, ran.stdout) == (2, "")
         assert ran.stderr.startswith("error: ") and ran.stderr.count("\n") == 1
+
+    @pytest.mark.parametrize(("typed", "offered"), [("mnemodex ver", "verify"), ("mnemodex search --exp", "--explain")])
+    def test_the_shell_completes(self, typed, offered):
+        words = {"_MNEMODEX_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+        ran = subprocess.run(
+            [sys.executable, "-m", "mnemodex"], env={**os.environ, **words}, capture_output=True, text=True, check=False
+        )
+        assert ran.stdout.split() == [offered], ran
 
     def test_debug_prints_the_traceback(self, tmp_path):
         ran = self.run("show", tmp_path / "nowhere", "--debug")

@@ -72,6 +72,12 @@ class KnnLM:
     def __init__(
         self, datastore: Datastore, mixing: Mixing | None = None, *, tokenizer: Any = None, **settings: Any
     ) -> None:
+        if not hasattr(type(datastore), "nearest"):
+            name = getattr(datastore, "name", "")
+            raise QueryError(
+                f"KnnLM looks up a datastore, the retriever of an index of type knn_lm; {name!r} is a "
+                f"{type(datastore).__name__}: KnnLM(memory.retriever(NAME))"
+            )
         info = datastore.info
         self.datastore = datastore
         self.mixing = replace(mixing or Mixing(), **settings)

@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -73,6 +73,8 @@ class Mixing:
     pointers: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("k", "temperature", "gate", "pointers"):
+            _check_type(name, getattr(self, name), whole=name in {"k", "pointers"}, optional=name != "k")
         _check(self.k >= 1, f"k is {self.k}: give at least 1 neighbour")
         if not isinstance(self.weight, Buckets):
             _check_weight(self.weight)
@@ -192,7 +194,14 @@ def _check(valid: bool, message: str) -> None:
         raise QueryError(message)
 
 
+def _check_type(name: str, value: Any, *, whole: bool, optional: bool) -> None:
+    numeric = isinstance(value, SupportsIndex if whole else SupportsFloat) and not isinstance(value, bool)
+    what = "a whole number" if whole else "a number"
+    _check(numeric or (optional and value is None), f"{name} is {value!r}, a {type(value).__name__}: give {what}")
+
+
 def _check_weight(weight: float) -> None:
+    _check_type("weight", weight, whole=False, optional=False)
     _check(0 <= weight <= 1, f"weight is {weight}: give a number between 0 and 1")
 
 

@@ -1,0 +1,36 @@
+"""Commands whose arguments are texts, which may begin with a dash."""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from typer.core import TyperCommand
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    pass
+
+_OPTION = re.compile(r"--?[a-z][\w-]*(=.*)?", re.IGNORECASE | re.DOTALL)
+
+
+class TextCommand(TyperCommand):
+    """Takes a word that cannot be an option (`-5 degrees`, `- or +`, `-- a comment`) as the text that it is."""
+
+    @override
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        options: list[str] = []
+        texts: list[str] = []
+        words = iter(args)
+        for word in words:
+            if word == "--":
+                texts += words
+            elif _OPTION.fullmatch(word):
+                options += [word, *islice(words, word in self._options_with_values())]
+            else:
+                texts.append(word)
+        return super().parse_args(ctx, [*options, "--", *texts])
+
+    def _options_with_values(self) -> set[str]:
+        return {name for option in self.params if not getattr(option, "is_flag", True) for name in option.opts}
