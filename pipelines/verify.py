@@ -118,9 +118,15 @@ def _check_file(store: Store, entry: FileEntry, result: Verification) -> None:
         result.problems.append(str(error))
 
 
+def _is_of_a_desktop(path: str) -> bool:
+    """Return whether a file is what file managers leave in the folders that they show."""
+    name = path.rpartition("/")[2]
+    return name in {".DS_Store", "Thumbs.db", "desktop.ini", ".directory"} or name.startswith("._")
+
+
 def _check_strays(store: Store, known: set[str], result: Verification) -> None:
     """Check markers, results that no snapshot names yet, plans and answers; report what nobody wrote."""
-    walked = [path for folder in _FOLDERS for path in store.files.list(folder)]
+    walked = [path for folder in _FOLDERS for path in store.files.list(folder) if not _is_of_a_desktop(path)]
     for path in walked:
         if path.startswith("snapshots/") and path not in known:
             # A build that died before its commit leaves lists, which the next one may use.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from mnemodex.indexers.arrays import find_ids
 from mnemodex.indexers.rows import ShardRows
+from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
     from mnemodex.indexers.arrays import Bools, Float32s, Floats, Int32s, Int64s, Integers
     from mnemodex.indexers.rows import Rows
     from mnemodex.retrievers.snapshot import Snapshot
+    from mnemodex.schemas.tables import TableKey
 
     Best = tuple[Int64s, Float32s]
     """Numbers of rows and their scores, best first."""
+    Take = Callable[[str, tuple[Integers, ...]], pa.Table]
+    """Returns rows of a partition, given its label and the indices of its hits in the arrays."""
     Explain = Callable[[Int64s], list[list[list["Reason"]]]]
     """Returns the evidence for every hit, given the hits' numbers, int64 of shape (queries, k)."""
 
@@ -39,7 +44,7 @@ _WORDS, _WIDTH = 8, 160
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One hit's chunk with its document's key."""
+    """One hit's chunk with its document's key, and what its row has besides key, title and text."""
 
     rank: int
     score: float
@@ -50,10 +55,12 @@ class Chunk:
     text: str
     start: int
     end: int
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `search --json` prints; ids are strings, since they do not fit a JavaScript number."""
-        fields = {name: getattr(self, name) for name in ("rank", "score", "chunk_id", "key", "title", "text")}
+        names = ("rank", "score", "chunk_id", "key", "title", "text", "metadata")
+        fields = {name: getattr(self, name) for name in names}
         return fields | {"chunk_id": str(self.chunk_id)}
 
 
@@ -154,7 +161,8 @@ class Hits:
         """Return the chunks of each query, best first; read by position, never by a scan."""
         answers: list[list[Chunk]] = [[] for _ in range(len(self))]
         for row in self.to_arrow().to_pylist():
-            answers[row.pop("query")].append(Chunk(**row))
+            metadata = json.loads(row.pop("metadata"))
+            answers[row.pop("query")].append(Chunk(**row, metadata=metadata))
         return answers
 
     def reasons(self) -> list[list[list[Reason]]]:
@@ -164,10 +172,15 @@ class Hits:
         return [[[] for _ in range(hits)] for hits in (self.ids != MISSING_ID).sum(axis=1).tolist()]
 
     def to_arrow(self) -> pa.Table:
-        """Return a row for each hit: query (its number), rank (from 1), score and the fields of `Chunk`, in order."""
+        """Return a row for each hit: query (its number), rank (from 1), score and the fields of `Chunk`, in order.
+
+        The column `metadata` holds JSON.
+        """
         query, column = np.nonzero(self.ids != MISSING_ID)
         rows = self._rows(["chunk_id", "doc_id", "title", "text", "start", "end"])
-        rows = rows.add_column(2, "key", [pa.array(self._keys(), pa.string())])
+        documents = self._documents()
+        rows = rows.add_column(2, documents.field("key"), documents["key"])
+        rows = rows.append_column(documents.field("metadata"), documents["metadata"])
         ranks = {"query": query, "rank": column + 1, "score": self.scores[query, column]}
         return pa.table(ranks | dict(zip(rows.column_names, rows.columns, strict=True)))
 
@@ -203,17 +216,34 @@ class Hits:
 
     def _rows(self, columns: list[str]) -> pa.Table:
         """Return columns of the hits' chunks, by query and rank."""
+
+        def take(label: str, hits: tuple[Integers, ...]) -> pa.Table:
+            return self.snapshot.take("chunks", label, self.row[hits].tolist(), columns)
+
+        return self._in_order(take, CHUNKS, columns)
+
+    def _in_order(self, take: Take, key: TableKey, columns: list[str]) -> pa.Table:
+        """Return columns of a table for all hits, by query and rank, which are taken partition by partition."""
         is_hit = self.ids != MISSING_ID
         position = np.cumsum(is_hit.ravel()).reshape(is_hit.shape) - 1
         parts, positions = [], []
         for label, hits in self._by_partition():
-            parts.append(self.snapshot.take("chunks", label, self.row[hits].tolist(), columns))
+            parts.append(take(label, hits))
             positions.append(position[hits])
         if not parts:
-            from mnemodex.schemas.tables import CHUNKS, spec_of
-
-            return pa.schema([spec_of(CHUNKS).schema.field(name) for name in columns]).empty_table()
+            return pa.schema([spec_of(key).schema.field(name) for name in columns]).empty_table()
         return pa.concat_tables(parts).take(pa.array(np.argsort(np.concatenate(positions))))
+
+    def _documents(self) -> pa.Table:
+        """Return key and metadata of the hits' documents, by query and rank."""
+        documents = self.document_ids()
+
+        def take(label: str, hits: tuple[Integers, ...]) -> pa.Table:
+            # A chunk's document is in the documents' partition of the same label.
+            rows = find_ids(self.snapshot.column("documents", label, "doc_id"), documents[hits])
+            return self.snapshot.take("documents", label, rows.tolist(), ["key", "metadata"])
+
+        return self._in_order(take, DOCUMENTS, ["key", "metadata"])
 
     def _keys(self) -> list[str]:
         """Return the keys of the hits' documents, by query and rank."""

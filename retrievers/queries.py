@@ -70,7 +70,8 @@ def find_beir(folder: Path) -> tuple[Path, Path]:
 def _lines(path: Path) -> list[str]:
     try:
         data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+        packed = path.suffix.lower() == ".gz" or data.startswith(b"\x1f\x8b")
+        text = (gzip.decompress(data) if packed else data).decode("utf-8-sig")
         # JSON may hold other line ends (U+2028), at which `splitlines` would cut.
         return [line.removesuffix("\r") for line in text.split("\n")]
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:

@@ -20,7 +20,7 @@ from mnemodex.schemas.yaml_file import read_yaml
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,99}")
 
 
 class IndexSettings(Spec):
@@ -98,8 +98,8 @@ class _Written(BaseModel):
         for name in section:
             if not _NAME.fullmatch(name):
                 raise ValueError(
-                    f"the name {name!r} is used as a folder and in SQL: lower-case letters a to z, digits, _ and -, a "
-                    "letter first"
+                    f"the name {name[:100]!r} is used as a folder and in SQL: lower-case letters a to z, digits, _ and "
+                    "-, a letter first, 100 characters at most"
                 )
         return section
 

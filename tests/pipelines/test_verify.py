@@ -134,6 +134,13 @@ def test_a_row_that_refers_to_nothing_is_a_problem(memory, place, ending, change
     assert any(problem in found for found in verify(memory).problems), verify(memory).problems
 
 
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "._chunks"])
+@pytest.mark.parametrize("folder", ["", "tables", "tables/chunks", "indexes/flat", "snapshots"])
+def test_what_a_file_manager_leaves_is_no_problem(memory, folder, name):
+    (memory / folder / name).write_bytes(b"x")
+    assert verify(memory).problems == []
+
+
 def test_a_sound_memory_is_counted(memory):
     result = verify(memory)
     counted = [file for file in memory.rglob("*") if file.is_file() and file.name not in {"CURRENT", "LEASE"}]

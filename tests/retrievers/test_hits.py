@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,6 +43,20 @@ def test_a_trec_run_keeps_float32_scores_apart():
         line.split()[4] for line in trec_run(["q"], [list(zip("ab", scores, strict=True))], tag="t").splitlines()
     ]
     assert [np.float32(value) for value in written] == scores
+
+
+def test_hits_carry_the_metadata_of_their_documents(memory):
+    rows = memory.sql("SELECT key, metadata FROM documents").fetchall()
+    expected = {key: json.loads(metadata) for key, metadata in rows}
+    assert len(set(map(str, expected.values()))) > 2
+    hits = memory.retriever("words").search(["apples", "bread", "the lamp by the sea"], 5)
+    chunks = [chunk for answer in hits.chunks() for chunk in answer]
+    assert chunks and all(chunk.metadata == expected[chunk.key] for chunk in chunks)
+    assert all(chunk.to_json()["metadata"] == expected[chunk.key] for chunk in chunks)
+    table = hits.to_arrow()
+    assert list(map(json.loads, table["metadata"].to_pylist())) == [expected[key] for key in table["key"].to_pylist()]
+    none = memory.retriever("words").search(["apples"], 5, where="false").to_arrow()
+    assert (none.num_rows, none.schema) == (0, table.schema)
 
 
 def test_the_names_of_a_run_are_given_or_counted(memory):

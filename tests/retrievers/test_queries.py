@@ -118,3 +118,9 @@ def test_a_folder_is_no_query_file(tmp_path):
 def test_a_file_without_queries_is_refused(tmp_path):
     with pytest.raises(QueryError, match="has no queries"):
         read_queries(write(tmp_path / "q.jsonl", "", "  "))
+
+
+@pytest.mark.parametrize("name", ["q.jsonl.gz", "Q.JSONL.GZ", "q.jsonl"])
+def test_packed_queries_are_known_by_their_first_bytes(tmp_path, name):
+    (tmp_path / name).write_bytes(gzip.compress(b'{"id": "1", "question": "where?"}\n') + bytes(100))
+    assert [query.question for query in read_queries(tmp_path / name)] == ["where?"]

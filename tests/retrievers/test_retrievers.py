@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from contract import CASES, QUESTIONS, assert_sound, possible
@@ -140,8 +142,9 @@ def test_arrow_pandas_chunks_and_trec_agree(retriever):
         for number, answer in enumerate(hits.chunks())
         for chunk in answer
     ]
-    assert table.to_pylist() == listed
-    assert hits.to_pandas().to_dict("records") == listed
+    rows = [{**row, "metadata": json.loads(row["metadata"])} for row in table.to_pylist()]
+    assert rows == listed
+    assert hits.to_pandas().to_dict("records") == table.to_pylist()
     best = {}
     for row in listed:
         best.setdefault((row["query"], row["key"].replace(" ", "%20")), row["score"])

@@ -29,6 +29,12 @@ def test_every_key_but_the_source_has_a_default():
     assert recipe == parse({"source": {"path": "notes.jsonl"}})
 
 
+@pytest.mark.parametrize("section", ["embed", "indexes"])
+def test_a_name_that_no_folder_can_have_is_refused(section):
+    with pytest.raises(RecipeError, match="100 characters at most"):
+        parse({"source": "a.jsonl", section: {"x" * 20_000: {"type": "bm25"} if section == "indexes" else {}}})
+
+
 def test_relative_paths_are_relative_to_the_recipe(tmp_path):
     (tmp_path / "model").mkdir()
     path = write(
