@@ -58,6 +58,7 @@ class Connection:
         encoder: returns the encoder of an embedding, for `embed_NAME(text)`.
         retriever: returns the retriever of an index, for `ngram_count(index, text)`.
         memory_limit: as DuckDB writes it ("4GB"), for DuckDB and for an answer; DuckDB's own default where None.
+        answer_bytes: the most that an answer may have, where that is less.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Connection:
         retriever: Callable[[str], Any],
         *,
         memory_limit: str | None = None,
+        answer_bytes: int | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._connection = duckdb.connect(":memory:")
@@ -84,7 +86,7 @@ class Connection:
             raise QueryError(msg) from error
         row = self._connection.execute("SELECT parse_formatted_bytes(current_setting('memory_limit'))").fetchone()
         assert row is not None  # noqa: S101 - it is one row by construction
-        self._most_bytes = int(row[0])
+        self._most_bytes = min(int(row[0]), answer_bytes or int(row[0]))
         for statement in _LOCK:
             self._connection.execute(statement)
 
@@ -164,10 +166,7 @@ class Connection:
                 deadline.check()
                 size += batch.nbytes
                 if size > self._most_bytes:
-                    raise QueryError(
-                        f"the answer is larger than the memory limit of {self._most_bytes:,} bytes; narrow it, or add "
-                        "LIMIT"
-                    )
+                    raise QueryError(f"the answer is larger than {self._most_bytes:,} bytes; narrow it, or add LIMIT")
                 batches.append(batch)
             return pa.Table.from_batches(batches, reader.schema)
 

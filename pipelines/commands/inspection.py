@@ -17,6 +17,9 @@ from mnemodex.pipelines.commands.texts import TextCommand
 if TYPE_CHECKING:
     from mnemodex.schemas.manifest import EncoderEntry, IndexEntry, LanguageModelEntry, Manifest
 
+_ANSWER_BYTES = 64 << 20
+"""What an answer of SQL may have: more takes longer to print than its statement to run."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -41,7 +44,9 @@ def sql(
     from mnemodex.retrievers.sql import Connection
 
     opened = Memory(memory)
-    made = Connection(opened.snapshot, opened.encoder, opened.retriever, memory_limit=memory_limit)
+    made = Connection(
+        opened.snapshot, opened.encoder, opened.retriever, memory_limit=memory_limit, answer_bytes=_ANSWER_BYTES
+    )
     with contextlib.closing(made) as connection:
         table = connection.fetch(query, seconds=timeout)
     # By columns: two may have one name, as in a join.

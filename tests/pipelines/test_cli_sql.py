@@ -122,6 +122,16 @@ def test_a_statement_may_not_take_all_memory(cli, library):
     )
 
 
+@pytest.mark.parametrize("query", ["SELECT repeat('x', 100000000)", "SELECT * FROM range(20000000)"])
+def test_an_answer_that_nobody_can_read_is_refused(cli, library, query):
+    assert_refused(cli("sql", library, query), saying="the answer is larger than 67,108,864 bytes; narrow it")
+
+
+def test_a_column_is_named_by_its_text(cli, library):
+    for name in ("text LIKE '%[/INST]%'", "a[i]", "[bold]"):
+        assert name in cli("sql", library, f'SELECT 1 AS "{name}"').out
+
+
 def test_a_reader_that_leaves_early_is_no_error(library):
     """As in `mnemodex sql … | head -1`."""
     command = [sys.executable, "-m", "mnemodex", "sql", str(library), "SELECT * FROM range(200000)", "--json"]

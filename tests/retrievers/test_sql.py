@@ -292,6 +292,36 @@ def test_a_statement_that_fails_when_it_runs_is_a_query_error(memory, query):
         memory.sql(query).fetchall()
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "sum(len(embed(i::VARCHAR)))",
+        "sum(ngram_count('ngrams', repeat(i || ' harbour ', 5000)))",
+        "levenshtein(repeat('a', 30000), repeat('b', 30000))",
+        "count(sleep_ms(60000))",
+        "(FROM json_execute_serialized_sql(json_serialize_sql('SELECT count(sleep_ms(4000))')))",
+    ],
+    ids=["embed", "ngram_count", "one-call", "sleep", "inner-connection"],
+)
+def test_whatever_takes_the_time_the_caller_has_it_back(memory, expression):
+    memory.sql("SELECT len(embed('a')), ngram_count('ngrams', 'a')")
+    started = time.monotonic()
+    with pytest.raises(QueryError, match=r"ran longer than 0\.3 s and was stopped"):
+        memory.sql(f"SELECT {expression} FROM range(100000) t(i) LIMIT 1", seconds=0.3)
+    assert time.monotonic() - started < 20
+    assert memory.sql("SELECT 1").fetchall() == [(1,)]
+
+
+def test_one_slow_filter_does_not_hold_the_others(library, monkeypatch):
+    monkeypatch.setattr("mnemodex.retrievers.sql.SECONDS", 3.0)
+    opened = Memory(library)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(opened.ids_where, "(SELECT count(*) FROM range(1000000) a, range(10000000) b) > 0")
+        assert len(opened.ids_where("true")) == 119
+        with pytest.raises(QueryError, match=r"ran longer than 3 s and was stopped"):
+            slow.result()
+
+
 def test_only_the_tables_that_a_statement_names_are_opened(library, monkeypatch):
     opened = Memory(library)
     opened_files = []
