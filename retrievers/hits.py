@@ -83,9 +83,9 @@ class Reason:
         return asdict(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Hits:
-    """The answers to a batch of queries.
+    """The answers to a batch of queries: `hits[0]` are the chunks of the first one.
 
     Attributes:
         ids: int64 of shape (queries, k); -1 where there are fewer than k.
@@ -156,6 +156,34 @@ class Hits:
     def __len__(self) -> int:
         """Return the number of queries."""
         return len(self.ids)
+
+    def __getitem__(self, query: int) -> list[Chunk]:
+        """Return the chunks of one query, best first."""
+        if not -len(self) <= query < len(self):
+            raise IndexError(f"there is no query {query}: the hits are those of {len(self)} queries")
+        return self._of(slice(query, query + 1 or None)).chunks()[0]
+
+    def __iter__(self) -> Iterator[list[Chunk]]:
+        """Yield the chunks of each query."""
+        return iter(self.chunks())
+
+    def __repr__(self) -> str:
+        from mnemodex.retrievers.display import hits_text
+
+        return hits_text(self)
+
+    def _repr_html_(self) -> str:
+        from mnemodex.retrievers.display import hits_html
+
+        return hits_html(self)
+
+    def first(self, queries: int, k: int) -> Hits:
+        """Return the first hits of the first queries, without their evidence."""
+        return self._of(slice(queries), slice(k))
+
+    def _of(self, queries: slice, ranks: slice = slice(None)) -> Hits:
+        columns = {name: getattr(self, name)[queries, ranks] for name in ("ids", "scores", "partition", "row")}
+        return replace(self, **columns, explain=None)
 
     def chunks(self) -> list[list[Chunk]]:
         """Return the chunks of each query, best first; read by position, never by a scan."""

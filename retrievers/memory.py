@@ -50,6 +50,16 @@ class Memory:
         self._retrievers: dict[str, Retriever] = {}
         self._encoders: dict[str, TextEncoder] = {}
 
+    def __repr__(self) -> str:
+        from mnemodex.retrievers.display import memory_text
+
+        return memory_text(str(self.snapshot.store.root), self.snapshot.manifest)
+
+    def _repr_html_(self) -> str:
+        from mnemodex.retrievers.display import memory_html
+
+        return memory_html(str(self.snapshot.store.root), self.snapshot.manifest)
+
     @property
     def indexes(self) -> list[str]:
         """The names of the indexes."""

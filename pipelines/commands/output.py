@@ -47,13 +47,22 @@ def print_json(value: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(value, allow_nan=False).replace("\x7f", "\\u007f") + "\n")
 
 
-def say(*parts: str | tuple[str, str], err: bool = False) -> None:
-    """Print one line: its parts are texts, or texts with their styles."""
+def say(*parts: str | tuple[str, str], err: bool = False, indent: int = 0) -> None:
+    """Print one line: its parts are texts, or texts with their styles.
+
+    With an indent, a terminal shows what follows the first so many letters wrapped, and as far to the right as these.
+    """
     from rich.console import Console
     from rich.text import Text
 
     styled = [(part, "") if isinstance(part, str) else part for part in parts]
-    Console(stderr=err, soft_wrap=True).print(Text.assemble(*((printable(text), style) for text, style in styled)))
+    line = Text.assemble(*((printable(text), style) for text, style in styled))
+    console = Console(stderr=err, soft_wrap=True)
+    if indent and console.is_terminal:
+        first, rest = line.divide([indent])
+        wrapped = rest.wrap(console, max(console.width - indent, 1))
+        line = first + Text(f"\n{' ' * indent}").join(wrapped)
+    console.print(line)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

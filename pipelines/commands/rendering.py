@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import override
@@ -11,13 +12,15 @@ from typing_extensions import override
 from mnemodex.pipelines.commands.output import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mnemodex.retrievers.hits import Chunk, Hits, Reason
     from mnemodex.retrievers.memory import Memory
     from mnemodex.retrievers.ngram.index import NgramIndex
 
 _SNIPPET = 160
+_INDENT = 15
+"""Letters that rank and score take in front of a hit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +79,11 @@ class ConcordanceRenderer(ChunkRenderer):
             say((phrase, "bold"), f"  occurrences: {count:,}  documents: {stop - start:,}")
             for rank, hit in enumerate(answer, start=1):
                 title = f"{hit.title}  " if hit.title else ""
-                say(f"{rank:>3}  {hit.count:>8}  ", (title, "cyan"), (f"[{hit.key}]", "dim"))
+                say(f"{rank:>3}  {hit.count:>8}  ", (title, "cyan"), (f"[{hit.key}]", "dim"), indent=_INDENT)
                 for part in hit.occurrences:
                     phrase_found = (f"»{part.phrase}«", "bold")
                     start_at = (f"{part.start:>14}  ", "dim")
-                    say(start_at, f"{part.before} ", phrase_found, f" {part.after}")
+                    say(start_at, f"{part.before} ", phrase_found, f" {part.after}", indent=_INDENT + 1)
             say()
 
 
@@ -91,11 +94,26 @@ def print_chunks(question: str, chunks: Sequence[Chunk], reasons: Sequence[Seque
         text = " ".join(chunk.text.split())
         snippet = text if len(text) <= _SNIPPET else text[:_SNIPPET] + "…"
         title = f"{chunk.title}  " if chunk.title else ""
-        say(f"{chunk.rank:>3}  {chunk.score:>8.4f}  ", (title, "cyan"), (f"[{chunk.key}]", "dim"))
-        say(f"               {snippet}")
+        figures = f"{chunk.rank:>3}  {chunk.score:>8.4f}  "
+        say(figures, (title, "cyan"), (f"[{chunk.key}]", "dim"), indent=_INDENT)
+        say(" " * _INDENT, *_highlighted(snippet, question), indent=_INDENT)
         for reason in reasons[chunk.rank - 1] if reasons else ():
             key = (f"»{reason.text}«", "bold")
-            say(f"     {reason.score:>8.4f}  ", key, (f"  {reason.kind}", "dim"))
+            say(f"     {reason.score:>8.4f}  ", key, (f"  {reason.kind}", "dim"), indent=_INDENT)
     if not chunks:
         say("  no hits")
     say()
+
+
+def _highlighted(text: str, question: str) -> Iterator[str | tuple[str, str]]:
+    """Yield the parts of a text, those words bold that the question has in any form, but for stop words."""
+    from mnemodex.indexers.words import split_words
+
+    asked = set(split_words([question]).names.to_pylist())
+    pieces = re.split(r"(\w+)", text)
+    words = split_words(pieces)
+    stems = iter(words.ids.tolist())
+    names = words.names.to_pylist()
+    for piece, count in zip(pieces, words.lengths.tolist(), strict=True):
+        found = {names[stem] for stem in islice(stems, count)}
+        yield (piece, "bold") if found & asked else piece

@@ -95,6 +95,32 @@ def test_names_of_columns_are_text(cli, library, query):
     assert ran.code == 0 and any(name in ran.out for name in ("[/INST]", "a[i]", "[bold]"))
 
 
+class TestTerminal:
+    """As a terminal of a certain width shows hits."""
+
+    def lines(self, library, width, *arguments):
+        ran = subprocess.run(
+            [sys.executable, "-m", "mnemodex", "search", str(library), *arguments],
+            env={**os.environ, "FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": str(width)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        return ran.stdout.splitlines()
+
+    @pytest.mark.parametrize("width", [80, 120])
+    @pytest.mark.parametrize("index", ["words", "ngrams"])
+    def test_hits_are_wrapped_and_indented(self, library, width, index):
+        lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in self.lines(library, width, index, "slice of lemon")]
+        assert max(map(len, lines)) <= width
+        assert all(line.startswith(" " * 10) or re.match(r" *\d+  ", line) for line in lines[1:] if line)
+
+    def test_words_of_the_question_are_bold_in_any_form(self, library):
+        printed = "\n".join(self.lines(library, 80, "words", "the lemons"))
+        assert re.search(r"\x1b\[1mlemon\x1b\[0m", printed) and not re.search(r"\x1b\[1mthe\x1b\[0m", printed)
+
+
 class TestEncoding:
     def run(self, encoding, *arguments):
         return subprocess.run(
