@@ -67,6 +67,7 @@ class Run:
         """Compute what is missing, and commit."""
         self._begin(place)
         self._work.find()
+        probed = self._probe()
         engine = None
         if self._work.todo or self._plan.waiting:
             work = estimate(self._results, self._work.todo)
@@ -75,7 +76,7 @@ class Run:
                 self._work.compute(engine)
             finally:
                 engine.close()
-        warnings = [*self._source.warnings]
+        warnings = [*probed, *self._source.warnings]
         warnings += [warning for step in self._results.steps.values() for warning in step.warnings or ()]
         # Compared by its list files, most of which are the same.
         manifest = self._store.listed(make_manifest(self._recipe, self._results), self._former)
@@ -92,6 +93,11 @@ class Run:
             result.engine, result.start_seconds = engine.name, engine.start_seconds
         self._up_to_date.remember(current, result)
         return result
+
+    def _probe(self) -> list[str]:
+        """Ask the servers of the steps that are not complete; return warnings."""
+        steps = [step for step in self._results.steps.values() if not step.complete]
+        return [warning for step in steps for warning in step.op.probe(step.step.settings, self._store)]
 
     def _begin(self, place: Place) -> None:
         # Before a large source is looked through.

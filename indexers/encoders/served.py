@@ -44,6 +44,18 @@ class ServedEncoder(TextEncoder):
     def dimension(self) -> int:
         return self.settings.dimensions or int(self._ask(["dimension"])[0].shape[1])
 
+    def ask_once(self) -> None:
+        """Ask for one vector, with all settings.
+
+        Raises:
+            ModelError: there is none, or it is not as the settings say.
+        """
+        self._check_length(self._ask(["dimension"])[0].shape[1])
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
     @override
     def stream(self, windows: Iterable[Window]) -> Iterator[Encoded]:
         with ThreadPoolExecutor(self.settings.concurrency) as pool:

@@ -54,6 +54,15 @@ class Extractor(Protocol):
     def check(cls, settings: Any) -> None:
         """Refuse settings whose files, models or packages are missing, with a `MnemodexError`, before any work."""
 
+    @classmethod
+    def probe(cls, settings: Any, work: Work) -> list[str]:
+        """Ask the server of the settings one question, before any work; return warnings.
+
+        Raises:
+            MnemodexError: it does not answer.
+        """
+        return []
+
     def begin(self, given: Path | None) -> None:
         """Begin a partition, with the file that was set aside for it."""
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.ops.checkpoint import Checkpoint
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
+    from mnemodex.schemas.store.store import Store
 
 _BATCH = 256
 """Documents that are given to an extractor at once."""
@@ -95,6 +96,14 @@ class ExtractOp(Op):
         output.errors(self._bad)
         spent.update(self._extractor.counts())
         return TripleStats(**self._counts, errors=len(self._bad), counts={**self._judge.counts, **spent})
+
+    @override
+    @classmethod
+    def probe(cls, settings: ExtractSettings, store: Store) -> list[str]:
+        with EXTRACTORS.calling(getattr(settings.extractor, "extractor", "")) as entry:
+            # Packages may have extractors of their own class.
+            probe = getattr(load(entry.make), "probe", None)
+            return probe(settings.extractor, Work(1, store)) if probe is not None else []
 
     @override
     @classmethod

@@ -16,7 +16,7 @@ from mnemodex.indexers.models.parsing import read_list
 from mnemodex.pipelines.answers import Answers
 from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.extractors.base import Extraction, Extractor, Passages, Raw
-from mnemodex.schemas.errors import NoAnswerError
+from mnemodex.schemas.errors import ChatServerError, NoAnswerError
 from mnemodex.schemas.manifest import fingerprint
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ _TRIPLES_EXAMPLE = (
     'Vienna", "predicate": "was founded by", "object": "Oskar Czeija"}, {"subject": "Radio Vienna", "predicate": '
     '"went on air on", "object": "1 October 1924"}]}',
 )
+
+PROBE = "Ada Stone\nAda Stone keeps the lighthouse of Dunmarrow."
+"""What a server is asked before a build."""
 
 
 def _object(**properties: Any) -> dict[str, Any]:
@@ -110,6 +113,23 @@ class LlmExtractor(Extractor):
     @classmethod
     def check(cls, settings: LlmTriples) -> None:
         need("openai", extra="llm")
+
+    @override
+    @classmethod
+    def probe(cls, settings: LlmTriples, work: Work) -> list[str]:
+        extractor = cls(settings, work)
+        extractor.begin(None)
+        try:
+            extractor._ask(_messages(_NAMES_TASK, _NAMES_EXAMPLE, PROBE), _NAMES_SCHEMA, _read_names)
+        except _UnusableError:
+            # A server that answers; how well is judged by the share of its failures.
+            pass
+        except NoAnswerError as error:
+            raise ChatServerError(f"triples: {error}. Nothing is computed: correct that, and build again") from error
+        finally:
+            extractor._chat.close()
+        refused = ", ".join(extractor._chat.left_out)
+        return [f"triples: {settings.base_url} refuses {refused}; it is asked without"] if refused else []
 
     @override
     def begin(self, given: Path | None) -> None:

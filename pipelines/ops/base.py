@@ -72,6 +72,15 @@ class _Judge:
     """CPU seconds that a megabyte of the input takes, roughly: decides whether a build is worth starting Ray."""
 
     @classmethod
+    def probe(cls, settings: Any, store: Store) -> list[str]:
+        """Ask the servers that a step needs one question each, before anything is computed; return warnings.
+
+        Raises:
+            MnemodexError: a server does not answer it.
+        """
+        return []
+
+    @classmethod
     def check(cls, finished: Finished) -> None:
         """Refuse results after a unit that left rows out.
 

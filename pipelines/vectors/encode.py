@@ -17,6 +17,7 @@ from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.schemas.errors import NotFiniteError
 from mnemodex.schemas.kinds import ENCODERS, AnyEncoder
 from mnemodex.schemas.manifest import Stats
+from mnemodex.schemas.sections import ServedEmbedding
 from mnemodex.schemas.spec import Ref, RunOnly, Spec
 from mnemodex.schemas.steps import Files, Read, Resources, Step
 from mnemodex.schemas.store import parquet
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.ops.output import Output
     from mnemodex.pipelines.plan import PlanContext
     from mnemodex.schemas.recipe import Recipe
+    from mnemodex.schemas.store.store import Store
 
 Of = Literal["chunks", "facts", "entities"]
 
@@ -115,6 +117,17 @@ class EncodeOp(Op):
             dimension=vectors.shape[1],
             max_length=limit,
         )
+
+    @override
+    @classmethod
+    def probe(cls, settings: EncodeSettings, store: Store) -> list[str]:
+        if isinstance(settings.encoder, ServedEmbedding):
+            from mnemodex.indexers.encoders.served import ServedEncoder
+
+            served = ServedEncoder(settings.encoder)
+            served.ask_once()
+            served.close()
+        return []
 
     @override
     @classmethod

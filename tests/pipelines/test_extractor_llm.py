@@ -7,20 +7,32 @@ import json
 import re
 from collections import Counter
 
+import chat_server
 import pytest
 from builds import computed, manifest
-from chat_server import ChatServer, Reply
+from chat_server import Reply
 from library import write_jsonl, write_parts
 
 import mnemodex
 from mnemodex.pipelines.extractors import extract
 from mnemodex.pipelines.extractors.extract import TripleStats
+from mnemodex.pipelines.extractors.llm import PROBE
 from mnemodex.pipelines.ops import checkpoint
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas import limits
 from mnemodex.schemas.errors import ChatServerError, SourceError
 
 pytestmark = pytest.mark.usefixtures("inline")
+
+
+class ChatServer(chat_server.ChatServer):
+    """Does not count the question that it is asked before a build, and answers it well."""
+
+    def reply(self, path, key, request):
+        if request["messages"][-1]["content"] == PROBE:
+            return Reply('{"entities": []}')
+        return super().reply(path, key, request)
+
 
 CITIES = ("London", "Paris", "Rome", "Vienna", "Oslo", "Lima")
 NOTES = [{"id": city, "title": f"Bridge {n}", "text": f"It stands in {city}."} for n, city in enumerate(CITIES)]
@@ -285,6 +297,58 @@ def test_damaged_answers_are_found_and_asked_for_again(recipe, tmp_path):
         asked = len(server.requests)
         build({**recipe, "id_salt": "x"}, server)
         assert len(server.requests) == asked + 1 and verify(recipe["memory"]).problems == []
+
+
+def asked_before(recipe, tmp_path, answer, **settings):
+    """What a server with this answer is asked, and the warnings of the build or its error."""
+    with chat_server.ChatServer(answer) as server:
+        try:
+            said = build(recipe, server, **{"max_retries": 0, **settings}).warnings
+        except ChatServerError as error:
+            said = error
+            assert not list((tmp_path / "memory").rglob("documents*"))
+    return server.requests, said
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(status=400, message="no such thing"),
+        Reply(status=404, message="no such thing"),
+        Reply(status=500, message="no such thing"),
+        Reply(body='{"error": "no such thing"}'),
+        Reply(body="<html>no such thing</html>"),
+    ],
+)
+def test_a_server_that_does_not_answer_is_told_before_anything_is_computed(recipe, tmp_path, reply):
+    requests, said = asked_before(recipe, tmp_path, lambda request: reply)
+    assert isinstance(said, ChatServerError) and "no such thing" in str(said)
+    assert {passage(request) for request in requests} == {PROBE}
+
+
+def test_a_server_that_is_too_slow_is_told_before_anything_is_computed(recipe, tmp_path):
+    _, said = asked_before(recipe, tmp_path, lambda request: Reply("{}", drip=0.05), timeout=0.3)
+    assert "no answer within 0.3 s" in str(said)
+
+
+def test_all_parameters_are_asked_with_and_what_is_refused_is_warned_of(recipe, tmp_path):
+    def answer(request):
+        if "temperature" in request:
+            return Reply(status=400, message="Unsupported value: 'temperature'")
+        return {"entities": []} if passage(request) == PROBE else well(request)
+
+    requests, said = asked_before(recipe, tmp_path, answer, max_tokens=99)
+    assert passage(requests[0]) == PROBE and (requests[0]["temperature"], requests[0]["max_tokens"]) == (0.0, 99)
+    assert said[0].startswith("triples: http") and "refuses temperature; it is asked without" in said[0]
+    assert facts(recipe) == ALL
+
+
+def test_a_server_is_not_asked_where_nothing_is_to_be_asked(recipe):
+    with ChatServer(well) as server:
+        build(recipe, server)
+    with chat_server.ChatServer(lambda request: pytest.fail("asked")) as other:
+        build({**recipe, "indexes": {"words": {"type": "bm25"}}}, other)
+        assert other.requests == []
 
 
 def test_a_missing_client_is_said_before_any_work(recipe, monkeypatch, tmp_path):
