@@ -87,7 +87,15 @@ def _cells(vectors: Matrix, rows: Int64s) -> Int32s:
 
     count = 1 << round(math.log2(math.sqrt(32 * len(rows))))
     sample = vectors[rows[sample_rows(len(rows), _POINTS * count, seed=0)]]
-    clustering = faiss.Kmeans(sample.shape[1], count, niter=6, spherical=True, seed=1, max_points_per_centroid=_POINTS)
+    clustering = faiss.Kmeans(
+        sample.shape[1],
+        count,
+        niter=6,
+        spherical=True,
+        seed=1,
+        min_points_per_centroid=1,
+        max_points_per_centroid=_POINTS,
+    )
     clustering.train(sample)
     cells = np.empty((len(rows), _CELLS_OF_A_NAME), np.int32)
     for start in range(0, len(rows), 1 << 16):
