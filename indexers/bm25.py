@@ -23,21 +23,26 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.base import InputPartition
     from mnemodex.indexers.settings import BM25Settings
+    from mnemodex.indexers.words import Words
 
 
 class BM25Indexer(Indexer):
     """Counts words, a shard a partition: any number of shards is searched with the statistics of all of them."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     settings: BM25Settings
     # A source that grew has only its new partitions counted.
     shard_rows = 1
 
     def build(self, partitions: list[InputPartition], out: Path) -> IndexStats:
         """Count the words of some chunk partitions, and write the counts and the rows."""
-        with_title, files = self.settings.with_title, [part.files["parquet"] for part in partitions]
+        settings, files = self.settings, [part.files["parquet"] for part in partitions]
         batches = chain.from_iterable(parquet.read_batches(file, columns=["title", "text"]) for file in files)
-        _concatenate([_count(passages(batch, with_title=with_title)) for batch in batches]).save(out)
+        counts = (
+            _count(split_words(passages(batch, with_title=settings.with_title), settings.tokenizer, settings.language))
+            for batch in batches
+        )
+        _concatenate(list(counts)).save(out)
         rows = Rows.of(partitions)
         rows.save(out)
         return IndexStats(rows=len(rows.ids))
@@ -69,13 +74,12 @@ class WordCounts(NamedTuple):
         save_arrays(out, **arrays)
 
 
-def _count(texts: Sequence[str]) -> WordCounts:
-    words = split_words(texts)
+def _count(words: Words) -> WordCounts:
     order = pc.sort_indices(words.names)
     rank = np.empty(len(order), np.int64)
     rank[numbers(order)] = np.arange(len(order))
-    stride = max(len(texts), 1)
-    documents = np.repeat(np.arange(len(texts)), words.lengths)
+    stride = max(len(words.lengths), 1)
+    documents = np.repeat(np.arange(len(words.lengths)), words.lengths)
     pairs, frequencies = np.unique(rank[words.ids] * stride + documents, return_counts=True)
     sizes = np.bincount(pairs // stride, minlength=len(order))
     return WordCounts(

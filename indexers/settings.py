@@ -14,6 +14,45 @@ Metric = Literal["ip", "l2"]
 Order = Literal["shuffle", "lid_desc", "lid_asc", "cluster", "as_is"]
 GraphMethod = Literal["hipporag1", "hipporag2", "bridge", "bridge-lite"]
 
+Tokenizer = Literal["words", "whitespace"]
+Language = Literal[
+    "arabic",
+    "armenian",
+    "basque",
+    "catalan",
+    "czech",
+    "danish",
+    "dutch",
+    "english",
+    "esperanto",
+    "estonian",
+    "finnish",
+    "french",
+    "german",
+    "greek",
+    "hindi",
+    "hungarian",
+    "indonesian",
+    "irish",
+    "italian",
+    "lithuanian",
+    "nepali",
+    "norwegian",
+    "persian",
+    "polish",
+    "portuguese",
+    "romanian",
+    "russian",
+    "serbian",
+    "sesotho",
+    "spanish",
+    "swedish",
+    "tamil",
+    "turkish",
+    "yiddish",
+]
+"""Snowball's."""
+
 
 class VectorSettings(IndexSettings):
     """Settings of an index over vectors.
@@ -84,12 +123,27 @@ class BM25Settings(IndexSettings):
         k1: how fast repeated words saturate.
         b: how much long chunks are discounted.
         with_title: whether the title is searched too.
+        language: that words are stemmed by, and whose stop words are left out (English, Danish, Dutch, French, German,
+            Italian, Norwegian, Portuguese, Russian, Spanish, Swedish, Turkish; of others none are). Words in another
+            script are stemmed by a language of theirs.
+        tokenizer: `words`, or `whitespace` for texts in which words are set apart by spaces already: no stems, no stop
+            words.
     """
 
     type: Literal["bm25"] = "bm25"
     k1: Annotated[float, SearchOnly()] = Field(default=1.2, ge=0)
     b: Annotated[float, SearchOnly()] = Field(default=0.75, ge=0, le=1)
     with_title: bool = True
+    language: Language = "english"
+    tokenizer: Tokenizer = "words"
+
+    @model_validator(mode="after")
+    def _the_tokenizer_stems(self) -> Self:
+        if self.tokenizer != "words" and self.language != "english":
+            raise ValueError(
+                f"`language` is for tokenizer words: {self.tokenizer} knows no stems; leave one of them out"
+            )
+        return self
 
 
 class HybridSettings(IndexSettings):

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
-import unicodedata
+from bisect import bisect
 from functools import cache
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemodex.indexers.ngram.ragged import spans
+from mnemodex.indexers.scripts import UNSPACED, marks
 from mnemodex.schemas.store.columns import numbers, to_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnemodex.indexers.arrays import Int32s, Int64s
+    from mnemodex.indexers.settings import Language, Tokenizer
 
 STOP_WORDS = frozenset(
     """
@@ -34,6 +37,36 @@ STOP_WORDS = frozenset(
 )
 """Lucene's, and the common question words and auxiliaries: `english_plus` of bm25s."""
 
+_CONSONANTS = frozenset("bcdfghjklmnpqrstvwxz")
+"""In lists of stop words they are left of elisions and contractions (`d'`, `'s`), which are known by their apostrophe
+here: vitamin D is not vitamin C."""
+
+_SCRIPTS = (
+    (0x370, "greek"),
+    (0x400, "russian"),
+    (0x530, "armenian"),
+    (0x590, ""),
+    (0x600, "arabic"),
+    (0x780, ""),
+    (0x900, "hindi"),
+    (0x980, ""),
+    (0xB80, "tamil"),
+    (0xC00, ""),
+    (0x1E00, "english"),
+    (0x1F00, "greek"),
+    (0x2000, ""),
+)
+"""From which code point on words are stemmed as of which language, unless the text's own is written so; before the
+first, as English."""
+_OWN_SCRIPT = {
+    **{language: language for language in ("arabic", "armenian", "greek", "hindi", "russian", "tamil")},
+    "nepali": "hindi",
+    "persian": "arabic",
+    "serbian": "russian",
+    "yiddish": "",
+}
+"""The script, by its name above, of languages that are not written in Latin letters."""
+
 
 class Words(NamedTuple):
     """The words of some texts.
@@ -49,33 +82,154 @@ class Words(NamedTuple):
     lengths: Int32s
 
 
-def split_words(texts: Sequence[str]) -> Words:
-    """Return the words of texts: two or more letters or digits, in lower case, stemmed, without accents.
+def split_words(texts: Sequence[str], tokenizer: Tokenizer = "words", language: Language = "english") -> Words:
+    """Return the words of texts.
 
-    Stop words are left out. The stems are Snowball's for English.
+    With `words`, those are runs of letters and digits in lower case, stemmed by Snowball, without accents and stop
+    words. Words in another script than the language's own are stemmed as of the language that is best known to be
+    written in it. Decimals (`3.14`), abbreviations (`U.S.A.`, as `usa`), `C++` and `C#` are one word; `AT&T`, `X-1` and
+    `COVID-19` are words besides their parts. Where a script sets no spaces, and in Korean, each pair of neighbouring
+    characters is a word, and each Han or Hangul character. With `whitespace`, words are what is between white space, in
+    lower case, and nothing else is done.
     """
+    plain = tokenizer == "whitespace"
+    normal = [text.lower() for text in pc.utf8_normalize(to_column(texts, pa.string()), "NFKC").to_pylist()]
+    found = list(map(str.split if plain else _find, normal))
+    tokens = to_column(list(chain.from_iterable(found)), pa.string()).dictionary_encode()
+    spelled = [[token] if plain else _parts(token) for token in tokens.dictionary.to_pylist()]
+    words = list(chain.from_iterable(spelled))
+    stems = to_column(words if plain else _stems(words, language), pa.string()).dictionary_encode()
+    # The words of each distinct token, one after the other; a stop word is the empty string.
+    own, sizes = numbers(stems.indices).astype(np.int64), np.fromiter(map(len, spelled), np.int64, len(spelled))
+    places = numbers(tokens.indices)
+    ids = own[spans((np.cumsum(sizes) - sizes)[places], sizes[places])]
+    text = np.repeat(np.repeat(np.arange(len(found)), list(map(len, found))), sizes[places])
+    meaningful = numbers(pc.not_equal(stems.dictionary, "").cast(pa.int8())).astype(np.bool_)
+    kept = meaningful[ids]
+    number = np.cumsum(meaningful) - 1
+    lengths = np.bincount(text[kept], minlength=len(found)).astype(np.int32)
+    return Words(stems.dictionary.filter(pa.array(meaningful)), number[ids[kept]], lengths)
+
+
+def _stems(words: list[str], language: Language) -> list[str]:
+    """Return the stems of words, empty for stop words."""
+    stop, own = stop_words(language), _OWN_SCRIPT.get(language, "english")
+    scripts = list(map(_script, words))
+    stems = [""] * len(words)
+    for script in set(scripts):
+        rows = [row for row, (word, known) in enumerate(zip(words, scripts, strict=True)) if known == script]
+        rows = [row for row in rows if words[row] not in stop]
+        stemmed = _stemmed([words[row] for row in rows], language if script == own else script)
+        for row, stem in zip(rows, stemmed, strict=True):
+            stems[row] = stem
+    return stems
+
+
+def _stemmed(words: list[str], language: str) -> list[str]:
+    """Return the stems of words without accents."""
     import Stemmer
 
+    if language == "english":
+        # A foreign word may be written without them: the stem must not depend on that.
+        words = _without_accents(words)
+    stemmer = Stemmer.Stemmer(language) if language else None
+    return _without_accents(stemmer.stemWords(words) if stemmer else words)
+
+
+def _without_accents(words: list[str]) -> list[str]:
     # Latin, Greek and Cyrillic accents go; the marks of other scripts make other letters and stay.
-    decomposed = pc.utf8_normalize(to_column(texts, pa.string()), "NFKD")
-    folded = pc.utf8_normalize(pc.replace_substring_regex(decomposed, "[\u0300-\u036f]+", ""), "NFC").to_pylist()
-    found = [_pattern().findall(text.lower()) for text in folded]
-    tokens = to_column(list(chain.from_iterable(found)), pa.string()).dictionary_encode()
-    spelled = tokens.dictionary.to_pylist()
-    meaningful = np.array([word not in STOP_WORDS for word in spelled], np.bool_)
-    stemmer = Stemmer.Stemmer("english")
-    stemmed = stemmer.stemWords([word for word in spelled if word not in STOP_WORDS])
-    stems = to_column(stemmed, pa.string()).dictionary_encode()
-    number = np.full(len(spelled), -1)
-    number[meaningful] = numbers(stems.indices)
-    ids = number[numbers(tokens.indices)]
-    text = np.repeat(np.arange(len(found)), list(map(len, found)))
-    lengths = np.bincount(text[ids >= 0], minlength=len(found)).astype(np.int32)
-    return Words(stems.dictionary, ids[ids >= 0], lengths)
+    decomposed = pc.utf8_normalize(to_column(words, pa.string()), "NFKD")
+    folded = pc.utf8_normalize(pc.replace_substring_regex(decomposed, "[\u0300-\u036f]+", ""), "NFC")
+    return list(folded.to_pylist())
+
+
+def _script(word: str) -> str:
+    return _SCRIPTS[place - 1][1] if (place := bisect(_SCRIPTS, ord(word[0]), key=lambda row: row[0])) else "english"
 
 
 @cache
-def _pattern() -> re.Pattern[str]:
-    # The vowel signs of Indic scripts are marks, which Python's `\w` leaves out: words would fall into single letters.
-    marks = "".join(mark for mark in map(chr, range(0x370, 0x20000)) if unicodedata.category(mark) in {"Mn", "Mc"})
-    return re.compile(rf"\w[\w{marks}]+")
+def stop_words(language: Language) -> frozenset[str]:
+    """Return the stop words of a language; none where no list is known."""
+    if language == "english":
+        return STOP_WORDS - _CONSONANTS - {"o", "y"}
+    from bm25s import stopwords
+
+    listed = getattr(stopwords, f"STOPWORDS_{language.upper()}", ())
+    return frozenset(listed) - _CONSONANTS
+
+
+@cache
+def _letters() -> str:
+    """Return the letters, digits and marks of scripts with spaces, as in a class of a regular expression.
+
+    The vowel signs of Indic scripts are marks, which are no letters to Python: words would fall into single letters.
+    """
+    inside = re.compile(rf"[^\W{UNSPACED}{_ITERATION}]|[{marks()}]")
+    unspaced = re.compile(rf"[{UNSPACED}{_ITERATION}]")
+    points = [n for n in range(0x20000) if inside.match(chr(n)) and not unspaced.match(chr(n))]
+    cuts = np.flatnonzero(np.diff(points) > 1) + 1
+    return "".join(f"{chr(part[0])}-{chr(part[-1])}" for part in np.split(np.array(points), cuts))
+
+
+_ITERATION = "\u3005-\u3007"
+_APOSTROPHE = "'\u2019"
+
+
+def _find(text: str) -> list[str]:
+    """Return the words of a text with what joins them, and its runs of scripts without spaces."""
+    return _pattern(latin=not _OTHER.search(text)).findall(text)
+
+
+_OTHER = re.compile("[\u0300-\u1fff\u2c00-\U0010ffff]")
+"""Characters that are not of Latin texts. In these, Python's own class of letters finds words four times as fast."""
+
+
+@cache
+def _pattern(*, latin: bool) -> re.Pattern[str]:
+    letter = r"\w" if latin else f"[{_letters()}]"
+    joined = rf"(?:[.&{_APOSTROPHE}\u2010-]{letter}+|(?<=\d),\d+)*"
+    return re.compile(rf"{letter}+{joined}(?:\+\+|\#(?!\w))?" + ("" if latin else f"|[{UNSPACED}{_ITERATION}]+"))
+
+
+_RUN = re.compile(f"[{UNSPACED}{_ITERATION}]+")
+_ALONE = re.compile("[\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]")
+"""Characters that are words of their own, too."""
+_THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_DECIMAL = re.compile(r"\d+(?:\.\d+)+")
+_ABBREVIATION = re.compile(r"(?<![^.,])[^\W\d_](?:\.[^\W\d_])+(?![^.,])")
+_CONTRACTION = re.compile(rf"[{_APOSTROPHE}](?:s|t|d|m|ll|re|ve)$")
+_ELISION = re.compile(rf"^(?:[cdjlmnost]|qu)[{_APOSTROPHE}]")
+
+
+def _parts(token: str) -> list[str]:
+    """Return the words of a token in lower case: of a run, of what signs join, or itself."""
+    if token.isascii() and token.isalnum():
+        return [token]
+    if _RUN.match(token):
+        return _grams(token)
+    if token[-1] in "+#":
+        base = token.rstrip("+#")
+        return [token] if len(base) == 1 else [*_parts(base), token]
+    bare = _ELISION.sub("", _CONTRACTION.sub("", token))
+    pieces = re.split(rf"[&{_APOSTROPHE}\u2010-]", bare)
+    words = list(chain.from_iterable(map(_number_or_words, pieces)))
+    short = any(len(piece) == 1 or any(map(str.isdecimal, piece)) for piece in pieces)
+    if len(pieces) > 1 and ("&" in bare or short) and not re.search(rf"[{_APOSTROPHE}]", bare):
+        words.append(bare.replace("\u2010", "-"))
+    return words
+
+
+def _number_or_words(piece: str) -> list[str]:
+    if _THOUSANDS.fullmatch(piece):
+        return [piece.replace(",", "")]
+    if _DECIMAL.fullmatch(piece):
+        return [piece]
+    return re.split(r"[.,]", _ABBREVIATION.sub(lambda letters: letters[0].replace(".", ""), piece))
+
+
+def _grams(run: str) -> list[str]:
+    """Return each pair of neighbouring characters, which are letters with their marks, and each that stands alone."""
+    letters = re.findall(rf"[^{marks()}][{marks()}]*|[{marks()}]+", run)
+    if len(letters) == 1:
+        return letters
+    return [one + other for one, other in pairwise(letters)] + _ALONE.findall(run)

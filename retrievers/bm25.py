@@ -45,7 +45,7 @@ class BM25Retriever(Retriever):
         folders = memory.snapshot.shards(entry)
         self._rows = ShardRows([Rows.open(folder) for folder in folders])
         self._shards = _Shards([_open(self.name, folder) for folder in folders], self._rows.shards)
-        settings = BM25Settings.model_validate(entry.settings)
+        self._settings = settings = BM25Settings.model_validate(entry.settings)
         mean = max(self._shards.words / max(self._shards.rows, 1), 1e-9)
         relative = settings.b * np.arange(self._shards.longest + 1) / mean
         self._norms = settings.k1 * (1 - settings.b + relative)
@@ -61,7 +61,7 @@ class BM25Retriever(Retriever):
 
     def _best(self, questions: list[str], k: int, allowed: Int64s | None) -> _Best:
         """Return the best rows of each question."""
-        words = split_words(questions)
+        words = split_words(questions, self._settings.tokenizer, self._settings.language)
         offsets = np.concatenate([[0], np.cumsum(words.lengths)])
         ranges = self._shards.find(words.names)
         holders = (ranges[..., 1] - ranges[..., 0]).sum(axis=0)

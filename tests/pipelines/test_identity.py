@@ -184,6 +184,8 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "k1": Change("indexes.words.k1", 0.9, NOTHING),
         "b": Change("indexes.words.b", 0.4, NOTHING),
         "with_title": Change("indexes.words.with_title", False, ("words",)),
+        "language": Change("indexes.words.language", "german", ("words",)),
+        "tokenizer": Change("indexes.words.tokenizer", "whitespace", ("words",)),
     },
     "NgramSettings": {
         "type": FIXED,
