@@ -39,26 +39,59 @@ def save_arrays(folder: Path, **arrays: Array) -> None:
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
 
-def open_arrays(folder: Path, *names: str) -> list[Array]:
-    """Map the arrays of these names for reading; a mapped file holds no descriptor, so there may be any number."""
-    return [_map(folder / f"{name}.npy") for name in names]
+def open_arrays(folder: Path, **types: type[Any]) -> list[Array]:
+    """Map the arrays of these names, of one dimension and of these types; another one is a `CorruptFileError`."""
+    arrays = []
+    for name, dtype in types.items():
+        array = map_array(folder / f"{name}.npy")
+        if array.ndim != 1 or array.dtype != dtype:
+            raise _unsound(folder, f"{name} is {array.dtype} of shape {array.shape}")
+        arrays.append(array)
+    return arrays
 
 
-def _map(path: Path) -> Array:
+def map_array(path: Path) -> Array:
+    """Map an array for reading; a mapped file holds no descriptor, so there may be any number."""
     with path.open("rb") as file:
-        if (version := np.lib.format.read_magic(file)) != (1, 0):
-            raise ValueError(f"{path}: its format is {version}, not (1, 0)")
-        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
-        start = file.tell()
-    with pa.memory_map(str(path)) as mapped:
-        values = np.frombuffer(mapped.read_buffer(), dtype, offset=start)
-    return values.reshape(shape, order="F" if by_columns else "C")
+        try:
+            if (version := np.lib.format.read_magic(file)) != (1, 0):
+                raise ValueError(f"its format is {version}, not (1, 0)")
+            shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+            start = file.tell()
+            with pa.memory_map(str(path)) as mapped:
+                values = np.frombuffer(mapped.read_buffer(), dtype, offset=start)
+            return values.reshape(shape, order="F" if by_columns else "C")
+        except (ValueError, TypeError, ArithmeticError) as error:
+            raise _unsound(path, f"it is no array ({error})") from error
+
+
+def _unsound(place: Path, what: str) -> CorruptFileError:
+    folder = place if place.is_dir() else place.parent
+    return CorruptFileError(f"{place}: {what}; remove the folder {folder.name} and build again")
 
 
 def check_arrays(agree: bool, folder: Path, names: str) -> None:
     """Refuse arrays of a folder whose lengths do not agree, by a `CorruptFileError`."""
     if not agree:
-        raise CorruptFileError(f"{folder}: {names} differ in length; remove the folder and build again")
+        raise _unsound(folder, f"{names} differ in length")
+
+
+def check_places(numbers: Array, count: int, folder: Path, name: str) -> None:
+    """Refuse numbers of an array by which kernels read others, unless all are from 0 to below `count`."""
+    if len(numbers) and not (numbers.min() >= 0 and numbers.max() < count):
+        raise _unsound(folder, f"{name} has numbers from {numbers.min()} to {numbers.max()} for {count} places")
+
+
+def check_offsets(offsets: Array, count: int, folder: Path, name: str) -> None:
+    """Refuse an array that says where each of several runs begins, unless it rises from 0 to `count`."""
+    if not len(offsets) or offsets[0] != 0 or offsets[-1] != count or not (offsets[1:] >= offsets[:-1]).all():
+        raise _unsound(folder, f"{name} does not rise from 0 to {count}")
+
+
+def check_weights(weights: Array, folder: Path, name: str) -> None:
+    """Refuse weights that are negative, infinite or no numbers."""
+    if len(weights) and not (weights.min() >= 0 and weights.max() < np.inf):
+        raise _unsound(folder, f"{name} has weights from {weights.min()} to {weights.max()}")
 
 
 def write_arrow(path: Path, table: pa.Table) -> None:
@@ -68,6 +101,11 @@ def write_arrow(path: Path, table: pa.Table) -> None:
 
 
 def read_arrow(path: Path) -> pa.Table:
-    """Map what `write_arrow` wrote; the caller has verified the file's checksum."""
-    with pa.memory_map(str(path)) as file:
-        return pa.ipc.open_file(file).read_all()
+    """Map what `write_arrow` wrote; what it points to is checked, and else a `CorruptFileError`."""
+    try:
+        with pa.memory_map(str(path)) as file:
+            table = pa.ipc.open_file(file).read_all()
+        table.validate(full=True)
+    except pa.ArrowException as error:
+        raise _unsound(path, f"it is no Arrow file ({error})") from error
+    return table

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
-from mnemodex.indexers.arrays import Int32s, Int64s, Integers, check_arrays, open_arrays, save_arrays
+from mnemodex.indexers.arrays import Int32s, Int64s, Integers, check_arrays, check_places, open_arrays, save_arrays
+from mnemodex.schemas.errors import CorruptFileError
 from mnemodex.schemas.store import parquet
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnemodex.indexers.base import InputPartition
+
+
+_LABELS = TypeAdapter(tuple[str, ...])
 
 
 @dataclass(frozen=True)
@@ -65,10 +70,16 @@ class Rows:
     @classmethod
     def open(cls, folder: Path, *, id_column: str = "chunk_id") -> Rows:
         """Map what `save` wrote; a `CorruptFileError` says that the arrays do not belong together."""
-        arrays = open_arrays(folder, f"{id_column}s", "partition", "row")
+        arrays = open_arrays(folder, **{f"{id_column}s": np.int64, "partition": np.int32, "row": np.int64})
         check_arrays(len(set(map(len, arrays))) == 1, folder, f"{id_column}s, partition and row")
         ids, partition, row = arrays
-        return cls(ids, partition, row, tuple(json.loads((folder / "labels.json").read_text(encoding="utf-8"))))
+        try:
+            labels = _LABELS.validate_json((folder / "labels.json").read_bytes())
+        except ValidationError as error:
+            raise CorruptFileError(f"{folder}: labels.json has no labels; remove the folder and build again") from error
+        check_places(partition, len(labels), folder, "partition")
+        check_places(row, 1 << 48, folder, "row")
+        return cls(ids, partition, row, labels)
 
 
 class ShardRows:

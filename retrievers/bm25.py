@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from typing_extensions import override
 
-from mnemodex.indexers.arrays import open_arrays
+from mnemodex.indexers.arrays import check_arrays, check_offsets, check_places, open_arrays
 from mnemodex.indexers.compiled import array_at, helper, kernel
 from mnemodex.indexers.rows import Rows, ShardRows
 from mnemodex.indexers.settings import BM25Settings
 from mnemodex.indexers.words import split_words
 from mnemodex.retrievers.base import Retriever, check
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits
-from mnemodex.schemas.errors import CorruptFileError, OlderFormatError
+from mnemodex.schemas.errors import OlderFormatError
 from mnemodex.schemas.store.columns import spelling
 
 if TYPE_CHECKING:
@@ -44,7 +44,10 @@ class BM25Retriever(Retriever):
         self._memory = memory
         folders = memory.snapshot.shards(entry)
         self._rows = ShardRows([Rows.open(folder) for folder in folders])
-        self._shards = _Shards([_open(self.name, folder) for folder in folders], self._rows.shards)
+        self._shards = _Shards(
+            [_open(self.name, folder, len(own.ids)) for folder, own in zip(folders, self._rows.shards, strict=True)],
+            self._rows.shards,
+        )
         self._settings = settings = BM25Settings.model_validate(entry.settings)
         mean = max(self._shards.words / max(self._shards.rows, 1), 1e-9)
         relative = settings.b * np.arange(self._shards.longest + 1) / mean
@@ -74,6 +77,9 @@ class BM25Retriever(Retriever):
         return best
 
 
+_LONGEST = 1 << 26
+"""Words of a row, for each number of which there is a norm."""
+
 _FILES = {
     "word_bytes": np.uint8,
     "word_offsets": np.int64,
@@ -85,16 +91,24 @@ _FILES = {
 """The arrays of a shard; see `WordCounts`. Word i is the bytes `word_offsets[i]:word_offsets[i + 1]`."""
 
 
-def _open(index: str, folder: Path) -> dict[str, Array]:
+def _open(index: str, folder: Path, rows: int) -> dict[str, Array]:
     try:
-        arrays = dict(zip(_FILES, open_arrays(folder, *_FILES), strict=True))
+        arrays = dict(zip(_FILES, open_arrays(folder, **_FILES), strict=True))
     except FileNotFoundError as error:
         raise OlderFormatError(
             f"index {index!r}: a former version made its files; run `mnemodex build` with the recipe, which counts the "
             "words again and computes nothing else"
         ) from error
-    if any(array.dtype != _FILES[name] for name, array in arrays.items()):
-        raise CorruptFileError(f"{folder}: its arrays are of other types; remove the folder and build again")
+    agree = (
+        len(arrays["word_offsets"]) == len(arrays["indptr"])
+        and len(arrays["documents"]) == len(arrays["frequencies"])
+        and len(arrays["lengths"]) == rows
+    )
+    check_arrays(agree, folder, "the arrays of words and their counts")
+    check_offsets(arrays["word_offsets"], len(arrays["word_bytes"]), folder, "word_offsets")
+    check_offsets(arrays["indptr"], len(arrays["documents"]), folder, "indptr")
+    check_places(arrays["documents"], rows, folder, "documents")
+    check_places(arrays["lengths"], _LONGEST, folder, "lengths")
     return arrays
 
 

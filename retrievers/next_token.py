@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from typing_extensions import override
 
-from mnemodex.indexers.arrays import find_ids, open_arrays
+from mnemodex.indexers.arrays import check_places, find_ids, open_arrays
 from mnemodex.indexers.dense.searcher import DenseSearcher
 from mnemodex.indexers.dense.vectors import BLOCK_BYTES, Vectors, pair_scores
 from mnemodex.retrievers.base import Retriever, check
@@ -48,12 +48,13 @@ class NextTokenRetriever(Retriever, Datastore):
         self._searcher = DenseSearcher(shards, entry.search.value, vectors=self._key_file)
         self._loading = threading.Lock()
         self._prompt_keys: PromptKeys | None = None
-        self._values = [open_arrays(shard, "values")[0] for shard in shards]
+        self._values = [open_arrays(shard, values=np.int32)[0] for shard in shards]
+        for shard, values in zip(shards, self._values, strict=True):
+            check_places(values, self._model.vocabulary, shard, "values")
         rows = sum(map(len, self._values))
         if rows != len(self._searcher.rows):
-            raise CorruptFileError(
-                f"{shards[0].parent}: {rows} values for {len(self._searcher.rows)} keys; rebuild the memory"
-            )
+            keys = len(self._searcher.rows)
+            raise CorruptFileError(f"{shards[0].parent}: {rows} values for {keys} keys; remove it and build again")
 
     @override
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from mnemodex.indexers.dense.devices import use_threads
 from mnemodex.indexers.dense.engine import GRAPH_GRID, GRAPH_LIMIT, Engine, keep_allowed, widened
+from mnemodex.indexers.dense.hnswlib_file import check_file
 from mnemodex.schemas.errors import CorruptFileError
 
 if TYPE_CHECKING:
@@ -55,11 +56,7 @@ class HnswlibEngine(Engine):
         import hnswlib
 
         path = folder / FILE
-        stored = _stored_dimension(path)
-        if stored != dimension:
-            raise CorruptFileError(
-                f"{path}: holds vectors of {stored} dimensions, not {dimension}; build the index again"
-            )
+        check_file(path, dimension)
         index = hnswlib.Index(space=metric, dim=dimension)
         try:
             index.load_index(str(path))
@@ -116,12 +113,3 @@ class HnswlibEngine(Engine):
         # Hnswlib does not say so when it could not write all.
         if path.stat().st_size != size:
             raise OSError(errno.ENOSPC, f"only {path.stat().st_size} of {size} bytes could be written", str(path))
-
-
-def _stored_dimension(path: Path) -> int:
-    """Return the dimension of the vectors by a file's header: the offsets of a node's vector and of what follows it."""
-    try:
-        header = np.fromfile(path, dtype="<u8", count=6)
-    except OSError as error:
-        raise CorruptFileError(f"{path}: cannot be read ({error}); build the index again") from error
-    return int(header[4] - header[5]) // 4 if len(header) == 6 else 0

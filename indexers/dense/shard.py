@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from mnemodex.indexers.arrays import Float32s, Int64s, open_arrays, save_arrays
+from mnemodex.indexers.arrays import Float32s, Int64s, check_places, open_arrays, save_arrays
 from mnemodex.indexers.dense.faiss_engine import FaissEngine
 from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
 from mnemodex.indexers.dense.vectors import Vectors, exact_search
@@ -84,7 +84,7 @@ class Shard:
                 f"{folder}: is searched with {parameter}, which its index does not take; build the index again"
             )
         self._parameter = max(self.engine.grid, default=None) if parameter is None else parameter
-        (self._by_chunk,) = open_arrays(folder, "by_chunk")
+        (self._by_chunk,) = open_arrays(folder, by_chunk=np.int64)
         expected = (header.rows, header.dimension, header.rows, header.rows)
         sizes = (self.engine.rows, self.engine.dimension, len(self.rows.ids), len(self._by_chunk))
         if sizes != expected:
@@ -92,6 +92,8 @@ class Shard:
                 f"{folder}: shard.json says {expected[0]} rows of {expected[1]} dimensions, but the index holds "
                 f"{sizes[0]} of {sizes[1]}, and its row tables {sizes[2]} and {sizes[3]}; build the index again"
             )
+
+        check_places(self._by_chunk, header.rows, folder, "by_chunk")
 
     def positions(self, ids: Int64s) -> Int64s:
         """Return the position of each id, of any shape; -1 where it is not in the shard."""

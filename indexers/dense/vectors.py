@@ -72,6 +72,10 @@ class Vectors:
         """
         order = np.argsort(rows, kind="stable")
         ascending = rows[order]
+        if len(rows) and not (ascending[0] >= 0 and ascending[-1] < len(self)):
+            raise CorruptFileError(
+                f"the vectors of {len(self)} rows have no row {ascending[-1]}, which an index names; build it again"
+            )
         bounds = np.searchsorted(ascending, self.starts)
         vectors = np.empty((len(rows), self.dimension), dtype=np.float32)
         for partition in np.flatnonzero(np.diff(bounds)):
@@ -93,7 +97,7 @@ class Vectors:
             yield self.take(rows[start : start + size])
 
     def _open(self, partition: int) -> Array:
-        return _open(self._paths[partition], self.dimension)[self._first[partition] :]
+        return open_matrix(self._paths[partition], self.dimension)[self._first[partition] :]
 
     def _check(self, block: Float32s, partition: int, rows: Int64s) -> None:
         # A sum is finite only if all its terms are, and is several times as fast as looking at each; in single
@@ -110,7 +114,8 @@ class Vectors:
             )
 
 
-def _open(path: Path, dimension: int) -> Array:
+def open_matrix(path: Path, dimension: int) -> Array:
+    """Map a matrix of vectors, float32 or float16 of shape (n, dimension); another one is a `CorruptFileError`."""
     try:
         matrix: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnemodex.indexers.arrays import save_arrays
+from mnemodex.indexers.arrays import check_places, map_array, save_arrays
 from mnemodex.indexers.dense.devices import set_threads, threads_for, use_threads
 from mnemodex.indexers.dense.faiss_engine import read_index
+from mnemodex.schemas.errors import CorruptFileError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +94,7 @@ class Codes:
         self._coded = read_index(trained)
         first = 0
         for path in parts:
-            codes = np.load(path, mmap_mode="r", allow_pickle=False)
+            codes = self._checked(path)
             rows = np.repeat(np.arange(first, first + len(codes)), codes.shape[1])
             self._coded.add_sa_codes(codes.reshape(len(rows), codes.shape[2]), rows)
             first += len(codes)
@@ -102,6 +103,17 @@ class Codes:
         # With more than there are, FAISS 1.15 returns rows at random.
         self._index.nprobe = min(max(_PROBES, self._index.nlist // _PROBED), self._index.nlist)
         self._coded.reset()
+
+    def _checked(self, path: Path) -> Array:
+        """Map codes; FAISS follows the number of the list that each begins with."""
+        codes, size, first = map_array(path), self._coded.sa_code_size(), self._coded.coarse_code_size()
+        if codes.ndim != 3 or codes.dtype != np.uint8 or codes.shape[2] != size:
+            raise CorruptFileError(f"{path}: has no codes of {size} bytes; remove it and build again")
+        numbers = np.zeros(codes.shape[:2], np.int64)
+        for byte in range(first):
+            numbers |= codes[:, :, byte].astype(np.int64) << 8 * byte
+        check_places(numbers.ravel(), self._coded.nlist, path.parent, path.name)
+        return codes
 
     def candidates(self, vectors: Float32s, count: int) -> list[Int64s]:
         """Return rows that are likely near to each vector, ascending: those of `count` codes, or all there are.

@@ -5,10 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from mnemodex.indexers.arrays import Float32s, Int32s, Int64s, check_arrays, open_arrays, save_arrays
+import numpy as np
+
+from mnemodex.indexers.arrays import (
+    Float32s,
+    Int32s,
+    Int64s,
+    check_arrays,
+    check_offsets,
+    check_places,
+    check_weights,
+    open_arrays,
+    save_arrays,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_TYPES = {"Int64s": np.int64, "Int32s": np.int32, "Float32s": np.float32}
 
 
 @dataclass(frozen=True)
@@ -68,15 +82,26 @@ class Graph:
     @classmethod
     def open(cls, folder: Path) -> Graph:
         """Map what `save` wrote; a `CorruptFileError` says that the arrays do not belong together."""
-        graph = cls(*open_arrays(folder, *(field.name for field in fields(cls))))
-        pairs = int(graph.indptr[-1])
+        graph = cls(*open_arrays(folder, **{field.name: _TYPES[str(field.type)] for field in fields(cls)}))
         agree = (
             len(graph.indptr) == graph.nodes + 1
-            and {len(graph.indices), len(graph.fact), len(graph.mention), len(graph.synonym)} == {pairs}
+            and len({len(graph.indices), len(graph.fact), len(graph.mention), len(graph.synonym)}) == 1
             and len(graph.subjects) == len(graph.objects)
             and len(graph.passage_offsets) == graph.passages + 1
-            and len(graph.passage_facts) == graph.passage_offsets[-1]
             and len(graph.entity_passages) == graph.entities
         )
         check_arrays(agree, folder, "the arrays of the graph")
+        graph._check(folder)
         return graph
+
+    def _check(self, folder: Path) -> None:
+        """Refuse numbers by which a walk would leave the arrays."""
+        check_offsets(self.indptr, len(self.indices), folder, "indptr")
+        check_offsets(self.passage_offsets, len(self.passage_facts), folder, "passage_offsets")
+        check_places(self.indices, self.nodes, folder, "indices")
+        check_places(self.passage_facts, len(self.subjects), folder, "passage_facts")
+        check_places(self.entity_passages, self.passages + 1, folder, "entity_passages")
+        for name in ("subjects", "objects"):
+            check_places(getattr(self, name), self.entities, folder, name)
+        for name in ("fact", "mention", "synonym"):
+            check_weights(getattr(self, name), folder, name)

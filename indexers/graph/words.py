@@ -109,7 +109,7 @@ class WordCounts:
     @classmethod
     def open(cls, folder: Path) -> WordCounts:
         """Map what `save` wrote; a `CorruptFileError` says that the two files do not belong together."""
-        hashes, counts = open_arrays(folder, "word_hashes", "word_counts")
+        hashes, counts = open_arrays(folder, word_hashes=np.int64, word_counts=np.int64)
         check_arrays(len(counts) == len(hashes) + 1, folder, "word_hashes and word_counts")
         return cls(int(counts[0]), hashes, counts[1:])
 

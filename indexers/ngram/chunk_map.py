@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.arrays import Int64s, check_arrays, open_arrays, save_arrays
+from mnemodex.indexers.arrays import Int64s, check_arrays, check_offsets, open_arrays, save_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +98,13 @@ class ChunkMap:
     @classmethod
     def open(cls, folder: Path) -> ChunkMap:
         """Map what `save` wrote; a `CorruptFileError` says that the arrays do not belong together."""
-        first_tokens, chunks, tokens = arrays = open_arrays(folder, *_NAMES)
-        agree = len(chunks) == len(tokens) and chunks[-1] == len(first_tokens)
-        check_arrays(agree, folder, ", ".join(_NAMES))
+        first_tokens, chunks, tokens = arrays = open_arrays(folder, **dict.fromkeys(_NAMES, np.int64))
+        check_arrays(len(chunks) == len(tokens) > 0, folder, ", ".join(_NAMES))
+        check_offsets(chunks, len(first_tokens), folder, "document_chunks")
+        check_offsets(tokens, tokens[-1], folder, "document_tokens")
+        check_offsets(np.concatenate([[0], first_tokens, tokens[-1:]]), tokens[-1], folder, "first_tokens")
+        # Those of a document's chunks are in the document.
+        document = np.repeat(np.arange(len(chunks) - 1), np.diff(chunks))
+        inside = (first_tokens >= tokens[document]) & (first_tokens <= tokens[document + 1])
+        check_arrays(bool(inside.all()), folder, "first_tokens and document_tokens")
         return cls(*arrays)

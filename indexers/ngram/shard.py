@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,11 +17,28 @@ from mnemodex.schemas.errors import CorruptFileError, NewerFormatError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnemodex.indexers.arrays import Array, Int32s, Int64s
+    from mnemodex.indexers.arrays import Array, Int32s, Int64s, Uint32s, Uint64s
     from mnemodex.indexers.ngram.tree import Tree
+
+
+class Places(NamedTuple):
+    """The arrays of an `FMShard` that lead from rows to places and documents; `documents` may be absent."""
+
+    borders: Int64s
+    marks: Uint64s
+    samples: Uint32s
+    documents: Uint64s | None
+    width: int
+
 
 FORMAT = 1
 DESCRIPTION = "shard.json"
+_TYPES = {
+    **dict.fromkeys(("vocabulary", "leaf_of"), np.int32),
+    **dict.fromkeys(("leaves", "levels", "borders"), np.int64),
+    **dict.fromkeys(("bits", "marks", "documents"), np.uint64),
+    "samples": np.uint32,
+}
 _STATS = ("rows", "documents", "tokens", "sample_rate", "document_bits", "vocabulary_sha256")
 
 
@@ -46,7 +63,10 @@ class FMShard:
         self._width = int(description["document_bits"])
 
         def mapped(name: str) -> Array:
-            return open_array(folder, name, description)
+            array = open_array(folder, name, description)
+            if array.dtype != _TYPES[name]:
+                raise CorruptFileError(f"{folder}: {name} is {array.dtype}; build the shard again")
+            return array
 
         self.vocabulary: Int32s = mapped("vocabulary")
         self._leaves: Int64s = mapped("leaves")
@@ -55,6 +75,21 @@ class FMShard:
         self._borders: Int64s = mapped("borders")
         self._marks, self._samples = mapped("marks"), mapped("samples")
         self._documents = mapped("documents") if self._width else None
+        self._folder, self._rate = folder, int(description["sample_rate"])
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse what would lead a kernel out of the arrays."""
+        from mnemodex.indexers.ngram.soundness import find_fault
+
+        fault = find_fault(
+            self._tree,
+            Places(self._borders, self._marks, self._samples, self._documents, self._width),
+            (self.rows, self.documents, self.tokens),
+            len(self.vocabulary),
+        )
+        if fault:
+            raise CorruptFileError(f"{self._folder}: {fault}; build the shard again")
 
     @property
     def separators(self) -> tuple[int, int]:
@@ -176,7 +211,9 @@ class FMShard:
         """Overwrite row numbers with their places."""
         from mnemodex.indexers.ngram.walk import places_of
 
-        places_of(self._tree, self._marks, self._samples, rows)
+        found = places_of(self._tree, self._marks, self._samples, self._rate, rows)
+        if not found or (len(rows) and rows.min() < 0):
+            raise CorruptFileError(f"{self._folder}: marks or samples are damaged; build the shard again")
 
 
 def create_array(folder: Path, name: str, length: int, dtype: type[np.generic]) -> Array:

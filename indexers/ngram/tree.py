@@ -179,13 +179,13 @@ def make_code(frequencies: Int64s) -> Code:
     if len(order) > 1:
         # Equal sums can leave the lengths out of order; sorted, they are as short together.
         leaves[:-1, LENGTH] = np.sort(_path_lengths(np.ascontiguousarray(counts[::-1])))
-    levels, blocks = _lay_out(leaves)
+    levels, blocks = lay_out(leaves)
     leaf_of = np.full(len(frequencies), -1, dtype=np.int32)
     leaf_of[order] = np.arange(len(order), dtype=np.int32)
     return Code(leaves, levels, leaf_of, blocks)
 
 
-def _lay_out(leaves: Int64s) -> tuple[Int64s, int]:
+def lay_out(leaves: Int64s) -> tuple[Int64s, int]:
     """Fill in the paths, level by level from the root; return the levels and their blocks."""
     lengths, starts = leaves[:-1, LENGTH], leaves[:, START]
     rows = int(starts[-1])

@@ -21,10 +21,11 @@ _NODE, _NEXT, _END = range(2, 5)
 
 
 @kernel
-def places_of(tree: Tree, marks: Uint64s, samples: Uint32s, places: Int64s) -> None:
+def places_of(tree: Tree, marks: Uint64s, samples: Uint32s, most: int, places: Int64s) -> bool:
     """Overwrite row numbers with their places in the stream, by walking each to the right until a sampled row.
 
-    `marks` says which rows are sampled, `samples` gives their places.
+    `marks` says which rows are sampled, `samples` gives their places. Return False where a walk has taken `most` steps
+    without a sample, which may then have no end.
     """
     bits, levels, _, _ = tree
     lanes = np.empty((_LANES, 4), np.int64)
@@ -53,10 +54,13 @@ def places_of(tree: Tree, marks: Uint64s, samples: Uint32s, places: Int64s) -> N
                 position += levels[depth, SHIFT]
                 depth = -1
                 lanes[lane, _STEPS] += 1
+                if lanes[lane, _STEPS] > most:
+                    return False
                 touch(marks, 0, position)
             touch(bits, levels[depth + 1, FIRST], position)
             lanes[lane, _DEPTH], lanes[lane, _POSITION] = depth + 1, position
             lane += 1
+    return True
 
 
 @kernel

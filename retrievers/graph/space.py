@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
 import numpy as np
 import pyarrow as pa
 
-from mnemodex.indexers.arrays import open_arrays, read_arrow
+from mnemodex.indexers.arrays import check_arrays, check_places, open_arrays, read_arrow
 from mnemodex.indexers.base import InputPartition
-from mnemodex.indexers.dense.vectors import Vectors
+from mnemodex.indexers.dense.vectors import Vectors, open_matrix
 from mnemodex.indexers.graph.codes import Codes
 from mnemodex.indexers.graph.graph import Graph
 from mnemodex.indexers.graph.words import WordCounts
@@ -92,13 +92,17 @@ class Space:
         if self._folder is None or name not in snapshot.manifest.tables:
             return TextVectors([], np.zeros(0, np.int32))
         try:
-            (rows,) = open_arrays(self._folder, numbers)
+            (rows,) = open_arrays(self._folder, **{numbers: np.int32})
         except FileNotFoundError as error:
             raise OlderFormatError(
                 f"{self._folder}: a former version made this graph; run `mnemodex build` with the recipe to "
                 "make it again"
             ) from error
-        return TextVectors(self._matrices(name), rows, codes)
+        matrices = self._matrices(name)
+        texts = len(self.graph.subjects) if table == "facts" else self.graph.entities
+        check_places(rows, texts, self._folder, numbers)
+        check_arrays(sum(map(len, matrices)) == len(rows), self._folder, f"{numbers} and the vectors")
+        return TextVectors(matrices, rows, codes)
 
     @cached_property
     def _passage_vectors(self) -> TextVectors | None:
@@ -109,7 +113,7 @@ class Space:
         return TextVectors(self._matrices(self._table), np.arange(len(self._vectors), dtype=np.int32), codes)
 
     def _matrices(self, table: str) -> list[Floats]:
-        return [open_arrays(path.parent, path.stem)[0] for path in self._memory.snapshot.paths(table, ".npy")]
+        return [open_matrix(path, self._dimension) for path in self._memory.snapshot.paths(table, ".npy")]
 
     def _codes(self, of: Literal["facts", "passages"]) -> Codes | None:
         caches, files = self._memory.snapshot.manifest.caches, self._memory.snapshot.store.files
@@ -168,7 +172,10 @@ class Space:
     def _tables(self) -> dict[str, pa.Table]:
         """The texts of entities and facts, mapped."""
         assert self._folder is not None  # noqa: S101 - without an index there are no entities and facts
-        return {name: read_arrow(self._folder / f"{name}.arrow") for name in ("entities", "facts")}
+        tables = {name: read_arrow(self._folder / f"{name}.arrow") for name in ("entities", "facts")}
+        agree = (len(tables["entities"]), len(tables["facts"])) == (self.graph.entities, len(self.graph.subjects))
+        check_arrays(agree, self._folder, "the texts and the arrays of the graph")
+        return tables
 
     def read(self, passages: Sequence[int]) -> list[Passage]:
         """Return title and text of passages."""

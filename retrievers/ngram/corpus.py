@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnemodex.indexers.arrays import check_arrays
 from mnemodex.indexers.ngram.chunk_map import ChunkMap
 from mnemodex.indexers.ngram.index import FMIndex
 from mnemodex.indexers.ngram.ragged import Continuations, offsets_of, spans
@@ -45,6 +46,16 @@ class NgramCorpus:
         self._maps = [ChunkMap.open(folder) for folder in folders]
         self.documents = ShardRows([Rows.open(folder, id_column="doc_id") for folder in folders])
         self.chunks = ShardRows([Rows.open(folder / "chunks") for folder in folders])
+        mapped = [(len(part), len(part.first_tokens)) for part in self._maps]
+        rows = [
+            (len(own.ids), len(chunks.ids))
+            for own, chunks in zip(self.documents.shards, self.chunks.shards, strict=True)
+        ]
+        lengths = np.concatenate([np.diff(part.document_tokens) for part in self._maps])
+        agree = mapped == rows and len(lengths) == self.body.document_count == self.title.document_count
+        every = np.arange(self.body.document_count)
+        agree = agree and np.array_equal(lengths, self.body.lengths(every))
+        check_arrays(agree, folders[0].parent, "the documents, their chunks and their tokens")
 
     def chunks_of(self, documents: Int64s, tokens: Int64s) -> Int64s:
         """Return the numbers of the chunks that tokens belong to; see `ChunkMap.find`."""

@@ -83,6 +83,10 @@ def take(path: Path, rows: Sequence[int], *, columns: Sequence[str]) -> pa.Table
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
         starts = np.cumsum([0, *sizes])
+        if len(wanted) and not 0 <= wanted.min() <= wanted.max() < starts[-1]:
+            raise CorruptFileError(
+                f"{path}: has {starts[-1]} rows, but an index names row {wanted.max()}; build the index again"
+            )
         group_of = np.searchsorted(starts, wanted, side="right") - 1
         groups = np.unique(group_of)
         # For so little, handing columns to threads takes as long as reading them.

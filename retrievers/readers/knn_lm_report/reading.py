@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnemodex.indexers.arrays import open_arrays
+from mnemodex.indexers.arrays import map_array
 from mnemodex.indexers.lm.reader import windows
 from mnemodex.schemas.errors import NotFiniteError, QueryError
 
@@ -84,7 +84,7 @@ def read_texts(
     tokens = np.concatenate([text[first:] for text in texts])
     places = [np.arange(first, len(text)) for text in texts]
     text = np.repeat(np.arange(len(texts)), [len(some) for some in places])
-    surprisal, entropy, keys = open_arrays(folder, *_COLUMNS)
+    surprisal, entropy, keys = (map_array(folder / f"{name}.npy") for name in _COLUMNS)
     seconds = json.loads(marker.read_text())["seconds"]
     return Readings(tokens, text, np.concatenate(places), surprisal, entropy, keys, seconds)
 
