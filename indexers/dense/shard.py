@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from mnemodex.indexers.arrays import Float32s, Int64s, check_places, open_arrays, save_arrays
+from mnemodex.indexers.dense.engine import GRAPH_LIMIT
 from mnemodex.indexers.dense.faiss_engine import FaissEngine
 from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
 from mnemodex.indexers.dense.vectors import Vectors, exact_search
@@ -79,7 +80,7 @@ class Shard:
             self.engine = HnswlibEngine.open(folder, header.metric, header.dimension, ef=parameter)
         else:
             self.engine = FaissEngine.open(folder, header.metric)
-        if parameter is not None and not 0 < parameter <= self.engine.limit:
+        if parameter is not None and not 0 < parameter <= max(self.engine.limit, GRAPH_LIMIT):
             raise CorruptFileError(
                 f"{folder}: is searched with {parameter}, which its index does not take; build the index again"
             )

@@ -92,7 +92,7 @@ def test_settings_of_an_encoder_that_are_none_are_refused(folder):
 
 
 def test_more_candidates_than_a_search_can_keep_are_refused(folder):
-    for name, value in (("graph", 5000), ("lists", 3)):
+    for name, value in (("graph", 5000), ("lists", 5000)):
         forge(folder, lambda content, name=name, value=value: content["indexes"][name]["search"].update(value=value))
         with pytest.raises(CorruptFileError, match=f"is searched with {value}"):
             Memory(folder).retriever(name)
