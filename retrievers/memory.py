@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from mnemodex.indexers.forks import claim_threads
 from mnemodex.retrievers.snapshot import Snapshot
-from mnemodex.schemas.errors import START_OVER, CorruptFileError, ModelError, QueryError, RecipeError
+from mnemodex.schemas.errors import (
+    START_OVER,
+    CorruptFileError,
+    MemoryNotFoundError,
+    ModelError,
+    QueryError,
+    RecipeError,
+)
 from mnemodex.schemas.kinds import ENCODERS, KINDS, load
 from mnemodex.schemas.passed import PassedEmbedding, identity_of
 from mnemodex.schemas.spec import Ref
@@ -60,6 +68,12 @@ class Memory:
 
         return memory_html(str(self.snapshot.store.root), self.snapshot.manifest)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path and the snapshot's name: the other process opens that snapshot by itself."""
+        passed = {name.removeprefix("embed/"): encoder for name, encoder in self._objects.items()}
+        manifest = self.snapshot.manifest
+        return _reopen, (self.snapshot.store.root.absolute(), manifest.name, manifest.created, passed)
+
     @property
     def indexes(self) -> list[str]:
         """The names of the indexes."""
@@ -95,10 +109,12 @@ class Memory:
         Raises:
             QueryError: the statement is not one SELECT or EXPLAIN, is wrong, fails, or takes too long.
         """
+        claim_threads()
         return self._sql.query(query, seconds=seconds)
 
     def ids_where(self, where: str) -> Int64s:
         """Return the ids of the chunks that a `where` expression keeps, int64, ascending."""
+        claim_threads()
         return self._sql.ids_where(where)
 
     @cached_property
@@ -151,6 +167,17 @@ class Memory:
                 f"embedding {name!r} was built with another encoder than the {type(passed).__name__} that was passed; "
                 "pass that one, or build again. An attribute `identity` says what makes two encoders the same"
             )
+
+
+def _reopen(path: Path, name: str, created: str, encoders: Mapping[str, Any]) -> Memory:
+    """Open a snapshot that may be older than the current one."""
+    memory = Memory(path, encoders=encoders)
+    store = memory.snapshot.store
+    for manifest in store.history(memory.snapshot.manifest):
+        if (manifest.name, manifest.created) == (name, created):
+            memory.snapshot = Snapshot(store, manifest)
+            return memory
+    raise MemoryNotFoundError(f"{path}: snapshot {name} of {created} is no longer there; open the memory again")
 
 
 def _check_filled(name: str, settings: Spec) -> None:

@@ -12,6 +12,7 @@ from typing_extensions import override
 from mnemodex.indexers.arrays import check_places, find_ids, open_arrays
 from mnemodex.indexers.dense.searcher import DenseSearcher
 from mnemodex.indexers.dense.vectors import BLOCK_BYTES, Vectors, pair_scores
+from mnemodex.indexers.forks import claim_threads
 from mnemodex.retrievers.base import Retriever, check
 from mnemodex.retrievers.datastore import Datastore, DatastoreInfo, Neighbours
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits, Reason
@@ -67,6 +68,7 @@ class NextTokenRetriever(Retriever, Datastore):
             QueryError: see `Retriever.search`.
             ModelError: the model is not the one that the index was built with.
         """
+        claim_threads()
         prompts = self.prompt_keys.tokens(check(queries, k))
         with_tokens = np.array([len(ids) > 0 for ids in prompts], bool)
         keys = self.prompt_keys.keys([ids for ids in prompts if len(ids)])

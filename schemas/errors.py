@@ -82,6 +82,10 @@ class CorruptFileError(MnemodexError):
     """A file of the memory is missing or differs from its checksum."""
 
 
+class ForkedProcessError(MnemodexError):
+    """A process is a fork of one whose libraries have threads, which it lacks."""
+
+
 class WriterBusyError(MnemodexError):
     """Another build holds the memory's writer lock."""
 

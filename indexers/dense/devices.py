@@ -6,6 +6,8 @@ from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from mnemodex.indexers.forks import claim_threads
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
@@ -28,10 +30,11 @@ def use_threads() -> int:
     """Apply the chosen number to the calling thread, and return it.
 
     OpenMP keeps the number for each thread that calls it, so one call at the start of a process does not reach the
-    threads of a server's pool; every search and build therefore calls this first.
+    threads of a server's pool; every search and build therefore calls this first. See `claim_threads` for forks.
     """
     import faiss
 
+    claim_threads()
     if _chosen.cpus:
         faiss.omp_set_num_threads(_chosen.cpus)
     return int(faiss.omp_get_max_threads())

@@ -13,6 +13,7 @@ from typing_extensions import override
 from mnemodex.indexers.encoders.base import Encoded, EncodeStats, TextEncoder
 from mnemodex.indexers.encoders.modules import Modules, Unusual, backend, known_limit, load_usual
 from mnemodex.indexers.encoders.own import with_own
+from mnemodex.indexers.forks import claim_threads
 from mnemodex.indexers.models.language_model import silence
 from mnemodex.indexers.models.locate import locate, refuse_pickled
 from mnemodex.indexers.models.tokenizers import unknown_token
@@ -92,6 +93,7 @@ class Encoder(TextEncoder):
 
     @override
     def stream(self, windows: Iterable[Window]) -> Iterator[Encoded]:
+        claim_threads()
         # One thread tokenises a window by one call while the model works on the one before.
         with ThreadPoolExecutor(1) as pool:
             begun = ((window, pool.submit(self._tokenize, list(window.texts))) for window in windows)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnemodex.indexers.forks import claim_threads
 from mnemodex.indexers.lm.capture import Captured, KeyCapture
 from mnemodex.indexers.models.hashes import model_hash
 from mnemodex.indexers.models.language_model import LanguageModel
@@ -60,6 +61,7 @@ class PromptKeys:
         """
         import torch
 
+        claim_threads()
         keys = np.zeros((len(prompts), self._info.dimension), np.float32)
         with self._lock, self._capture as capture, torch.inference_mode():
             for number, ids in enumerate(prompts):
