@@ -39,9 +39,14 @@ def identity_of(made: Any) -> str:
     Where neither can be told, it is a `RecipeError`.
     """
     declared = getattr(made, "identity", None)
-    if isinstance(declared, str | int):
-        return str(declared)
     kind = type(made)
+    if isinstance(declared, str | int) and declared != "":
+        return str(declared)
+    if declared is not None:
+        raise RecipeError(
+            f"{kind.__name__}: its attribute `identity` is {declared!r} of type {type(declared).__name__}; make it a "
+            "string that changes when its results do"
+        )
     try:
         code = [inspect.getsource(one) for one in kind.__mro__ if one.__module__ not in _BASES]
         values = json.dumps(_values(made), sort_keys=True, default=_plain)
@@ -64,6 +69,8 @@ def _values(made: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
+    # The bytes of an array of objects are addresses.
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return [value.shape, str(value.dtype), hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()]
-    raise TypeError(f"it holds a {type(value).__name__}")
+    objects = " of objects" if isinstance(value, np.ndarray) else ""
+    raise TypeError(f"it holds a {type(value).__name__}{objects}")

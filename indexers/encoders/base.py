@@ -156,6 +156,8 @@ class Adapted(TextEncoder):
         # Whatever the encoder itself raises is for the caller to see.
         output = self._plain.encode(list(texts))
         try:
+            if np.iscomplexobj(output):
+                raise TypeError("they are complex")
             vectors = np.asarray(output, np.float32)
         except (TypeError, ValueError) as error:
             raise ModelError(
@@ -175,5 +177,10 @@ class Adapted(TextEncoder):
                 rows = np.arange(start, min(start + _BATCH, len(texts)))
                 # Batches are those of the whole window, so that vectors are the same after an interruption.
                 if done is None or not done[rows].all():
-                    yield Encoded(number, rows, self.encode(texts[start : start + _BATCH]))
+                    vectors = self.encode(texts[start : start + _BATCH])
+                    if len(vectors) > 1 and not vectors.any():
+                        raise ModelError(
+                            f"encoder {type(self._plain).__name__} gives zeros for {len(vectors)} texts; correct it"
+                        )
+                    yield Encoded(number, rows, vectors)
             self.stats.texts += len(texts)

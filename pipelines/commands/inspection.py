@@ -180,7 +180,8 @@ def verify(
     else:
         for problem in result.problems:
             say(f"problem: {problem}", err=True)
-        verdict = "sound" if not result.problems else f"{len(result.problems)} problems"
+        count = len(result.problems)
+        verdict = f"{count} problem{'s' * (count > 1)}" if count else "sound"
         say(f"{memory}: {result.files} files, {size(result.bytes)} read: {verdict}")
     if result.problems:
         raise typer.Exit(1)

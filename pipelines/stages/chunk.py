@@ -99,7 +99,8 @@ class ChunkStage(Stage):
 
     def _spans(self, texts: list[str]) -> list[Int64s]:
         """Return the chunker's spans; what no chunker should give is a `StageFailedError`."""
-        spans: Any = self._chunker.spans(texts)
+        # A list of its own, which it may change.
+        spans: Any = self._chunker.spans([*texts])
         name = f"chunker {type(self._chunker).__name__}"
         if not isinstance(spans, list | tuple) or len(spans) != len(texts):
             given = f"{len(spans)} arrays" if isinstance(spans, list | tuple) else f"a {type(spans).__name__}"

@@ -207,3 +207,27 @@ def test_the_hash_is_that_of_the_models_files_or_of_what_decides_the_vectors():
 def test_a_model_that_is_not_there_has_no_hash():
     with pytest.raises(ModelError, match="no package 'nothing_here' is installed"):
         encoder_hash(Embedding(model="pkg:nothing_here/model"))
+
+
+def plain(answer):
+    """A plain encoder that gives the same for any texts."""
+    return type("Plain", (), {"dimension": 2, "encode": lambda _, texts: answer[: len(texts)]})()
+
+
+def opened(encoder):
+    settings = PassedEmbedding(name="mine", identity_of="it")
+    return open_encoder(settings, objects={"embed/mine": encoder})
+
+
+@pytest.mark.parametrize("answer", [np.ones((3, 2), np.complex64), [[1j, 1]] * 3])
+def test_complex_vectors_are_refused(answer):
+    with pytest.raises(ModelError, match=r"encoder Plain gives no matrix of vectors .*complex.*; correct it"):
+        opened(plain(answer)).encode(["a", "b", "c"])
+
+
+def test_an_encoder_that_gives_zeros_for_all_passages_is_refused():
+    zeros = np.zeros((3, 2), np.float32)
+    with pytest.raises(ModelError, match="encoder Plain gives zeros for 3 texts; correct it"):
+        list(opened(plain(zeros)).stream([Window(["a", "b", "c"])]))
+    zeros[1] = 1
+    assert len(list(opened(plain(zeros)).stream([Window(["a", "b", "c"])]))) == 1

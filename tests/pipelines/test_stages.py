@@ -134,6 +134,16 @@ class TestChunk:
         made = run_stage(stage, [batch([(1, "T", "abcdef")])], objects={"chunks": Halves()})
         assert [(row["text"], row["ordinal"]) for row in made.to_pylist()] == [("abc", 0), ("def", 1)]
 
+    def test_a_chunker_that_changes_its_list_changes_no_text(self):
+        class Lower:
+            def spans(self, texts):
+                texts[:] = [text.lower() for text in texts]
+                return [np.array([[0, len(text)]], np.int64) for text in texts]
+
+        stage = ChunkStage(ChunkSettings(chunker={"by": "passed", "identity_of": "lower"}))
+        made = run_stage(stage, [batch([(1, "T", "ABC")])], objects={"chunks": Lower()})
+        assert made["text"].to_pylist() == ["ABC"]
+
 
 VECTORS = TableKey("embeddings", "minilm")
 
