@@ -31,6 +31,7 @@ from mnemodex.pipelines import run as run_module
 from mnemodex.pipelines.declarations import declarations
 from mnemodex.pipelines.materialize import Materializer
 from mnemodex.pipelines.plan import Plan, identity
+from mnemodex.pipelines.preflight import check_inputs
 from mnemodex.pipelines.progress import Progress
 from mnemodex.pipelines.results import BuildResults
 from mnemodex.pipelines.run_files import RunFiles
@@ -328,7 +329,7 @@ class Built:
     def __init__(self, recipe: dict[str, Any]) -> None:
         self.recipe = recipe
         store = Store(recipe["memory"])
-        checked = parse_recipe(recipe, name="recipe", base=Path.cwd())
+        checked = check_inputs(parse_recipe(recipe, name="recipe", base=Path.cwd()))
         declared = declarations(checked, plan_source(store, checked).units)
         plan, self._results = Plan(declared), BuildResults(checked, store)
         Materializer(
@@ -339,7 +340,7 @@ class Built:
 
     def read_by(self, recipe: dict[str, Any]) -> set[str]:
         """The steps that another recipe has, or that do or read something else in it."""
-        checked = parse_recipe(recipe, name="recipe", base=Path.cwd())
+        checked = check_inputs(parse_recipe(recipe, name="recipe", base=Path.cwd()))
         context = SimpleNamespace(
             recipe=checked,
             rows=self._results.rows,
