@@ -70,7 +70,7 @@ def _write_data(folder):
         for path in sorted((folder / f"{DEMO}-source").glob("*.jsonl"))
         for line in path.read_text().splitlines()[:5]
     ]
-    corpus_lines = "".join(json.dumps(row) + "\n" for row in rows)
+    corpus_lines = "".join(json.dumps(row | {"text": row["text"][:2000]}) + "\n" for row in rows)
     with gzip.open(folder / "corpus.jsonl.gz", "wt") as file:
         file.write(corpus_lines)
     asked = [
