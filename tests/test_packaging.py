@@ -184,7 +184,7 @@ class TestLayers:
 
     def test_few_modules_know_ray_and_none_ray_data(self):
         knowing = [path for path in modules(*SOURCES) if any(belongs(module, "ray") for module, _ in imports(path))]
-        names = ("cluster", "datastore_actor", "ray_engine")
+        names = ("cluster", "datastore_actor", "ray_engine", "runtime_env")
         assert [path.relative_to(ROOT).as_posix() for path in knowing] == [f"pipelines/{name}.py" for name in names]
         assert not any("ray.data" in path.read_text() for path in modules(*SOURCES))
 
