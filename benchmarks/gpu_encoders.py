@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pydoc_data.topics import topics
 from typing import TYPE_CHECKING, Any
@@ -90,7 +91,7 @@ def _encoder(bench: Bench, name: str, path: Path, texts: list[str]) -> Iterator[
     yield check("float32 less a plain loop", float(np.abs(float32 - expected).max()), most=1e-4, model=name)
     yield check("vectors that an interruption changes", _interrupted(encoder, few), most=0, model=name)
     lengths = np.array([len(encoding.ids) for encoding in encoder._tokenize(texts)])
-    flops, total = _flops(encoder._model, lengths), int(lengths.sum())
+    flops, total = _flops(path, lengths), int(lengths.sum())
     shared: Row = {"model": name, "passages": len(texts), "tokens": total}
     bench.memory()
     for batch in (encoder._max_tokens, *_BATCHES):
@@ -133,12 +134,12 @@ def _timed(bench: Bench, encoder: Any, texts: list[str], flops: float) -> Row:
     }
 
 
-def _flops(model: Any, lengths: Any) -> float:
+def _flops(path: Path, lengths: Any) -> float:
     """The arithmetic of real tokens: two FLOPs a weight of the layers, and attention over each text's own tokens."""
-    layers = model[0].model.encoder.layer
-    weights = sum(weight.numel() for weight in layers.parameters() if weight.dim() > 1)
-    width = model[0].model.config.hidden_size
-    return float(2 * weights * lengths.sum() + 4 * width * len(layers) * (lengths.astype(np.float64) ** 2).sum())
+    config = json.loads((path / "config.json").read_text())
+    layers, width = config["num_hidden_layers"], config["hidden_size"]
+    weights = layers * (4 * width**2 + 2 * width * config["intermediate_size"])
+    return float(2 * weights * lengths.sum() + 4 * width * layers * (lengths.astype(np.float64) ** 2).sum())
 
 
 def _plain(bench: Bench, path: Path, dtype: Any) -> Any:

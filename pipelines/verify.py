@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mnemodex.schemas.store.store import Store
 
 _FOLDERS = ("tables", "indexes", "snapshots", "answers", "work")
-_SEALED = ("work/content-", "answers/")
+_SEALED = ("work/content-", "work/built.json", "work/tried.json", "answers/")
 """Files that snapshots do not name and that hold a checksum of themselves."""
 
 
@@ -219,7 +219,10 @@ def _check_index(store: Store, manifest: Manifest, index: IndexEntry) -> Iterato
             for part in manifest.tables[table].partitions
         }
         seen = {label: np.zeros(len(column_ids), np.int64) for label, column_ids in ids.items()}
-        agree = all(_count_rows(Rows.open(place, id_column=column), ids, seen) for place in places)
+        try:
+            agree = all(_count_rows(Rows.open(place, id_column=column), ids, seen) for place in places)
+        except CorruptFileError:
+            agree = False
         if not agree or not all((count == 1).all() for count in seen.values()):
             where = f"{store.root}: index {index.name}"
             yield f"{where} does not hold each row of {table} once; remove indexes/{index.name} and build again"

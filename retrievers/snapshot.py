@@ -67,7 +67,7 @@ class Snapshot:
         folders = []
         for shard in index.shards:
             folder = self.store.files.path(shard.folder)
-            checked = {self.store.files.local(file) for file in shard.files}
+            checked = {self.store.files.local(file) for file in shard.files} | {self.store.files.path(shard.marker)}
             # What is opened by its name there was compared with its checksum.
             for path in folder.rglob("*") if folder.is_dir() else [folder]:
                 if path not in checked and not path.is_dir() and not path.name.startswith("."):

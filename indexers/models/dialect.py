@@ -104,9 +104,9 @@ class Dialect:
 
 def _names(words: str, name: str) -> bool:
     """Return whether a refusal is about a parameter; a common word is one only in quotation marks."""
-    plain = re.escape(name)
-    quoted = name.isalpha() and name != "temperature"
-    return re.search(rf"['\"`]{plain}['\"`]" if quoted else rf"\b{plain}\b", words) is not None
+    if name.isalpha() and name != "temperature":
+        return any(f"{mark}{name}{mark}" in words for mark in "'\"`")
+    return name in re.findall(r"\w+", words)
 
 
 def _without_system(messages: Messages) -> Messages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.indexers.models.chat import Answer
@@ -34,8 +35,9 @@ class LocalChat:
         self._lm = LanguageModel(model, threads=threads)
         self._max_tokens = max_tokens
         self._template = _template(model)
-        # A template writes the special tokens itself.
-        self._lm.tokenizer.encode_special_tokens = self._template is None
+        # A copy, since steps share that one. A template writes the special tokens itself.
+        self._tokenizer = copy.deepcopy(self._lm.tokenizer)
+        self._tokenizer.encode_special_tokens = self._template is None
         self._limit: int | None = getattr(self._lm.model.config, "max_position_embeddings", None)
 
     def ask_many(self, conversations: Sequence[Messages]) -> list[Answer | NoAnswerError]:
@@ -77,7 +79,7 @@ class LocalChat:
             except (jinja2.TemplateError, ValueError) as error:
                 problem = f"its chat template refuses the conversation: {error}"
                 raise ModelError(f"model {self._lm.name!r}: {problem}") from error
-        return self._lm.tokenizer.encode(text, add_special_tokens=self._template is None).ids
+        return self._tokenizer.encode(text, add_special_tokens=self._template is None).ids
 
     def _generate(self, prompts: list[list[int]]) -> list[Answer | NoAnswerError]:
         import torch
@@ -100,7 +102,7 @@ class LocalChat:
         end = self._lm.model.generation_config.eos_token_id
         ends = end if isinstance(end, list) else [end]
         length = next((number for number, token in enumerate(tokens) if token in ends), len(tokens))
-        text = self._lm.tokenizer.decode(tokens[:length], skip_special_tokens=True)
+        text = self._tokenizer.decode(tokens[:length], skip_special_tokens=True)
         return Answer(text.strip(), read, length, cut=length == len(tokens))
 
 

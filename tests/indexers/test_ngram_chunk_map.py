@@ -82,5 +82,5 @@ def test_a_map_is_opened_as_it_was_saved(tmp_path):
 def test_arrays_of_different_maps_are_refused(tmp_path):
     map_of([([0, 4], [(0, 8)]), ([1], [(0, 2)])]).save(tmp_path)
     np.save(tmp_path / "first_tokens.npy", np.zeros(1, np.int64))
-    with pytest.raises(CorruptFileError, match="differ in length"):
+    with pytest.raises(CorruptFileError, match="does not rise from 0 to 1; remove the folder"):
         ChunkMap.open(tmp_path)

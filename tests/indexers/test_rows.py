@@ -68,14 +68,14 @@ def test_shards_are_put_one_after_the_other_with_their_labels(rows):
 def test_arrays_that_do_not_belong_together_are_refused(tmp_path, rows):
     rows.save(tmp_path)
     np.save(tmp_path / "row.npy", rows.row[:-1])
-    with pytest.raises(CorruptFileError, match="differ in length; remove the folder and build again"):
+    with pytest.raises(CorruptFileError, match=r"differ in length; remove the folder .* and build again"):
         Rows.open(tmp_path)
 
 
 def test_a_pickled_array_is_not_opened(tmp_path, rows):
     rows.save(tmp_path)
     np.save(tmp_path / "row.npy", np.array([{}] * 7, dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="OBJECT"):
+    with pytest.raises(CorruptFileError, match=r"no array .*OBJECT"):
         Rows.open(tmp_path)
 
 

@@ -201,7 +201,9 @@ def test_the_manifest_names_the_versions_and_the_recipe(source, tmp_path):
     mnemodex.build(words_recipe(source, tmp_path / "memory"))
     made = manifest(tmp_path / "memory")
     assert {"python", "mnemodex", "numpy", "pyarrow", "duckdb", "PyStemmer"} <= set(made.versions)
-    assert made.recipe["indexes"] == {"words": {"type": "bm25", "k1": 1.2, "b": 0.75, "with_title": True}}
+    assert made.recipe["indexes"] == {
+        "words": {"type": "bm25", "k1": 1.2, "b": 0.75, "with_title": True, "language": "english", "tokenizer": "words"}
+    }
     assert made.recipe["source"]["path"] == str(source)
 
 

@@ -233,6 +233,7 @@ class TestSearch:
                     "key": c.key,
                     "title": c.title,
                     "text": c.text,
+                    "metadata": c.metadata,
                 }
                 for c in chunks
             ]

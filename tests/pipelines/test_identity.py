@@ -89,7 +89,7 @@ TABLE: dict[str, dict[str, Change | str]] = {
     },
     "Embedding": {
         "encoder": FIXED,
-        "model": Change("embed.first.model", "{F}/bytes", VECTORS),
+        "model": Change("embed.first.model", "{F}/encoder", VECTORS),
         "max_length": Change("embed.first.max_length", 99, VECTORS),
         "dtype": Change("embed.first.dtype", "bfloat16", VECTORS),
         "normalize": Change("embed.first.normalize", False, VECTORS),
@@ -113,7 +113,7 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "query_prefix": Change("embed.served.query_prefix", "query: ", NOTHING),
     },
     "LmStates": {
-        "model": Change("lm.tiny.model", "{F}/bytes", STATES),
+        "model": Change("lm.tiny.model", "{F}/other", STATES),
         "key": Change("lm.tiny.key", "final_hidden", ("lm_states/tiny",)),
         "window": Change("lm.tiny.window", 48, STATES),
         "overlap": Change("lm.tiny.overlap", 4, STATES),
@@ -369,6 +369,13 @@ def _known(step: Step | None) -> Any:
     return step and (identity(step), step.reads, [(unit.label, unit.content) for unit in step.source])
 
 
+def _other_encoder(folder):
+    """The default encoder with another hash."""
+    shutil.copytree(locate(DEFAULT_MODEL), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "note": "another"}))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """The corpus, models and files that the recipes name, and what other values of their fields name."""
@@ -382,6 +389,8 @@ def folder(tmp_path_factory):
     write_jsonl(made / "questions.jsonl", questions)
     shutil.copy(made / "questions.jsonl", made / "same-questions.jsonl")
     saved("llama", made / "model")
+    saved("llama", made / "other")
+    _other_encoder(made / "encoder")
     (made / "bytes").mkdir()
     save(byte_level(), made / "bytes")
     if SPACY:

@@ -100,7 +100,7 @@ def test_k_below_one_is_refused(retriever, k):
 @pytest.mark.parametrize(
     ("questions", "message"),
     [
-        ("one string", r"a list of questions: search\(\[question\]\)"),
+        ("one string", r"a list of questions, not a str: search\(\[question\]\)"),
         ([None], "question 0 is a NoneType"),
         (["a", 5], "question 1 is a int"),
         (["a", "b\udcff"], "question 1 holds a lone surrogate"),
