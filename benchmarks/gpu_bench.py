@@ -142,25 +142,28 @@ class Bench:
 
 @dataclass
 class ForwardClock:
-    """While it is entered, the time that a module's forward passes take on their device."""
+    """While it is entered, the time that the forward passes of a module, or of an encoder's, take on their device."""
 
     module: Any
     device: str
     _marks: list[Any] = field(default_factory=list)
-    _hooks: list[Any] = field(default_factory=list)
+    _forward: Any = None
 
     def __enter__(self) -> ForwardClock:
-        self._hooks = [
-            self.module.register_forward_pre_hook(lambda *_: self._mark()),
-            self.module.register_forward_hook(lambda *_: self._mark()),
-        ]
+        self._forward = self.module.forward
+        self.module.forward = self._measured
         return self
+
+    def _measured(self, *given: Any, **named: Any) -> Any:
+        self._mark()
+        result = self._forward(*given, **named)
+        self._mark()
+        return result
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for hook in self._hooks:
-            hook.remove()
+        self.module.forward = self._forward
 
     def _mark(self) -> None:
         if self.device == "cpu":

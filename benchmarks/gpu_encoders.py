@@ -118,7 +118,7 @@ def _timed(bench: Bench, encoder: Any, texts: list[str], flops: float) -> Row:
     before = encoder.stats.tokens, encoder.stats.padded
     runs = []
     for _ in range(_REPEATS):
-        with ForwardClock(encoder._model, bench.device) as clock:
+        with ForwardClock(encoder._modules, bench.device) as clock:
             seconds = timed(lambda: encoder.encode(texts))
         runs.append((seconds, clock.seconds))
     seconds, in_model = min(runs)

@@ -104,7 +104,7 @@ def split_words(texts: Sequence[str], tokenizer: Tokenizer = "words", language: 
     places = numbers(tokens.indices)
     ids = own[spans((np.cumsum(sizes) - sizes)[places], sizes[places])]
     text = np.repeat(np.repeat(np.arange(len(found)), list(map(len, found))), sizes[places])
-    meaningful = numbers(pc.not_equal(stems.dictionary, "").cast(pa.int8())).astype(np.bool_)
+    meaningful = numbers(pc.binary_length(stems.dictionary)) > 0
     kept = meaningful[ids]
     number = np.cumsum(meaningful) - 1
     lengths = np.bincount(text[kept], minlength=len(found)).astype(np.int32)
@@ -177,7 +177,8 @@ _APOSTROPHE = "'\u2019"
 
 def _find(text: str) -> list[str]:
     """Return the words of a text with what joins them, and its runs of scripts without spaces."""
-    return _pattern(latin=not _OTHER.search(text)).findall(text)
+    latin, any_script = _patterns()
+    return (any_script if _OTHER.search(text) else latin).findall(text)
 
 
 _OTHER = re.compile("[\u0300-\u1fff\u2c00-\U0010ffff]")
@@ -185,10 +186,13 @@ _OTHER = re.compile("[\u0300-\u1fff\u2c00-\U0010ffff]")
 
 
 @cache
-def _pattern(*, latin: bool) -> re.Pattern[str]:
-    letter = r"\w" if latin else f"[{_letters()}]"
-    joined = rf"(?:[.&{_APOSTROPHE}\u2010-]{letter}+|(?<=\d),\d+)*"
-    return re.compile(rf"{letter}+{joined}(?:\+\+|\#(?!\w))?" + ("" if latin else f"|[{UNSPACED}{_ITERATION}]+"))
+def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return what is a word of Latin texts, whose letters Python knows, and of texts in any script."""
+    latin, any_script = (
+        rf"{letter}+(?:[.&{_APOSTROPHE}\u2010-]{letter}+|(?<=\d),\d+)*(?:\+\+|\#(?!\w))?"
+        for letter in (r"\w", f"[{_letters()}]")
+    )
+    return re.compile(latin), re.compile(f"{any_script}|[{UNSPACED}{_ITERATION}]+")
 
 
 _RUN = re.compile(f"[{UNSPACED}{_ITERATION}]+")

@@ -389,7 +389,7 @@ def folder(tmp_path_factory):
     write_jsonl(made / "questions.jsonl", questions)
     shutil.copy(made / "questions.jsonl", made / "same-questions.jsonl")
     saved("llama", made / "model")
-    saved("llama", made / "other")
+    saved("gpt2", made / "other")
     _other_encoder(made / "encoder")
     (made / "bytes").mkdir()
     save(byte_level(), made / "bytes")
