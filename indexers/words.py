@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from mnemodex.indexers.ngram.ragged import spans
 from mnemodex.indexers.scripts import UNSPACED, marks
-from mnemodex.schemas.store.columns import numbers, to_column
+from mnemodex.schemas.store.columns import numbers, to_column, to_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +108,8 @@ def split_words(texts: Sequence[str], tokenizer: Tokenizer = "words", language: 
     kept = meaningful[ids]
     number = np.cumsum(meaningful) - 1
     lengths = np.bincount(text[kept], minlength=len(found)).astype(np.int32)
-    return Words(stems.dictionary.filter(pa.array(meaningful)), number[ids[kept]], lengths)
+    left = to_column(np.flatnonzero(meaningful), pa.int64())
+    return Words(stems.dictionary.take(left), number[ids[kept]], lengths)
 
 
 def _stems(words: list[str], language: Language) -> list[str]:
