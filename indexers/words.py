@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from mnemodex.indexers.ngram.ragged import spans
 from mnemodex.indexers.scripts import UNSPACED, marks
-from mnemodex.schemas.store.columns import numbers, to_column, to_column
+from mnemodex.schemas.store.columns import numbers, to_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
