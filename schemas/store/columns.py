@@ -6,6 +6,7 @@ new documents cost.
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,10 +46,10 @@ def to_batch(columns: Iterable[Any], schema: pa.Schema) -> pa.RecordBatch:
 
 def _texts(values: Sequence[str]) -> pa.StringArray:
     encoded = [value.encode() for value in values]
-    offsets = np.cumsum([0, *map(len, encoded)])
+    # More bytes than an array of strings can hold are an OverflowError here.
+    offsets = np.fromiter(accumulate(map(len, encoded), initial=0), np.int32, len(encoded) + 1)
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
-    # The cast refuses more bytes than an array of strings can hold.
-    return pa.Array.from_buffers(pa.large_string(), len(encoded), buffers).cast(pa.string())
+    return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
 
 
 def spelling(texts: pa.StringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
