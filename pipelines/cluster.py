@@ -21,7 +21,7 @@ memory."""
 
 
 _LOCAL = (None, "local")
-"""Addresses that stand for a Ray of the build's own."""
+"""Addresses with which a build starts a Ray of its own."""
 
 _PAUSE_SECONDS = 3.0
 """Before Ray is started again on a machine that was too busy."""

@@ -95,14 +95,14 @@ class Run:
         return result
 
     def _probe(self) -> list[str]:
-        """Ask the servers of the steps that are not complete; return warnings."""
+        """Try the models and ask the servers of the steps that are not complete; return warnings."""
         steps = [step for step in self._results.steps.values() if not step.complete]
+        try_models(steps, self._former)
         return [warning for step in steps for warning in step.op.probe(step.step.settings, self._store)]
 
     def _begin(self, place: Place) -> None:
         # Before a large source is looked through.
         check_address(place.address)
-        try_models(self._recipe, self._store)
         recipe = self._recipe
         if self._passed.source is not None:
             recipe = spooled(recipe, self._passed.source, self._store.root / self._files.run)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mnemodex.schemas.store.store import Store
 
 _FOLDERS = ("tables", "indexes", "snapshots", "answers", "work")
-_SEALED = ("work/content-", "work/built.json", "work/tried.json", "answers/")
+_SEALED = ("work/content-", "work/built.json", "answers/")
 """Files that snapshots do not name and that hold a checksum of themselves."""
 
 

@@ -21,7 +21,7 @@ from mnemodex.schemas.manifest import Artifacts
 from mnemodex.schemas.store.store import open_store
 
 STEPS = 9
-MEMOS = ("plan", "content-", "partial", "tried.json")
+MEMOS = ("plan", "content-", "partial")
 """What may stay in the folder of unfinished work: it is read again, or made again."""
 
 

@@ -34,11 +34,11 @@ pytestmark = pytest.mark.usefixtures("inline")
 def build(tmp_path):
     source = write_parts(tmp_path / "few", records()[:3], 1)
 
-    def run(model, **entry):
+    def run(model, name="mine", **entry):
         recipe = {
             "source": {"path": str(source)},
             "memory": str(tmp_path / "memory"),
-            "embed": {"mine": {"model": str(model), **entry}},
+            "embed": {name: {"model": str(model), **entry}},
             "indexes": {"dense": {"type": "dense", "factory": "Flat"}},
         }
         return mnemodex.build(recipe)
@@ -131,6 +131,18 @@ def test_a_model_is_tried_once(build, tmp_path, monkeypatch):
     edit(folder, "sentence_bert_config.json", max_seq_length=30)
     build(folder)
     assert tried == [None, 20, None]
+
+
+def test_a_model_is_not_tried_where_nothing_is_computed_with_it(build, tmp_path, monkeypatch):
+    folder = save_modules(tmp_path / "model", *modules_of("mean"))
+    build(folder)
+    monkeypatch.setattr(trial, "_here", set())
+    monkeypatch.setattr(trial, "open_encoder", lambda spec: pytest.fail("it is loaded"))
+    # Its vectors are found by what made them.
+    assert build(folder, name="yours").committed
+    write_parts(tmp_path / "few", records()[:4], 1)
+    # Of the fourth document they are not there, but those of the others were made in the same way.
+    assert computed(build(folder, name="yours"))["embeddings/yours"] == 1
 
 
 def test_the_models_own_prompts_decide_the_vectors_and_are_shown(build, tmp_path, cli):
