@@ -41,6 +41,9 @@ _TYPES = {
 }
 _STATS = ("rows", "documents", "tokens", "sample_rate", "document_bits", "vocabulary_sha256")
 
+_sound: set[tuple[tuple[Path, int, int, int], ...]] = set()
+"""The files of shards that were checked, each with its size, time and inode."""
+
 
 class FMShard:
     """An FM-index over the documents of one shard, in a field's folder of a shard that `build` wrote.
@@ -79,9 +82,13 @@ class FMShard:
         self._check()
 
     def _check(self) -> None:
-        """Refuse what would lead a kernel out of the arrays."""
+        """Refuse what would lead a kernel out of the arrays, once a process while the files stay as they are."""
         from mnemodex.indexers.ngram.soundness import find_fault
 
+        states = [(path, path.stat()) for path in sorted(self._folder.iterdir())]
+        seen = tuple((path, state.st_size, state.st_ctime_ns, state.st_ino) for path, state in states)
+        if seen in _sound:
+            return
         fault = find_fault(
             self._tree,
             Places(self._borders, self._marks, self._samples, self._documents, self._width),
@@ -90,6 +97,7 @@ class FMShard:
         )
         if fault:
             raise CorruptFileError(f"{self._folder}: {fault}; build the shard again")
+        _sound.add(seen)
 
     @property
     def separators(self) -> tuple[int, int]:

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.compiled import kernel, popcount
+from mnemodex.indexers.compiled import kernel
+from mnemodex.indexers.ngram.ragged import offsets_of
 from mnemodex.indexers.ngram.tree import (
     BLOCK_WORDS,
     FIRST,
     LENGTH,
     START,
     SYMBOL,
-    ZEROS,
     blocks_for,
-    get_packed,
+    count_block,
     lay_out,
     packed_words,
     rank,
+    rows_of_children,
 )
 
 if TYPE_CHECKING:
@@ -80,20 +81,11 @@ def _faults_of_code(tree: Tree, rows: int, documents: int, symbols: int) -> Iter
 
 def _faults_of_bits(tree: Tree) -> Iterator[str]:
     bits, levels, leaves, _ = tree
-    lengths, rows = leaves[:-1, LENGTH], np.diff(leaves[:, START])
-    inner = np.zeros(0, np.int64)
-    # From the leaves to the root: how many rows are below each node, those of zeros and those of ones.
-    for depth in range(len(levels) - 1, -1, -1):
-        first, last = np.searchsorted(lengths, [depth + 1, depth + 2])
-        children = np.concatenate([inner, rows[first:last]])
-        zeros, ones = np.split(children, 2)
-        inner = zeros + ones
-        borders = np.concatenate([[0], np.cumsum(inner)])
-        level = levels[depth]
-        if not _has_headers(bits, int(level[FIRST]), blocks_for(int(borders[-1]))):
+    for depth, zeros, ones in rows_of_children(leaves):
+        borders, first = offsets_of(zeros + ones), int(levels[depth, FIRST])
+        if not _has_headers(bits, first, blocks_for(int(borders[-1]))):
             yield "the counts in bits are wrong"
-        before = _ranks(bits, int(level[FIRST]), borders)
-        if level[ZEROS] != zeros.sum() or not np.array_equal(np.diff(before), ones):
+        if not np.array_equal(np.diff(_ranks(bits, first, borders)), ones):
             yield "bits lead to other symbols than leaves say"
 
 
@@ -113,7 +105,7 @@ def _faults_of_places(places: Places, rows: int, documents: int) -> Iterator[str
         return
     if not 0 < width <= _DEEPEST or packed.shape != (packed_words(rows, width),):
         yield "documents have another length"
-    if _largest(packed, width, rows) >= documents:
+    if not _all_below(documents, packed, width, rows):
         yield "documents have numbers of no documents"
 
 
@@ -122,15 +114,9 @@ def _has_headers(vector: Uint64s, first: int, blocks: int) -> bool:
     """Whether the headers of a bit vector are what `write_headers` would write."""
     ones = 0
     for block in range(first, first + blocks):
-        header = np.uint64(ones) << np.uint64(27)
-        inside = 0
-        for word in range(7):
-            if word > 0 and word % 2 == 0:
-                header |= np.uint64(inside) << np.uint64(9 * (word // 2 - 1))
-            inside += popcount(vector[block * 8 + 1 + word])
+        header, ones = count_block(vector, block, ones)
         if vector[block * 8] != header:
             return False
-        ones += inside
     return True
 
 
@@ -144,9 +130,21 @@ def _ranks(vector: Uint64s, first: int, positions: Int64s) -> Int64s:
 
 
 @kernel
-def _largest(words: Uint64s, width: int, count: int) -> int:
-    """Return the largest of packed integers, -1 without any."""
-    largest = -1
-    for index in range(count):
-        largest = max(largest, get_packed(words, width, index))
-    return largest
+def _all_below(limit: int, words: Uint64s, width: int, count: int) -> bool:
+    """Whether packed integers are below a limit; loading each word once takes half the time of `get_packed`."""
+    most, bits, mask = np.uint64(limit), np.uint64(width), (np.uint64(1) << np.uint64(width)) - np.uint64(1)
+    rest = left = word = np.uint64(0)
+    for _ in range(count):
+        if left < bits:
+            following = words[word]
+            value = (rest | following << left) & mask
+            rest = following >> (bits - left)
+            left += np.uint64(64)
+            word += np.uint64(1)
+        else:
+            value = rest & mask
+            rest >>= bits
+        left -= bits
+        if value >= most:
+            return False
+    return True

@@ -21,6 +21,8 @@ import numpy as np
 from mnemodex.indexers.compiled import helper, kernel, popcount, prefetch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mnemodex.indexers.arrays import Int32s, Int64s, Uint64s
 
     Tree = tuple[Uint64s, Int64s, Int64s, Int32s]
@@ -72,19 +74,24 @@ def bit(vector: Uint64s, first: int, position: int) -> int:
     return int(np.int64((word >> (np.uint64(position) & np.uint64(63))) & np.uint64(1)))
 
 
+@helper
+def count_block(vector: Uint64s, block: int, before: int) -> tuple[np.uint64, int]:
+    """Return the header of a block that so many ones are before, and the number of ones up to its end."""
+    header = np.uint64(before) << np.uint64(27)
+    inside = 0
+    for word in range(7):
+        if word > 0 and word % 2 == 0:
+            header |= np.uint64(inside) << np.uint64(9 * (word // 2 - 1))
+        inside += popcount(vector[block * 8 + 1 + word])
+    return header, before + inside
+
+
 @kernel
 def write_headers(vector: Uint64s, first: int, blocks: int) -> int:
     """Write the headers of a bit vector whose bits are in place; return the number of its ones."""
     ones = 0
     for block in range(first, first + blocks):
-        header = np.uint64(ones) << np.uint64(27)
-        inside = 0
-        for word in range(7):
-            if word > 0 and word % 2 == 0:
-                header |= np.uint64(inside) << np.uint64(9 * (word // 2 - 1))
-            inside += popcount(vector[block * 8 + 1 + word])
-        vector[block * 8] = header
-        ones += inside
+        vector[block * 8], ones = count_block(vector, block, ones)
     return ones
 
 
@@ -187,7 +194,7 @@ def make_code(frequencies: Int64s) -> Code:
 
 def lay_out(leaves: Int64s) -> tuple[Int64s, int]:
     """Fill in the paths, level by level from the root; return the levels and their blocks."""
-    lengths, starts = leaves[:-1, LENGTH], leaves[:, START]
+    lengths, starts = leaves[:-1, LENGTH].copy(), leaves[:, START]
     rows = int(starts[-1])
     levels = np.zeros((int(lengths.max(initial=0)), 8), dtype=np.int64)
     nodes = np.zeros(1, dtype=np.int64)
@@ -202,7 +209,17 @@ def lay_out(leaves: Int64s) -> tuple[Int64s, int]:
         level[[SHIFT, LEAF]] = int(starts[first]) - left, int(first) - inner
         blocks += blocks_for(size)
         nodes = children[:inner]
-    for depth, level in enumerate(levels):
-        turns_left = (lengths > depth) & (leaves[:-1, CODE] >> depth & 1 == 0)
-        level[ZEROS] = np.diff(starts)[turns_left].sum()
+    for depth, zeros, _ in rows_of_children(leaves):
+        levels[depth, ZEROS] = zeros.sum()
     return levels, blocks
+
+
+def rows_of_children(leaves: Int64s) -> Iterator[tuple[int, Int64s, Int64s]]:
+    """Yield each level from the last to the root: its depth, and the rows of each node that are zeros, and ones."""
+    lengths, rows = leaves[:-1, LENGTH].copy(), np.diff(leaves[:, START])
+    inner = np.zeros(0, np.int64)
+    for depth in range(int(lengths.max(initial=0)) - 1, -1, -1):
+        first, last = np.searchsorted(lengths, [depth + 1, depth + 2])
+        zeros, ones = np.concatenate([inner, rows[first:last]]).reshape(2, -1)
+        yield depth, zeros, ones
+        inner = zeros + ones

@@ -28,6 +28,15 @@ def shard(tmp_path):
     return tmp_path / "00000" / "body"
 
 
+def test_a_shard_is_checked_once_and_again_when_a_file_has_changed(shard, monkeypatch):
+    FMIndex([shard])
+    monkeypatch.setattr("mnemodex.indexers.ngram.soundness.find_fault", lambda *_: "it is damaged")
+    FMIndex([shard])
+    np.save(shard / "marks.npy", np.load(shard / "marks.npy"))
+    with pytest.raises(CorruptFileError, match="it is damaged; build the shard again"):
+        FMIndex([shard])
+
+
 def test_a_shard_that_would_exceed_its_limit_is_split_between_documents(tmp_path):
     documents = documents_of(100)
     batches = [{"body": Ragged.of(documents[start : start + 7])} for start in range(0, 100, 7)]
