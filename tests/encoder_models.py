@@ -32,14 +32,13 @@ def transformer(kind: str = "bert") -> Path:
     return folder
 
 
-def save_modules(folder: Path, *modules: Any, kind: str = "bert", **options: Any) -> Path:
-    """A transformer with modules behind it, as sentence-transformers saves it."""
+def save_modules(folder: Path, what: str, *, kind: str = "bert", **options: Any) -> Path:
+    """A transformer with modules behind it, named by what is special of them, as sentence-transformers saves it."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Transformer
 
-    SentenceTransformer(modules=[Transformer(str(transformer(kind))), *modules], device="cpu", **options).save(
-        str(folder)
-    )
+    modules = [Transformer(str(transformer(kind))), *_modules(what)]
+    SentenceTransformer(modules=modules, device="cpu", **options).save(str(folder))
     return folder
 
 
@@ -80,8 +79,7 @@ def copy(folder: Path, to: Path) -> Path:
     return Path(shutil.copytree(folder, to))
 
 
-def modules_of(what: str) -> list[Any]:
-    """The modules behind a transformer, by what is special of them."""
+def _modules(what: str) -> list[Any]:
     import torch
     from sentence_transformers.models import Dense, LayerNorm, Normalize, Pooling
 

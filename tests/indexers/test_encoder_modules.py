@@ -14,7 +14,6 @@ from encoder_models import (
     WIDTH,
     copy,
     edit,
-    modules_of,
     reference,
     save_modules,
     save_static,
@@ -47,7 +46,7 @@ def is_usual(folder):
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize("what", [*MODES, "two", "dense", "dense, ReLU", "plain activation"])
 def test_usual_modules_give_the_vectors_of_sentence_transformers(tmp_path, what, normalize):
-    folder = save_modules(tmp_path / "model", *modules_of(what))
+    folder = save_modules(tmp_path / "model", what)
     found = encoder(folder, normalize=normalize)
     expected = reference(folder, normalize_embeddings=normalize)
     assert is_usual(folder) and found.dimension == expected.shape[1] == stated_dimension(folder)
@@ -56,14 +55,14 @@ def test_usual_modules_give_the_vectors_of_sentence_transformers(tmp_path, what,
 
 @pytest.mark.parametrize("what", ["residual", "layer norm", "of names"])
 def test_unusual_modules_are_left_to_sentence_transformers(tmp_path, what):
-    folder = save_modules(tmp_path / "model", *modules_of(what))
+    folder = save_modules(tmp_path / "model", what)
     assert not is_usual(folder)
     np.testing.assert_allclose(encoder(folder).encode(TEXTS), reference(folder, normalize_embeddings=True), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["roberta", "electra", "distilbert"])
 def test_other_kinds_of_transformers(tmp_path, kind):
-    folder = save_modules(tmp_path / "model", *modules_of("mean"), kind=kind)
+    folder = save_modules(tmp_path / "model", "mean", kind=kind)
     assert is_usual(folder)
     short = [*TEXTS[:3], *TEXTS[4:]]
     np.testing.assert_allclose(encoder(folder).encode(short), reference(folder, short), atol=1e-6)
@@ -76,7 +75,7 @@ def test_a_model_without_modules_gives_the_mean(tmp_path):
 
 
 def test_older_files_and_newer_ones_mean_the_same(tmp_path):
-    folder = save_modules(tmp_path / "model", *modules_of("two"))
+    folder = save_modules(tmp_path / "model", "two")
     expected = encoder(folder).encode(TEXTS)
     older = {"word_embedding_dimension": WIDTH, "pooling_mode_cls_token": True, "pooling_mode_max_tokens": True}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({**older, "pooling_mode_mean_tokens": False}))
@@ -123,16 +122,16 @@ def test_model2vecs_own_names_of_weights(tmp_path, what):
 
 
 def test_truncated_vectors_get_length_one_afterwards(tmp_path):
-    folder = save_modules(tmp_path / "model", *modules_of("mean"), truncate_dim=10)
+    folder = save_modules(tmp_path / "model", "mean", truncate_dim=10)
     found = encoder(folder)
     assert is_usual(folder) and found.dimension == stated_dimension(folder) == 10
     np.testing.assert_allclose(found.encode(TEXTS), reference(folder, normalize_embeddings=True), atol=1e-6)
-    slow = save_modules(tmp_path / "slow", *modules_of("layer norm"), truncate_dim=10)
+    slow = save_modules(tmp_path / "slow", "layer norm", truncate_dim=10)
     np.testing.assert_allclose(encoder(slow).encode(TEXTS), reference(slow, normalize_embeddings=True), atol=1e-6)
 
 
 def test_a_tokenizer_without_a_limit_is_cut_at_the_models_positions(tmp_path):
-    folder = save_modules(tmp_path / "model", *modules_of("mean"))
+    folder = save_modules(tmp_path / "model", "mean")
     edit(folder, "tokenizer_config.json", model_max_length=None)
     edit(folder, "sentence_bert_config.json", max_seq_length=None)
     found = encoder(folder)
@@ -156,7 +155,7 @@ def test_pickled_weights_are_refused(tmp_path, what):
     if what == "static":
         folder = save_static(tmp_path / "model")
     else:
-        folder = save_modules(tmp_path / "model", *modules_of(what if what in ("dense", "layer norm") else "mean"))
+        folder = save_modules(tmp_path / "model", what if what in ("dense", "layer norm") else "mean")
     if what == "plain":
         (folder / "modules.json").unlink()
     with_pickle(folder / "2_Dense" if what == "dense" else folder)
@@ -165,14 +164,14 @@ def test_pickled_weights_are_refused(tmp_path, what):
 
 
 def test_pickles_besides_safetensors_are_not_read(tmp_path):
-    folder = save_modules(tmp_path / "model", *modules_of("mean"))
+    folder = save_modules(tmp_path / "model", "mean")
     expected = encoder(folder).encode(TEXTS)
     (folder / "pytorch_model.bin").write_bytes(b"no pickle")
     assert np.array_equal(encoder(folder).encode(TEXTS), expected)
 
 
 def test_an_adapter_is_refused_for_its_model_is_not_hashed(tmp_path):
-    folder = save_modules(tmp_path / "model", *modules_of("mean"))
+    folder = save_modules(tmp_path / "model", "mean")
     (folder / "adapter_config.json").write_text("{}")
     with pytest.raises(ModelError, match="is an adapter, whose model lies elsewhere"):
         encoder(folder)
@@ -188,7 +187,7 @@ def test_weights_of_another_folder_are_refused(tmp_path):
 
 
 def test_code_of_a_model_never_runs(tmp_path):
-    folder = save_modules(tmp_path / "model", *modules_of("mean"))
+    folder = save_modules(tmp_path / "model", "mean")
     (folder / "custom.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Module: pass\n")
     for kind in ("custom.Module", "os.path.join"):
         modules = json.loads((folder / "modules.json").read_text())
@@ -205,7 +204,7 @@ def test_code_of_a_model_never_runs(tmp_path):
 
 
 def test_what_is_loaded_by_a_link_is_hashed(tmp_path):
-    folder = save_modules(tmp_path / "model", *modules_of("dense"))
+    folder = save_modules(tmp_path / "model", "dense")
     (folder / "2_Dense").rename(tmp_path / "dense")
     (folder / "2_Dense").symlink_to(tmp_path / "dense")
     before = model_hash(str(folder))
@@ -228,7 +227,7 @@ OWN = {"prompts": {"query": "query: ", "document": "passage: "}, "default_prompt
     ],
 )
 def test_the_models_own_prompts_apply(tmp_path, config, prefixes):
-    folder = edit(save_modules(tmp_path / "model", *modules_of("mean")), "config_sentence_transformers.json", **config)
+    folder = edit(save_modules(tmp_path / "model", "mean"), "config_sentence_transformers.json", **config)
     found = encoder(folder)
     assert (found.settings.query_prefix, found.settings.passage_prefix) == prefixes
     from sentence_transformers import SentenceTransformer
@@ -242,7 +241,7 @@ def test_the_models_own_prompts_apply(tmp_path, config, prefixes):
 
 
 def test_what_the_recipe_says_is_not_filled_in(tmp_path):
-    folder = edit(save_modules(tmp_path / "model", *modules_of("two")), "config_sentence_transformers.json", **OWN)
+    folder = edit(save_modules(tmp_path / "model", "two"), "config_sentence_transformers.json", **OWN)
     edit(folder, "config_sentence_transformers.json", similarity_fn_name="dot")
     model = str(folder)
     assert with_own(Embedding(model=model)).normalize is False
@@ -257,14 +256,14 @@ def test_what_the_recipe_says_is_not_filled_in(tmp_path):
     [("dot", "two", False), ("dot", "mean", True), ("cosine", "two", True), (None, "two", True)],
 )
 def test_the_models_own_similarity_applies(tmp_path, similarity, modules, normalize):
-    folder = save_modules(tmp_path / "model", *modules_of(modules))
+    folder = save_modules(tmp_path / "model", modules)
     edit(folder, "config_sentence_transformers.json", similarity_fn_name=similarity)
     assert with_own(Embedding(model=str(folder))).normalize is normalize
 
 
 @pytest.mark.parametrize("similarity", ["euclidean", "manhattan"])
 def test_other_similarities_are_asked_for(tmp_path, similarity):
-    folder = save_modules(tmp_path / "model", *modules_of("two"))
+    folder = save_modules(tmp_path / "model", "two")
     edit(folder, "config_sentence_transformers.json", similarity_fn_name=similarity)
     with pytest.raises(ModelError, match=rf"compares vectors by {similarity}; say in .*`normalize: true`"):
         with_own(Embedding(model=str(folder)))
@@ -272,7 +271,7 @@ def test_other_similarities_are_asked_for(tmp_path, similarity):
 
 
 def test_a_damaged_configuration_is_named(tmp_path):
-    folder = save_modules(tmp_path / "model", *modules_of("mean"))
+    folder = save_modules(tmp_path / "model", "mean")
     for damaged in ("{", '{"prompts": {"query": 3}}', '{"prompts": []}', "[]"):
         (folder / "config_sentence_transformers.json").write_text(damaged)
         with pytest.raises(ModelError, match=r"config_sentence_transformers\.json .*is damaged"):

@@ -11,7 +11,6 @@ from encoder_models import (
     WIDTH,
     copy,
     edit,
-    modules_of,
     reference,
     save_modules,
     save_static,
@@ -62,10 +61,7 @@ def passages():
 
 @pytest.mark.parametrize("what", ["static", "truncated", "no limit", "plain"])
 def test_what_sentence_transformers_can_read_is_built_with(build, tmp_path, what):
-    if what == "static":
-        folder = save_static(tmp_path / "model")
-    else:
-        folder = save_modules(tmp_path / "model", *modules_of("mean"))
+    folder = save_static(tmp_path / "model") if what == "static" else save_modules(tmp_path / "model", "mean")
     if what == "truncated":
         edit(folder, "config_sentence_transformers.json", truncate_dim=10)
     if what == "no limit":
@@ -82,7 +78,7 @@ def test_what_sentence_transformers_can_read_is_built_with(build, tmp_path, what
 
 @pytest.mark.parametrize(("length", "said"), [(65, 65), (4096, 4096)])
 def test_more_tokens_than_the_model_has_positions_are_refused(build, tmp_path, length, said):
-    folder = save_modules(tmp_path / "model", *modules_of("mean"))
+    folder = save_modules(tmp_path / "model", "mean")
     with pytest.raises(ModelError, match=rf"^embed\.mine: .*longer than it reads, with `max_length: {said}`.*; give a"):
         build(folder, max_length=length)
     assert_nothing_computed(tmp_path / "memory")
@@ -90,7 +86,7 @@ def test_more_tokens_than_the_model_has_positions_are_refused(build, tmp_path, l
 
 
 def test_positions_that_a_roberta_lacks_are_found(build, tmp_path):
-    folder = save_modules(tmp_path / "model", *modules_of("mean"), kind="roberta")
+    folder = save_modules(tmp_path / "model", "mean", kind="roberta")
     with pytest.raises(ModelError, match="longer than it reads, with `max_length: 64`"):
         build(folder)
     assert build(folder, max_length=62).committed
@@ -112,7 +108,7 @@ def test_a_library_that_fails_is_one_message(build, tmp_path, monkeypatch):
 
     monkeypatch.setattr(trial, "open_encoder", fail)
     with pytest.raises(ModelError, match=r"^embed\.mine: model .* fails .* \(StrangeError: out of ink\); "):
-        build(save_modules(tmp_path / "model", *modules_of("max")))
+        build(save_modules(tmp_path / "model", "max"))
     assert_nothing_computed(tmp_path / "memory")
 
 
@@ -121,7 +117,7 @@ def test_a_model_is_tried_once(build, tmp_path, monkeypatch):
     encoder = trial.open_encoder
     monkeypatch.setattr(trial, "_here", set())
     monkeypatch.setattr(trial, "open_encoder", lambda spec: tried.append(spec.max_length) or encoder(spec))
-    folder = save_modules(tmp_path / "model", *modules_of("mean"))
+    folder = save_modules(tmp_path / "model", "mean")
     build(folder)
     build(folder)
     # Another process.
@@ -134,7 +130,7 @@ def test_a_model_is_tried_once(build, tmp_path, monkeypatch):
 
 
 def test_a_model_is_not_tried_where_nothing_is_computed_with_it(build, tmp_path, monkeypatch):
-    folder = save_modules(tmp_path / "model", *modules_of("mean"))
+    folder = save_modules(tmp_path / "model", "mean")
     build(folder)
     monkeypatch.setattr(trial, "_here", set())
     monkeypatch.setattr(trial, "open_encoder", lambda spec: pytest.fail("it is loaded"))
@@ -146,7 +142,7 @@ def test_a_model_is_not_tried_where_nothing_is_computed_with_it(build, tmp_path,
 
 
 def test_the_models_own_prompts_decide_the_vectors_and_are_shown(build, tmp_path, cli):
-    folder = save_modules(tmp_path / "model", *modules_of("two"))
+    folder = save_modules(tmp_path / "model", "two")
     prompts = {"query": "query: ", "document": "passage: "}
     edit(folder, "config_sentence_transformers.json", prompts=prompts, similarity_fn_name="dot")
     build(folder)
@@ -164,7 +160,7 @@ def test_the_models_own_prompts_decide_the_vectors_and_are_shown(build, tmp_path
 
 
 def test_a_model_without_prompts_keeps_the_identity_of_written_defaults(build, tmp_path):
-    folder = save_modules(tmp_path / "model", *modules_of("mean"))
+    folder = save_modules(tmp_path / "model", "mean")
     assert build(folder, query_prefix="", passage_prefix="", normalize=True).committed
     assert not build(folder).committed
     settings = manifest(tmp_path / "memory").encoders["mine"].settings
