@@ -71,7 +71,7 @@ def _trial(step: Step) -> tuple[str, str, Callable[[], None]] | None:
             models = [str(leaf.value) for leaf in spec.leaves() if leaf.value and leaf.marker(ModelRef)]
             return (f"embed.{name}", models[0], partial(_try_encoder, spec)) if models else None
         case StateSettings(lm=spec, name=name):
-            return f"lm.{name}", spec.model, partial(_try_language_model, spec, name)
+            return f"lm.{name}", spec.model, partial(_try_language_model, spec)
         case ExtractSettings(extractor=SpacyTriples() as spec):
             return "triples", spec.model, partial(_try_spacy, spec)
     return None
@@ -99,8 +99,8 @@ def _try_encoder(spec: Spec) -> None:
             )
 
 
-def _try_language_model(spec: LmStates, name: str) -> None:
-    _, reader = open_reader(spec, name)
+def _try_language_model(spec: LmStates) -> None:
+    _, reader = open_reader(spec)
     # With fewer tokens than the window where that takes long; the model's positions were compared with the window.
     tokens = np.zeros(min(spec.window, _LONGEST // 4), np.int32)
     list(reader.read([tokens[:2], tokens], np.array([1, 1], np.int64)))

@@ -44,7 +44,7 @@ class StateSettings(Spec):
     name: Annotated[str, RunOnly()]
 
 
-def open_reader(spec: LmStates, name: str, *, threads: int | None = None) -> tuple[LanguageModel, StateReader]:
+def open_reader(spec: LmStates, *, threads: int | None = None) -> tuple[LanguageModel, StateReader]:
     """Return the model of an entry of the recipe's section `lm`, and what reads with it.
 
     Raises:
@@ -56,8 +56,7 @@ def open_reader(spec: LmStates, name: str, *, threads: int | None = None) -> tup
         raise ModelError(f"{called} has an encoder; a next-token datastore takes a causal language model")
     limit = getattr(model.model.config.get_text_config(), "max_position_embeddings", None)
     if limit is not None and limit < spec.window:
-        reads = f"{called} reads {limit} tokens at most, but `window` is {spec.window}"
-        raise ModelError(f"lm.{name}: {reads}; give {limit} or fewer")
+        raise ModelError(f"{called} reads {limit} tokens at most, but `window` is {spec.window}; give {limit} or fewer")
     return model, StateReader(model.model, spec.key, surprisal=spec.surprisal)
 
 
@@ -113,7 +112,7 @@ class StatesOp(Op):
     @cached_property
     def _loaded(self) -> tuple[LanguageModel, StateReader]:
         """The model, and what reads with it; loaded by the first unit that needs it."""
-        return open_reader(self.settings.lm, self.settings.name, threads=self.work.cpus)
+        return open_reader(self.settings.lm, threads=self.work.cpus)
 
     def _read(
         self, documents: _Documents, piece: Windows, states: _States | None, known: Bools, output: Output
@@ -219,17 +218,17 @@ def _pack(window: int, keys: Float16s, surprisal: Float32s | None) -> pa.RecordB
 def _resume(checkpoint: Checkpoint, states: _States, starts: Int64s, missing: Int64s) -> Bools:
     """Fill in the states of a former try of the unit; return which of the missing windows these are."""
     done = np.zeros(len(missing), np.bool_)
-    numbers = {int(window): number for number, window in enumerate(missing)}
+    places = {window: place for place, window in enumerate(missing.tolist())}
     for batch in checkpoint.load():
         for window, data, surprisal in zip(batch["window"].to_pylist(), batch["keys"], batch["surprisal"], strict=True):
-            if window not in numbers:
+            if window not in places:
                 continue
             keys = np.frombuffer(data.as_buffer(), np.float16).reshape(-1, states.keys.shape[1])
             rows = slice(starts[window], starts[window] + len(keys))
             states.keys[rows] = keys
             if surprisal.is_valid:
                 states.surprisal[rows] = surprisal.values.to_numpy()
-            done[numbers[window]] = True
+            done[places[window]] = True
     return done
 
 
