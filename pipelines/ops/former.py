@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -41,12 +41,20 @@ class Known(NamedTuple):
     row: Int64s
 
 
+class _Listed(NamedTuple):
+    """What is written of a table: the places of its partitions, by which ids its rows are looked up, and its rows."""
+
+    places: list[str]
+    column: str
+    rows: int
+
+
 def write_former(store: Store, folder: str, entry: TableEntry, column: str = "") -> None:
     """Write for the workers of a step where the partitions of a table are, and by which ids its rows are looked up."""
     target = store.root / folder
     target.mkdir(parents=True, exist_ok=True)
-    places = [part.place for part in entry.partitions]
-    (target / "table.json").write_text(json.dumps({"places": places, "column": column, "rows": entry.rows}))
+    listed = _Listed([part.place for part in entry.partitions], column, entry.rows)
+    (target / "table.json").write_text(json.dumps(listed))
 
 
 class Former:
@@ -71,12 +79,12 @@ class Former:
     @property
     def column(self) -> str:
         """The ids by which rows are looked up."""
-        return str(self._table["column"])
+        return self._table.column
 
     def find(self, ids: Int64s) -> Known:
         """Look ids up."""
         known = Known(np.zeros(len(ids), np.bool_), np.zeros(len(ids), np.int64), np.zeros(len(ids), np.int64))
-        bits = (int(self._table["rows"]) // _BUCKET_ROWS).bit_length()
+        bits = (self._table.rows // _BUCKET_ROWS).bit_length()
         bucket = _bucket(ids, bits)
         for number in np.unique(bucket).tolist():
             ordered, partition, row = self._range(number, bits)
@@ -126,12 +134,12 @@ class Former:
 
     def stats(self) -> Stats:
         """Return the stats of the first partition."""
-        artifact = self._store.artifact(self._places[0]) if self and self._places else None
+        artifact = self._store.artifact(self._table.places[0]) if self and self._table.places else None
         return artifact.stats if artifact is not None else Stats()
 
     def partitions(self) -> list[Path]:
         """Return the Parquet files of all partitions; none where one of them is damaged."""
-        paths = [self._file(number, ".parquet") for number in range(len(self._places))] if self else []
+        paths = [self._file(number, ".parquet") for number in range(len(self._table.places))] if self else []
         return [path for path in paths if path is not None] if None not in paths else []
 
     def _by_partition(self, known: Known) -> Iterator[tuple[int, Int64s]]:
@@ -140,14 +148,8 @@ class Former:
             yield int(number), places[known.partition[places] == number]
 
     @cached_property
-    def _table(self) -> dict[str, Any]:
-        table: dict[str, Any] = json.loads((self._folder / "table.json").read_text())
-        return table
-
-    @property
-    def _places(self) -> list[str]:
-        places: list[str] = self._table["places"]
-        return places
+    def _table(self) -> _Listed:
+        return _Listed(*json.loads((self._folder / "table.json").read_text()))
 
     def _sorted_ids(self, bucket: int, bits: int) -> Int64s:
         """Return ids, partitions and rows of one of `1 << bits` ranges of ids, sorted; int64 of shape (3, ids)."""
@@ -164,7 +166,7 @@ class Former:
 
     def _sort_ids(self, bucket: int, bits: int) -> Int64s:
         parts = [np.zeros((3, 0), np.int64)]
-        for number, place in enumerate(self._places):
+        for number, place in enumerate(self._table.places):
             artifact = self._store.artifact(place)
             if artifact is None:
                 continue
@@ -182,7 +184,7 @@ class Former:
 
     def _checked(self, number: int, ending: str) -> Path | None:
         """Return a file of a partition, or None where there is none, or it is damaged."""
-        artifact: Artifact | None = self._store.artifact(self._places[number])
+        artifact: Artifact | None = self._store.artifact(self._table.places[number])
         file = next((file for file in artifact.files if file.path.endswith(ending)), None) if artifact else None
         try:
             return self._store.files.local(file) if file is not None else None
