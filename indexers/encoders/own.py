@@ -35,11 +35,12 @@ def with_own(settings: Spec) -> Spec:
     own, modules = _configuration(path, settings.model)
     prompts = {name: prompt or "" for name, prompt in own.get("prompts", {}).items()}
     passage = next((prompts[name] for name in _PASSAGE_PROMPTS if prompts.get(name)), "")
-    update: dict[str, Any] = {"query_prefix": prompts.get("query", ""), "passage_prefix": passage}
-    update = {key: value for key, value in update.items() if getattr(settings, key) is None}
-    if settings.normalize is None:
-        update["normalize"] = _compares_directions(own.get("similarity_fn_name"), modules, settings.model)
-    return settings.model_copy(update=update)
+    prefixes = {"query_prefix": prompts.get("query", ""), "passage_prefix": passage}
+    missing = {key: prefix for key, prefix in prefixes.items() if getattr(settings, key) is None}
+    normalize = settings.normalize
+    if normalize is None:
+        normalize = _compares_directions(own.get("similarity_fn_name"), modules, settings.model)
+    return settings.model_copy(update={**missing, "normalize": normalize})
 
 
 def _configuration(path: Path, model: str) -> tuple[dict[str, Any], list[str]]:
