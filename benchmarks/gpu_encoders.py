@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gpu_bench import Bench, Row
 
 _BATCHES = (1 << 14, 1 << 18)
-"""Padded tokens of a batch: values that are tried besides the encoder's own."""
+"""Padded tokens of a batch: values that are tried in addition to the encoder's own."""
 
 _REPEATS = 2
 

@@ -3,7 +3,7 @@
     python benchmarks/lm_decoding.py [--entries 33280] [--steps 64] [--rounds 5] [--memory DIR] [--json FILE]
 
 The memory is of standard library sources; the prompt is of a file that is not among them. A step is one call of the
-model with one token and the cache, as `generate()` makes it. Bare and attached steps take turns, and what is told is
+model with one token and the cache, as `generate()` makes it. Bare and attached steps take turns, and the result is
 the median over rounds of their ratio, so that a busy machine slows both. With --memory, the memory is found again.
 """
 

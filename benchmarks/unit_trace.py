@@ -2,7 +2,7 @@
 
 python benchmarks/unit_trace.py [--documents N] [--cpus N] [--json FILE] [--events FILE]
 
-Ray is told that the node has them, so what is measured is which units are at work at one time and what they hold, and
+Ray takes them as the node's, so what is measured is which units are at work at one time and what they hold, and
 not how fast they are. The recipe is a real one: vectors (HNSW), BM25, n-grams and a knowledge graph, with an encoder
 that hashes words and takes its time, as a model on a GPU would. `CPUs at once` counts those of all units at work, of
 whatever step, at the best moment of the step; `of the time` is the share of the step's wall time in which at least

@@ -132,7 +132,7 @@ def put(objects: dict[str, Any]) -> Any:
 
 
 def last_line(error: Exception) -> str:
-    """Return what went wrong in a worker; before it, Ray tells where in its own code that was."""
+    """Return what went wrong in a worker; before it, Ray says where in its own code that was."""
     return str(error).strip().splitlines()[-1].strip()
 
 

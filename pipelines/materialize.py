@@ -67,7 +67,7 @@ class Materializer:
         return {name: [draft for draft, _ in waiting] for name, waiting in self._drafts.items() if waiting}
 
     def find(self) -> None:
-        """Find what is there, as far as that can be told without computing anything, and judge complete steps.
+        """Find what is there, as far as that is known without computing anything, and judge complete steps.
 
         Raises:
             MnemodexError: nothing can be built of what a step gave.

@@ -206,7 +206,7 @@ class BuildResults(PlanContext, Results):
         return self._by_key[key].identity
 
     def expected(self, results: StepResults) -> int:
-        """Return how many units a step will have, as far as that can be told: at least one."""
+        """Return how many units a step will have, as far as that is known: at least one."""
         if results.cutter.done:
             return len(results.labels)
         how = results.step.reads[0].how

@@ -137,7 +137,7 @@ def _steps(context: PlanContext, *, empty: list[str]) -> Iterator[Step]:
     """Declare the steps of a plan; add the paths of empty files to `empty`."""
     source = context.recipe.source
     opened = open_source(source, PACKING)
-    # A format that is told from the path is one of ours.
+    # A format that follows from the path is one of ours.
     named: str | None = getattr(source, "format", None)
     settings = PlanSettings(source=source, packing=PACKING, skipped=getattr(opened, "skipped", ""))
     version = SOURCES.find(named).version if named is not None else ""

@@ -86,7 +86,7 @@ def run(folder: Path, *, full: bool, lm: bool) -> None:
         f'search {folder} ngrams "assignment expression"',
         f"show {folder} dense",
     ):
-        console.print(f"  {program()} {arguments}", markup=False)
+        console.print(f"  {program()} {arguments}")
 
 
 def _ask(console: Console, memory: Memory, question: str) -> None:

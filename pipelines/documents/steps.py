@@ -23,7 +23,7 @@ def document_steps(context: PlanContext, units: Sequence[SourceUnit]) -> Iterato
     """Read every split, find documents that occur twice, and write the partitions that have any without them."""
     recipe = context.recipe
     settings = ReadSettings(source=recipe.source, id_salt=recipe.id_salt)
-    # A format that is told from the path is one of ours.
+    # A format that follows from the path is one of ours.
     named: str | None = getattr(recipe.source, "format", None)
     package = "mnemodex.pipelines.documents"
     yield Step(

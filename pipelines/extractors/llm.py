@@ -217,7 +217,7 @@ def _name(item: Any) -> Any:
 
 def _read_triples(text: str) -> list[Any]:
     """Return the triples of an answer as lists; single ones of a wrong form are left for the judge."""
-    items = read_list(text, "triples", lambda item: isinstance(_triple(item), list) and len(_triple(item)) == 3)
+    items = read_list(text, "triples", lambda item: isinstance(parts := _triple(item), list) and len(parts) == 3)
     return [_triple(item) for item in items]
 
 

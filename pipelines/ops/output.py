@@ -30,7 +30,7 @@ _BATCH = 65_536
 """Rows of a table that are written at once."""
 
 Report = Callable[[int], None]
-"""Told how many rows of the unit are done."""
+"""Called with the number of rows of the unit that are done."""
 
 
 class Output:

@@ -73,7 +73,7 @@ class PairStage(Stage):
 
     Supervised: for each question and each of its gold documents, n-grams of the text, drawn without replacement with a
     probability that grows as the exponential of their overlap with the question (`Candidates.overlap`). Unsupervised:
-    a random n-gram of a document stands in for a question, and another that shares no token with it is the target.
+    a random n-gram of a document is taken as a question, and another that shares no token with it is the target.
     Either has one pair more whose target is the document's whole title. Titles and n-grams with an unknown token are
     left out, and so are documents that nobody asks for.
 

@@ -64,8 +64,8 @@ class EncodeSettings(Spec):
 class EncodeOutcome(Stats):
     """Texts that the model read, their tokens without and with padding, and rows cut at its limit, `max_length`.
 
-    Rows that were cut include those that are taken over. `unknown` of the characters are in tokens that stand for what
-    is not in the model's vocabulary.
+    Rows that were cut include those that are taken over. `unknown` of the characters are in words that the
+    model's vocabulary does not have.
     """
 
     texts: int = 0

@@ -1,4 +1,4 @@
-"""What a Python caller passes to a build beside the recipe: documents, a chunker, encoders; and their bad forms."""
+"""What a Python caller passes to a build besides the recipe: documents, a chunker, encoders; and their bad forms."""
 
 from __future__ import annotations
 

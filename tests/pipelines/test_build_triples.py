@@ -1,4 +1,4 @@
-"""Triples in a build: from a file, what of them is left out, what makes them anew, and where they can be seen."""
+"""Triples in a build: from a file, what of them is left out, what extracts them again, and where they can be seen."""
 
 from __future__ import annotations
 
