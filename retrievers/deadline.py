@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -15,6 +16,9 @@ _T = TypeVar("_T")
 
 _GRACE = 1.0
 """Seconds in which a call that was interrupted has to end."""
+_EXIT_GRACE = 5.0
+"""Seconds by which calls that were left behind hold up the end of the program."""
+_THREAD = "sql"
 
 
 class Deadline:
@@ -64,12 +68,12 @@ class Call(Generic[_T]):
         """Return what the work returns, or raise what it raises.
 
         Work that does not look within a second of its interruption is left behind: its thread ends when it does, and
-        keeps no program from ending.
+        holds up the end of a program by some seconds at most.
 
         Raises:
             QueryError: the deadline passed.
         """
-        thread = threading.Thread(target=self._run, daemon=True, name="sql")
+        thread = threading.Thread(target=self._run, daemon=True, name=_THREAD)
         thread.start()
         try:
             thread.join(deadline.left)
@@ -90,3 +94,12 @@ class Call(Generic[_T]):
             self._results.append(self._work())
         except BaseException as error:
             self._error = error
+
+
+@atexit.register
+def _join_left() -> None:
+    """Let calls that were left behind end: what they hold is freed only then, which DuckDB complains of at exit."""
+    deadline = Deadline(_EXIT_GRACE)
+    for thread in threading.enumerate():
+        if thread.name == _THREAD:
+            thread.join(deadline.left)

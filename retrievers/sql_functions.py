@@ -1,4 +1,4 @@
-"""The functions that SQL has beside DuckDB's own: `embed_NAME`, `embed` and `ngram_count`, each within its bounds."""
+"""The SQL functions that are not DuckDB's own: `embed_NAME`, `embed` and `ngram_count`, each within its bounds."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ class SqlFunctions:
     A function that people call is a macro, which passes the number of the connection that runs the statement on to a
     function of Python: so that looks at the deadline of its own statement.
 
+    DuckDB keeps functions where Python's collector does not look: one that led back to the connection would keep both
+    forever, so the connection is no attribute here.
+
     Args:
         connection: the database.
         manifest: says which embeddings and n-gram indexes there are.
@@ -47,16 +50,15 @@ class SqlFunctions:
         encoder: Callable[[str], TextEncoder],
         retriever: Callable[[str], Any],
     ) -> None:
-        self._connection = connection
         self._deadlines: dict[int, Deadline] = {}
         for number, (name, model) in enumerate(manifest.encoders.items()):
             names = [f"embed_{name}", *(["embed"] if number == 0 else [])]
             function = self._embed(encoder, name, model.dimension)
-            self._register(names, function, "text", duckdb.list_type(duckdb.sqltypes.FLOAT))
+            self._register(connection, names, function, "text", duckdb.list_type(duckdb.sqltypes.FLOAT))
         indexes = [index.name for index in manifest.indexes.values() if index.type == "ngram"]
         if indexes:
             function = self._ngram_count(retriever, indexes)
-            self._register(["ngram_count"], function, "index_name, text", duckdb.sqltypes.BIGINT)
+            self._register(connection, ["ngram_count"], function, "index_name, text", duckdb.sqltypes.BIGINT)
 
     @contextmanager
     def within(self, cursor: duckdb.DuckDBPyConnection, deadline: Deadline) -> Iterator[None]:
@@ -69,11 +71,18 @@ class SqlFunctions:
         finally:
             del self._deadlines[row[0]]
 
-    def _register(self, names: list[str], function: Callable[..., pa.Array], parameters: str, result: Any) -> None:
+    @staticmethod
+    def _register(
+        connection: duckdb.DuckDBPyConnection,
+        names: list[str],
+        function: Callable[..., pa.Array],
+        parameters: str,
+        result: Any,
+    ) -> None:
         types: list[Any] = [duckdb.sqltypes.UBIGINT, *[duckdb.sqltypes.VARCHAR] * len(parameters.split(","))]
-        self._connection.create_function(f"_{names[0]}", function, types, result, type=PythonUDFType.ARROW)
+        connection.create_function(f"_{names[0]}", function, types, result, type=PythonUDFType.ARROW)
         for name in names:
-            self._connection.execute(
+            connection.execute(
                 f'CREATE MACRO "{name}"({parameters}) AS "_{names[0]}"(current_connection_id(), {parameters})'
             )
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import pickle
+import re
+import subprocess
+import sys
+import weakref
 
 import pytest
 from small_memory import QUESTIONS, build_again, build_small, write_corpus
@@ -81,3 +86,41 @@ def test_a_pickled_memory_whose_snapshot_is_gone_says_so(built):
     memory.snapshot.manifest = memory.snapshot.manifest.model_copy(update={"created": "2020-01-01T00:00:00"})
     with pytest.raises(MemoryNotFoundError, match="of 2020-01-01T00:00:00 is no longer there; open the memory again"):
         pickle.loads(pickle.dumps(memory))
+
+
+SCRIPT = """
+import sys
+import time
+import mnemodex
+from mnemodex.schemas.errors import QueryError
+
+memory = mnemodex.open(sys.argv[1])
+print(memory.sql("SELECT len(embed('a')), ngram_count('ngrams', 'river')").fetchall())
+print(memory.retriever("words").search(["river"], 2, where="d.key = 'd0'").ids.shape)
+index = memory.retriever("ngrams")
+count = index.count
+index.count = lambda *args, **options: (time.sleep(3), count(*args, **options))[1]
+for slow in ("count(*) FROM range(1000000000000)", "ngram_count('ngrams', 'harbour')"):
+    try:
+        memory.sql(f"SELECT {slow}", seconds=0.1)
+    except QueryError as error:
+        print(error)
+"""
+
+
+def test_a_program_that_asked_sql_ends_without_a_word(built):
+    """The statements run into their limit; the last one does not look at it and still runs when the program ends."""
+    ran = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(built / "memory")], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert re.match(r"\[\(384, \d\)\]\n\(1, 2\)\n", ran.stdout) and ran.stdout.count("was stopped") == 2
+
+
+def test_a_database_goes_with_its_memory(built):
+    memory = Memory(built / "memory")
+    memory.sql("SELECT len(embed('a'))")
+    gone = weakref.ref(memory._sql._connection)
+    del memory
+    gc.collect()
+    assert gone() is None
