@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from typing_extensions import override
 
-from mnemodex.indexers.dense import set_threads
+from mnemodex.indexers.dense.devices import set_threads
 from mnemodex.pipelines.cluster import start_ray
 from mnemodex.retrievers.datastore import Datastore, DatastoreInfo, Neighbours
 from mnemodex.retrievers.memory import Memory

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from state_data import state_partitions
 
 from mnemodex.indexers.base import Indexer, InputPartition
-from mnemodex.indexers.dense import set_threads
+from mnemodex.indexers.dense.devices import set_threads
 from mnemodex.indexers.graph.passages import write_passages
 from mnemodex.indexers.rows import Rows
 from mnemodex.pipelines.indexes.ops import make_indexer

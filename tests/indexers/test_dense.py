@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from dense_data import build, chunk_ids, clustered, exact, recall
 
-from mnemodex.indexers.dense import DenseIndexer, DenseSearcher, DenseSettings, set_threads
-from mnemodex.indexers.dense.devices import use_threads
+from mnemodex.indexers.dense.devices import set_threads, use_threads
+from mnemodex.indexers.dense.indexer import DenseIndexer
+from mnemodex.indexers.dense.searcher import DenseSearcher
+from mnemodex.indexers.settings import DenseSettings
 from mnemodex.schemas.errors import CorruptFileError, NotFiniteError, QueryError, RecipeError
 
 ROWS = 2000

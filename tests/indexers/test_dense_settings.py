@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from mnemodex.indexers.dense import DenseIndexer, DenseSettings
 from mnemodex.indexers.dense.factory import auto_factory
+from mnemodex.indexers.dense.indexer import DenseIndexer
+from mnemodex.indexers.settings import DenseSettings
 from mnemodex.schemas.errors import RecipeError
 
 

@@ -7,7 +7,7 @@ import pytest
 from dense_data import chunk_ids, clustered
 from state_data import state_partitions, values
 
-from mnemodex.indexers.dense import set_threads
+from mnemodex.indexers.dense.devices import set_threads
 from mnemodex.indexers.dense.probe import Probe
 from mnemodex.indexers.knn_lm import KnnLmIndexer, distance_scale
 from mnemodex.indexers.rows import Rows

@@ -18,7 +18,8 @@ import json, sys
 sys.path[:0] = json.loads(sys.argv[2])
 from passed_objects import Hashed
 import mnemodex
-result = mnemodex.build(json.loads(sys.argv[1]), encoders={"hashed": Hashed()}, local=True)
+recipe = json.loads(sys.argv[1])
+result = mnemodex.build(recipe, encoders={name: Hashed() for name in recipe.get("embed", ())}, local=True)
 print(json.dumps([sum(step.computed for step in result.steps), sorted(sys.modules)]))
 """
 
@@ -39,8 +40,24 @@ def test_more_documents_import_neither_pandas_nor_duckdb(recipe, tmp_path):
     write_jsonl(tmp_path / "corpus.jsonl", rows[:20])
     mnemodex.build(recipe, encoders={"hashed": Hashed()}, local=True)
     write_jsonl(tmp_path / "corpus.jsonl", rows)
+    computed, imported = build_in_a_process(recipe)
+    assert computed
+    assert not {"pandas", "duckdb"} & imported
+
+
+def test_words_that_are_up_to_date_import_no_compiler(recipe, tmp_path):
+    write_jsonl(tmp_path / "corpus.jsonl", [{"id": "n", "text": "a note on copper"}])
+    recipe["indexes"] = {"words": {"type": "bm25"}}
+    del recipe["embed"]
+    assert build_in_a_process(recipe)[0]
+    computed, imported = build_in_a_process(recipe)
+    assert not computed
+    assert not {"numba", "scipy", "faiss", "torch"} & imported
+
+
+def build_in_a_process(recipe):
+    """Return how many units were computed, and the modules that are imported then."""
     command = [sys.executable, "-c", _BUILD, json.dumps(recipe), json.dumps(sys.path)]
     done = subprocess.run(command, stdout=subprocess.PIPE, env=os.environ, text=True, check=True)
     computed, imported = json.loads(done.stdout.splitlines()[-1])
-    assert computed
-    assert not {"pandas", "duckdb"} & set(imported)
+    return computed, set(imported)
