@@ -44,7 +44,7 @@ def test_python_gives_it_as_a_mapping_too(recipe):
         mnemodex.build(recipe, runtime_env={"envvars": {}})
 
 
-def test_it_is_of_no_use_in_this_process(recipe, cli, recipe_file, tmp_path):
+def test_it_is_of_no_use_in_this_process(recipe):
     with pytest.raises(UserError, match="--local computes in this process and --runtime-env is for Ray; give one"):
         mnemodex.build(recipe, local=True, runtime_env={})
 
