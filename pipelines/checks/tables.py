@@ -142,8 +142,10 @@ def check_states(partition: CheckedPartition) -> Iterator[str]:
     if not inside.all() or (lists.flatten().to_numpy()[starts[text] + offsets] != rows["value"].to_numpy()).any():
         yield partition.problem("a value is not the token of its document")
     columns = ["chunk_id", "doc_id"]
-    pairs = rows.select(columns).group_by(columns).aggregate([])
-    if pairs.join(partition.parent("chunks", columns), columns, join_type="left anti").num_rows:
+    # Threads of Arrow that still free a table's memory when Python ends abort the program (apache/arrow#33765).
+    pairs = rows.select(columns).group_by(columns, use_threads=False).aggregate([])
+    chunks = partition.parent("chunks", columns)
+    if pairs.join(chunks, columns, join_type="left anti", use_threads=False).num_rows:
         yield partition.problem("a chunk_id is not one of its document's")
     keys = np.frombuffer(rows["key"].combine_chunks().buffers()[1], np.uint16)
     if not np.array_equal(keys, np.asarray(partition.matrix()).view(np.uint16).ravel()):

@@ -72,7 +72,7 @@ def _facts(rows: pa.Table, part: Int64s) -> tuple[pa.Table, Int64s]:
 
 def _entities(names: pa.Table, part: Int64s, ends: pa.Table) -> tuple[pa.Table, Int64s]:
     """Return the entities by ascending id, each with its name in most chunks, and the first part that has each."""
-    rows = names.append_column("part", pa.array(part)).group_by(["entity_id", "name"])
+    rows = names.append_column("part", pa.array(part)).group_by(["entity_id", "name"], use_threads=False)
     counted = rows.aggregate([("chunks", "sum"), ("part", "min"), ("normalized", "min")])
     by = [("entity_id", "ascending"), ("chunks_sum", "descending"), ("name", "ascending")]
     counted = counted.sort_by(by).combine_chunks()

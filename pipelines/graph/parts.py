@@ -90,7 +90,7 @@ def _facts(triples: pa.Table) -> pa.Table:
 
 def _names(mentions: pa.Table) -> pa.Table:
     """Return the names of entities as they are written, and in how many chunks."""
-    counted = mentions.group_by(["entity_id", "name"]).aggregate([([], "count_all")])
+    counted = mentions.group_by(["entity_id", "name"], use_threads=False).aggregate([([], "count_all")])
     rows = counted.sort_by([("entity_id", "ascending"), ("name", "ascending")])
     names = rows["name"].combine_chunks()
     return pa.table(

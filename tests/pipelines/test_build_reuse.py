@@ -15,6 +15,7 @@ from library import records, words_recipe, write_jsonl, write_triples
 import mnemodex
 from mnemodex.indexers.encoders.local import Encoder
 from mnemodex.indexers.lm.reader import StateReader
+from mnemodex.pipelines import trial
 from mnemodex.pipelines.verify import verify
 
 pytestmark = pytest.mark.usefixtures("inline")
@@ -176,7 +177,8 @@ def test_other_chunks_are_embedded_only_where_they_are_others(recipe, notes, ask
     assert step(result, "lm_states/tiny").rows_reused == step(result, "lm_states/tiny").rows
 
 
-def test_what_decides_the_vectors_takes_none_over(recipe, asked):
+def test_what_decides_the_vectors_takes_none_over(recipe, asked, monkeypatch):
+    monkeypatch.setattr(trial, "_here", set())
     mnemodex.build(recipe)
     asked.clear()
     result = mnemodex.build({**recipe, "embed": {"minilm": {"with_title": False}}})
