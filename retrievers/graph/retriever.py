@@ -108,7 +108,7 @@ class GraphRetriever(Retriever):
         return [
             *(Reason("fact", text, score) for text, (_, score) in zip(texts, facts, strict=True)),
             *(Reason("entity", name, score) for name, (_, score) in zip(names, entities, strict=True)),
-            *(Reason("asked as", text, score) for text, score in activation.rewrites if first),
+            *(Reason("expanded query", text, score) for text, score in activation.rewrites if first),
             *([Reason("dense alone", activation.fallback, 0.0)] if activation.fallback and first else []),
         ]
 

@@ -203,7 +203,7 @@ class Activation:
 
     Attributes:
         facts: numbers of the facts that were linked to the question, with their scores, best first.
-        rewrites: the questions that were asked in its place, with their weights.
+        rewrites: the expanded queries that were searched too, with their weights; they are no whole sentences.
         entities: numbers of the entities with the most probability, and this; best first.
         fallback: why the graph was not used, if it was not.
     """

@@ -65,7 +65,7 @@ class Subgraph:
     Attributes:
         nodes: passages in the order of their ranks.
         edges: those whose ends are not among the nodes are not drawn.
-        notes: the questions that were asked in its place, or why the graph was not used.
+        notes: the expanded queries, or why the graph was not used.
     """
 
     question: str
@@ -115,7 +115,7 @@ def subgraph_of(space: Space, activation: Activation, passages: Sequence[tuple[i
             best[entity] = max(best.get(entity, 0.0), float(score))
     edges += [Edge("q", f"e{entity}", "", "seed", score) for entity, score in best.items()]
     edges += _joins(space.graph, entities, [passage for passage, _ in hits])
-    notes = [f"asked as: {rewrite}" for rewrite, _ in activation.rewrites]
+    notes = [f"expanded query: {rewrite}" for rewrite, _ in activation.rewrites]
     return Subgraph(question, nodes, edges, (*notes, *([activation.fallback] if activation.fallback else ())))
 
 

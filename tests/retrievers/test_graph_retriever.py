@@ -43,16 +43,20 @@ def test_a_graph_without_an_edge_ranks_as_the_vectors_do(method, tmp_path):
     assert all(answer[0][0].kind == "dense alone" for answer in graph.reasons() if answer[0])
 
 
-def test_a_hit_tells_its_facts_names_and_rewritten_questions(memory):
+def test_a_hit_tells_its_facts_names_and_expanded_queries(memory):
     retriever = memory.retriever("bridge")
-    hits = retriever.search(["Who winds the clockwork of the lamp?"], 5)
+    question = "Who works at the Harbour near the coast?"
+    hits = retriever.search([question], 5)
     reasons = hits.reasons()[0]
     assert {reason.kind for hit in reasons for reason in hit} >= {"fact", "entity"}
     facts = {" · ".join(row) for row in memory.sql('SELECT subject, predicate, "object" FROM facts').fetchall()}
     names = {row[0] for row in memory.sql("SELECT name FROM entities").fetchall()}
     for reason in (reason for hit in reasons for reason in hit):
         assert reason.kind not in ("fact", "entity") or reason.text in {"fact": facts, "entity": names}[reason.kind]
-    assert all(reason.kind != "asked as" for hit in reasons[1:] for reason in hit)
+    assert all(reason.kind != "expanded query" for hit in reasons[1:] for reason in hit)
+    expanded = [reason.text for reason in reasons[0] if reason.kind == "expanded query"]
+    assert expanded
+    assert list(retriever.subgraph(question).notes) == [f"expanded query: {text}" for text in expanded]
 
 
 @pytest.mark.parametrize("method", ["bridge", "hipporag2", "lite"])
