@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnemodex.indexers.base import Measured
 from mnemodex.indexers.encoders import encoder_hash
+from mnemodex.indexers.encoders.own import own_of
 from mnemodex.indexers.models.hashes import model_hash
 from mnemodex.pipelines.actor import installed
 from mnemodex.pipelines.lm.states import StateStats
@@ -157,6 +158,7 @@ def _encoders(recipe: Recipe, results: BuildResults) -> dict[str, EncoderEntry]:
                 sha256=encoder_hash(spec),
                 dimension=stats.dimension,
                 max_length=stats.max_length,
+                own=own_of(spec),
             )
     return made
 

@@ -151,12 +151,14 @@ class EncoderEntry(Frozen):
         sha256: of the model's files, or of what else decides its vectors.
         dimension: numbers of a vector.
         max_length: tokens after which a text is cut; None where that is not known.
+        own: the settings that are as the model says of itself; None where the build did not note it.
     """
 
     settings: dict[str, Any]
     sha256: str
     dimension: Size
     max_length: Size | None = None
+    own: tuple[str, ...] | None = None
 
 
 class LanguageModelEntry(Frozen):

@@ -31,16 +31,38 @@ def with_own(settings: Spec) -> Spec:
         settings.normalize,
     ):
         return settings
-    path = locate(settings.model)
-    own, modules = _configuration(path, settings.model)
+    own, similarity = _own_settings(settings.model)
+    missing = {key: value for key, value in own.items() if getattr(settings, key) is None}
+    if missing.get("normalize", True) is None:
+        raise ModelError(
+            f"model {settings.model!r}: compares vectors by {similarity}; say in its entry of the recipe's section "
+            "embed how they are to be compared: `normalize: true` for cosines, `normalize: false` for inner products, "
+            "or with `metric: l2` in the index for Euclidean distances"
+        )
+    return settings.model_copy(update=missing)
+
+
+def own_of(settings: Spec) -> tuple[str, ...]:
+    """Return the keys among prefixes and `normalize` whose values are those that the model itself says."""
+    if not isinstance(settings, Embedding):
+        return ()
+    try:
+        own, _ = _own_settings(settings.model)
+    except ModelError:
+        # A configuration that is damaged is not read where the recipe gives all of them.
+        return ()
+    return tuple(key for key, value in own.items() if getattr(settings, key) == value)
+
+
+def _own_settings(model: str) -> tuple[dict[str, Any], str | None]:
+    """Return what a model says of prefixes and `normalize`, which is None where it does not decide; its similarity."""
+    own, modules = _configuration(locate(model), model)
     prompts = {name: prompt or "" for name, prompt in own.get("prompts", {}).items()}
     passage = next((prompts[name] for name in _PASSAGE_PROMPTS if prompts.get(name)), "")
-    prefixes = {"query_prefix": prompts.get("query", ""), "passage_prefix": passage}
-    missing = {key: prefix for key, prefix in prefixes.items() if getattr(settings, key) is None}
-    normalize = settings.normalize
-    if normalize is None:
-        normalize = _compares_directions(own.get("similarity_fn_name"), modules, settings.model)
-    return settings.model_copy(update={**missing, "normalize": normalize})
+    similarity = own.get("similarity_fn_name")
+    directions = similarity in (None, "cosine") or any(module.endswith(".Normalize") for module in modules)
+    normalize = True if directions else False if similarity == "dot" else None
+    return {"query_prefix": prompts.get("query", ""), "passage_prefix": passage, "normalize": normalize}, similarity
 
 
 def _configuration(path: Path, model: str) -> tuple[dict[str, Any], list[str]]:
@@ -61,16 +83,3 @@ def _configuration(path: Path, model: str) -> tuple[dict[str, Any], list[str]]:
             f"model {model!r}: {files[0]} or {files[1].name} is damaged ({error}); fetch it again"
         ) from error
     return own, modules
-
-
-def _compares_directions(similarity: str | None, modules: list[str], model: str) -> bool:
-    """Whether vectors are to have length 1."""
-    if similarity in (None, "cosine") or any(module.endswith(".Normalize") for module in modules):
-        return True
-    if similarity == "dot":
-        return False
-    raise ModelError(
-        f"model {model!r}: compares vectors by {similarity}; say in its entry of the recipe's section embed how they "
-        "are to be compared: `normalize: true` for cosines, `normalize: false` for inner products, or with "
-        "`metric: l2` in the index for Euclidean distances"
-    )

@@ -99,7 +99,7 @@ def show(
             shards = [shard.model_dump(mode="json") for shard in entry.shards]
             print_json({**entry.model_dump(mode="json"), "shards": shards})
         else:
-            _show_index(entry)
+            _show_index(entry, snapshot.manifest.encoders.get(entry.settings.get("embed", "")))
         return
     history = list(snapshot.store.history(snapshot.manifest))
     if as_json:
@@ -128,28 +128,40 @@ def _show_memory(manifest: Manifest, history: list[Manifest]) -> None:
     ]
     print_table("Models", ("name", "model", "dimension", "max tokens", "sha256"), models)
     say()
-    used = [(name, *_used_as(encoder.settings)) for name, encoder in manifest.encoders.items()]
-    print_table("Encoders", ("name", "before questions", "before passages", "similarity"), used)
+    used = [(name, *_used_as(encoder).values()) for name, encoder in manifest.encoders.items()]
+    print_table("Encoders", ("name", *_USES), used)
     say()
     print_table(
         "History", ("snapshot", "created (UTC)", "recipe"), [(m.name, m.created, m.recipe_hash) for m in history]
     )
 
 
-def _used_as(settings: dict[str, Any]) -> tuple[str, str, str]:
-    """Return what precedes questions and passages, and how vectors are compared."""
-    prefixes = [settings.get(key) for key in ("query_prefix", "passage_prefix")]
-    first, second = (json.dumps(prefix, ensure_ascii=False) if prefix else "-" for prefix in prefixes)
-    return first, second, "cosine" if settings.get("normalize") else "inner product"
+_USES = {"before questions": "query_prefix", "before passages": "passage_prefix", "similarity": "normalize"}
+"""What `show` says of an encoder, and the settings that decide it."""
 
 
-def _show_index(entry: IndexEntry) -> None:
+def _used_as(encoder: EncoderEntry) -> dict[str, str]:
+    """Return what precedes questions and passages, how vectors are compared, and who says so: model or recipe."""
+    used = {}
+    for name, key in _USES.items():
+        value = encoder.settings.get(key)
+        if key == "normalize":
+            said = "cosine" if value else "inner product"
+        else:
+            said = json.dumps(value, ensure_ascii=False) if value else "nothing"
+        source = "" if encoder.own is None else " (model)" if key in encoder.own else " (recipe)"
+        used[name] = said + source
+    return used
+
+
+def _show_index(entry: IndexEntry, encoder: EncoderEntry | None) -> None:
     facts = {
         "type": entry.type,
         "over": entry.table,
         "rows": entry.rows,
         "size": size(entry.bytes),
         **entry.settings,
+        **(_used_as(encoder) if encoder is not None else {}),
         # What `auto` became.
         "built as": next((found for shard in entry.shards if (found := getattr(shard.stats, "factory", None))), None),
         **entry.search.model_dump(),

@@ -23,7 +23,7 @@ from encoder_models import (
 
 from mnemodex.indexers.encoders.local import Encoder
 from mnemodex.indexers.encoders.modules import Unusual, load_usual, stated_dimension
-from mnemodex.indexers.encoders.own import with_own
+from mnemodex.indexers.encoders.own import own_of, with_own
 from mnemodex.indexers.models.hashes import model_hash
 from mnemodex.schemas.errors import ModelError
 from mnemodex.schemas.sections import Embedding
@@ -276,6 +276,7 @@ def test_a_damaged_configuration_is_named(tmp_path):
         (folder / "config_sentence_transformers.json").write_text(damaged)
         with pytest.raises(ModelError, match=r"config_sentence_transformers\.json .*is damaged"):
             with_own(Embedding(model=str(folder)))
+        assert own_of(Embedding(model=str(folder), query_prefix="", passage_prefix="", normalize=True)) == ()
 
 
 def test_the_default_model_is_read_without_sentence_transformers():

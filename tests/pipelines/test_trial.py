@@ -150,13 +150,17 @@ def test_the_models_own_prompts_decide_the_vectors_and_are_shown(build, tmp_path
     np.testing.assert_allclose(vectors(tmp_path / "memory"), reference(folder, texts), atol=1e-6)
     asked = mnemodex.open(tmp_path / "memory").encoder("mine").encode_queries(["a ship"])
     np.testing.assert_allclose(asked, reference(folder, ["query: a ship"]), atol=1e-6)
-    shown = cli("show", tmp_path / "memory").out
-    assert '"query: "' in shown and '"passage: "' in shown and "inner product" in shown
+    for index in ([], ["dense"]):
+        shown = cli("show", tmp_path / "memory", *index).out
+        assert '"query: " (model)' in shown and '"passage: " (model)' in shown and "inner product (model)" in shown
     again = build(folder, query_prefix="", passage_prefix="", normalize=True)
     assert computed(again)["embeddings/mine"] == 1
     expected = reference(folder, passages(), normalize_embeddings=True)
     np.testing.assert_allclose(vectors(tmp_path / "memory"), expected, atol=1e-6)
-    assert "cosine" in cli("show", tmp_path / "memory").out
+    build(folder, query_prefix="ask: ", passage_prefix="passage: ", normalize=True)
+    for index in ([], ["dense"]):
+        shown = cli("show", tmp_path / "memory", *index).out
+        assert '"ask: " (recipe)' in shown and '"passage: " (model)' in shown and "cosine (recipe)" in shown
 
 
 def test_a_model_without_prompts_keeps_the_identity_of_written_defaults(build, tmp_path):

@@ -10,6 +10,7 @@ from stores import manifest, read_back
 
 from mnemodex.schemas.manifest import (
     Artifact,
+    EncoderEntry,
     FileEntry,
     IndexEntry,
     Recall,
@@ -176,3 +177,8 @@ def test_an_artifact_of_another_form_is_refused(change):
     Artifact.model_validate(data)
     with pytest.raises(ValidationError):
         Artifact.model_validate({**data, **change})
+
+
+def test_an_encoder_of_a_former_build_does_not_say_whose_its_settings_are():
+    entry = EncoderEntry.model_validate({"settings": {"model": "m"}, "sha256": "a", "dimension": 3})
+    assert entry.own is None
