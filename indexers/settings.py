@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from mnemodex.schemas.recipe import IndexSettings
-from mnemodex.schemas.sections import DEFAULT_MODEL
+from mnemodex.schemas.sections import DEFAULT_MODEL, Url
 from mnemodex.schemas.spec import ModelRef, ReadBy, RecipePath, Ref, SearchOnly, Spec
 
 Metric = Literal["ip", "l2"]
@@ -217,7 +217,7 @@ class ChatModel(Spec):
     """A language model, by its name at an OpenAI-compatible server, whose key an environment variable holds."""
 
     model: str
-    base_url: str = Field(pattern=r"^https?://")
+    base_url: Url
     api_key_env: str = "OPENAI_API_KEY"
 
 

@@ -22,6 +22,7 @@ from mnemodex.schemas.errors import (
 from mnemodex.schemas.kinds import ENCODERS, KINDS, load
 from mnemodex.schemas.passed import PassedEmbedding, identity_of
 from mnemodex.schemas.spec import Ref
+from mnemodex.schemas.validation import say_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -194,11 +195,8 @@ def _checking(what: str) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
         raise CorruptFileError(
-            f"{what}: the manifest's settings are none of its type ({where}: {problem['msg']}); build again, or "
-            f"{START_OVER}"
+            f"{what}: the manifest's settings are none of its type ({say_first(error)}); build again, or {START_OVER}"
         ) from error
 
 

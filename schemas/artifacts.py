@@ -22,6 +22,7 @@ from pydantic_core import core_schema
 from typing_extensions import override
 
 from mnemodex.schemas.errors import START_OVER, CorruptFileError
+from mnemodex.schemas.validation import say_first
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -329,7 +330,7 @@ class Artifacts(Sequence[Artifact]):
                 return cls(_GIVEN.validate_python(value))
             return cls(lists=_Listed.model_validate(value).lists, read=info.context)
         except ValidationError as error:
-            raise ValueError(_first(error)) from error
+            raise ValueError(say_first(error)) from error
 
     def _serialize(self) -> Any:
         if self.lists is None:
@@ -342,12 +343,7 @@ def _artifact(part: ListFile, label: str, text: str) -> Artifact:
     try:
         artifact = Artifact.model_validate_json(text)
     except ValidationError as error:
-        raise CorruptFileError(f"{part.path}: names no artifact ({_first(error)}); {START_OVER}") from error
+        raise CorruptFileError(f"{part.path}: names no artifact ({say_first(error)}); {START_OVER}") from error
     if artifact.label != label or not all(file.path.startswith(artifact.place) for file in artifact.files):
         raise CorruptFileError(f"{part.path}: {label} is {artifact.place}, whose files lie elsewhere; {START_OVER}")
     return artifact
-
-
-def _first(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"

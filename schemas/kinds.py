@@ -96,6 +96,15 @@ class Registry(Generic[_E]):
         ours = [name for name, entry in self._built_in.items() if not isinstance(entry, Component) or entry.make]
         return [*ours, *sorted(self._points.keys() - self._built_in.keys())]
 
+    def having(self, key: str) -> list[str]:
+        """Return the names of those of our entries whose settings have a key, as a recipe writes it."""
+        ours = {name: load(self._built_in[name].settings) for name in self.names() if name in self._built_in}
+        return [
+            name
+            for name, settings in ours.items()
+            if any(key == (field.alias or own) for own, field in settings.model_fields.items())
+        ]
+
     def find(self, name: Any) -> _E:
         """Return an entry by its name, which is what a user wrote and may be anything.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import BeforeValidator
 
 SHARE = "20%"
 """Of answers of a language model: so many fail with good models, and more make a graph of holes."""
@@ -12,20 +13,18 @@ _SAMPLE = 100
 """Rows that were tried from which on a percentage is judged before all were."""
 
 
-def _checked(limit: int | str) -> int | str:
-    if isinstance(limit, int):
-        good = limit >= 0
-    else:
-        try:
-            good = limit.endswith("%") and 0 <= float(limit[:-1]) <= 100
-        except ValueError:
-            good = False
+def _checked(limit: Any) -> Any:
+    good = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
+    if isinstance(limit, str) and limit.endswith("%"):
+        with suppress(ValueError):
+            good = 0 <= float(limit[:-1]) <= 100
     if not good:
-        raise ValueError("Input should be greater than or equal to 0, or a percentage such as 20%")
+        raise ValueError("should be a whole number, 0 or more, or a percentage such as 20%")
     return limit
 
 
-MaxErrors = Annotated[int | str, AfterValidator(_checked)]
+# Before the union: each of its types would have a message of its own.
+MaxErrors = Annotated[int | str, BeforeValidator(_checked)]
 """A number of rows, or a percentage of them as `20%`."""
 
 

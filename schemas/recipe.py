@@ -177,12 +177,20 @@ class _Sections:
         """Return the settings of what a key of them names."""
         named = data.get(key) if data.get(key) is not None else default
         if named is None:
-            raise RecipeError(f"{self._name}: {at}: the key {key!r} is missing")
+            known = ", ".join(registry.names())
+            raise RecipeError(f"{self._name}: {at}: the key {key!r} is missing; known values: {known}")
         try:
             kind = self._settings_class(registry, named)
         except RecipeError as error:
             raise type(error)(f"{self._name}: {at}: {error}") from error
-        return self.of(kind, at, data)
+
+        def elsewhere(unknown: str) -> str:
+            others = " or ".join(f"`{key}: {other}`" for other in registry.having(unknown))
+            if not others:
+                return ""
+            return f"it is a key of {others}, not of `{key}: {named}`" if key in data else f"add {others}, which has it"
+
+        return self.of(kind, at, data, elsewhere)
 
     def _settings_class(self, registry: Registry[Any], named: Any) -> type[Spec]:
         entry = registry.find(named)
@@ -203,9 +211,9 @@ class _Sections:
         made: Spec = self.one(EXTRACTORS, "triples", data, key="extractor", default=default)
         return made
 
-    def of(self, kind: type[Any], at: str, data: dict[str, Any]) -> Any:
+    def of(self, kind: type[Any], at: str, data: dict[str, Any], elsewhere: Callable[[str], str] | None = None) -> Any:
         """Return settings of a class, checked, their paths absolute."""
-        return validate(kind, data, name=self._name, at=at).replaced(self._absolute)
+        return validate(kind, data, name=self._name, at=at, elsewhere=elsewhere).replaced(self._absolute)
 
     def _absolute(self, leaf: Leaf) -> Any:
         if not isinstance(leaf.value, str):

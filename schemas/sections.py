@@ -5,10 +5,20 @@ from __future__ import annotations
 import difflib
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from mnemodex.schemas.limits import SHARE, MaxErrors
 from mnemodex.schemas.spec import ModelRef, ReadBy, RecipePath, RunOnly, Spec
+
+
+def _is_url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("should begin with http:// or https://")
+    return text
+
+
+Url = Annotated[str, AfterValidator(_is_url)]
+"""The address of a server."""
 
 FIELDS = ("key", "title", "text")
 """What a source's records are mapped to."""
@@ -99,7 +109,7 @@ class ServedEmbedding(TextEmbedding):
 
     encoder: Literal["openai"]
     model: str = Field(min_length=1)
-    base_url: Annotated[str, RunOnly()] = Field(pattern=r"^https?://")
+    base_url: Annotated[Url, RunOnly()]
     api_key_env: Annotated[str, RunOnly()] = "OPENAI_API_KEY"
     dimensions: int | None = Field(default=None, ge=1)
     batch: Annotated[int, RunOnly()] = Field(default=64, ge=1)
@@ -248,7 +258,7 @@ class LlmTriples(Spec):
 
     extractor: Literal["llm"]
     model: str = Field(min_length=1)
-    base_url: Annotated[str, RunOnly()] = Field(pattern=r"^https?://")
+    base_url: Annotated[Url, RunOnly()]
     api_key_env: Annotated[str, RunOnly()] = "OPENAI_API_KEY"
     temperature: float = Field(default=0.0, ge=0)
     max_tokens: int | None = Field(default=None, ge=1)

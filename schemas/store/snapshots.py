@@ -23,6 +23,7 @@ from mnemodex.schemas.errors import (
 from mnemodex.schemas.manifest import FORMAT, UPGRADABLE, Manifest, digest, own_digest
 from mnemodex.schemas.store.files import LocalFiles
 from mnemodex.schemas.store.lists import Lists
+from mnemodex.schemas.validation import say_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,10 +174,7 @@ class Snapshots:
                 content.pop("sha256", None)
             manifest = Manifest.model_validate(content, context=self._lists.read)
         except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(map(str, problem["loc"]))
-            msg = f"{path}: is not a manifest ({where}: {problem['msg']}); {START_OVER}"
-            raise CorruptFileError(msg) from error
+            raise CorruptFileError(f"{path}: is not a manifest ({say_first(error)}); {START_OVER}") from error
         except (ValueError, RecursionError) as error:
             raise CorruptFileError(f"{path}: is not JSON ({error}); {START_OVER}") from error
         if manifest.name != name:

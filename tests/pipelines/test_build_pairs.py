@@ -143,7 +143,7 @@ def test_without_the_section_there_is_no_table(recipe, tmp_path):
         ({"queries": "nowhere.jsonl"}, QueryError, r"nowhere\.jsonl: cannot be read"),
         ({"tokenizer": "pkg:nowhere/model"}, ModelError, "no package 'nowhere' is installed"),
         ({"queries": None}, RecipeError, "ngram_pairs.train: nothing to make pairs of; give `queries: FILE`, or"),
-        ({"queries": None, "unsupervised": -1}, RecipeError, "ngram_pairs.train.unsupervised: Input should be greater"),
+        ({"queries": None, "unsupervised": -1}, RecipeError, "ngram_pairs.train.unsupervised: should be 0 or more"),
         ({"lenght": 5}, RecipeError, "unknown key 'ngram_pairs.train.lenght'; did you mean 'length'?"),
     ],
 )

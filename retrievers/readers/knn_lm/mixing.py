@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from mnemodex.schemas.errors import QueryError
+from mnemodex.schemas.validation import say_first
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,9 +117,7 @@ class Mixing:
         except OSError as error:
             raise QueryError(f"{path}: cannot be read: {error.strerror}") from error
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            name = ".".join(map(str, first["loc"])) or "the content"
-            raise QueryError(f"{path}: {name}: {first['msg']}") from error
+            raise QueryError(f"{path}: {say_first(error)}") from error
         except (QueryError, ValueError) as error:
             raise QueryError(f"{path}: {error}") from error
 

@@ -159,9 +159,9 @@ def test_settings_can_be_written_and_read(tmp_path, mixing):
     [
         (None, "cannot be read: No such file"),
         ("nope", "Expecting value"),
-        ("[1]", "the content: Input should be an object"),
+        ("[1]", "the content: should be a mapping"),
         ('{"k": 0}', "k is 0"),
-        ('{"k": "8"}', "k: Input should be a valid integer"),
+        ('{"k": "8"}', "k: should be a whole number"),
         ('{"lambda": 0.5}', "no setting 'lambda'; there are k, weight"),
         ('{"weight": {"edges": [1.0], "weights": [0.5]}}', "1 edges and 1 weights"),
         ('{"weight": {"edges": [1.0], "wights": [0.5]}}', "no setting 'wights'; there are edges, weights"),
