@@ -10,7 +10,7 @@ import typer
 from mnemodex import __version__
 from mnemodex.pipelines.commands import building, evaluation, inspection, searching
 from mnemodex.pipelines.commands.output import prepare_streams, say
-from mnemodex.schemas.errors import MnemodexError, shorten
+from mnemodex.schemas.errors import MnemodexError, reason, shorten
 
 app = typer.Typer(
     name="mnemodex",
@@ -60,7 +60,7 @@ def main() -> None:
     except OSError as error:
         if debug:
             raise
-        _say_error(f"{error.filename or 'the system'}: {error.strerror or error}")
+        _say_error(f"{error.filename or 'the system'}: {reason(error)}. Correct that and run the command again")
         raise SystemExit(1) from None
     except Exception as error:
         if debug:

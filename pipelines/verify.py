@@ -11,7 +11,7 @@ import numpy as np
 from mnemodex.indexers.rows import Rows
 from mnemodex.pipelines.checks.partition import CheckedPartition, check_parents
 from mnemodex.pipelines.entries import declared_tables
-from mnemodex.schemas.errors import CorruptFileError, MnemodexError, RecipeError
+from mnemodex.schemas.errors import CorruptFileError, MnemodexError, RecipeError, reason
 from mnemodex.schemas.kinds import KINDS, load
 from mnemodex.schemas.recipe import parse_recipe
 from mnemodex.schemas.store import parquet
@@ -152,7 +152,7 @@ def _check_sealed(store: Store, path: str, known: set[str], result: Verification
     try:
         data = store.files.read(path)
     except (OSError, CorruptFileError) as error:
-        result.problems.append(f"{store.root / path}: cannot be read ({error}); remove it")
+        result.problems.append(f"{store.root / path}: cannot be read ({reason(error)}); remove it")
         return
     result.files += 1
     result.bytes += len(data)

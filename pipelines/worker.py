@@ -15,7 +15,7 @@ from mnemodex.pipelines.messages import Answer, Done, Failure, StepOrder, Unit
 from mnemodex.pipelines.ops.base import Work, make_op
 from mnemodex.pipelines.ops.inputs import Inputs
 from mnemodex.pipelines.ops.output import Output, Report
-from mnemodex.schemas.errors import MnemodexError, ModelError, StageFailedError
+from mnemodex.schemas.errors import MnemodexError, ModelError, StageFailedError, reason
 from mnemodex.schemas.kinds import load
 from mnemodex.schemas.spec import ModelRef
 
@@ -89,7 +89,10 @@ class Worker:
             return Failure(kind=type(error).__name__, message=str(error), detail=detail)
         message = f"{unit.step} partition {unit.label}: "
         if self._is_full(error):
-            message += f"no space left on the disk ({error}). Free some space and build again: what is finished is kept"
+            message += f"no space left on the disk ({reason(error)}). "
+            message += "Free some space and build again: what is finished is kept"
+        elif isinstance(error, OSError) and error.filename:
+            message += f"{error.filename}: {reason(error)}. Correct that and build again: what is finished is kept"
         else:
             message += str(error) if isinstance(error, StageFailedError) else f"{type(error).__name__}: {error}"
         return Failure(kind="StageFailedError", message=message, detail=detail)

@@ -10,7 +10,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.schemas.errors import QueryError
+from mnemodex.schemas.errors import QueryError, reason
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def read_queries(path: Path, *, qrels: Path | None = None) -> list[Query]:
     """
     queries = [_query(path, number, line) for number, line in enumerate(_lines(path), 1) if line.strip()]
     if not queries:
-        raise QueryError(f"{path}: has no queries")
+        raise QueryError(f"{path}: has no queries; write one JSON object a line")
     first: dict[str, int] = {}
     for number, query in enumerate(queries, 1):
         if first.setdefault(query.id, number) != number:
@@ -75,17 +75,20 @@ def _lines(path: Path) -> list[str]:
         # JSON may hold other line ends (U+2028), at which `splitlines` would cut.
         return [line.removesuffix("\r") for line in text.split("\n")]
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise QueryError(f"{path}: cannot be read: {error}") from error
+        remedy = "correct the path" if isinstance(error, OSError) and error.errno else "write it in UTF-8, plain or gz"
+        raise QueryError(f"{path}: cannot be read ({reason(error)}); {remedy}") from error
 
 
 def _query(path: Path, number: int, line: str) -> Query:
     try:
         record: Any = json.loads(line)
-        name = record.get("id", record.get("_id"))
-        question = record.get("question", record.get("text"))
-        gold = record.get("gold_ids") or []
-    except (ValueError, AttributeError) as error:
-        raise QueryError(f"{path} line {number}: is not a JSON object: {error}") from error
+    except ValueError as error:
+        raise QueryError(f"{path} line {number}: is not a JSON object ({error}); correct the line") from error
+    if not isinstance(record, dict):
+        raise QueryError(f"{path} line {number}: is not a JSON object, but a {type(record).__name__}; correct the line")
+    name = record.get("id", record.get("_id"))
+    question = record.get("question", record.get("text"))
+    gold = record.get("gold_ids") or []
     if not isinstance(question, str) or name is None or not isinstance(gold, list):
         form = '{"id", "question", "gold_ids"} or BEIR\'s {"_id", "text"}'
         raise QueryError(f"{path} line {number}: a query is {form}; this has {sorted(record)}")

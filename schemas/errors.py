@@ -23,6 +23,11 @@ def shorten(message: str) -> str:
     return f"{message[:half]} [{len(message) - 2 * half} characters left out] {message[-half:]}"
 
 
+def reason(error: Exception) -> str:
+    """Return what an exception says; of the system's, without its number and the path, which our messages name."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
 class MnemodexError(Exception):
     """Something failed; the message says what, and what to do."""
 

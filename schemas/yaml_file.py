@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from mnemodex.schemas.errors import RecipeError
+from mnemodex.schemas.errors import RecipeError, reason
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +66,7 @@ def read_yaml(path: Path, *, kind: str = "a recipe", remedy: str = "write one wi
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read as {kind} ({error}); {remedy}") from error
+        raise RecipeError(f"{path}: cannot be read as {kind} ({reason(error)}); {remedy}") from error
     try:
         # The loader is a SafeLoader that refuses more.
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506

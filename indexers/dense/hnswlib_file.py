@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mnemodex.indexers.compiled import kernel
-from mnemodex.schemas.errors import CorruptFileError
+from mnemodex.schemas.errors import CorruptFileError, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ def check_file(path: Path, dimension: int) -> None:
     try:
         data = np.fromfile(path, np.uint8) if path.stat().st_size < _HEADER.itemsize else np.memmap(path, mode="r")
     except OSError as error:
-        raise CorruptFileError(f"{path}: cannot be read ({error}); build the index again") from error
+        raise CorruptFileError(f"{path}: cannot be read ({reason(error)}); build the index again") from error
     fault = next(_faults(data, dimension), None)
     if fault is not None:
         raise CorruptFileError(f"{path}: {fault}; build the index again")

@@ -11,7 +11,7 @@ import numpy as np
 
 from mnemodex.indexers.base import Measured
 from mnemodex.indexers.dense.vectors import exact_search, pair_scores
-from mnemodex.schemas.errors import CorruptFileError
+from mnemodex.schemas.errors import CorruptFileError, reason
 from mnemodex.schemas.manifest import Recall, SearchParameters
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Probe:
                 about = json.loads(str(arrays["about"]))
                 return cls(**about, **{name: arrays[name] for name in ("values", *_EXACT, *_FOUND)})
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise CorruptFileError(f"{path}: cannot be read ({error}); build the index again") from error
+            raise CorruptFileError(f"{path}: cannot be read ({reason(error)}); build the index again") from error
 
     def curve(self) -> Float64s:
         """Return recall@10 of each value, of shape (p,).

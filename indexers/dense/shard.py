@@ -16,7 +16,7 @@ from mnemodex.indexers.dense.vectors import Vectors, exact_search
 from mnemodex.indexers.rows import Rows
 from mnemodex.indexers.settings import Metric
 from mnemodex.schemas.artifacts import Frozen
-from mnemodex.schemas.errors import CorruptFileError
+from mnemodex.schemas.errors import CorruptFileError, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,7 +53,7 @@ class ShardHeader(Frozen):
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValidationError) as error:
-            raise CorruptFileError(f"{path}: cannot be read ({error}); build the index again") from error
+            raise CorruptFileError(f"{path}: cannot be read ({reason(error)}); build the index again") from error
 
 
 def write_shard(folder: Path, header: ShardHeader, rows: Rows) -> None:

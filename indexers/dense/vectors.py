@@ -9,7 +9,7 @@ import numpy as np
 
 from mnemodex.indexers.dense.devices import use_threads
 from mnemodex.indexers.dense.factory import faiss_metric
-from mnemodex.schemas.errors import CorruptFileError, NotFiniteError
+from mnemodex.schemas.errors import CorruptFileError, NotFiniteError, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -119,7 +119,9 @@ def open_matrix(path: Path, dimension: int) -> Array:
     try:
         matrix: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise CorruptFileError(f"{path}: cannot be read as a matrix ({error}); build the embeddings again") from error
+        raise CorruptFileError(
+            f"{path}: cannot be read as a matrix ({reason(error)}); build the embeddings again"
+        ) from error
     if matrix.ndim != 2 or matrix.dtype not in (np.float32, np.float16) or matrix.shape[1] != dimension:
         raise CorruptFileError(
             f"{path}: expected float32 or float16 of shape (rows, {dimension}), found {matrix.dtype} of shape "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mnemodex.indexers.ngram.ragged import spans
-from mnemodex.schemas.errors import CorruptFileError, NewerFormatError
+from mnemodex.schemas.errors import CorruptFileError, NewerFormatError, reason
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -251,7 +251,7 @@ def read_description(folder: Path) -> dict[str, Any]:
             return {name: description[name] for name in (*_STATS, "arrays")}
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise CorruptFileError(
-            f"{path}: not the description of an n-gram shard ({error}); build the shard again"
+            f"{path}: not the description of an n-gram shard ({reason(error)}); build the shard again"
         ) from error
     raise NewerFormatError(f"{path}: format {version}, but this version of Mnemodex reads up to {FORMAT}; update it")
 
@@ -265,7 +265,7 @@ def open_array(folder: Path, name: str, description: dict[str, Any]) -> Array:
             raise CorruptFileError(f"{path}: {size} bytes instead of {expected['bytes']}; build the shard again")
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise CorruptFileError(f"{path}: cannot be opened ({error}); build the shard again") from error
+        raise CorruptFileError(f"{path}: cannot be opened ({reason(error)}); build the shard again") from error
     if (form := _form(path, array)) != expected:
         raise CorruptFileError(f"{path}: {form} is not what {DESCRIPTION} says; build the shard again")
     # numba takes a plain array faster than its subclass np.memmap.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from pydantic_core import from_json
 from typing_extensions import override
 
 from mnemodex.pipelines.extractors.base import Extraction, Extractor, Passages, Raw
-from mnemodex.pipelines.sources.files import read_blocks
+from mnemodex.pipelines.sources.files import absence, read_blocks
 from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:
@@ -32,9 +33,10 @@ class FileExtractor(Extractor):
     @override
     @classmethod
     def check(cls, settings: TripleFile) -> None:
-        path = Path(settings.path)
-        if not path.is_file():
-            raise SourceError(f"{path}: no such file of triples; correct triples.from")
+        path = settings.path
+        if not os.path.isfile(path):  # noqa: PTH113 - false for what cannot be looked at
+            what = "is a folder" if os.path.isdir(path) else absence(path)  # noqa: PTH112
+            raise SourceError(f"{path}: {what}, not a file of triples; correct that, or triples.from")
         if next(read_blocks(path), None) is None:
             raise SourceError(f"{path}: the file of triples is empty; correct triples.from")
 

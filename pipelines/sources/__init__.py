@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.sources.base import COMPRESSIONS
-from mnemodex.pipelines.sources.files import FileSource, list_files
+from mnemodex.pipelines.sources.files import FileSource, absence, list_files
 from mnemodex.pipelines.sources.hipporag import HipporagSource
 from mnemodex.pipelines.sources.jsonl import CORPORA, JsonlSource
 from mnemodex.pipelines.sources.packing import Packing
@@ -84,7 +84,7 @@ def _missing(path: str) -> str:
     elif glob.has_magic(path):
         problem = "no such file or folder, and patterns are not expanded; name the folder that holds the files"
     else:
-        problem = "no such file or folder; correct source.path"
+        problem = f"{absence(path)}; correct that, or source.path"
     return f"{shown}: {problem}"
 
 

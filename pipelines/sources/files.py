@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
 import hashlib
 import json
@@ -15,7 +14,7 @@ from dataclasses import dataclass, fields
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import pyarrow as pa
 from typing_extensions import override
@@ -23,7 +22,7 @@ from typing_extensions import override
 from mnemodex.pipelines.sources.base import COMPRESSIONS, Piece, Record, Source, Split
 from mnemodex.pipelines.sources.fields import Fields, RawRows
 from mnemodex.pipelines.sources.packing import Packing, pack
-from mnemodex.schemas.errors import SourceError
+from mnemodex.schemas.errors import SourceError, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -269,7 +268,7 @@ def _codec(path: Path | str) -> str | None:
 
 def _unreadable(path: Path | str, error: Exception) -> SourceError:
     if isinstance(error, FileNotFoundError):
-        what = "a link to nothing" if Path(path).is_symlink() else os.strerror(errno.ENOENT)
+        what = absence(path)
         return SourceError(f"{path}: cannot be read ({what}); put the file back or correct the path, and build again")
     codec, number = _codec(path), getattr(error, "errno", None)
     if codec is None or number is not None:
@@ -280,20 +279,34 @@ def _unreadable(path: Path | str, error: Exception) -> SourceError:
     return SourceError(f"{path}: cannot be read as {codec} ({what}); download or compress the file again")
 
 
+def absence(path: Path | str) -> str:
+    """Return why there is neither a file nor a folder at a path."""
+    try:
+        Path(path).stat()
+    except FileNotFoundError:
+        return "a link to nothing" if Path(path).is_symlink() else "no such file or folder"
+    except (OSError, ValueError) as error:
+        return reason(error)
+    return "neither a file nor a folder"
+
+
 def list_files(folder: Path, *, hidden: bool = False) -> list[str]:
     """Return the paths of all files below a folder, with or without hidden ones, with forward slashes, sorted.
 
     Linked folders are followed, each once: one that is in the folder anyway, or around it, is not listed again.
     """
 
-    def refuse(error: OSError) -> None:
+    def refuse(error: OSError) -> NoReturn:
         raise SourceError(f"{error.filename}: cannot be listed ({error.strerror}); check the path and its permissions")
 
     paths, seen, begins = [], set(), [folder]
     for begin in begins:
         for parent, folders, names in os.walk(begin, onerror=refuse):
             here = Path(parent)
-            state = here.stat()
+            try:
+                state = here.stat()
+            except OSError as error:
+                refuse(error)
             if (state.st_dev, state.st_ino) in seen:
                 folders.clear()
                 continue

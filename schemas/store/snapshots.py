@@ -19,6 +19,7 @@ from mnemodex.schemas.errors import (
     MemoryNotFoundError,
     NewerFormatError,
     OlderFormatError,
+    reason,
 )
 from mnemodex.schemas.manifest import FORMAT, UPGRADABLE, Manifest, digest, own_digest
 from mnemodex.schemas.store.files import LocalFiles
@@ -209,8 +210,8 @@ class Snapshots:
             return self._lists.write(manifest, former)
         except OSError as error:
             raise CommitFailedError(
-                f"{self.root}: the lists of the new snapshot could not be written ({error}); the former snapshot is "
-                "current; correct that and build again"
+                f"{self.root}: the lists of the new snapshot could not be written ({reason(error)}); the former "
+                "snapshot is current; correct that and build again"
             ) from error
 
     def commit(self, manifest: Manifest, *, former: Manifest | None) -> Manifest:
@@ -250,12 +251,12 @@ class Snapshots:
         except OSError as error:
             if self.files.exists(path):
                 raise CommitStateUnknownError(
-                    f"{self.root / path} is there, but the disk did not confirm it ({error}); check `mnemodex show` "
-                    "first"
+                    f"{self.root / path} is there, but the disk did not confirm it ({reason(error)}); check "
+                    "`mnemodex show` first"
                 ) from error
             raise CommitFailedError(
-                f"{self.root / path} could not be written ({error}); the former snapshot is current; correct that and "
-                "build again"
+                f"{self.root / path} could not be written ({reason(error)}); the former snapshot is current; "
+                "correct that and build again"
             ) from error
         if not created:
             msg = f"{self.root / path} already exists: another writer committed first; run the build again"

@@ -226,7 +226,11 @@ def test_lost_errors_are_made_again(recipe, file):
 @pytest.mark.parametrize(
     ("triples", "error", "reason"),
     [
-        ({"from": "missing.jsonl"}, SourceError, "missing.jsonl: no such file of triples; correct triples.from"),
+        (
+            {"from": "missing.jsonl"},
+            SourceError,
+            "missing.jsonl: no such file or folder, not a file of triples",
+        ),
         ({"extractor": "magic"}, RecipeError, "recipe: triples: unknown extractor 'magic'; known: file, spacy, llm"),
         ({"extractor": "spacy", "modle": "x"}, RecipeError, "unknown key 'triples.modle'; did you mean 'model'"),
         ({"extractor": "llm", "model": "m"}, RecipeError, "'triples.base_url' is missing"),

@@ -127,13 +127,13 @@ class TestFilesThatDoNotStay:
     def test_a_file_that_vanishes_before_it_is_scanned_is_named(self, recipe, notes, monkeypatch, tmp_path):
         with monkeypatch.context() as patch:
             patch.setattr(ScanOp, "run", _before(notes / "part-1.jsonl", ScanOp.run, lambda path: path.unlink()))
-            with pytest.raises(SourceError, match=r"part-1\.jsonl: cannot be read \(No such file or directory\); put"):
+            with pytest.raises(SourceError, match=r"part-1\.jsonl: cannot be read \(no such file or folder\); put"):
                 mnemodex.build(recipe)
         self.builds(recipe, tmp_path, 8)
 
     def test_a_file_that_vanishes_between_planning_and_reading_is_named(self, recipe, notes, monkeypatch, tmp_path):
         monkeypatch.setattr(ReadOp, "run", _before(notes / "part-1.jsonl", ReadOp.run, lambda path: path.unlink()))
-        with pytest.raises(SourceError, match=r"part-1\.jsonl: cannot be read \(No such file or directory\); put"):
+        with pytest.raises(SourceError, match=r"part-1\.jsonl: cannot be read \(no such file or folder\); put"):
             mnemodex.build(recipe)
 
     def test_a_link_to_nothing_is_named(self, recipe, notes, tmp_path):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -85,14 +87,14 @@ def test_an_unknown_file_lists_the_known_formats(tmp_path, name):
 
 
 def test_a_missing_path_is_named(tmp_path):
-    with pytest.raises(SourceError, match=r"nowhere: no such file or folder; correct source\.path"):
+    with pytest.raises(SourceError, match=r"nowhere: no such file or folder; correct that, or source\.path"):
         opened(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("x" * 20_000, "no such file or folder; correct source.path"),
+        ("x" * 20_000, "File name too long; correct that, or source.path"),
         ("s3://bucket/corpus.jsonl", "s3: addresses are not read; download the files"),
         ("https://host/corpus.jsonl", "https: addresses are not read"),
         ("*.jsonl", "patterns are not expanded; name the folder"),
@@ -144,6 +146,37 @@ def test_a_folder_without_known_files_is_named(tmp_path):
 def test_an_unknown_format_is_refused(tmp_path):
     with pytest.raises(RecipeError, match="unknown source format 'xml'; known: jsonl, text, hipporag"):
         opened(fill(tmp_path, "a.jsonl"), format="xml")
+
+
+def test_a_path_that_is_there_and_is_no_file_says_what_it_is(tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(SourceError, match=r"link: a link to nothing; correct that, or source\.path"):
+        opened(tmp_path / "link")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(SourceError, match=r"pipe\.jsonl: neither a file nor a folder; correct that"):
+        opened(tmp_path / "pipe.jsonl")
+
+    def locked(path, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "stat", locked)
+    with pytest.raises(SourceError, match=r"/a\.jsonl: Permission denied; correct that, or source\.path"):
+        opened("/a.jsonl")
+
+
+def test_a_folder_that_vanishes_while_it_is_listed_is_named(tmp_path, monkeypatch):
+    folder = fill(tmp_path, "a.jsonl", "sub/b.jsonl")
+    walk = os.walk
+
+    def vanishing(begin, **options):
+        for found in walk(begin, **options):
+            shutil.rmtree(folder / "sub", ignore_errors=True)
+            yield found
+            yield (str(folder / "sub"), [], ["b.jsonl"])
+
+    monkeypatch.setattr(os, "walk", vanishing)
+    with pytest.raises(SourceError, match=r"sub: cannot be listed \(No such file or directory\); check the path"):
+        opened(folder)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

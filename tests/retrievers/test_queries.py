@@ -72,7 +72,7 @@ def test_judgements_stand_in_for_the_files_own_gold(tmp_path):
     ("line", "message"),
     [
         ("not json", "line 2: is not a JSON object"),
-        ("[1, 2]", "line 2: is not a JSON object"),
+        ("[1, 2]", "line 2: is not a JSON object, but a list; correct the line"),
         ('{"id": "b"}', r"line 2: a query is .*; this has \['id'\]"),
         ('{"question": "Wo?"}', r"line 2: a query is .*; this has \['question'\]"),
         ('{"id": "b", "question": 5}', "line 2: a query is"),
@@ -106,8 +106,9 @@ def test_a_bad_judgement_is_named(tmp_path, line):
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name, data):
     if data is not None:
         (tmp_path / name).write_bytes(data)
-    with pytest.raises(QueryError, match=f"{name}: cannot be read"):
+    with pytest.raises(QueryError, match=f"{name}: cannot be read .*; (correct the path|write it in UTF-8)") as caught:
         read_queries(tmp_path / name)
+    assert str(caught.value).count(str(tmp_path)) == 1
 
 
 def test_a_folder_is_no_query_file(tmp_path):

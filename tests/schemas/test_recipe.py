@@ -212,7 +212,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     for path in (tmp_path / "gone.yaml", tmp_path, write(tmp_path, b"\xff\xfe")):
         with pytest.raises(RecipeError, match="cannot be read as a recipe") as error:
             load_recipe(path)
-        assert str(path) in str(error.value)
+        assert str(error.value).count(str(path)) == 1
 
 
 def test_a_recipe_from_a_manifest_is_the_recipe():

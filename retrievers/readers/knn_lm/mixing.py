@@ -115,7 +115,7 @@ class Mixing:
                 _check_names(settings.get("weight"), Buckets)
             return TypeAdapter(Mixing).validate_json(json.dumps(settings), strict=True)
         except OSError as error:
-            raise QueryError(f"{path}: cannot be read: {error.strerror}") from error
+            raise QueryError(f"{path}: cannot be read ({error.strerror}); correct the path") from error
         except ValidationError as error:
             raise QueryError(f"{path}: {say_first(error)}") from error
         except (QueryError, ValueError) as error:

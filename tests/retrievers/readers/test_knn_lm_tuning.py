@@ -157,7 +157,7 @@ def test_settings_can_be_written_and_read(tmp_path, mixing):
 @pytest.mark.parametrize(
     ("content", "saying"),
     [
-        (None, "cannot be read: No such file"),
+        (None, "cannot be read (No such file"),
         ("nope", "Expecting value"),
         ("[1]", "the content: should be a mapping"),
         ('{"k": 0}', "k is 0"),
