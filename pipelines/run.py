@@ -16,7 +16,7 @@ from mnemodex.pipelines.plan import Plan
 from mnemodex.pipelines.results import BuildResults
 from mnemodex.pipelines.run_files import RunFiles
 from mnemodex.pipelines.source_plan import leftovers, plan_source
-from mnemodex.pipelines.trial import try_models
+from mnemodex.pipelines.trial import try_models, try_recognition
 from mnemodex.pipelines.unchanged import UpToDate
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ class Run:
         """Try the models and ask the servers of the steps that are not complete; return warnings."""
         steps = [step for step in self._results.steps.values() if not step.complete]
         try_models(steps, self._former)
-        return [warning for step in steps for warning in step.op.probe(step.step.settings, self._store)]
+        warnings = [warning for step in steps for warning in step.op.probe(step.step.settings, self._store)]
+        return warnings + try_recognition(self._recipe.indexes, self._former)
 
     def _begin(self, place: Place) -> None:
         # Before a large source is looked through.

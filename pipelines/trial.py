@@ -9,15 +9,16 @@ import numpy as np
 
 from mnemodex.indexers.encoders import open_encoder
 from mnemodex.indexers.models.pipeline import load_pipeline
+from mnemodex.indexers.settings import GraphSettings
 from mnemodex.pipelines.extractors.extract import ExtractSettings
 from mnemodex.pipelines.lm.states import StateSettings, open_reader
 from mnemodex.pipelines.vectors.encode import EncodeSettings
-from mnemodex.schemas.errors import ModelError, UserError
+from mnemodex.schemas.errors import MnemodexError, ModelError, NoAnswerError, UserError
 from mnemodex.schemas.sections import SpacyTriples
 from mnemodex.schemas.spec import ModelRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from mnemodex.pipelines.results import StepResults
     from mnemodex.schemas.manifest import Manifest
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _LONGEST = 2048
 """Tokens of the over-long text at most: with thousands, one text takes a CPU a minute."""
+_SECONDS = 30.0
+"""That a server may take for the answer to one question."""
 _here: set[str] = set()
 """The identities of the steps whose models were tried in this process."""
 
@@ -59,6 +62,30 @@ def try_models(steps: Iterable[StepResults], former: Manifest | None) -> None:
                 "take another model"
             ) from error
         _here.add(results.identity)
+
+
+def try_recognition(indexes: Mapping[str, Spec], former: Manifest | None) -> list[str]:
+    """Ask the servers of graph indexes that only searches need, but not those of the current snapshot.
+
+    Nothing that is built depends on them: what is wrong is a warning.
+    """
+    from mnemodex.retrievers.graph.hipporag import Recognition
+
+    warnings = []
+    for name, index in indexes.items():
+        spec = index.recognition if isinstance(index, GraphSettings) else None
+        known = former.indexes.get(name) if former is not None else None
+        if spec is None or (known is not None and known.settings.get("recognition") == spec.model_dump()):
+            continue
+        at = f"indexes.{name}.recognition"
+        try:
+            if refused := ", ".join(Recognition.of(spec, timeout=_SECONDS, max_retries=1).probe()):
+                warnings.append(f"{at}: {spec.base_url} refuses {refused}; it is asked without")
+        except NoAnswerError as error:
+            warnings.append(f"{at}: {error}. Correct that: a search keeps all facts that the server does not judge")
+        except MnemodexError as error:
+            warnings.append(f"{at}: {error}. Correct that before you search")
+    return warnings
 
 
 def _trial(step: Step) -> tuple[str, str, Callable[[], None]] | None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mnemodex.indexers.arrays import Float32s, Float64s, Floats, Int64s
     from mnemodex.indexers.graph.graph import Graph
     from mnemodex.indexers.models.chat import Chat
+    from mnemodex.indexers.settings import ChatModel
     from mnemodex.retrievers.graph.space import Space
 
 EntitiesOf = Callable[[Sequence[str]], list[list[str]]]
@@ -201,6 +202,26 @@ class Recognition:
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
 
+    @classmethod
+    def of(cls, spec: ChatModel, **options: Any) -> Recognition:
+        """Return the one of a recipe; the options are further ones of `Chat`, whose errors it raises."""
+        from mnemodex.indexers.models.chat import Chat
+
+        return cls(Chat(spec.base_url, spec.model, api_key_env=spec.api_key_env, **options))
+
+    def probe(self) -> list[str]:
+        """Ask about one fact, close the connections, and return what the server refuses and is asked without.
+
+        Raises:
+            ChatServerError: the server answers no question.
+            NoAnswerError: it does not answer this one.
+        """
+        try:
+            self._ask("Who keeps the light?", [("Ann", "keeps", "the light")])
+        finally:
+            self._chat.close()
+        return self._chat.left_out
+
     def __call__(self, question: str, facts: Sequence[tuple[str, str, str]]) -> list[int]:
         """Return the positions of the facts (subject, predicate, object) that the model keeps, ascending, if any.
 
@@ -210,17 +231,19 @@ class Recognition:
         everything = list(range(len(facts)))
         if not facts:
             return everything
+        try:
+            positions = _positions(self._ask(question, facts), len(facts))
+        except NoAnswerError:
+            return everything
+        return everything if positions is None else positions
+
+    def _ask(self, question: str, facts: Sequence[tuple[str, str, str]]) -> str:
         lines = "\n".join(f"{number}. {json.dumps(fact, ensure_ascii=False)}" for number, fact in enumerate(facts))
         messages = [
             {"role": "system", "content": _SYSTEM},
             {"role": "user", "content": f"Question: {question}\nFacts:\n{lines}"},
         ]
-        try:
-            answer = self._chat.ask(messages, schema=_SCHEMA)
-        except NoAnswerError:
-            return everything
-        positions = _positions(answer.text, len(facts))
-        return everything if positions is None else positions
+        return self._chat.ask(messages, schema=_SCHEMA).text
 
 
 def _positions(text: str, count: int) -> list[int] | None:

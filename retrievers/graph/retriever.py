@@ -122,11 +122,7 @@ def _make_method(settings: GraphSettings, *, large: bool) -> Method:
         return Bridge() if settings.method == "bridge" else BridgeLite()
     method: HippoRAG1 | HippoRAG2 = HippoRAG1(question_names)
     if settings.method == "hipporag2":
-        keep, spec = None, settings.recognition
-        if spec is not None:
-            from mnemodex.indexers.models.chat import Chat
-
-            keep = Recognition(Chat(spec.base_url, spec.model, api_key_env=spec.api_key_env))
+        keep = Recognition.of(settings.recognition) if settings.recognition is not None else None
         method = HippoRAG2(keep=keep, passages=_SEEDS if large else None)
     method.walker.way = "push" if large else "batched"
     return method

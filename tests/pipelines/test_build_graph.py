@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
+from chat_server import ChatServer, Reply
 from engines import InlineEngine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -277,6 +279,45 @@ def test_what_cannot_be_built_is_told_before_any_work(built, change, message):
     with pytest.raises(RecipeError, match=message):
         mnemodex.build({**recipe(built, "refused"), **change})
     assert not (built / "refused").exists()
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (Reply(status=401), r"answers 401 .*; put its key into .*OPENAI_API_KEY. Correct that before you search"),
+        (
+            Reply(status=400, message="no"),
+            r"answers 400 \(no\)\. Correct that: a search keeps all facts",
+        ),
+        (Reply(status=400, message="temperature is not known"), "refuses temperature; it is asked without"),
+        (Reply('{"keep": [0]}'), None),
+    ],
+)
+def test_the_server_that_searches_ask_is_tried_by_the_build(tmp_path, reply, said):
+    write(tmp_path / "source", {1, 2})
+    with ChatServer(lambda request: reply if said is None or "temperature" in request else {"keep": []}) as server:
+        given = recipe(tmp_path)
+        given["indexes"]["graph"] |= {"method": "hipporag2", "recognition": {"model": "m", "base_url": server.url}}
+        result = mnemodex.build(given)
+        warnings = [warning for warning in result.warnings if warning.startswith("indexes.graph.recognition: ")]
+        assert result.committed and len(warnings) == (said is not None)
+        assert said is None or re.search(said, warnings[0])
+        asked = len(server.requests)
+        assert 1 <= asked <= 4
+        # Nor is it asked again before it changes, whatever else does.
+        write(tmp_path / "source", {1, 2, 3})
+        mnemodex.build(given)
+        assert len(server.requests) == asked
+
+
+def test_a_server_that_is_not_there_is_a_warning_of_the_build(tmp_path):
+    write(tmp_path / "source", {1, 2})
+    with ChatServer() as server:
+        url = server.url
+    given = recipe(tmp_path)
+    recognition = {"model": "m", "base_url": url}
+    given["indexes"]["graph"] |= {"method": "hipporag2", "recognition": recognition}
+    assert any("cannot be reached" in warning for warning in mnemodex.build(given).warnings)
 
 
 def test_documents_without_a_triple_make_a_graph_without_edges(tmp_path):
