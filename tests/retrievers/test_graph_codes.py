@@ -9,6 +9,7 @@ from graph_space import nearest
 from mnemodex.indexers.dense.vectors import Vectors
 from mnemodex.indexers.graph.codes import Codes, train_codes, write_codes
 from mnemodex.retrievers.graph.nearest import TextVectors
+from mnemodex.schemas.errors import CorruptFileError
 
 FACTS, DIMENSION = 30_000, 64
 
@@ -90,3 +91,30 @@ def test_of_many_passages_the_near_ones_have_their_cosines_and_a_softmax_its_sum
 def test_vectors_of_any_dimension_have_codes(tmp_path, dimension, lists):
     vectors = unit(np.random.default_rng(0).normal(size=(2_000, dimension)))
     assert len(coded(tmp_path, [vectors], lists=lists).candidates(vectors[:1], 4_000)[0]) == 2_000
+
+
+def in_list(number):
+    def forge(codes):
+        codes[7, 1, 0] = number
+        return codes
+
+    return forge
+
+
+@pytest.mark.parametrize(
+    ("forge", "said"),
+    [
+        (in_list(32), r"codes\.npy has numbers from 0 to 32 for 32 places"),
+        (in_list(255), r"codes\.npy has numbers from 0 to 255 for 32 places"),
+        (lambda codes: codes[:, :, :-1].copy(), r"codes\.npy: has no codes of \d+ bytes; remove it and build again"),
+        (lambda codes: codes.astype(np.int8), "has no codes of"),
+        (lambda codes: codes.reshape(len(codes), -1), "has no codes of"),
+    ],
+)
+def test_codes_that_lead_out_of_the_lists_are_refused_when_they_are_opened(tmp_path, forge, said):
+    vectors = unit(np.random.default_rng(0).normal(size=(2_000, 16)))
+    coded(tmp_path, [vectors], lists=True)
+    path = tmp_path / "0" / "codes.npy"
+    np.save(path, forge(np.load(path)))
+    with pytest.raises(CorruptFileError, match=said):
+        Codes(tmp_path / "codes.faiss", [path])

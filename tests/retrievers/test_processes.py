@@ -48,7 +48,10 @@ def in_process(method, memory, name, where=None):
         process.join()
 
 
-@pytest.mark.parametrize(("name", "where"), [("flat", None), ("graph", None), ("words", "title LIKE 'Town%'")])
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [("flat", None), ("graph", None), ("walk", None), ("next", None), ("words", "title LIKE 'Town%'")],
+)
 def test_a_fork_of_a_process_that_has_searched_is_refused_with_the_remedy(built, name, where):
     memory = Memory(built / "memory")
     ask(memory, name, where)
