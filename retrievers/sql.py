@@ -59,6 +59,9 @@ class Connection:
         retriever: returns the retriever of an index, for `ngram_count(index, text)`.
         memory_limit: as DuckDB writes it ("4GB"), for DuckDB and for an answer; DuckDB's own default where None.
         answer_bytes: the most that an answer may have, where that is less.
+
+    Attributes:
+        memory_bytes: the memory limit.
     """
 
     def __init__(
@@ -86,7 +89,8 @@ class Connection:
             raise QueryError(msg) from error
         row = self._connection.execute("SELECT parse_formatted_bytes(current_setting('memory_limit'))").fetchone()
         assert row is not None  # noqa: S101 - it is one row by construction
-        self._most_bytes = min(int(row[0]), answer_bytes or int(row[0]))
+        self.memory_bytes = int(row[0])
+        self._most_bytes = min(self.memory_bytes, answer_bytes or self.memory_bytes)
         for statement in _LOCK:
             self._connection.execute(statement)
 
@@ -123,6 +127,9 @@ class Connection:
             judged = f"{explain}SELECT * FROM query(?)"  # noqa: S608 - the prefix is ours
             return Call(lambda: self._run(cursor, judged, inner, deadline), cursor.interrupt).result(deadline)
         except (duckdb.Error, pa.ArrowException, OSError, ValueError, MemoryError, RuntimeError) as error:
+            if isinstance(error, MemoryError) or "Out of Memory" in str(error):
+                what = (str(error).splitlines() or ["out of memory"])[0]
+                raise QueryError(f"SQL: {what}; narrow the statement, or raise --memory-limit") from error
             refused = "Expected a single SELECT statement" in str(error)
             raise QueryError(_ONE_SELECT if refused else f"SQL: {_first_line(error)}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,10 +16,16 @@ from mnemodex.pipelines.commands.output import print_json, print_table, say, siz
 from mnemodex.pipelines.commands.texts import TextCommand
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mnemodex.schemas.manifest import EncoderEntry, IndexEntry, LanguageModelEntry, Manifest
 
 _ANSWER_BYTES = 64 << 20
 """What an answer of SQL may have: more takes longer to print than its statement to run."""
+
+
+_HEADROOM = 2 << 30
+"""Bytes that a statement may take besides what DuckDB counts: texts of one batch, encoders, the answer."""
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +43,7 @@ def sql(
     memory: Annotated[Path, typer.Argument(help="The memory's folder.")],
     query: Annotated[str, typer.Argument(help="One SELECT or EXPLAIN statement.")],
     timeout: Annotated[float, typer.Option(help="Seconds after which it is stopped.", min=0.001)] = 60.0,
-    memory_limit: Annotated[str, typer.Option(help="Memory that DuckDB may use.")] = "4GB",
+    memory_limit: Annotated[str, typer.Option(help="Memory of the statement; its texts may take 2 GiB more.")] = "4GB",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask the memory's tables and indexes in SQL: read-only, without access to anything else."""
@@ -47,7 +54,7 @@ def sql(
     made = Connection(
         opened.snapshot, opened.encoder, opened.retriever, memory_limit=memory_limit, answer_bytes=_ANSWER_BYTES
     )
-    with contextlib.closing(made) as connection:
+    with contextlib.closing(made) as connection, _bounded_memory(connection.memory_bytes + _HEADROOM):
         table = connection.fetch(query, seconds=timeout)
     # By columns: two may have one name, as in a join.
     values = [
@@ -59,6 +66,28 @@ def sql(
         print_json({"columns": table.column_names, "rows": rows})
         return
     print_table("", table.column_names, [list(map(_shown, row)) for row in rows])
+
+
+@contextlib.contextmanager
+def _bounded_memory(most: int) -> Iterator[None]:
+    """Let the process take so many bytes more at most; without Linux, which alone counts them, any.
+
+    DuckDB's own limit does not count the texts of a batch, and no interrupt reaches a call that makes them.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    import resource
+
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    used = int(status.partition("VmData:")[2].split()[0]) << 10
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limits = [used + most, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY)]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _plain(value: Any, column: str = "") -> Any:

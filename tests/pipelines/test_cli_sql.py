@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import time
 
 import pytest
 from commands import assert_refused
+
+from mnemodex.pipelines.commands import inspection
 
 
 def test_json_is_columns_and_rows(cli, library):
@@ -117,9 +120,21 @@ def test_an_endless_statement_is_stopped_after_its_time(cli, library):
 def test_a_statement_may_not_take_all_memory(cli, library):
     ran = cli("sql", library, "SELECT list(a) FROM range(100000000) t(a)", "--memory-limit", "50MB")
     assert_refused(ran, saying="Out of Memory")
+    assert ran.err.endswith("; narrow the statement, or raise --memory-limit\n")
     assert_refused(
         cli("sql", library, "SELECT 1", "--memory-limit", "a lot"), saying="memory limit 'a lot' is not a size"
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a process's memory")
+def test_nor_may_the_texts_of_one_batch_which_duckdb_does_not_count(cli, library, monkeypatch):
+    monkeypatch.setattr(inspection, "_HEADROOM", 200 << 20)
+    limits = resource.getrlimit(resource.RLIMIT_DATA)
+    # Of 1.5 GB, where nothing bounds them.
+    query = "SELECT sum(len(repeat('0123456789', 1000000 + i))) FROM range(150) t(i)"
+    assert_refused(cli("sql", library, query, "--memory-limit", "50MB"), saying="; narrow the statement, or raise")
+    assert resource.getrlimit(resource.RLIMIT_DATA) == limits
+    assert cli("sql", library, query.replace("150", "15"), "--memory-limit", "50MB").code == 0
 
 
 @pytest.mark.parametrize("query", ["SELECT repeat('x', 100000000)", "SELECT * FROM range(20000000)"])
