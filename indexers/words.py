@@ -107,6 +107,16 @@ def split_words(texts: Sequence[str], tokenizer: Tokenizer = "words", language: 
     return Words(to_column(names[1:], pa.string()), ids[ids > 0] - 1, lengths)
 
 
+def as_written(text: str, tokenizer: Tokenizer, language: Language) -> dict[str, str]:
+    """Return the words of a text, see `split_words`, as they are first written there; those of a run have no entry."""
+    tokens = text.split() if tokenizer == "whitespace" else _find(text)
+    words = split_words(tokens, tokenizer, language)
+    names, alone = words.names.to_pylist(), np.flatnonzero(words.lengths == 1)
+    ids = words.ids[(np.cumsum(words.lengths) - 1)[alone]]
+    # The first one counts.
+    return {names[word]: tokens[token] for word, token in zip(ids[::-1].tolist(), alone[::-1].tolist(), strict=True)}
+
+
 def _number(words: list[str]) -> tuple[list[str], Int64s]:
     """Return the distinct words in the order in which they come, and the number of each word among them."""
     numbers = dict(zip(dict.fromkeys(words), count(), strict=False))

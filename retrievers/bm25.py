@@ -7,24 +7,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from typing_extensions import override
 
-from mnemodex.indexers.arrays import check_arrays, check_offsets, check_places, open_arrays
 from mnemodex.indexers.compiled import array_at, helper, kernel
 from mnemodex.indexers.rows import Rows, ShardRows
 from mnemodex.indexers.settings import BM25Settings
-from mnemodex.indexers.words import split_words
+from mnemodex.indexers.words import as_written, split_words
 from mnemodex.retrievers.base import Retriever, check
-from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits
-from mnemodex.schemas.errors import OlderFormatError
-from mnemodex.schemas.store.columns import spelling
+from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits, Reason
+from mnemodex.retrievers.word_shards import WordShards, open_counts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
     from typing import Any
 
-    import pyarrow as pa
-
-    from mnemodex.indexers.arrays import Array, Bools, Float32s, Floats, Int64s, Uint8s
+    from mnemodex.indexers.arrays import Array, Bools, Float32s, Floats, Int64s
+    from mnemodex.indexers.words import Words
     from mnemodex.retrievers.memory import Memory
     from mnemodex.schemas.manifest import IndexEntry
 
@@ -44,10 +40,9 @@ class BM25Retriever(Retriever):
         self._memory = memory
         folders = memory.snapshot.shards(entry)
         self._rows = ShardRows([Rows.open(folder) for folder in folders])
-        self._shards = _Shards(
-            [_open(self.name, folder, len(own.ids)) for folder, own in zip(folders, self._rows.shards, strict=True)],
-            self._rows.shards,
-        )
+        rows = self._rows.shards
+        arrays = [open_counts(self.name, *shard) for shard in zip(folders, (len(own.ids) for own in rows), strict=True)]
+        self._shards = WordShards(arrays, rows)
         self._settings = settings = BM25Settings.model_validate(entry.settings)
         mean = max(self._shards.words / max(self._shards.rows, 1), 1e-9)
         relative = settings.b * np.arange(self._shards.longest + 1) / mean
@@ -57,89 +52,65 @@ class BM25Retriever(Retriever):
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
         questions = check(queries, k)
         allowed = None if where is None else self._memory.ids_where(where)
-        best = self._best(questions, k, allowed)
+        asked = self._ask(questions)
+        best = self._best(asked, k, allowed)
         order = np.lexsort((best.ids, -best.scores), axis=-1)
         numbers, scores = (np.take_along_axis(column, order, -1) for column in (best.numbers, best.scores))
-        return Hits.at(self._memory.snapshot, self._rows, zip(numbers, scores, strict=True), k)
 
-    def _best(self, questions: list[str], k: int, allowed: Int64s | None) -> _Best:
-        """Return the best rows of each question."""
+        def explain(numbers: Int64s) -> list[list[list[Reason]]]:
+            return [
+                self._reasons(question, asked, number, row[row >= 0])
+                for number, (question, row) in enumerate(zip(questions, numbers, strict=True))
+            ]
+
+        return Hits.at(self._memory.snapshot, self._rows, zip(numbers, scores, strict=True), k, explain=explain)
+
+    def _ask(self, questions: list[str]) -> _Asked:
         words = split_words(questions, self._settings.tokenizer, self._settings.language)
-        offsets = np.concatenate([[0], np.cumsum(words.lengths)])
         ranges = self._shards.find(words.names)
         holders = (ranges[..., 1] - ranges[..., 0]).sum(axis=0)
         idf = np.log(1 + (self._shards.rows - holders + 0.5) / (holders + 0.5)).astype(np.float32)
+        return _Asked(words, np.concatenate([[0], np.cumsum(words.lengths)]), idf, ranges)
+
+    def _best(self, asked: _Asked, k: int, allowed: Int64s | None) -> _Best:
+        """Return the best rows of each question."""
         kept = np.ones(0, np.bool_)
         if allowed is not None:
             kept = np.concatenate([kept, *(np.isin(rows.ids, allowed) for rows in self._rows.shards)])
-        best = _Best.none((len(questions), k))
-        _search(words.ids, offsets, idf, ranges, self._norms, self._shards.table, kept, best)
+        best = _Best.none((len(asked.offsets) - 1, k))
+        _search(asked.words.ids, asked.offsets, asked.idf, asked.ranges, self._norms, self._shards.table, kept, best)
         return best
 
-
-_LONGEST = 1 << 26
-"""Words of a row, for each number of which there is a norm."""
-
-_FILES = {
-    "word_bytes": np.uint8,
-    "word_offsets": np.int64,
-    "indptr": np.int64,
-    "documents": np.int32,
-    "frequencies": np.int32,
-    "lengths": np.int32,
-}
-"""The arrays of a shard; see `WordCounts`. Word i is the bytes `word_offsets[i]:word_offsets[i + 1]`."""
-
-
-def _open(index: str, folder: Path, rows: int) -> dict[str, Array]:
-    try:
-        arrays = dict(zip(_FILES, open_arrays(folder, **_FILES), strict=True))
-    except FileNotFoundError as error:
-        raise OlderFormatError(
-            f"index {index!r}: a former version made its files; run `mnemodex build` with the recipe, which counts the "
-            "words again and computes nothing else"
-        ) from error
-    agree = (
-        len(arrays["word_offsets"]) == len(arrays["indptr"])
-        and len(arrays["documents"]) == len(arrays["frequencies"])
-        and len(arrays["lengths"]) == rows
-    )
-    check_arrays(agree, folder, "the arrays of words and their counts")
-    check_offsets(arrays["word_offsets"], len(arrays["word_bytes"]), folder, "word_offsets")
-    check_offsets(arrays["indptr"], len(arrays["documents"]), folder, "indptr")
-    check_places(arrays["documents"], rows, folder, "documents")
-    check_places(arrays["lengths"], _LONGEST, folder, "lengths")
-    return arrays
+    def _reasons(self, question: str, asked: _Asked, number: int, rows: Int64s) -> list[list[Reason]]:
+        """Return for each of a question's hits the words that it has, and what each adds to its score."""
+        numbers, times = np.unique(asked.words.ids[slice(*asked.offsets[number : number + 2])], return_counts=True)
+        shares = np.zeros((len(rows), len(numbers)), np.float32)
+        for shard, (hits,), places in self._rows.by_shard(rows):
+            arrays = self._shards.arrays[shard]
+            for column, word in enumerate(numbers.tolist()):
+                postings = slice(*asked.ranges[shard, word])
+                documents, frequencies = (arrays[name][postings] for name in ("documents", "frequencies"))
+                found = np.searchsorted(documents, places.astype(documents.dtype))
+                has = found < len(documents)
+                has[has] = documents[found[has]] == places[has]
+                frequency = frequencies[found[has]]
+                norms = self._norms[arrays["lengths"][places[has]]]
+                shares[hits[has], column] = times[column] * asked.idf[word] * (frequency / (norms + frequency))
+        written = as_written(question, self._settings.tokenizer, self._settings.language)
+        names = [written.get(name, name) for name in asked.words.names.take(numbers).to_pylist()]
+        return [
+            [Reason("word", names[column], float(row[column])) for column in np.argsort(-row) if row[column] > 0]
+            for row in shares
+        ]
 
 
-class _Shards:
-    """All shards of an index, for kernels, by their arrays and rows: one call of kernels takes less time than a shard.
+class _Asked(NamedTuple):
+    """The words of some questions as the kernels take them, see `_search`."""
 
-    Attributes:
-        table: addresses of the arrays of each shard and of its ids, and how many words and rows it has.
-        rows: of all shards.
-        words: of all rows.
-        longest: words of the longest row.
-    """
-
-    def __init__(self, arrays: list[dict[str, Array]], rows: list[Rows]) -> None:
-        # The addresses are good as long as the arrays are kept.
-        self._arrays = [shard | {"ids": own.ids} for shard, own in zip(arrays, rows, strict=True)]
-        lengths = [shard["lengths"] for shard in arrays]
-        self.rows = sum(map(len, lengths))
-        self.words = sum(int(column.sum()) for column in lengths)
-        self.longest = max((int(column.max(initial=0)) for column in lengths), default=0)
-        self.table = np.zeros(len(arrays), [(name, np.int64) for name in (*_FILES, "ids", "words", "rows")])
-        for entry, shard in zip(self.table, self._arrays, strict=True):
-            for name, array in shard.items():
-                entry[name] = array.ctypes.data
-            entry["words"], entry["rows"] = len(shard["indptr"]) - 1, len(shard["lengths"])
-
-    def find(self, words: pa.StringArray) -> Int64s:
-        """Return where the postings of words begin and end in each shard, of shape (shards, words, 2)."""
-        ranges = np.zeros((len(self.table), len(words), 2), np.int64)
-        _find(*spelling(words), self.table, ranges)
-        return ranges
+    words: Words
+    offsets: Int64s
+    idf: Float32s
+    ranges: Int64s
 
 
 class _Best(NamedTuple):
@@ -154,38 +125,6 @@ class _Best(NamedTuple):
         """Return places for rows, which are worse than any row."""
         ids = np.full(shape, np.iinfo(np.int64).max)
         return cls(np.full(shape, MISSING_SCORE, np.float32), ids, np.full(shape, MISSING_ID, np.int64))
-
-
-@kernel
-def _find(letters: Uint8s, offsets: Int64s, shards: Array, ranges: Int64s) -> None:
-    """Look words up; `ranges`, of shape (shards, words, 2), are left as they are where a shard has no such word."""
-    for number in range(len(shards)):
-        shard = shards[number]
-        indptr = array_at(shard.indptr, shard.words + 1, np.int64)
-        places = array_at(shard.word_offsets, shard.words + 1, np.int64)
-        spelled = array_at(shard.word_bytes, places[shard.words], np.uint8)
-        for word in range(ranges.shape[1]):
-            wanted = letters[offsets[word] : offsets[word + 1]]
-            low, high = 0, shard.words
-            while low < high:
-                middle = (low + high) // 2
-                order = _compare(spelled[places[middle] : places[middle + 1]], wanted)
-                if order == 0:
-                    ranges[number, word, 0], ranges[number, word, 1] = indptr[middle], indptr[middle + 1]
-                    break
-                if order < 0:
-                    low = middle + 1
-                else:
-                    high = middle
-
-
-@helper
-def _compare(one: Uint8s, other: Uint8s) -> int:
-    """Return a negative number where one word comes before another, 0 where they are equal."""
-    for place in range(min(len(one), len(other))):
-        if one[place] != other[place]:
-            return -1 if one[place] < other[place] else 1
-    return len(one) - len(other)
 
 
 @kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnemodex.indexers.arrays import Float32s
+    from mnemodex.indexers.settings import Metric
+    from mnemodex.retrievers.hits import Reason
     from mnemodex.retrievers.memory import Memory
     from mnemodex.schemas.manifest import IndexEntry
 
@@ -26,6 +29,7 @@ class DenseRetriever(Retriever):
         self.name = entry.name
         self._memory = memory
         self._embedding: str = entry.settings["embed"]
+        self._metric: Metric = entry.settings["metric"]
         snapshot, table = memory.snapshot, str(entry.table)
         self._searcher = DenseSearcher(
             snapshot.shards(entry), entry.search.value, vectors=lambda label: snapshot.path(table, label, ".npy")
@@ -34,13 +38,29 @@ class DenseRetriever(Retriever):
     @override
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
         questions = check(queries, k)
-        hits = self.search_vectors(self._memory.encoder(self._embedding).encode_queries(questions), k, where=where)
-        return hits.without(np.array([is_blank(question) for question in questions], np.bool_))
+        vectors = self._memory.encoder(self._embedding).encode_queries(questions)
+        blank = np.array([is_blank(question) for question in questions], np.bool_)
+        return self._explained(self._nearest(vectors, k, where).without(blank), vectors)
 
     def search_vectors(self, vectors: Float32s, k: int = 10, *, where: str | None = None) -> Hits:
         """As `search`, for questions that are vectors already: float32 of shape (queries, dimension)."""
+        return self._explained(self._nearest(vectors, k, where), vectors)
+
+    def _nearest(self, vectors: Float32s, k: int, where: str | None) -> Hits:
         check_k(k)
         allowed = None if where is None else self._memory.ids_where(where)
         scores, _, numbers = self._searcher.search(vectors, k, allowed=allowed)
         rows = self._searcher.rows.at(numbers)
         return Hits(rows.ids, scores, rows.partition, rows.row, rows.labels, self._memory.snapshot)
+
+    def _explained(self, hits: Hits, vectors: Float32s) -> Hits:
+        """Return hits that explain themselves by the sentence of each that is nearest to its question."""
+
+        def explain() -> list[list[list[Reason]]]:
+            from mnemodex.retrievers.sentences import nearest_sentences
+
+            texts = [[(chunk.title, chunk.text) for chunk in row] for row in hits.chunks()]
+            nearest = nearest_sentences(self._memory.encoder(self._embedding), vectors, texts, self._metric)
+            return [[[reason] for reason in row] for row in nearest]
+
+        return replace(hits, explain=explain)

@@ -10,7 +10,7 @@ from typing_extensions import override
 from mnemodex.indexers.rows import Rows, ShardRows
 from mnemodex.indexers.settings import HybridSettings
 from mnemodex.retrievers.base import Retriever, check
-from mnemodex.retrievers.hits import MISSING_ID, Hits, top_k
+from mnemodex.retrievers.hits import MISSING_ID, Hits, Reason, top_k
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,5 +51,25 @@ class HybridRetriever(Retriever):
                 chosen = top_k(fused, k, ids=unique)
                 yield query * ids.shape[1] + columns[first[chosen]], fused[chosen]
 
+        def explain(numbers: Int64s) -> list[list[list[Reason]]]:
+            return [
+                [self._reasons(answers, query, hit) for hit in ids.ravel()[places[places >= 0]].tolist()]
+                for query, places in enumerate(numbers)
+            ]
+
         rows = Rows(ids.ravel(), partition.ravel(), row.ravel(), tuple(number_of))
-        return Hits.at(self._memory.snapshot, ShardRows([rows]), best(), k)
+        return Hits.at(self._memory.snapshot, ShardRows([rows]), best(), k, explain=explain)
+
+    def _reasons(self, answers: list[Hits], query: int, hit: int) -> list[Reason]:
+        """Return the rank and the score of a hit in each part, and what its rank adds."""
+        reasons = []
+        for name, hits in zip(self._settings.of, answers, strict=True):
+            ranks = np.flatnonzero(hits.ids[query] == hit).tolist()
+            if ranks:
+                text = f"{name}: rank {ranks[0] + 1}, score {hits.scores[query, ranks[0]]:.4f}"
+                reasons.append(Reason("index", text, 1 / (self._settings.constant + 1 + ranks[0])))
+            else:
+                # The last place is empty where all hits of the part are there.
+                first = f"first {hits.ids.shape[1]:,} " if hits.ids[query, -1] != MISSING_ID else ""
+                reasons.append(Reason("index", f"{name}: not among its {first}hits", 0.0))
+        return sorted(reasons, key=lambda reason: -reason.score)

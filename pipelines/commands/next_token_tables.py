@@ -14,6 +14,7 @@ from mnemodex.retrievers.readers.knn_lm.mixing import Buckets, Mixing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnemodex.retrievers.hits import Hits
     from mnemodex.retrievers.next_token import NextTokenRetriever
     from mnemodex.retrievers.readers.knn_lm_report.evaluation import Evaluation, Share, Tuned
     from mnemodex.retrievers.readers.knn_lm_report.explaining import Explanation
@@ -25,23 +26,25 @@ class ContinuationRenderer(ChunkRenderer):
 
     @override
     def to_json(self) -> dict[str, Any]:
-        explanations = self._explain()
+        hits = self.request.hits()
+        explanations = self._explain(hits)
+        listed = [[context.to_json() for context in explanation.contexts] for explanation in explanations]
         return {
             "index": self.request.index,
-            "hits": [[context.to_json() for context in explanation.contexts] for explanation in explanations],
+            "hits": self._with_reasons(listed, hits),
             "next": [explanation.to_json() for explanation in explanations],
         }
 
     @override
     def print(self) -> None:
-        print_continuations(self.request.questions, self._explain())
+        print_continuations(self.request.questions, self._explain(self.request.hits()))
 
-    def _explain(self) -> list[Explanation]:
+    def _explain(self, hits: Hits) -> list[Explanation]:
         from mnemodex.retrievers.readers.knn_lm_report.explaining import explain
 
         request = self.request
         retriever = cast("NextTokenRetriever", request.memory.retriever(request.index))
-        return explain(retriever, request.questions, request.hits())
+        return explain(retriever, request.questions, hits)
 
 
 def print_evaluation(result: Evaluation) -> None:

@@ -49,10 +49,14 @@ class ChunkRenderer:
         """Return the object that `--json` prints."""
         hits = self.request.hits()
         listed = [[chunk.to_json() for chunk in chunks] for chunks in hits.chunks()]
+        return {"index": self.request.index, "hits": self._with_reasons(listed, hits)}
+
+    def _with_reasons(self, listed: list[list[dict[str, Any]]], hits: Hits) -> list[list[dict[str, Any]]]:
+        """Give hits as JSON their reasons, if these are asked for."""
         if self.request.explain:
             for hit, reasons in zip(chain(*listed), chain(*hits.reasons()), strict=True):
                 hit["reasons"] = [reason.to_json() for reason in reasons]
-        return {"index": self.request.index, "hits": listed}
+        return listed
 
     def print(self) -> None:
         """Print the hits for people."""

@@ -69,10 +69,16 @@ class GraphRetriever(Retriever):
                 yield from ranked.scores
 
         def explain(numbers: Int64s) -> list[list[list[Reason]]]:
-            return [
-                [self._reasons(activation, passage, first=not rank) for rank, passage in enumerate(row[row >= 0])]
-                for activation, row in zip(activations, numbers, strict=True)
+            passages = [row[row >= 0].tolist() for row in numbers]
+            reasons = [
+                [self._evidence(activation, passage) for passage in row]
+                for activation, row in zip(activations, passages, strict=True)
             ]
+            self._add_sentences(questions, passages, reasons)
+            for activation, row in zip(activations, reasons, strict=True):
+                if row:
+                    row[0] += _of_question(activation)
+            return reasons
 
         return Hits.best(self._memory.snapshot, self.space.rows, scores(), k, allowed=allowed, explain=explain)
 
@@ -92,11 +98,8 @@ class GraphRetriever(Retriever):
         passages = list(zip(best.tolist(), scores[0, best].tolist(), strict=True))
         return subgraph_of(self.space, activation, passages, checked)
 
-    def _reasons(self, activation: Activation, passage: int, *, first: bool) -> list[Reason]:
-        """Return the linked facts that a passage states, and the probable entities that it mentions.
-
-        What concerns the question as a whole belongs to its first hit.
-        """
+    def _evidence(self, activation: Activation, passage: int) -> list[Reason]:
+        """Return the linked facts that a passage states, and the probable entities that it mentions."""
         graph = self.space.graph
         stated = set(graph.passage_facts[graph.passage_offsets[passage] : graph.passage_offsets[passage + 1]].tolist())
         node = graph.entities + passage
@@ -108,9 +111,31 @@ class GraphRetriever(Retriever):
         return [
             *(Reason("fact", text, score) for text, (_, score) in zip(texts, facts, strict=True)),
             *(Reason("entity", name, score) for name, (_, score) in zip(names, entities, strict=True)),
-            *(Reason("expanded query", text, score) for text, score in activation.rewrites if first),
-            *([Reason("dense alone", activation.fallback, 0.0)] if activation.fallback and first else []),
         ]
+
+    def _add_sentences(
+        self, questions: Sequence[str], passages: list[list[int]], reasons: list[list[list[Reason]]]
+    ) -> None:
+        """Give each hit without a fact or an entity its sentence that is nearest to the question."""
+        from mnemodex.retrievers.sentences import nearest_sentences
+
+        bare = [
+            [passage for passage, own in zip(*row, strict=True) if not own]
+            for row in zip(passages, reasons, strict=True)
+        ]
+        if any(bare):
+            texts = [self.space.read(row) if row else [] for row in bare]
+            nearest = nearest_sentences(self.space.encoder, self.space.encode(questions), texts, "ip")
+            for row, sentences in zip(reasons, map(iter, nearest), strict=True):
+                row[:] = [own or [next(sentences)] for own in row]
+
+
+def _of_question(activation: Activation) -> list[Reason]:
+    """Return what concerns a question as a whole: it belongs to the first hit."""
+    return [
+        *(Reason("expanded query", text, score) for text, score in activation.rewrites),
+        *([Reason("dense alone", activation.fallback, 0.0)] if activation.fallback else []),
+    ]
 
 
 def _make_method(settings: GraphSettings, *, large: bool) -> Method:

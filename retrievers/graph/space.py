@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnemodex.indexers.arrays import Float32s, Floats, Int64s
+    from mnemodex.indexers.encoders import TextEncoder
     from mnemodex.retrievers.graph.nearest import Nearest
     from mnemodex.retrievers.memory import Memory
 
@@ -140,7 +141,12 @@ class Space:
 
     def encode(self, texts: Sequence[str]) -> Float32s:
         """Return vectors of questions, float32 of shape (texts, dimension)."""
-        return self._memory.encoder(self._embed).encode_queries(list(texts))
+        return self.encoder.encode_queries(list(texts))
+
+    @property
+    def encoder(self) -> TextEncoder:
+        """The encoder of questions and passages, loaded at the first use."""
+        return self._memory.encoder(self._embed)
 
     def dense(self, vectors: Float32s) -> Float32s:
         """Return the cosine of every passage, float32 of shape (vectors, passages).

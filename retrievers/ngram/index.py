@@ -11,7 +11,7 @@ from typing_extensions import override
 from mnemodex.indexers.models.tokenizers import tokenizer, tokenizer_hash
 from mnemodex.indexers.ngram.indexer import NgramStats
 from mnemodex.retrievers.base import Retriever, check
-from mnemodex.retrievers.hits import Hits, top_k
+from mnemodex.retrievers.hits import Hits, Reason, top_k
 from mnemodex.retrievers.ngram.corpus import NgramCorpus
 from mnemodex.retrievers.ngram.phrases import PhraseTokenizer
 from mnemodex.schemas.errors import ModelError, QueryError
@@ -143,8 +143,16 @@ class NgramIndex(Retriever):
 
     @override
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
-        best = self.best_chunks(check(queries, k), k, where=where)
-        return Hits.at(self._memory.snapshot, self.corpus.chunks, best, k)
+        phrases = check(queries, k)
+        best = list(self.best_chunks(phrases, k, where=where))
+
+        def explain(_: Int64s) -> list[list[list[Reason]]]:
+            return [
+                [[Reason("phrase", phrase.strip(), count)] for count in counts.tolist()]
+                for phrase, (_, counts) in zip(phrases, best, strict=True)
+            ]
+
+        return Hits.at(self._memory.snapshot, self.corpus.chunks, best, k, explain=explain)
 
     def best_chunks(self, phrases: list[str], k: int, *, where: str | None) -> Iterator[tuple[Int64s, Float32s]]:
         """Yield the numbers and counts of the hits of each phrase."""

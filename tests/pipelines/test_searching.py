@@ -60,6 +60,12 @@ def test_json_holds_what_spoke_for_each_hit_if_asked(run):
         assert set(hit["reasons"][0]) == {"kind", "text", "score"}
 
 
-def test_an_index_that_knows_no_reasons_gives_none(run):
-    (hits,) = json.loads(run("words", "lemon", "-k", "2", "--json", "--explain").stdout)["hits"]
-    assert [hit["reasons"] for hit in hits] == [[], []]
+@pytest.mark.parametrize(
+    ("index", "kind"),
+    [("words", "word"), ("ngrams", "phrase"), ("flat", "sentence"), ("both", "index"), ("next", "next token")],
+)
+def test_json_holds_the_reasons_of_every_index(run, index, kind):
+    question = ("slice of lemon", "-k", "2", "--json")
+    plain, explained = (json.loads(run(index, *question, *more).stdout)["hits"][0] for more in ([], ["--explain"]))
+    assert all(kind in {reason["kind"] for reason in hit.pop("reasons")} for hit in explained)
+    assert explained == plain and len(plain) == 2

@@ -40,7 +40,8 @@ def test_a_graph_without_an_edge_ranks_as_the_vectors_do(method, tmp_path):
     questions = ["how far is the next village?", "three miles"]
     graph, dense = memory.retriever("graph").search(questions, 8), memory.retriever("dense").search(questions, 8)
     assert graph.ids.tolist() == dense.ids.tolist()
-    assert all(answer[0][0].kind == "dense alone" for answer in graph.reasons() if answer[0])
+    for answer in graph.reasons():
+        assert [[reason.kind for reason in hit] for hit in answer] == [["sentence", "dense alone"], *[["sentence"]] * 7]
 
 
 def test_a_hit_tells_its_facts_names_and_expanded_queries(memory):

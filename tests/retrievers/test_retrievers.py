@@ -155,6 +155,21 @@ def test_arrow_pandas_chunks_and_trec_agree(retriever):
     assert all(rank == 1 or rank == before + 1 for before, rank in zip([0, *ranks], ranks, strict=False))
 
 
+def test_every_hit_has_a_reason_and_asking_for_it_changes_no_hit(retriever):
+    hits = retriever.search(QUESTIONS, 7)
+    ids, scores = hits.ids.copy(), hits.scores.copy()
+    reasons = hits.reasons()
+    assert [len(row) for row in reasons] == (ids >= 0).sum(axis=1).tolist()
+    for reason in (reason for row in reasons for hit in row for reason in hit):
+        assert reason.kind and isinstance(reason.text, str) and np.isfinite(reason.score)
+    assert all(hit for row in reasons for hit in row)
+    json.dumps([reason.to_json() for row in reasons for hit in row for reason in hit], allow_nan=False)
+    again = retriever.search(QUESTIONS, 7)
+    for found in (hits, again):
+        assert np.array_equal(found.ids, ids)
+        np.testing.assert_allclose(found.scores, scores, atol=1e-5)
+
+
 def test_documents_of_hits(retriever, chunks):
     hits = retriever.search(QUESTIONS, 130)
     found = hits.ids >= 0
