@@ -43,6 +43,7 @@ _TEXT_MODELS = (
     "xlm-roberta",
 )
 """Model types of transformers that read text only, and give a state for each token."""
+_LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 _ACTIVATIONS = tuple(
     f"torch.nn.modules.{name}"
     for name in ("activation.Tanh", "activation.ReLU", "activation.GELU", "activation.Sigmoid", "linear.Identity")
@@ -198,32 +199,41 @@ def _check_transformer(folder: Path) -> None:
 
 
 def _transformer(folder: Path, *, device: str, dtype: Any) -> Modules:
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
-    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    from mnemodex.indexers.encoders.bert import load_bert
+
     limit: int | None = _json(folder / "sentence_bert_config.json").get("max_seq_length")
-    tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), **options)
+    tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), **_LOCAL)
+    config: Any = AutoConfig.from_pretrained(str(folder), **_LOCAL)
+    forward = load_bert(folder, config, device=device, dtype=dtype) or _auto_model(folder, device, dtype)
+    if limit is None:
+        limit = tokenizer.model_max_length
+        positions = getattr(config, "max_position_embeddings", -1)
+        limit = min(limit, positions) if positions != -1 else limit
+    return Modules(
+        backend(tokenizer),
+        forward,
+        int(config.hidden_size),
+        known_limit(limit),
+        pad_left=tokenizer.padding_side == "left",
+        pad=tokenizer.pad_token_id or 0,
+        token_types="token_type_ids" in tokenizer.model_input_names,
+    )
+
+
+def _auto_model(folder: Path, device: str, dtype: Any) -> Callable[[Features], Any]:
+    from transformers import AutoModel
+
     model, info = AutoModel.from_pretrained(
-        str(folder), dtype=dtype, use_safetensors=True, output_loading_info=True, **options
+        str(folder), dtype=dtype, use_safetensors=True, output_loading_info=True, **_LOCAL
     )
     # No vector is made by the pooler, which many models are kept without.
     missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise ModelError(f"its weights lack {missing[0]} and {len(missing) - 1} more")
     model.to(device).eval()
-    if limit is None:
-        limit = tokenizer.model_max_length
-        positions = getattr(model.config, "max_position_embeddings", -1)
-        limit = min(limit, positions) if positions != -1 else limit
-    return Modules(
-        backend(tokenizer),
-        lambda features: model(**features).last_hidden_state,
-        int(model.config.hidden_size),
-        known_limit(limit),
-        pad_left=tokenizer.padding_side == "left",
-        pad=tokenizer.pad_token_id or 0,
-        token_types="token_type_ids" in tokenizer.model_input_names,
-    )
+    return lambda features: model(**features).last_hidden_state
 
 
 def backend(tokenizer: Any) -> Tokenizer:
