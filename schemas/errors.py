@@ -6,7 +6,7 @@ wrong (exit code 2); everything else that goes wrong is a plain `MnemodexError` 
 
 from __future__ import annotations
 
-_LONGEST = 4000
+_LONGEST = 1900
 """Characters of a message."""
 
 START_OVER = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +139,7 @@ def parse_recipe(data: Any, *, name: str, base: Path, stem: str = "memory") -> R
     memory = written.memory or f"memories/{stem}"
     found = _Sections(name, base)
     recipe = Recipe(
-        memory=memory if "://" in memory else str(_under(base, memory)),
+        memory=memory if "://" in memory else str(_under(base, memory, f"{name}: memory")[0]),
         id_salt=written.id_salt,
         source=found.one(SOURCES, "source", written.source, key="format", default="jsonl"),
         chunks=found.one(CHUNKERS, "chunks", written.chunks, key="by", default="document"),
@@ -213,22 +215,29 @@ class _Sections:
 
     def of(self, kind: type[Any], at: str, data: dict[str, Any], elsewhere: Callable[[str], str] | None = None) -> Any:
         """Return settings of a class, checked, their paths absolute."""
-        return validate(kind, data, name=self._name, at=at, elsewhere=elsewhere).replaced(self._absolute)
+        made = validate(kind, data, name=self._name, at=at, elsewhere=elsewhere)
+        return made.replaced(partial(self._absolute, at))
 
-    def _absolute(self, leaf: Leaf) -> Any:
+    def _absolute(self, at: str, leaf: Leaf) -> Any:
         if not isinstance(leaf.value, str):
             return leaf.value
-        if leaf.marker(RecipePath):
-            return str(_under(self._base, leaf.value))
-        if leaf.marker(ModelRef) and not leaf.value.startswith("pkg:"):
-            # A model that is a folder near the recipe; hub ids stay as they are.
-            local = _under(self._base, leaf.value)
-            return str(local) if local.exists() else leaf.value
-        return leaf.value
+        # A model may be a folder near the recipe; hub ids stay as they are.
+        is_model = bool(leaf.marker(ModelRef)) and not leaf.value.startswith("pkg:")
+        if not is_model and not leaf.marker(RecipePath):
+            return leaf.value
+        local, exists = _under(self._base, leaf.value, f"{self._name}: {'.'.join((at, *leaf.path))}")
+        return leaf.value if is_model and not exists else str(local)
 
 
-def _under(base: Path, path: str) -> Path:
+def _under(base: Path, path: str, at: str) -> tuple[Path, bool]:
+    """Return a path below the recipe's folder, and whether it is there; one of no file is a `RecipeError`."""
     try:
-        return (base / Path(path).expanduser()).absolute()
+        local = (base / Path(path).expanduser()).absolute()
+        if "\0" in os.fsdecode(os.fsencode(local)):
+            raise ValueError("it holds a null character")
+        return local, local.exists()
     except RuntimeError as error:
-        raise RecipeError(f"path {path!r}: there is no such user; write the path out") from error
+        raise RecipeError(f"{at}: path {path!r}: there is no such user; write the path out") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RecipeError(f"{at}: path {path[:200]!r}: no file can be read there ({reason}); correct it") from error

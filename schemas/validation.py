@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import reprlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _Model = TypeVar("_Model", bound=BaseModel)
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
 
 _TEXT, _WHOLE, _NUMBER, _SWITCH = "should be a text", "should be a whole number", "should be a number", "true or false"
 _LIST, _MAPPING = "should be a list", "should be a mapping of keys to values"
@@ -102,7 +106,7 @@ def _given(value: Any) -> str:
     """Return a value as YAML has it, in brackets; nothing for a mapping."""
     if isinstance(value, dict):
         return ""
-    return f" (it is {json.dumps(value) if value is None or isinstance(value, bool) else repr(value)})"
+    return f" (it is {json.dumps(value) if value is None or isinstance(value, bool) else _SHORT.repr(value)})"
 
 
 def _known_keys(model: type[BaseModel], path: list[str]) -> list[str]:

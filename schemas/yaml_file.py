@@ -20,13 +20,27 @@ _MOST_VALUES = 1_000_000
 """Values of a file, those that aliases stand for counted each time."""
 
 
+_DEEPEST = 100
+"""Values inside each other; PyYAML takes a second for a thousand brackets."""
+
+
 class _StrictLoader(yaml.SafeLoader):
     """PyYAML keeps the last of two equal keys without a word, and lets a few aliases stand for billions of values."""
+
+    _depth = 0
 
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
         if node is not None and _count(node, {}) > _MOST_VALUES:
             raise yaml.YAMLError(f"its aliases stand for more than {_MOST_VALUES} values; write fewer of them")
+        return node
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise yaml.YAMLError(f"its values are more than {_DEEPEST} levels deep; write fewer brackets")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -70,5 +84,6 @@ def read_yaml(path: Path, *, kind: str = "a recipe", remedy: str = "write one wi
     try:
         # The loader is a SafeLoader that refuses more.
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as error:
+        # PyYAML lets the errors of Python through for a date or a number that is none, as 2020-13-45.
         raise RecipeError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error

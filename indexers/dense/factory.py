@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,9 @@ FEWEST_POINTS_PER_LIST = 31
 
 CODE_POINTS = 65_536
 """Points that FAISS trains product quantizers and rotations with at most: 256 for each of 256 centroids."""
+
+_LONGEST, _MOST = 200, 1 << 21
+"""Characters of a factory string, and the largest number in it."""
 
 _LIKELY_DIMENSIONS = (768, 384, 1024, 1536)
 
@@ -106,6 +110,7 @@ def make_index(factory: str, dimension: int, metric: Metric) -> Any:
     """
     import faiss
 
+    _check_numbers(factory)
     try:
         index = faiss.index_factory(dimension, factory, faiss_metric(metric))
     except RuntimeError as error:
@@ -120,6 +125,15 @@ def make_index(factory: str, dimension: int, metric: Metric) -> Any:
     if isinstance(leaf(index), faiss.IndexNSG | faiss.IndexNNDescent):
         raise RecipeError(f"factory {factory!r}: NSG and NNDescent graphs cannot grow batch by batch; use HNSW instead")
     return index
+
+
+def _check_numbers(factory: str) -> None:
+    """Refuse strings by which FAISS would divide by zero, overflow its integers or the stack, and end the process."""
+    if len(factory) > _LONGEST:
+        raise RecipeError(f"factory {factory[:_LONGEST]!r}…: has {len(factory)} characters; use {_LONGEST} at most")
+    for number in map(int, re.findall(r"[0-9]+", factory)):
+        if not 1 <= number <= _MOST:
+            raise RecipeError(f"factory {factory!r}: {number} is out of range; use numbers from 1 to {_MOST}")
 
 
 def _faiss_reason(error: RuntimeError) -> str:

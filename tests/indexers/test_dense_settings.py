@@ -31,6 +31,19 @@ def test_a_string_that_is_no_factory_string_is_named(factory):
 
 
 @pytest.mark.parametrize(
+    ("factory", "reason"),
+    [
+        ("IDMap," * 3000 + "Flat", "18004 characters"),
+        ("ZnLattice0x10_6", "0 is out"),
+        ("HNSW2147483647", "2147483647 is"),
+    ],
+)
+def test_strings_by_which_faiss_ends_the_process_are_refused(factory, reason):
+    with pytest.raises(RecipeError, match=reason):
+        DenseIndexer(DenseSettings(factory=factory), 1000, 24)
+
+
+@pytest.mark.parametrize(
     ("factory", "reason"), [("IDMap,Flat", "IDMap"), ("NSG16", "NSG"), ("PCA8,NSG16", "NSG"), ("LSH", "LSH")]
 )
 def test_indexes_that_cannot_keep_the_promises_are_refused(factory, reason):

@@ -29,6 +29,15 @@ def test_every_key_but_the_source_has_a_default():
     assert recipe == parse({"source": {"path": "notes.jsonl"}})
 
 
+@pytest.mark.parametrize("path", ["x" * 300, "a\0b", "~nosuchuser/x"])
+@pytest.mark.parametrize("key", ["source.path", "memory", "embed.own.model"])
+def test_a_path_of_no_file_is_refused_by_its_key(tmp_path, path, key):
+    given = {"source.path": {}, "memory": {"memory": path}, "embed.own.model": {"embed": {"own": {"model": path}}}}
+    data = {"source": path if key == "source.path" else "a", **given[key]}
+    with pytest.raises(RecipeError, match=rf"^recipe\.yaml: {key}: path .*(correct it|write the path out)$"):
+        parse_recipe(data, name="recipe.yaml", base=tmp_path)
+
+
 @pytest.mark.parametrize("section", ["embed", "indexes"])
 def test_a_name_that_no_folder_can_have_is_refused(section):
     with pytest.raises(RecipeError, match="100 characters at most"):
