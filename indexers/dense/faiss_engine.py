@@ -10,6 +10,7 @@ from typing_extensions import override
 from mnemodex.indexers.dense.devices import quantizer_on_gpu, threads_for, use_threads
 from mnemodex.indexers.dense.engine import GRAPH_GRID, GRAPH_LIMIT, Engine, keep_allowed, widened
 from mnemodex.indexers.dense.factory import leaf
+from mnemodex.indexers.dense.faiss_file import read_index
 from mnemodex.schemas.errors import CorruptFileError
 
 if TYPE_CHECKING:
@@ -34,10 +35,11 @@ class FaissEngine(Engine):
     Its search parameter is `efSearch` of a graph, `nprobe` of inverted lists, None for what looks at every row.
     """
 
-    def __init__(self, index: Any, metric: Metric) -> None:
+    def __init__(self, index: Any, metric: Metric, path: Path | None = None) -> None:
         import faiss
 
         self.index = index
+        self._path = path
         self.dimension = int(index.d)
         self._sign = np.float32(1 if metric == "ip" else -1)
         searched = leaf(index)
@@ -57,7 +59,7 @@ class FaissEngine(Engine):
         """Map the index of a shard; FAISS trusts what it reads, so the caller has verified the file's checksum."""
         import faiss
 
-        return cls(read_index(folder / FILE, faiss.IO_FLAG_MMAP_IFC), metric)
+        return cls(read_index(folder / FILE, faiss.IO_FLAG_MMAP_IFC), metric, folder / FILE)
 
     @property
     @override
@@ -94,6 +96,9 @@ class FaissEngine(Engine):
         parameters = _parameters(self.index, parameter, selector)
         with threads_for(len(queries)):
             distances, positions = self.index.search(queries, fetch, params=parameters)
+        if positions.max(initial=-1) >= self.rows:
+            # FAISS takes the numbers of rows in inverted lists as they are.
+            raise CorruptFileError(f"{self._path}: names rows that it does not have; build the index again")
         scores = np.where(positions >= 0, distances * self._sign, np.float32(-np.inf))
         if allowed is not None and not self._filters:
             return keep_allowed(scores, positions, allowed, k)
@@ -104,16 +109,6 @@ class FaissEngine(Engine):
         import faiss
 
         faiss.write_index(self.index, str(folder / FILE))
-
-
-def read_index(path: Path, flags: int = 0) -> Any:
-    """Read a FAISS file whose checksum was verified; one that FAISS refuses is a `CorruptFileError`."""
-    import faiss
-
-    try:
-        return faiss.read_index(str(path), flags)
-    except RuntimeError as error:
-        raise CorruptFileError(f"{path}: FAISS cannot read it ({error}); build the index again") from error
 
 
 def _parameters(index: Any, value: int | None, selector: Any) -> Any:

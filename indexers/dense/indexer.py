@@ -12,7 +12,8 @@ from typing_extensions import override
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.dense.devices import set_threads
 from mnemodex.indexers.dense.factory import TRAINED, auto_factory, make_index, sample_size, train_index
-from mnemodex.indexers.dense.faiss_engine import FaissEngine, read_index
+from mnemodex.indexers.dense.faiss_engine import FaissEngine
+from mnemodex.indexers.dense.faiss_file import read_index
 from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
 from mnemodex.indexers.dense.order import hold_out, insertion_order
 from mnemodex.indexers.dense.probe import FILE as PROBE

@@ -8,7 +8,7 @@ import numpy as np
 
 from mnemodex.indexers.arrays import check_places, map_array, save_arrays
 from mnemodex.indexers.dense.devices import set_threads, threads_for, use_threads
-from mnemodex.indexers.dense.faiss_engine import read_index
+from mnemodex.indexers.dense.faiss_file import read_index
 from mnemodex.schemas.errors import CorruptFileError
 
 if TYPE_CHECKING:

@@ -158,6 +158,12 @@ CASES = {
     },
     "graph upper levels": ("graph", "/index.hnsw", lambda data: data[:-4] + (4).to_bytes(4, "little")),
     "graph by chunk": ("graph", "/by_chunk.npy", put(0, 1 << 40)),
+    **{
+        f"faiss {offset} {value}": ("lists", "/index.faiss", put_bytes(offset, value, size))
+        for offset, value, size in [(4, 1 << 30, 4), (8, 1 << 40, 8), (8, 7, 8), (32, 0, 1), (37, 1 << 60, 8)]
+    },
+    "faiss number of a row": ("lists", "/index.faiss", lambda data: data[:-8] + (1 << 40).to_bytes(8, "little")),
+    "faiss cut short": ("lists", "/index.faiss", lambda data: data[:-40]),
     "next values": ("next", "/values.npy", put(0, (1 << 31) - 1)),
     "next negative values": ("next", "/values.npy", put(0, -1)),
 }
