@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from mnemodex.schemas.steps import SourceUnit, Step
 
 
-def declarations(recipe: Recipe, units: Sequence[SourceUnit]) -> list[tuple[str, Declaration]]:
-    """Return what gives the steps of a recipe, by names for messages."""
+def declarations(
+    recipe: Recipe, units: Sequence[SourceUnit], fields: Mapping[str, str] = {}
+) -> list[tuple[str, Declaration]]:
+    """Return what gives the steps of a recipe, by names for messages; for the arguments see `document_steps`."""
     found: list[tuple[str, Declaration]] = [
-        ("documents", partial(document_steps, units=units)),
+        ("documents", partial(document_steps, units=units, fields=fields)),
         ("chunks", chunk_steps),
         *((f"embed.{name}", partial(embedding_steps, name=name)) for name in used_encoders(recipe)),
         *((f"lm.{name}", partial(state_steps, name=name)) for name in recipe.lm),

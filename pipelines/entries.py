@@ -25,7 +25,7 @@ from mnemodex.schemas.manifest import (
     fingerprint,
 )
 from mnemodex.schemas.steps import IndexKey, is_cache
-from mnemodex.schemas.tables import ERRORS, TableKey, TableSpec, table_spec
+from mnemodex.schemas.tables import DOCUMENTS, ERRORS, TableKey, TableSpec, table_spec
 
 if TYPE_CHECKING:
     from mnemodex.pipelines.results import BuildResults
@@ -106,6 +106,7 @@ def _tables(recipe: Recipe, results: BuildResults) -> tuple[dict[str, TableEntry
                 name=key.label,
                 partitions=Artifacts(results.artifacts(key)),
                 identity=step.identity,
+                fields=getattr(step.step.settings, "fields", {}) if key == DOCUMENTS else {},
                 **_declared(key, declared),
             )
             if is_cache(key):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from mnemodex.pipelines import mapping
 from mnemodex.pipelines.bad_row import BadRow
-from mnemodex.pipelines.mapping import Mapping
+from mnemodex.pipelines.documents.typed import infer_types
 from mnemodex.pipelines.sources import open_source
 from mnemodex.pipelines.sources.base import Record
 from mnemodex.pipelines.sources.jsonl import JsonlSource
@@ -16,6 +17,7 @@ from mnemodex.schemas.sections import Source
 from mnemodex.schemas.validation import validate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 _TEMPLATE = """\
@@ -26,6 +28,7 @@ memory: {memory}   # the folder that is built; relative to this file
 source:
   path: {path}
   {fields}
+  {metadata}
   max_errors: 100                  # unreadable rows go to the table `errors`; more of them fail the build
 
 # The first document: {key!r}, {length} characters{title}.
@@ -45,6 +48,7 @@ indexes:
 """
 
 _FIELDS = "# fields: {key: id, title: title, text: text}   # our names to the source's own, where they differ"
+_METADATA = "# metadata: {price: float}   # fields of the metadata that become columns, and their types"
 _ROWS = 1000
 """Rows that are looked at."""
 _DOCUMENTS, _TOKENS = "{by: document}", "{by: tokens, size: 200, overlap: 20}"
@@ -74,11 +78,11 @@ def write_recipe(source: Path, output: Path, *, fields: dict[str, str]) -> list[
         rows = list(islice((row for split in splits for row in opened.rows(split)), _ROWS))
         if rows:
             try:
-                mapping = Mapping.guess(rows, fields)
+                guessed = mapping.Mapping.guess(rows, fields)
             except SourceError as error:
                 raise SourceError(f"{source}: {error}; name one with --fields text=FIELD") from error
-            said = mapping.describe()
-            settings = settings.model_copy(update={"fields": mapping.needed()})
+            said = guessed.describe()
+            settings = settings.model_copy(update={"fields": guessed.needed()})
             opened = open_source(settings)
     begin = list(islice((row for split in splits for row in opened.read(split)), _ROWS))
     record = next((row for row in begin if isinstance(row, Record)), None)
@@ -95,10 +99,20 @@ def write_recipe(source: Path, output: Path, *, fields: dict[str, str]) -> list[
         length=len(record.text),
         title=f", titled {record.title!r}" if record.title else "",
         chunks=f"{chunks}   # or {other}",
+        metadata=_typed(row.metadata for row in begin if isinstance(row, Record)),
         fields=_FIELDS if not settings.fields else f"fields: {json.dumps(settings.fields, ensure_ascii=False)}",
     )
     output.write_text(text, encoding="utf-8")
     return said
+
+
+def _typed(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return the line of a recipe that gives the metadata its columns."""
+    types, _ = infer_types(rows)
+    if not types:
+        return _METADATA
+    given = ", ".join(f"{_quote(name)}: {kind}" for name, kind in types.items())
+    return f"metadata: {{{given}}}   # columns for `where` and SQL; a row whose value does not fit is unreadable"
 
 
 def _quote(text: str) -> str:

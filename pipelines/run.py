@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mnemodex.pipelines.caller import spooled
 from mnemodex.pipelines.cluster import check_address
 from mnemodex.pipelines.declarations import declarations
+from mnemodex.pipelines.documents.typed import column_types
 from mnemodex.pipelines.engine import choose_engine, estimate
 from mnemodex.pipelines.entries import declared_tables, low_recall, make_manifest
 from mnemodex.pipelines.materialize import Materializer
@@ -76,7 +77,7 @@ class Run:
                 self._work.compute(engine)
             finally:
                 engine.close()
-        warnings = [*probed, *self._source.warnings]
+        warnings = [*probed, *self._source.warnings, *self._fields_left]
         warnings += [warning for step in self._results.steps.values() for warning in step.warnings or ()]
         # Compared by its list files, most of which are the same.
         manifest = self._store.listed(make_manifest(self._recipe, self._results), self._former)
@@ -109,7 +110,8 @@ class Run:
             recipe = spooled(recipe, self._passed.source, self._store.root / self._files.run)
         self._results = BuildResults(recipe, self._store, self._former)
         self._source = plan_source(self._store, recipe, place=place, files=self._files, progress=self._progress)
-        self._plan = Plan(declarations(recipe, self._source.units))
+        fields, self._fields_left = column_types(self._store, recipe, self._source.units, self._former)
+        self._plan = Plan(declarations(recipe, self._source.units, fields))
         self._work = Materializer(
             self._store, self._plan, self._results, former=self._former, files=self._files, progress=self._progress
         )

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from mnemodex.indexers.arrays import find_ids
 from mnemodex.indexers.rows import ShardRows
+from mnemodex.schemas.metadata import documents_spec
 from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, spec_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from mnemodex.indexers.arrays import Bools, Float32s, Floats, Int32s, Int64s, Integers
     from mnemodex.indexers.rows import Rows
     from mnemodex.retrievers.snapshot import Snapshot
-    from mnemodex.schemas.tables import TableKey
 
     Best = tuple[Int64s, Float32s]
     """Numbers of rows and their scores, best first."""
@@ -188,7 +188,7 @@ class Hits:
     def chunks(self) -> list[list[Chunk]]:
         """Return the chunks of each query, best first; read by position, never by a scan."""
         answers: list[list[Chunk]] = [[] for _ in range(len(self))]
-        for row in self.to_arrow().to_pylist():
+        for row in self._table(()).to_pylist():
             metadata = json.loads(row.pop("metadata"))
             answers[row.pop("query")].append(Chunk(**row, metadata=metadata))
         return answers
@@ -202,13 +202,23 @@ class Hits:
     def to_arrow(self) -> pa.Table:
         """Return a row for each hit: query (its number), rank (from 1), score and the fields of `Chunk`, in order.
 
-        The column `metadata` holds JSON.
+        The column `metadata` holds JSON; those of its fields that `documents` has as columns follow, typed as there.
         """
+        return self._table(tuple(self._types))
+
+    @property
+    def _types(self) -> dict[str, str]:
+        """The documents' columns of metadata, and the names of their types."""
+        return self.snapshot.manifest.tables[DOCUMENTS.label].fields
+
+    def _table(self, fields: Sequence[str]) -> pa.Table:
+        """Return a row for each hit, with some of the columns of metadata."""
         query, column = np.nonzero(self.ids != MISSING_ID)
         rows = self._rows(["chunk_id", "doc_id", "title", "text", "start", "end"])
-        documents = self._documents()
+        documents = self._documents(["key", "metadata", *fields])
         rows = rows.add_column(2, documents.field("key"), documents["key"])
-        rows = rows.append_column(documents.field("metadata"), documents["metadata"])
+        for name in ("metadata", *fields):
+            rows = rows.append_column(documents.field(name), documents[name])
         ranks = {"query": query, "rank": column + 1, "score": self.scores[query, column]}
         return pa.table(ranks | dict(zip(rows.column_names, rows.columns, strict=True)))
 
@@ -248,9 +258,9 @@ class Hits:
         def take(label: str, hits: tuple[Integers, ...]) -> pa.Table:
             return self.snapshot.take("chunks", label, self.row[hits].tolist(), columns)
 
-        return self._in_order(take, CHUNKS, columns)
+        return self._in_order(take, spec_of(CHUNKS).schema, columns)
 
-    def _in_order(self, take: Take, key: TableKey, columns: list[str]) -> pa.Table:
+    def _in_order(self, take: Take, schema: pa.Schema, columns: list[str]) -> pa.Table:
         """Return columns of a table for all hits, by query and rank, which are taken partition by partition."""
         is_hit = self.ids != MISSING_ID
         position = np.cumsum(is_hit.ravel()).reshape(is_hit.shape) - 1
@@ -259,19 +269,19 @@ class Hits:
             parts.append(take(label, hits))
             positions.append(position[hits])
         if not parts:
-            return pa.schema([spec_of(key).schema.field(name) for name in columns]).empty_table()
+            return pa.schema([schema.field(name) for name in columns]).empty_table()
         return pa.concat_tables(parts).take(pa.array(np.argsort(np.concatenate(positions))))
 
-    def _documents(self) -> pa.Table:
-        """Return key and metadata of the hits' documents, by query and rank."""
+    def _documents(self, columns: list[str]) -> pa.Table:
+        """Return columns of the hits' documents, by query and rank."""
         documents = self.document_ids()
 
         def take(label: str, hits: tuple[Integers, ...]) -> pa.Table:
             # A chunk's document is in the documents' partition of the same label.
             rows = find_ids(self.snapshot.column("documents", label, "doc_id"), documents[hits])
-            return self.snapshot.take("documents", label, rows.tolist(), ["key", "metadata"])
+            return self.snapshot.take("documents", label, rows.tolist(), columns)
 
-        return self._in_order(take, DOCUMENTS, ["key", "metadata"])
+        return self._in_order(take, documents_spec(self._types).schema, columns)
 
     def _keys(self) -> list[str]:
         """Return the keys of the hits' documents, by query and rank."""

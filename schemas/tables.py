@@ -64,6 +64,7 @@ class TableSpec:
         text_columns: columns of running text.
         row_group_rows: rows of a Parquet row group; small where single rows are fetched by position.
         check: `module:function` that yields what is wrong with a partition besides its ids; see `verify`.
+        extensible: whether a memory's own columns may follow, whose values may be missing.
     """
 
     schema: pa.Schema
@@ -72,6 +73,11 @@ class TableSpec:
     text_columns: tuple[str, ...] = ()
     row_group_rows: int = 4096
     check: str = ""
+    extensible: bool = False
+
+    def extended(self, types: Mapping[str, pa.DataType]) -> TableSpec:
+        """Return the table with further columns, whose values may be missing."""
+        return replace(self, schema=pa.schema([*self.schema, *(pa.field(*column) for column in types.items())]))
 
     def sized(self, dimension: int) -> TableSpec:
         """Return the table whose vectors have so many numbers; binary columns hold them as float16."""
@@ -80,9 +86,10 @@ class TableSpec:
 
     def holds(self, schema: pa.Schema) -> bool:
         """Whether rows of a schema are rows of this table."""
-        return len(schema) == len(self.schema) and all(
+        more = len(schema) - len(self.schema)
+        return (more == 0 or (more > 0 and self.extensible)) and all(
             here.name == there.name and _is_kind(here.type, there.type)
-            for here, there in zip(schema, self.schema, strict=True)
+            for here, there in zip(schema, self.schema, strict=False)
         )
 
 
@@ -133,7 +140,8 @@ def vector_codes(of: Literal["facts", "passages"], embed: str, *, trained: bool 
 
 _TABLES: dict[tuple[str, str], TableSpec] = {
     ("documents", ""): TableSpec(
-        # `metadata` is a JSON object; `source` the file's path below the source, `line` its line or place in a list.
+        # `metadata` is a JSON object, of which fields follow as columns; `source` the file's path below the source,
+        # `line` its line or place in a list.
         _schema(
             doc_id=pa.int64(),
             key=pa.string(),
@@ -148,6 +156,7 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
         text_columns=("title", "text"),
         row_group_rows=1024,
         check=f"{_CHECKS}:check_documents",
+        extensible=True,
     ),
     ("chunks", ""): TableSpec(
         # `start` and `end` are character offsets: `document.text[start:end] == chunk.text`.

@@ -12,6 +12,7 @@ from mnemodex.pipelines.documents.read import content_hash
 from mnemodex.pipelines.stages.mentions import mentions
 from mnemodex.pipelines.stages.pairs import pair_ids
 from mnemodex.schemas.ids import hash_columns, hash_text, token_positions
+from mnemodex.schemas.metadata import documents_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 
 def check_documents(partition: CheckedPartition) -> Iterator[str]:
-    """Check that every doc_id is the hash of the key and the content."""
+    """Check that every doc_id is the hash of the key and the content, and that the metadata has its columns."""
+    if not partition.rows.schema.equals(documents_spec(partition.table.fields).schema):
+        yield partition.problem("its columns are not those that the manifest names")
     columns = ("doc_id", "content_hash", "key", "title", "text", "metadata")
     for doc_id, content, key, *parts in partition.tuples(*columns):
         if content != content_hash(*parts) or doc_id != hash_text(key, content, salt=partition.salt):

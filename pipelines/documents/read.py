@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+import pyarrow as pa
+from pydantic import Field
 from typing_extensions import override
 
 from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.documents.splits import read_split
+from mnemodex.pipelines.documents.typed import TypedFields
 from mnemodex.pipelines.ops.base import Finished, Op, Work
 from mnemodex.pipelines.sources import open_source
 from mnemodex.schemas.errors import SourceError
@@ -18,31 +22,53 @@ from mnemodex.schemas.ids import hash_text
 from mnemodex.schemas.kinds import AnySource
 from mnemodex.schemas.limits import exceeds
 from mnemodex.schemas.manifest import Stats
-from mnemodex.schemas.spec import Spec
-from mnemodex.schemas.store.columns import to_batch
-from mnemodex.schemas.tables import DOCUMENTS, spec_of
+from mnemodex.schemas.metadata import documents_spec
+from mnemodex.schemas.spec import RunOnly, Spec
+from mnemodex.schemas.store.columns import to_column, to_nullable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
     from mnemodex.pipelines.sources.base import Record
 
 _BATCH = 1024
+_LISTED = 5
+"""Fields that warnings list."""
 _to_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
 
 
 class ReadSettings(Spec):
-    """A source, and the salt of ids."""
+    """A source, the salt of ids, and what of the metadata is in columns.
+
+    Attributes:
+        fields: of the metadata, and the names of their types. Part of the step's identity, where there are any.
+        strict: whether a row is bad that has a value which does not fit.
+    """
 
     source: AnySource
     id_salt: str
+    fields: Annotated[dict[str, str], RunOnly()] = Field(default_factory=dict)
+    strict: Annotated[bool, RunOnly()] = False
+
+
+class ReadStats(Stats):
+    """What reading a split found in the fields that are columns.
+
+    Attributes:
+        filled: those that some row has.
+        misfits: how many values of each do not fit its type.
+    """
+
+    filled: tuple[str, ...] = ()
+    misfits: dict[str, int] = Field(default_factory=dict)
 
 
 class ReadOp(Op):
     """Reads one split, the unit's source; the reader stays open for the next split of the same file."""
 
+    version: ClassVar[int] = 2
     Settings = ReadSettings
     seconds_per_megabyte = 0.05
     settings: ReadSettings
@@ -54,16 +80,18 @@ class ReadOp(Op):
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
         bad: list[BadRow] = []
+        typed = TypedFields(self.settings.fields, strict=self.settings.strict)
         rows = _rows(
             self._source.read(read_split(self.work.store, inputs.unit.source, inputs.unit.label)),
             bad,
             self.settings.id_salt,
+            typed,
         )
-        spec = spec_of(DOCUMENTS)
+        table = documents_spec(self.settings.fields)
         batches = iter(lambda: list(islice(rows, _BATCH)), [])
-        output.write(spec, (to_batch(zip(*batch, strict=True), spec.schema) for batch in batches))
+        output.write(table, (_to_batch(batch, table.schema) for batch in batches))
         output.errors(bad)
-        return Stats(errors=len(bad))
+        return ReadStats(errors=len(bad), filled=tuple(sorted(typed.filled)), misfits=dict(typed.misfits))
 
     @override
     @classmethod
@@ -77,7 +105,8 @@ class ReadOp(Op):
         if not finished.rows:
             raise SourceError(f"{settings.source.path}: no documents{finished.first_error()}")
         count = _check_errors(finished, complete=True)
-        return [f"{count_rows(count)} left out{finished.first_error()}; the table errors has them all"] if count else []
+        left_out = f"{count_rows(count)} left out{finished.first_error()}; the table errors has them all"
+        return [*([left_out] if count else []), *_judge_fields(finished)]
 
 
 def _check_errors(finished: Finished, *, complete: bool) -> int:
@@ -91,21 +120,53 @@ def _check_errors(finished: Finished, *, complete: bool) -> int:
     return count
 
 
+def _judge_fields(finished: Finished) -> Iterator[str]:
+    """Yield warnings of columns that lack values."""
+    settings: Any = finished.step.settings
+    stats = [part.stats.of(ReadStats) for part in finished.parts]
+    misfits = sum((Counter(one.misfits) for one in stats), Counter[str]())
+    for name, count in misfits.most_common(_LISTED):
+        kind = settings.fields[name]
+        yield (
+            f"{count} value{'' if count == 1 else 's'} of the metadata field {name!r} fit{'s' if count == 1 else ''} "
+            f"not its type, {kind}, which the first rows have: NULL in the column; declare the field in source.metadata"
+        )
+    empty = set(settings.fields).difference(*(one.filled for one in stats)) if settings.strict else ()
+    if empty:
+        names = ", ".join(map(repr, sorted(empty)[:_LISTED]))
+        yield f"no row has a value of the metadata field {names}; correct the name in source.metadata"
+
+
+def _to_batch(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:
+    arrays = [
+        (to_nullable if field.nullable else to_column)(column, field.type)
+        for column, field in zip(zip(*rows, strict=True), schema, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
 def count_rows(count: int) -> str:
     """Return a number of rows in words."""
     return f"{count} row{'' if count == 1 else 's'}"
 
 
-def _rows(records: Iterable[Record | BadRow], bad: list[BadRow], salt: str) -> Iterator[tuple[Any, ...]]:
+def _rows(
+    records: Iterable[Record | BadRow], bad: list[BadRow], salt: str, typed: TypedFields
+) -> Iterator[tuple[Any, ...]]:
     """Yield records as rows of the documents table; put bad rows into `bad`."""
     for record in records:
         if isinstance(record, BadRow):
             bad.append(record)
             continue
         metadata = _to_json(record.metadata)
+        try:
+            values = typed.convert(record.metadata)
+        except ValueError as error:
+            bad.append(BadRow.of(record.source, record.line, str(error), metadata))
+            continue
         content = content_hash(record.title, record.text, metadata)
         doc_id = hash_text(record.key, content, salt=salt)
-        yield doc_id, record.key, record.title, record.text, metadata, content, record.source, record.line
+        yield doc_id, record.key, record.title, record.text, metadata, content, record.source, record.line, *values
 
 
 def content_hash(title: str, text: str, metadata: str) -> str:

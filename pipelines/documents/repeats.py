@@ -15,9 +15,9 @@ from mnemodex.pipelines.ops.scatter import scatter
 from mnemodex.schemas.errors import DuplicateKeyError
 from mnemodex.schemas.ids import hash_strings
 from mnemodex.schemas.manifest import Stats
+from mnemodex.schemas.metadata import documents_spec
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.columns import spelling, to_column
-from mnemodex.schemas.tables import DOCUMENTS, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -71,12 +71,14 @@ class DropRepeats(Op):
     """Writes a partition without the rows that repeat a document."""
 
     Settings = ReadSettings
+    settings: ReadSettings
     seconds_per_megabyte = 0.01
 
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
         rows = [np.load(path, allow_pickle=False) for path in inputs.parts(1)]
-        output.write(spec_of(DOCUMENTS), _drop(inputs.batches(0), np.concatenate([np.zeros(0, np.int64), *rows])))
+        kept = _drop(inputs.batches(0), np.concatenate([np.zeros(0, np.int64), *rows]))
+        output.write(documents_spec(self.settings.fields), kept)
         return Stats()
 
 

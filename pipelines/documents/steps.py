@@ -10,7 +10,7 @@ from mnemodex.schemas.steps import All, Part, Read, Step
 from mnemodex.schemas.tables import DOCUMENTS, ERRORS, TableKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mnemodex.pipelines.plan import PlanContext
     from mnemodex.schemas.steps import SourceUnit
@@ -19,10 +19,18 @@ _ALL = TableKey("documents", draft=True)
 _REPEATS = TableKey("repeats", draft=True)
 
 
-def document_steps(context: PlanContext, units: Sequence[SourceUnit]) -> Iterator[Step]:
-    """Read every split, find documents that occur twice, and write the partitions that have any without them."""
+def document_steps(context: PlanContext, units: Sequence[SourceUnit], fields: Mapping[str, str] = {}) -> Iterator[Step]:
+    """Read every split, find documents that occur twice, and write the partitions that have any without them.
+
+    Args:
+        context: of the plan.
+        units: the splits.
+        fields: of the metadata that become columns, and the names of their types.
+    """
     recipe = context.recipe
-    settings = ReadSettings(source=recipe.source, id_salt=recipe.id_salt)
+    strict = getattr(recipe.source, "metadata", None) is not None
+    settings = ReadSettings(source=recipe.source, id_salt=recipe.id_salt, fields=dict(fields), strict=strict)
+    typed = [[*fields.items()], strict] if fields else []
     # A format that follows from the path is one of ours.
     named: str | None = getattr(recipe.source, "format", None)
     package = "mnemodex.pipelines.documents"
@@ -32,7 +40,7 @@ def document_steps(context: PlanContext, units: Sequence[SourceUnit]) -> Iterato
         (),
         (_ALL, ERRORS),
         settings,
-        identity=[settings.identity(), SOURCES.find(named).version if named is not None else ""],
+        identity=[settings.identity(), SOURCES.find(named).version if named is not None else "", *typed],
         source=tuple(units),
     )
     keys = (Read(_ALL, All(), ("key", "content_hash", "source", "line")),)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KEYS = ("id", "_id", "key", "docid")
-TEXTS = ("text", "contents", "content", "body", "page_content")
+_PAGE = "page_content"
+"""The text of LangChain's documents, whose metadata is an object."""
+TEXTS = ("text", "contents", "content", "body", _PAGE)
 NUMBERED = "$row"
 """What names no field: the key is the row's file and line."""
 _LISTED = 20
@@ -52,6 +54,8 @@ class Fields:
                 elif ours in self._named or ours == "text" or (ours == "key" and default_key is None):
                     lack = f"has no field {' or '.join(map(repr, names))} ({_list_fields(row)})"
                     raise ValueError(f"{lack}; name the field of the {ours} in source.fields.{ours}")
+            if _PAGE in row and _PAGE not in metadata and isinstance(metadata.get("metadata"), dict):
+                metadata = _unwrapped(metadata)
             if not _is_finite(metadata):
                 raise ValueError(f"a number is too large for a double ({_list_fields(row)}); write it as a string")
             values = {"key": default_key or "", "title": "", **values}
@@ -85,6 +89,14 @@ def _without(row: dict[str, Any], name: str) -> dict[str, Any]:
         return {field: value for field, value in row.items() if field != name}
     outer, _, inner = name.partition(".")
     return row | {outer: _without(row[outer], inner)}
+
+
+def _unwrapped(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return metadata with the fields of its object `metadata` in place of that; those of taken names stay in it."""
+    inner: dict[str, Any] = metadata["metadata"]
+    rest = {name: value for name, value in metadata.items() if name != "metadata"}
+    taken = {name: value for name, value in inner.items() if name in metadata}
+    return rest | inner | rest | ({"metadata": taken} if taken else {})
 
 
 def _value(ours: str, field: str, value: Any) -> str:

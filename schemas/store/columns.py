@@ -33,6 +33,36 @@ def to_column(values: Any, dtype: pa.DataType) -> pa.Array:
     return pa.Array.from_buffers(dtype, len(numbers), [None, pa.py_buffer(numbers)])
 
 
+def to_nullable(values: Sequence[Any], dtype: pa.DataType) -> pa.Array:
+    """Return values, some of them None, as an Arrow array.
+
+    Args:
+        values: of the Python type that `dtype` has.
+        dtype: bool, int64, float64, string, date32, timestamp, or a list of one of these.
+    """
+    valid = np.fromiter((value is not None for value in values), bool, len(values))
+    present = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    if pa.types.is_list(dtype):
+        lists = [value or () for value in values]
+        offsets = np.fromiter(accumulate(map(len, lists), initial=0), np.int32, len(lists) + 1)
+        items = to_nullable([item for value in lists for item in value], dtype.value_type)
+        return pa.Array.from_buffers(dtype, len(values), [present, pa.py_buffer(offsets)], children=[items])
+    if pa.types.is_string(dtype):
+        buffers = _texts([value or "" for value in values]).buffers()
+        return pa.Array.from_buffers(dtype, len(values), [present, *buffers[1:]])
+    filled: Any = [0 if value is None else value for value in values]
+    if pa.types.is_boolean(dtype):
+        numbers = np.packbits(np.array(filled, bool), bitorder="little")
+    elif pa.types.is_temporal(dtype):
+        # NumPy counts both in 64 bits, Arrow dates in 32.
+        unit = "us" if pa.types.is_timestamp(dtype) else "D"
+        counts = np.array([value or "1970-01-01" for value in values], f"datetime64[{unit}]").view(np.int64)
+        numbers = counts.astype(np.int64 if unit == "us" else np.int32)
+    else:
+        numbers = np.array(filled, dtype.to_pandas_dtype())
+    return pa.Array.from_buffers(dtype, len(values), [present, pa.py_buffer(numbers)])
+
+
 def to_table(columns: Iterable[Any], schema: pa.Schema) -> pa.Table:
     """Return columns, each as `to_column` takes it, as a table of one batch."""
     return pa.Table.from_batches([to_batch(columns, schema)])

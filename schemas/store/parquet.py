@@ -91,5 +91,7 @@ def take(path: Path, rows: Sequence[int], *, columns: Sequence[str]) -> pa.Table
         groups = np.unique(group_of)
         # For so little, handing columns to threads takes as long as reading them.
         table = file.read_row_groups(groups.tolist(), columns=list(columns), use_threads=False)
+    if missing := set(columns).difference(table.column_names):
+        raise CorruptFileError(f"{path}: has no column {min(missing)!r}; {START_OVER}")
     offsets = np.cumsum([0, *(sizes[group] for group in groups)])
     return table.take(offsets[np.searchsorted(groups, group_of)] + wanted - starts[group_of])

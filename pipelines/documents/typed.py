@@ -1,0 +1,207 @@
+"""Metadata becomes typed columns: values are converted, and types are inferred from the first rows of a source."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import SchemaValidator, ValidationError, core_schema
+
+from mnemodex.pipelines.documents.splits import read_split
+from mnemodex.pipelines.sources import open_source
+from mnemodex.pipelines.sources.base import Record
+from mnemodex.pipelines.sources.fields import object_of
+from mnemodex.schemas.metadata import name_problem
+from mnemodex.schemas.tables import DOCUMENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from mnemodex.schemas.manifest import Manifest
+    from mnemodex.schemas.recipe import Recipe
+    from mnemodex.schemas.steps import SourceUnit
+    from mnemodex.schemas.store.store import Store
+
+_ROWS, _SPLITS = 1000, 16
+"""Rows and splits of a source that are looked at: long rows are few a split."""
+_MOST = 100
+"""Columns that are inferred."""
+_LONGEST = 1000
+"""Characters of a value from which on a field is running text, which needs no second copy."""
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(?P<time>[T ]\d\d:\d\d.*)?")
+_INT64 = 1 << 63
+
+
+class TypedFields:
+    """Converts fields of metadata to the types of their columns, and counts what it finds in one partition.
+
+    Args:
+        types: the names of the types by those of the fields; `a.b` is the field b of the object a.
+        strict: whether a value that does not fit is refused; else it is missing in the column.
+
+    Attributes:
+        filled: fields that some row has.
+        misfits: how many values of each field do not fit.
+    """
+
+    def __init__(self, types: Mapping[str, str], *, strict: bool) -> None:
+        self._types = types
+        self._strict = strict
+        self._dotted = [name for name in types if "." in name]
+        self._validator = _validator(types)
+        self.filled: set[str] = set()
+        self.misfits: Counter[str] = Counter()
+
+    def convert(self, metadata: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return the values of a row, None where there is none.
+
+        Raises:
+            ValueError: strict, and a value does not fit.
+        """
+        if not self._types:
+            return ()
+        row = dict(metadata)
+        for name in self._dotted:
+            if (inner := object_of(row, name)) is not None:
+                row[name] = inner[0][inner[1]]
+        try:
+            values = self._validator.validate_python(row)
+        except ValidationError as error:
+            problems = {str(problem["loc"][0]): problem for problem in error.errors(include_url=False)}
+            if self._strict:
+                name, problem = next(iter(problems.items()))
+                raise ValueError(
+                    f"the metadata field {name!r} is {problem['input']!r:.100}, no {self._types[name]} "
+                    f"({problem['msg']}); correct it, or its type in source.metadata"
+                ) from error
+            self.misfits.update(list(problems))
+            values = self._validator.validate_python({name: row[name] for name in row if name not in problems})
+        if len(self.filled) < len(self._types):
+            self.filled.update(name for name, value in values.items() if value is not None)
+        return tuple(map(values.get, self._types))
+
+
+def _validator(types: Mapping[str, str]) -> SchemaValidator:
+    fields = {name: core_schema.typed_dict_field(_nullable(kind), required=False) for name, kind in types.items()}
+    return SchemaValidator(core_schema.typed_dict_schema(fields, extra_behavior="ignore"))
+
+
+def _nullable(kind: str) -> core_schema.CoreSchema:
+    inner = kind.removeprefix("list<").removesuffix(">")
+    schema = core_schema.nullable_schema(_SCHEMAS[inner])
+    return schema if inner == kind else core_schema.nullable_schema(core_schema.list_schema(schema))
+
+
+def _to_utc(moment: datetime) -> datetime:
+    try:
+        return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+    except OverflowError as error:
+        raise ValueError("in UTC it is not in the years 1 to 9999") from error
+
+
+_SCHEMAS: dict[str, core_schema.CoreSchema] = {
+    "bool": core_schema.bool_schema(),
+    "int": core_schema.int_schema(ge=-_INT64, lt=_INT64),
+    "float": core_schema.float_schema(allow_inf_nan=False),
+    "string": core_schema.str_schema(coerce_numbers_to_str=True),
+    "date": core_schema.date_schema(),
+    "timestamp": core_schema.no_info_after_validator_function(_to_utc, core_schema.datetime_schema()),
+}
+
+
+def column_types(
+    store: Store, recipe: Recipe, units: Sequence[SourceUnit], former: Manifest | None
+) -> tuple[dict[str, str], list[str]]:
+    """Return the types of the columns that a build gives the metadata, and warnings.
+
+    They are those of the recipe; without any, those that the current snapshot has inferred, and of the fields that it
+    does not have those that the first rows of the source show. So no column changes its type when the source grows.
+
+    Args:
+        store: of the memory.
+        recipe: of the build.
+        units: the splits of its source.
+        former: the current snapshot.
+
+    Raises:
+        SourceError: the source cannot be read.
+    """
+    declared: dict[str, str] | None = getattr(recipe.source, "metadata", None)
+    if declared is not None:
+        return dict(declared), []
+    kept: dict[str, str] = {}
+    if former is not None and DOCUMENTS.label in former.tables and former.recipe["source"].get("metadata") is None:
+        kept = former.tables[DOCUMENTS.label].fields
+    source = open_source(recipe.source)
+    splits = (read_split(store, unit.data, unit.label) for unit in units[:_SPLITS])
+    rows = (row.metadata for split in splits for row in source.read(split) if isinstance(row, Record))
+    types, left = infer_types(rows, kept=kept)
+    if not left:
+        return types, []
+    listed = ", ".join(f"{name[:40]!r} ({why})" for name, why in list(left.items())[:3])
+    more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+    return types, [f"fields of the metadata that get no column: {listed}{more}; read them as metadata->>'NAME'"]
+
+
+def infer_types(
+    rows: Iterable[Mapping[str, Any]], *, kept: Mapping[str, str] | None = None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Infer the types of fields from the first rows, in the order in which the fields come.
+
+    Args:
+        rows: metadata, of which the first are read.
+        kept: types that are known.
+
+    Returns:
+        The names of the types by those of the fields, and why other fields cannot be columns. Objects, lists of lists
+        and running text get none.
+    """
+    columns: defaultdict[str, list[Any]] = defaultdict(list)
+    for row in islice(rows, _ROWS):
+        for name, value in row.items():
+            if value is not None:
+                columns[name].append(value)
+    types, left = dict(kept or {}), dict[str, str]()
+    seen = {name.lower() for name in types}
+    for name, values in columns.items():
+        kind = _infer(values) if name not in types else None
+        if kind is None:
+            continue
+        if why := name_problem(name, seen) or ("" if len(types) < _MOST else f"the first {_MOST} get one"):
+            left[name] = why
+        else:
+            types[name] = kind
+            seen.add(name.lower())
+    return types, left
+
+
+def _infer(values: Sequence[Any]) -> str | None:
+    """Return the type of all values, none of them None; None where there is no such type."""
+    if all(isinstance(value, list) for value in values):
+        items = [item for value in values for item in value if item is not None]
+        inner = _infer(items) if items else "string"
+        return None if inner is None or inner.startswith("list") else f"list<{inner}>"
+    kinds = set(map(type, values))
+    if kinds == {bool}:
+        return "bool"
+    if kinds == {int}:
+        # Larger ones are names rather than quantities.
+        return "int" if all(-_INT64 <= value < _INT64 for value in values) else "string"
+    if kinds <= {int, float}:
+        return "float"
+    if not kinds <= {int, float, str} or any(isinstance(value, str) and len(value) > _LONGEST for value in values):
+        return None
+    dates = [_DATE.fullmatch(value) if isinstance(value, str) else None for value in values]
+    kind = "timestamp" if any(date and date["time"] for date in dates) else "date"
+    return kind if all(dates) and _fit(values, kind) else "string"
+
+
+def _fit(values: Sequence[Any], kind: str) -> bool:
+    try:
+        SchemaValidator(core_schema.list_schema(_SCHEMAS[kind])).validate_python(values)
+    except ValidationError:
+        return False
+    return True
