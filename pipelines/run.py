@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mnemodex.pipelines.caller import spooled
 from mnemodex.pipelines.cluster import check_address
 from mnemodex.pipelines.declarations import declarations
-from mnemodex.pipelines.documents.typed import column_types
+from mnemodex.pipelines.documents.typed import inferred_columns
 from mnemodex.pipelines.engine import choose_engine, estimate
 from mnemodex.pipelines.entries import declared_tables, low_recall, make_manifest
 from mnemodex.pipelines.materialize import Materializer
@@ -110,7 +110,7 @@ class Run:
             recipe = spooled(recipe, self._passed.source, self._store.root / self._files.run)
         self._results = BuildResults(recipe, self._store, self._former)
         self._source = plan_source(self._store, recipe, place=place, files=self._files, progress=self._progress)
-        fields, self._fields_left = column_types(self._store, recipe, self._source.units, self._former)
+        fields, self._fields_left = inferred_columns(self._store, recipe, self._source.units, self._former)
         self._plan = Plan(declarations(recipe, self._source.units, fields))
         self._work = Materializer(
             self._store, self._plan, self._results, former=self._former, files=self._files, progress=self._progress

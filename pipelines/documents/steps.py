@@ -25,12 +25,13 @@ def document_steps(context: PlanContext, units: Sequence[SourceUnit], fields: Ma
     Args:
         context: of the plan.
         units: the splits.
-        fields: of the metadata that become columns, and the names of their types.
+        fields: of the metadata that become columns where the recipe declares none, and the names of their types.
     """
     recipe = context.recipe
-    strict = getattr(recipe.source, "metadata", None) is not None
-    settings = ReadSettings(source=recipe.source, id_salt=recipe.id_salt, fields=dict(fields), strict=strict)
-    typed = [[*fields.items()], strict] if fields else []
+    declared: Mapping[str, str] | None = getattr(recipe.source, "metadata", None)
+    strict, types = declared is not None, dict(fields if declared is None else declared)
+    settings = ReadSettings(source=recipe.source, id_salt=recipe.id_salt, fields=types, strict=strict)
+    typed = [[*types.items()], strict] if types else []
     # A format that follows from the path is one of ours.
     named: str | None = getattr(recipe.source, "format", None)
     package = "mnemodex.pipelines.documents"

@@ -112,13 +112,13 @@ _SCHEMAS: dict[str, core_schema.CoreSchema] = {
 }
 
 
-def column_types(
+def inferred_columns(
     store: Store, recipe: Recipe, units: Sequence[SourceUnit], former: Manifest | None
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the types of the columns that a build gives the metadata, and warnings.
+    """Return the types of columns of the metadata where the recipe declares none, and warnings.
 
-    They are those of the recipe; without any, those that the current snapshot has inferred, and of the fields that it
-    does not have those that the first rows of the source show. So no column changes its type when the source grows.
+    They are those that the current snapshot has inferred, and of further fields those that the first rows of the source
+    show. So no column changes its type when the source grows.
 
     Args:
         store: of the memory.
@@ -129,9 +129,8 @@ def column_types(
     Raises:
         SourceError: the source cannot be read.
     """
-    declared: dict[str, str] | None = getattr(recipe.source, "metadata", None)
-    if declared is not None:
-        return dict(declared), []
+    if getattr(recipe.source, "metadata", None) is not None:
+        return {}, []
     kept: dict[str, str] = {}
     if former is not None and DOCUMENTS.label in former.tables and former.recipe["source"].get("metadata") is None:
         kept = former.tables[DOCUMENTS.label].fields

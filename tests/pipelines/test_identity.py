@@ -79,6 +79,7 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "fields": Change("source.fields", {"title": "subtitle"}, ("documents",)),
         "format": Change("source.format", "jsonl", ("documents",)),
         "max_errors": Change("source.max_errors", 7, NOTHING),
+        "metadata": Change("source.metadata", {"town": "string"}, ("documents",)),
     },
     "DocumentChunks": {"by": FIXED},
     "TokenChunks": {

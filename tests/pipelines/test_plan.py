@@ -16,6 +16,7 @@ import mnemodex
 from mnemodex.indexers.models.hashes import model_hash
 from mnemodex.indexers.models.tokenizers import tokenizer_hash
 from mnemodex.pipelines.declarations import declarations
+from mnemodex.pipelines.documents.typed import inferred_columns
 from mnemodex.pipelines.materialize import Materializer
 from mnemodex.pipelines.ops.base import NoSettings, Op
 from mnemodex.pipelines.plan import Plan, Unfinished, identity, order
@@ -348,7 +349,9 @@ def test_every_op_of_a_build_is_there_with_a_version_and_settings(library):
 
     recipe = parse_recipe(open_store(library)[1].recipe, name="r", base=library)
     store = Store(library)
-    plan, results = Plan(declarations(recipe, plan_source(store, recipe).units)), BuildResults(recipe, store)
+    units = plan_source(store, recipe).units
+    fields, _ = inferred_columns(store, recipe, units, None)
+    plan, results = Plan(declarations(recipe, units, fields)), BuildResults(recipe, store)
     work = Materializer(store, plan, results, former=store.current(), files=RunFiles(store, {}), progress=Progress())
     work.find()
     assert work.todo == {} and plan.waiting == []
