@@ -82,13 +82,14 @@ class HippoRAG1(Method):
         activations = [Activation(fallback="no entity is found in the question") for _ in questions]
         seeds = [Mass(nodes, 1 / np.maximum(graph.entity_passages[nodes], 1)) for nodes, _ in links.values()]
         walks = self.walker.walk(graph, seeds)
-        for (question, (_, weakest)), probabilities in zip(links.items(), walks, strict=True):
+        for (question, (nodes, weakest)), probabilities in zip(links.items(), walks, strict=True):
             by_graph = min_max(_of_passages(graph, probabilities))
             if self._ensemble and weakest <= self._confident:
                 scores[question] = (by_graph + min_max(dense[question])) / 2
             else:
                 scores[question] = after(by_graph, dense[question])
-            activations[question] = Activation(entities=most_probable(probabilities, graph.entities))
+            probable = most_probable(probabilities, graph.entities)
+            activations[question] = Activation(entities=probable, linked=nodes.tolist())
         return Scored(scores, activations)
 
     def _link(self, space: Space, questions: Sequence[str]) -> dict[int, tuple[Int64s, float]]:

@@ -212,12 +212,14 @@ class Activation:
         rewrites: the expanded queries that were searched too, with their weights; they are no whole sentences.
         entities: numbers of the entities with the most probability, and this; best first.
         fallback: why the graph was not used, if it was not.
+        linked: numbers of the entities that names in the question were linked to.
     """
 
     facts: list[tuple[int, float]] = field(default_factory=list)
     rewrites: list[tuple[str, float]] = field(default_factory=list)
     entities: list[tuple[int, float]] = field(default_factory=list)
     fallback: str | None = None
+    linked: list[int] = field(default_factory=list)
 
 
 class Scored(NamedTuple):

@@ -94,27 +94,32 @@ def subgraph_of(space: Space, activation: Activation, passages: Sequence[tuple[i
     """Return the subgraph that answers a question: as much of it as a picture holds.
 
     It has the facts that were linked to the question and their ends, the entities with the most probability, the first
-    hits (given by their passages' numbers and scores, best first), and the mentions and synonyms among them.
+    hits (given by their passages' numbers and scores, best first), and the mentions and synonyms among them. Entities
+    that nothing joins to the question or to a hit are left out.
     """
     facts, scores = [fact for fact, _ in activation.facts[:_FACTS]], [score for _, score in activation.facts[:_FACTS]]
     subjects, objects = space.graph.subjects[facts].tolist(), space.graph.objects[facts].tolist()
     probability = dict(activation.entities)
-    ends = len({*subjects, *objects})
-    entities = list(dict.fromkeys([*subjects, *objects, *probability]))[: max(_ENTITIES, ends)]
-    hits = list(passages)[:_PASSAGES]
-    nodes = [Node("q", question, "question", 1.0)]
-    for entity, name in zip(entities, space.names(entities), strict=True):
-        nodes.append(Node(f"e{entity}", name, "entity", float(probability.get(entity, 0.0))))
-    for (passage, score), text in zip(hits, space.read([passage for passage, _ in hits]), strict=True):
-        nodes.append(Node(f"p{passage}", text.title, "passage", float(max(score, 0.0)), text.text))
+    # A name that a question holds is certain.
+    best = dict.fromkeys(activation.linked, 1.0)
     edges: list[Edge] = []
-    best: dict[int, float] = {}
     for subject, object_, (_, predicate, _), score in zip(subjects, objects, space.facts(facts), scores, strict=True):
         edges.append(Edge(f"e{subject}", f"e{object_}", predicate, "fact", float(max(score, 0.0))))
         for entity in (subject, object_):
             best[entity] = max(best.get(entity, 0.0), float(score))
     edges += [Edge("q", f"e{entity}", "", "seed", score) for entity, score in best.items()]
-    edges += _joins(space.graph, entities, [passage for passage, _ in hits])
+    entities = list(dict.fromkeys([*best, *probability]))[: max(_ENTITIES, len(best))]
+    hits = list(passages)[:_PASSAGES]
+    joins = _joins(space.graph, entities, [passage for passage, _ in hits])
+    joined = {node for edge in (*edges, *joins) if edge.kind != "synonym" for node in (edge.source, edge.target)}
+    edges += [edge for edge in joins if not joined.isdisjoint((edge.source, edge.target))]
+    drawn = {node for edge in edges for node in (edge.source, edge.target)}
+    entities = [entity for entity in entities if f"e{entity}" in drawn]
+    nodes = [Node("q", question, "question", 1.0)]
+    for entity, name in zip(entities, space.names(entities), strict=True):
+        nodes.append(Node(f"e{entity}", name, "entity", float(probability.get(entity, 0.0))))
+    for (passage, score), text in zip(hits, space.read([passage for passage, _ in hits]), strict=True):
+        nodes.append(Node(f"p{passage}", text.title, "passage", float(max(score, 0.0)), text.text))
     notes = [f"expanded query: {rewrite}" for rewrite, _ in activation.rewrites]
     return Subgraph(question, nodes, edges, (*notes, *([activation.fallback] if activation.fallback else ())))
 

@@ -1,4 +1,4 @@
-"""Clusters of several nodes, and nodes larger than this machine, for tests that take minutes: `make slow`."""
+"""Clusters of several nodes, nodes larger than this machine, and a browser, for tests that `make slow` runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from browser import CHROMIUM, Browser
 from engines import local_ray
 
 if TYPE_CHECKING:
@@ -36,3 +37,13 @@ def cluster() -> Iterator[Cluster]:
         yield made
         ray.shutdown()
         made.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser; without one, tests are skipped."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on the path")
+    made = Browser(tmp_path_factory.mktemp("profile"))
+    yield made
+    made.close()

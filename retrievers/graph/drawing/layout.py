@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 MARGIN = 26.0
-_GAP, _SIDE, _ROOM = 14.0, 50.0, 18.0
+_GAP, _SIDE, _ROOM = 14.0, 45.0, 18.0
 """Pixels between two cards, between cards and the middle, and between two boxes in the middle."""
-_WIDTH, _HEIGHT, _BREADTH, _SPARE = 760.0, 240.0, 1.5, 3.2
-"""The middle's least size in pixels, its width in parts of its height, and its area in parts of its boxes' area."""
-_PULL = {"fact": 1.5, "mention": 0.3, "synonym": 0.8, "seed": 0.2}
+_WIDTH, _HEIGHT, _SPARE = 580.0, 240.0, 3.2
+"""The middle's width and least height in pixels, and its area in parts of its boxes' area. All is 1242 pixels wide."""
+_PULL = {"fact": 1.5, "mention": 0.3, "synonym": 0.8, "seed": 0.2, "vector": 0.1}
 """How strongly each kind of edge draws its ends together."""
 
 
@@ -37,7 +37,7 @@ def layout(
     middle = [key for key in sizes if kinds.get(key) not in {"question", "passage"}]
     boxes = np.array([sizes[key] for key in middle]).reshape(-1, 2) + _ROOM
     area = _SPARE * float(boxes.prod(axis=1).sum())
-    width = max(_WIDTH, (_BREADTH * area) ** 0.5) if middle else 0.0
+    width = _WIDTH if middle else 0.0
     columns = [len(keys) * (max(sizes[key][1] for key in keys) + _GAP) for keys in (questions, passages) if keys]
     height = max(_HEIGHT, area / max(width, 1.0), *columns)
     cards = {key: (-0.1, (row + 0.5) / len(questions)) for row, key in enumerate(questions)}

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mnemodex.retrievers.graph.drawing.layout import MARGIN, layout
+from mnemodex.retrievers.graph.drawing.palette import LIGHT
 from mnemodex.retrievers.graph.drawing.text import clean, fit, is_right_to_left, measure
+from mnemodex.retrievers.graph.evidence import ALONE, show_label, with_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
@@ -20,14 +22,16 @@ if TYPE_CHECKING:
     Edge = tuple[Hashable, Hashable, int]
     Floats = NDArray[np.float64]
 
-# Hues that people who see fewer of them still tell apart (Okabe and Ito, 2008); shapes tell kinds apart too.
-_INK, _QUIET, _PAPER = "#1f2933", "#5f6b7a", "#ffffff"
-_COLOUR = {"question": "#a8557f", "entity": "#0072b2", "passage": "#d98c00", "fact": "#00805c"}
-_TINT = {"question": "#faeef4", "entity": "#cfe5f3", "passage": "#fff7e6", "fact": "#e3f4ee"}
+_INK, _QUIET, _PAPER = LIGHT["ink"], LIGHT["quiet"], LIGHT["paper"]
+_CARDS = ("question", "entity", "passage", "fact")
 _LINES = {
-    "mention": 'stroke="#dcc59a" stroke-width="1.5"',
-    "seed": 'stroke="#c77ba3" stroke-width="2" stroke-dasharray="2 5" stroke-linecap="round"',
-    "synonym": 'stroke="#3d9bd6" stroke-width="2" stroke-dasharray="7 5" stroke-linecap="round"',
+    kind: f'stroke="{LIGHT[kind]}" {form}'
+    for kind, form in {
+        "vector": 'stroke-width="2" stroke-dasharray="1 6" stroke-linecap="round"',
+        "mention": 'stroke-width="1.5"',
+        "seed": 'stroke-width="2" stroke-dasharray="2 5" stroke-linecap="round"',
+        "synonym": 'stroke-width="2" stroke-dasharray="7 5" stroke-linecap="round"',
+    }.items()
 }
 """In the order in which they are painted."""
 _LEGEND = {
@@ -36,6 +40,7 @@ _LEGEND = {
     "passage": "passage by rank; the bar is its score",
     "seed": "where the walk begins",
     "mention": "mentioned in",
+    "vector": ALONE,
     "synonym": "names that mean the same",
 }
 _FONTS = "'Helvetica Neue', Arial, 'Noto Sans', 'DejaVu Sans', sans-serif"
@@ -71,16 +76,7 @@ class _Picture:
     """A graph, the boxes of its nodes (by id) and facts (by edge), and the boxes' centres."""
 
     def __init__(self, subgraph: Subgraph) -> None:
-        self._graph = subgraph.to_networkx()
-        questions = [node for node, kind in self._graph.nodes(data="kind") if kind == "question"]
-        # The question is drawn even if it is not among the nodes.
-        attributes = {
-            "kind": "question",
-            "label": subgraph.question,
-            "detail": "\n".join(subgraph.notes),
-            "weight": 1.0,
-        }
-        self._graph.add_nodes_from(questions or [("question",)], **attributes)
+        self._graph = with_evidence(subgraph)
         self._number = {node: number for number, node in enumerate(self._graph)}
         self._boxes = _boxes({**self._graph.nodes, **self._graph.edges})
         sizes = {key: (box.width, box.height) for key, box in self._boxes.items()}
@@ -97,7 +93,7 @@ class _Picture:
         parts += [self._node(node) for node in self._graph]
         legend, height = _legend({kind for _, kind in edges + nodes}, self._width, self._height)
         size = f'width="{self._width:.0f}" height="{height:.0f}" viewBox="0 0 {self._width:.0f} {height:.0f}"'
-        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="{_FONTS}">'
+        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="group" font-family="{_FONTS}">'
         title = f"<title>{escape(clean(self._graph.graph['question']))}</title>"
         paper = f'<rect width="100%" height="100%" fill="{_PAPER}"/>'
         return "\n".join([head, title, paper, *parts, legend, "</svg>\n"])
@@ -107,12 +103,16 @@ class _Picture:
         weight = [] if data["kind"] == "question" else [f"{data['weight']:.4g}"]
         hover = [data["label"], *data["detail"].splitlines(), *weight]
         card = _card(data["kind"], self._boxes[node], self._centres[node])
-        return _group(card, hover, f'class="node" data-node="{self._number[node]}"')
+        return _group(
+            card, hover, f'class="node" data-kind="{data["kind"]}" data-node="{self._number[node]}" tabindex="0"'
+        )
 
     def _edge(self, edge: Edge, shapes: list[str]) -> str:
         data, (source, target) = self._graph.edges[edge], (self._graph.nodes[end]["label"] for end in edge[:2])
-        hover = [f"{source} — {data['label'] or data['kind']} — {target}", f"{data['weight']:.4g}"]
-        return _group(shapes, hover, f'class="edge" data-ends="{self._number[edge[0]]} {self._number[edge[1]]}"')
+        label = show_label(data["label"], "fact") if data["kind"] == "fact" else data["kind"]
+        hover = [f"{source} — {label} — {target}", f"{data['weight']:.4g}"]
+        ends = f"{self._number[edge[0]]} {self._number[edge[1]]}"
+        return _group(shapes, hover, f'class="edge" data-kind="{data["kind"]}" data-ends="{ends}"')
 
     def _line(self, edge: Edge, kind: str) -> str:
         """Draw from side to side if the ends are side by side, else from centre to centre; level where it begins."""
@@ -147,38 +147,41 @@ def _arrow(points: Floats, width: float) -> list[str]:
     back = (shaft[-1] - tip) / max(np.linalg.norm(shaft[-1] - tip), 1e-9) * (10 + width)
     side = 0.45 * np.array([-back[1], back[0]])
     head = _pairs(np.array([tip, tip + back + side, tip + back - side]))
-    line = _path("L", shaft, f'stroke="{_COLOUR["fact"]}" stroke-width="{width:.1f}"')
-    return [line, f'<polygon points="{head}" fill="{_COLOUR["fact"]}"/>']
+    line = _path("L", shaft, f'stroke="{LIGHT["fact"]}" stroke-width="{width:.1f}"')
+    return [line, f'<polygon points="{head}" fill="{LIGHT["fact"]}"/>']
 
 
 def _boxes(items: Mapping[Hashable, Mapping[str, Any]]) -> dict[Hashable, Box]:
     """Return the boxes of nodes and facts, as large as their texts need, by their keys."""
     boxes: dict[Hashable, Box] = {}
-    for kind in _COLOUR:
+    for kind in _CARDS:
         chosen = {key: data for key, data in items.items() if data["kind"] == kind}
         # A weight that is not positive, or not a number, counts as 0.
         weights = {key: min(data["weight"], 1e300) if data["weight"] > 0 else 0.0 for key, data in chosen.items()}
         largest = max(weights.values(), default=0.0) or 1.0
-        for rank, (key, data) in enumerate(chosen.items(), start=1):
+        for key, data in chosen.items():
             share = weights[key] / largest
-            lines, width, height = _filled(kind, data["label"], data.get("detail", ""), share**0.5)
-            boxes[key] = Box(lines, width, height, share, str(rank) if kind == "passage" else "")
+            lines, width, height = _filled(kind, data, share**0.5)
+            boxes[key] = Box(lines, width, height, share, data.get("rank", ""))
     return boxes
 
 
-def _filled(kind: str, label: str, detail: str, scale: float) -> tuple[list[Line], float, float]:
+def _filled(kind: str, data: Mapping[str, Any], scale: float) -> tuple[list[Line], float, float]:
     """Return lines, width and height of a box; an entity's grow with the scale, from 0 to 1."""
+    label, detail = show_label(data["label"], kind), data.get("detail", "")
     if kind == "question":
-        lines = [Line("QUESTION", 10, _COLOUR[kind], bold=True), *_fit(label, 15, 202, 10, bold=True)]
-        lines += [line for note in detail.splitlines()[:6] for line in _fit(f"· {note}", 11, 202, 4, _QUIET)]
-        return lines, 230, _height(lines) + 24
+        lines = [Line("QUESTION", 12, LIGHT[kind], bold=True), *_fit(label, 16, 182, 10, bold=True)]
+        lines += [line for note in detail.splitlines()[:6] for line in _fit(f"· {note}", 12, 182, 4, _QUIET)]
+        return lines, 210, _height(lines) + 24
     if kind == "passage":
-        title, text = (label, detail) if clean(label) else (detail, "")
-        lines = [*_fit(title, 13, 274, 2, bold=True), *_fit(text, 11, 274, 2, _QUIET)]
-        return lines, 330, max(_height(lines) + 30, 46)
+        title, text = (label, detail) if clean(data["label"]) else (clean(detail) or label, "")
+        lines = [*_fit(title, 14, 254, 2, bold=True), *_fit(text, 12, 254, 2, _QUIET)]
+        way = " ".join(f"{link.joint} {link.text}".strip() for link in data["evidence"])
+        lines += _fit(way, 12, 254, 2, LIGHT["entity"])
+        return lines, 310, max(_height(lines) + 30, 46)
     pad = 6 + 10 * scale if kind == "entity" else 5.0
     fill = _PAPER if kind == "entity" and scale else _INK
-    lines = _fit(label, 12 + 3 * scale, 150, 2, fill) if kind == "entity" else _fit(label, 11, 130, 2)
+    lines = _fit(label, 13 + 3 * scale, 150, 2, fill) if kind == "entity" else _fit(label, 12, 130, 2)
     width = max((measure(line.text, line.size) for line in lines), default=0.0)
     return lines, width + pad + 12, _height(lines) + pad
 
@@ -193,9 +196,10 @@ def _height(lines: Iterable[Line]) -> float:
 
 def _card(kind: str, box: Box, centre: Floats) -> list[str]:
     """Draw a box with its text; a passage's has its rank, and a bar as long as its weight."""
-    colour, size = _COLOUR[kind], (box.width, box.height)
+    colour, size = LIGHT[kind], (box.width, box.height)
     left, top = (centre - np.array(size) / 2).tolist()
-    style = f'fill="{colour if kind == "entity" and box.share else _TINT[kind]}" stroke="{colour}" stroke-width="1.3"'
+    fill = colour if kind == "entity" and box.share else LIGHT[f"{kind}-tint"]
+    style = f'fill="{fill}" stroke="{colour}" stroke-width="1.3"'
     card = _rect(left, top, *size, box.height / 2 if kind == "entity" else min(box.height / 4, 9), style)
     if kind in {"entity", "fact"}:
         return [card, *_texts(box.lines, left, top + (box.height - _height(box.lines)) / 2, box.width, centred=True)]
@@ -255,5 +259,5 @@ def _legend(kinds: set[str], width: float, top: float) -> tuple[str, float]:
             shapes.append(_path("L", np.array([[left, middle], [left + 30, middle]]), _LINES[kind]))
         else:
             shapes += _card(kind, Box([], 26, 16, 1.0), np.array([left + 15, middle]))
-        shapes += _texts([Line(_LEGEND[kind], 11.5, _QUIET)], left + 38, middle - 7, 240)
+        shapes += _texts([Line(_LEGEND[kind], 12, _QUIET)], left + 38, middle - 7, 240)
     return _group(shapes), top + 22 * -(-len(shown) // columns) + MARGIN / 2

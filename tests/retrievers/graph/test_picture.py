@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from subgraphs import HOSTILE, example
 
 from mnemodex.retrievers.graph.drawing.layout import separate
 from mnemodex.retrievers.graph.drawing.svg import to_svg
@@ -20,33 +21,7 @@ from mnemodex.retrievers.graph.subgraph import Edge, Node, Subgraph
 from mnemodex.schemas.errors import QueryError
 
 SVG = "{http://www.w3.org/2000/svg}"
-HOSTILE = [
-    "<script>alert(1)</script>",
-    "]]></title></svg><script>alert(2)</script>",
-    "\"quoted\" & 'single' onload=alert(3)",
-    "x" * 10_000,
-    "words " * 2_000,
-    "nul\0and\x1b[31mescape\x7f",
-    "\u202eturned\u202d around\u2066",
-    "lone \ud800 surrogate and \ufffe",
-    "שלום עולם (abc) 123",
-    "e\u0301\u0301\u0301" * 50,
-    "👩\u200d👩\u200d👧 family",
-    "",
-    "   ",
-]
 SCRIPTS = ["Маяк на мысе", "港の灯台", "ميناء الإسكندرية", "पुस्तकालय", "ห้องสมุด"]
-
-
-def example(labels=("Lilli's Marriage", "Jaap Speyer", "Amsterdam", "Amstel")):
-    nodes = [Node("q", "Which river flows there?", "question", 1.0)]
-    nodes += [Node(f"e{n}", label, "entity", 0.1 * n) for n, label in enumerate(labels)]
-    nodes += [Node(f"p{n}", label, "passage", 1 / (1 + n), f"About {label}.") for n, label in enumerate(labels[:3])]
-    last = len(labels) - 1
-    edges = [Edge(f"e{n}", f"e{n + 1}", f"to {labels[n + 1]}", "fact", 0.5) for n in range(last)]
-    edges += [Edge("q", "e0", "", "seed", 0.5), Edge("e0", f"e{last}", "", "synonym", 0.9)]
-    edges += [Edge(f"e{n}", f"p{n % 3}", "", "mention", 1.0) for n in range(len(labels))]
-    return Subgraph("Which river flows there?", nodes, edges, ("asked as: Which river flows through Amsterdam?",))
 
 
 def svg(subgraph, folder):
@@ -153,7 +128,7 @@ def test_what_weighs_more_is_larger(tmp_path):
     light, heavy, first, second = (group.findall(f"{SVG}rect") for group in nodes)
     assert (rectangle(light[0])[2:] < rectangle(heavy[0])[2:]).all()
     assert float(second[-1].get("width")) == pytest.approx(0.5 * float(first[-1].get("width")), abs=0.1)
-    thin, thick = (float(path.get("stroke-width")) for path in root.iterfind(f"{SVG}g[@class='edge']/{SVG}path"))
+    thin, thick = (float(path.get("stroke-width")) for path in root.iterfind(f"{SVG}g[@data-kind='fact']/{SVG}path"))
     assert thin < thick
 
 

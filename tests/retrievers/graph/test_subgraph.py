@@ -83,7 +83,7 @@ def test_a_subgraph_has_what_was_linked_its_ends_and_what_joins_them():
     assert Edge("e1", "e2", "died in", "fact", 0.8) in found.edges
     assert Edge("q", "e1", "", "seed", 0.8) in found.edges
     assert next(edge.weight for edge in found.edges if edge.kind == "synonym") == pytest.approx(0.9)
-    assert found.notes == ("asked as: Where is Amsterdam?",)
+    assert found.notes == ("expanded query: Where is Amsterdam?",)
 
 
 def test_a_question_that_the_graph_was_not_asked_says_why():
@@ -106,9 +106,9 @@ def test_a_subgraph_is_a_graph_of_networkx_with_all_that_it_knows():
     nodes.append(Node("p0", "Film", "passage", 0.9, "Lilli is a film."))
     edges = [Edge("e0", "e1", "directed by", "fact", 0.8), Edge("e0", "e1", "starred", "fact", 0.2)]
     edges += [Edge("q", "e0", "", "seed", 0.8), Edge("e0", "p0", "", "mention", 1.0)]
-    graph = Subgraph("Who?", nodes, edges, ("asked as: Who was it?",)).to_networkx()
+    graph = Subgraph("Who?", nodes, edges, ("expanded query: Who was it?",)).to_networkx()
     assert graph.is_directed() and graph.is_multigraph()
-    assert graph.graph == {"question": "Who?", "notes": ("asked as: Who was it?",)}
+    assert graph.graph == {"question": "Who?", "notes": ("expanded query: Who was it?",)}
     assert list(graph) == ["q", "e0", "e1", "p0"]
     assert graph.nodes["p0"] == {"label": "Film", "kind": "passage", "weight": 0.9, "detail": "Lilli is a film."}
     assert list(graph.edges(data=True)) == [
@@ -133,3 +133,16 @@ def test_a_graph_of_networkx_has_no_edges_without_their_ends():
 def test_an_empty_subgraph_is_an_empty_graph_of_networkx():
     graph = Subgraph("Who?", [], []).to_networkx()
     assert len(graph) == 0 and graph.graph["question"] == "Who?"
+
+
+def test_what_nothing_joins_to_the_question_or_a_hit_is_left_out():
+    activation = Activation(facts=[(1, 0.8)], entities=[(5, 0.9), (0, 0.3), (4, 0.2)])
+    found = subgraph_of(SmallSpace(), activation, [(1, 0.9)], "Where did he die?")
+    ends = {end for edge in found.edges for end in (edge.source, edge.target)}
+    assert {node.label for node in found.nodes if node.kind == "entity"} == {"Speyer", "Amsterdam"}
+    assert {node.id for node in found.nodes} == ends
+
+
+def test_names_that_the_question_holds_are_where_the_walk_begins():
+    found = subgraph_of(SmallSpace(), Activation(entities=[(2, 0.3)], linked=[3]), [(2, 0.9)], "What is the Amstel?")
+    assert [edge for edge in found.edges if edge.kind == "seed"] == [Edge("q", "e3", "", "seed", 1.0)]
