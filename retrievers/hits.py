@@ -15,6 +15,7 @@ import pyarrow as pa
 from mnemodex.indexers.arrays import find_ids
 from mnemodex.indexers.rows import ShardRows
 from mnemodex.schemas.metadata import documents_spec
+from mnemodex.schemas.store.columns import to_column
 from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, spec_of
 
 if TYPE_CHECKING:
@@ -219,7 +220,8 @@ class Hits:
         rows = rows.add_column(2, documents.field("key"), documents["key"])
         for name in ("metadata", *fields):
             rows = rows.append_column(documents.field(name), documents[name])
-        ranks = {"query": query, "rank": column + 1, "score": self.scores[query, column]}
+        ranks = {"query": to_column(query, pa.int64()), "rank": to_column(column + 1, pa.int64())}
+        ranks["score"] = to_column(self.scores[query, column], pa.float32())
         return pa.table(ranks | dict(zip(rows.column_names, rows.columns, strict=True)))
 
     def to_pandas(self) -> pd.DataFrame:
@@ -269,8 +271,8 @@ class Hits:
             parts.append(take(label, hits))
             positions.append(position[hits])
         if not parts:
-            return pa.schema([schema.field(name) for name in columns]).empty_table()
-        return pa.concat_tables(parts).take(pa.array(np.argsort(np.concatenate(positions))))
+            return pa.Table.from_batches([], pa.schema([schema.field(name) for name in columns]))
+        return pa.concat_tables(parts).take(to_column(np.argsort(np.concatenate(positions)), pa.int64()))
 
     def _documents(self, columns: list[str]) -> pa.Table:
         """Return columns of the hits' documents, by query and rank."""

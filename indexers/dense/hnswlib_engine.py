@@ -10,7 +10,6 @@ from typing_extensions import override
 
 from mnemodex.indexers.dense.devices import use_threads
 from mnemodex.indexers.dense.engine import GRAPH_GRID, GRAPH_LIMIT, Engine, keep_allowed, widened
-from mnemodex.indexers.dense.hnswlib_file import check_file
 from mnemodex.schemas.errors import CorruptFileError
 
 if TYPE_CHECKING:
@@ -54,6 +53,9 @@ class HnswlibEngine(Engine):
         of candidates that a search keeps if it does not ask for more.
         """
         import hnswlib
+
+        # Compiled: a search of FAISS's indexes needs no compiler.
+        from mnemodex.indexers.dense.hnswlib_file import check_file
 
         path = folder / FILE
         check_file(path, dimension)

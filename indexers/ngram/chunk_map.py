@@ -102,9 +102,10 @@ class ChunkMap:
         check_arrays(len(chunks) == len(tokens) > 0, folder, ", ".join(_NAMES))
         check_offsets(chunks, len(first_tokens), folder, "document_chunks")
         check_offsets(tokens, tokens[-1], folder, "document_tokens")
-        check_offsets(np.concatenate([[0], first_tokens, tokens[-1:]]), tokens[-1], folder, "first_tokens")
-        # Those of a document's chunks are in the document.
-        document = np.repeat(np.arange(len(chunks) - 1), np.diff(chunks))
-        inside = (first_tokens >= tokens[document]) & (first_tokens <= tokens[document + 1])
-        check_arrays(bool(inside.all()), folder, "first_tokens and document_tokens")
+        # Tokens rise, so those of a document's chunks are in it if the first and the last are.
+        filled = chunks[1:] > chunks[:-1]
+        first, last = first_tokens[chunks[:-1][filled]], first_tokens[chunks[1:][filled] - 1]
+        rising = (first_tokens[1:] >= first_tokens[:-1]).all()
+        inside = (first >= tokens[:-1][filled]).all() and (last <= tokens[1:][filled]).all()
+        check_arrays(bool(rising and inside), folder, "first_tokens and document_tokens")
         return cls(*arrays)

@@ -20,6 +20,7 @@ from mnemodex.indexers.rows import Rows
 from mnemodex.retrievers.graph.nearest import TextVectors
 from mnemodex.retrievers.hits import top_k
 from mnemodex.schemas.errors import OlderFormatError
+from mnemodex.schemas.store.columns import to_column
 from mnemodex.schemas.tables import vector_codes
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ class Space:
         return [(row["subject"], row["predicate"], row["object"]) for row in self._texts("facts", facts)]
 
     def _texts(self, table: str, rows: Sequence[int]) -> list[dict[str, str]]:
-        return self._tables[table].take(pa.array(rows, pa.int64())).to_pylist() if rows else []
+        return self._tables[table].take(to_column(rows, pa.int64())).to_pylist() if rows else []
 
     @cached_property
     def _tables(self) -> dict[str, pa.Table]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mnemodex.schemas.errors import START_OVER, CorruptFileError
-from mnemodex.schemas.store.columns import numbers
+from mnemodex.schemas.store.columns import numbers, to_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -94,4 +94,4 @@ def take(path: Path, rows: Sequence[int], *, columns: Sequence[str]) -> pa.Table
     if missing := set(columns).difference(table.column_names):
         raise CorruptFileError(f"{path}: has no column {min(missing)!r}; {START_OVER}")
     offsets = np.cumsum([0, *(sizes[group] for group in groups)])
-    return table.take(offsets[np.searchsorted(groups, group_of)] + wanted - starts[group_of])
+    return table.take(to_column(offsets[np.searchsorted(groups, group_of)] + wanted - starts[group_of], pa.int64()))

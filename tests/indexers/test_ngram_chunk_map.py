@@ -84,3 +84,15 @@ def test_arrays_of_different_maps_are_refused(tmp_path):
     np.save(tmp_path / "first_tokens.npy", np.zeros(1, np.int64))
     with pytest.raises(CorruptFileError, match="does not rise from 0 to 1; remove the folder"):
         ChunkMap.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "first_tokens", [[0, 2, 1, 3, 4], [0, 1, 1, 2, 4], [0, 1, 4, 3, 4], [0, 1, 2, 3, 6], [-1, 1, 2, 3, 4]]
+)
+def test_tokens_of_chunks_lie_in_their_documents_and_rise(tmp_path, first_tokens):
+    # Three tokens and chunks, none at all, and two of each.
+    ChunkMap(np.arange(5), np.array([0, 3, 3, 5]), np.array([0, 3, 3, 5])).save(tmp_path)
+    assert len(ChunkMap.open(tmp_path)) == 3
+    np.save(tmp_path / "first_tokens.npy", np.array(first_tokens))
+    with pytest.raises(CorruptFileError, match="first_tokens"):
+        ChunkMap.open(tmp_path)

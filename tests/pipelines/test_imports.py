@@ -1,4 +1,4 @@
-"""What a build imports: heavy libraries only where something needs them."""
+"""What builds and answers import: heavy libraries only where something needs them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,17 @@ import mnemodex
 recipe = json.loads(sys.argv[1])
 result = mnemodex.build(recipe, encoders={name: Hashed() for name in recipe.get("embed", ())}, local=True)
 print(json.dumps([sum(step.computed for step in result.steps), sorted(sys.modules)]))
+"""
+
+_ANSWER = """
+import json, sys
+sys.path[:0] = json.loads(sys.argv[3])
+from passed_objects import Hashed
+import mnemodex
+memory = mnemodex.open(sys.argv[1], encoders={"hashed": Hashed()})
+hits = [memory.retriever(name).search(["copper", "zzz"]).chunks() for name in sys.argv[2].split()]
+memory.retriever(sys.argv[2].split()[0]).search([" "]).chunks()
+print(json.dumps([len(hits), sorted(sys.modules)]))
 """
 
 
@@ -55,9 +66,23 @@ def test_words_that_are_up_to_date_import_no_compiler(recipe, tmp_path):
     assert not {"numba", "scipy", "faiss", "torch"} & imported
 
 
+def test_answers_import_no_pandas(recipe, tmp_path):
+    write_jsonl(tmp_path / "corpus.jsonl", [{"id": "n", "text": "a note on copper"}])
+    mnemodex.build(recipe, encoders={"hashed": Hashed()}, local=True)
+    for indexes, unneeded in (("dense", {"numba", "scipy"}), ("words ngrams", {"faiss"})):
+        hits, imported = in_a_process(_ANSWER, recipe["memory"], indexes)
+        assert hits
+        assert not ({"pandas", "duckdb", "torch"} | unneeded) & imported
+
+
 def build_in_a_process(recipe):
     """Return how many units were computed, and the modules that are imported then."""
-    command = [sys.executable, "-c", _BUILD, json.dumps(recipe), json.dumps(sys.path)]
+    return in_a_process(_BUILD, json.dumps(recipe))
+
+
+def in_a_process(code, *arguments):
+    """Return the number that a program prints, and the modules that it has imported."""
+    command = [sys.executable, "-c", code, *arguments, json.dumps(sys.path)]
     done = subprocess.run(command, stdout=subprocess.PIPE, env=os.environ, text=True, check=True)
-    computed, imported = json.loads(done.stdout.splitlines()[-1])
-    return computed, set(imported)
+    number, imported = json.loads(done.stdout.splitlines()[-1])
+    return number, set(imported)
