@@ -139,8 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=32, help="pairs of a step")
     parser.add_argument("--rate", type=float, default=3e-5, help="learning rate")
-    parser.add_argument("--body-prompt", help="what stands before an n-gram of the text; {question} is the question")
-    parser.add_argument("--title-prompt", help="what stands before a title")
+    parser.add_argument("--body-prompt", help="what comes before an n-gram of the text; {question} is the question")
+    parser.add_argument("--title-prompt", help="what comes before a title")
     given = parser.parse_args(arguments)
 
     pairs = read_pairs(given.memory, given.pairs, given.model)

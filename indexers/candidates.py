@@ -56,7 +56,7 @@ class Candidates:
     """The different n-grams of one text: `length` tokens each, or the whole text where it has fewer.
 
     An n-gram does not begin inside a word, so that a model learns to begin with one, and has no unknown token, since an
-    index does not know what such a token stood for. Of equal n-grams the first stands for all.
+    index does not know what such a token replaced. Of equal n-grams only the first is kept.
 
     Attributes:
         vocabulary: the words of its tokens.
@@ -120,7 +120,7 @@ class Candidates:
 
     @cached_property
     def _former(self) -> Int64s:
-        """The token at which the word of each token stood last before it; -1 for none."""
+        """The token at which the word of each token came last before it; -1 for none."""
         order = np.argsort(self._words, kind="stable")
         repeated = np.flatnonzero(np.diff(self._words[order]) == 0)
         former = np.full(len(order), -1, np.int64)

@@ -185,7 +185,7 @@ class SealSettings(IndexSettings):
         score: `lm`, `lm_fm` or `intersective`, see `retrievers.seal.keys`.
         beams: of the search for keys.
         length: tokens of the longest key from a text.
-        body_prompt: what the model continues with keys from texts; `{question}` stands for the question. By default
+        body_prompt: what the model continues with keys from texts; `{question}` is replaced by the question. By default
             what the model's kind suggests, see `retrievers.readers.seal_decoder.prompts_for`.
         title_prompt: what it continues with titles.
     """

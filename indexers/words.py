@@ -256,7 +256,7 @@ def _number_or_words(piece: str) -> list[str]:
 
 
 def _grams(run: str) -> list[str]:
-    """Return each pair of neighbouring characters, which are letters with their marks, and each that stands alone."""
+    """Return each pair of neighbouring characters, which are letters with their marks, and each that is alone."""
     letters = _marked_letter().findall(run)
     if len(letters) == 1:
         return letters

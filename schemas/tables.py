@@ -56,11 +56,11 @@ class TableSpec:
     """What the rows of a table are.
 
     Attributes:
-        schema: the Arrow schema of every partition. A list of float32 or a binary column without a size stands for
-            vectors whose size a model decides.
+        schema: the Arrow schema of every partition. A list of float32 or a binary column without a size holds
+            vectors, whose size a model decides.
         id_column: the column that is unique in the table, or None.
-        parents: columns that hold the id of another table's row, and the label of that table. In a label, `*` stands
-            for the table's own name.
+        parents: columns that hold the id of another table's row, and the label of that table. In a label, `*` means
+            the table's own name.
         text_columns: columns of running text.
         row_group_rows: rows of a Parquet row group; small where single rows are fetched by position.
         check: `module:function` that yields what is wrong with a partition besides its ids; see `verify`.

@@ -17,7 +17,7 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 
 _MOST_VALUES = 1_000_000
-"""Values of a file, those that aliases stand for counted each time."""
+"""Values of a file, with those of an alias counted each time that it is used."""
 
 
 _DEEPEST = 100
@@ -25,14 +25,14 @@ _DEEPEST = 100
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys without a word, and lets a few aliases stand for billions of values."""
+    """PyYAML keeps the last of two equal keys without a word, and lets a few aliases expand to billions of values."""
 
     _depth = 0
 
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
         if node is not None and _count(node, {}) > _MOST_VALUES:
-            raise yaml.YAMLError(f"its aliases stand for more than {_MOST_VALUES} values; write fewer of them")
+            raise yaml.YAMLError(f"its aliases expand to more than {_MOST_VALUES} values; write fewer of them")
         return node
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
@@ -57,7 +57,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def _count(node: yaml.Node, known: dict[yaml.Node, float]) -> float:
-    """Return how many values a node stands for; one inside itself, infinitely many."""
+    """Return how many values a node expands to; one inside itself, infinitely many."""
     if node not in known:
         known[node] = float("inf")
         values = node.value if isinstance(node, yaml.CollectionNode) else ()

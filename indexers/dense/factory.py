@@ -119,7 +119,7 @@ def make_index(factory: str, dimension: int, metric: Metric) -> Any:
             f"({_faiss_reason(error)}); use `auto`, or a string of https://github.com/facebookresearch/faiss/wiki/The-index-factory"
         ) from error
     if isinstance(index, faiss.IndexIDMap | faiss.IndexIDMap2):
-        raise RecipeError(f"factory {factory!r}: leave IDMap out, chunk ids are kept beside the index")
+        raise RecipeError(f"factory {factory!r}: leave IDMap out, chunk ids are kept next to the index")
     if isinstance(leaf(index), faiss.IndexLSH):
         raise RecipeError(f"factory {factory!r}: LSH scores by bits that differ, not by the metric; use RaBitQ instead")
     if isinstance(leaf(index), faiss.IndexNSG | faiss.IndexNNDescent):

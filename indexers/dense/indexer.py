@@ -50,7 +50,7 @@ class DenseIndexer(Indexer):
     """Builds the shards of a dense index.
 
     A shard's folder holds `index.faiss` or `index.hnsw`; `chunk_ids.npy`, `partition.npy`, `row.npy` and `labels.json`,
-    which say what stands at each position of the index; `by_chunk.npy`, which finds a chunk; `probe.npz`, what was
+    which say what is at each position of the index; `by_chunk.npy`, which finds a chunk; `probe.npz`, what was
     measured; and `shard.json`. Shards are searched together, those of inverted lists with one set of centroids.
 
     Attributes:

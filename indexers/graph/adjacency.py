@@ -82,7 +82,7 @@ def _check(nodes: Int64s, first: int, count: int) -> None:
 
 @kernel
 def _count(degrees: Int64s, left: Int64s, right: Int64s) -> None:
-    """Add each edge to the degrees of its ends; the degree of node `n` stands at `n + 1`."""
+    """Add each edge to the degrees of its ends; the degree of node `n` is at `n + 1`."""
     for edge in range(len(left)):
         if left[edge] != right[edge]:
             degrees[left[edge] + 1] += 1

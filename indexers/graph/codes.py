@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EXACT_FACTS, EXACT_PASSAGES = 1 << 17, 1 << 16
 """Up to here all vectors are compared with a question, in some 20 ms of MiniLM's."""
 _NUMBERS, _FEWEST = 4, 96
-"""Numbers of a vector that 4 bits stand for, fewer in short ones: 48 bytes of MiniLM's, of which a million are read in
+"""Numbers of a vector that 4 bits code, fewer in short ones: 48 bytes of MiniLM's, of which a million are read in
 2 ms."""
 _POINTS, _OF_LIST = 1 << 14, 64
 """Vectors that codes are trained with at least, and for each list."""

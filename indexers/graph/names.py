@@ -40,7 +40,7 @@ _ARTICLE = re.compile(r"^(?:the|an?) (?=.)", re.IGNORECASE)
 _KATAKANA = re.compile(r"[\u30a1-\u30fa\u30fc・]{2,}")
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff々]{2,}")
 _HAN_FUNCTION = re.compile("[的是在了与與及于於为為被从從而也都就这這那其]|(?<!共)和")
-"""Chinese words of one character that stand between names, and seldom in them."""
+"""Chinese words of one character that come between names, and seldom in them."""
 _HANGUL = re.compile(r"[\uac00-\ud7a3]{2,}")
 _HANGUL_PARTICLE = re.compile("(?<=..)(?:에서는|에서|으로|에게|부터|까지|이다|은|는|이|가|을|를|의|에|로|와|과|도|만)$")
 _LONGEST_TITLE = 8

@@ -23,7 +23,7 @@ _ASCII = re.compile(r"[a-z0-9]+")
 
 
 class Word(NamedTuple):
-    """A word of a text: its normal form, and where it stands."""
+    """A word of a text: its normal form, and where it is."""
 
     form: str
     start: int

@@ -61,7 +61,7 @@ def windows(lengths: Int64s, *, window: int, overlap: int, prefix: int) -> Windo
         window: tokens that are read at once, the prefix among them.
         overlap: of those, how many the window before has read already, the prefix among them too; less than `window`.
             So every token has at least as many before it, where its text has them.
-        prefix: tokens that stand before every window. With none, the first token of a text is read but not predicted.
+        prefix: tokens that come before every window. With none, the first token of a text is read but not predicted.
     """
     if prefix >= window:
         raise ModelError(
@@ -132,7 +132,7 @@ class StateReader:
         """Yield the number of each window, in no order, and the states in front of its predicted tokens.
 
         Args:
-            tokens: of each window, those that stand before it included; int32 of shape (t,), at least 2.
+            tokens: of each window, those that come before it included; int32 of shape (t,), at least 2.
             predicted: how many of its last tokens are predicted, int64 of shape (windows,), 1 to t - 1.
             done: windows whose states are known, bool of shape (windows,). Batches are those of all windows, so that
                 states are the same after an interruption; a batch of which all are known is not read.
@@ -152,7 +152,7 @@ class StateReader:
         """Set the device to work on a batch."""
         import torch
 
-        # Padding stands behind a window's tokens, which a causal model never looks at from them.
+        # Padding comes after a window's tokens, which a causal model never looks at from them.
         lengths = np.array([len(window) for window in tokens], np.int64)
         width = int(lengths.max())
         padded, _ = pad(tokens, width)
@@ -219,7 +219,7 @@ class StateReader:
     def _logits(self, body: Any, states: Tensor) -> Tensor:
         """Return what the model's own forward makes of last hidden states, of shape (n, size).
 
-        The body stands still meanwhile and gives these states; so whatever the model does besides its output layer
+        The body is not run meanwhile and gives these states; so whatever the model does besides its output layer
         (scaling, soft caps, a layer before it) is done.
         """
         import torch

@@ -71,7 +71,7 @@ class LanguageModel:
 
     @property
     def prefix(self) -> tuple[int, ...]:
-        """The tokens that stand before every text that it reads, often none."""
+        """The tokens that come before every text that it reads, often none."""
         return text_prefix(self.tokenizer)
 
     def save(self, folder: Path) -> None:

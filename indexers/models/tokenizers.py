@@ -144,7 +144,7 @@ def text_prefix(tokenizer: Tokenizer) -> tuple[int, ...]:
 
 
 def unknown_token(tokenizer: Tokenizer) -> int | None:
-    """Return the id that stands for what is not in the vocabulary; None where a tokenizer has none."""
+    """Return the id of what is not in the vocabulary; None where a tokenizer has none."""
     model = json.loads(tokenizer.to_str())["model"]
     unknown: int | None = model.get("unk_id")
     if unknown is None and model.get("unk_token") is not None:
@@ -153,7 +153,7 @@ def unknown_token(tokenizer: Tokenizer) -> int | None:
 
 
 def token_offsets(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Int64s]:
-    """Return the character offsets of the tokens that stand for characters: of each text int64 of shape (tokens, 2)."""
+    """Return the character offsets of the tokens that cover characters: of each text int64 of shape (tokens, 2)."""
     return [offsets[offsets[:, 1] > offsets[:, 0]] for _, offsets in tokenize(tokenizer, texts)]
 
 

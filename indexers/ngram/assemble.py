@@ -103,7 +103,7 @@ def _reverse_text(symbols: Int32s, borders: Int64s, leaf_of: Int32s, text: Uint8
 
     Args:
         symbols: the documents' symbols, one document after the other.
-        borders: int64 array of shape (documents + 1,): where each document's separator stands in the stream.
+        borders: int64 array of shape (documents + 1,): where each document's separator is in the stream.
         leaf_of: the leaf number of every symbol; the separator is the last symbol.
         text: uint8 array of shape (rows, bytes a symbol), written.
     """

@@ -128,7 +128,7 @@ def build(
 def _parts(
     batch: Mapping[str, Ragged], spools: Mapping[str, _Spool], limit: int
 ) -> Iterator[Mapping[str, Ragged] | None]:
-    """Cut a batch where a shard is full; None stands for the end of a shard."""
+    """Cut a batch where a shard is full; None is the end of a shard."""
     documents = {len(field) for field in batch.values()}
     if len(documents) != 1:
         raise SourceError(f"the fields of a batch have {sorted(documents)} documents: give every document every field")

@@ -49,7 +49,7 @@ class ChunkMap:
         lengths = np.array(list(map(len, starts)), np.int64)
         document_tokens = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         document_chunks = np.searchsorted(document, np.arange(len(starts) + 1))
-        # Tokens of one character, or without any, may stand a little out of order.
+        # Tokens of one character, or without any, may be a little out of order.
         characters = np.concatenate([np.zeros(0, np.int64), *map(np.maximum.accumulate, starts)])
         tokens = np.repeat(np.arange(len(starts)), lengths) * _WIDEST + characters
         # What a chunk owns begins where the one before it ends; the first of a document owns all before that.

@@ -39,7 +39,7 @@ class FMIndex:
     N-grams are a `Ragged`, or a sequence of sequences of token ids; those that do not occur have count 0 and empty
     ranges. Every method that takes n-grams or tokens raises `ModelError` where a token id is not in the vocabulary.
 
-    A range is where an n-gram stands in the suffix order of a shard; the ranges of a batch are one int64 array of shape
+    A range is where an n-gram is in the suffix order of a shard; the ranges of a batch are one int64 array of shape
     (queries, shards, 2). They are small enough to keep for every beam of a decoder. Every method that takes ranges
     raises `QueryError` where these are not of this index.
 

@@ -96,7 +96,7 @@ def _read(partitions: list[InputPartition], model: Tokenizer, maps: list[ChunkMa
     for part in partitions:
         chunks = parquet.read(part.aligned["chunks"].files["parquet"], columns=["doc_id", "end"])
         chunk_documents, ends = (numbers(chunks[name])[part.aligned["chunks"].start :] for name in ("doc_id", "end"))
-        # Chunks stand in the order of their documents; a document may have none.
+        # Chunks are in the order of their documents; a document may have none.
         starts = np.flatnonzero(np.diff(chunk_documents, prepend=-1))
         sizes = dict(zip(chunk_documents[starts].tolist(), np.diff(starts, append=len(ends)).tolist(), strict=True))
         used, skipped = 0, 0

@@ -72,7 +72,7 @@ def _leave(lanes: Int64s, lane: int, ranges: Int64s) -> None:
 def extend(tree: Tree, ranges: Int64s, symbols: Int32s, offsets: Int64s) -> None:
     """Extend ranges, int64 of shape (queries, 2), by n-grams: overwrite them with the rows after the n-grams.
 
-    The n-grams' symbols stand one n-gram after the other; int64 offsets of shape (queries + 1,) say where each begins.
+    The n-grams' symbols come one n-gram after the other; int64 offsets of shape (queries + 1,) say where each begins.
     """
     lanes = np.empty((_LANES, 7), np.int64)
     live = following = 0

@@ -50,7 +50,7 @@ class FMShard:
 
     Rows are the suffixes of the reversed stream in their order, as many as tokens and documents together; a range [low,
     high) of them is all occurrences of one n-gram, and the ranges of a batch are an int64 array of shape (queries, 2).
-    A place is a position in the stream, where a separator stands before every document.
+    A place is a position in the stream, where a separator comes before every document.
 
     Raises:
         CorruptFileError: a file is missing, cut short, or not what the description says.

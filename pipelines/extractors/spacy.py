@@ -134,7 +134,7 @@ def _path(token: Token) -> list[str]:
 def clauses(doc: Doc) -> Iterator[_Parts]:
     """Yield triples in the order of the text: verbs with their objects, also behind a preposition; appositions.
 
-    A relative pronoun stands for what its clause describes, and a verb without a subject of its own has that of the
+    A relative pronoun means what its clause describes, and a verb without a subject of its own has that of the
     verb it is coordinated with. Other pronouns name nothing and are left out.
     """
     for token in doc:

@@ -153,7 +153,7 @@ def _spread(
 
 
 def _softmax(cosines: Float32s) -> Float64s:
-    """Return the probabilities that cosines of shape (n,) stand for, at `TEMPERATURE`."""
+    """Return the probabilities of cosines of shape (n,), at `TEMPERATURE`."""
     powers: Float64s = np.exp((cosines.astype(np.float64) - cosines.max(initial=-1.0)) / TEMPERATURE)
     powers /= powers.sum()
     return powers

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 15
 """Vectors that are compared at a time: 48 MiB of MiniLM's."""
 _SAMPLE = 2048
-"""Texts that stand for all where these are too many."""
+"""Texts by which all are estimated where these are too many."""
 CANDIDATES, NEAR = 512, 512
 """Facts whose vectors are read for ten: of random names, where no fact is much nearer than others, the nearest ten are
 among 256 by their codes in 99.9 % of cases. And passages whose vectors are, as walks start at some hundred."""
@@ -71,7 +71,7 @@ class TextVectors:
 
     @cached_property
     def sample_rows(self) -> Int64s:
-        """Rows that stand for all, ascending."""
+        """Rows by which all are estimated, ascending."""
         return np.unique(np.linspace(0, self._starts[-1] - 1, _SAMPLE).astype(np.int64))
 
     def cosines(self, vectors: Float32s, *, temperature: float) -> Float32s:

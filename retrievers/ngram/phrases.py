@@ -42,7 +42,7 @@ class PhraseTokenizer:
     Byte-pair tokenizers put the space before a word into its token, so that "be" is one token at the beginning of a
     line and another one after a space: a phrase is looked for with and without a space before it. Other white space at
     its ends does not count. A phrase with an unknown token is nowhere: the index does not know which words its own
-    unknown tokens stood for. The tokenizer's truncation and padding are off.
+    unknown tokens replaced. The tokenizer's truncation and padding are off.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:

@@ -8,7 +8,7 @@ from mnemodex.schemas.yaml_file import read_yaml
 
 
 def bomb(levels, *, kind="list"):
-    """A few lines that stand for 9^levels values."""
+    """A few lines that expand to 9^levels values."""
     lines = ["a0: &a0 x"]
     for level in range(1, levels + 1):
         inner = f"[{', '.join([f'*a{level - 1}'] * 9)}]"
@@ -31,7 +31,7 @@ def bomb(levels, *, kind="list"):
 )
 def test_aliases_that_stand_for_too_much_are_refused(tmp_path, text):
     (tmp_path / "recipe.yaml").write_text(text)
-    with pytest.raises(RecipeError, match=r"recipe\.yaml: .*: its aliases stand for more than") as caught:
+    with pytest.raises(RecipeError, match=r"recipe\.yaml: .*: its aliases expand to more than") as caught:
         read_yaml(tmp_path / "recipe.yaml")
     assert len(str(caught.value)) < 500
 
