@@ -141,6 +141,9 @@ def _show_memory(manifest: Manifest, history: list[Manifest]) -> None:
     tables = [(table.name, len(table.partitions), table.rows, size(table.bytes)) for table in manifest.tables.values()]
     print_table("Tables", ("table", "partitions", "rows", "size"), tables)
     say()
+    if fields := [field for table in manifest.tables.values() for field in table.fields.items()]:
+        print_table("Metadata of documents", ("column", "type"), fields)
+        say()
     indexes = [
         (i.name, i.type, i.table or "-", len(i.shards), i.rows, size(i.bytes), i.recall.recall if i.recall else None)
         for i in manifest.indexes.values()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnemodex.schemas.tables import TableSpec
+
+_Rows = TypeVar("_Rows", pa.Table, pa.RecordBatch)
 
 
 def write(path: Path, table: TableSpec, batches: Iterable[pa.RecordBatch]) -> int:
@@ -63,13 +65,20 @@ def count(path: Path) -> int:
 def read_batches(path: Path, *, columns: Sequence[str] | None = None, rows: int = 2048) -> Iterator[pa.RecordBatch]:
     """Read a partition as a stream of record batches, page checksums verified."""
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        yield from file.iter_batches(batch_size=rows, columns=list(columns) if columns else None, use_threads=False)
+        names = list(columns) if columns else None
+        for batch in file.iter_batches(batch_size=rows, columns=names, use_threads=False):
+            yield _only(batch, columns)
 
 
 def read(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a whole partition, page checksums verified."""
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        return file.read(columns=list(columns) if columns else None)
+        return _only(file.read(columns=list(columns) if columns else None), columns)
+
+
+def _only(rows: _Rows, columns: Sequence[str] | None) -> _Rows:
+    """Return rows without columns that were not asked for: to Parquet, `text.length` is a part of `text`."""
+    return rows.select([name for name in rows.schema.names if name in columns]) if columns else rows
 
 
 def column(path: Path, name: str) -> NDArray[Any]:

@@ -14,6 +14,7 @@ import mnemodex
 from mnemodex.pipelines.documents.typed import TypedFields, infer_types
 from mnemodex.schemas.errors import RecipeError, SourceError
 from mnemodex.schemas.metadata import TYPES
+from mnemodex.schemas.store import parquet
 
 TYPED = {
     "price": "float",
@@ -121,6 +122,13 @@ class TestDeclared:
         row = {"id": "a", "text": "t", "author": {"name": "Ada", "born": 1815}}
         memory = make([row], metadata={"author.born": "int"})
         assert memory.sql('SELECT "author.born" FROM documents').fetchall() == [(1815,)]
+
+    def test_a_name_with_a_dot_is_no_part_of_another_column(self, make):
+        memory = make([{"id": "a", "text": "t", "text.length": 1}], metadata={"text.length": "int"})
+        partition = memory.snapshot.manifest.tables["documents"].partitions[0].label
+        path = memory.snapshot.path("documents", partition)
+        assert parquet.read(path, columns=["text"]).column_names == ["text"]
+        assert [batch.schema.names for batch in parquet.read_batches(path, columns=["text"])] == [["text"]]
 
     def test_a_field_that_no_row_has_is_a_warning(self, make):
         make(goods(0), metadata={"price": "float", "prize": "float"})
@@ -290,6 +298,16 @@ def test_documents_of_langchain_give_the_fields_of_their_metadata(make):
     assert json.loads(found["a"]) == {"type": "Document", "page": 3, "metadata": kept}
     assert json.loads(found["b"])["metadata"] == row["metadata"]
     assert memory.sql("SELECT key, page FROM documents ORDER BY 1").fetchall() == [("a", 3), ("b", None)]
+
+
+def test_show_and_search_say_the_fields(cli, make, tmp_path):
+    make(goods(0, 1))
+    shown = cli("show", tmp_path / "memory").out
+    assert all(name in shown and kind in shown for name, kind in TYPED.items())
+    found = cli("search", tmp_path / "memory", "words", "lamp", "--where", "price > 1", "--json").json
+    assert [hit["metadata"]["price"] for hit in found["hits"][0]] == [1.5]
+    asked = cli("sql", tmp_path / "memory", "SELECT seen, tags FROM documents WHERE price > 1", "--json").json
+    assert asked["rows"] == [["2024-01-03 01:30:00", ["new", "red"]]]
 
 
 def test_init_writes_the_types(cli, build, tmp_path):
