@@ -128,8 +128,8 @@ def _judge_fields(finished: Finished) -> Iterator[str]:
     for name, count in misfits.most_common(_LISTED):
         kind = settings.fields[name]
         yield (
-            f"{count} value{'' if count == 1 else 's'} of the metadata field {name!r} fit{'s' if count == 1 else ''} "
-            f"not its type, {kind}, which the first rows have: NULL in the column; declare the field in source.metadata"
+            f"values of the metadata field {name!r} that do not fit its type {kind}, inferred from the first rows: "
+            f"{count}; they are NULL in the column; declare the field's type in source.metadata"
         )
     empty = set(settings.fields).difference(*(one.filled for one in stats)) if settings.strict else ()
     if empty:

@@ -172,8 +172,8 @@ class TestInferred:
         assert rows[0][:5] == (None, None, None, None, 1)
         assert json.loads(rows[0][5])["price"] == "cheap"
         said = " ".join(make.result.warnings)
-        assert "1 value of the metadata field 'stock' fits not its type, int" in said
-        assert said.count("declare the field in source.metadata") == 3 and "'sold'" not in said
+        assert "the metadata field 'stock' that do not fit its type int, inferred from the first rows: 1;" in said
+        assert said.count("declare the field's type in source.metadata") == 3 and "'sold'" not in said
 
     def test_a_declaration_that_is_removed_leaves_no_type_behind(self, make):
         make(goods(0, 1), metadata={"price": "string"})
