@@ -117,6 +117,30 @@ def as_written(text: str, tokenizer: Tokenizer, language: Language) -> dict[str,
     return {names[word]: tokens[token] for word, token in zip(ids[::-1].tolist(), alone[::-1].tolist(), strict=True)}
 
 
+def find_words(text: str, wanted: set[str], language: Language) -> list[tuple[int, int]]:
+    """Return where words, as `split_words` gives them, are in a text: [start, end) of each place, ascending."""
+    tokens = list(_pattern(text).finditer(text))
+    words = split_words([token[0] for token in tokens], language=language)
+    is_wanted = np.array([name in wanted for name in words.names.to_pylist()], np.bool_)
+    holders = np.unique(np.repeat(np.arange(len(tokens)), words.lengths)[is_wanted[words.ids]])
+    spans: list[tuple[int, int]] = []
+    for token in (tokens[number] for number in holders.tolist()):
+        inside = _spans(token, wanted) if _RUN.match(token[0]) else []
+        for start, end in inside or [token.span()]:
+            if spans and start <= spans[-1][1]:
+                spans[-1] = spans[-1][0], max(end, spans[-1][1])
+            else:
+                spans.append((start, end))
+    return spans
+
+
+def _spans(run: re.Match[str], wanted: set[str]) -> list[tuple[int, int]]:
+    """Return where the characters, and the pairs of them, are in a run that are among some words."""
+    letters = [(letter[0], run.start() + letter.start()) for letter in _marked_letter().finditer(run[0])]
+    grams = [*letters, *((one + other, start) for (one, start), (other, _) in pairwise(letters))]
+    return sorted((start, start + len(gram)) for gram, start in grams if gram in wanted)
+
+
 def _number(words: list[str]) -> tuple[list[str], Int64s]:
     """Return the distinct words in the order in which they come, and the number of each word among them."""
     numbers = dict(zip(dict.fromkeys(words), count(), strict=False))
@@ -198,7 +222,11 @@ _APOSTROPHE = "'\u2019"
 
 def _find(text: str) -> list[str]:
     """Return the words of a text with what joins them, and its runs of scripts without spaces."""
-    return (_any_script() if _OTHER.search(text) else _LATIN).findall(text)
+    return _pattern(text).findall(text)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    return _any_script() if _OTHER.search(text) else _LATIN
 
 
 _OTHER = re.compile("[\u0300-\u1fff\u2c00-\U0010ffff]")

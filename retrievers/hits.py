@@ -72,7 +72,7 @@ class Reason:
     Attributes:
         kind: what it is, in the retriever's words.
         text: the evidence, as people read it.
-        score: its part of the hit's score.
+        score: its part of the hit's score; of a sentence, a fact or an entity its own.
     """
 
     kind: str

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from typing_extensions import override
 
 from mnemodex.pipelines.commands.output import print_table, say
-from mnemodex.pipelines.commands.rendering import ChunkRenderer
+from mnemodex.pipelines.commands.rendering import INDENT, ChunkRenderer
 from mnemodex.retrievers.readers.knn_lm.mixing import Buckets, Mixing
 
 if TYPE_CHECKING:
@@ -123,9 +123,9 @@ def print_continuations(prompts: Sequence[str], explanations: Sequence[Explanati
         for one in found.contexts:
             title = f"{one.chunk.title}  " if one.chunk.title else ""
             figures = f"{one.chunk.rank:>3}  {one.weight:>8.4f}  {one.distance:>8.2f}  "
-            say(figures, (title, "cyan"), (f"[{one.chunk.key}]", "dim"))
+            say(figures, (title, "cyan"), (f"[{one.chunk.key}]", "dim"), indent=len(figures))
             token = (f"»{one.token.strip()}«" if one.token.strip() else _quoted(one.token), "bold")
-            say(f"               {one.before} ", token, f" {one.after}")
+            say(" " * INDENT, f"{one.before} ", token, f" {one.after}", indent=INDENT)
         if not found.contexts:
             say("  no hits")
         say()

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from itertools import chain, islice, pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import override
 
 from mnemodex.pipelines.commands.output import say
+from mnemodex.pipelines.commands.snippets import shorten, snippet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
+    from mnemodex.indexers.settings import Language
     from mnemodex.retrievers.hits import Chunk, Hits, Reason
     from mnemodex.retrievers.memory import Memory
     from mnemodex.retrievers.ngram.index import NgramIndex
+    from mnemodex.retrievers.snapshot import Snapshot
 
-_SNIPPET = 160
-_INDENT = 15
+INDENT = 15
 """Letters that rank and score take in front of a hit."""
 
 
@@ -62,8 +63,9 @@ class ChunkRenderer:
         """Print the hits for people."""
         hits = self.request.hits()
         reasons: Sequence[Sequence[Sequence[Reason]]] = hits.reasons() if self.request.explain else ()
+        language = _language(self.request.memory.snapshot, self.request.index)
         for number, (question, chunks) in enumerate(zip(self.request.questions, hits.chunks(), strict=True)):
-            print_chunks(question, chunks, reasons[number] if reasons else ())
+            print_chunks(question, chunks, reasons[number] if reasons else (), language=language)
 
 
 class ConcordanceRenderer(ChunkRenderer):
@@ -83,41 +85,41 @@ class ConcordanceRenderer(ChunkRenderer):
             say((phrase, "bold"), f"  occurrences: {count:,}  documents: {stop - start:,}")
             for rank, hit in enumerate(answer, start=1):
                 title = f"{hit.title}  " if hit.title else ""
-                say(f"{rank:>3}  {hit.count:>8}  ", (title, "cyan"), (f"[{hit.key}]", "dim"), indent=_INDENT)
+                say(f"{rank:>3}  {hit.count:>8}  ", (title, "cyan"), (f"[{hit.key}]", "dim"), indent=INDENT)
                 for part in hit.occurrences:
                     phrase_found = (f"»{part.phrase}«", "bold")
                     start_at = (f"{part.start:>14}  ", "dim")
-                    say(start_at, f"{part.before} ", phrase_found, f" {part.after}", indent=_INDENT + 1)
+                    say(start_at, f"{part.before} ", phrase_found, f" {part.after}", indent=INDENT + 1)
             say()
 
 
-def print_chunks(question: str, chunks: Sequence[Chunk], reasons: Sequence[Sequence[Reason]] = ()) -> None:
-    """Print the hits of one question for people, each with its reasons."""
+def print_chunks(
+    question: str,
+    chunks: Sequence[Chunk],
+    reasons: Sequence[Sequence[Reason]] = (),
+    *,
+    language: Language = "english",
+) -> None:
+    """Print the hits of one question for people, each with its reasons; its words are those of a language."""
     say((question, "bold"))
     for chunk in chunks:
-        text = " ".join(chunk.text.split())
-        snippet = text if len(text) <= _SNIPPET else text[:_SNIPPET] + "…"
+        own = reasons[chunk.rank - 1] if reasons else ()
         title = f"{chunk.title}  " if chunk.title else ""
         figures = f"{chunk.rank:>3}  {chunk.score:>8.4f}  "
-        say(figures, (title, "cyan"), (f"[{chunk.key}]", "dim"), indent=_INDENT)
-        say(" " * _INDENT, *_highlighted(snippet, question), indent=_INDENT)
-        for reason in reasons[chunk.rank - 1] if reasons else ():
-            key = (f"»{reason.text}«", "bold")
-            say(f"     {reason.score:>8.4f}  ", key, (f"  {reason.kind}", "dim"), indent=_INDENT)
+        say(figures, (title, "cyan"), (f"[{chunk.key}]", "dim"), indent=INDENT)
+        if parts := list(snippet(chunk.text, question, own, language=language)):
+            say(" " * INDENT, *parts, indent=INDENT)
+        for reason in own:
+            key = (f"»{shorten(reason.text)}«", "bold")
+            say(f"     {reason.score:>8.4f}  ", key, (f"  {reason.kind}", "dim"), indent=INDENT)
     if not chunks:
         say("  no hits")
     say()
 
 
-def _highlighted(text: str, question: str) -> Iterator[str | tuple[str, str]]:
-    """Yield the parts of a text, those words bold that the question has in any form, but for stop words."""
-    from mnemodex.indexers.words import split_words
-
-    asked = set(split_words([question]).names.to_pylist())
-    pieces = re.split(r"(\w+)", text)
-    words = split_words(pieces)
-    stems = iter(words.ids.tolist())
-    names = words.names.to_pylist()
-    for piece, count in zip(pieces, words.lengths.tolist(), strict=True):
-        found = {names[stem] for stem in islice(stems, count)}
-        yield (piece, "bold") if found & asked else piece
+def _language(snapshot: Snapshot, index: str) -> Language:
+    """Return the language by which an index, or one that it searches, takes words."""
+    entry = snapshot.index(index)
+    languages: list[Language] = [entry.settings.get("language", "english")]
+    languages += [_language(snapshot, name) for name in entry.made_of]
+    return next((language for language in languages if language != "english"), "english")

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from library import write_jsonl
+from rich.cells import cell_len
 from small_memory import build_inline
 
 ACTING = "\x1b[2J \x1b]0;owned\x07 \x1b]52;c;eA==\x07 \x9b2J \u202egpj.exe \u2066x [/red] \r9\n  1  9.9  forged"
@@ -95,6 +96,29 @@ def test_names_of_columns_are_text(cli, library, query):
     assert ran.code == 0 and any(name in ran.out for name in ("[/INST]", "a[i]", "[bold]"))
 
 
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A memory of long texts whose letters take two columns, or none, and whose words are longer than a line."""
+    folder = tmp_path_factory.mktemp("wide")
+    fillers = [
+        "港の夜は静かで船は来ない。" * 30,
+        "👩\u200d👩\u200d👧👍🏽" * 60,
+        "e\u0301\u0323" * 300,
+        "https://" + "x" * 400,
+    ]
+    rows = [
+        {"id": f"{number}", "title": filler[:30], "text": f"{filler} 灯台 lemon {filler}"}
+        for number, filler in enumerate([*fillers, "किताबें मेज़ पर " * 30])
+    ]
+    source = write_jsonl(folder / "notes.jsonl", rows)
+    build_inline(source, folder / "m", {"words": {"type": "bm25"}, "ngrams": {"type": "ngram"}})
+    return folder / "m"
+
+
+def plain(line):
+    return re.sub(r"\x1b\[[\d;]*m", "", line)
+
+
 class TestTerminal:
     """As a terminal of a certain width shows hits."""
 
@@ -112,9 +136,24 @@ class TestTerminal:
     @pytest.mark.parametrize("width", [80, 120])
     @pytest.mark.parametrize("index", ["words", "ngrams"])
     def test_hits_are_wrapped_and_indented(self, library, width, index):
-        lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in self.lines(library, width, index, "slice of lemon")]
+        lines = list(map(plain, self.lines(library, width, index, "slice of lemon")))
         assert max(map(len, lines)) <= width
         assert all(line.startswith(" " * 10) or re.match(r" *\d+  ", line) for line in lines[1:] if line)
+
+    @pytest.mark.parametrize("width", [40, 80, 120])
+    @pytest.mark.parametrize("index", ["words", "ngrams"])
+    def test_no_line_is_wider_than_the_terminal_in_any_script(self, wide, width, index):
+        lines = list(map(plain, self.lines(wide, width, index, "lemon", "灯台", "--explain")))
+        assert max(map(cell_len, lines)) <= width
+        assert sum("[" in line for line in lines) >= 5 and any("灯台" in line for line in lines[1:])
+        assert all(
+            line.startswith(" ") for line in lines if line and line not in ("lemon", "灯台") and "  occ" not in line
+        )
+
+    def test_without_colours_words_are_bold_still(self, wide, monkeypatch):
+        monkeypatch.setenv("NO_COLOR", "1")
+        codes = set(re.findall(r"\x1b\[([\d;]*)m", "\n".join(self.lines(wide, 80, "words", "lemon", "--explain"))))
+        assert codes == {"0", "1", "2"}
 
     def test_words_of_the_question_are_bold_in_any_form(self, library):
         printed = "\n".join(self.lines(library, 80, "words", "the lemons"))
