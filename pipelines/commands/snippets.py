@@ -19,6 +19,8 @@ _COLUMNS, _BEFORE = 160, 40
 """Columns of a terminal that a snippet takes at the most, and those in front of its first match."""
 _WORD = 30
 """Letters of the longest word that is not cut."""
+_BLOCK, _READ = 1 << 13, 1 << 18
+"""Letters in which the first match is looked for at once, and in all: a chunk may be a book."""
 _JOINER, _TONES = "\u200d", "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 """What joins emoji to one, and what follows one as its colour of skin."""
 
@@ -32,15 +34,15 @@ def snippet(
     """
     text = _joined(text)
     asked = set(split_words([question], language=language).names.to_pylist())
-    words = find_words(text, asked, language)
-    start, before = words[0][0] if words else 0, _BEFORE
+    start, before = _first(text, asked, language), _BEFORE
     for reason in reasons:
         quoted = re.search(rf"(?<!\w){re.escape(_joined(reason.text))}(?!\w)", text, re.IGNORECASE)
         if quoted and quoted[0]:
             start, before = quoted.start(), 0 if reason.kind == "sentence" else _BEFORE
             break
     begin, end = _window(text, start, before)
-    cuts = [begin, *(min(max(place, begin), end) for span in words for place in span), end]
+    words = find_words(text[begin:end], asked, language)
+    cuts = [begin, *(begin + place for span in words for place in span), end]
     if begin:
         yield "…"
     for number, (first, last) in enumerate(pairwise(cuts)):
@@ -48,6 +50,14 @@ def snippet(
             yield (text[first:last], "bold") if number % 2 else text[first:last]
     if end < len(text):
         yield "…"
+
+
+def _first(text: str, words: set[str], language: Language) -> int:
+    """Return where the first of some words is in a text; 0 where none is."""
+    for start in range(0, min(len(text), _READ), _BLOCK):
+        if spans := find_words(text[start : start + _BLOCK + _WORD], words, language):
+            return start + spans[0][0]
+    return 0
 
 
 def shorten(text: str) -> str:

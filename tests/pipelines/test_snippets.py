@@ -36,6 +36,12 @@ def test_a_long_text_begins_near_the_first_match_and_is_cut_between_words():
     assert shown(f"Lemon. {FILLER}").startswith("*Lemon*. Nothing")
 
 
+def test_a_match_is_found_far_into_a_book():
+    for before in (8000, 8185, 8190, 8192, 100_000):
+        found = shown("y " * (before // 2) + "y" * (before % 2) + " lemonade lemon " + "y " * 500_000)
+        assert "lemonade *lemon* y" in found and len(found) < 170
+
+
 def test_a_text_without_a_match_is_shown_from_its_beginning():
     assert shown(FILLER).startswith("Nothing of it") and shown(FILLER).endswith("…")
 
