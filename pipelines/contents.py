@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mnemodex.pipelines.sources.files import file_state, list_files
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.manifest import fingerprint
-from mnemodex.schemas.store.files import sha256
+from mnemodex.schemas.store.local_files import sha256
 from mnemodex.schemas.store.sealed import seal, unseal
 
 if TYPE_CHECKING:

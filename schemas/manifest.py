@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from mnemodex.schemas.artifacts import Artifact, Artifacts, Count, FileEntry, Frozen, Stats
+from mnemodex.schemas.artifact_lists import Artifacts
+from mnemodex.schemas.artifacts import Artifact, Count, FileEntry, Frozen, Stats
 from mnemodex.schemas.metadata import check_fields
 from mnemodex.schemas.tables import CATALOGUE_VIEWS, TableKey
 

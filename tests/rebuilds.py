@@ -22,7 +22,7 @@ from mnemodex.pipelines import growth, results, source_plan
 from mnemodex.pipelines.sources.packing import Packing
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import SourceError
-from mnemodex.schemas.store.files import LocalFiles
+from mnemodex.schemas.store.local_files import LocalFiles
 
 WORDS = ["river", "stone", "cloud", "engine", "ledger", "winter", "copper", "violet", "harbor", "signal", "meadow"]
 QUESTIONS = ["stone meadow", "violet harbor in winter", "the ledger of the engine", "copper 3 river"]

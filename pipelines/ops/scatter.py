@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from mnemodex.indexers.arrays import Int64s
-    from mnemodex.schemas.store.files import LocalFiles
+    from mnemodex.schemas.store.local_files import LocalFiles
 
 ROWS = 1 << 17
 """Of a group, roughly; more from 32 million rows on."""

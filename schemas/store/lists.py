@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mnemodex.schemas.artifacts import Artifacts, ListFile
+from mnemodex.schemas.artifact_lists import Artifacts, ListFile
 from mnemodex.schemas.errors import START_OVER, CorruptFileError
 from mnemodex.schemas.store.columns import to_table
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mnemodex.schemas.artifacts import Artifact
     from mnemodex.schemas.manifest import Manifest
-    from mnemodex.schemas.store.files import LocalFiles
+    from mnemodex.schemas.store.local_files import LocalFiles
 
 _MOST = 10_000
 """Artifacts of a file."""

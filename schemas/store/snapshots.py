@@ -22,8 +22,8 @@ from mnemodex.schemas.errors import (
     reason,
 )
 from mnemodex.schemas.manifest import FORMAT, UPGRADABLE, Manifest, digest, own_digest
-from mnemodex.schemas.store.files import LocalFiles
 from mnemodex.schemas.store.lists import Lists
+from mnemodex.schemas.store.local_files import LocalFiles
 from mnemodex.schemas.validation import say_first
 
 if TYPE_CHECKING:

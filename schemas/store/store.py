@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from mnemodex.schemas.errors import MemoryNotFoundError
 from mnemodex.schemas.manifest import Artifact, FileEntry, Manifest, Stats
 from mnemodex.schemas.manifest import fingerprint as hash_of
-from mnemodex.schemas.store.files import LEASE, sha256
+from mnemodex.schemas.store.local_files import LEASE, sha256
 from mnemodex.schemas.store.snapshots import Snapshots
 
 if TYPE_CHECKING:

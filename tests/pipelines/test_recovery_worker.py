@@ -150,7 +150,7 @@ def test_a_full_disk_is_said_to_be_full(store, monkeypatch):
         artifacts_of(told)
     # Libraries in C fail in their own words.
     with monkeypatch.context() as patch:
-        patch.setattr("mnemodex.schemas.store.files.LocalFiles.is_full", lambda self: True)
+        patch.setattr("mnemodex.schemas.store.local_files.LocalFiles.is_full", lambda self: True)
         told = fail(store, "RuntimeError", "write error")
     with pytest.raises(StageFailedError, match=r"no space left on the disk \(write error\)"):
         artifacts_of(told)

@@ -7,16 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from builds import computed, manifest
-from encoder_models import (
-    WIDTH,
-    copy,
-    edit,
-    reference,
-    save_modules,
-    save_static,
-    transformer,
-    with_pickle,
-)
+from encoder_models import WIDTH, copy, edit, reference, save_modules, save_static, transformer, with_pickle
 from language_models import SMALL
 from library import records, words_recipe, write_parts
 

@@ -11,7 +11,7 @@ from library import records, words_recipe, write_parts
 import mnemodex
 from mnemodex.pipelines import run as run_module
 from mnemodex.pipelines import unchanged
-from mnemodex.schemas.store.files import LocalFiles
+from mnemodex.schemas.store.local_files import LocalFiles
 
 pytestmark = pytest.mark.usefixtures("inline")
 

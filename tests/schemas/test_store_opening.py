@@ -216,7 +216,7 @@ def test_a_file_is_hashed_once_until_it_changes(store, monkeypatch):
     entry = publish(store, TABLE).files[0]
     hashed = []
     monkeypatch.setattr(
-        "mnemodex.schemas.store.files.sha256",
+        "mnemodex.schemas.store.local_files.sha256",
         lambda path: hashed.append(path) or hashlib.sha256(path.read_bytes()).hexdigest(),
     )
     for _ in range(3):

@@ -1,0 +1,275 @@
+"""A memory's folder on a local or network file system."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import stat
+import uuid
+from typing import TYPE_CHECKING, BinaryIO
+
+from typing_extensions import override
+
+from mnemodex.schemas.errors import CorruptFileError, MnemodexError, WriterBusyError
+from mnemodex.schemas.store.files import Files
+from mnemodex.schemas.store.locks import open_locked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from mnemodex.schemas.manifest import FileEntry
+
+
+_WHOLE = 1 << 28
+"""Bytes of the largest file that is read whole: manifests, lists, markers, answers."""
+
+_ROOM = 1 << 20
+"""Bytes below which a disk counts as full."""
+
+LEASE = "LEASE"
+"""The file whose lock says that a build writes to the memory."""
+
+ATTEMPTS = ("attempt-", "run-")
+"""How folders below `work/` are called that belong to one writer."""
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder and the parents that it lacks, each on disk in its own parent."""
+    if path.is_dir():
+        return
+    _make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Put a file, or the names in a folder, on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _status(path: Path) -> os.stat_result:
+    """Return what the system says of a file; what would not end, as a named pipe, is an `OSError`."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        code = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
+        raise OSError(code, os.strerror(code) if code == errno.EISDIR else "is no regular file", str(path))
+    return status
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, read as a stream."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class LocalFiles(Files):
+    """A memory's folder on a local or network file system."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._trusted: dict[str, tuple[int, int, int, str]] = {}
+        self._owned: dict[Path, int] = {}
+
+    @override
+    def path(self, path: str) -> Path:
+        local = self.root / path
+        if not local.resolve().is_relative_to(self.root.resolve()):
+            raise CorruptFileError(f"{local}: leads out of the memory's folder; remove the link")
+        return local
+
+    def make(self) -> None:
+        """Make the memory's folder if it is not there."""
+        _make_folder(self.root)
+
+    def is_full(self) -> bool:
+        """Return whether the disk has no room left: libraries in C often fail without saying that this is why."""
+        return shutil.disk_usage(self.root).free < _ROOM
+
+    def exists(self, path: str) -> bool:
+        """Return whether the file or folder is there."""
+        return (self.root / path).exists()
+
+    @override
+    def size(self, path: str) -> int | None:
+        try:
+            return (self.root / path).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    @override
+    def open_input(self, path: str) -> BinaryIO:
+        local = self.path(path)
+        _status(local)
+        return local.open("rb")
+
+    def read(self, path: str, *, most: int = _WHOLE) -> bytes:
+        """Return the whole file; `FileNotFoundError` where there is none, `OSError` where it has more bytes."""
+        with self.open_input(path) as file:
+            data = file.read(most + 1)
+        if len(data) > most:
+            raise OSError(errno.EFBIG, f"has more than {most} bytes", path)
+        return data
+
+    @override
+    def list(self, folder: str) -> Iterator[str]:
+        base = self.root / folder
+        for path in sorted(base.rglob("*")):
+            if path.is_file() or path.is_symlink():
+                yield path.relative_to(self.root).as_posix()
+
+    @override
+    def names(self, folder: str) -> Sequence[str]:
+        base = self.root / folder
+        return sorted(entry.name for entry in base.iterdir()) if base.is_dir() else []
+
+    @override
+    def attempt(self, kind: str = "attempt") -> Path:
+        _make_folder(self.root / "work")
+        descriptor = None
+        # Again where another writer that tidies up held the file for a moment.
+        while descriptor is None:
+            path = self.root / "work" / f"{kind}-{uuid.uuid4().hex}"
+            # Before the folder, so that none is ever seen without it.
+            descriptor = open_locked(_alive(path))
+        self._owned[path] = descriptor
+        try:
+            path.mkdir()
+        except OSError:
+            self.delete(f"work/{path.name}")
+            raise
+        return path
+
+    def remove_abandoned(self) -> None:
+        """Remove the attempts of writers that are dead: their folders' locks are free. Call with the lease held."""
+        names = [name.removesuffix(_ALIVE) for name in self.names("work") if name.startswith(ATTEMPTS)]
+        for path in dict.fromkeys(self.root / "work" / name for name in names):
+            descriptor = open_locked(_alive(path)) if path not in self._owned else None
+            if descriptor is not None:
+                self._owned[path] = descriptor
+                self.delete(f"work/{path.name}")
+
+    @override
+    def put_all(self, files: Iterable[tuple[Path, str]]) -> None:
+        moves = [(local, self.root / path) for local, path in files]
+        for local, target in moves:
+            _make_folder(target.parent)
+            _sync(local)
+            local.replace(target)
+        for folder in dict.fromkeys(target.parent for _, target in moves):
+            _sync(folder)
+
+    @override
+    def put(self, path: str, data: bytes | Path) -> None:
+        with self.draft(data) as draft:
+            self.put_all([(draft, path)])
+
+    @override
+    def put_if_absent(self, path: str, data: bytes | Path) -> bool:
+        target = self.root / path
+        _make_folder(target.parent)
+        with self.draft(data) as draft:
+            _sync(draft)
+            try:
+                # A hard link is create-exclusive and shows the whole content at once, which O_EXCL and write do not.
+                target.hardlink_to(draft)
+            except FileExistsError:
+                return False
+        _sync(target.parent)
+        return True
+
+    @contextlib.contextmanager
+    def draft(self, data: bytes | Path) -> Iterator[Path]:
+        """Write bytes to a small local file for the time of the context; a local file is one already."""
+        if not isinstance(data, bytes):
+            yield data
+            return
+        folder = self.attempt()
+        try:
+            draft = folder / "draft"
+            draft.write_bytes(data)
+            yield draft
+        finally:
+            self.delete(f"work/{folder.name}")
+
+    @override
+    def delete(self, path: str) -> None:
+        target = self.root / path
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target, ignore_errors=True)
+        else:
+            target.unlink(missing_ok=True)
+        descriptor = self._owned.pop(target, None)
+        if descriptor is not None:
+            _alive(target).unlink(missing_ok=True)
+            os.close(descriptor)
+
+    @override
+    @contextlib.contextmanager
+    def lease(self) -> Iterator[None]:
+        """Hold the memory for writing. The operating system lets it go when the process dies, however it dies.
+
+        Raises:
+            WriterBusyError: another build holds it.
+            MnemodexError: the folder cannot be written to.
+        """
+        _make_folder(self.root)
+        try:
+            descriptor = open_locked(self.root / LEASE)
+        except OSError as error:
+            msg = f"{self.root}: cannot be written to ({error.strerror}); make the folder writable, or choose another"
+            raise MnemodexError(msg) from error
+        if descriptor is None:
+            raise WriterBusyError(
+                f"{self.root}: another build is writing to this memory; wait for it to end, or stop it, and run again"
+            )
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    @override
+    def local(self, entry: FileEntry, *, again: bool = False) -> Path:
+        """See `Files`. That is done once a process while its size, times and inode stay as they are, or again.
+
+        Raises:
+            CorruptFileError: the file is missing, cannot be read, or differs.
+        """
+        local = self.path(entry.path)
+        try:
+            self._compare(local, entry, again=again)
+        except FileNotFoundError:
+            raise CorruptFileError(f"{local}: missing; run the build again") from None
+        except OSError as error:
+            msg = f"{local}: cannot be read ({error.strerror}); correct that, or remove it and run the build again"
+            raise CorruptFileError(msg) from error
+        return local
+
+    def _compare(self, local: Path, entry: FileEntry, *, again: bool) -> None:
+        status = _status(local)
+        seen = (status.st_size, status.st_ctime_ns, status.st_ino, entry.sha256)
+        if not again and self._trusted.get(entry.path) == seen:
+            return
+        if status.st_size != entry.bytes:
+            msg = (
+                f"{local}: has {status.st_size} bytes where the manifest says {entry.bytes}; remove it and build again"
+            )
+            raise CorruptFileError(msg)
+        if sha256(local) != entry.sha256:
+            raise CorruptFileError(f"{local}: differs from its checksum; remove it and run the build again")
+        self._trusted[entry.path] = seen
+
+
+_ALIVE = ".alive"
+
+
+def _alive(folder: Path) -> Path:
+    """Return the file next to an attempt whose lock says that its writer lives."""
+    return folder.with_name(folder.name + _ALIVE)
