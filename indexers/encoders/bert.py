@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from mnemodex.indexers.encoders.modules import Features
+
 _WITH_PADDING = ("camembert", "roberta", "xlm-roberta")
 """Model types whose positions are counted from the number of the padding token, and leave padding out."""
 _TYPES = ("bert", *_WITH_PADDING)
@@ -87,7 +89,7 @@ class Bert:
         self._activation = _ACTIVATIONS[config.hidden_act]
         self._padding = config.pad_token_id if config.model_type in _WITH_PADDING else None
 
-    def __call__(self, features: dict[str, Tensor]) -> Tensor:
+    def __call__(self, features: Features) -> Tensor:
         """Return the states of the tokens of a batch; see `load_bert`."""
         ids, mask = features["input_ids"], features["attention_mask"]
         words, types, positions = (

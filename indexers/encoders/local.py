@@ -11,7 +11,7 @@ import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.encoders.base import Encoded, EncodeStats, TextEncoder
-from mnemodex.indexers.encoders.modules import Modules, Unusual, backend, known_limit, load_usual
+from mnemodex.indexers.encoders.modules import Features, Modules, Unusual, backend, known_limit, load_usual
 from mnemodex.indexers.encoders.own import with_own
 from mnemodex.indexers.forks import claim_threads
 from mnemodex.indexers.models.language_model import silence
@@ -135,14 +135,15 @@ class Encoder(TextEncoder):
                 starts, ends = np.array(encoding.offsets, np.int64).T
                 self.stats.unknown += int((ends - starts)[np.array(encoding.ids) == self._unknown].sum())
 
-    def _features(self, encodings: list[Any], lengths: Int64s, rows: Int64s) -> dict[str, Any]:
+    def _features(self, encodings: list[Any], lengths: Int64s, rows: Int64s) -> Features:
         torch, modules = self._torch, self._modules
         tokens, width = [encodings[text].ids for text in rows], max(int(lengths[rows].max()), 1)
         ids, mask = pad(tokens, width, left=modules.pad_left, fill=modules.pad)
-        features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        tensors = (torch.from_numpy(array).to(self._device, non_blocking=True) for array in (ids, mask))
+        features: Features = {"input_ids": next(tensors), "attention_mask": next(tensors)}
         if modules.token_types:
             features["token_type_ids"] = torch.zeros_like(features["input_ids"])
-        return {name: tensor.to(self._device, non_blocking=True) for name, tensor in features.items()}
+        return features
 
 
 @contextlib.contextmanager

@@ -7,19 +7,49 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from mnemodex.indexers.encoders.pooling import MODES, pool, pooling_modes
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator, Mapping
     from pathlib import Path
 
     from tokenizers import Tokenizer
+    from torch import Tensor
 
-Features = dict[str, Any]
-"""Tensors of a batch: `input_ids`, `attention_mask` and perhaps `token_type_ids`, int64 of shape (texts, tokens)."""
+
+class Features(TypedDict):
+    """Tensors of a batch, int64 of shape (texts, tokens)."""
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    token_type_ids: NotRequired[Tensor]
+
+
+class Config(TypedDict, total=False):
+    """What is read here of a model's JSON files; there are further keys."""
+
+    model_type: str
+    architectures: list[str] | None
+    hidden_size: int
+    max_seq_length: int | None
+    truncate_dim: int | None
+    include_prompt: bool
+    in_features: int
+    out_features: int
+    bias: bool
+    activation_function: str
+
+
+class _Entry(TypedDict):
+    """A module in `modules.json`."""
+
+    type: str
+    path: str
+    kwargs: NotRequired[object]
+
 
 Module = tuple[str, "Path"]
 """The name of a module's class, and its folder."""
@@ -48,12 +78,12 @@ _ACTIVATIONS = tuple(
     f"torch.nn.modules.{name}"
     for name in ("activation.Tanh", "activation.ReLU", "activation.GELU", "activation.Sigmoid", "linear.Identity")
 )
-_USUAL_TRANSFORMER: dict[str, Any] = {
+_USUAL_TRANSFORMER: dict[str, object] = {
     "transformer_task": "feature-extraction",
     "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
     "module_output_name": "token_embeddings",
 }
-_USUAL: dict[str, Any] = dict.fromkeys(("module_input_name", "module_output_name"), "sentence_embedding")
+_USUAL: dict[str, object] = {"module_input_name": "sentence_embedding", "module_output_name": "sentence_embedding"}
 """Settings of modules by the value that is read here; any other setting has to be empty, none or false."""
 
 
@@ -107,7 +137,7 @@ def load_usual(path: Path, *, device: str, dtype: Any) -> Modules:
         raise Unusual("no pooling")
     loaded = (_transformer if states else _static)(modules[0][1], device=device, dtype=dtype)
     steps = [_step(loaded, name, folder, device) for name, folder in modules[1:]]
-    width: int | None = config.get("truncate_dim")
+    width = config.get("truncate_dim")
     loaded.dimension = min(loaded.dimension, width or loaded.dimension)
     first = loaded.forward
 
@@ -123,7 +153,7 @@ def load_usual(path: Path, *, device: str, dtype: Any) -> Modules:
 
 def stated_dimension(path: Path) -> int | None:
     """Return the numbers of a vector as the configuration of a model's folder states them; None where it does not."""
-    dimension: int | None = _json(path / "config.json").get("hidden_size")
+    dimension = _json(path / "config.json").get("hidden_size")
     try:
         for name, folder in _modules(path):
             if name == "Transformer":
@@ -134,7 +164,7 @@ def stated_dimension(path: Path) -> int | None:
                 dimension = _json(folder / "config.json").get("out_features")
     except Unusual:
         return None
-    width: int | None = _json(path / "config_sentence_transformers.json").get("truncate_dim")
+    width = _json(path / "config_sentence_transformers.json").get("truncate_dim")
     return dimension if width is None or dimension is None else min(width, dimension)
 
 
@@ -149,7 +179,8 @@ def _modules(path: Path) -> Iterator[Module]:
         return
     if _json(path / "config_sentence_transformers.json").get("model_type") not in (None, "SentenceTransformer"):
         raise Unusual("another type of model")
-    for number, entry in enumerate(json.loads(file.read_text("utf-8"))):
+    entries: list[_Entry] = json.loads(file.read_text("utf-8"))
+    for number, entry in enumerate(entries):
         # Newer versions name a class by its module too.
         name = str(entry["type"]).rpartition(".")[2]
         known = any(str(entry["type"]).startswith(f"{namespace}.") for namespace in _NAMESPACES)
@@ -164,31 +195,30 @@ def _is_causal(path: Path) -> bool:
     return any(str(name).endswith("ForCausalLM") for name in architectures)
 
 
-def _json(file: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+def _json(file: Path) -> Config:
+    found: Config = json.loads(file.read_text("utf-8")) if file.is_file() else {}
     return found
 
 
-def _check_step(name: str, config: dict[str, Any]) -> None:
+def _check_step(name: str, config: Config) -> None:
     if name == "Pooling":
         if config.get("include_prompt") is False or not set(pooling_modes(config)) <= set(MODES):
             raise Unusual(name)
         return
-    if config.pop("activation_function", _ACTIVATIONS[0]) not in _ACTIVATIONS:
+    if config.get("activation_function", _ACTIVATIONS[0]) not in _ACTIVATIONS:
         raise Unusual("activation_function")
-    for key in ("in_features", "out_features", "bias") if name == "Dense" else ():
-        config.pop(key, None)
-    _check_settings(config, _USUAL)
+    read = {"activation_function", *(("in_features", "out_features", "bias") if name == "Dense" else ())}
+    _check_settings(config, _USUAL, read=read)
 
 
-def _check_settings(config: dict[str, Any], usual: dict[str, Any]) -> None:
+def _check_settings(config: Mapping[str, object], usual: Mapping[str, object], *, read: Container[str]) -> None:
     for key, value in config.items():
-        if value and value != usual.get(key):
+        if key not in read and value and value != usual.get(key):
             raise Unusual(key)
 
 
 def _check_transformer(folder: Path) -> None:
-    _check_settings({**_json(folder / "sentence_bert_config.json"), "max_seq_length": None}, _USUAL_TRANSFORMER)
+    _check_settings(_json(folder / "sentence_bert_config.json"), _USUAL_TRANSFORMER, read={"max_seq_length"})
     others = [file for file in folder.glob("sentence_*_config.json") if file.name != "sentence_bert_config.json"]
     if (
         others
@@ -203,7 +233,7 @@ def _transformer(folder: Path, *, device: str, dtype: Any) -> Modules:
 
     from mnemodex.indexers.encoders.bert import load_bert
 
-    limit: int | None = _json(folder / "sentence_bert_config.json").get("max_seq_length")
+    limit = _json(folder / "sentence_bert_config.json").get("max_seq_length")
     tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), **_LOCAL)
     config: Any = AutoConfig.from_pretrained(str(folder), **_LOCAL)
     forward = load_bert(folder, config, device=device, dtype=dtype) or _auto_model(folder, device, dtype)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 """The ways of pooling; where several are on, their vectors are joined in this order or in that of the settings."""
@@ -11,11 +14,13 @@ _OLDER_KEYS = ("cls_token", "max_tokens", "mean_tokens", "mean_sqrt_len_tokens",
 """What the keys of older settings have behind `pooling_mode_`, in the order of `MODES`."""
 
 
-def pooling_modes(config: dict[str, Any]) -> tuple[str, ...]:
+def pooling_modes(config: Mapping[str, object]) -> tuple[str, ...]:
     """Return the ways that a module's settings name: the mean where they name none."""
-    given: str | list[str] | None = config.get("pooling_mode")
+    given = config.get("pooling_mode")
+    if isinstance(given, list):
+        return tuple(map(str, given))
     if given is not None:
-        return (given,) if isinstance(given, str) else tuple(given)
+        return (str(given),)
     found = [mode for mode, key in zip(MODES, _OLDER_KEYS, strict=True) if config.get(f"pooling_mode_{key}")]
     return tuple(found) or ("mean",)
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mnemodex.indexers.models.dialect import Dialect
+from mnemodex.indexers.models.dialect import Dialect, Message
 from mnemodex.indexers.models.parsing import strip_thinking
 from mnemodex.indexers.models.server import Client, RequestFailedError, Server, shorten
 from mnemodex.schemas.errors import ChatServerError, NoAnswerError
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-Messages = list[dict[str, str]]
-"""A conversation: `{"role": "system" | "user" | "assistant", "content": TEXT}` each."""
+Messages = list[Message]
+"""A conversation."""
+
+Schema = dict[str, object]
+"""A JSON schema."""
 
 _MOST = 16 << 20
 """Bytes of an answer; a million tokens are a quarter of it."""
@@ -69,11 +72,11 @@ class Chat:
         timeout: float = 120.0,
         max_retries: int = 5,
         concurrency: int = 8,
-        options: Mapping[str, Any] | None = None,
+        options: Mapping[str, object] | None = None,
     ) -> None:
         self._server = Server(base_url, model, api_key_env, timeout, max_retries)
         self._concurrency = concurrency
-        self._options: dict[str, Any] = {"temperature": 0.0, **(options or {})}
+        self._options: dict[str, object] = {"temperature": 0.0, **(options or {})}
         self._dialect = Dialect()
         self._guesses = True
         self._client = Client(self._server, most=_MOST)
@@ -87,7 +90,7 @@ class Chat:
         """Close the connections."""
         self._client.close()
 
-    def ask(self, messages: Messages, *, schema: dict[str, Any] | None = None) -> Answer:
+    def ask(self, messages: Messages, *, schema: Schema | None = None) -> Answer:
         """Ask one question, by a conversation.
 
         With a JSON schema of the answer, the conversation should also say that the answer is JSON, and of which form,
@@ -137,7 +140,7 @@ class Chat:
                 raise
 
     def _guess(
-        self, dialect: Dialect, messages: Messages, schema: dict[str, Any] | None, failure: RequestFailedError
+        self, dialect: Dialect, messages: Messages, schema: Schema | None, failure: RequestFailedError
     ) -> Answer | None:
         """Return the answer in another format, where a server may have refused the first one in words of its own."""
         if schema is None or not self._guesses or not dialect.may_concern_format(failure):
@@ -152,8 +155,8 @@ class Chat:
             return answer
         return None
 
-    def _ask(self, dialect: Dialect, messages: Messages, schema: dict[str, Any] | None) -> Answer:
-        body = dialect.request(messages, self._options, schema)
+    def _ask(self, dialect: Dialect, messages: Messages, schema: Schema | None) -> Answer:
+        body = dialect.request(messages, self._options, schema).body()
         try:
             answer = self._client.post("chat", {"model": self._server.model, **body})
         except ValueError as error:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, NotRequired, Self, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mnemodex.indexers.models.chat import Messages
+    from mnemodex.indexers.models.chat import Messages, Schema
     from mnemodex.indexers.models.server import RequestFailedError
 
 _FORMATS = ("json_schema", "json_object", "text")
@@ -34,6 +34,39 @@ _QUESTION = re.compile(
 """In refusals that concern a question or an account, not a format."""
 
 
+class Message(TypedDict):
+    """A message of a conversation: whose it is ("system", "user" or "assistant"), and its text."""
+
+    role: str
+    content: str
+
+
+class Format(TypedDict):
+    """The form of an answer: one of `_FORMATS`, with the schema where that is `json_schema`."""
+
+    type: str
+    json_schema: NotRequired[dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request in a server's dialect.
+
+    Attributes:
+        options: its further keys, such as `temperature`.
+        format: of the answer; None for plain text.
+    """
+
+    messages: Messages
+    options: dict[str, object]
+    format: Format | None = None
+
+    def body(self) -> dict[str, object]:
+        """Return its JSON, without the model."""
+        form = {"response_format": self.format} if self.format is not None else {}
+        return {"messages": self.messages, **self.options, **form}
+
+
 @dataclass(frozen=True)
 class Dialect:
     """What a server understands, as far as it is known; all, to begin with.
@@ -50,28 +83,28 @@ class Dialect:
     new_limit: bool = False
     system: bool = True
 
-    def request(self, messages: Messages, options: Mapping[str, Any], schema: dict[str, Any] | None) -> dict[str, Any]:
-        """Return the body of a request, without the model."""
+    def request(self, messages: Messages, options: Mapping[str, object], schema: Schema | None) -> Request:
+        """Return a request for an answer, of a JSON schema where there is one."""
         names = {_LIMIT: _NEW_LIMIT} if self.new_limit else {}
-        body: dict[str, Any] = {"messages": messages if self.system else _without_system(messages)}
-        body |= {names.get(name, name): value for name, value in options.items() if name not in self.left_out}
-        kind = _FORMATS[self.format] if schema is not None else "text"
-        if kind != "text":
-            details = {"json_schema": {"name": "answer", "schema": schema, "strict": True}}
-            body["response_format"] = {"type": kind, **(details if kind == "json_schema" else {})}
-        return body
+        known = {names.get(name, name): value for name, value in options.items() if name not in self.left_out}
+        kind = _FORMATS[self.format]
+        form: Format = {"type": kind}
+        if kind == "json_schema":
+            form["json_schema"] = {"name": "answer", "schema": schema, "strict": True}
+        plain = schema is None or kind == "text"
+        return Request(messages if self.system else _without_system(messages), known, None if plain else form)
 
-    def simpler(self, body: dict[str, Any], failure: RequestFailedError) -> Dialect | None:
+    def simpler(self, request: Request, failure: RequestFailedError) -> Dialect | None:
         """Return the dialect without what a server names in refusing a request; None where it names nothing."""
         words = failure.words
         if failure.status not in _STATUSES:
             return None
-        for name in body.keys() - {"messages", "response_format"}:
+        for name in request.options:
             if _names(words, name) and (without := self._without(name, words)) is not None:
                 return without
-        if "response_format" in body and _FORMAT.search(words):
+        if request.format is not None and _FORMAT.search(words):
             return replace(self, format=self.format + 1)
-        if self.system and body["messages"][0]["role"] == "system" and _SYSTEM.search(words):
+        if self.system and request.messages[0]["role"] == "system" and _SYSTEM.search(words):
             return replace(self, system=False)
         return None
 

@@ -22,7 +22,7 @@ from mnemodex.schemas.sections import SPACY_MODEL
 if TYPE_CHECKING:
     from mnemodex.indexers.arrays import Float32s, Float64s, Floats, Int64s
     from mnemodex.indexers.graph.graph import Graph
-    from mnemodex.indexers.models.chat import Chat
+    from mnemodex.indexers.models.chat import Chat, Messages
     from mnemodex.indexers.settings import ChatModel
     from mnemodex.retrievers.graph.space import Space
 
@@ -43,7 +43,7 @@ _SYSTEM = (
     "that the question asks about or is a step towards the answer, also if further steps are needed. Keep at most "
     f'{_MOST} of them, and none if none helps. Answer with JSON of this form and nothing else: {{"keep": [NUMBERS]}}'
 )
-_SCHEMA = {
+_SCHEMA: dict[str, object] = {
     "type": "object",
     "properties": {"keep": {"type": "array", "items": {"type": "integer"}}},
     "required": ["keep"],
@@ -240,7 +240,7 @@ class Recognition:
 
     def _ask(self, question: str, facts: Sequence[tuple[str, str, str]]) -> str:
         lines = "\n".join(f"{number}. {json.dumps(fact, ensure_ascii=False)}" for number, fact in enumerate(facts))
-        messages = [
+        messages: Messages = [
             {"role": "system", "content": _SYSTEM},
             {"role": "user", "content": f"Question: {question}\nFacts:\n{lines}"},
         ]
