@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +13,12 @@ from mnemodex import __version__
 from mnemodex.pipelines.commands import building, evaluation, inspection, searching
 from mnemodex.pipelines.commands.output import prepare_streams, say
 from mnemodex.schemas.errors import MnemodexError, reason, shorten
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_BUILDING = (["build"], ["demo"])
+"""Commands whose work is kept where they are stopped."""
 
 app = typer.Typer(
     name="mnemodex",
@@ -41,12 +49,32 @@ for module in (building, searching, inspection, evaluation):
 
 
 def main() -> None:
-    """Run a command: exit code 0 done, 1 failed, 2 the user's input is wrong."""
-    arguments = sys.argv[1:]
-    debug = "--debug" in arguments
+    """Run a command: exit code 0 done, 1 failed, 2 the user's input is wrong, 130 or 143 stopped."""
+    debug = "--debug" in sys.argv[1:]
+    words = [word for word in sys.argv[1:] if word != "--debug"]
+    received: list[int] = []
+    former = signal.signal(signal.SIGTERM, partial(_interrupt, received))
+    try:
+        _run(words, debug=debug)
+    except KeyboardInterrupt:
+        kept = ": finished work is kept, and the next build continues from it" if words[:1] in _BUILDING else ""
+        say(f"stopped{kept}", err=True)
+        raise SystemExit(128 + (signal.SIGTERM if received else signal.SIGINT)) from None
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _interrupt(received: list[int], number: int, frame: FrameType | None) -> None:
+    """Stop as Ctrl-C does, which closes what is open; for another time the process is ended."""
+    received.append(number)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise KeyboardInterrupt
+
+
+def _run(words: list[str], *, debug: bool) -> None:
     prepare_streams()
     try:
-        app(args=[word for word in arguments if word != "--debug"], prog_name="mnemodex")
+        app(args=words, prog_name="mnemodex")
     except MnemodexError as error:
         if debug:
             raise
@@ -55,7 +83,7 @@ def main() -> None:
     except SystemExit as ended:
         # What Typer makes of an interrupt.
         if ended.code == 130:
-            say("stopped: finished work is kept, and the next build continues from it", err=True)
+            raise KeyboardInterrupt from None
         raise
     except OSError as error:
         if debug:

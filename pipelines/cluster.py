@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import tempfile
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +156,7 @@ def _init(address: str, runtime_env: Mapping[str, Any] | None, *, local: bool) -
     import ray
 
     extra: dict[str, Any] = {"object_store_memory": _OBJECT_STORE_BYTES} if local else {}
-    with _native_stderr_held():
+    with _native_stderr_held(), _sigterm_kept():
         ray.init(
             address=address,
             runtime_env=dict(runtime_env) if runtime_env is not None else None,
@@ -178,6 +180,17 @@ def _not_started(address: str | None, reason: str, *, local: bool) -> RayStartEr
 
 
 @contextlib.contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Keep a program's own handler of SIGTERM, which Ray replaces by its own."""
+    former = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if callable(former) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, former)
+
+
+@contextlib.contextmanager
 def _native_stderr_held() -> Iterator[None]:
     """Keep what Ray's C++ part writes while it starts (that its log level was set), and show it only if that fails."""
     kept = os.dup(2)
@@ -185,7 +198,7 @@ def _native_stderr_held() -> Iterator[None]:
         os.dup2(file.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             file.seek(0)
             os.write(kept, file.read())
             raise

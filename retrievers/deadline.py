@@ -79,6 +79,8 @@ class Call(Generic[_T]):
             thread.join(deadline.left)
         except BaseException:
             self._interrupt()
+            # A program that ends meanwhile would end its threads in the midst of DuckDB, which aborts.
+            thread.join(_GRACE)
             raise
         if thread.is_alive():
             self._interrupt()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -58,21 +57,17 @@ class ServedEncoder(TextEncoder):
 
     @override
     def stream(self, windows: Iterable[Window]) -> Iterator[Encoded]:
-        with ThreadPoolExecutor(self.settings.concurrency) as pool:
+        with self._client.pool(self.settings.concurrency) as pool:
             for number, (texts, done) in enumerate(windows):
                 # Batches are those of the whole window, so that a server is asked the same after an interruption.
                 batches = np.split(np.arange(len(texts)), range(self.settings.batch, len(texts), self.settings.batch))
                 batches = [rows for rows in batches if len(rows) and (done is None or not done[rows].all())]
                 requests = [pool.submit(self._ask, [texts[row] for row in rows]) for rows in batches]
-                try:
-                    for rows, request in zip(batches, requests, strict=True):
-                        vectors, tokens = request.result()
-                        self._check_length(vectors.shape[1])
-                        self.stats.tokens += tokens
-                        yield Encoded(number, rows, vectors)
-                except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    raise
+                for rows, request in zip(batches, requests, strict=True):
+                    vectors, tokens = request.result()
+                    self._check_length(vectors.shape[1])
+                    self.stats.tokens += tokens
+                    yield Encoded(number, rows, vectors)
                 self.stats.texts += len(texts)
 
     def _check_length(self, numbers: int) -> None:

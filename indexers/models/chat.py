@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -132,12 +131,8 @@ class Chat:
 
     def at_once(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
         """Apply a function that asks to several items, some at once; the first exception ends it."""
-        with ThreadPoolExecutor(self._concurrency) as pool:
-            try:
-                return list(pool.map(function, items))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        with self._client.pool(self._concurrency) as pool:
+            return list(pool.map(function, items))
 
     def _guess(
         self, dialect: Dialect, messages: Messages, schema: Schema | None, failure: RequestFailedError

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import os
 import re
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic_core import from_json
@@ -17,6 +19,9 @@ from mnemodex.indexers.models.locate import need
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+
     from mnemodex.schemas.sections import ServedEmbedding
 
 _TAGS = re.compile(r"<[^<>]{0,999}>")
@@ -53,6 +58,30 @@ class RequestFailedError(Exception):
         return not self.late and (self.status is None or self.status in refused)
 
 
+class _Asked:
+    """The requests of some threads, which can be given up together."""
+
+    def __init__(self) -> None:
+        self._given_up = False
+        self._waiting: set[Future[Any]] = set()
+
+    def wait(self, request: Future[Any]) -> Any:
+        """Return what a request gives; where it was given up, a `CancelledError`."""
+        self._waiting.add(request)
+        try:
+            if self._given_up:
+                request.cancel()
+            return request.result()
+        finally:
+            self._waiting.discard(request)
+
+    def give_up(self) -> None:
+        """Wait for no request any more, nor for one to come."""
+        self._given_up = True
+        for request in list(self._waiting):
+            request.cancel()
+
+
 class Client:
     """OpenAI's client of one server, for several threads.
 
@@ -80,6 +109,7 @@ class Client:
                 f"the environment variable {server.api_key_env} holds what no key can be, a line break or letters "
                 "beyond ASCII; set it to the key alone"
             )
+        self._thread = threading.local()
         self._opened: tuple[int, asyncio.AbstractEventLoop, Any] | None = None
 
     def post(self, path: Literal["chat", "embeddings"], body: dict[str, Any]) -> Any:
@@ -98,7 +128,7 @@ class Client:
         extra = {name: value for name, value in body.items() if name not in known}
         try:
             request = resource.with_raw_response.create(**known, extra_body=extra)
-            content = asyncio.run_coroutine_threadsafe(request, loop).result().content
+            content = self._wait(asyncio.run_coroutine_threadsafe(request, loop)).content
         except openai.APIStatusError as error:
             raise self._refusal(error.status_code, error.body, error.response.headers.get("location")) from error
         except openai.APIConnectionError as error:
@@ -113,6 +143,22 @@ class Client:
             code = said.get("code") if isinstance(said, dict) else None
             raise self._refusal(code if isinstance(code, int) and code in range(400, 600) else 400, value)
         return value
+
+    @contextlib.contextmanager
+    def pool(self, threads: int) -> Iterator[ThreadPoolExecutor]:
+        """Give threads that ask. An exception gives up what they asked: who is stopped waits for no answer."""
+        asked = _Asked()
+        with ThreadPoolExecutor(threads, initializer=setattr, initargs=(self._thread, "asked", asked)) as pool:
+            try:
+                yield pool
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                asked.give_up()
+                raise
+
+    def _wait(self, request: Future[Any]) -> Any:
+        asked: _Asked | None = getattr(self._thread, "asked", None)
+        return request.result() if asked is None else asked.wait(request)
 
     def close(self) -> None:
         """Close the connections."""

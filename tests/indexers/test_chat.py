@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 import time
 from itertools import pairwise
 
@@ -362,3 +364,24 @@ def test_many_end_when_the_server_refuses_all():
         with pytest.raises(ChatServerError):
             chat(server, concurrency=2).ask_many([QUESTION] * 50)
         assert len(server.requests) < 10
+
+
+@pytest.fixture
+def interruptible():
+    """Python's own handler of SIGINT, which a program that was started in the background has not."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_who_is_stopped_waits_for_no_answer():
+    with ChatServer(lambda request: Reply("late", delay=30)) as server:
+        asking = chat(server, timeout=60.0, concurrency=3)
+        stop = threading.Timer(1.0, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
+        stop.start()
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            asking.ask_many([QUESTION] * 6)
+        assert time.monotonic() - started < 15
+        assert len(server.requests) <= 3

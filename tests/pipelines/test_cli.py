@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from commands import assert_refused
@@ -13,7 +15,10 @@ from library import records, words_recipe, write_jsonl, write_parts
 
 import mnemodex
 from mnemodex.pipelines import cli as cli_module
+from mnemodex.retrievers.memory import Memory
 from mnemodex.schemas.store.store import open_store
+
+KEPT = "stopped: finished work is kept, and the next build continues from it\n"
 
 
 class TestJourney:
@@ -215,7 +220,33 @@ class TestBuild:
 
         monkeypatch.setattr(build, "build", interrupt)
         ran = cli("build", recipe)
-        assert ran.code == 130 and "finished work is kept" in ran.err and "Traceback" not in ran.err
+        assert (ran.code, ran.err) == (130, KEPT)
+
+    def test_a_termination_says_so_too_when_everything_is_closed(self, cli, recipe, monkeypatch):
+        from mnemodex.pipelines import build
+
+        closed = []
+
+        def terminated(*_, **__):
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(20)
+            finally:
+                closed.append(True)
+
+        monkeypatch.setattr(build, "build", terminated)
+        former = signal.getsignal(signal.SIGTERM)
+        ran = cli("build", recipe)
+        assert (ran.code, ran.err, closed) == (143, KEPT, [True])
+        assert signal.getsignal(signal.SIGTERM) == former
+
+    def test_a_stop_of_what_builds_nothing_keeps_nothing(self, cli, library, monkeypatch):
+        def interrupt(*_, **__):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Memory, "retriever", interrupt)
+        ran = cli("search", library, "words", "build")
+        assert (ran.code, ran.out, ran.err) == (130, "", "stopped\n")
 
 
 class TestSearch:

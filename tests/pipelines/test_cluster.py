@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +52,23 @@ def refusing():
     server.start()
     yield port
     server.stop(None)
+
+
+def test_rays_handler_of_terminations_does_not_take_the_place_of_ours(monkeypatch):
+    import ray
+
+    def init(**options):
+        signal.signal(signal.SIGTERM, lambda number, frame: pytest.fail("Ray's own"))
+
+    monkeypatch.setattr(ray, "init", init)
+    came = []
+    former = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    try:
+        cluster._init("local", None, local=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert came == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 @pytest.mark.usefixtures("apart")
