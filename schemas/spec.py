@@ -83,7 +83,7 @@ class Leaf:
     """A value of a settings object that is itself no settings object, list or mapping.
 
     Attributes:
-        path: the keys that lead to it.
+        path: the keys that lead to it, as a recipe writes them.
         markers: of its field, the list it is in and itself.
     """
 
@@ -186,7 +186,8 @@ def _parts(value: Any, annotation: Any) -> Iterator[tuple[str, Any, Any]] | None
     """Return key, value and annotation of each part of a value; None where it is a leaf."""
     arguments = typing.get_args(annotation)
     if isinstance(value, Spec):
-        return ((name, getattr(value, name), inner) for name, inner in hints(type(value)).items())
+        fields = type(value).model_fields
+        return ((fields[name].alias or name, getattr(value, name), inner) for name, inner in hints(type(value)).items())
     if isinstance(value, Mapping):
         inner = arguments[1] if len(arguments) == 2 else Any
         return ((str(key), item, inner) for key, item in value.items())

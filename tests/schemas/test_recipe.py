@@ -151,6 +151,7 @@ def test_an_unknown_key_suggests_the_nearest_one_or_what_has_it(data, message):
         ({"source": "a", "triples": {1: "x"}}, "triples.1: is no key: a key is a text; write it in quotation marks"),
         ({1: 2, "source": "a"}, "1: is no key: a key is a text; write it in quotation marks"),
         ({"source": "~nobody-of-this-name/a"}, "there is no such user"),
+        ({"source": "a", "triples": {"from": "~nobody-of-this-name/a"}}, "triples.from: path '~nobody-of-this-name"),
     ],
 )  # fmt: skip
 def test_a_bad_value_is_named_with_its_key(data, message):
