@@ -19,7 +19,7 @@ class HandSpace:
     Args:
         passages: title and text of each.
         facts: for each passage that states some, these.
-        mentions: for each passage that mentions names beside those of its facts, these.
+        mentions: for each passage that mentions names besides those of its facts, these.
     """
 
     def __init__(self, passages, facts=None, mentions=None):

@@ -149,7 +149,7 @@ MODELS: dict[str, tuple[str, dict, Places]] = {
     ),
     "mamba": ("MambaConfig", {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}, MAMBA),
 }
-"""Of each model its configuration's class, its settings beside the vocabulary, and its places."""
+"""Of each model its configuration's class, its settings besides the vocabulary, and its places."""
 
 
 def make(kind: str, *, vocabulary: int = 120) -> torch.nn.Module:

@@ -1,4 +1,4 @@
-"""kNN-LM and RetoMaton spelt out: one text and one place at a time, in doubles, and the model anew each time."""
+"""kNN-LM and RetoMaton spelt out: one text and one place at a time, in doubles, and the model again each time."""
 
 from __future__ import annotations
 

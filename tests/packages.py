@@ -61,7 +61,7 @@ class Packages:
         self._modules |= modules.keys()
 
     def forget(self) -> None:
-        """Make the registries and Python look anew, as a new process does."""
+        """Make the registries and Python look again, as a new process does."""
         importlib.invalidate_caches()
         for registry in REGISTRIES:
             vars(registry).pop("_points", None)

@@ -88,7 +88,7 @@ def write_triples(path: Path) -> None:
 
 
 def answers(root: Path) -> dict[str, Any]:
-    """What a memory that is opened anew answers: hits of every index, rows of every view, or an error of ours."""
+    """What a memory that is opened again answers: hits of every index, rows of every view, or an error of ours."""
     try:
         memory = Memory(root)
     except MnemodexError as error:

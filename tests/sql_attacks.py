@@ -1,4 +1,4 @@
-"""Statements that would read or write something beside the memory, or change it, by kind."""
+"""Statements that would read or write something outside the memory, or change it, by kind."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def _write_data(folder):
 
 @pytest.fixture
 def typist(workshop, tmp_path, monkeypatch, inline):
-    """Types in a copy of the workshop; a tiny model and server stand in for those that pages name."""
+    """Types in a copy of the workshop; a tiny model and server replace those that pages name."""
     folder = tmp_path / "copy"
     shutil.copytree(workshop, folder)
     monkeypatch.chdir(folder)

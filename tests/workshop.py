@@ -90,5 +90,5 @@ class Workshop:
 
 
 def renamed(step: Step, name: str) -> Step:
-    """The same step as another one: the worker makes its op anew."""
+    """The same step as another one: the worker makes its op again."""
     return replace(step, name=name)

@@ -48,7 +48,7 @@ def chunk_partitions(
 
 
 def document_partitions(folder: Path, texts: Sequence[str], sizes: Sequence[int]) -> list[InputPartition]:
-    """The texts as documents partitions, each with the partition of its chunks, one a document, beside it."""
+    """The texts as documents partitions, each with the partition of its chunks, one a document."""
     chunks, table = chunk_partitions(folder / "chunks", texts, sizes), spec_of(DOCUMENTS)
     made = []
     for number, (start, size) in enumerate(zip(np.cumsum([0, *sizes]).tolist(), sizes, strict=False)):

@@ -233,7 +233,7 @@ def test_the_number_of_threads_reaches_threads_that_start_later():
 
 
 def test_training_takes_the_sample_from_everywhere(tmp_path, matrix):
-    """The rows stand sorted by place: centroids from the first rows would leave all others in a single list."""
+    """The rows are sorted by place: centroids from the first rows would leave all others in a single list."""
     import faiss
 
     grown = matrix + np.arange(ROWS)[:, None].astype(np.float32)

@@ -1,4 +1,4 @@
-"""Words of texts in any script, and in how many passages they stand."""
+"""Words of texts in any script, and in how many passages they are."""
 
 # ruff: noqa: RUF001 (full-width marks are what is tested)
 from __future__ import annotations

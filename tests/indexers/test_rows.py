@@ -1,4 +1,4 @@
-"""Which chunk stands at each position of an index."""
+"""Which chunk is at each position of an index."""
 
 from __future__ import annotations
 

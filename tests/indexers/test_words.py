@@ -1,4 +1,4 @@
-"""The words of texts, beside bm25s's own tokenizer."""
+"""The words of texts, compared with bm25s's own tokenizer."""
 
 from __future__ import annotations
 

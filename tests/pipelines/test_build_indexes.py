@@ -1,4 +1,4 @@
-"""The indexes of a recipe: what is refused before any work, and the recall that stands in the manifest."""
+"""The indexes of a recipe: what is refused before any work, and the recall in the manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A language model's states in a build: what is in them, what makes them anew, and what is refused."""
+"""A language model's states in a build: what is in them, what computes them again, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training pairs in a build: what makes them anew, what is refused or warned of, and where they can be seen."""
+"""Training pairs in a build: what computes them again, what is refused or warned of, and where they can be seen."""
 
 from __future__ import annotations
 

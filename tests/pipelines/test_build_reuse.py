@@ -151,8 +151,8 @@ def test_chunks_of_moved_documents_are_those_of_a_fresh_build(recipe, notes, tmp
     result = mnemodex.build(recipe)
     chunks = step(result, "chunks")
     assert 0 < chunks.rows_reused < chunks.rows == chunks.rows_computed
-    anew = mnemodex.build({**recipe, "memory": str(tmp_path / "fresh")})
-    assert result.warnings == anew.warnings
+    fresh = mnemodex.build({**recipe, "memory": str(tmp_path / "fresh")})
+    assert result.warnings == fresh.warnings
     grown, fresh = mnemodex.open(tmp_path / "memory"), mnemodex.open(tmp_path / "fresh")
     assert grown.sql("SELECT * FROM chunks").fetchall() == fresh.sql("SELECT * FROM chunks").fetchall()
 

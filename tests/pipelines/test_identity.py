@@ -53,7 +53,7 @@ class Change:
 
     Attributes:
         at: where the field is in the recipe; or all places that change together.
-        value: the other value; `{F}` in a string stands for the folder of the test.
+        value: the other value; `{F}` in a string is replaced by the folder of the test.
         steps: the steps that read it; what they are read by follows from them.
         of: the recipe: `full`, or the small one of an extractor.
     """

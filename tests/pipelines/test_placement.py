@@ -54,7 +54,7 @@ class TestShape:
 
 
 def filled(placement, shape):
-    """Begin workers of a shape as long as there is room for them beside the others."""
+    """Begin workers of a shape as long as there is room for them next to the others."""
     while (room := placement.room(shape)) is not None and not room[1]:
         placed = placement.add(shape, room[0])
         placed.units.append("work")
@@ -74,7 +74,7 @@ class TestRoom:
     def test_gpus_are_given_once(self):
         placement = Placement([NodeSize("a", 8, 1), NodeSize("b", 8, 2)])
         assert Counter(filled(placement, Shape(1, 1))) == {"a": 1, "b": 2}
-        # The CPUs beside them are free for other steps.
+        # The other CPUs are free for other steps.
         assert Counter(filled(placement, ONE)) == {"a": 8, "b": 8}
 
     def test_there_is_no_room_for_what_is_larger_than_every_node(self):

@@ -51,7 +51,7 @@ def test_the_next_build_goes_on_where_a_killed_driver_stopped(source, undisturbe
         driver.wait()
         before = published(memory)
         assert not (memory / "CURRENT").exists()
-        # At once, beside the workers of the killed build, which live on for some seconds.
+        # At once, next to the workers of the killed build, which live on for some seconds.
         InlineEngine.computed = 0
         build_inline(source, memory, WORDS)
         assert 0 < InlineEngine.computed <= len(missing(before, memory, undisturbed))

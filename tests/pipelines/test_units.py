@@ -120,7 +120,7 @@ class TestEach:
         assert bench.steps["c"].complete
 
     def test_what_is_found_on_the_way_goes_on_in_order_too(self):
-        """A further result of a step, as entities beside facts, is read like the first one."""
+        """A further result of a step, as entities next to facts, is read like the first one."""
         bench = Bench(step("a", source=sources("p", "q", "r"), writes=(A, B)), step("c", Read(B, Each())))
         bench.more("a")
         bench.finish("a", "p")
@@ -385,9 +385,9 @@ def test_whatever_is_finished_when_the_units_are_those_of_a_plain_cut(data):
     steps = {"a": step("a", source=sources(*labels)), "b": step("b", Read(A, Each()), writes=(B, D))}
     how = data.draw(hows, "how")
     aligned = isinstance(how, Each | Pieces | Group)
-    beside = data.draw(st.lists(st.sampled_from([B, D]), max_size=2), "beside")
+    others = data.draw(st.lists(st.sampled_from([B, D]), max_size=2), "others")
     ways = st.sampled_from([Each(), All(), Part()]) if aligned else st.just(All())
-    reads = [Read(A, how), *(Read(key, data.draw(ways, "way")) for key in beside)]
+    reads = [Read(A, how), *(Read(key, data.draw(ways, "way")) for key in others)]
     # The step may be declared before those that make what it reads.
     order = data.draw(st.permutations(["a", "b", "c"]), "order")
     steps["c"] = step("c", *reads)

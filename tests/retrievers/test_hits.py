@@ -1,4 +1,4 @@
-"""What hits do beside the contract of the retrievers: choosing the best, and TREC runs."""
+"""What hits do besides the contract of the retrievers: choosing the best, and TREC runs."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ SNAPSHOT = SimpleNamespace(store=None)
 
 
 class Ranking:
-    """A retriever that answers every question with one ranking of (id, score); ids stand at row id of their label."""
+    """A retriever that answers every question with one ranking of (id, score); ids are at row id of their label."""
 
     def __init__(self, *pairs, labels=("p0", "p1")):
         self.pairs, self.labels = pairs, labels

@@ -41,7 +41,7 @@ def kind(request):
 
 @pytest.fixture(scope="module")
 def folder(kind, tmp_path_factory):
-    """A memory in two shards, beside the tokenizer's folder."""
+    """A memory in two shards, next to the tokenizer's folder."""
     folder = tmp_path_factory.mktemp(kind)
     recipe = {
         "source": str(write_parts(folder / "source", records(), 3)),

@@ -50,9 +50,9 @@ def test_a_result_that_is_not_whole_is_not_found_and_is_published_anew(store, pl
     else:
         marker.write_text(marker.read_text().replace('"rows": 1', '"rows": 2'))
     assert find(store, place) is None
-    anew = publish(store, place, "second")
-    assert find(store, place) == anew
-    assert [store.files.local(file).is_file() for file in anew.files] == [True] * len(anew.files)
+    second = publish(store, place, "second")
+    assert find(store, place) == second
+    assert [store.files.local(file).is_file() for file in second.files] == [True] * len(second.files)
     store.clean()
     assert store.files.names("work") == []
 

@@ -1,4 +1,4 @@
-"""Two writers, and readers beside a writer, each in a process of its own."""
+"""Two writers, and readers next to a writer, each in a process of its own."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def lm(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fields(lm):
-    """Token ids of texts and of titles, some of which stand twice."""
+    """Token ids of texts and of titles, some of which are there twice."""
     rows = records()[::4]
     return {
         name: [lm.tokenizer.encode(row[name], add_special_tokens=False).ids for row in rows]
