@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class BM25Indexer(Indexer):
     """Counts words, a shard a partition: any number of shards is searched with the statistics of all of them."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     settings: BM25Settings
     # A source that grew has only its new partitions counted.
     shard_rows = 1
@@ -58,7 +58,7 @@ class WordCounts(NamedTuple):
         indptr: int64 of shape (words + 1,).
         documents: numbers of documents, int32 of shape (postings,).
         frequencies: how often the word is in the document, int32 of shape (postings,).
-        lengths: words of each document, int32 of shape (documents,).
+        lengths: the sizes of the documents, see `Words`, int32 of shape (documents,).
     """
 
     words: pa.StringArray
@@ -87,7 +87,7 @@ def _count(words: Words) -> WordCounts:
         np.concatenate([[0], np.cumsum(sizes)]),
         (pairs % stride).astype(np.int32),
         frequencies.astype(np.int32),
-        words.lengths,
+        words.sizes,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect
 from functools import cache
-from itertools import chain, count, pairwise
+from itertools import accumulate, chain, count, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemodex.indexers.ngram.ragged import spans
-from mnemodex.indexers.scripts import UNSPACED, marks
+from mnemodex.indexers.scripts import APOSTROPHE, BEYOND_LATIN, UNSPACED, bound_marks, fold_signs, grams, letters, marks
 from mnemodex.schemas.store.columns import to_column
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from mnemodex.indexers.arrays import Int32s, Int64s
     from mnemodex.indexers.settings import Language, Tokenizer
@@ -45,7 +45,7 @@ _SCRIPTS = (
     (0x370, "greek"),
     (0x400, "russian"),
     (0x530, "armenian"),
-    (0x590, ""),
+    (0x590, "hebrew"),
     (0x600, "arabic"),
     (0x780, ""),
     (0x900, "hindi"),
@@ -64,7 +64,7 @@ _OWN_SCRIPT = {
     "nepali": "hindi",
     "persian": "arabic",
     "serbian": "russian",
-    "yiddish": "",
+    "yiddish": "hebrew",
 }
 """The script, by its name above, of languages that are not written in Latin letters."""
 
@@ -76,11 +76,14 @@ class Words(NamedTuple):
         names: the different words, strings of shape (words,).
         ids: the place in `names` of each word of the first text, then of the second, and so on, int64.
         lengths: words of each text, int32 of shape (texts,).
+        sizes: how long the texts are to BM25, in words, int32 of shape (texts,). No text is longer for words that are
+            others put together (`covid19` besides `covid` and `19`), nor for single digits, as of lists and notes.
     """
 
     names: pa.StringArray
     ids: Int64s
     lengths: Int32s
+    sizes: Int32s
 
 
 def split_words(texts: Sequence[str], tokenizer: Tokenizer = "words", language: Language = "english") -> Words:
@@ -88,23 +91,31 @@ def split_words(texts: Sequence[str], tokenizer: Tokenizer = "words", language: 
 
     With `words`, those are runs of letters and digits in lower case, stemmed by Snowball, without accents and stop
     words. Words in another script than the language's own are stemmed as of the language that is best known to be
-    written in it. Decimals (`3.14`), abbreviations (`U.S.A.`, as `usa`), `C++` and `C#` are one word; `AT&T`, `X-1` and
-    `COVID-19` are words besides their parts. Where a script sets no spaces, and in Korean, each pair of neighbouring
-    characters is a word, and each Han or Hangul character. With `whitespace`, words are what is between white space, in
-    lower case, and nothing else is done.
+    written in it. Decimals (`3.14`), abbreviations (`U.S.A.`, as `usa`), `C++` and `C#` are one word; `AT&T`, `X-1` (as
+    `x1`) and `COVID-19` are words besides their parts, as is a Hebrew word without its prefixes. Where a script sets no
+    spaces, and in Korean, each pair of neighbouring characters is a word, and each Chinese character; Korean particles
+    are left out. With `whitespace`, words are what is between white space, in lower case, and nothing else is done.
     """
     plain = tokenizer == "whitespace"
-    found = list(map(str.split if plain else _find, map(str.lower, _normalize(texts))))
+    lower = _lower(_normalize(texts), language)
+    found = list(map(str.split, lower) if plain else map(_find, map(fold_signs, lower)))
     tokens, places = _number(list(chain.from_iterable(found)))
     # The words of each distinct token, one after the other; a stop word is the empty string, number 0.
-    spelled = [[token] if plain else _parts(token) for token in tokens]
-    sizes = np.fromiter(map(len, spelled), np.int64, len(spelled))
-    words = list(chain.from_iterable(spelled))
-    names, numbered = _number(["", *(words if plain else _stems(words, language))])
-    ids = numbered[1:][spans((np.cumsum(sizes) - sizes)[places], sizes[places])]
+    spelled = [([token], []) if plain else _parts(token) for token in tokens]
+    words = list(chain.from_iterable(chain.from_iterable(spelled)))
+    parts = np.fromiter(map(len, chain.from_iterable(spelled)), np.int64).reshape(len(spelled), 2)
+    counted = np.repeat(np.tile([True, False], len(spelled)), parts.ravel())
+    counted &= np.fromiter((word not in _DIGITS for word in words), np.bool_, len(words))
+    distinct, numbered = _number(words)
+    names, stems = _number(["", *(distinct if plain else _stems(distinct, language))])
+    sizes = parts.sum(axis=1)
+    positions = spans((np.cumsum(sizes) - sizes)[places], sizes[places])
+    ids = stems[1:][numbered[positions]]
     text = np.repeat(np.repeat(np.arange(len(found)), list(map(len, found))), sizes[places])
     lengths = np.bincount(text[ids > 0], minlength=len(found)).astype(np.int32)
-    return Words(to_column(names[1:], pa.string()), ids[ids > 0] - 1, lengths)
+    own = np.bincount(text[(ids > 0) & counted[positions]], minlength=len(found)).astype(np.int32)
+    kept = to_column(names[1:], pa.string())
+    return Words(kept, ids[ids > 0] - 1, lengths, np.maximum(own, np.minimum(lengths, 1)))
 
 
 def as_written(text: str, tokenizer: Tokenizer, language: Language) -> dict[str, str]:
@@ -136,9 +147,10 @@ def find_words(text: str, wanted: set[str], language: Language) -> list[tuple[in
 
 def _spans(run: re.Match[str], wanted: set[str]) -> list[tuple[int, int]]:
     """Return where the characters, and the pairs of them, are in a run that are among some words."""
-    letters = [(letter[0], run.start() + letter.start()) for letter in _marked_letter().finditer(run[0])]
-    grams = [*letters, *((one + other, start) for (one, start), (other, _) in pairwise(letters))]
-    return sorted((start, start + len(gram)) for gram, start in grams if gram in wanted)
+    marked = letters(run[0])
+    placed = list(zip(marked, accumulate(map(len, marked), initial=run.start()), strict=False))
+    found = [*placed, *((one + other, start) for (one, start), (other, _) in pairwise(placed))]
+    return sorted((start, start + len(gram)) for gram, start in found if gram in wanted)
 
 
 def _number(words: list[str]) -> tuple[list[str], Int64s]:
@@ -151,7 +163,13 @@ def _normalize(texts: Sequence[str]) -> Sequence[str]:
     # Most questions are ASCII, which is NFKC: a call of Arrow takes longer than to find their words.
     if all(map(str.isascii, texts)):
         return texts
-    return list(pc.utf8_normalize(to_column(texts, pa.string()), "NFKC").to_pylist())
+    return list(pc.utf8_normalize(to_column(map(bound_marks, texts), pa.string()), "NFKC").to_pylist())
+
+
+def _lower(texts: Sequence[str], language: Language) -> Iterable[str]:
+    if language == "turkish":
+        texts = [text.replace("I", "\u0131").replace("\u0130", "i") for text in texts]
+    return map(str.lower, texts)
 
 
 def _stems(words: list[str], language: Language) -> list[str]:
@@ -175,7 +193,14 @@ def _stemmed(words: list[str], language: str) -> list[str]:
     if language == "english":
         # A foreign word may be written without them: the stem must not depend on that.
         words = _without_accents(words)
-    return _without_accents(Stemmer.Stemmer(language).stemWords(words) if language else words)
+    elif language == "arabic":
+        words = [_ARABIC_AND.sub("", word) for word in words]
+    known = language not in {"", "hebrew"}
+    return _without_accents(Stemmer.Stemmer(language).stemWords(words) if known else words)
+
+
+_ARABIC_AND = re.compile("^[\u0648\u0641](?=\u0627\u0644.{3})")
+"""`and` or `so` before the article, where the stemmer leaves it."""
 
 
 def _without_accents(words: list[str]) -> list[str]:
@@ -184,7 +209,25 @@ def _without_accents(words: list[str]) -> list[str]:
     # Latin, Greek and Cyrillic accents go; the marks of other scripts make other letters and stay.
     decomposed = pc.utf8_normalize(to_column(words, pa.string()), "NFKD")
     folded = pc.utf8_normalize(pc.replace_substring_regex(decomposed, "[\u0300-\u036f]+", ""), "NFC")
-    return list(folded.to_pylist())
+    return [word if word.isascii() else word.translate(_LATIN_LETTERS) for word in folded.to_pylist()]
+
+
+_LATIN_LETTERS = str.maketrans(
+    {
+        "ß": "ss",
+        "æ": "ae",
+        "œ": "oe",
+        "ø": "o",
+        "đ": "d",
+        "ð": "d",
+        "þ": "th",
+        "ł": "l",
+        "ħ": "h",
+        "\u0131": "i",
+        "ŋ": "n",
+    }
+)
+"""How letters are written where a keyboard lacks them, as Lucene has it."""
 
 
 def _script(word: str) -> str:
@@ -217,7 +260,6 @@ def _letter() -> str:
 
 
 _ITERATION = "\u3005-\u3007"
-_APOSTROPHE = "'\u2019"
 
 
 def _find(text: str) -> list[str]:
@@ -226,16 +268,13 @@ def _find(text: str) -> list[str]:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    return _any_script() if _OTHER.search(text) else _LATIN
-
-
-_OTHER = re.compile("[\u0300-\u1fff\u2c00-\U0010ffff]")
-"""Characters that are not of Latin texts: without any, `_LATIN` finds the same words in less time."""
+    # Without a character of other scripts, `_LATIN` finds the same words in less time.
+    return _any_script() if BEYOND_LATIN.search(text) else _LATIN
 
 
 def _joined(letter: str) -> str:
     """Return the pattern of a word of such letters with what joins them."""
-    return rf"{letter}+(?:[.&{_APOSTROPHE}\u2010-]{letter}+|(?<=\d),\d+)*(?:\+\+|\#(?!\w))?"
+    return rf"{letter}+(?:[.&{APOSTROPHE}\u2010-]{letter}+|(?<=\d),\d+)*(?:\+\+|\#(?!\w))?"
 
 
 _LATIN = re.compile(_joined(r"\w"))
@@ -247,32 +286,33 @@ def _any_script() -> re.Pattern[str]:
 
 
 _RUN = re.compile(f"[{UNSPACED}{_ITERATION}]+")
-_ALONE = re.compile("[\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]")
-"""Characters that are words of their own, too."""
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _DECIMAL = re.compile(r"\d+(?:\.\d+)+")
 _ABBREVIATION = re.compile(r"(?<![^.,])[^\W\d_](?:\.[^\W\d_])+(?![^.,])")
-_CONTRACTION = re.compile(rf"[{_APOSTROPHE}](?:s|t|d|m|ll|re|ve)$")
-_JOINT = re.compile(rf"[&{_APOSTROPHE}\u2010-]")
-_ELISION = re.compile(rf"^(?:[cdjlmnost]|qu)[{_APOSTROPHE}]")
+_CONTRACTION = re.compile(rf"[{APOSTROPHE}](?:s|t|d|m|ll|re|ve)$")
+_JOINT = re.compile(rf"[&{APOSTROPHE}\u2010-]")
+_DIGITS = frozenset("0123456789")
+_HYPHEN = re.compile("[\u2010-]")
+_HEBREW_PREFIX = re.compile("^(?:\u05d5?(?:לכש|כש|מש|ש)?[הבלכמ]?)(?=.{3})")
+_ELISION = re.compile(rf"^(?:[cdjlmnost]|qu)[{APOSTROPHE}]")
 
 
-def _parts(token: str) -> list[str]:
-    """Return the words of a token in lower case: of a run, of what signs join, or itself."""
+def _parts(token: str) -> tuple[list[str], list[str]]:
+    """Return the words of a token in lower case, and those that overlap them: of a run, or of what signs join."""
     if _RUN.match(token):
-        return _grams(token)
+        return grams(token)
     if token.isalnum():
-        return [token]
+        bare = _HEBREW_PREFIX.sub("", token) if "\u05d0" <= token[0] <= "\u05ea" else token
+        return [token], [bare] if bare != token else []
     if token[-1] in "+#":
         base = token.rstrip("+#")
-        return [token] if len(base) == 1 else [*_parts(base), token]
+        return ([token], []) if len(base) == 1 else ([*chain(*_parts(base))], [token])
     bare = _ELISION.sub("", _CONTRACTION.sub("", token))
     pieces = _JOINT.split(bare)
     words = list(chain.from_iterable(map(_number_or_words, pieces)))
     short = any(len(piece) == 1 or any(map(str.isdecimal, piece)) for piece in pieces)
-    if len(pieces) > 1 and ("&" in bare or short) and not any(sign in bare for sign in _APOSTROPHE):
-        words.append(bare.replace("\u2010", "-"))
-    return words
+    joined = len(pieces) > 1 and ("&" in bare or short) and not any(sign in bare for sign in APOSTROPHE)
+    return words, [_HYPHEN.sub("", bare)] if joined else []
 
 
 def _number_or_words(piece: str) -> list[str]:
@@ -281,16 +321,3 @@ def _number_or_words(piece: str) -> list[str]:
     if _DECIMAL.fullmatch(piece):
         return [piece]
     return re.split(r"[.,]", _ABBREVIATION.sub(lambda letters: letters[0].replace(".", ""), piece))
-
-
-def _grams(run: str) -> list[str]:
-    """Return each pair of neighbouring characters, which are letters with their marks, and each that is alone."""
-    letters = _marked_letter().findall(run)
-    if len(letters) == 1:
-        return letters
-    return [one + other for one, other in pairwise(letters)] + _ALONE.findall(run)
-
-
-@cache
-def _marked_letter() -> re.Pattern[str]:
-    return re.compile(rf"[^{marks()}][{marks()}]*|[{marks()}]+")

@@ -8,6 +8,7 @@ import unicodedata
 from itertools import dropwhile
 from typing import TYPE_CHECKING
 
+from mnemodex.indexers.scripts import HANGUL_PARTICLE, bound_marks
 from mnemodex.schemas.ids import hash_text
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fff
 _HAN_FUNCTION = re.compile("[的是在了与與及于於为為被从從而也都就这這那其]|(?<!共)和")
 """Chinese words of one character that come between names, and seldom in them."""
 _HANGUL = re.compile(r"[\uac00-\ud7a3]{2,}")
-_HANGUL_PARTICLE = re.compile("(?<=..)(?:에서는|에서|으로|에게|부터|까지|이다|은|는|이|가|을|를|의|에|로|와|과|도|만)$")
+_HANGUL_PARTICLE = re.compile(f"(?<=..){HANGUL_PARTICLE}")
 _LONGEST_TITLE = 8
 """Words of what is taken for the title of a work; what is longer is speech."""
 _LONGEST_HAN = 10
@@ -59,7 +60,7 @@ def normalize(name: str) -> str:
     HippoRAG keeps `[A-Za-z0-9 ]` only, so that names in other scripts become nothing; on names in ASCII both forms are
     equal but for runs of spaces.
     """
-    folded = unicodedata.normalize("NFKC", name).casefold()
+    folded = unicodedata.normalize("NFKC", bound_marks(name)).casefold()
     # Python's \w leaves out the vowel signs that Indic scripts write as marks.
     letters = [char if char.isalnum() or unicodedata.category(char).startswith("M") else " " for char in folded]
     return " ".join("".join(letters).split())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mnemodex.indexers.arrays import Int32s, Int64s, check_arrays, open_arrays, save_arrays
-from mnemodex.indexers.scripts import word_pattern
+from mnemodex.indexers.scripts import bound_marks, word_pattern
 from mnemodex.schemas.ids import hash_text
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def forms(text: str) -> set[str]:
 
 
 def _normal(word: str) -> str:
-    return word.lower() if word.isascii() else unicodedata.normalize("NFKC", word).casefold()
+    return word.lower() if word.isascii() else unicodedata.normalize("NFKC", bound_marks(word)).casefold()
 
 
 @dataclass(frozen=True)

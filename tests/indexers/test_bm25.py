@@ -23,6 +23,9 @@ from mnemodex.indexers.words import split_words
 from mnemodex.retrievers.bm25 import BM25Retriever
 from mnemodex.schemas.errors import OlderFormatError
 
+LANGUAGES = Path(__file__).parent / "languages.jsonl"
+"""Eight texts of each language, and a question about each, which has other forms of its words."""
+
 WORDS = ["harbour", "lamp", "rye", "straw", "clock", "ferry", "slate", "honey", "music", "saturn"]
 
 
@@ -85,6 +88,36 @@ def test_any_number_of_shards_gives_the_scores_of_bm25s(tmp_path, shards):
     expected = reference(texts)
     for question in (*WORDS, "lamp straw", "lamp lamp ferry", " ".join(WORDS)):
         assert np.array_equal(scores(built, question), expected_scores(expected, question))
+
+
+@pytest.mark.parametrize(
+    ("written_in", "language", "first", "third"),
+    [
+        ("german", "german", 8, 8),
+        ("german", "english", 7, 8),
+        ("russian", "russian", 8, 8),
+        ("russian", "english", 7, 8),
+        ("arabic", "arabic", 8, 8),
+        ("arabic", "english", 8, 8),
+        ("hebrew", "english", 8, 8),
+        ("chinese", "english", 8, 8),
+        ("japanese", "english", 8, 8),
+        ("korean", "english", 8, 8),
+        ("thai", "english", 7, 8),
+    ],
+)
+def test_questions_find_their_text_in_each_language(tmp_path, written_in, language, first, third):
+    lines = [json.loads(line) for line in LANGUAGES.read_text(encoding="utf-8").splitlines()]
+    rows = [row for row in lines if row["written_in"] == written_in]
+    shards = build(tmp_path, [row["text"] for row in rows], [5, 3], language=language)
+    hits = retriever(shards, language=language).search([row["question"] for row in rows], 3)
+    found = hits.ids == chunk_ids(8)[:, None]
+    assert (found[:, 0].sum(), found.sum()) == (first, third)
+
+
+def test_sizes_of_texts_leave_joined_words_out(tmp_path):
+    same, joined = build(tmp_path, ["covid 19", "covid-19"], [1, 1])
+    assert np.array_equal(np.load(same / "lengths.npy"), np.load(joined / "lengths.npy"))
 
 
 @pytest.mark.parametrize("options", [{"k1": 0.0}, {"k1": 2.5, "b": 0.0}, {"b": 1.0}])
