@@ -213,6 +213,8 @@ class FMShard:
             return (np.searchsorted(self._borders, places, side="right") - 1).astype(np.int32)
         documents = np.empty(counts.sum(), dtype=np.int32)
         documents_of(self._documents, self._width, ranges, documents)
+        if len(documents) and documents.view(np.uint32).max() >= self.documents:
+            raise CorruptFileError(f"{self._folder}: documents have numbers of no documents; build the shard again")
         return documents
 
     def _walk(self, rows: Int64s) -> None:
