@@ -89,7 +89,6 @@ CASES = {
             ("samples", 0, (1 << 32) - 1),
         ]
     },
-    "ngrams documents": ("ngrams", "0/body/documents.npy", lambda array: ~np.zeros_like(array)),
     "ngrams a bit of a symbol": ("ngrams", "0/body/bits.npy", flip(1, 3)),
     "ngrams a mark": ("ngrams", "0/body/marks.npy", flip(1, 3)),
     "ngrams bits of floats": ("ngrams", "0/body/bits.npy", lambda array: array.view(np.float64)),
@@ -175,6 +174,14 @@ def test_arrays_that_lead_out_of_an_index_are_refused(folder, case):
     forge_file(folder, index, ending, change)
     with pytest.raises(CorruptFileError, match=r"remove|build the (shard|index) again|build it again"):
         Memory(folder).retriever("keys" if index == "ngrams" and "keys" in case else index).search(QUESTIONS, 12)
+
+
+def test_numbers_of_documents_are_refused_when_they_are_read(folder):
+    forge_file(folder, "ngrams", "0/body/documents.npy", lambda array: ~np.zeros_like(array))
+    index = Memory(folder).retriever("ngrams")
+    assert index.count(["river"]) > 0
+    with pytest.raises(CorruptFileError, match="numbers of no documents; build the shard again"):
+        index.documents(["river"])
 
 
 @pytest.mark.parametrize("index", ["ngrams", "walk", "words", "graph", "next"])
