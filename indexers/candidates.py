@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnemodex.indexers.models.tokenizers import unknown_token
-from mnemodex.indexers.words import STOP_WORDS
+from mnemodex.indexers.stems import STOP_WORDS
 from mnemodex.schemas.ids import hash_columns
 
 if TYPE_CHECKING:
