@@ -28,8 +28,11 @@ _VERBS = {"VERB", "AUX"}
 _VERB_PARTS = {"aux", "auxpass", "neg", "prt"}
 _MODIFIERS = {"compound", "amod", "nummod", "nmod", "poss", "case", "quantmod", "advmod"}
 _PATH_WORDS = 7
+_JOINTS = {"appos": "is", "poss": "of"}
+"""What joins a noun to the one that it depends on, where no word does."""
 _PIECE = 20_000
 """Characters that are parsed at once: the parser's memory grows with them."""
+_ONE_LETTER = re.compile(r"\w(?:\+\+|#|\.)?")
 _BRACKETS = re.compile(r"\([^()]*\)\s*$")
 
 
@@ -38,8 +41,10 @@ class SpacyExtractor(Extractor):
 
     A titled document is taken to be about its title (as of an encyclopedia). Each of its named entities gives the fact
     (title without a bracketed ending, path, entity), where the path are the words that join the entity to the root of
-    its sentence, the root first. Texts without a title give what `clauses` finds.
+    its sentence, the root first. Without such words there is no fact. Texts without a title give what `clauses` finds.
     """
+
+    version = 2
 
     def __init__(self, settings: SpacyTriples, work: Work) -> None:
         self._max_facts = settings.max_facts
@@ -91,8 +96,10 @@ def title_facts(doc: Doc, title: str) -> Iterator[_Parts]:
     for entity in _entities(doc):
         name = entity.text.strip()
         words = normalize(name).split()
-        if words and not "".join(words).isdigit() and not title_words.issuperset(words):
-            yield title, " ".join(_path(entity.root)), name
+        if "".join(words).isdigit() or title_words.issuperset(words) or not _is_name(entity):
+            continue
+        if path := _path(entity.root):
+            yield title, " ".join(path), name
 
 
 def _entities(doc: Doc) -> list[Span]:
@@ -101,6 +108,8 @@ def _entities(doc: Doc) -> list[Span]:
     proper = [token.i for token in doc if token.pos_ == "PROPN" and not token.ent_type_]
     runs = [[i for _, i in run] for _, run in groupby(enumerate(proper), key=lambda item: item[1] - item[0])]
     spans = [doc[run[0] : run[-1] + 1] for run in runs]
+    # One word that begins a sentence without a verb has a capital anyway: "Returns a list", "New in version 3".
+    spans = [span for span in spans if len(span) > 1 or span.root.dep_ != "ROOT" or span.start > span.sent.start]
     return sorted([span for span in named if len(span)] + spans, key=lambda span: span.start)
 
 
@@ -115,20 +124,37 @@ def _trim(entity: Span) -> Span:
 
 
 def _path(token: Token) -> list[str]:
-    """Return the words from the root of the sentence down to a token, without it.
+    """Return the words from the root of the sentence down to a token, without it; none without letters or digits.
 
-    What is coordinated with something shares its governor, so it is passed over; else lists would become paths.
+    What is coordinated with something shares its governor, so it is passed over; else lists would become paths. What is
+    the root itself is taken to depend on the verb of the sentence before, as the parser ends sentences at short forms:
+    "succeeded the Hon. | Jane Roe".
     """
+    token = _past_lists(token)
+    if token.head.i == token.i:
+        before = token.doc[: token.sent.start]
+        verb = before[-1].sent.root if len(before) else None
+        return [verb.text] if verb is not None and verb.pos_ in _VERBS and _is_word(verb) else []
     words: list[str] = []
-    while len(words) < _PATH_WORDS:
-        while token.dep_ == "conj":
-            token = token.head
-        if token.head.i == token.i:
-            break
+    while len(words) < _PATH_WORDS and token.head.i != token.i:
+        if token.dep_ in _JOINTS:
+            words.append(_JOINTS[token.dep_])
         token = token.head
-        if token.pos_ not in {"DET", "PUNCT", "SPACE"}:
+        if _is_word(token):
             words.append(token.text)
+        token = _past_lists(token)
     return words[::-1]
+
+
+def _past_lists(token: Token) -> Token:
+    """Return the first of coordinated words, or the token itself; verbs govern nouns coordinated with them."""
+    while token.dep_ == "conj" and (token.pos_ in _VERBS or token.head.pos_ not in _VERBS):
+        token = token.head
+    return token
+
+
+def _is_word(token: Token) -> bool:
+    return token.pos_ not in {"DET", "PUNCT", "SPACE"} and normalize(token.text) != ""
 
 
 def clauses(doc: Doc) -> Iterator[_Parts]:
@@ -138,15 +164,23 @@ def clauses(doc: Doc) -> Iterator[_Parts]:
     verb it is coordinated with. Other pronouns name nothing and are left out.
     """
     for token in doc:
-        if token.dep_ == "appos" and _is_noun(token.head) and _is_noun(token):
-            yield _phrase(token.head), "is", _phrase(token)
+        if token.dep_ == "appos":
+            yield from _triple(token.head, "is", token)
         if token.pos_ not in _VERBS:
             continue
         for subject in _subjects(token):
             for prepositions, head in _objects(token):
                 for noun in (head, *head.conjuncts):
-                    if _is_noun(subject) and _is_noun(noun) and subject.i != noun.i:
-                        yield _phrase(subject), _predicate(token, prepositions), _phrase(noun)
+                    if subject.i != noun.i:
+                        yield from _triple(subject, _predicate(token, prepositions), noun)
+
+
+def _triple(subject: Token, predicate: str, noun: Token) -> Iterator[_Parts]:
+    """Yield the triple of two nouns, if both have names and the predicate has a letter or digit."""
+    if normalize(predicate) and _is_noun(subject) and _is_noun(noun):
+        phrases = _phrase(subject), _phrase(noun)
+        if all(map(_is_name, phrases)):
+            yield phrases[0].text, predicate, phrases[1].text
 
 
 def _subjects(verb: Token) -> list[Token]:
@@ -179,7 +213,31 @@ def _is_noun(token: Token) -> bool:
     return token.pos_ in {"NOUN", "PROPN", "NUM"} or (token.ent_type_ != "" and token.pos_ != "PRON")
 
 
-def _phrase(token: Token) -> str:
+def _is_name(span: Span) -> bool:
+    """Return whether a name has letters or digits, and is no variable, unit, number of a king or mark of an item.
+
+    One letter is a name if it is a capital tagged as a proper noun, alone between blanks and the marks that end a
+    clause, and neither belongs to the word before it ("Booker T", "40 C"), nor begins its sentence with a full stop
+    ("A. First"), nor is I: "written in C", "the R package".
+    """
+    doc, text, last = span.doc, span.text, span[-1]
+    if len(normalize(text)) != 1:
+        return normalize(text) != ""
+    before = doc[span.start - 1] if span.start else None
+    after = doc.text[last.idx + len(last) :][:1]
+    return (
+        span.root.pos_ == "PROPN"
+        and _ONE_LETTER.fullmatch(text) is not None
+        and not text[0].islower()
+        and text[0] != "I"
+        and (text[-1] != "." or span.sent.start < span.start == span.sent.end - 1)
+        and (after.isspace() or after in ",;.?!'\u2019")
+        and (before is None or before.is_space or bool(before.whitespace_))
+        and (before is None or before.pos_ not in {"PROPN", "NUM", "SYM", "PUNCT"} or before.text == ",")
+    )
+
+
+def _phrase(token: Token) -> Span:
     """Return a noun with the words that belong to its name, without articles."""
     doc, end = token.doc, token.i + 1
     begin = min(child.i for child in token.subtree if child.i <= token.i and _modifies(child, token))
@@ -190,7 +248,7 @@ def _phrase(token: Token) -> str:
         begin, end = min(begin, entity.start), max(end, entity.end)
         while begin < end - 1 and doc[begin].pos_ == "DET":
             begin += 1
-    return str(doc[begin:end].text)
+    return doc[begin:end]
 
 
 def _modifies(token: Token, noun: Token) -> bool:

@@ -9,6 +9,7 @@ from builds import computed
 from library import write_jsonl
 
 import mnemodex
+from mnemodex.indexers.graph.names import normalize
 from mnemodex.pipelines.extractors.base import Passages
 from mnemodex.pipelines.ops.base import Work
 from mnemodex.pipelines.verify import verify
@@ -80,6 +81,51 @@ def test_without_a_title_clauses_are_triples(extractor):
     assert ("book", "was written by", "Jane Austen") in found
     assert ("Jane Austen", "lived in", "Bath") in found
     assert not any("She" in fact or "who" in fact or "it" in fact for fact in found)
+
+
+@pytest.mark.parametrize(
+    ("title", "text", "fact"),
+    [
+        ("Gravity", "The film was made with Alfonso Cuarón's brother.", ("made with brother of", "Alfonso Cuarón")),
+        ("Gravity", "It was written by his son, Jonás Cuarón.", ("written by son is", "Jonás Cuarón")),
+        ("A baron", "He is the grandson of the Hon. Oliver Hugh Stanley, a son.", ("is", "Oliver Hugh Stanley")),
+        (
+            "Boston",
+            "The Mystic River separates Charlestown from Chelsea and Everett, and Chelsea Creek and Boston Harbor "
+            "separate East Boston from Downtown.",
+            ("separates", "Boston Harbor"),
+        ),
+    ],
+)
+def test_an_apposition_a_possessive_a_fragment_and_a_list_have_predicates(extractor, title, text, fact):
+    assert (title, *fact) in facts(extractor, title, text)
+
+
+def test_predicates_have_letters_and_capitals_of_sentences_without_a_verb_are_no_names(extractor):
+    text = (
+        "Raises LookupError in case of errors.\n\nNew in version 3.5.\n\n+-----+-----+\n| Operation | Result |\n"
+        "+=====+=====+\n| Bitwise XOR | a ^ b |\n\nKeyword Arguments:\n  - Paris (London) = Rome"
+    )
+    for _, predicate, name in [*facts(extractor, "codecs", text), *facts(extractor, "", text)]:
+        assert any(map(str.isalnum, predicate)) and name not in {"New", "Raises"}
+
+
+@pytest.mark.parametrize(
+    ("text", "letters"),
+    [
+        ("The interpreter is written in C.", {"C."}),
+        ("Unlike C, all comparison operations in Python have the same priority.", {"C"}),
+        ("X, formerly Twitter, is a site of Elon Musk.", {"X"}),
+        ("Let a and b be the sides; return a[i] and f(x), where *y* is a part of X[0] or (Z).", set()),
+        ("It was 40 °C in Paris, and Charles I was king. A. First. B. Second. He knew Booker T well.", set()),
+        ('Its second letter, "S", stands for South Africa.', set()),
+    ],
+)
+def test_one_letter_is_a_name_only_where_it_is_written_as_one(extractor, text, letters):
+    for title in ("A page", ""):
+        ends = {end for fact in facts(extractor, title, text) for end in (fact[0], fact[2])}
+        assert {end for end in ends if len(normalize(end)) == 1} <= letters
+    assert letters <= {fact[2] for fact in facts(extractor, "A page", text)}
 
 
 @pytest.mark.parametrize("text", ["", " \n", "…", "12 34 56", "港の灯台は毎晩船を導く。", "Moss grows."])
