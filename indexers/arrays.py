@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -25,6 +26,10 @@ Int64s: TypeAlias = NDArray[np.int64]
 Float16s: TypeAlias = NDArray[np.float16]
 Float32s: TypeAlias = NDArray[np.float32]
 Float64s: TypeAlias = NDArray[np.float64]
+
+
+UNREADABLE = (ValueError, TypeError, ArithmeticError, LookupError, MemoryError, SyntaxError, TokenError)
+"""What NumPy raises for a file that is no array; it reads a header as words of Python."""
 
 
 def find_ids(ids: Int64s, wanted: Int64s) -> Int64s:
@@ -61,7 +66,7 @@ def map_array(path: Path) -> Array:
             with pa.memory_map(str(path)) as mapped:
                 values = np.frombuffer(mapped.read_buffer(), dtype, offset=start)
             return values.reshape(shape, order="F" if by_columns else "C")
-        except (ValueError, TypeError, ArithmeticError) as error:
+        except UNREADABLE as error:
             raise _unsound(path, f"it is no array ({error})") from error
 
 

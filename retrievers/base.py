@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from mnemodex.retrievers.hits import Hits
 
 
+MOST_HITS = 1_000_000
+"""Hits of a question: answers are arrays with room for as many as were asked for, 24 bytes each."""
+
+
 class Retriever(Protocol):
     """An opened index of a snapshot.
 
@@ -33,7 +37,7 @@ class Retriever(Protocol):
                 it has it.
 
         Raises:
-            QueryError: k is below 1, a question is not a string, or `where` is not such an expression.
+            QueryError: k is below 1 or too large, a question is not a string, or `where` is not such an expression.
         """
 
 
@@ -48,6 +52,8 @@ def check_k(k: int) -> None:
         raise QueryError(f"k is {k!r}, of type {type(k).__name__}; give a whole number of hits, such as k=10")
     if k.__index__() < 1:
         raise QueryError(f"k is {k}; ask for at least 1 hit")
+    if k.__index__() > MOST_HITS:
+        raise QueryError(f"k is {k}; ask for at most {MOST_HITS} hits")
 
 
 def check(queries: Sequence[str], k: int) -> list[str]:

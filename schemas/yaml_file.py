@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from mnemodex.schemas.errors import RecipeError, reason
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _MERGE = "tag:yaml.org,2002:merge"
 
@@ -42,6 +45,12 @@ class _StrictLoader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
+
+    def construct_scalar(self, node: Any) -> Any:
+        value = super().construct_scalar(node)
+        if isinstance(value, str) and _SURROGATE.search(value):
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1} holds a lone surrogate; give it as valid Unicode")
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()

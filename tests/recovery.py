@@ -42,16 +42,20 @@ ON_RAY = ("--address", "local")
 def build_process(
     recipe: dict[str, Any], folder: Path, options: tuple[str, ...] = ON_RAY
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """The command line's build, its Ray with it; gives the process and the tag of all that it starts."""
+    """The command line's build, its Ray with it; gives the process and the tag of all that it starts.
+
+    What it says goes to `stderr` in the folder.
+    """
     path = folder / "recipe.yaml"
     path.write_text(json.dumps(recipe))
     name, value = "MNEMODEX_TEST", uuid.uuid4().hex
-    process = subprocess.Popen(
-        [sys.executable, "-c", _COMMAND, "build", str(path), *options],
-        env={**os.environ, name: value},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with (folder / "stderr").open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _COMMAND, "build", str(path), *options],
+            env={**os.environ, name: value},
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
     try:
         yield process, f"{name}={value}"
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,13 @@ import pytest
 from engines import InlineEngine
 from language_models import saved
 
+from mnemodex.indexers.encoders import local
 from mnemodex.pipelines.build import build
 from mnemodex.retrievers.memory import Memory
 from mnemodex.schemas.errors import MnemodexError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from mnemodex.pipelines.outcome import BuildResult
@@ -38,6 +40,22 @@ _SENTENCES = (
     "Its library holds charts of the northern coast.",
     "Bakers here use rye that grows on the salt marshes.",
 )
+
+
+class OneEncoder(local.Encoder):
+    """Loaded once, and each question encoded once, for all the memories that are opened."""
+
+    def encode_queries(self, texts: Sequence[str]) -> Any:
+        return self._encoded(tuple(texts))
+
+    @functools.cache  # noqa: B019 - there is one
+    def _encoded(self, texts: tuple[str, ...]) -> Any:
+        return super().encode_queries(list(texts))
+
+
+def encode_once(patch: pytest.MonkeyPatch) -> None:
+    """Let all memories that are opened have one encoder."""
+    patch.setattr(local, "Encoder", functools.cache(OneEncoder))
 
 
 def write_corpus(folder: Path, name: str, documents: range, *, bad_row: bool = False) -> None:

@@ -131,6 +131,8 @@ def _check_numbers(factory: str) -> None:
     """Refuse strings by which FAISS would divide by zero, overflow its integers or the stack, and end the process."""
     if len(factory) > _LONGEST:
         raise RecipeError(f"factory {factory[:_LONGEST]!r}…: has {len(factory)} characters; use {_LONGEST} at most")
+    if not (factory.isascii() and factory.isprintable()):
+        raise RecipeError(f"factory {factory!r}: has other characters than those of ASCII; leave them out")
     for number in map(int, re.findall(r"[0-9]+", factory)):
         if not 1 <= number <= _MOST:
             raise RecipeError(f"factory {factory!r}: {number} is out of range; use numbers from 1 to {_MOST}")

@@ -51,7 +51,7 @@ class ShardHeader(Frozen):
         """Read `shard.json`; a `CorruptFileError` says that it is missing or not one."""
         path = folder / HEADER
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+            return cls.model_validate_json(path.read_bytes())
         except (OSError, ValidationError) as error:
             raise CorruptFileError(f"{path}: cannot be read ({reason(error)}); build the index again") from error
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnemodex.indexers.arrays import UNREADABLE
 from mnemodex.indexers.dense.devices import use_threads
 from mnemodex.indexers.dense.factory import faiss_metric
 from mnemodex.schemas.errors import CorruptFileError, NotFiniteError, reason
@@ -118,7 +119,7 @@ def open_matrix(path: Path, dimension: int) -> Array:
     """Map a matrix of vectors, float32 or float16 of shape (n, dimension); another one is a `CorruptFileError`."""
     try:
         matrix: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, EOFError, *UNREADABLE) as error:
         raise CorruptFileError(
             f"{path}: cannot be read as a matrix ({reason(error)}); build the embeddings again"
         ) from error

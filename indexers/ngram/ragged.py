@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ROOM = 1 << 17
 """Rows or tree nodes worked on at a time, unless a single n-gram has more: a few MiB of scratch."""
 
-_LARGEST = 1 << 24
+LARGEST_TOKEN = 1 << 24
 """A token id above this is taken for a mistake: the lookup table would have a place for every smaller one."""
 
 NOTHING = np.empty(0, dtype=np.int64)
@@ -88,8 +88,8 @@ class Vocabulary:
         numbers = np.asarray(ids)
         if numbers.ndim != 1 or numbers.size == 0 or not np.issubdtype(numbers.dtype, np.integer):
             raise ModelError(f"a vocabulary is a list of integers, not {numbers.dtype} of shape {numbers.shape}")
-        if numbers.min() < 0 or numbers.max() > _LARGEST:
-            raise ModelError(f"token ids lie between 0 and {_LARGEST}, not {numbers.min()} and {numbers.max()}")
+        if numbers.min() < 0 or numbers.max() > LARGEST_TOKEN:
+            raise ModelError(f"token ids lie between 0 and {LARGEST_TOKEN}, not {numbers.min()} and {numbers.max()}")
         self.ids: Int32s = np.unique(numbers).astype(np.int32)
         if len(self.ids) < numbers.size:
             raise ModelError(f"the vocabulary holds {numbers.size - len(self.ids)} token ids twice")

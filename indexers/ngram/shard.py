@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mnemodex.indexers.ngram.ragged import spans
+from mnemodex.indexers.arrays import UNREADABLE, check_places
+from mnemodex.indexers.ngram.ragged import LARGEST_TOKEN, spans
 from mnemodex.schemas.errors import CorruptFileError, NewerFormatError, reason
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class FMShard:
             return array
 
         self.vocabulary: Int32s = mapped("vocabulary")
+        check_places(self.vocabulary, LARGEST_TOKEN + 1, folder, "vocabulary")
         self._leaves: Int64s = mapped("leaves")
         self._leaf_of: Int32s = mapped("leaf_of")
         self._tree: Tree = (mapped("bits"), mapped("levels"), self._leaves, self._leaf_of)
@@ -266,7 +268,7 @@ def open_array(folder: Path, name: str, description: dict[str, Any]) -> Array:
         if size != expected["bytes"]:
             raise CorruptFileError(f"{path}: {size} bytes instead of {expected['bytes']}; build the shard again")
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise CorruptFileError(f"{path}: cannot be opened ({reason(error)}); build the shard again") from error
     if (form := _form(path, array)) != expected:
         raise CorruptFileError(f"{path}: {form} is not what {DESCRIPTION} says; build the shard again")

@@ -89,6 +89,7 @@ CASES = {
             ("samples", 0, (1 << 32) - 1),
         ]
     },
+    "ngrams vocabulary": ("ngrams", "0/body/vocabulary.npy", put(1, 1 << 30)),
     "ngrams a bit of a symbol": ("ngrams", "0/body/bits.npy", flip(1, 3)),
     "ngrams a mark": ("ngrams", "0/body/marks.npy", flip(1, 3)),
     "ngrams bits of floats": ("ngrams", "0/body/bits.npy", lambda array: array.view(np.float64)),

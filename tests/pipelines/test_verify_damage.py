@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from itertools import chain, cycle, zip_longest
 from pathlib import Path
 
 import pytest
-from damage import DAMAGES, Folder
-from small_memory import answers
+from damage import DAMAGES, Folder, is_right, problems
+from small_memory import answers, encode_once
 
-from mnemodex.indexers.encoders.local import Encoder
 from mnemodex.pipelines.verify import verify
 from mnemodex.retrievers.snapshot import Snapshot
 from mnemodex.schemas.errors import CorruptFileError, MnemodexError
@@ -27,16 +25,8 @@ def small(small_memory):
 def one_encoder():
     """One loaded model, and one encoding of each question, for all the memories that are opened."""
 
-    class OneEncoder(Encoder):
-        def encode_queries(self, texts):
-            return self.encoded(tuple(texts))
-
-        @functools.cache  # noqa: B019 - there is one
-        def encoded(self, texts):
-            return super().encode_queries(list(texts))
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mnemodex.indexers.encoders.local.Encoder", functools.cache(OneEncoder))
+        encode_once(patch)
         yield
 
 
@@ -54,13 +44,6 @@ def caches_of(root: Path) -> tuple[str, ...]:
 
 def is_list(file: str) -> bool:
     return file.startswith("snapshots/lists/")
-
-
-def problems(root: Path) -> list[str]:
-    try:
-        return verify(root).problems
-    except MnemodexError as error:
-        return [str(error)]
 
 
 def test_the_small_memory_is_sound_and_has_every_kind_of_file(small):
@@ -112,7 +95,7 @@ def test_no_answer_is_made_of_a_damaged_file(small, one_encoder):
         for damage in ("some byte", next(others)):
             with small.damaged(*group, damage=damage) as damaged:
                 told = answers(small.root)
-            wrong += [(damage, name) for name, answer in told.items() if not right(answer, sound.get(name), damaged)]
+            wrong += [(damage, name) for name, answer in told.items() if not is_right(answer, sound.get(name), damaged)]
     assert wrong == []
     assert answers(small.root) == sound
 
@@ -134,12 +117,6 @@ def one_of_each_index(files: list[str], kept: tuple[str, ...]) -> list[list[str]
     together = [[file for file in group if file] for group in zip_longest(*indexes.values())]
     assert sorted(chain.from_iterable([caches, lists, *alone, *together])) == files
     return [caches, lists, *alone, *together]
-
-
-def right(answer: object, sound: object, damaged: list[str]) -> bool:
-    if isinstance(answer, MnemodexError):
-        return any(path in str(answer) for path in damaged)
-    return answer == sound
 
 
 def test_a_flip_with_the_old_time_is_seen_by_a_snapshot_that_trusted_the_file(small):

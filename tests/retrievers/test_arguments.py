@@ -19,6 +19,8 @@ def test_k_is_a_whole_number(memory, index):
     for k in WRONG_K:
         with pytest.raises(QueryError, match=r"k is .*; give a whole number of hits"):
             retriever.search(["lamp"], k)
+    with pytest.raises(QueryError, match="ask for at most 1000000 hits"):
+        retriever.search(["lamp"], 2**31)
     assert len(retriever.search(["lamp"], np.int64(2))) == 1
 
 

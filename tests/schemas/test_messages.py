@@ -36,7 +36,9 @@ def test_aliases_that_stand_for_too_much_are_refused(tmp_path, text):
     assert len(str(caught.value)) < 500
 
 
-@pytest.mark.parametrize("text", ["a: 2020-13-45", "a: !!int x", "a: !!float", "a: !!bool x", "a: !!timestamp x"])
+@pytest.mark.parametrize(
+    "text", ["a: 2020-13-45", "a: !!int x", "a: !!float", "a: !!bool x", "a: !!timestamp x", r'"\ud800": x']
+)
 def test_a_value_that_is_not_of_its_type_is_no_yaml(tmp_path, text):
     (tmp_path / "recipe.yaml").write_text(text)
     with pytest.raises(RecipeError, match=r"recipe\.yaml: is not valid YAML: "):

@@ -8,6 +8,9 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mnemodex.pipelines.verify import verify
+from mnemodex.schemas.errors import MnemodexError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -42,6 +45,21 @@ def _flip_bit(data: bytes, place: int) -> bytes:
     return bytes(changed)
 
 
+def problems(root: Path) -> list[str]:
+    """What `verify` finds in a memory, or why it cannot be opened."""
+    try:
+        return verify(root).problems
+    except MnemodexError as error:
+        return [str(error)]
+
+
+def is_right(answer: object, sound: object, damaged: list[str]) -> bool:
+    """Whether an answer is the one of the sound memory, or an error that names a damaged file."""
+    if isinstance(answer, MnemodexError):
+        return any(path in str(answer) for path in damaged)
+    return answer == sound
+
+
 @dataclass(frozen=True)
 class Folder:
     """A folder whose files are damaged one at a time."""
@@ -54,13 +72,17 @@ class Folder:
         return sorted(file for file in files if file != "LEASE")
 
     @contextlib.contextmanager
-    def damaged(self, *files: str, damage: str) -> Iterator[list[str]]:
-        """Damage files in place, with their former times, and make them whole again; gives their absolute paths."""
+    def damaged(self, *files: str, damage: str | Callable[[bytes], bytes | None]) -> Iterator[list[str]]:
+        """Damage files in place, with their former times, and make them whole again; gives their absolute paths.
+
+        A damage is the name of one of `DAMAGES`, or what makes other bytes of a file's.
+        """
+        damaging = DAMAGES[damage] if isinstance(damage, str) else damage
         paths = [self.root / file for file in files]
         contents = {path: path.read_bytes() for path in paths}
         try:
             for path in paths:
-                _damage(path, DAMAGES[damage](contents[path]))
+                _damage(path, damaging(contents[path]))
                 assert not path.exists() or path.read_bytes() != contents[path]
             yield [str(path) for path in paths]
         finally:
