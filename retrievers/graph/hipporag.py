@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
 
 EntitiesOf = Callable[[Sequence[str]], list[list[str]]]
 """Returns the names of entities in each of some questions."""
-Keep = Callable[[str, list[tuple[str, str, str]]], list[int]]
-"""Recognition memory: returns which of a question's facts, by their positions in the list, help to answer it."""
+Keep = Callable[[str, list[tuple[str, str, str]]], list[int] | None]
+"""Recognition memory: returns which of a question's facts, by their positions in the list, help to answer it; None
+where it does not know."""
+
+_log = logging.getLogger("mnemodex")
 
 _FACTS, _ENTITIES = 5, 5
 """Facts that HippoRAG 2 links to a question, and ends of these that are seeds."""
@@ -175,10 +179,20 @@ class HippoRAG2(Method):
         linked = [list(zip(*row, strict=True)) for row in zip(rows.tolist(), shares.tolist(), strict=True)]
         if self._keep is None:
             return linked
-        chosen = []
+        chosen, unanswered = [], []
         for question, facts in zip(questions, linked, strict=True):
-            positions = set(self._keep(question, space.facts([fact for fact, _ in facts])))
-            chosen.append([fact for position, fact in enumerate(facts) if position in positions])
+            positions = self._keep(question, space.facts([fact for fact, _ in facts]))
+            if positions is None:
+                unanswered.append(question)
+            chosen.append(facts if positions is None else [facts[position] for position in positions])
+        if unanswered:
+            _log.warning(
+                "recognition: the server gives no usable answer for %d of %d questions (the first: %r); all of their "
+                "facts are kept",
+                len(unanswered),
+                len(questions),
+                unanswered[0][:100],
+            )
         return chosen
 
     def _seeds(self, graph: Graph, facts: list[tuple[int, float]], dense: Float32s) -> Mass:
@@ -198,7 +212,7 @@ class HippoRAG2(Method):
 
 
 class Recognition:
-    """Asks a model which facts it keeps; all where it gives no answer. May be called from several threads."""
+    """Asks a model which facts it keeps. May be called from several threads."""
 
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
@@ -223,20 +237,20 @@ class Recognition:
             self._chat.close()
         return self._chat.left_out
 
-    def __call__(self, question: str, facts: Sequence[tuple[str, str, str]]) -> list[int]:
+    def __call__(self, question: str, facts: Sequence[tuple[str, str, str]]) -> list[int] | None:
         """Return the positions of the facts (subject, predicate, object) that the model keeps, ascending, if any.
+
+        None where the server gives no usable answer to this question.
 
         Raises:
             ChatServerError: the server answers no question.
         """
-        everything = list(range(len(facts)))
         if not facts:
-            return everything
+            return []
         try:
-            positions = _positions(self._ask(question, facts), len(facts))
+            return _positions(self._ask(question, facts), len(facts))
         except NoAnswerError:
-            return everything
-        return everything if positions is None else positions
+            return None
 
     def _ask(self, question: str, facts: Sequence[tuple[str, str, str]]) -> str:
         lines = "\n".join(f"{number}. {json.dumps(fact, ensure_ascii=False)}" for number, fact in enumerate(facts))

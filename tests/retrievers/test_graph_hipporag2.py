@@ -61,6 +61,16 @@ def test_the_recognition_memory_chooses_among_the_facts(space, questions):
         assert space.facts([fact for fact, _ in activation.facts]) == [facts[1]]
 
 
+def test_questions_that_the_recognition_memory_does_not_answer_keep_all_facts_and_are_counted(space, questions, caplog):
+    def keep(question, facts):
+        return None if question == questions[1] else [0]
+
+    answer = HippoRAG2(keep=keep).score(space, questions[:3], space.encode(questions[:3]))
+    assert [len(activation.facts) for activation in answer.activations] == [1, 5, 1]
+    (warning,) = caplog.messages
+    assert "no usable answer for 1 of 3 questions" in warning and repr(questions[1][:100]) in warning
+
+
 def test_without_a_fact_the_passages_vectors_answer(space, questions):
     def keep(question, facts):
         return [] if question == questions[0] else list(range(len(facts)))
