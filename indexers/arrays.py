@@ -38,6 +38,14 @@ def find_ids(ids: Int64s, wanted: Int64s) -> Int64s:
     return order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
 
 
+def begins(*columns: Int64s) -> Int64s:
+    """Return where rows begin that differ from the row before them, in columns of shape (rows,)."""
+    changes = np.ones(len(columns[0]), np.bool_)
+    if len(changes):
+        changes[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
+    return np.flatnonzero(changes)
+
+
 def save_arrays(folder: Path, **arrays: Array) -> None:
     """Write each array as `NAME.npy` into a folder."""
     for name, array in arrays.items():

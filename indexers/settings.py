@@ -116,6 +116,20 @@ class KnnLmSettings(VectorSettings):
     metric: Literal["l2"] = "l2"
 
 
+class QASettings(VectorSettings):
+    """Settings of `type: qa`: those of any index over vectors, by inner product.
+
+    Attributes:
+        embed: the embedding of questions.
+        key: the text that is embedded of every question: itself, or with its answers.
+    """
+
+    type: Literal["qa"] = "qa"
+    embed: Annotated[str | None, Ref("embed")] = None
+    key: Literal["question", "question_answer"] = "question"
+    metric: Literal["ip"] = "ip"
+
+
 class BM25Settings(IndexSettings):
     """Settings of a BM25 index.
 

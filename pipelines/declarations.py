@@ -11,6 +11,7 @@ from mnemodex.pipelines.graph.steps import code_steps, graph_steps, passage_step
 from mnemodex.pipelines.indexes.ops import index_steps
 from mnemodex.pipelines.lm.states import state_steps
 from mnemodex.pipelines.ops.unique import unique_step
+from mnemodex.pipelines.qa.steps import pair_file_steps, question_steps
 from mnemodex.pipelines.stages.chunk import chunk_steps
 from mnemodex.pipelines.stages.pairs import pair_steps
 from mnemodex.pipelines.vectors.encode import embedding_steps, used_encoders
@@ -32,7 +33,7 @@ def declarations(
     found: list[tuple[str, Declaration]] = [
         ("documents", partial(document_steps, units=units, fields=fields)),
         ("chunks", chunk_steps),
-        *((f"embed.{name}", partial(embedding_steps, name=name)) for name in used_encoders(recipe)),
+        *((f"embed.{name}", partial(embedding_steps, name=name)) for name in used_encoders(recipe, of_chunks=True)),
         *((f"lm.{name}", partial(state_steps, name=name)) for name in recipe.lm),
         *((f"ngram_pairs.{name}", partial(pair_steps, name=name)) for name in recipe.ngram_pairs),
         ("passages", passage_steps),
@@ -41,6 +42,8 @@ def declarations(
     ]
     if recipe.triples is not None:
         found[2:2] = [("triples", triple_steps), ("graph", graph_steps)]
+    if recipe.qa_pairs is not None:
+        found[2:2] = [("qa_pairs", pair_file_steps), ("questions of pairs", question_steps)]
     tables = declared_tables(recipe)
 
     def with_ids(declare: Declaration, context: PlanContext) -> Iterator[Step]:

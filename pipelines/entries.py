@@ -151,8 +151,9 @@ def _index(recipe: Recipe, results: BuildResults, name: str) -> IndexEntry:
 def _encoders(recipe: Recipe, results: BuildResults) -> dict[str, EncoderEntry]:
     made = {}
     for name, spec in recipe.embed.items():
-        key = TableKey("embeddings", name)
-        if results.has(key):
+        keys = [TableKey("embeddings", name, of) for of in ("", "questions", "question_answers")]
+        key = next(filter(results.has, keys), None)
+        if key is not None:
             stats = results.stats(key).of(EncodeOutcome)
             made[name] = EncoderEntry(
                 settings=spec.model_dump(mode="json"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mnemodex.indexers.encoders.own import with_own
 from mnemodex.indexers.models.locate import locate, spacy_folder
 from mnemodex.indexers.models.tokenizers import tokenizer
+from mnemodex.pipelines.qa.rows import check_file
 from mnemodex.pipelines.stages.pairs import answered
 from mnemodex.pipelines.vectors.encode import used_encoders
 from mnemodex.retrievers.queries import read_queries
@@ -28,7 +29,7 @@ def check_inputs(recipe: Recipe) -> Recipe:
     Raises:
         ModelError: a model or tokenizer is not there.
         QueryError: a query file is not there, is none, or has no gold ids where these are needed.
-        SourceError: the file of triples is not there, or is empty.
+        SourceError: the file of triples or of question-answer pairs is not there, or is empty.
         MissingExtraError: an extractor's extra is not installed.
     """
     _check_models(recipe)
@@ -46,6 +47,8 @@ def check_inputs(recipe: Recipe) -> Recipe:
     if triples is not None:
         with EXTRACTORS.calling(triples.extractor) as entry:
             load(entry.make).check(triples)
+    if recipe.qa_pairs is not None:
+        check_file(Path(recipe.qa_pairs.path))
     own = {name: _with_own(f"embed.{name}", recipe.embed[name]) for name in used_encoders(recipe)}
     return recipe.model_copy(update={"embed": {**recipe.embed, **own}})
 

@@ -94,7 +94,7 @@ def _trial(step: Step) -> tuple[str, str, Callable[[], None]] | None:
     What encodes facts and names has encoded chunks.
     """
     match step.settings:
-        case EncodeSettings(of="chunks", encoder=spec, name=name):
+        case EncodeSettings(of="chunks" | "questions" | "question_answers", encoder=spec, name=name):
             models = [str(leaf.value) for leaf in spec.leaves() if leaf.value and leaf.marker(ModelRef)]
             return (f"embed.{name}", models[0], partial(_try_encoder, spec)) if models else None
         case StateSettings(lm=spec, name=name):

@@ -77,7 +77,9 @@ class Cutter:
         if not self._reads and not self.done:
             self.done = True
             yield from (Draft(unit.label, [], source=unit) for unit in self._source)
-        if self.done or not all(results.complete(read.table) for read in self._reads if not _in_parts(read)):
+        as_they_come = self._reads and _in_parts(self._reads[0])
+        whole = [read for read in self._reads if not (as_they_come and _in_parts(read))]
+        if self.done or not all(results.complete(read.table) for read in whole):
             return
         complete = results.complete(self._reads[0].table)
         parts = results.ready(self._reads[0].table)
@@ -139,8 +141,12 @@ class Cutter:
             for bucket in range(how.buckets):
                 yield Draft(f"{bucket:05d}", inputs, bucket=bucket, buckets=how.buckets)
         elif isinstance(how, Files):
-            for name in sorted({name for part in parts for name in part.names}):
-                yield Draft(name, [[part for part in parts if part.part(name) is not None], *inputs[1:]])
+            for name in sorted({name for part in parts for name in part.names if part.part(name) is not None}):
+                aligned = [
+                    [part] if (part := results.find(read.table, name)) else [] if isinstance(read.how, Each) else given
+                    for read, given in zip(self._reads[1:], inputs[1:], strict=True)
+                ]
+                yield Draft(name, [[part for part in parts if part.part(name) is not None], *aligned])
         elif isinstance(how, First):
             before = accumulate((part.rows for part in parts), initial=0)
             yield Draft(

@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 import numpy as np
@@ -91,7 +91,8 @@ class Hits:
     Attributes:
         ids: int64 of shape (queries, k); -1 where there are fewer than k.
         scores: float32 of shape (queries, k), descending, ties by ascending id; -inf where there are fewer than k.
-        partition: number of each hit's partition in `labels`, int32 of shape (queries, k); -1 where there is none.
+        partition: number of each hit's partition in `labels`, int32 of shape (queries, k); -1 where there is none,
+            or it has no chunk: then it is left out of all that is said of chunks.
         row: its row there, int64 of shape (queries, k); -1 where there is none.
         snapshot: where the rows are read from.
         kind: the id space: "chunk", "pair" or "position".
@@ -147,7 +148,7 @@ class Hits:
 
         return cls.at(snapshot, ShardRows([rows]), map(best, scores), k, explain=explain)
 
-    def without(self, queries: Bools) -> Hits:
+    def without(self, queries: Bools) -> Self:
         """Return the hits without those of some queries, bool of shape (queries,)."""
         ids, row = (np.where(queries[:, None], MISSING_ID, column) for column in (self.ids, self.row))
         scores = np.where(queries[:, None], MISSING_SCORE, self.scores)
@@ -178,11 +179,11 @@ class Hits:
 
         return hits_html(self)
 
-    def first(self, queries: int, k: int) -> Hits:
+    def first(self, queries: int, k: int) -> Self:
         """Return the first hits of the first queries, without their evidence."""
         return self._of(slice(queries), slice(k))
 
-    def _of(self, queries: slice, ranks: slice = slice(None)) -> Hits:
+    def _of(self, queries: slice, ranks: slice = slice(None)) -> Self:
         columns = {name: getattr(self, name)[queries, ranks] for name in ("ids", "scores", "partition", "row")}
         return replace(self, **columns, explain=None)
 
@@ -214,7 +215,7 @@ class Hits:
 
     def _table(self, fields: Sequence[str]) -> pa.Table:
         """Return a row for each hit, with some of the columns of metadata."""
-        query, column = np.nonzero(self.ids != MISSING_ID)
+        query, column = np.nonzero(self.partition != MISSING_ID)
         rows = self._rows(["chunk_id", "doc_id", "title", "text", "start", "end"])
         documents = self._documents(["key", "metadata", *fields])
         rows = rows.add_column(2, documents.field("key"), documents["key"])
@@ -236,7 +237,7 @@ class Hits:
     def documents(self) -> list[list[tuple[str, float]]]:
         """Return for each query the keys and scores of its documents, best first; one scores as its best chunk."""
         answers: list[dict[str, float]] = [{} for _ in range(len(self))]
-        hits = np.nonzero(self.ids != MISSING_ID)
+        hits = np.nonzero(self.partition != MISSING_ID)
         for query, score, key in zip(hits[0].tolist(), self.scores[hits].tolist(), self._keys(), strict=True):
             answers[query].setdefault(key, score)
         return [list(answer.items()) for answer in answers]
@@ -250,7 +251,7 @@ class Hits:
 
     def _by_partition(self) -> Iterator[tuple[str, tuple[Integers, ...]]]:
         """Yield the label of each partition that has hits, and the indices of these in the arrays."""
-        is_hit = self.ids != MISSING_ID
+        is_hit = self.partition != MISSING_ID
         for number in np.unique(self.partition[is_hit]):
             yield self.labels[number], np.nonzero(is_hit & (self.partition == number))
 
@@ -264,7 +265,7 @@ class Hits:
 
     def _in_order(self, take: Take, schema: pa.Schema, columns: list[str]) -> pa.Table:
         """Return columns of a table for all hits, by query and rank, which are taken partition by partition."""
-        is_hit = self.ids != MISSING_ID
+        is_hit = self.partition != MISSING_ID
         position = np.cumsum(is_hit.ravel()).reshape(is_hit.shape) - 1
         parts, positions = [], []
         for label, hits in self._by_partition():
@@ -293,7 +294,7 @@ class Hits:
         for label, hits in self._by_partition():
             rows = find_ids(self.snapshot.column("documents", label, "doc_id"), documents[hits])
             keys[hits] = self.snapshot.column("documents", label, "key")[rows]
-        return list(keys[self.ids != MISSING_ID])
+        return list(keys[self.partition != MISSING_ID])
 
 
 def top_k(scores: Floats, k: int, *, ids: Int64s | None = None) -> Int64s:

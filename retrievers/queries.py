@@ -7,7 +7,7 @@ import gzip
 import json
 import logging
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.schemas.errors import QueryError, reason
@@ -20,11 +20,15 @@ _log = logging.getLogger("mnemodex")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question; `gold` is relevance by document key, empty where nothing is known to be relevant."""
+    """One question; `gold` is relevance by document key, empty where nothing is known to be relevant.
+
+    The answers are those of which any is right, none where they are not known.
+    """
 
     id: str
     question: str
     gold: dict[str, int] = field(default_factory=dict)
+    answers: tuple[str, ...] = ()
 
 
 def read_queries(path: Path, *, qrels: Path | None = None) -> list[Query]:
@@ -47,7 +51,7 @@ def read_queries(path: Path, *, qrels: Path | None = None) -> list[Query]:
     unasked = [name for name in judged if name not in first]
     if unasked:
         _log.warning("%s: judges %d queries that %s does not have: %r", qrels, len(unasked), path, unasked[:3])
-    return [Query(query.id, query.question, judged.get(query.id, {})) for query in queries]
+    return [replace(query, gold=judged.get(query.id, {})) for query in queries]
 
 
 def find_beir(folder: Path) -> tuple[Path, Path]:
@@ -89,10 +93,12 @@ def _query(path: Path, number: int, line: str) -> Query:
     name = record.get("id", record.get("_id"))
     question = record.get("question", record.get("text"))
     gold = record.get("gold_ids") or []
+    answers = record.get("answers", record.get("answer")) or []
     if not isinstance(question, str) or name is None or not isinstance(gold, list):
         form = '{"id", "question", "gold_ids"} or BEIR\'s {"_id", "text"}'
         raise QueryError(f"{path} line {number}: a query is {form}; this has {sorted(record)}")
-    return Query(str(name), question, {str(key): 1 for key in gold})
+    right = [str(answer) for answer in (answers if isinstance(answers, list) else [answers]) if answer is not None]
+    return Query(str(name), question, {str(key): 1 for key in gold}, tuple(filter(str.strip, right)))
 
 
 def _read_qrels(path: Path) -> dict[str, dict[str, int]]:

@@ -186,7 +186,8 @@ class Connection:
             with self._lock:
                 if view not in self._shown:
                     table = views[view]
-                    self._show(view, _empty(view) if table is None else _dataset(self._snapshot, table))
+                    there = table is not None and len(self._snapshot.manifest.tables[table].partitions)
+                    self._show(view, _dataset(self._snapshot, str(table)) if there else _empty(view))
 
     def _show(self, view: str, rows: Any) -> None:
         # A view of the database, not of one connection. It keeps no reference to its rows.
@@ -236,7 +237,7 @@ def _split_explain(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[str, 
 
 
 def _empty(view: str) -> pa.Table:
-    """Return the rows of a table that the memory does not have."""
+    """Return the rows of a table of ours that the memory does not have, or that has no partition."""
     return spec_of(TableKey.parse(view)).schema.empty_table()
 
 

@@ -254,6 +254,15 @@ KINDS = Registry(
             settings=f"{_SETTINGS}:HybridSettings",
             retriever="mnemodex.retrievers.hybrid:HybridRetriever",
         ),
+        "qa": Kind(
+            settings=f"{_SETTINGS}:QASettings",
+            indexer="mnemodex.indexers.qa:QAIndexer",
+            check="mnemodex.pipelines.qa.steps:check_index",
+            retriever="mnemodex.retrievers.qa:QARetriever",
+            hits="pair",
+            renderer=f"{_COMMANDS}.pairs:PairRenderer",
+            evaluator=f"{_COMMANDS}.pairs:AnswerEvaluator",
+        ),
     },
 )
 """Memory kinds, by the recipe's `indexes.NAME.type`."""
@@ -303,6 +312,7 @@ SOURCES = Registry(
         "text": Component(f"{_SECTIONS}:Source", "mnemodex.pipelines.sources.text:TextSource"),
         "hipporag": Component(f"{_SECTIONS}:Source", "mnemodex.pipelines.sources.hipporag:HipporagSource"),
         "mixed": Component(f"{_SECTIONS}:Source", "mnemodex.pipelines.sources.mixed:MixedSource"),
+        "empty": Component(f"{_SECTIONS}:NoSource", "mnemodex.pipelines.sources.empty:EmptySource"),
     },
 )
 """Source formats, by the recipe's `source.format` or the ending of the path."""

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
 from mnemodex.schemas.errors import PluginError, RecipeError
 from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, Registry, load
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.references import check_references, fill_references
-from mnemodex.schemas.sections import LmStates, NgramPairs
+from mnemodex.schemas.sections import LmStates, NgramPairs, NoSource, PairFile
 from mnemodex.schemas.spec import Leaf, ModelRef, RecipePath, Spec
 from mnemodex.schemas.validation import validate
 from mnemodex.schemas.yaml_file import read_yaml
@@ -49,10 +49,13 @@ class Recipe(BaseModel):
     ngram_pairs: dict[str, NgramPairs]
     lm: dict[str, LmStates]
     triples: SerializeAsAny[Spec] | None
+    qa_pairs: PairFile | None = None
 
     def hash(self) -> str:
         """Return a fingerprint of all that decides the memory's content (not of where it is put)."""
-        return fingerprint(self.model_dump(mode="json", by_alias=True, exclude={"memory"}))
+        # Recipes without pairs keep the hash that they had before there were any.
+        left_out = {"memory"} if self.qa_pairs is not None else {"memory", "qa_pairs"}
+        return fingerprint(self.model_dump(mode="json", by_alias=True, exclude=left_out))
 
     def sections(self) -> dict[str, Spec]:
         """Return every settings object by the key at which the recipe has it."""
@@ -62,7 +65,7 @@ class Recipe(BaseModel):
             "ngram_pairs": self.ngram_pairs,
             "lm": self.lm,
         }
-        single = {"source": self.source, "chunks": self.chunks, "triples": self.triples}
+        single = {"source": self.source, "chunks": self.chunks, "triples": self.triples, "qa_pairs": self.qa_pairs}
         found = {key: spec for key, spec in single.items() if spec is not None}
         return found | {f"{key}.{name}": spec for key, specs in named.items() for name, spec in specs.items()}
 
@@ -73,6 +76,8 @@ _INDEXES: dict[str, dict[str, Any]] = {
     "words": {"type": "bm25"},
     "both": {"type": "hybrid", "of": ["dense", "words"]},
 }
+_PAIR_INDEXES: dict[str, dict[str, Any]] = {"qa": {"type": "qa"}}
+"""Of a recipe that has pairs and no source."""
 
 
 class _Written(BaseModel):
@@ -88,6 +93,14 @@ class _Written(BaseModel):
     ngram_pairs: dict[str, dict[str, Any]] = Field(default_factory=dict)
     lm: dict[str, dict[str, Any]] = Field(default_factory=dict)
     triples: dict[str, Any] | None = None
+    qa_pairs: dict[str, Any] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pairs_alone(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("qa_pairs") is not None and data.get("source") is None:
+            return {"indexes": _PAIR_INDEXES, **data, "source": {"format": "empty"}}
+        return data
 
     @field_validator("source", mode="before")
     @classmethod
@@ -155,12 +168,15 @@ def parse_recipe(data: Any, *, name: str, base: Path, stem: str = "memory") -> R
         },
         lm={entry: found.of(LmStates, f"lm.{entry}", given) for entry, given in written.lm.items()},
         triples=found.triples(written.triples),
+        qa_pairs=found.of(PairFile, "qa_pairs", written.qa_pairs) if written.qa_pairs is not None else None,
     )
     filled = recipe.model_copy(update={"indexes": fill_references(recipe, name=name)})
     check_references(filled, name=name)
     for index, settings in filled.indexes.items():
         try:
             with KINDS.calling(settings.type) as kind:
+                if isinstance(filled.source, NoSource) and kind.hits != "pair":
+                    raise RecipeError("needs documents, and the recipe has none; give `source: {path: …}`")
                 if kind.check:
                     load(kind.check)(index, settings, filled)
         except RecipeError as error:

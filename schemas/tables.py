@@ -107,8 +107,18 @@ def _is_kind(found: pa.DataType, declared: pa.DataType) -> bool:
     return bool(found == declared)
 
 
-def _schema(**fields: pa.DataType) -> pa.Schema:
-    return pa.schema([pa.field(name, dtype, nullable=False) for name, dtype in fields.items()])
+def _schema(*, missing: tuple[str, ...] = (), **fields: pa.DataType) -> pa.Schema:
+    """Return a schema; only the columns `missing` may lack values."""
+    return pa.schema([pa.field(name, dtype, nullable=name in missing) for name, dtype in fields.items()])
+
+
+def _question_vectors() -> TableSpec:
+    return TableSpec(
+        _schema(question_id=pa.int64(), vector=pa.list_(pa.float32())),
+        id_column="question_id",
+        parents={"question_id": "questions"},
+        check=f"{_CHECKS}:check_text_vectors",
+    )
 
 
 CATALOGUE_VIEWS = ("files", "indexes", "shards", "snapshots")
@@ -125,12 +135,15 @@ FACTS = TableKey("facts")
 ENTITIES = TableKey("entities")
 SYNONYMS = TableKey("synonyms")
 EDGES = TableKey("edges")
+QA_PAIRS = TableKey("qa_pairs")
+QUESTIONS = TableKey("questions")
 ERRORS = TableKey("errors")
-SINGLE_TABLES = (DOCUMENTS, CHUNKS, TRIPLES, MENTIONS, FACTS, ENTITIES, SYNONYMS, EDGES, ERRORS)
+SINGLE_TABLES = (DOCUMENTS, CHUNKS, TRIPLES, MENTIONS, FACTS, ENTITIES, SYNONYMS, EDGES, QA_PAIRS, QUESTIONS, ERRORS)
 """Tables without a name: SQL has their views in every memory, empty where the recipe makes no such table."""
 FACT_TEXTS = TableKey("fact_texts", draft=True)
 NAME_TEXTS = TableKey("name_texts", draft=True)
 PASSAGE_WORDS = TableKey("passage_words", draft=True)
+QUESTION_TEXTS = TableKey("question_texts", draft=True)
 
 
 def vector_codes(of: Literal["facts", "passages"], embed: str, *, trained: bool = False) -> TableKey:
@@ -260,6 +273,44 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
         id_column="entity_id",
         parents={"entity_id": "entities"},
         check=f"{_CHECKS}:check_text_vectors",
+    ),
+    ("embeddings", "questions"): _question_vectors(),
+    ("embeddings", "question_answers"): _question_vectors(),
+    ("qa_pairs", ""): TableSpec(
+        # As it was written. Pairs whose questions have one normal form have one `question_id`. The chunk is the first
+        # of the document that holds an answer, with `grounded`, or its first; all three are null without a document.
+        _schema(
+            pair_id=pa.int64(),
+            key=pa.string(),
+            question=pa.string(),
+            question_id=pa.int64(),
+            answers=pa.list_(pa.string()),
+            doc_id=pa.int64(),
+            chunk_id=pa.int64(),
+            grounded=pa.bool_(),
+            score=pa.float32(),
+            generator=pa.string(),
+            missing=("doc_id", "chunk_id", "grounded", "score"),
+        ),
+        id_column="pair_id",
+        parents={"doc_id": "documents", "chunk_id": "chunks"},
+        text_columns=("question",),
+        check=f"{_CHECKS}:check_qa_pairs",
+    ),
+    ("questions", ""): TableSpec(
+        # Different questions, by ascending id, as they are written first; the answers of all their pairs, those of most
+        # pairs first, and where these pairs are, those of the first answer first: partition of qa_pairs, and the row.
+        _schema(
+            question_id=pa.int64(),
+            question=pa.string(),
+            answers=pa.list_(pa.string()),
+            pairs=pa.int64(),
+            partition=pa.list_(pa.int32()),
+            row=pa.list_(pa.int64()),
+        ),
+        id_column="question_id",
+        text_columns=("question",),
+        check=f"{_CHECKS}:check_questions",
     ),
     ("ngram_pairs", ""): TableSpec(
         # What a model is fine-tuned on to write n-grams of the documents that answer. `target` is an n-gram as it is

@@ -9,7 +9,7 @@ import pytest
 from commands import Ran
 from engines import InlineEngine, local_ray
 from hypothesis import settings
-from library import records, words_recipe, write_parts, write_triples
+from library import records, words_recipe, write_pairs, write_parts, write_triples
 
 import mnemodex
 from mnemodex.__main__ import main
@@ -41,6 +41,7 @@ LIBRARY_INDEXES = {
     "lite": {"type": "graph", "method": "bridge-lite"},
     "sentences": {"type": "graph", "method": "bridge-lite", "of": "flat"},
     "next": {"type": "knn_lm", "factory": "Flat"},
+    "asked": {"type": "qa"},
     "both": {"type": "hybrid", "of": ["flat", "words"]},
 }
 
@@ -115,6 +116,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "memory": str(folder / "memory"),
         "chunks": {"by": "tokens", "size": 32, "overlap": 8},
         "triples": {"from": str(write_triples(folder / "triples.jsonl", records()))},
+        "qa_pairs": {"from": str(write_pairs(folder / "pairs.jsonl", records()))},
         "lm": {"tiny": {"model": saved("llama", folder / "model"), "window": 64, "overlap": 16}},
         "indexes": LIBRARY_INDEXES,
     }

@@ -8,6 +8,7 @@ from mnemodex.retrievers.dense import DenseRetriever
 from mnemodex.retrievers.graph.retriever import GraphRetriever
 from mnemodex.retrievers.hybrid import HybridRetriever
 from mnemodex.retrievers.next_token import NextTokenRetriever
+from mnemodex.retrievers.qa import QARetriever
 
 CASES = {
     "dense-flat": "flat",
@@ -19,6 +20,7 @@ CASES = {
     "hybrid": "both",
     "seal": "keys",
     "next-token": "next",
+    "qa": "asked",
     "graph-bridge": "bridge",
     "graph-hipporag2": "hipporag2",
     "graph-lite": "lite",
@@ -60,11 +62,23 @@ def assert_sound(hits, *, queries, k, matching):
 
 
 def hits_of(memory, retriever, chunk_ids):
-    """The ids of the hits that can be of some chunks: those themselves, or the positions of their tokens."""
-    if not isinstance(retriever, NextTokenRetriever):
-        return set(chunk_ids)
-    rows = memory.sql("SELECT position, chunk_id FROM lm_states_tiny").fetchall()
-    return {position for position, chunk_id in rows if chunk_id in chunk_ids}
+    """The ids of the hits that can be of some chunks: themselves, positions of their tokens, or their questions."""
+    return {hit for hit, chunk_id in chunk_of_hits(memory, retriever) if chunk_id in set(chunk_ids)}
+
+
+def chunk_of_hits(memory, retriever):
+    """The id of everything that can be a hit, with the id of its chunk."""
+    if isinstance(retriever, NextTokenRetriever):
+        return memory.sql("SELECT position, chunk_id FROM lm_states_tiny").fetchall()
+    if isinstance(retriever, QARetriever):
+        return memory.sql("SELECT question_id, chunk_id FROM qa_pairs").fetchall()
+    return memory.sql("SELECT chunk_id, chunk_id FROM chunks").fetchall()
+
+
+def kind_of_hits(retriever):
+    """The id space of a retriever's hits."""
+    kinds = {NextTokenRetriever: "position", QARetriever: "pair"}
+    return kinds.get(type(retriever), "chunk")
 
 
 def possible(retriever, questions, ids):
@@ -74,7 +88,7 @@ def possible(retriever, questions, ids):
     """
     if isinstance(retriever, NextTokenRetriever):
         return [set(ids) if question else set() for question in questions]
-    if isinstance(retriever, DenseRetriever | GraphRetriever):
+    if isinstance(retriever, DenseRetriever | GraphRetriever | QARetriever):
         return [set(ids) if question.strip() else set() for question in questions]
     if isinstance(retriever, HybridRetriever):
         parts = [possible(part, questions, ids) for part in retriever.parts]

@@ -92,6 +92,16 @@ def write_triples(path: Path, rows: list[dict[str, Any]]) -> Path:
     return write_jsonl(path, triples)
 
 
+def write_pairs(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """A question for every document, which its text begins with and its key ends; its last word answers it."""
+    pairs = []
+    for row in rows:
+        words = (row["text"] or row["title"]).split()
+        question = " ".join([*words[:12], row["id"]])
+        pairs.append({"id": f"pair {row['id']}", "question": question, "answers": words[-1:], "passage_id": row["id"]})
+    return write_jsonl(path, pairs)
+
+
 def words_recipe(source: Path, memory: Path, /, **sections: Any) -> dict[str, Any]:
     """A recipe without a model: BM25 alone."""
     return {"source": {"path": str(source)}, "memory": str(memory), "indexes": {"words": {"type": "bm25"}}, **sections}

@@ -79,6 +79,7 @@ def build_small(folder: Path) -> Path:
     """A memory of two snapshots, with rows in all tables and all kinds of indexes."""
     source, memory = folder / "source", folder / "memory"
     write_triples(folder / "triples.jsonl")
+    write_pairs(folder / "pairs.jsonl")
     saved("llama", folder / "model")
     write_corpus(source, "a.jsonl", range(6), bad_row=True)
     build_again(folder, memory)
@@ -92,9 +93,15 @@ def build_again(folder: Path, memory: Path) -> BuildResult:
     sections = {
         "ngram_pairs": PAIRS,
         "triples": {"from": str(folder / "triples.jsonl")},
+        "qa_pairs": {"from": str(folder / "pairs.jsonl")},
         "lm": {"tiny": {"model": str(folder / "model"), "window": 32, "overlap": 8}},
     }
-    indexes = {**INDEXES, "walk": {"type": "graph"}, "next": {"type": "knn_lm", "factory": "Flat"}}
+    indexes = {
+        **INDEXES,
+        "walk": {"type": "graph"},
+        "next": {"type": "knn_lm", "factory": "Flat"},
+        "asked": {"type": "qa"},
+    }
     return build_inline(folder / "source", memory, indexes, **sections)
 
 
@@ -103,6 +110,12 @@ def write_triples(path: Path) -> None:
     places = ("the river", "the harbour", "the hills", "the market hall", "the coast", "the marshes")
     rows = [{"id": f"d{n}", "entities": [], "triples": [[f"Town {n}", "lies at", places[n % 6]]]} for n in range(12)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_pairs(path: Path) -> None:
+    """Questions of the documents, and one of none."""
+    rows = [{"question": f"What lies near Town {n}?", "answer": "the river", "passage_id": f"d{n}"} for n in range(4)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"question": "What is old?", "answer": "war"}]))
 
 
 def answers(root: Path) -> dict[str, Any]:

@@ -73,7 +73,9 @@ def check_parents(partition: CheckedPartition) -> Iterator[str]:
         if entry is None or entry.id_column is None:
             yield partition.problem(f"its {column}s refer to {parent}, which is no table of the memory")
             continue
-        ids = partition.rows[column].to_numpy()
+        ids = partition.rows[column].drop_null().to_numpy()
+        if not len(ids):
+            continue
         missing = ids[~np.isin(ids, partition.parent(parent, [entry.id_column])[entry.id_column].to_numpy())]
         if len(missing):
             yield partition.problem(f"{column} {missing[0]} is not in {parent} ({len(missing)} rows)")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.compute as pc
 
 from mnemodex.indexers.arrays import find_ids
 from mnemodex.indexers.graph.names import entity_id, fact_id, normalize
+from mnemodex.indexers.qa import normalize_question, question_id
 from mnemodex.pipelines.documents.read import content_hash
+from mnemodex.pipelines.qa.lines import pair_id
 from mnemodex.pipelines.stages.mentions import mentions
 from mnemodex.pipelines.stages.pairs import pair_ids
 from mnemodex.schemas.ids import hash_columns, hash_text, token_positions
@@ -50,6 +53,35 @@ def check_pairs(partition: CheckedPartition) -> Iterator[str]:
         document = documents.get(doc_id, {"title": target, "text": target})
         if target not in document["text"] if field == "body" else target != document["title"]:
             yield partition.problem(f"a target of document {doc_id} is not its text or title")
+
+
+def check_qa_pairs(partition: CheckedPartition) -> Iterator[str]:
+    """Check that every id is the hash of what it names, and every chunk one of the pair's document."""
+    for stored, key, question, stored_question, answers in partition.tuples(
+        "pair_id", "key", "question", "question_id", "answers"
+    ):
+        if stored != pair_id(key, question, answers, partition.salt):
+            yield partition.problem(f"the pair_id of {key!r} is not the hash of its key, question and answers")
+        if stored_question != question_id(normalize_question(question), salt=partition.salt):
+            yield partition.problem(f"the question_id of {key!r} is not the hash of its question")
+    placed = partition.rows.filter(partition.rows["chunk_id"].is_valid())
+    if placed.num_rows:
+        chunks = partition.parent("chunks", ["chunk_id", "doc_id"])
+        places = find_ids(chunks["chunk_id"].to_numpy(), placed["chunk_id"].to_numpy())
+        if (chunks["doc_id"].to_numpy()[places] != placed["doc_id"].to_numpy()).any():
+            yield partition.problem("a chunk_id is not one of its document's")
+
+
+def check_questions(partition: CheckedPartition) -> Iterator[str]:
+    """Check that questions are sorted by their ids, the hashes of their normal forms, with a place for each pair."""
+
+    def hash_question(question: str, *, salt: str) -> int:
+        return question_id(normalize_question(question), salt=salt)
+
+    for name in ("partition", "row"):
+        if not np.array_equal(partition.rows["pairs"], pc.list_value_length(partition.rows[name])):
+            yield partition.problem("not as many places as pairs")
+    yield from _check_names(partition, "question_id", ("question",), hash_question)
 
 
 def check_triples(partition: CheckedPartition) -> Iterator[str]:

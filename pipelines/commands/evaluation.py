@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mnemodex.retrievers.evaluation import Evaluation
     from mnemodex.retrievers.memory import Memory
 
-_QUERIES = "JSONL of id, question, gold_ids; BEIR's queries.jsonl; or a BEIR folder."
+_QUERIES = "JSONL of id, question, and gold_ids or answers; BEIR's queries.jsonl; or a BEIR folder."
 _QRELS = "Judgements: BEIR's TSV or TREC's."
 _EXCLUDE = "A query's own document (of its id) is no answer to it, as BEIR measures ArguAna and Quora."
 _NEXT: dict[str, Any] = {"rich_help_panel": "Next-token indexes"}
@@ -35,7 +35,8 @@ def evaluate(
     qrels: Annotated[Path | None, typer.Option(help=_QRELS)] = None,
     exclude_self: Annotated[bool, typer.Option("--exclude-self", help=_EXCLUDE)] = False,
     k: Annotated[
-        int | None, typer.Option("-k", help="Documents a query, 10; or neighbours a token, 64.", show_default=False)
+        int | None,
+        typer.Option("-k", help="Documents a query, 10; pairs, 50; or neighbours a token, 64.", show_default=False),
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Write a TREC run file.")] = None,
     per_query: Annotated[Path | None, typer.Option(help="Write JSONL of the measures of each query.")] = None,
@@ -63,7 +64,7 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure an index: recall, nDCG and reciprocal rank over documents; or perplexity of a next-token index."""
+    """Measure an index: recall over documents, answers of pairs, or perplexity of a next-token index."""
     from mnemodex.retrievers.memory import Memory
     from mnemodex.schemas.kinds import KINDS, load
 
@@ -123,6 +124,15 @@ def compare(
     print_table(f"{second} against {first}: {result.queries} queries, k = {k}", columns, rows)
 
 
+def check_writable(options: dict[str, Any], *names: str) -> None:
+    """Refuse, before anything is measured, options that name a file which cannot be written, by a `UserError`."""
+    for option in names:
+        path: Path | None = options.get(option)
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            name = option.replace("_", "-")
+            raise UserError(f"{path}: cannot be written there; name a file in a folder that exists with --{name}")
+
+
 class QueryEvaluator:
     """Measures an index over documents, by queries with judgements."""
 
@@ -171,11 +181,7 @@ class QueryEvaluator:
         Raises:
             UserError: as `measure`, or a file cannot be written.
         """
-        for option in ("run", "per_query"):
-            path: Path | None = self._options.get(option)
-            if path is not None and (path.is_dir() or not path.parent.is_dir()):
-                name = option.replace("_", "-")
-                raise UserError(f"{path}: cannot be written there; name a file in a folder that exists with --{name}")
+        check_writable(self._options, "run", "per_query")
         result = self.measure()
         if "run" in self._options:
             self._options["run"].write_text(result.run, encoding="utf-8", errors="backslashreplace")

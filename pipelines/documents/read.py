@@ -23,6 +23,7 @@ from mnemodex.schemas.kinds import AnySource
 from mnemodex.schemas.limits import exceeds
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.metadata import documents_spec
+from mnemodex.schemas.sections import NoSource
 from mnemodex.schemas.spec import RunOnly, Spec
 from mnemodex.schemas.store.columns import to_column, to_nullable
 
@@ -102,6 +103,8 @@ class ReadOp(Op):
     @classmethod
     def complete(cls, finished: Finished) -> list[str]:
         settings: Any = finished.step.settings
+        if isinstance(settings.source, NoSource):
+            return []
         if not finished.rows:
             raise SourceError(f"{settings.source.path}: no documents{finished.first_error()}")
         count = _check_errors(finished, complete=True)

@@ -14,7 +14,7 @@ from typing_extensions import override
 from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.pipelines.sources.base import COMPRESSIONS
-from mnemodex.pipelines.sources.files import BOM, MAX_BYTES, read_blocks, read_json
+from mnemodex.pipelines.sources.files import BOM, read_json, read_lines
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.ids import hash_text
 from mnemodex.schemas.limits import exceeds
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
 
-_BUFFER = 64 << 20
+BUFFER = 64 << 20
 """Bytes of lines that wait in memory until they are appended to their partitions' files."""
 
 
@@ -55,7 +55,7 @@ class SortTriples(Op):
     def run(self, inputs: Inputs, output: Output) -> Stats:
         path = Path(self.settings.path)
         documents = inputs.partitions(0)
-        directory = _Directory(documents, by_text=_is_hipporag(path))
+        directory = Directory(documents, by_text=_is_hipporag(path))
         waiting = defaultdict[str, list[bytes]](list)
         bad: list[BadRow] = []
         lines = unknown = size = 0
@@ -75,10 +75,10 @@ class SortTriples(Op):
                 line = json.dumps([doc_id, entry.line, entry.triples], ensure_ascii=False).encode() + b"\n"
                 waiting[documents[partition].label].append(line)
                 size += len(line)
-                if size > _BUFFER:
-                    _append(output.folder, waiting)
+                if size > BUFFER:
+                    append_lines(output.folder, waiting)
                     size = 0
-        _append(output.folder, waiting)
+        append_lines(output.folder, waiting)
         (output.folder / "lines.txt").write_text(str(lines))
         output.rows = lines
         output.errors(bad, of="triples")
@@ -116,7 +116,7 @@ def _check_errors(settings: Any, errors: int, lines: int, first_error: str, *, c
         raise SourceError(f"{settings.path}: more than `triples.max_errors: {limit}` lines cannot be read{first_error}")
 
 
-class _Directory:
+class Directory:
     """Documents by the hash of their key; or of title and text, and of the text alone."""
 
     def __init__(self, documents: Sequence[InputPartition], *, by_text: bool) -> None:
@@ -141,7 +141,7 @@ class _Directory:
         return list(zip(*self._rows[1:, begin:end].tolist(), strict=True))
 
 
-def _append(folder: Path, waiting: dict[str, list[bytes]]) -> None:
+def append_lines(folder: Path, waiting: dict[str, list[bytes]]) -> None:
     """Append lines to the files of their partitions, one after the other, so that few files are open."""
     for label, lines in waiting.items():
         with (folder / f"{label}.jsonl").open("ab") as file:
@@ -163,7 +163,7 @@ def read_entries(path: Path) -> Iterator[Entry | BadRow]:
     if _is_hipporag(path):
         yield from _read_passages(path)
         return
-    for number, line in enumerate(_read_lines(path), 1):
+    for number, line in enumerate(read_lines(path), 1):
         if line and not line.isspace():
             yield _parse_line(line, path, number)
 
@@ -171,17 +171,6 @@ def read_entries(path: Path) -> Iterator[Entry | BadRow]:
 def _is_hipporag(path: Path) -> bool:
     plain = path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path
     return plain.suffix.lower() == ".json"
-
-
-def _read_lines(path: Path) -> Iterator[bytes]:
-    rest = b""
-    for number, block in enumerate(read_blocks(path)):
-        *lines, rest = (rest + (block if number else block.removeprefix(BOM))).split(b"\n")
-        if len(rest) > MAX_BYTES:
-            limit = f"{MAX_BYTES >> 20} MiB"
-            raise SourceError(f"{path}: a line is longer than {limit}; is the file one JSON object a line?")
-        yield from lines
-    yield rest
 
 
 def _parse_line(line: bytes, path: Path, number: int) -> Entry | BadRow:

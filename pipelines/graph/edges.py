@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from typing_extensions import override
 
-from mnemodex.pipelines.graph.parts import KINDS, begins, gather
+from mnemodex.indexers.arrays import begins
+from mnemodex.pipelines.graph.parts import KINDS, gather
 from mnemodex.pipelines.ops.base import Op
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.store import parquet

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
-from mnemodex.indexers.arrays import write_arrow
-from mnemodex.pipelines.graph.parts import begins, gather
+from mnemodex.indexers.arrays import begins, write_arrow
+from mnemodex.pipelines.graph.parts import gather
 from mnemodex.pipelines.ops.base import Op
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.tables import ENTITIES, FACT_TEXTS, FACTS, NAME_TEXTS, spec_of
@@ -41,10 +41,10 @@ class NamesOp(Op):
         facts, part = _facts(*gather(inputs, 0))
         output.write(spec_of(FACTS), facts)
         texts = facts.select(["fact_id", "subject", "predicate", "object"])
-        _write_texts(output.folder_of(FACT_TEXTS), texts, segments[part])
+        write_texts(output.folder_of(FACT_TEXTS), texts, segments[part])
         entities, part = _entities(*gather(inputs, 1), gather(inputs, 2)[0])
         output.write(spec_of(ENTITIES), entities, key=ENTITIES)
-        _write_texts(output.folder_of(NAME_TEXTS), entities.select(["entity_id", "normalized"]), segments[part])
+        write_texts(output.folder_of(NAME_TEXTS), entities.select(["entity_id", "normalized"]), segments[part])
         return Stats()
 
 
@@ -90,7 +90,7 @@ def _entities(names: pa.Table, part: Int64s, ends: pa.Table) -> tuple[pa.Table, 
     return pa.table(columns, schema=spec_of(ENTITIES).schema), part
 
 
-def _write_texts(folder: Path, texts: pa.Table, segments: Int64s) -> None:
+def write_texts(folder: Path, texts: pa.Table, segments: Int64s) -> None:
     """Write the texts of each segment, by ascending id, into a file of its own."""
     for segment in np.union1d(segments, [0]).tolist():
         write_arrow(folder / f"s{segment:05d}.arrow", texts.filter(pa.array(segments == segment)))

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from typing_extensions import override
 
-from mnemodex.indexers.arrays import read_arrow, write_arrow
+from mnemodex.indexers.arrays import begins, read_arrow, write_arrow
 from mnemodex.indexers.graph.names import normalize
 from mnemodex.pipelines.ops.base import Op
 from mnemodex.schemas.manifest import Stats
@@ -66,14 +66,6 @@ def gather(inputs: Inputs, number: int) -> tuple[pa.Table, Int64s]:
         start = int(np.searchsorted(ids, first))
         rows.append(table.slice(start, int(np.searchsorted(ids, last, side="right")) - start))
     return pa.concat_tables(rows).combine_chunks(), np.repeat(np.arange(len(rows)), list(map(len, rows)))
-
-
-def begins(*columns: Int64s) -> Int64s:
-    """Return where rows begin that differ from the row before them, in columns of shape (rows,)."""
-    changes = np.ones(len(columns[0]), np.bool_)
-    if len(changes):
-        changes[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
-    return np.flatnonzero(changes)
 
 
 def _facts(triples: pa.Table) -> pa.Table:

@@ -123,7 +123,7 @@ class Output:
                 above = self._declared(TableKey.parse(parent))
                 if parent not in self._step.reads or above is None or above.id_column is None:
                     continue
-                ids = parquet.column(folder / "data.parquet", column)
+                ids = numbers(parquet.read(folder / "data.parquet", columns=[column])[column].drop_null())
                 missing = ids[~np.isin(ids, inputs.ids(self._step.reads.index(parent), above.id_column))]
                 if len(missing):
                     what = f"the {column} {missing[0]} of {len(missing)} rows is none of {parent}"

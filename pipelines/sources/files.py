@@ -239,6 +239,18 @@ def read_blocks(path: Path | str, start: int = 0) -> Iterator[bytes]:
         raise _unreadable(path, error) from error
 
 
+def read_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file without their ends; one of more than 256 MiB is a `SourceError`."""
+    rest = b""
+    for number, block in enumerate(read_blocks(path)):
+        *lines, rest = (rest + (block if number else block.removeprefix(BOM))).split(b"\n")
+        if len(rest) > MAX_BYTES:
+            limit = f"{MAX_BYTES >> 20} MiB"
+            raise SourceError(f"{path}: a line is longer than {limit}; is the file one JSON object a line?")
+        yield from lines
+    yield rest
+
+
 def read_json(path: Path | str, *, row: str) -> bytes:
     """Return the bytes of a JSON document; of more than 1 GiB a `SourceError` says what rows of JSONL to write."""
     data = bytearray()

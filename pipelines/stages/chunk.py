@@ -69,7 +69,7 @@ class ChunkStage(Stage):
     @override
     @classmethod
     def complete(cls, finished: Finished) -> list[str]:
-        if not finished.rows:
+        if finished.parts and not finished.rows:
             raise SourceError("chunks: no document has any text; check `source.fields.text`")
         return []
 

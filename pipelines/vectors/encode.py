@@ -1,4 +1,4 @@
-"""Encoding: chunks, facts and names of entities become vectors."""
+"""Encoding: chunks, facts, names of entities and questions become vectors."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from mnemodex.indexers.encoders import EncodeStats, TextEncoder, Window, open_en
 from mnemodex.indexers.text import passages
 from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.schemas.errors import NotFiniteError
-from mnemodex.schemas.kinds import ENCODERS, AnyEncoder
+from mnemodex.schemas.kinds import ENCODERS, KINDS, AnyEncoder
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.sections import ServedEmbedding
 from mnemodex.schemas.spec import Ref, RunOnly, Spec
 from mnemodex.schemas.steps import Files, Read, Resources, Step
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.columns import numbers, to_column, to_table
-from mnemodex.schemas.tables import FACT_TEXTS, NAME_TEXTS, TableKey, spec_of
+from mnemodex.schemas.tables import FACT_TEXTS, NAME_TEXTS, QUESTION_TEXTS, TableKey, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,16 +35,27 @@ if TYPE_CHECKING:
     from mnemodex.schemas.recipe import Recipe
     from mnemodex.schemas.store.store import Store
 
-Of = Literal["chunks", "facts", "entities"]
+Of = Literal["chunks", "facts", "entities", "questions", "question_answers"]
 
 COLUMNS: dict[Of, tuple[str, ...]] = {
     "chunks": ("chunk_id", "title", "text"),
     "facts": ("fact_id", "subject", "predicate", "object"),
     "entities": ("entity_id", "normalized"),
+    "questions": ("question_id", "question"),
+    "question_answers": ("question_id", "question", "answers"),
 }
 """The id of each table, and the columns whose words are encoded."""
-_WINDOW: dict[Of, int] = {"chunks": 2048, "facts": 4096, "entities": 4096}
-"""Texts that are sorted by length together."""
+_TEXTS: dict[Of, TableKey] = {
+    "facts": FACT_TEXTS,
+    "entities": NAME_TEXTS,
+    "questions": QUESTION_TEXTS,
+    "question_answers": QUESTION_TEXTS,
+}
+"""The segments of texts that are encoded of all but chunks."""
+_READ_BY: dict[Of, str] = {"chunks": "embeddings", "questions": "queries", "question_answers": "queries"}
+"""What of an encoder's settings decides the vectors: questions are encoded as they will be asked."""
+_WINDOW, _TEXT_WINDOW = 2048, 4096
+"""Chunks, or shorter texts, that are sorted by length together."""
 _TRUNCATED = ".truncated"
 """The ending of the file of rows whose texts were cut, as NumPy writes numbers; it is there where there are any."""
 _UNKNOWN_SHARE = 0.1
@@ -106,7 +117,7 @@ class EncodeOp(Op):
         self._refuse_infinite(ids, vectors)
         table = spec_of(TableKey("embeddings", "any", "" if of == "chunks" else of)).sized(vectors.shape[1])
         encoded = to_table([ids, _to_arrow(vectors)], table.schema)
-        output.write(table, encoded.to_batches(max_chunksize=_WINDOW[of]))
+        output.write(table, encoded.to_batches(max_chunksize=_window(of)))
         if truncated.any():
             with (output.folder / f"data{_TRUNCATED}").open("wb") as file:
                 np.save(file, np.flatnonzero(truncated), allow_pickle=False)
@@ -185,7 +196,7 @@ class EncodeOp(Op):
         else:
             words = (batch[name].to_pylist() for name in COLUMNS[self.settings.of][1:])
             texts = [" ".join(parts) for parts in zip(*words, strict=True)]
-        prefix = settings.passage_prefix
+        prefix = settings.query_prefix if _READ_BY.get(self.settings.of) == "queries" else settings.passage_prefix
         return [prefix + text for text in texts] if prefix else texts
 
     def _refuse_infinite(self, ids: Int64s, vectors: Float32s) -> None:
@@ -198,12 +209,16 @@ class EncodeOp(Op):
             )
 
 
+def _window(of: Of) -> int:
+    return _WINDOW if of == "chunks" else _TEXT_WINDOW
+
+
 class _Rows:
     """The rows that a unit encodes: a partition of chunks, or a segment of texts, whose files are in Arrow's format."""
 
     def __init__(self, inputs: Inputs, of: Of) -> None:
         self._columns = list(COLUMNS[of])
-        self._window = _WINDOW[of]
+        self._window = _window(of)
         self._path = inputs.partition(0).files["parquet"] if of == "chunks" else None
         if of != "chunks":
             self._texts = pa.concat_tables(map(read_arrow, inputs.parts(0)))
@@ -246,22 +261,23 @@ def _resume(checkpoint: Checkpoint, vectors: Float32s, truncated: Bools) -> Bool
     return done
 
 
-def used_encoders(recipe: Recipe) -> list[str]:
-    """Return the embeddings that some index needs, sorted."""
-    leaves = (leaf for settings in recipe.indexes.values() for leaf in settings.leaves())
+def used_encoders(recipe: Recipe, *, of_chunks: bool = False) -> list[str]:
+    """Return the embeddings that some index needs, sorted; or those that it needs of chunks."""
+    indexes = [index for index in recipe.indexes.values() if not of_chunks or KINDS.find(index.type).hits != "pair"]
+    leaves = (leaf for settings in indexes for leaf in settings.leaves())
     refs = ((leaf.marker(Ref), leaf.value) for leaf in leaves)
     return sorted({name for ref, name in refs if ref and ref.section == "embed" and name})
 
 
 def encode_step(context: PlanContext, name: str, of: Of = "chunks") -> Step:
-    """Return the step that encodes chunks, facts or entities with one embedding."""
+    """Return the step that encodes chunks, facts, entities or questions with one embedding."""
     spec: Any = context.recipe.embed[name]
     key = TableKey("embeddings", name, "" if of == "chunks" else of)
-    identity = spec.identity(step="embeddings" if of == "chunks" else "name_vectors", digest=context.digest)
+    identity = spec.identity(step=_READ_BY.get(of, "name_vectors"), digest=context.digest)
     return Step(
         key.label,
         "mnemodex.pipelines.vectors.encode:EncodeOp",
-        (Read(TableKey(of)) if of == "chunks" else Read(FACT_TEXTS if of == "facts" else NAME_TEXTS, Files()),),
+        (Read(_TEXTS[of], Files()) if of in _TEXTS else Read(TableKey(of)),),
         (key,),
         EncodeSettings(encoder=spec, of=of, name=name),
         identity=[identity, of, ENCODERS.find(spec.encoder).version],

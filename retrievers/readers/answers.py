@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
+from mnemodex.indexers.arrays import begins
 from mnemodex.schemas.errors import QueryError
+from mnemodex.schemas.store.columns import numbers, to_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnemodex.indexers.arrays import Int64s
     from mnemodex.retrievers.hits import Chunk, Hits
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -137,6 +141,51 @@ def f1(answer: str, gold: Sequence[str]) -> float:
 def _overlap(words: list[str], gold: list[str]) -> float:
     common = (Counter(words) & Counter(gold)).total()
     return 2 * common / (len(words) + len(gold)) if common else 0.0
+
+
+def merge_answers(groups: Int64s, answers: pa.ListArray, count: int) -> tuple[pa.ListArray, Int64s]:
+    """Return the different answers of each group of pairs, those of most pairs first, then those that come first.
+
+    Answers with one normal form (SQuAD's) count as one, and are written as the first of them. The second result says
+    for each pair the rank of its first answer in the group, from 0 on: int64 of shape (pairs,).
+
+    Args:
+        groups: the group of each pair, from 0 on, int64 of shape (pairs,).
+        answers: of each pair, strings.
+        count: of groups.
+    """
+    sizes = numbers(answers.value_lengths())
+    values = answers.flatten()
+    pairs = np.repeat(np.arange(len(answers)), sizes)
+    of_group, code = groups[pairs], _forms(values)
+    order = np.lexsort((pairs, code, of_group))
+    starts = begins(of_group[order], code[order])
+    # A pair that gives an answer in two spellings counts once.
+    new_pair = np.zeros(len(order), np.int64)
+    new_pair[begins(of_group[order], code[order], pairs[order])] = 1
+    given = np.add.reduceat(new_pair, starts) if len(starts) else new_pair
+    first = order[starts]
+    by_rank = np.lexsort((first, -given, of_group[first]))
+    ranked = first[by_rank]
+    offsets = np.searchsorted(of_group[ranked], np.arange(count + 1))
+    rank = np.empty(len(ranked), np.int64)
+    rank[by_rank] = np.arange(len(ranked)) - offsets[of_group[ranked]]
+    best = np.full(len(answers), len(ranked))
+    np.minimum.at(best, pairs[order], np.repeat(rank, np.diff(np.append(starts, len(order)))))
+    texts = values.take(to_column(ranked, pa.int64()))
+    return pa.ListArray.from_arrays(to_column(offsets, pa.int32()), texts), best
+
+
+def _forms(answers: pa.StringArray) -> Int64s:
+    """Return a number for the normal form of each answer."""
+    encoded = answers.dictionary_encode()
+    known: dict[str, int] = {}
+    # What is only articles and punctuation has no normal form but itself.
+    codes = [
+        known.setdefault(normalize_answer(text) or f" {text}", len(known)) for text in encoded.dictionary.to_pylist()
+    ]
+    by_text: Int64s = np.array(codes, np.int64)
+    return np.take(by_text, numbers(encoded.indices))
 
 
 def evaluate(answered: Sequence[Answered], gold: Sequence[Sequence[str]]) -> AnswerScores:

@@ -40,12 +40,17 @@ def chunk_ids(rows: int, *, seed: int = 7) -> NDArray[np.int64]:
 
 
 def partitions(
-    folder: Path, matrix: NDArray[Any], sizes: Sequence[int], *, ids: NDArray[np.int64] | None = None
+    folder: Path,
+    matrix: NDArray[Any],
+    sizes: Sequence[int],
+    *,
+    ids: NDArray[np.int64] | None = None,
+    of: str = "",
 ) -> list[InputPartition]:
     """The matrix as embedding partitions p0, p1, … of these sizes."""
     folder.mkdir(parents=True, exist_ok=True)
     ids = chunk_ids(len(matrix)) if ids is None else ids
-    table = spec_of(TableKey("embeddings", "test")).sized(matrix.shape[1])
+    table = spec_of(TableKey("embeddings", "test", of)).sized(matrix.shape[1])
     made = []
     for number, (start, size) in enumerate(zip(np.cumsum([0, *sizes]), sizes, strict=False)):
         part = matrix[start : start + size]

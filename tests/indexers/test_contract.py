@@ -48,6 +48,10 @@ def vectors(folder):
     return partitions(folder, clustered(ROWS, DIMENSION), SIZES, ids=chunk_ids(ROWS))
 
 
+def questions(folder):
+    return partitions(folder, clustered(ROWS, DIMENSION), SIZES, ids=chunk_ids(ROWS), of="questions")
+
+
 def states(folder):
     return state_partitions(folder, clustered(ROWS, DIMENSION), SIZES, positions=chunk_ids(ROWS))
 
@@ -71,6 +75,8 @@ CASES = {
     "datastore-ivf": Case(
         {"type": "knn_lm", "lm": "m", "factory": "IVF2,SQfp16"}, states, {"seed": 1}, {"target_recall": 0.5}
     ),
+    "qa-flat": Case({"type": "qa", "embed": "e"}, questions, {"factory": "HNSW8"}, {"target_recall": 0.5}),
+    "qa-codes": Case({"type": "qa", "embed": "e", "factory": "SQ8"}, questions, {"key": "question_answer"}),
     "bm25": Case({"type": "bm25"}, words, {"with_title": False}, {"k1": 0.9}),
     "ngram": Case({"type": "ngram"}, documents, {"document_array": False}),
     "graph": Case({"type": "graph", "method": "bridge-lite"}, words, {"method": "bridge"}, {"synonymy": 0.5}),
@@ -159,7 +165,7 @@ def test_a_type_says_what_it_is(name):
     ("kind", "hint"),
     [
         ("dens", "did you mean 'dense'"),
-        ("annoy", "known: dense, bm25, ngram, seal, graph, knn_lm, hybrid"),
+        ("annoy", "known: dense, bm25, ngram, seal, graph, knn_lm, hybrid, qa"),
         (5, "known:"),
         (None, "known:"),
         (["dense"], "did you mean 'dense'"),

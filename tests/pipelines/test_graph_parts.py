@@ -7,9 +7,9 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mnemodex.indexers.arrays import begins
 from mnemodex.indexers.graph.names import normalize
 from mnemodex.pipelines.graph import names as module
-from mnemodex.pipelines.graph.parts import begins
 
 rows_of_partitions = st.lists(st.integers(0, 60), max_size=30)
 

@@ -21,7 +21,7 @@ from engines import InlineEngine
 from language_models import saved
 from library import write_jsonl
 from packages import Packages
-from small_memory import write_corpus, write_triples
+from small_memory import write_corpus, write_pairs, write_triples
 from tokenizer_models import byte_level, save
 
 import mnemodex
@@ -29,6 +29,7 @@ from mnemodex.indexers.models.locate import locate, spacy_folder
 from mnemodex.indexers.settings import ChatModel
 from mnemodex.pipelines import run as run_module
 from mnemodex.pipelines.declarations import declarations
+from mnemodex.pipelines.graph import names
 from mnemodex.pipelines.materialize import Materializer
 from mnemodex.pipelines.plan import Plan, identity
 from mnemodex.pipelines.preflight import check_inputs
@@ -38,7 +39,7 @@ from mnemodex.pipelines.run_files import RunFiles
 from mnemodex.pipelines.source_plan import plan_source
 from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, load
 from mnemodex.schemas.recipe import parse_recipe
-from mnemodex.schemas.sections import DEFAULT_MODEL, SPACY_MODEL, LmStates, NgramPairs
+from mnemodex.schemas.sections import DEFAULT_MODEL, SPACY_MODEL, LmStates, NgramPairs, PairFile
 from mnemodex.schemas.store.store import Store
 
 if TYPE_CHECKING:
@@ -67,9 +68,10 @@ class Change:
 NOTHING: tuple[str, ...] = ()
 FIXED = "a literal of one value: it names the class"
 NAMES = ("embeddings/first/facts", "embeddings/first/entities", "synonyms")
-VECTORS = ("embeddings/first", *NAMES, "flat: queries")
+ASKED = ("embeddings/first/questions", "embeddings/first/question_answers")
+VECTORS = ("embeddings/first", *NAMES, *ASKED, "flat: queries")
 BUILD = ("flat", "flat: train")
-SERVED = ("embeddings/served",)
+SERVED = ("embeddings/served", "embeddings/served/questions")
 STATES = ("lm_tokens/tiny", "lm_states/tiny")
 CHAT = {"model": "m", "base_url": "http://localhost:1/v1"}
 
@@ -81,6 +83,7 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "max_errors": Change("source.max_errors", 7, NOTHING),
         "metadata": Change("source.metadata", {"town": "string"}, ("documents",)),
     },
+    "NoSource": {"format": FIXED},
     "DocumentChunks": {"by": FIXED},
     "TokenChunks": {
         "by": FIXED,
@@ -96,7 +99,7 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "normalize": Change("embed.first.normalize", False, VECTORS),
         "with_title": Change("embed.first.with_title", False, ("embeddings/first",)),
         "passage_prefix": Change("embed.first.passage_prefix", "passage: ", ("embeddings/first", *NAMES)),
-        "query_prefix": Change("embed.first.query_prefix", "query: ", ("flat: queries",)),
+        "query_prefix": Change("embed.first.query_prefix", "query: ", ("flat: queries", *ASKED)),
     },
     "ServedEmbedding": {
         "encoder": FIXED,
@@ -109,9 +112,9 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "timeout": Change("embed.served.timeout", 5.0, NOTHING),
         "max_retries": Change("embed.served.max_retries", 1, NOTHING),
         "normalize": Change("embed.served.normalize", False, SERVED),
-        "with_title": Change("embed.served.with_title", False, SERVED),
-        "passage_prefix": Change("embed.served.passage_prefix", "passage: ", SERVED),
-        "query_prefix": Change("embed.served.query_prefix", "query: ", NOTHING),
+        "with_title": Change("embed.served.with_title", False, SERVED[:1]),
+        "passage_prefix": Change("embed.served.passage_prefix", "passage: ", SERVED[:1]),
+        "query_prefix": Change("embed.served.query_prefix", "query: ", SERVED[1:]),
     },
     "LmStates": {
         "model": Change("lm.tiny.model", "{F}/other", STATES),
@@ -132,6 +135,10 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "extractor": FIXED,
         "path": Change("triples.from", "{F}/same-triples.jsonl", NOTHING),
         "max_errors": Change("triples.max_errors", 7, NOTHING),
+    },
+    "PairFile": {
+        "path": Change("qa_pairs.from", "{F}/same-pairs.jsonl", NOTHING),
+        "max_errors": Change("qa_pairs.max_errors", 7, NOTHING),
     },
     "SpacyTriples": {
         "extractor": FIXED,
@@ -181,6 +188,20 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "target_recall": Change("indexes.next.target_recall", 0.9, ("next: recall",)),
         "shard_rows": Change("indexes.next.shard_rows", 6, ("next",)),
     },
+    "QASettings": {
+        "type": FIXED,
+        "metric": FIXED,
+        "embed": Change("indexes.asked.embed", "served", ("asked",)),
+        "key": Change("indexes.asked.key", "question_answer", ("asked", "asked: recall")),
+        "engine": Change("indexes.answered.engine", "faiss", ("answered", "answered: recall")),
+        "factory": Change("indexes.asked.factory", "HNSW8", ("asked", "asked: recall")),
+        "seed": Change("indexes.asked.seed", 3, ("asked", "asked: recall")),
+        "m": Change("indexes.answered.m", 8, ("answered",)),
+        "ef_construction": Change("indexes.answered.ef_construction", 99, ("answered",)),
+        "order": Change("indexes.answered.order", "as_is", ("answered",)),
+        "target_recall": Change("indexes.asked.target_recall", 0.9, ("asked: recall",)),
+        "shard_rows": Change("indexes.asked.shard_rows", 2, ("asked",)),
+    },
     "BM25Settings": {
         "type": FIXED,
         "k1": Change("indexes.words.k1", 0.9, NOTHING),
@@ -228,7 +249,9 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "depth": Change("indexes.both.depth", 9, NOTHING),
     },
     "Recipe": {
-        "id_salt": Change("id_salt", "salt", ("documents", "chunks", "triples", "ngram_pairs/spans")),
+        "id_salt": Change(
+            "id_salt", "salt", ("documents", "chunks", "triples", "ngram_pairs/spans", "qa_pairs: lines", "qa_pairs")
+        ),
     },
 }
 CHANGES = {(kind, name): change for kind, fields in TABLE.items() for name, change in fields.items() if change != FIXED}
@@ -238,7 +261,7 @@ def settings_classes():
     """Every class of settings that a recipe can have."""
     entries = [registry.find(name) for registry in (SOURCES, CHUNKERS, ENCODERS, EXTRACTORS, KINDS) for name in
                registry.names()]  # fmt: skip
-    return {*(load(entry.settings) for entry in entries), LmStates, NgramPairs, ChatModel}
+    return {*(load(entry.settings) for entry in entries), LmStates, NgramPairs, PairFile, ChatModel}
 
 
 def test_the_table_has_every_field_of_every_settings_class():
@@ -266,6 +289,7 @@ FULL = {
     },
     "ngram_pairs": {"spans": {"queries": "{F}/questions.jsonl", "length": 4, "unsupervised": 1}},
     "triples": {"from": "{F}/triples.jsonl"},
+    "qa_pairs": {"from": "{F}/pairs.jsonl"},
     "indexes": {
         "flat": {"type": "dense", "factory": "IVF2,Flat", "queries": "{F}/questions.jsonl"},
         "links": {"type": "dense", "engine": "hnswlib", "embed": "served"},
@@ -279,6 +303,9 @@ FULL = {
         "next": {"type": "knn_lm", "factory": "Flat", "lm": "tiny"},
         "states": {"type": "knn_lm", "engine": "hnswlib", "lm": "tiny", "seed": 5},
         "both": {"type": "hybrid", "of": ["flat", "words"]},
+        "asked": {"type": "qa", "factory": "Flat"},
+        "answered": {"type": "qa", "engine": "hnswlib", "embed": "served"},
+        "joined": {"type": "qa", "factory": "HNSW8", "key": "question_answer"},
     },
 }
 SMALL = {"source": {"path": "{F}/source"}, "indexes": {"words": {"type": "bm25"}}}
@@ -386,6 +413,8 @@ def folder(tmp_path_factory):
     shutil.copytree(made / "source", made / "copy")
     write_triples(made / "triples.jsonl")
     shutil.copy(made / "triples.jsonl", made / "same-triples.jsonl")
+    write_pairs(made / "pairs.jsonl")
+    shutil.copy(made / "pairs.jsonl", made / "same-pairs.jsonl")
     questions = [{"id": f"q{n}", "question": f"Where is town {n}?", "gold_ids": [f"d{n}"]} for n in range(4)]
     write_jsonl(made / "questions.jsonl", questions)
     shutil.copy(made / "questions.jsonl", made / "same-questions.jsonl")
@@ -413,6 +442,9 @@ def built(folder, one_thread):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "choose_engine", InlineEngine)
+        # Several partitions of vectors of questions.
+        patch.setattr(names, "_FIRST_SEGMENT", 1)
+        patch.setattr(names, "_SMALLEST", 1)
         yield make
 
 
@@ -456,6 +488,7 @@ def assert_planned(base: Built, recipe: dict[str, Any], steps: tuple[str, ...]) 
     [
         ("questions.jsonl", ("flat: queries", "ngram_pairs/spans")),
         ("triples.jsonl", ("triples: lines",)),
+        ("pairs.jsonl", ("qa_pairs: lines", "embeddings/first/question_answers")),
         ("source/1.jsonl", ("documents",)),
     ],
 )

@@ -316,6 +316,25 @@ class TestWhole:
         changed = drafts([{"s0": "a", "s1": "d"}, {"s0": "c"}, {"s1": "e"}])
         assert changed["s0"] == found["s0"] and changed["s1"] != found["s1"]
 
+    def test_a_file_meets_the_partition_of_its_name_where_there_is_one_and_waits_for_that_table(self):
+        files = tuple(
+            FileEntry(path=f"tables/a/all-0/{name}", bytes=1, sha256="0" * 64)
+            for name in ("p.jsonl", "+.jsonl", "number.txt")
+        )
+        sorted_lines = [Artifact(label="all", fingerprint="0", rows=1, files=files)]
+        bench = Bench(step("b", source=sources("p", "q")))
+        bench.more("b")
+        bench.finish("b", "p", rows=3)
+        given = SimpleNamespace(
+            ready=lambda key: sorted_lines if key == A else bench.results.ready(key),
+            complete=lambda key: key == A or bench.results.complete(key),
+            find=bench.results.find,
+        )
+        cutter = Cutter(step("c", Read(A, Files()), Read(B, Each())))
+        assert list(cutter.more(given)) == []
+        bench.finish("b", "q", rows=3)
+        assert [(draft.label, names(draft.inputs[1])) for draft in cutter.more(given)] == [("+", []), ("p", ["p"])]
+
     @pytest.mark.parametrize(("rows", "expected"), [(1, ["p"]), (3, ["p"]), (4, ["p", "q"]), (99, ["p", "q", "r"])])
     def test_the_first_partitions_are_one_unit(self, rows, expected):
         bench = Bench(step("a", source=sources("p", "q", "r")), step("b", Read(A, First(rows))))

@@ -89,6 +89,7 @@ DOCUMENTS, CHUNKS, FACTS, ENTITIES = (spec_of(TableKey(name)) for name in ("docu
 VECTORS = spec_of(TableKey("embeddings", "minilm")).sized(384)
 NAMES = spec_of(TableKey("embeddings", "minilm", "facts")).sized(384)
 PAIRS = spec_of(TableKey("ngram_pairs", "spans"))
+ASKED, QUESTIONS = (spec_of(TableKey(name)) for name in ("qa_pairs", "questions"))
 INDEX = "indexes/flat"
 TOKENS = spec_of(TableKey("lm_tokens", "tiny"))
 STATES = spec_of(TableKey("lm_states", "tiny")).sized(32)
@@ -113,6 +114,12 @@ FACTS_OF = "tables/embeddings/minilm/facts"
         ("tables/ngram_pairs", ".parquet", column(PAIRS, "doc_id", put(0, 7)), "doc_id 7 is not in documents"),
         ("tables/ngram_pairs", ".parquet", column(PAIRS, "target", put(0, "other")), "is not its text or title"),
         ("tables/ngram_pairs", ".parquet", column(PAIRS, "target", put(1, "Town")), "is not its text or title"),
+        ("tables/qa_pairs", ".parquet", column(ASKED, "answers", put(0, ["other"])), "is not the hash of its key"),
+        ("tables/qa_pairs", ".parquet", column(ASKED, "question_id", put(0, 7)), "is not the hash of its question"),
+        ("tables/qa_pairs", ".parquet", column(ASKED, "chunk_id", put(0, 7)), "chunk_id 7 is not in chunks"),
+        ("tables/qa_pairs", ".parquet", column(ASKED, "doc_id", put(0, 7)), "doc_id 7 is not in documents"),
+        ("tables/questions", ".parquet", column(QUESTIONS, "question", put(0, "other")), "an id of 'other' is not its"),
+        ("tables/questions", ".parquet", column(QUESTIONS, "row", put(0, [1, 2])), "not as many places as pairs"),
         ("tables/lm_tokens", ".parquet", column(TOKENS, "doc_id", put(0, 7)), "its documents are not those of"),
         ("tables/lm_tokens", ".parquet", column(TOKENS, "starts", put(0, [1])), "not as many first characters as"),
         ("tables/lm_states", ".parquet", column(STATES, "position", put(0, 7)), "a position is not that of its"),

@@ -58,7 +58,17 @@ def test_the_small_memory_is_sound_and_has_every_kind_of_file(small):
     tables = {file.split("/")[1] for file in kept if file.startswith("tables/")}
     graph = {"triples", "mentions", "facts", "entities", "synonyms", "edges"}
     states = {"lm_tokens", "lm_states"}
-    assert tables == {"documents", "chunks", "embeddings", "errors", "ngram_pairs", *graph, *states}
+    assert tables == {
+        "documents",
+        "chunks",
+        "embeddings",
+        "errors",
+        "ngram_pairs",
+        "qa_pairs",
+        "questions",
+        *graph,
+        *states,
+    }
     snapshots = [file for file in small.files() if file.startswith("snapshots/")]
     assert len([file for file in snapshots if not is_list(file)]) == 2 and any(map(is_list, snapshots))
 

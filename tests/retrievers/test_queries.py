@@ -25,7 +25,7 @@ def test_our_own_form(tmp_path):
         {"id": 7, "question": "Wer?"},
         {"id": "c", "question": "", "gold_ids": None},
     )
-    assert read_queries(file) == [Query("a", "Wo?", {"k1": 1, "2": 1}), Query("7", "Wer?"), Query("c", "")]
+    assert read_queries(file) == [Query("a", "Wo?", {"k1": 1, "2": 1}, ("hier",)), Query("7", "Wer?"), Query("c", "")]
 
 
 def test_gz_is_read_as_plain(tmp_path):

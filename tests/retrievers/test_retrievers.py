@@ -6,9 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from contract import CASES, QUESTIONS, assert_sound, possible
+from contract import CASES, QUESTIONS, assert_sound, chunk_of_hits, kind_of_hits, possible
 
-from mnemodex.retrievers.next_token import NextTokenRetriever
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.kinds import KINDS
 
@@ -26,10 +25,7 @@ def chunks(memory, retriever):
         "FROM chunks c JOIN documents d USING (doc_id)"
     ).to_arrow_table()
     found = {row["chunk_id"]: row for row in rows.to_pylist()}
-    if not isinstance(retriever, NextTokenRetriever):
-        return found
-    positions = memory.sql("SELECT position, chunk_id FROM lm_states_tiny").fetchall()
-    return {position: found[chunk_id] for position, chunk_id in positions}
+    return {hit: found[chunk_id] for hit, chunk_id in chunk_of_hits(memory, retriever)}
 
 
 def test_every_registered_type_is_tested_here(memory):
@@ -43,8 +39,7 @@ def test_answers_have_the_promised_shape_order_and_missing_places(retriever, chu
     matching = [len(some) for some in possible(retriever, QUESTIONS, chunks)]
     assert_sound(hits, queries=len(QUESTIONS), k=k, matching=matching)
     assert set(hits.ids.ravel().tolist()) <= {*chunks, -1}
-    kind = "position" if isinstance(retriever, NextTokenRetriever) else "chunk"
-    assert len(hits) == len(QUESTIONS) and hits.kind == kind
+    assert len(hits) == len(QUESTIONS) and hits.kind == kind_of_hits(retriever)
 
 
 def test_the_best_hit_is_what_was_asked_for(retriever):

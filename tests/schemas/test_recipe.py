@@ -90,7 +90,7 @@ def test_the_hash_is_of_the_content_and_not_of_its_place():
         ({"source": "a", "embed": {"m": {"base_url": "x"}}}, "'embed.m.base_url'; add `encoder: openai`, which has it"),
         (
             {"source": "a", "indexes": {"w": {"type": "bm25", "m": 8}}},
-            "it is a key of `type: dense` or `type: knn_lm`, not of `type: bm25`",
+            "it is a key of `type: dense` or `type: knn_lm` or `type: qa`, not of `type: bm25`",
         ),
     ],
 )  # fmt: skip

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, load
 from mnemodex.schemas.recipe import parse_recipe
-from mnemodex.schemas.sections import LmStates, NgramPairs
+from mnemodex.schemas.sections import LmStates, NgramPairs, PairFile
 from mnemodex.schemas.validation import WORDS
 
 SETTINGS = {
@@ -19,10 +19,11 @@ SETTINGS = {
     "triples": {name: ({"extractor": name}, load(EXTRACTORS.find(name).settings)) for name in ("file", "spacy", "llm")},
     "indexes.i": {
         name: ({"type": name}, load(KINDS.find(name).settings))
-        for name in ("dense", "bm25", "ngram", "seal", "graph", "knn_lm", "hybrid")
+        for name in ("dense", "bm25", "ngram", "seal", "graph", "knn_lm", "hybrid", "qa")
     },
     "lm.m": {"": ({}, LmStates)},
     "ngram_pairs.p": {"": ({}, NgramPairs)},
+    "qa_pairs": {"": ({}, PairFile)},
 }
 VALUES = [
     *(None, True, -1, 0, 1.5, float("inf"), float("nan"), 10**30),

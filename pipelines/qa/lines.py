@@ -1,0 +1,196 @@
+"""One pass over a file of question-answer pairs, which sorts them by the partitions of their documents."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from typing_extensions import override
+
+from mnemodex.pipelines.bad_row import BadRow
+from mnemodex.pipelines.documents.read import count_rows
+from mnemodex.pipelines.extractors.sorting import BUFFER, Directory, append_lines
+from mnemodex.pipelines.ops.base import Finished, Op
+from mnemodex.pipelines.qa.rows import PairRow, read_pairs
+from mnemodex.schemas.errors import SourceError
+from mnemodex.schemas.ids import hash_text
+from mnemodex.schemas.limits import exceeds
+from mnemodex.schemas.manifest import Stats
+from mnemodex.schemas.sections import PairFile
+from mnemodex.schemas.spec import Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mnemodex.indexers.arrays import Int64s
+    from mnemodex.indexers.base import InputPartition
+    from mnemodex.pipelines.ops.inputs import Inputs
+    from mnemodex.pipelines.ops.output import Output
+
+_BATCH = 1 << 16
+"""Rows that are compared with those before them at once, and pairs without a document of one partition."""
+
+
+class PairSettings(Spec):
+    """A file of pairs, and the salt of ids."""
+
+    file: PairFile
+    id_salt: str
+
+
+class LineStats(Stats):
+    """Rows of a file of pairs: all, those that repeat another, and those whose passage is no document's key."""
+
+    lines: int = 0
+    repeats: int = 0
+    unknown: int = 0
+    example: str = ""
+
+
+class SortPairs(Op):
+    """Writes the pairs of a file into one file a partition of documents, `LABEL.jsonl`.
+
+    Those without a document are in files of 65,536 pairs, whose names begin with a plus. Memory: 40 bytes a document, 8
+    bytes a pair, and the lines that wait (64 MiB).
+    """
+
+    Settings = PairSettings
+    settings: PairSettings
+
+    @override
+    def run(self, inputs: Inputs, output: Output) -> Stats:
+        seen, bad, rows = _Seen(), list[BadRow](), 0
+        sorted_lines = _Lines(output.folder, inputs.partitions(0))
+        for batch in _batches(read_pairs(Path(self.settings.file.path))):
+            rows += len(batch)
+            pairs = [row for row in batch if isinstance(row, PairRow)]
+            bad += [row for row in batch if isinstance(row, BadRow)]
+            if bad:
+                first = f": {bad[0].source} line {bad[0].line}: {bad[0].reason}"
+                _check_errors(self.settings, len(bad), rows, first, complete=False)
+            ids = [pair_id(pair.key, pair.question, pair.answers, self.settings.id_salt) for pair in pairs]
+            for number in seen.add(np.array(ids, np.int64)).tolist():
+                sorted_lines.add(ids[number], pairs[number])
+        sorted_lines.flush()
+        (output.folder / "lines.txt").write_text(str(rows))
+        output.rows = rows
+        output.errors(bad, of="qa_pairs")
+        return LineStats(
+            lines=rows,
+            repeats=rows - len(bad) - sorted_lines.count,
+            unknown=sorted_lines.unknown,
+            example=sorted_lines.example,
+            errors=len(bad),
+        )
+
+    @override
+    @classmethod
+    def check(cls, finished: Finished) -> None:
+        # A former build may have sorted the file and accepted more bad rows.
+        stats = finished.parts[0].stats.of(LineStats)
+        _check_errors(finished.step.settings, stats.errors, stats.lines, finished.first_error())
+
+    @override
+    @classmethod
+    def complete(cls, finished: Finished) -> list[str]:
+        stats = finished.parts[0].stats.of(LineStats)
+        settings: Any = finished.step.settings
+        path, pairs = settings.file.path, stats.lines - stats.errors
+        if not pairs:
+            raise SourceError(
+                f"{path}: none of its {count_rows(stats.lines)} is a question-answer pair{finished.first_error()}"
+            )
+        warnings = []
+        if stats.errors:
+            warnings.append(
+                f"{count_rows(stats.errors)} left out{finished.first_error()}; the table errors has them all"
+            )
+        if stats.repeats:
+            warnings.append(f"{count_rows(stats.repeats)} repeat a pair, its key included; each is kept once")
+        if stats.unknown:
+            warnings.append(
+                f"{stats.unknown} of {pairs} pairs name a passage that is no document's key (the first: "
+                f"{stats.example!r}); they have no passage"
+            )
+        return [f"qa_pairs: {warning}" for warning in warnings]
+
+
+def pair_id(key: str, question: str, answers: Sequence[str], salt: str) -> int:
+    """Return the id of a pair: a hash of its key, question and answers."""
+    return hash_text("pair", key, question, *answers, salt=salt)
+
+
+def _check_errors(settings: Any, errors: int, lines: int, first_error: str, *, complete: bool = True) -> None:
+    if exceeds(limit := settings.file.max_errors, errors, lines, complete=complete):
+        problem = f"more than `qa_pairs.max_errors: {limit}` rows cannot be used{first_error}"
+        raise SourceError(f"{settings.file.path}: {problem}")
+
+
+def _batches(rows: Iterator[PairRow | BadRow]) -> Iterator[list[PairRow | BadRow]]:
+    return iter(lambda: list(islice(rows, _BATCH)), [])
+
+
+class _Lines:
+    """Lines of pairs that are appended to the files of their partitions.
+
+    Attributes:
+        count: of all pairs.
+        unknown: of those whose passage is no document's key.
+        example: the first such passage.
+    """
+
+    def __init__(self, folder: Path, documents: Sequence[InputPartition]) -> None:
+        self._folder = folder
+        self._labels = [part.label for part in documents]
+        self._directory = Directory(documents, by_text=False)
+        self._waiting = defaultdict[str, list[bytes]](list)
+        self._bytes = self._alone = self.count = self.unknown = 0
+        self.example = ""
+
+    def add(self, number: int, pair: PairRow) -> None:
+        """Add a pair with its id."""
+        found = self._directory.find(hash_text(pair.passage)) if pair.passage else []
+        if pair.passage and not found:
+            self.example = self.example or pair.passage
+            self.unknown += 1
+        label, doc_id = f"+{self._alone // _BATCH:05d}", None
+        if found:
+            label, doc_id = self._labels[found[0][0]], found[0][1]
+        self._alone += not found
+        self.count += 1
+        row = [number, doc_id, pair.key, pair.question, pair.answers, pair.score]
+        line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
+        self._waiting[label].append(line)
+        self._bytes += len(line)
+        if self._bytes > BUFFER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the lines that wait."""
+        append_lines(self._folder, self._waiting)
+        self._bytes = 0
+
+
+class _Seen:
+    """Ids that came before, in sorted runs that double in length: each id is sorted a few times in all."""
+
+    def __init__(self) -> None:
+        self._runs: list[Int64s] = []
+
+    def add(self, ids: Int64s) -> Int64s:
+        """Add ids, and return the places of those that are new, each once, ascending."""
+        unique, first = np.unique(ids, return_index=True)
+        is_new = np.ones(len(unique), np.bool_)
+        for run in self._runs:
+            places = np.minimum(np.searchsorted(run, unique), len(run) - 1)
+            is_new &= run[places] != unique
+        new = unique[is_new]
+        while self._runs and len(self._runs[-1]) <= len(new):
+            new = np.sort(np.concatenate([new, self._runs.pop()]))
+        if len(new):
+            self._runs.append(new)
+        return np.sort(first[is_new])

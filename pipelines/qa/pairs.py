@@ -1,0 +1,105 @@
+"""Pairs of one partition of documents: each is tied to the chunk that holds its answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from pydantic_core import from_json
+from typing_extensions import override
+
+from mnemodex.indexers.arrays import write_arrow
+from mnemodex.indexers.qa import normalize_question, question_id
+from mnemodex.pipelines.ops.base import Finished, Op
+from mnemodex.pipelines.qa.lines import PairSettings
+from mnemodex.schemas.manifest import Stats
+from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.columns import to_column
+from mnemodex.schemas.tables import QA_PAIRS, TableKey, spec_of
+
+if TYPE_CHECKING:
+    from mnemodex.pipelines.ops.inputs import Inputs
+    from mnemodex.pipelines.ops.output import Output
+
+QUESTION_PARTS = TableKey("question_parts", draft=True)
+"""The pairs of each partition by question: of them, ranges of ids are gathered."""
+_GENERATOR = "file"
+_Chunks = dict[int, list[tuple[int, str]]]
+"""The chunks of documents: ids and texts, in order."""
+
+
+class PairStats(Stats):
+    """Pairs that have a passage, those of them whose answers it does not hold, and the key of the first of these."""
+
+    with_passage: int = 0
+    ungrounded: int = 0
+    example: str = ""
+
+
+class PairsOp(Op):
+    """Writes the pairs of one partition; the inputs are their lines, and the partition of chunks if there is one."""
+
+    Settings = PairSettings
+    seconds_per_megabyte = 5.0
+    settings: PairSettings
+
+    @override
+    def run(self, inputs: Inputs, output: Output) -> Stats:
+        salt = self.settings.id_salt
+        (lines,) = inputs.parts(0)
+        with lines.open("rb") as file:
+            rows = [from_json(line) for line in file]
+        ids, doc_ids, keys, questions, answers, scores = zip(*rows, strict=True)
+        chunks = _chunks(inputs, set(doc_ids))
+        places = [_place(chunks.get(doc_id, []), given) for doc_id, given in zip(doc_ids, answers, strict=True)]
+        chunk_ids, grounded = zip(*places, strict=True)
+        asked = [question_id(normalize_question(question), salt=salt) for question in questions]
+        generators = [_GENERATOR] * len(ids)
+        columns = (ids, keys, questions, asked, answers, doc_ids, chunk_ids, grounded, scores, generators)
+        spec = spec_of(QA_PAIRS)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, spec.schema, strict=True)]
+        pairs = pa.table(arrays, schema=spec.schema)
+        output.write(spec, pairs)
+        by_question = pairs.select(["question_id", "question", "answers", "grounded"])
+        by_question = by_question.append_column("row", to_column(np.arange(len(ids)), pa.int64()))
+        order = np.argsort(np.array(asked), kind="stable")
+        write_arrow(output.folder_of(QUESTION_PARTS) / "data.arrow", by_question.take(to_column(order, pa.int64())))
+        missed = [key for key, holds in zip(keys, grounded, strict=True) if holds is False]
+        tied = len(grounded) - grounded.count(None)
+        return PairStats(with_passage=tied, ungrounded=len(missed), example=next(iter(missed), ""))
+
+    @override
+    @classmethod
+    def complete(cls, finished: Finished) -> list[str]:
+        stats = [part.stats.of(PairStats) for part in finished.parts]
+        missed, pairs = (sum(getattr(one, name) for one in stats) for name in ("ungrounded", "with_passage"))
+        if not missed:
+            return []
+        example = next(one.example for one in stats if one.example)
+        return [
+            f"qa_pairs: {missed} of {pairs} pairs with a passage have no answer in it (the first: {example!r}); in the "
+            "table they are not `grounded`"
+        ]
+
+
+def _chunks(inputs: Inputs, doc_ids: set[int | None]) -> _Chunks:
+    """Return the chunks of some documents, their titles and texts in one, as names are compared."""
+    found: _Chunks = {}
+    for part in inputs.partitions(1):
+        columns = ("chunk_id", "doc_id", "title", "text")
+        for batch in parquet.read_batches(part.files["parquet"], columns=columns):
+            for chunk_id, doc_id, title, text in zip(*(column.to_pylist() for column in batch), strict=True):
+                if doc_id in doc_ids:
+                    found.setdefault(doc_id, []).append((chunk_id, f"{title}\n{text}".casefold()))
+    return found
+
+
+def _place(chunks: list[tuple[int, str]], answers: list[str]) -> tuple[int | None, bool | None]:
+    """Return the first chunk of a document that holds an answer, or its first one, and whether it does."""
+    if not chunks:
+        return None, None
+    folded = [answer.casefold() for answer in answers]
+    holding = (chunk_id for chunk_id, text in chunks if any(answer in text for answer in folded))
+    found = next(holding, None)
+    return (chunks[0][0], False) if found is None else (found, True)

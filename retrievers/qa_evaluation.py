@@ -1,0 +1,91 @@
+"""How right the answers of a question-answer index are."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnemodex.retrievers.base import check
+from mnemodex.retrievers.readers.answers import exact_match, f1
+from mnemodex.schemas.errors import QueryError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnemodex.retrievers.qa import QARetriever
+    from mnemodex.retrievers.queries import Query
+
+_CUTOFFS = (1, 10, 50)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEvaluation:
+    """The measures of a question-answer index, of the questions whose answers are known.
+
+    Attributes:
+        queries: how many these are.
+        queries_without_answers: how many others there are, which are left out.
+        k: pairs a question.
+        metrics: EM and F1 are of one predicted answer, a question without one counting 0; hits@n is the part of the
+            questions that some answer of the first n pairs is right for; coverage the part that has a prediction, and
+            EM@coverage the part of these that is right. Answers are compared in SQuAD's normal form.
+        per_query: the predicted answer, EM, F1 and hits@n of each question.
+        seconds: wall time of the search, encoding included, loading excluded.
+    """
+
+    index: str
+    queries: int
+    queries_without_answers: int
+    k: int
+    metrics: dict[str, float]
+    per_query: dict[str, dict[str, Any]]
+    seconds: float
+
+    @property
+    def queries_per_second(self) -> float:
+        """All queries in one batch."""
+        return self.queries / self.seconds
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `eval --json` prints."""
+        measures = asdict(self)
+        del measures["per_query"]
+        speed = {"queries_per_second": self.queries_per_second, "seconds_per_1000": 1000 / self.queries_per_second}
+        return measures | speed
+
+
+def evaluate_answers(retriever: QARetriever, queries: Sequence[Query], *, k: int = 50) -> AnswerEvaluation:
+    """Search all queries whose answers are known, and compare.
+
+    Raises:
+        QueryError: no query has answers, or k is below 1.
+    """
+    judged = [query for query in queries if query.answers]
+    if not judged:
+        raise QueryError('no query has answers; give queries as {"id", "question", "answers"}')
+    questions = check([query.question for query in judged], k)
+    # Loads the model before the clock starts.
+    retriever.search(questions[:1], 1).answers()
+    started = time.perf_counter()
+    found = retriever.search(questions, k).answers()
+    seconds = time.perf_counter() - started
+    cutoffs = [cutoff for cutoff in _CUTOFFS if cutoff <= k]
+    per_query: dict[str, dict[str, Any]] = {}
+    for query, pairs in zip(judged, found, strict=True):
+        predicted = pairs[0][0] if pairs else None
+        right = [any(exact_match(answer, query.answers) for answer in answers) for answers in pairs]
+        per_query[query.id] = {
+            "answer": predicted,
+            "EM": exact_match(predicted, query.answers) if predicted is not None else 0.0,
+            "F1": f1(predicted or "", query.answers),
+            **{f"hits@{cutoff}": float(any(right[:cutoff])) for cutoff in cutoffs},
+        }
+    rows = list(per_query.values())
+    metrics = {name: float(np.mean([row[name] for row in rows])) for name in list(rows[0])[1:]}
+    answered = [row["EM"] for row in rows if row["answer"] is not None]
+    metrics["coverage"] = len(answered) / len(rows)
+    metrics["EM@coverage"] = float(np.mean(answered)) if answered else 0.0
+    return AnswerEvaluation(retriever.name, len(judged), len(queries) - len(judged), k, metrics, per_query, seconds)
