@@ -38,6 +38,7 @@ def test_every_table_and_the_catalogue_are_views(memory):
     graph = {"triples", "mentions", "facts", "entities", "synonyms", "edges"}
     vectors = {"embeddings_minilm", "embeddings_minilm_facts", "embeddings_minilm_entities"}
     states = {"lm_tokens_tiny", "lm_states_tiny"}
+    pairs = {"qa_pairs", "questions", "embeddings_minilm_questions"}
     assert found == {
         "documents",
         "chunks",
@@ -49,6 +50,7 @@ def test_every_table_and_the_catalogue_are_views(memory):
         *graph,
         *vectors,
         *states,
+        *pairs,
     }
 
 
