@@ -156,7 +156,7 @@ EMBED = Step(
 
 @pytest.mark.usefixtures("at_once")
 def test_a_unit_that_was_cut_off_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr("mnemodex.pipelines.vectors.encode._WINDOW", {"chunks": 2})
+    monkeypatch.setattr("mnemodex.pipelines.vectors.encode._WINDOW", 2)
     shop = Workshop(tmp_path / "memory")
     chunks = [shop.table(CHUNKS, ROWS)]
     (whole,) = shop.run(EMBED, chunks, name="whole")

@@ -193,7 +193,7 @@ class TestEmbed:
 
     def test_windows_change_nothing_but_the_last_bits(self, encoded, monkeypatch):
         one, _ = encoded(*range(5))
-        monkeypatch.setattr(encode, "_WINDOW", {"chunks": 2})
+        monkeypatch.setattr(encode, "_WINDOW", 2)
         many, _ = encoded(*range(5))
         assert one["chunk_id"].equals(many["chunk_id"])
         np.testing.assert_allclose(vectors_of(one), vectors_of(many), atol=2e-6)
@@ -234,7 +234,7 @@ class TestEmbed:
         assert matrix.dtype == np.float32 and np.array_equal(matrix, vectors_of(shop.read(made)))
 
     def test_the_worker_says_how_far_it_is(self, encoded, shop, monkeypatch):
-        monkeypatch.setattr(encode, "_WINDOW", {"chunks": 2})
+        monkeypatch.setattr(encode, "_WINDOW", 2)
         shop.told.clear()
         encoded(*range(5))
         assert shop.told[0] < 5 and max(shop.told) == 5

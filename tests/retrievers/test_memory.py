@@ -47,6 +47,7 @@ def test_indexes_stand_in_the_order_of_the_recipe(memory):
         "lite",
         "sentences",
         "next",
+        "asked",
         "both",
     ]
     assert memory.indexes == names
