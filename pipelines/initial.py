@@ -99,7 +99,7 @@ def write_recipe(source: Path, output: Path, *, fields: dict[str, str]) -> list[
         length=len(record.text),
         title=f", titled {record.title!r}" if record.title else "",
         chunks=f"{chunks}   # or {other}",
-        metadata=_typed(row.metadata for row in begin if isinstance(row, Record)),
+        metadata=_typed(dict(mapping.leaves(row.metadata)) for row in begin if isinstance(row, Record)),
         fields=_FIELDS if not settings.fields else f"fields: {json.dumps(settings.fields, ensure_ascii=False)}",
     )
     output.write_text(text, encoding="utf-8")

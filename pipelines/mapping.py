@@ -38,7 +38,7 @@ class Mapping:
         """
         columns: defaultdict[str, list[Any]] = defaultdict(list)
         for row in rows:
-            for name, value in _leaves(row):
+            for name, value in leaves(row):
                 columns[name].append(value)
         fields = dict(named)
         for theirs in named.values():
@@ -85,11 +85,11 @@ def _list(columns: Collection[str]) -> str:
     return f"its fields: {', '.join(names[:_LISTED]) + (', …' if len(names) > _LISTED else '') or 'none'}"
 
 
-def _leaves(row: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(row: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the fields of a row that are not null, those of objects by a dotted name."""
     for name, value in row.items():
         if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
+            yield from leaves(value, f"{prefix}{name}.")
         elif value is not None:
             yield prefix + name, value
 

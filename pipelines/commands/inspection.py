@@ -158,11 +158,13 @@ def _show_memory(manifest: Manifest, history: list[Manifest]) -> None:
         (name, model.settings.get("model", "-"), model.dimension, model.max_length, model.sha256[:12])
         for name, model in entries
     ]
-    print_table("Models", ("name", "model", "dimension", "max tokens", "sha256"), models)
-    say()
+    if models:
+        print_table("Models", ("name", "model", "dimension", "max tokens", "sha256"), models)
+        say()
     used = [(name, *_used_as(encoder).values()) for name, encoder in manifest.encoders.items()]
-    print_table("Encoders", ("name", *_USES), used)
-    say()
+    if used:
+        print_table("Encoders", ("name", *_USES), used)
+        say()
     print_table(
         "History", ("snapshot", "created (UTC)", "recipe"), [(m.name, m.created, m.recipe_hash) for m in history]
     )

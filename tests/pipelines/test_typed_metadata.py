@@ -304,10 +304,24 @@ def test_show_and_search_say_the_fields(cli, make, tmp_path):
     make(goods(0, 1))
     shown = cli("show", tmp_path / "memory").out
     assert all(name in shown and kind in shown for name, kind in TYPED.items())
+    assert "Models" not in shown and "Encoders" not in shown, "a memory without models"
     found = cli("search", tmp_path / "memory", "words", "lamp", "--where", "price > 1", "--json").json
     assert [hit["metadata"]["price"] for hit in found["hits"][0]] == [1.5]
     asked = cli("sql", tmp_path / "memory", "SELECT seen, tags FROM documents WHERE price > 1", "--json").json
     assert asked["rows"] == [["2024-01-03 01:30:00", ["new", "red"]]]
+
+
+def test_init_writes_the_types_of_the_fields_of_objects(cli, build, tmp_path):
+    rows = [{"id": n, "text": "t", "metadata": {"price": n + 0.5, "of": {"day": "2024-01-01"}}} for n in range(3)]
+    source = write_jsonl(tmp_path / "goods.jsonl", rows)
+    assert cli("init", source, "-o", tmp_path / "recipe.yaml").code == 0
+    from mnemodex.schemas.recipe import load_recipe
+
+    types = load_recipe(tmp_path / "recipe.yaml").source.metadata
+    assert types == {"metadata.price": "float", "metadata.of.day": "date"}
+    build(source, source={"path": str(source), "metadata": types})
+    asked = mnemodex.open(tmp_path / "memory").sql('SELECT key FROM documents WHERE "metadata.price" > 1 ORDER BY 1')
+    assert asked.fetchall() == [("1",), ("2",)]
 
 
 def test_init_writes_the_types(cli, build, tmp_path):
