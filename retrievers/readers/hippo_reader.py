@@ -54,11 +54,18 @@ _STEP = (
     f"{_EXAMPLE}{_EXAMPLE_THOUGHT} {_STOP} {_EXAMPLE_ANSWER}."
 )
 
-_ANSWER = re.compile(r"(?<![*_#])[*_#]*\banswer\W{0,9}?[:\uff1a][*_]*|<answer>", re.IGNORECASE)
+_ANSWER = re.compile(
+    r"(?<![*_#])[*_#]*\banswer\W{0,9}?[:\uff1a][*_]*|<answer>"
+    # A heading.
+    r"|^[#*_ ]{0,9}(?:final )?answer[*_ ]{0,9}$",
+    re.IGNORECASE | re.MULTILINE,
+)
 _IN_A_SENTENCE = re.compile(r"(?:\bso\s+)?\bthe\s+(?:final\s+|correct\s+)?answer\s+is\b:?|(?=\\boxed\{)", re.IGNORECASE)
 _NEXT = re.compile(r"\n[^\S\n]*(?:Question|Wikipedia Title):")
 """Begins what a model that was never tuned continues with: further questions."""
 _TEX = re.compile(r"(?<!\$)\$*\\(?:boxed|text|textbf|mathrm)\{([^{}]*)\}\$*")
+_MARKED = re.compile(r"(?<!\w)(\*{1,3}|`+|_(?!_))(?=\S)(.{1,200}?)(?<=\S)\1(?!\w)")
+"""Emphasis and code of Markdown; `__init__` is a name."""
 _DONE = re.compile(r"\bso\s+the\s+(?:final\s+)?answer\s+is\b|\bthe\s+(?:final\s+)?answer\s+is:", re.IGNORECASE)
 # A point after an initial or a title does not end a sentence; quotation marks and brackets after one belong to it.
 _END = re.compile(
@@ -205,9 +212,9 @@ def parse(text: str) -> Parsed:
 def _clean(line: str) -> str:
     """Return a line without what is for the eye alone: marks of Markdown, TeX and XML."""
     line = line.partition("</answer>")[0]
-    while line != (line := _TEX.sub(r"\1", line)):
+    while line != (line := _MARKED.sub(r"\2", _TEX.sub(r"\1", line))):
         pass
-    return line.strip().strip("*_`").strip()
+    return line.strip().strip("*`").strip()
 
 
 def first_sentence(text: str) -> str:
