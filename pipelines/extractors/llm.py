@@ -203,9 +203,16 @@ def _messages(task: str, example: tuple[str, str], question: str) -> Messages:
 
 
 def _read_names(text: str) -> list[str]:
-    """Return the names of an answer, each once."""
-    names = (_name(item) for item in read_list(text, "entities", lambda item: isinstance(_name(item), str)))
-    return list(dict.fromkeys(name for name in (" ".join(n.split()) for n in names if isinstance(n, str)) if name))
+    """Return the names of an answer, each once.
+
+    Raises:
+        ValueError: none of them is read, as they are lists or objects of another form.
+    """
+    items = read_list(text, "entities", lambda item: isinstance(_name(item), str))
+    names = [name for name in map(_name, items) if isinstance(name, str)]
+    if not names and any(isinstance(item, list | dict) for item in items):
+        raise ValueError("the entities of the model's answer are no names")
+    return list(dict.fromkeys(name for name in (" ".join(name.split()) for name in names) if name))
 
 
 def _name(item: Any) -> Any:

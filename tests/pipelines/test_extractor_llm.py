@@ -254,6 +254,15 @@ def test_triples_are_understood_in_other_forms(recipe, triples):
     assert set(facts(recipe)) == {ROME}
 
 
+def test_names_of_another_form_are_no_empty_answer(recipe):
+    names, triples = {"entities": [["Rome", "city"]]}, {"triples": []}
+    with (
+        ChatServer(lambda request: names if is_names(request) else triples) as server,
+        pytest.raises(SourceError, match="the entities of the model's answer are no names"),
+    ):
+        build(recipe, server)
+
+
 def test_a_number_is_a_name_and_nothing_is_none(recipe):
     objects = [{"subject": "Rome", "predicate": "founded in", "object": value} for value in (-753, None)]
     with ChatServer(lambda request: {"entities": []} if is_names(request) else {"triples": objects}) as server:
