@@ -26,9 +26,14 @@ class Deadline:
 
     Attributes:
         seconds: how long the call may take.
+
+    Raises:
+        QueryError: the seconds are no positive number.
     """
 
     def __init__(self, seconds: float) -> None:
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+            raise QueryError(f"seconds is {seconds!r}; give a positive number, such as seconds=60")
         self.seconds = seconds
         self._end = time.monotonic() + seconds
 

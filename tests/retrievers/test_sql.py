@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -279,6 +280,12 @@ def test_a_view_without_rows_is_there(tmp_path, view):
 def test_what_is_no_text_is_refused(memory, query):
     with pytest.raises(QueryError, match=r"lone surrogate|not a string"):
         memory.sql(query)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, math.nan, math.inf, "5", None, True])
+def test_seconds_are_a_positive_number(memory, seconds):
+    with pytest.raises(QueryError, match=r"^seconds is .*; give a positive number"):
+        memory.sql("SELECT 1", seconds=seconds)
 
 
 def test_several_threads_ask_at_once(library):
