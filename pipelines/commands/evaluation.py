@@ -115,7 +115,10 @@ def compare(
             raise UserError(
                 f"index {index!r} is measured with {evaluator.measured_with}; compare indexes over documents"
             )
-    result = run(*(QueryEvaluator(opened, index, options).measure() for index in (first, second)))
+    evaluators = [QueryEvaluator(opened, index, options) for index in (first, second)]
+    evaluations = [evaluator.measure() for evaluator in evaluators]
+    evaluators[0].say_left_out(evaluations[0])
+    result = run(*evaluations)
     if as_json:
         print_json(result.to_json())
         return
@@ -146,7 +149,7 @@ class QueryEvaluator:
         self._options = options
 
     def measure(self) -> Evaluation:
-        """Return the measures; say on stderr what of the judgements is left out.
+        """Return the measures; say on stderr which queries find their own document.
 
         Raises:
             UserError: the queries or judgements cannot be read, or no gold document is in the memory.
@@ -165,15 +168,19 @@ class QueryEvaluator:
         result = measure(
             self._memory.retriever(self._index), queries, k=self._options.get("k", 10), exclude_self=exclude_self
         )
+        if exclude_self:
+            say(f"{self._index}: {result.own_document} queries found their own document, which is left out", err=True)
+        elif 2 * result.own_first > result.queries:
+            own = f"{self._index}: {result.own_first} queries rank their own document first"
+            say(f"warning: {own}; see --exclude-self", err=True)
+        return result
+
+    def say_left_out(self, result: Evaluation) -> None:
+        """Say on stderr what of the judgements is left out, which is the same for every index."""
         if result.queries_without_gold:
             say(f"{result.queries_without_gold} queries without gold are left out", err=True)
         if self.unknown_gold.count:
             say(f"warning: {self.unknown_gold}; they count as not found", err=True)
-        if exclude_self:
-            say(f"{result.own_document} queries found their own document, which is left out", err=True)
-        elif 2 * result.own_first > result.queries:
-            say(f"warning: {result.own_first} queries rank their own document first; see --exclude-self", err=True)
-        return result
 
     def print(self, *, as_json: bool) -> None:
         """Print the measures, and write the run file and the measures of each query.
@@ -183,6 +190,7 @@ class QueryEvaluator:
         """
         check_writable(self._options, "run", "per_query")
         result = self.measure()
+        self.say_left_out(result)
         if "run" in self._options:
             self._options["run"].write_text(result.run, encoding="utf-8", errors="backslashreplace")
         if "per_query" in self._options:

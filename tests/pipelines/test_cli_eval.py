@@ -235,6 +235,13 @@ class TestCompare:
             assert one["low"] <= one["difference"] <= one["high"] and 0 < one["p"] <= 1
         assert "flat against words: 8 queries" in self.compare(cli, library, tmp_path).out
 
+    def test_what_concerns_the_judgements_is_said_once(self, cli, small, tmp_path):
+        rows = [{"id": f"d{n}", "question": "lamp", "gold_ids": ["d2", "nowhere"]} for n in (1, 1.5)]
+        queries = write_jsonl(tmp_path / "q.jsonl", rows)
+        ran = cli("compare", small, "words", "words", "--queries", queries, "--exclude-self")
+        assert ran.err.count("no key of a document") == 1
+        assert ran.err.count("words: 1 queries found their own document") == 2
+
     def test_an_index_is_equal_to_itself(self, cli, library, tmp_path):
         for one in self.compare(cli, library, tmp_path, "--json", indexes=("words", "words")).json["metrics"].values():
             assert (one["difference"], one["low"], one["high"], one["p"], one["better"]) == (0, 0, 0, 1, 0)
