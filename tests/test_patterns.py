@@ -76,9 +76,12 @@ def compiled(module: dict[str, Any], function: str, call: ast.Call) -> list[re.P
         arguments = [call.args[0], *call.args[1:2]] if call.func.attr == "compile" else call.args[:1]
         values = [eval(compile(ast.Expression(each), "pattern", "eval"), module) for each in arguments]
     except NameError:
+        if any(isinstance(node, ast.Attribute) and node.attr == "escape" for node in ast.walk(call)):
+            # A text of the caller's that is looked for as it is.
+            return []
         # It is put together from local names.
         made = module[function]()
-        return list(made) if isinstance(made, tuple) else [made]
+        return [each for each in (made if isinstance(made, tuple) else [made]) if isinstance(each, re.Pattern)]
     flags = [each.value for each in call.keywords if each.arg == "flags"]
     values += [eval(compile(ast.Expression(each), "flags", "eval"), module) for each in flags]
     return [re.compile(*values)]
