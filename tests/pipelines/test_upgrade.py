@@ -22,6 +22,12 @@ pytestmark = pytest.mark.usefixtures("inline")
 
 
 @pytest.fixture
+def recipe(recipe):
+    """Without typed columns, which format 2 did not have."""
+    return {**recipe, "source": {**recipe["source"], "metadata": {}}}
+
+
+@pytest.fixture
 def old(recipe, tmp_path):
     """A memory of format 2, with two snapshots."""
     mnemodex.build(recipe)
