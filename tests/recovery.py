@@ -104,7 +104,8 @@ def missing(before: dict[Path, tuple[int, int]], memory: Path, undisturbed: Path
 def assert_kept(before: dict[Path, tuple[int, int]], memory: Path) -> None:
     """What was finished before is there, and was not made again."""
     after = published(memory)
-    assert {marker: after.get(marker) for marker in before} == before
+    changed = {str(marker): (stat, after.get(marker)) for marker, stat in before.items() if after.get(marker) != stat}
+    assert not changed, changed
 
 
 def assert_same(memory: Path, undisturbed: Path) -> None:

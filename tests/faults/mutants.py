@@ -23,7 +23,7 @@ from small_memory import QUESTIONS, encode_once
 from mnemodex.indexers import forks
 from mnemodex.retrievers.memory import Memory
 from mnemodex.schemas.errors import CorruptFileError
-from mnemodex.schemas.store.files import LocalFiles
+from mnemodex.schemas.store.local_files import LocalFiles
 
 INDEXES = ("ngrams", "keys", "walk", "words", "next", "flat", "graph", "lists")
 ENDS = {0: "answered", 3: "refused", 4: "out of memory"}

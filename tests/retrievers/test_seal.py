@@ -291,8 +291,3 @@ def test_the_index_has_its_own_score(opened, keys):
     default, pairs = opened.retriever("keys"), opened.retriever("pairs")
     asked = default.search_keys(keys, 5, 30, score="lm_fm")
     assert answers(pairs.search_keys(keys, 5, 30)) == answers(asked) != answers(default.search_keys(keys, 5, 30))
-
-
-def test_hits_of_other_retrievers_have_no_reasons(opened):
-    hits = opened.retriever("ngrams").search(["harbour", "xyzzy"], 3)
-    assert hits.reasons() == [[[]] * 3, []]
