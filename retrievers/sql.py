@@ -228,7 +228,7 @@ def _split_explain(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[str, 
     start, options = (2, ["analyze"]) if spelled[1] == "analyze" else (1, [])
     if spelled[start] == "(" and ")" in spelled:
         close = spelled.index(")")
-        listed = " ".join(spelled[start + 1 : close]).split(" , ")
+        listed = " ".join(word.strip("'") for word in spelled[start + 1 : close]).split(" , ")
         # Else it is a statement in brackets.
         if _EXPLAIN_OPTIONS.issuperset(listed):
             start, options = close + 1, [*options, *listed]

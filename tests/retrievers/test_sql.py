@@ -130,6 +130,7 @@ def test_another_model_is_told_by_name(library, monkeypatch):
         "EXPLAIN SELECT * FROM chunks",
         "EXPLAIN ANALYZE SELECT count(*) FROM chunks",
         "explain (format json) SELECT 1",
+        "EXPLAIN (ANALYZE, FORMAT 'JSON') SELECT 1",
         "SELECT 1;",
         "/* a comment */ SELECT 1 -- and another",
         'SELECT * FROM CHUNKS, "Documents" LIMIT 1',
