@@ -64,7 +64,7 @@ _IN_A_SENTENCE = re.compile(r"(?:\bso\s+)?\bthe\s+(?:final\s+|correct\s+)?answer
 _NEXT = re.compile(r"\n[^\S\n]*(?:Question|Wikipedia Title):")
 """Begins what a model that was never tuned continues with: further questions."""
 _TEX = re.compile(r"(?<!\$)\$*\\(?:boxed|text|textbf|mathrm)\{([^{}]*)\}\$*")
-_MARKED = re.compile(r"(?<!\w)(\*{1,3}|`+|_(?!_))(?=\S)(.{1,200}?)(?<=\S)\1(?!\w)")
+_MARKED = re.compile(r"(?<![\w*`])(\*{1,3}|`{1,3}|_(?!_))(?=\S)(.{1,200}?)(?<=\S)\1(?!\w)")
 """Emphasis and code of Markdown; `__init__` is a name."""
 _DONE = re.compile(r"\bso\s+the\s+(?:final\s+)?answer\s+is\b|\bthe\s+(?:final\s+)?answer\s+is:", re.IGNORECASE)
 # A point after an initial or a title does not end a sentence; quotation marks and brackets after one belong to it.
