@@ -127,7 +127,7 @@ def _parse(source: str, line: int, row: Any) -> PairRow | BadRow:
     answers = [_text(answer) for answer in (given if isinstance(given, list) else [given])]
     names = [_text(values[name]) for name in ("id", "passage_id")]
     question: Any = values["question"]
-    score: Any = values["score"]
+    score = _number(values["score"])
     if not isinstance(question, str) or not normalize_question(question):
         reason = "has no question"
     elif not any(answers):
@@ -136,10 +136,12 @@ def _parse(source: str, line: int, row: Any) -> PairRow | BadRow:
         reason = "has an answer that is no text"
     elif None in names:
         reason = "has an id that is no text or number"
+    elif score is None:
+        reason = "has a score that is no number"
     else:
         key, passage = map(str, names)
         known = [str(answer) for answer in dict.fromkeys(answers) if answer]
-        number = float(score) if _is_number(score) else None
+        number = None if math.isnan(score) else score
         pair = PairRow(line, key or f"line {line}", " ".join(question.split()), known, passage, number)
         try:
             # Arrow takes no lone surrogates, which CSV has where it is not UTF-8.
@@ -158,6 +160,19 @@ def _text(value: Any) -> str | None:
     if isinstance(value, str) or _is_number(value):
         return " ".join(str(value).split())
     return None
+
+
+def _number(value: Any) -> float | None:
+    """Return a number, which CSV writes as text, NaN where there is none; None for what is no number."""
+    if value is None or value == "":
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return None if math.isinf(number) else number
 
 
 def _is_number(value: Any) -> bool:

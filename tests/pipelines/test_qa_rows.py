@@ -64,6 +64,14 @@ def test_a_cell_of_several_lines_is_one_row_and_the_next_rows_keep_their_lines(t
     assert (bad.line, bad.reason.split(";")[0]) == (5, "has no question")
 
 
+def test_a_score_of_csv_is_a_number_and_one_that_is_none_is_told(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("question,answer,score\nWho?,Ann,0.5\nWhere?,here,\nWhen?,now,high\nWhy?,so,inf\n")
+    who, where, *bad = read_pairs(path)
+    assert (who.score, where.score) == (0.5, None)
+    assert [row.reason.partition(";")[0] for row in bad] == ["has a score that is no number"] * 2
+
+
 def test_one_answer_numbers_and_a_score_are_read_as_they_are_meant(tmp_path):
     rows = [
         {"question": " How  many? ", "answer": 35, "passage_id": 7, "score": 0.5},
