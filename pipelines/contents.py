@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnemodex.pipelines.sources.files import file_state, list_files
+from mnemodex.pipelines.sources.reading import file_state, list_files
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.store.local_files import sha256

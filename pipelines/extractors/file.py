@@ -10,7 +10,7 @@ from pydantic_core import from_json
 from typing_extensions import override
 
 from mnemodex.pipelines.extractors.base import Extraction, Extractor, Passages, Raw
-from mnemodex.pipelines.sources.files import absence, read_blocks
+from mnemodex.pipelines.sources.reading import absence, read_blocks
 from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:

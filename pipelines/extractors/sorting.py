@@ -14,7 +14,7 @@ from typing_extensions import override
 from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.pipelines.sources.base import COMPRESSIONS
-from mnemodex.pipelines.sources.files import BOM, read_json, read_lines
+from mnemodex.pipelines.sources.reading import BOM, read_json, read_lines
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.ids import hash_text
 from mnemodex.schemas.limits import exceeds

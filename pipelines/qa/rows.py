@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from mnemodex.indexers.qa import normalize_question
 from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.sources.base import COMPRESSIONS
-from mnemodex.pipelines.sources.files import read_blocks, read_lines
+from mnemodex.pipelines.sources.reading import read_blocks, read_lines
 from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.sources.base import COMPRESSIONS
-from mnemodex.pipelines.sources.files import FileSource, absence, list_files
+from mnemodex.pipelines.sources.files import FileSource
 from mnemodex.pipelines.sources.hipporag import HipporagSource
 from mnemodex.pipelines.sources.jsonl import CORPORA, JsonlSource
 from mnemodex.pipelines.sources.packing import Packing
+from mnemodex.pipelines.sources.reading import absence, list_files
 from mnemodex.pipelines.sources.text import TextSource
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.kinds import SOURCES, load

@@ -1,51 +1,42 @@
-"""Sources of files: plain or compressed bytes, as blocks for planning and as verified pieces for reading."""
+"""Sources of files: cut into pieces for planning, and verified pieces for reading."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
-import os
 import time
-import zlib
 from abc import abstractmethod
 from copy import copy
 from dataclasses import dataclass, fields
 from itertools import chain
 from operator import attrgetter
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import pyarrow as pa
 from typing_extensions import override
 
 from mnemodex.pipelines.sources.base import COMPRESSIONS, Piece, Record, Source, Split
 from mnemodex.pipelines.sources.fields import Fields, RawRows
 from mnemodex.pipelines.sources.packing import Packing, pack
-from mnemodex.schemas.errors import SourceError, reason
+from mnemodex.pipelines.sources.reading import (
+    BLOCK,
+    MAX_BYTES,
+    UNREADABLE,
+    codec_of,
+    file_state,
+    open_stream,
+    read_blocks,
+    unreadable,
+)
+from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from mnemodex.pipelines.bad_row import BadRow
 
-BOM = b"\xef\xbb\xbf"
-MAX_BYTES = 256 << 20
-"""Bytes of the longest line or document: bounds memory, and what a small compressed file can grow to."""
-_MAX_JSON = 1 << 30
-"""Bytes of the longest JSON document: it is parsed as a whole."""
-_BLOCK = 4 << 20
 _TICK = 10_000_000
 """Nanoseconds."""
-_MAGIC = {
-    b"\x1f\x8b\x08": "gzip, but its name does not end in .gz; rename it",
-    b"\x28\xb5\x2f\xfd": "zstd, but its name does not end in .zst; rename it",
-    b"\xfd7zXZ\0": "xz; unpack it",
-    b"BZh91AY&SY": "bzip2; unpack it",
-    b"PK\x03\x04": "zip; unpack it",
-}
-"""How compressed files begin, which are no text."""
-_UNREADABLE = (OSError, EOFError, zlib.error)
 _CHANGED = "has changed while the build read it; start the build again"
 
 
@@ -157,7 +148,7 @@ class FileSource(Source):
         for path in self.paths:
             state = file_state(self.place(path))
             total = state[0]
-            if total > size and _codec(path) is None and self.in_ranges(path):
+            if total > size and codec_of(path) is None and self.in_ranges(path):
                 for start in range(0, total, size):
                     yield Stretch(path, min(size, total - start), state, start, start + size)
             else:
@@ -193,140 +184,18 @@ class FileSource(Source):
         path = self.place(piece.path)
         try:
             if piece.path != self._path or piece.start < self._position:
-                self._stream, self._path, self._position = _open(path), piece.path, 0
+                self._stream, self._path, self._position = open_stream(path), piece.path, 0
             # In a compressed file, seeking reads it in small blocks.
-            if _codec(path) is None:
+            if codec_of(path) is None:
                 self._stream.seek(piece.start)
                 self._position = piece.start
             # Skipping ends early where the file has become shorter: nothing is read then, and the checksum differs.
-            while skipped := len(self._stream.read(min(piece.start - self._position, _BLOCK))):
+            while skipped := len(self._stream.read(min(piece.start - self._position, BLOCK))):
                 self._position += skipped
             data: bytes = self._stream.read(piece.end - piece.start)
-        except _UNREADABLE as error:
-            raise _unreadable(path, error) from error
+        except UNREADABLE as error:
+            raise unreadable(path, error) from error
         self._position += len(data)
         if hashlib.sha256(data).hexdigest() != piece.sha256:
             raise SourceError(f"{path}: {_CHANGED}")
         return data
-
-
-def file_state(path: Path | str) -> tuple[int, int, int, int]:
-    """Return what tells that a file is another than before: size, times and inode."""
-    try:
-        stat = os.stat(path)  # noqa: PTH116 - making a `Path` takes longer than this
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
-
-
-def read_blocks(path: Path | str, start: int = 0) -> Iterator[bytes]:
-    """Yield a file's decompressed bytes from a byte on, some megabytes at a time.
-
-    Raises:
-        SourceError: says why it cannot be read.
-    """
-    try:
-        with _open(path) as stream:
-            if start:
-                stream.seek(start)
-            while block := stream.read(_BLOCK):
-                for magic, what in _MAGIC.items() if not start and _codec(path) is None else ():
-                    if block.startswith(magic):
-                        raise SourceError(f"{path}: is {what}")
-                start += len(block)
-                yield block
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
-
-
-def read_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file without their ends; one of more than 256 MiB is a `SourceError`."""
-    rest = b""
-    for number, block in enumerate(read_blocks(path)):
-        *lines, rest = (rest + (block if number else block.removeprefix(BOM))).split(b"\n")
-        if len(rest) > MAX_BYTES:
-            limit = f"{MAX_BYTES >> 20} MiB"
-            raise SourceError(f"{path}: a line is longer than {limit}; is the file one JSON object a line?")
-        yield from lines
-    yield rest
-
-
-def read_json(path: Path | str, *, row: str) -> bytes:
-    """Return the bytes of a JSON document; of more than 1 GiB a `SourceError` says what rows of JSONL to write."""
-    data = bytearray()
-    for block in read_blocks(path):
-        data += block
-        if len(data) > _MAX_JSON:
-            raise SourceError(f"{path}: a JSON document of more than 1 GiB; write it as JSONL, one {row} a line")
-    return bytes(data)
-
-
-def _open(path: Path | str) -> Any:
-    """Open a stream of the file's decompressed bytes; one of a plain file can seek."""
-    codec = _codec(path)
-    # An interrupted copy leaves a file of no bytes, which Arrow would read as a compressed file without content.
-    if codec and file_state(path)[0] == 0:
-        raise OSError("the file has no bytes")
-    if codec == "gzip":
-        # Unlike Arrow's, it takes the zeros behind the end that tapes and block devices leave.
-        return gzip.open(path)
-    return pa.input_stream(path, compression=codec)
-
-
-def _codec(path: Path | str) -> str | None:
-    """Return Arrow's name of how a file is compressed, by its ending; None for a plain one."""
-    return COMPRESSIONS.get(str(path)[str(path).rfind(".") :].lower())
-
-
-def _unreadable(path: Path | str, error: Exception) -> SourceError:
-    if isinstance(error, FileNotFoundError):
-        what = absence(path)
-        return SourceError(f"{path}: cannot be read ({what}); put the file back or correct the path, and build again")
-    codec, number = _codec(path), getattr(error, "errno", None)
-    if codec is None or number is not None:
-        # Arrow's own message names the file once more.
-        reason = os.strerror(number) if number is not None else str(error)
-        return SourceError(f"{path}: cannot be read ({reason}); check the path and its permissions")
-    what = "Truncated" if isinstance(error, EOFError) else str(error)
-    return SourceError(f"{path}: cannot be read as {codec} ({what}); download or compress the file again")
-
-
-def absence(path: Path | str) -> str:
-    """Return why there is neither a file nor a folder at a path."""
-    try:
-        Path(path).stat()
-    except FileNotFoundError:
-        return "a link to nothing" if Path(path).is_symlink() else "no such file or folder"
-    except (OSError, ValueError) as error:
-        return reason(error)
-    return "neither a file nor a folder"
-
-
-def list_files(folder: Path, *, hidden: bool = False) -> list[str]:
-    """Return the paths of all files below a folder, with or without hidden ones, with forward slashes, sorted.
-
-    Linked folders are followed, each once: one that is in the folder anyway, or around it, is not listed again.
-    """
-
-    def refuse(error: OSError) -> NoReturn:
-        raise SourceError(f"{error.filename}: cannot be listed ({error.strerror}); check the path and its permissions")
-
-    paths, seen, begins = [], set(), [folder]
-    for begin in begins:
-        for parent, folders, names in os.walk(begin, onerror=refuse):
-            here = Path(parent)
-            try:
-                state = here.stat()
-            except OSError as error:
-                refuse(error)
-            if (state.st_dev, state.st_ino) in seen:
-                folders.clear()
-                continue
-            seen.add((state.st_dev, state.st_ino))
-            folders[:] = sorted(name for name in folders if hidden or not name.startswith("."))
-            # After all that is no link: what is in the folder itself keeps its name.
-            begins += [here / name for name in folders if (here / name).is_symlink()]
-            below = here.relative_to(folder).as_posix()
-            prefix = "" if below == "." else f"{below}/"
-            paths += [prefix + name for name in names if hidden or not name.startswith(".")]
-    return sorted(paths)

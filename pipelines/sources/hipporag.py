@@ -12,7 +12,8 @@ import numpy as np
 from typing_extensions import override
 
 from mnemodex.pipelines.sources.base import Piece, Record
-from mnemodex.pipelines.sources.files import FileSource, read_json
+from mnemodex.pipelines.sources.files import FileSource
+from mnemodex.pipelines.sources.reading import read_json
 from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:

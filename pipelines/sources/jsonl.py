@@ -11,7 +11,8 @@ from typing_extensions import override
 
 from mnemodex.pipelines.sources.base import COMPRESSIONS, Piece, Record
 from mnemodex.pipelines.sources.fields import KEYS
-from mnemodex.pipelines.sources.files import BOM, MAX_BYTES, FileSource, read_blocks
+from mnemodex.pipelines.sources.files import FileSource
+from mnemodex.pipelines.sources.reading import BOM, MAX_BYTES, read_blocks
 from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:

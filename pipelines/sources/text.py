@@ -10,7 +10,8 @@ from typing_extensions import override
 from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.sources.base import COMPRESSIONS, Piece, Record
 from mnemodex.pipelines.sources.fields import not_utf8
-from mnemodex.pipelines.sources.files import BOM, FileSource
+from mnemodex.pipelines.sources.files import FileSource
+from mnemodex.pipelines.sources.reading import BOM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -100,7 +100,7 @@ def test_a_file_that_is_not_a_list_is_named(tmp_path, data):
 
 
 def test_too_long_a_list_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("mnemodex.pipelines.sources.files._MAX_JSON", 100)
+    monkeypatch.setattr("mnemodex.pipelines.sources.reading._MAX_JSON", 100)
     with pytest.raises(SourceError, match="write it as JSONL"):
         opened(corpus(tmp_path / "c.json", [{"text": "x" * 100}])).plan()
 

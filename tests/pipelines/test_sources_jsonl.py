@@ -306,8 +306,8 @@ def test_a_compressed_file_is_decompressed_once_for_all_its_splits(tmp_path, mon
     source = opened(path, rows=4)
     plan = source.plan()
     streamed = []
-    real = files._open
-    monkeypatch.setattr(files, "_open", lambda path: streamed.append(path) or real(path))
+    real = files.open_stream
+    monkeypatch.setattr(files, "open_stream", lambda path: streamed.append(path) or real(path))
     assert sum(1 for split in plan[::2] for _ in source.read(split)) == 20
     assert len(streamed) == 1
 
