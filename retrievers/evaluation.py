@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnemodex.retrievers.base import check
-from mnemodex.retrievers.hits import MISSING_ID, trec_run
+from mnemodex.retrievers.hits import MISSING_ID
+from mnemodex.retrievers.trec import trec_run
 from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:

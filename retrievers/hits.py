@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
 
 from mnemodex.indexers.arrays import find_ids
 from mnemodex.indexers.rows import ShardRows
+from mnemodex.retrievers.trec import trec_run
 from mnemodex.schemas.metadata import documents_spec
 from mnemodex.schemas.store.columns import to_column
 from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, spec_of
@@ -39,8 +38,6 @@ MISSING_SCORE = np.float32(-np.inf)
 
 _STRIDE = 64
 """Scores of which first only the highest is looked at."""
-_WORDS, _WIDTH = 8, 160
-"""Words before and after a hit, and characters within which they are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,27 +313,3 @@ def top_k(scores: Floats, k: int, *, ids: Int64s | None = None) -> Int64s:
 def _kth(scores: Floats, k: int) -> Any:
     """Return the k-th highest score."""
     return np.partition(scores, len(scores) - k)[len(scores) - k]
-
-
-def words_around(text: str, start: int, end: int) -> tuple[str, str]:
-    """Return some words before the characters [start, end) of a text, and some after them, with single spaces."""
-    before, after = text[max(start - _WIDTH, 0) : start].split(), text[end : end + _WIDTH].split()
-    return " ".join(before[-_WORDS:]), " ".join(after[:_WORDS])
-
-
-def trec_run(names: Sequence[str], answers: Sequence[Sequence[tuple[str, float]]], *, tag: str) -> str:
-    """Return a TREC run, `query Q0 document rank score tag` a line, of the names of queries and the answers to them.
-
-    Fields end at white space, so that in names and keys it is written as in a URL (`a b` is `a%20b`).
-    """
-    # Nine digits tell any two float32 apart: evaluators sort by the score.
-    lines = [
-        f"{_field(name)} Q0 {_field(key)} {rank} {score:.9g} {tag}\n"
-        for name, answer in zip(names, answers, strict=True)
-        for rank, (key, score) in enumerate(answer, start=1)
-    ]
-    return "".join(lines)
-
-
-def _field(text: str) -> str:
-    return re.sub(r"\s", lambda space: quote(space[0]), text)

@@ -11,7 +11,7 @@ import numpy as np
 
 from mnemodex.indexers.models.tokenizers import tokenize
 from mnemodex.retrievers.base import check
-from mnemodex.retrievers.hits import words_around
+from mnemodex.retrievers.context import words_around
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

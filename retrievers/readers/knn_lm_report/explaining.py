@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnemodex.retrievers.hits import words_around
+from mnemodex.retrievers.context import words_around
 from mnemodex.retrievers.readers.knn_lm.mixing import (
     Mixing,
     log_weights,
