@@ -1,4 +1,4 @@
-"""Opening index files of some 20 to 50 MB, with the checks of what is in them, beside hashing the same files."""
+"""Opening index files of some 20 to 50 MB with the checks of what is in them, compared with hashing the same files."""
 
 from __future__ import annotations
 

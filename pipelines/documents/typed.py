@@ -155,8 +155,8 @@ def infer_types(
         kept: types that are known.
 
     Returns:
-        The names of the types by those of the fields, and why other fields cannot be columns. Objects, lists of lists
-        and running text get none.
+        The names of the types by those of the fields, and why other fields cannot be columns; running text gets none
+        without a word.
     """
     columns: defaultdict[str, list[Any]] = defaultdict(list)
     for row in islice(rows, _ROWS):
@@ -166,10 +166,13 @@ def infer_types(
     types, left = dict(kept or {}), dict[str, str]()
     seen = {name.lower() for name in types}
     for name, values in columns.items():
-        kind = _infer(values) if name not in types else None
-        if kind is None:
+        if name in types:
             continue
-        if why := name_problem(name, seen) or ("" if len(types) < _MOST else f"the first {_MOST} get one"):
+        kind = _infer(values)
+        if kind is None:
+            if why := _without_type(values):
+                left[name] = why
+        elif why := name_problem(name, seen) or ("" if len(types) < _MOST else f"the first {_MOST} get one"):
             left[name] = why
         else:
             types[name] = kind
@@ -196,6 +199,15 @@ def _infer(values: Sequence[Any]) -> str | None:
     dates = [_DATE.fullmatch(value) if isinstance(value, str) else None for value in values]
     kind = "timestamp" if any(date and date["time"] for date in dates) else "date"
     return kind if all(dates) and _fit(values, kind) else "string"
+
+
+def _without_type(values: Sequence[Any]) -> str:
+    """Return why values have no type; empty for running text."""
+    items = [item for value in values for item in (value if isinstance(value, list) else [value])]
+    kinds = {type(item) for item in items if item is not None}
+    if dict in kinds:
+        return "objects, whose fields source.metadata can name as `a.b`"
+    return "" if kinds == {str} else "values of several types, or lists in lists"
 
 
 def _fit(values: Sequence[Any], kind: str) -> bool:

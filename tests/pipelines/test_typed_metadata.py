@@ -233,6 +233,23 @@ class TestInferred:
     def test_types(self, values, kind):
         assert infer_types([{"field": value} for value in values])[0].get("field") == kind
 
+    @pytest.mark.parametrize(
+        ("values", "why"),
+        [
+            ([{"a": 1}], "objects, "),
+            ([[{"a": 1}]], "objects, "),
+            ([True, 1], "values of several types"),
+            ([1, [1]], "values of several types"),
+            ([[[1]]], "values of several types"),
+            (["x" * 2000], None),
+            ([["x" * 2000, "y"]], None),
+            ([1], None),
+        ],
+    )
+    def test_a_field_without_a_column_says_why_but_for_running_text(self, values, why):
+        left = infer_types([{"field": value} for value in values])[1]
+        assert left.get("field", "").startswith(why) if why else left == {}
+
 
 @pytest.mark.parametrize(
     ("kind", "value", "expected"),

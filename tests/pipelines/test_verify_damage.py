@@ -104,8 +104,10 @@ def test_no_answer_is_made_of_a_damaged_file(small, one_encoder):
     for group in one_of_each_index(small.files(), caches_of(small.root)):
         for damage in ("some byte", next(others)):
             with small.damaged(*group, damage=damage) as damaged:
-                told = answers(small.root)
-            wrong += [(damage, name) for name, answer in told.items() if not is_right(answer, sound.get(name), damaged)]
+                given = answers(small.root)
+            wrong += [
+                (damage, name) for name, answer in given.items() if not is_right(answer, sound.get(name), damaged)
+            ]
     assert wrong == []
     assert answers(small.root) == sound
 
