@@ -11,6 +11,7 @@ from library import records, words_recipe, write_parts
 from passed_objects import Hashed, Sentences, Slow
 
 import mnemodex
+from mnemodex.pipelines import run
 from mnemodex.pipelines.progress import Progress
 from mnemodex.pipelines.ray_engine import RayEngine
 from mnemodex.schemas.errors import UserError
@@ -27,12 +28,13 @@ class ChosenError(Exception):
 
 @pytest.fixture
 def no_ray(monkeypatch):
-    """Ray is told to start, and does not."""
+    """Ray is to start, and does not; every cluster answers, also where this process has not started Ray before."""
 
     def start(self):
         raise ChosenError(self._address)
 
     monkeypatch.setattr(RayEngine, "_started", start)
+    monkeypatch.setattr(run, "check_address", lambda address: None)
 
 
 def test_a_small_build_stays_in_this_process(recipe, no_ray):
