@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
 
-BUFFER = 64 << 20
+_BUFFER = 64 << 20
 """Bytes of lines that wait in memory until they are appended to their partitions' files."""
 
 
 class SortStats(Stats):
-    """Lines (or passages) of a file of triples, those of no document, and the first of these."""
+    """Rows of a file, those that name an unknown document, and what the first of these names."""
 
     lines: int = 0
     unknown: int = 0
@@ -56,9 +56,9 @@ class SortTriples(Op):
         path = Path(self.settings.path)
         documents = inputs.partitions(0)
         directory = Directory(documents, by_text=_is_hipporag(path))
-        waiting = defaultdict[str, list[bytes]](list)
+        sorted_lines = SortedLines(output.folder)
         bad: list[BadRow] = []
-        lines = unknown = size = 0
+        lines = unknown = 0
         example = ""
         for entry in read_entries(path):
             lines += 1
@@ -72,13 +72,8 @@ class SortTriples(Op):
                 example = example or entry.name
                 unknown += 1
             for partition, doc_id in matches:
-                line = json.dumps([doc_id, entry.line, entry.triples], ensure_ascii=False).encode() + b"\n"
-                waiting[documents[partition].label].append(line)
-                size += len(line)
-                if size > BUFFER:
-                    append_lines(output.folder, waiting)
-                    size = 0
-        append_lines(output.folder, waiting)
+                sorted_lines.add(documents[partition].label, [doc_id, entry.line, entry.triples])
+        sorted_lines.flush()
         (output.folder / "lines.txt").write_text(str(lines))
         output.rows = lines
         output.errors(bad, of="triples")
@@ -141,12 +136,29 @@ class Directory:
         return list(zip(*self._rows[1:, begin:end].tolist(), strict=True))
 
 
-def append_lines(folder: Path, waiting: dict[str, list[bytes]]) -> None:
-    """Append lines to the files of their partitions, one after the other, so that few files are open."""
-    for label, lines in waiting.items():
-        with (folder / f"{label}.jsonl").open("ab") as file:
-            file.writelines(lines)
-    waiting.clear()
+class SortedLines:
+    """Rows as lines of JSON that are appended to the files of their partitions, `LABEL.jsonl`; up to 64 MiB wait."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._waiting = defaultdict[str, list[bytes]](list)
+        self._bytes = 0
+
+    def add(self, label: str, row: list[Any]) -> None:
+        """Add a row to the file of a partition."""
+        line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
+        self._waiting[label].append(line)
+        self._bytes += len(line)
+        if self._bytes > _BUFFER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the lines that wait, to one file after the other, so that few are open."""
+        for label, lines in self._waiting.items():
+            with (self._folder / f"{label}.jsonl").open("ab") as file:
+                file.writelines(lines)
+        self._waiting.clear()
+        self._bytes = 0
 
 
 class Entry(NamedTuple):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +11,12 @@ from typing_extensions import override
 
 from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.documents.read import count_rows
-from mnemodex.pipelines.extractors.sorting import BUFFER, Directory, append_lines
+from mnemodex.pipelines.extractors.sorting import Directory, SortedLines, SortStats
 from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.pipelines.qa.rows import PairRow, read_pairs
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.ids import hash_text
 from mnemodex.schemas.limits import exceeds
-from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.sections import PairFile
 from mnemodex.schemas.spec import Spec
 
@@ -30,6 +27,7 @@ if TYPE_CHECKING:
     from mnemodex.indexers.base import InputPartition
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
+    from mnemodex.schemas.manifest import Stats
 
 _BATCH = 1 << 16
 """Rows that are compared with those before them at once, and pairs without a document of one partition."""
@@ -42,13 +40,10 @@ class PairSettings(Spec):
     id_salt: str
 
 
-class LineStats(Stats):
-    """Rows of a file of pairs: all, those that repeat another, and those whose passage is no document's key."""
+class LineStats(SortStats):
+    """Rows of a file of pairs, and those that repeat another."""
 
-    lines: int = 0
     repeats: int = 0
-    unknown: int = 0
-    example: str = ""
 
 
 class SortPairs(Op):
@@ -64,7 +59,7 @@ class SortPairs(Op):
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
         seen, bad, rows = _Seen(), list[BadRow](), 0
-        sorted_lines = _Lines(output.folder, inputs.partitions(0))
+        pair_lines = _Lines(output.folder, inputs.partitions(0))
         for batch in _batches(read_pairs(Path(self.settings.file.path))):
             rows += len(batch)
             pairs = [row for row in batch if isinstance(row, PairRow)]
@@ -74,16 +69,16 @@ class SortPairs(Op):
                 _check_errors(self.settings, len(bad), rows, first, complete=False)
             ids = [pair_id(pair.key, pair.question, pair.answers, self.settings.id_salt) for pair in pairs]
             for number in seen.add(np.array(ids, np.int64)).tolist():
-                sorted_lines.add(ids[number], pairs[number])
-        sorted_lines.flush()
+                pair_lines.add(ids[number], pairs[number])
+        pair_lines.flush()
         (output.folder / "lines.txt").write_text(str(rows))
         output.rows = rows
         output.errors(bad, of="qa_pairs")
         return LineStats(
             lines=rows,
-            repeats=rows - len(bad) - sorted_lines.count,
-            unknown=sorted_lines.unknown,
-            example=sorted_lines.example,
+            repeats=rows - len(bad) - pair_lines.count,
+            unknown=pair_lines.unknown,
+            example=pair_lines.example,
             errors=len(bad),
         )
 
@@ -144,11 +139,10 @@ class _Lines:
     """
 
     def __init__(self, folder: Path, documents: Sequence[InputPartition]) -> None:
-        self._folder = folder
         self._labels = [part.label for part in documents]
         self._directory = Directory(documents, by_text=False)
-        self._waiting = defaultdict[str, list[bytes]](list)
-        self._bytes = self._alone = self.count = self.unknown = 0
+        self._sorted = SortedLines(folder)
+        self._alone = self.count = self.unknown = 0
         self.example = ""
 
     def add(self, number: int, pair: PairRow) -> None:
@@ -162,17 +156,11 @@ class _Lines:
             label, doc_id = self._labels[found[0][0]], found[0][1]
         self._alone += not found
         self.count += 1
-        row = [number, doc_id, pair.key, pair.question, pair.answers, pair.score]
-        line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
-        self._waiting[label].append(line)
-        self._bytes += len(line)
-        if self._bytes > BUFFER:
-            self.flush()
+        self._sorted.add(label, [number, doc_id, pair.key, pair.question, pair.answers, pair.score])
 
     def flush(self) -> None:
         """Write the lines that wait."""
-        append_lines(self._folder, self._waiting)
-        self._bytes = 0
+        self._sorted.flush()
 
 
 class _Seen:
