@@ -38,7 +38,7 @@ LAYERS = {
     "retrievers": ("mnemodex.schemas", "mnemodex.indexers", "mnemodex.retrievers"),
 }
 """What a folder may import of ours."""
-AT_ONCE = {"indexers/compiled.py": {"numba"}, "indexers/encoders/bert.py": {"torch"}}
+AT_ONCE = {"indexers/compiled.py": {"numba"}}
 """Modules that are of no use without a library, and are themselves imported in functions only."""
 SECONDS = 0.7
 """CPU time that an import, or the help, may take; measured 0.1 to 0.4."""

@@ -5,13 +5,10 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-import torch
-from safetensors import safe_open
-from torch.nn.functional import embedding, gelu, layer_norm, linear, relu, scaled_dot_product_attention
-
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import torch
     from torch import Tensor
 
     from mnemodex.indexers.encoders.modules import Features
@@ -19,7 +16,8 @@ if TYPE_CHECKING:
 _WITH_PADDING = ("camembert", "roberta", "xlm-roberta")
 """Model types whose positions are counted from the number of the padding token, and leave padding out."""
 _TYPES = ("bert", *_WITH_PADDING)
-_ACTIVATIONS: dict[str, Any] = {"gelu": gelu, "relu": relu}
+_ACTIVATIONS = ("gelu", "relu")
+"""Functions of torch."""
 _PREFIXES = ("", "bert.", "roberta.")
 """What the names of weights begin with, where a model was saved with what it was trained for."""
 _EMBEDDINGS = ("word", "token_type", "position")
@@ -32,6 +30,8 @@ def load_bert(folder: Path, config: Any, *, device: str, dtype: torch.dtype) -> 
     It takes a batch with `input_ids` and `attention_mask`, int64 of shape (texts, tokens), and gives the states of
     tokens, of shape (texts, tokens, hidden size). All tokens are of the first type.
     """
+    from safetensors import safe_open
+
     file = folder / "model.safetensors"
     usual = (
         config.model_type in _TYPES
@@ -82,19 +82,22 @@ class Bert:
     """An encoder of some configuration, with the weights that `_shapes` names."""
 
     def __init__(self, config: Any, weights: dict[str, Tensor]) -> None:
+        from torch.nn import functional
+
+        self._functional = functional
         self._weights = weights
         self._layers = int(config.num_hidden_layers)
         self._head = config.hidden_size // config.num_attention_heads
         self._epsilon = float(config.layer_norm_eps)
-        self._activation = _ACTIVATIONS[config.hidden_act]
+        self._activation = getattr(functional, config.hidden_act)
         self._padding = config.pad_token_id if config.model_type in _WITH_PADDING else None
 
     def __call__(self, features: Features) -> Tensor:
         """Return the states of the tokens of a batch; see `load_bert`."""
         ids, mask = features["input_ids"], features["attention_mask"]
         words, types, positions = (
-            embedding(rows, self._weights[f"embeddings.{name}_embeddings.weight"])
-            for name, rows in zip(_EMBEDDINGS, (ids, torch.zeros_like(ids), self._positions(ids)), strict=True)
+            self._functional.embedding(rows, self._weights[f"embeddings.{name}_embeddings.weight"])
+            for name, rows in zip(_EMBEDDINGS, (ids, ids.new_zeros(ids.shape), self._positions(ids)), strict=True)
         )
         states = self._normalized("embeddings", words + types + positions)
         # Without a mask attention is faster.
@@ -104,6 +107,8 @@ class Bert:
         return states
 
     def _positions(self, ids: Tensor) -> Tensor:
+        import torch
+
         if self._padding is None:
             return torch.arange(ids.shape[1], device=ids.device)
         known = ids.ne(self._padding).long()
@@ -115,15 +120,15 @@ class Bert:
         query, key, value = (
             self._linear(f"{name}attention.self.{part}", states).view(heads).transpose(1, 2) for part in _PARTS
         )
-        attended = scaled_dot_product_attention(query, key, value, attn_mask=allowed).transpose(1, 2).flatten(2)
+        attended = self._functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         output = f"{name}attention.output"
-        states = self._normalized(output, self._linear(f"{output}.dense", attended) + states)
+        states = self._normalized(output, self._linear(f"{output}.dense", attended.transpose(1, 2).flatten(2)) + states)
         inner = self._activation(self._linear(f"{name}intermediate.dense", states))
         return self._normalized(f"{name}output", self._linear(f"{name}output.dense", inner) + states)
 
     def _linear(self, name: str, values: Tensor) -> Tensor:
-        return linear(values, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
+        return self._functional.linear(values, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
 
     def _normalized(self, name: str, values: Tensor) -> Tensor:
         weight, bias = (self._weights[f"{name}.LayerNorm.{part}"] for part in ("weight", "bias"))
-        return layer_norm(values, weight.shape, weight, bias, self._epsilon)
+        return self._functional.layer_norm(values, weight.shape, weight, bias, self._epsilon)
