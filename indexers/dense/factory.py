@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnemodex.indexers.base import IndexStats
 from mnemodex.indexers.dense.devices import clustering_on_gpu, use_threads
-from mnemodex.indexers.encoders.modules import stated_dimension
+from mnemodex.indexers.encoders.configuration import stated_dimension
 from mnemodex.indexers.models.locate import locate
 from mnemodex.schemas.errors import ModelError, RecipeError
 from mnemodex.schemas.sections import Embedding

@@ -11,7 +11,8 @@ import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.encoders.base import Encoded, EncodeStats, TextEncoder
-from mnemodex.indexers.encoders.modules import Features, Modules, Unusual, backend, known_limit, load_usual
+from mnemodex.indexers.encoders.configuration import Unusual
+from mnemodex.indexers.encoders.modules import Features, Modules, backend, known_limit, load_usual
 from mnemodex.indexers.encoders.own import with_own
 from mnemodex.indexers.forks import claim_threads
 from mnemodex.indexers.models.language_model import silence

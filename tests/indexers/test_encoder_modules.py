@@ -21,8 +21,9 @@ from encoder_models import (
     with_pickle,
 )
 
+from mnemodex.indexers.encoders.configuration import Unusual, stated_dimension
 from mnemodex.indexers.encoders.local import Encoder
-from mnemodex.indexers.encoders.modules import Unusual, load_usual, stated_dimension
+from mnemodex.indexers.encoders.modules import load_usual
 from mnemodex.indexers.encoders.own import own_of, with_own
 from mnemodex.indexers.models.hashes import model_hash
 from mnemodex.schemas.errors import ModelError
