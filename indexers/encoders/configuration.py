@@ -25,6 +25,8 @@ class Config(TypedDict, total=False):
     out_features: int
     bias: bool
     activation_function: str
+    prompts: dict[str, str | None]
+    similarity_fn_name: str | None
 
 
 class _Entry(TypedDict):

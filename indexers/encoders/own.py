@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
+from mnemodex.indexers.encoders.configuration import read_config
 from mnemodex.indexers.models.locate import locate
 from mnemodex.schemas.errors import ModelError
 from mnemodex.schemas.sections import Embedding
@@ -12,10 +13,19 @@ from mnemodex.schemas.sections import Embedding
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mnemodex.indexers.encoders.configuration import Config
     from mnemodex.schemas.spec import Spec
 
 _PASSAGE_PROMPTS = ("document", "passage", "corpus")
 """Names of the prompt before passages; the first that is not empty is meant."""
+
+
+class _Own(NamedTuple):
+    """What a model says of keys of an encoder's settings; of `normalize` None where it does not decide."""
+
+    query_prefix: str
+    passage_prefix: str
+    normalize: bool | None
 
 
 def with_own(settings: Spec) -> Spec:
@@ -32,7 +42,7 @@ def with_own(settings: Spec) -> Spec:
     ):
         return settings
     own, similarity = _own_settings(settings.model)
-    missing = {key: value for key, value in own.items() if getattr(settings, key) is None}
+    missing = {key: value for key, value in own._asdict().items() if getattr(settings, key) is None}
     if missing.get("normalize", True) is None:
         raise ModelError(
             f"model {settings.model!r}: compares vectors by {similarity}; say in its entry of the recipe's section "
@@ -51,28 +61,28 @@ def own_of(settings: Spec) -> tuple[str, ...]:
     except ModelError:
         # A configuration that is damaged is not read where the recipe gives all of them.
         return ()
-    return tuple(key for key, value in own.items() if getattr(settings, key) == value)
+    return tuple(key for key, value in own._asdict().items() if getattr(settings, key) == value)
 
 
-def _own_settings(model: str) -> tuple[dict[str, Any], str | None]:
-    """Return what a model says of prefixes and `normalize`, which is None where it does not decide; its similarity."""
+def _own_settings(model: str) -> tuple[_Own, str | None]:
+    """Return what a model says of settings, and its similarity."""
     own, modules = _configuration(locate(model), model)
     prompts = {name: prompt or "" for name, prompt in own.get("prompts", {}).items()}
     passage = next((prompts[name] for name in _PASSAGE_PROMPTS if prompts.get(name)), "")
     similarity = own.get("similarity_fn_name")
     directions = similarity in (None, "cosine") or any(module.endswith(".Normalize") for module in modules)
     normalize = True if directions else False if similarity == "dot" else None
-    return {"query_prefix": prompts.get("query", ""), "passage_prefix": passage, "normalize": normalize}, similarity
+    return _Own(prompts.get("query", ""), passage, normalize), similarity
 
 
-def _configuration(path: Path, model: str) -> tuple[dict[str, Any], list[str]]:
+def _configuration(path: Path, model: str) -> tuple[Config, list[str]]:
     """Return what sentence-transformers keeps of a model, and its modules' classes; neither where it has no modules."""
     files = path / "config_sentence_transformers.json", path / "modules.json"
     # Without modules, or of another type, sentence-transformers makes an encoder that has no prompts.
     if not files[1].is_file():
         return {}, []
     try:
-        own = json.loads(files[0].read_text("utf-8")) if files[0].is_file() else {}
+        own = read_config(files[0])
         modules = [str(module["type"]) for module in json.loads(files[1].read_text("utf-8"))]
         if own.get("model_type") not in (None, "SentenceTransformer"):
             return {}, []
