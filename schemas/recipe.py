@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
-from mnemodex.schemas.errors import PluginError, RecipeError
+from mnemodex.schemas.errors import PluginError, RecipeError, reason
 from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, Registry, load
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.references import check_references, fill_references
@@ -255,5 +255,5 @@ def _under(base: Path, path: str, at: str) -> tuple[Path, bool]:
     except RuntimeError as error:
         raise RecipeError(f"{at}: path {path!r}: there is no such user; write the path out") from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RecipeError(f"{at}: path {path[:200]!r}: no file can be read there ({reason}); correct it") from error
+        problem = f"no file can be read there ({reason(error)}); correct it"
+        raise RecipeError(f"{at}: path {path[:200]!r}: {problem}") from error
