@@ -35,6 +35,6 @@ def normalize_question(question: str) -> str:
     return " ".join(unicodedata.normalize("NFC", question.lower()).split()).strip(_MARKS).strip()
 
 
-def question_id(normalized: str, *, salt: str = "") -> int:
+def question_id(question: str, *, salt: str = "") -> int:
     """Return the id of a question: a hash of its normal form, so that partitions need no coordination."""
-    return hash_text("question", normalized, salt=salt)
+    return hash_text("question", normalize_question(question), salt=salt)

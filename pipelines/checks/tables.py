@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from mnemodex.indexers.arrays import find_ids
 from mnemodex.indexers.graph.names import entity_id, fact_id, normalize
-from mnemodex.indexers.qa import normalize_question, question_id
+from mnemodex.indexers.qa import question_id
 from mnemodex.pipelines.documents.read import content_hash
 from mnemodex.pipelines.qa.lines import pair_id
 from mnemodex.pipelines.stages.mentions import mentions
@@ -62,7 +62,7 @@ def check_qa_pairs(partition: CheckedPartition) -> Iterator[str]:
     ):
         if stored != pair_id(key, question, answers, partition.salt):
             yield partition.problem(f"the pair_id of {key!r} is not the hash of its key, question and answers")
-        if stored_question != question_id(normalize_question(question), salt=partition.salt):
+        if stored_question != question_id(question, salt=partition.salt):
             yield partition.problem(f"the question_id of {key!r} is not the hash of its question")
     placed = partition.rows.filter(partition.rows["chunk_id"].is_valid())
     if placed.num_rows:
@@ -74,14 +74,10 @@ def check_qa_pairs(partition: CheckedPartition) -> Iterator[str]:
 
 def check_questions(partition: CheckedPartition) -> Iterator[str]:
     """Check that questions are sorted by their ids, the hashes of their normal forms, with a place for each pair."""
-
-    def hash_question(question: str, *, salt: str) -> int:
-        return question_id(normalize_question(question), salt=salt)
-
     for name in ("partition", "row"):
         if not np.array_equal(partition.rows["pairs"], pc.list_value_length(partition.rows[name])):
             yield partition.problem("not as many places as pairs")
-    yield from _check_names(partition, "question_id", ("question",), hash_question)
+    yield from _check_names(partition, "question_id", ("question",), question_id)
 
 
 def check_triples(partition: CheckedPartition) -> Iterator[str]:

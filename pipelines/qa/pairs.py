@@ -10,7 +10,7 @@ from pydantic_core import from_json
 from typing_extensions import override
 
 from mnemodex.indexers.arrays import write_arrow
-from mnemodex.indexers.qa import normalize_question, question_id
+from mnemodex.indexers.qa import question_id
 from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.pipelines.qa.lines import PairSettings
 from mnemodex.schemas.manifest import Stats
@@ -54,7 +54,7 @@ class PairsOp(Op):
         chunks = _chunks(inputs, set(doc_ids))
         places = [_place(chunks.get(doc_id, []), given) for doc_id, given in zip(doc_ids, answers, strict=True)]
         chunk_ids, grounded = zip(*places, strict=True)
-        asked = [question_id(normalize_question(question), salt=salt) for question in questions]
+        asked = [question_id(question, salt=salt) for question in questions]
         generators = [_GENERATOR] * len(ids)
         columns = (ids, keys, questions, asked, answers, doc_ids, chunk_ids, grounded, scores, generators)
         spec = spec_of(QA_PAIRS)
