@@ -13,6 +13,8 @@ from mnemodex.pipelines.commands.output import print_json, print_table, say
 from mnemodex.schemas.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mnemodex.retrievers.evaluation import Evaluation
     from mnemodex.retrievers.memory import Memory
 
@@ -136,6 +138,13 @@ def check_writable(options: dict[str, Any], *names: str) -> None:
             raise UserError(f"{path}: cannot be written there; name a file in a folder that exists with --{name}")
 
 
+def write_per_query(options: dict[str, Any], measures: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the measures of each query, by its id, if the options name a file for them."""
+    if "per_query" in options:
+        lines = [json.dumps({"id": name, **values}) + "\n" for name, values in measures.items()]
+        options["per_query"].write_text("".join(lines), encoding="utf-8")
+
+
 class QueryEvaluator:
     """Measures an index over documents, by queries with judgements."""
 
@@ -193,9 +202,7 @@ class QueryEvaluator:
         self.say_left_out(result)
         if "run" in self._options:
             self._options["run"].write_text(result.run, encoding="utf-8", errors="backslashreplace")
-        if "per_query" in self._options:
-            lines = [json.dumps({"id": name, **values}) + "\n" for name, values in result.per_query.items()]
-            self._options["per_query"].write_text("".join(lines), encoding="utf-8")
+        write_per_query(self._options, result.per_query)
         if as_json:
             print_json(result.to_json() | {"unknown_gold": self.unknown_gold.to_json()})
             return

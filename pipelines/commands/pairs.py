@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from typing_extensions import override
 
-from mnemodex.pipelines.commands.evaluation import check_writable
+from mnemodex.pipelines.commands.evaluation import check_writable, write_per_query
 from mnemodex.pipelines.commands.output import print_json, print_table, say
 from mnemodex.pipelines.commands.rendering import INDENT, ChunkRenderer
 
@@ -78,9 +77,7 @@ class AnswerEvaluator:
         result = evaluate_answers(retriever, read_queries(self._options["queries"]), k=self._options.get("k", 50))
         if result.queries_without_answers:
             say(f"{result.queries_without_answers} queries without answers are left out", err=True)
-        if "per_query" in self._options:
-            lines = [json.dumps({"id": name, **values}) + "\n" for name, values in result.per_query.items()]
-            self._options["per_query"].write_text("".join(lines), encoding="utf-8")
+        write_per_query(self._options, result.per_query)
         if as_json:
             print_json(result.to_json())
             return
