@@ -112,15 +112,6 @@ def _schema(*, missing: tuple[str, ...] = (), **fields: pa.DataType) -> pa.Schem
     return pa.schema([pa.field(name, dtype, nullable=name in missing) for name, dtype in fields.items()])
 
 
-def _question_vectors() -> TableSpec:
-    return TableSpec(
-        _schema(question_id=pa.int64(), vector=pa.list_(pa.float32())),
-        id_column="question_id",
-        parents={"question_id": "questions"},
-        check=f"{_CHECKS}:check_text_vectors",
-    )
-
-
 CATALOGUE_VIEWS = ("files", "indexes", "shards", "snapshots")
 """SQL views that say what a memory consists of; no table has such a name."""
 
@@ -151,6 +142,12 @@ def vector_codes(of: Literal["facts", "passages"], embed: str, *, trained: bool 
     return TableKey("codes", embed, f"{of}-trained" if trained else of, draft=True)
 
 
+_QUESTION_VECTORS = TableSpec(
+    _schema(question_id=pa.int64(), vector=pa.list_(pa.float32())),
+    id_column="question_id",
+    parents={"question_id": "questions"},
+    check=f"{_CHECKS}:check_text_vectors",
+)
 _TABLES: dict[tuple[str, str], TableSpec] = {
     ("documents", ""): TableSpec(
         # `metadata` is a JSON object, of which fields follow as columns; `source` the file's path below the source,
@@ -274,8 +271,8 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
         parents={"entity_id": "entities"},
         check=f"{_CHECKS}:check_text_vectors",
     ),
-    ("embeddings", "questions"): _question_vectors(),
-    ("embeddings", "question_answers"): _question_vectors(),
+    ("embeddings", "questions"): _QUESTION_VECTORS,
+    ("embeddings", "question_answers"): _QUESTION_VECTORS,
     ("qa_pairs", ""): TableSpec(
         # As it was written. Pairs whose questions have one normal form have one `question_id`. The chunk is the first
         # of the document that holds an answer, with `grounded`, or its first; all three are null without a document.
