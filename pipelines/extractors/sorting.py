@@ -44,8 +44,8 @@ class SortStats(Stats):
 class SortTriples(Op):
     """Writes the lines of a file into one file a partition of documents, `LABEL.jsonl`.
 
-    Memory: about 40 bytes a document, the lines that wait (64 MiB) and, of HippoRAG's format, the whole file (at most
-    1 GiB).
+    Memory: 56 bytes a document, 24 of which stay, and the lines that wait (64 MiB). Of HippoRAG's format, up to twice
+    the bytes a document, and the whole file (at most 1 GiB).
     """
 
     Settings = TripleFile

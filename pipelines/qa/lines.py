@@ -49,8 +49,8 @@ class LineStats(SortStats):
 class SortPairs(Op):
     """Writes the pairs of a file into one file a partition of documents, `LABEL.jsonl`.
 
-    Those without a document are in files of 65,536 pairs, whose names begin with a plus. Memory: 40 bytes a document, 8
-    bytes a pair, and the lines that wait (64 MiB).
+    Those without a document are in files of 65,536 pairs, whose names begin with a plus. Memory: 56 bytes a document,
+    24 of which stay, up to 24 bytes a pair, 65,536 pairs, and the lines that wait (64 MiB).
     """
 
     Settings = PairSettings
