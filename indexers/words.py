@@ -89,15 +89,15 @@ def find_words(text: str, wanted: set[str], language: Language) -> list[tuple[in
     words = split_words([token[0] for token in tokens], language=language)
     is_wanted = np.array([name in wanted for name in words.names.to_pylist()], np.bool_)
     holders = np.unique(np.repeat(np.arange(len(tokens)), words.lengths)[is_wanted[words.ids]])
-    spans: list[tuple[int, int]] = []
+    places: list[tuple[int, int]] = []
     for token in (tokens[number] for number in holders.tolist()):
         inside = _spans(token, wanted) if _RUN.match(token[0]) else []
         for start, end in inside or [token.span()]:
-            if spans and start <= spans[-1][1]:
-                spans[-1] = spans[-1][0], max(end, spans[-1][1])
+            if places and start <= places[-1][1]:
+                places[-1] = places[-1][0], max(end, places[-1][1])
             else:
-                spans.append((start, end))
-    return spans
+                places.append((start, end))
+    return places
 
 
 def _spans(run: re.Match[str], wanted: set[str]) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
     from mnemodex.indexers.settings import Metric
     from mnemodex.retrievers.hits import Reason
     from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.snapshot import Snapshot
     from mnemodex.schemas.manifest import IndexEntry
+
+
+def open_searcher(snapshot: Snapshot, entry: IndexEntry) -> DenseSearcher:
+    """Open the shards of an index over the vectors of a table."""
+    vectors = partial(snapshot.path, str(entry.table), ending=".npy")
+    return DenseSearcher(snapshot.shards(entry), entry.search.value, vectors=vectors)
 
 
 class DenseRetriever(Retriever):
@@ -30,10 +38,7 @@ class DenseRetriever(Retriever):
         self._memory = memory
         self._embedding: str = entry.settings["embed"]
         self._metric: Metric = entry.settings["metric"]
-        snapshot, table = memory.snapshot, str(entry.table)
-        self._searcher = DenseSearcher(
-            snapshot.shards(entry), entry.search.value, vectors=lambda label: snapshot.path(table, label, ".npy")
-        )
+        self._searcher = open_searcher(memory.snapshot, entry)
 
     @override
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:

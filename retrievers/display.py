@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.schemas.printable import printable
+from mnemodex.schemas.tables import CHUNKS, DOCUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -52,7 +53,7 @@ def memory_html(path: str, manifest: Manifest) -> str:
 
 def _size(manifest: Manifest) -> str:
     rows = ", ".join(
-        f"{manifest.tables[name].rows:,} {name}" for name in ("documents", "chunks") if name in manifest.tables
+        f"{manifest.tables[name].rows:,} {name}" for name in (DOCUMENTS.label, CHUNKS.label) if name in manifest.tables
     )
     return f"snapshot {manifest.name}: {rows}"
 

@@ -243,7 +243,7 @@ class Hits:
         """Return the document of each hit, int64 of shape (queries, k), -1 where there is none."""
         documents = np.full(self.ids.shape, MISSING_ID, np.int64)
         for label, hits in self._by_partition():
-            documents[hits] = self.snapshot.column("chunks", label, "doc_id")[self.row[hits]]
+            documents[hits] = self.snapshot.column(CHUNKS.label, label, "doc_id")[self.row[hits]]
         return documents
 
     def _by_partition(self) -> Iterator[tuple[str, tuple[Integers, ...]]]:
@@ -256,7 +256,7 @@ class Hits:
         """Return columns of the hits' chunks, by query and rank."""
 
         def take(label: str, hits: tuple[Integers, ...]) -> pa.Table:
-            return self.snapshot.take("chunks", label, self.row[hits].tolist(), columns)
+            return self.snapshot.take(CHUNKS.label, label, self.row[hits].tolist(), columns)
 
         return self._in_order(take, spec_of(CHUNKS).schema, columns)
 
@@ -277,9 +277,8 @@ class Hits:
         documents = self.document_ids()
 
         def take(label: str, hits: tuple[Integers, ...]) -> pa.Table:
-            # A chunk's document is in the documents' partition of the same label.
-            rows = find_ids(self.snapshot.column("documents", label, "doc_id"), documents[hits])
-            return self.snapshot.take("documents", label, rows.tolist(), columns)
+            rows = self._document_rows(label, documents[hits])
+            return self.snapshot.take(DOCUMENTS.label, label, rows.tolist(), columns)
 
         return self._in_order(take, documents_spec(self._types).schema, columns)
 
@@ -289,9 +288,13 @@ class Hits:
         keys = np.full(self.ids.shape, "", dtype=object)
         # A chunk's document is in the documents' partition of the same label.
         for label, hits in self._by_partition():
-            rows = find_ids(self.snapshot.column("documents", label, "doc_id"), documents[hits])
-            keys[hits] = self.snapshot.column("documents", label, "key")[rows]
+            rows = self._document_rows(label, documents[hits])
+            keys[hits] = self.snapshot.column(DOCUMENTS.label, label, "key")[rows]
         return list(keys[self.partition != MISSING_ID])
+
+    def _document_rows(self, label: str, ids: Int64s) -> Int64s:
+        """Return the rows of documents of a partition of chunks, which are in the documents' of the same label."""
+        return find_ids(self.snapshot.column(DOCUMENTS.label, label, "doc_id"), ids)
 
 
 def top_k(scores: Floats, k: int, *, ids: Int64s | None = None) -> Int64s:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.schemas.errors import QueryError
+from mnemodex.schemas.tables import DOCUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,8 +55,8 @@ def find_unknown_gold(memory: Memory, queries: Sequence[Query]) -> UnknownGold:
     """
     gold = dict.fromkeys(key for query in queries for key in query.gold)
     unknown = dict(gold)
-    for part in memory.snapshot.manifest.tables["documents"].partitions:
-        for key in memory.snapshot.column("documents", part.label, "key"):
+    for part in memory.snapshot.manifest.tables[DOCUMENTS.label].partitions:
+        for key in memory.snapshot.column(DOCUMENTS.label, part.label, "key"):
             unknown.pop(key, None)
     found = UnknownGold(len(unknown), len(gold), {key: _nearest(memory, key) for key in list(unknown)[:_EXAMPLES]})
     if gold and len(unknown) == len(gold):

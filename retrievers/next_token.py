@@ -20,6 +20,7 @@ from mnemodex.retrievers.readers.knn_lm.mixing import log_weights
 from mnemodex.schemas.errors import CorruptFileError, QueryError
 from mnemodex.schemas.sections import LmStates
 from mnemodex.schemas.store import parquet
+from mnemodex.schemas.tables import CHUNKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -197,7 +198,7 @@ class NextTokenRetriever(Retriever, Datastore):
             label = name.rpartition("-")[0]
             chunk_ids = self._snapshot.column(self._table, name, "chunk_id")[states.row[mask]]
             partition[mask] = labels.setdefault(label, len(labels))
-            row[mask] = find_ids(self._snapshot.column("chunks", label, "chunk_id"), chunk_ids)
+            row[mask] = find_ids(self._snapshot.column(CHUNKS.label, label, "chunk_id"), chunk_ids)
         return partition, row, tuple(labels)
 
     def _sample(self) -> tuple[Int32s, Float32s]:

@@ -11,15 +11,15 @@ import pyarrow as pa
 from typing_extensions import override
 
 from mnemodex.indexers.arrays import begins, find_ids
-from mnemodex.indexers.dense.searcher import DenseSearcher
 from mnemodex.indexers.graph.names import sentences
 from mnemodex.indexers.qa import normalize_question
 from mnemodex.retrievers.base import Retriever, check, is_blank
+from mnemodex.retrievers.dense import open_searcher
 from mnemodex.retrievers.hits import MISSING_ID, Chunk, Hits, Reason
 from mnemodex.retrievers.readers.answers import merge_answers
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.columns import numbers, to_column
-from mnemodex.schemas.tables import QA_PAIRS, QUESTIONS
+from mnemodex.schemas.tables import CHUNKS, QA_PAIRS, QUESTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -119,11 +119,8 @@ class QARetriever(Retriever):
         self.name = entry.name
         self._memory = memory
         self._embedding = str(entry.settings["embed"])
-        snapshot, table = memory.snapshot, str(entry.table)
-        self._searcher = DenseSearcher(
-            snapshot.shards(entry), entry.search.value, vectors=lambda label: snapshot.path(table, label, ".npy")
-        )
-        self._pairs = _Pairs(snapshot)
+        self._searcher = open_searcher(memory.snapshot, entry)
+        self._pairs = _Pairs(memory.snapshot)
 
     @override
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> PairHits:
@@ -197,7 +194,7 @@ class _Pairs:
         partition[places] = part[first]
         for number in np.unique(part[first]).tolist():
             here = part[first] == number
-            ids_there = self._snapshot.column("chunks", self.labels[number], "chunk_id")
+            ids_there = self._snapshot.column(CHUNKS.label, self.labels[number], "chunk_id")
             row[places[here]] = find_ids(ids_there, chunk[first][here])
         return partition[inverse].reshape(ids.shape), row[inverse].reshape(ids.shape)
 

@@ -16,7 +16,7 @@ from mnemodex.retrievers.answer import Answer
 from mnemodex.retrievers.deadline import Call, Deadline
 from mnemodex.retrievers.sql_functions import SqlFunctions
 from mnemodex.schemas.errors import QueryError
-from mnemodex.schemas.tables import SINGLE_TABLES, TableKey, spec_of
+from mnemodex.schemas.tables import CHUNKS, SINGLE_TABLES, TableKey, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -265,7 +265,7 @@ def _catalogue(snapshot: Snapshot) -> dict[str, pa.Table]:
     ]
     shards = [(i.name, s.label, s.rows, s.bytes) for i in manifest.indexes.values() for s in i.shards]
     snapshots = [
-        (m.name, m.parent, m.created, m.tables["chunks"].rows if "chunks" in m.tables else 0, m.recipe_hash)
+        (m.name, m.parent, m.created, m.tables[CHUNKS.label].rows if CHUNKS.label in m.tables else 0, m.recipe_hash)
         for m in snapshot.store.history(manifest)
     ]
     text, integer, real = pa.string(), pa.int64(), pa.float64()

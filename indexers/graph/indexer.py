@@ -90,8 +90,8 @@ class GraphIndexer(Indexer):
 def _of_tables(chunk_ids: Int64s, tables: Tables, out: Path) -> Graph:
     from mnemodex.indexers.graph.adjacency import adjacency
 
-    entities = _read(tables["entities"], ["entity_id", "name", "chunks"])
-    facts = _read(tables["facts"], ["fact_id", "subject_id", "object_id", *_FACT])
+    entities = _read(tables[ENTITIES.label], ["entity_id", "name", "chunks"])
+    facts = _read(tables[FACTS.label], ["fact_id", "subject_id", "object_id", *_FACT])
     _write_texts(out / "entities.arrow", entities.select(["name"]))
     _write_texts(out / "facts.arrow", facts.select(list(_FACT)))
     entity_ids = entities["entity_id"].to_numpy()
@@ -107,7 +107,9 @@ def _of_tables(chunk_ids: Int64s, tables: Tables, out: Path) -> Graph:
     def passages(ids: Int64s) -> Int64s:
         return order[np.searchsorted(ascending, ids)]
 
-    edges = {f"{kind}s": _edges(tables["edges"], kind, entity_ids, passages) for kind in ("fact", "mention", "synonym")}
+    edges = {
+        f"{kind}s": _edges(tables[EDGES.label], kind, entity_ids, passages) for kind in ("fact", "mention", "synonym")
+    }
     return Graph(
         entity_ids,
         chunk_ids,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from typing_extensions import override
 
+from mnemodex.indexers.arrays import begins
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.models.tokenizers import tokenize, tokenizer, tokenizer_hash
 from mnemodex.indexers.ngram.chunk_map import ChunkMap
@@ -82,7 +83,7 @@ class NgramIndexer(Indexer):
         rows = Rows.of(partitions, id_column=self.id_column)
         rows.save(out, id_column=self.id_column)
         (out / "chunks").mkdir()
-        Rows.of([part.aligned["chunks"] for part in partitions]).save(out / "chunks")
+        Rows.of([part.aligned[CHUNKS.label] for part in partitions]).save(out / "chunks")
         return NgramStats(
             rows=len(rows.ids),
             tokens=sum(shard["body"]["tokens"] for shard in shards),
@@ -94,10 +95,11 @@ class NgramIndexer(Indexer):
 def _read(partitions: list[InputPartition], model: Tokenizer, maps: list[ChunkMap]) -> Iterator[dict[str, Ragged]]:
     """Yield the tokens of all documents, in batches; the map of each batch is put into `maps`."""
     for part in partitions:
-        chunks = parquet.read(part.aligned["chunks"].files["parquet"], columns=["doc_id", "end"])
-        chunk_documents, ends = (numbers(chunks[name])[part.aligned["chunks"].start :] for name in ("doc_id", "end"))
+        aligned = part.aligned[CHUNKS.label]
+        chunks = parquet.read(aligned.files["parquet"], columns=["doc_id", "end"])
+        chunk_documents, ends = (numbers(chunks[name])[aligned.start :] for name in ("doc_id", "end"))
         # Chunks are in the order of their documents; a document may have none.
-        starts = np.flatnonzero(np.diff(chunk_documents, prepend=-1))
+        starts = begins(chunk_documents)
         sizes = dict(zip(chunk_documents[starts].tolist(), np.diff(starts, append=len(ends)).tolist(), strict=True))
         used, skipped = 0, 0
         for rows in parquet.read_batches(part.files["parquet"], columns=["doc_id", "title", "text"], rows=_BATCH):

@@ -21,7 +21,7 @@ from mnemodex.retrievers.graph.nearest import TextVectors
 from mnemodex.retrievers.hits import top_k
 from mnemodex.schemas.errors import OlderFormatError
 from mnemodex.schemas.store.columns import to_column
-from mnemodex.schemas.tables import vector_codes
+from mnemodex.schemas.tables import CHUNKS, TableKey, vector_codes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,11 +59,11 @@ class Space:
         self._memory = memory
         self._folder = folder
         self._embed = embed
-        self._table = f"embeddings/{embed}"
+        self._table = TableKey("embeddings", embed).label
         snapshot = memory.snapshot
         if folder is None:
-            parts = snapshot.manifest.tables["chunks"].partitions
-            chunks = [InputPartition(x.label, x.rows, {"parquet": snapshot.path("chunks", x.label)}) for x in parts]
+            parts = snapshot.manifest.tables[CHUNKS.label].partitions
+            chunks = [InputPartition(x.label, x.rows, {"parquet": snapshot.path(CHUNKS.label, x.label)}) for x in parts]
             self.rows = Rows.of(chunks)
             self.graph = _without_edges(self.rows.ids)
         else:
@@ -192,7 +192,7 @@ class Space:
         for partition in np.unique(partitions):
             inside = numbers[partitions == partition]
             label = self.rows.labels[int(partition)]
-            table = self._memory.snapshot.take("chunks", label, self.rows.row[inside].tolist(), ["title", "text"])
+            table = self._memory.snapshot.take(CHUNKS.label, label, self.rows.row[inside].tolist(), ["title", "text"])
             texts.update(zip(inside.tolist(), (Passage(**row) for row in table.to_pylist()), strict=True))
         return [texts[number] for number in numbers.tolist()]
 

@@ -12,6 +12,7 @@ import numpy as np
 from mnemodex.indexers.models.tokenizers import tokenize
 from mnemodex.retrievers.base import check
 from mnemodex.retrievers.context import words_around
+from mnemodex.schemas.tables import DOCUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +82,7 @@ def concordances(
     def read(number: int) -> _Document:
         rows = corpus.documents.at(np.array([number]))
         label = rows.labels[int(rows.partition[0])]
-        (row,) = snapshot.take("documents", label, rows.row.tolist(), ["key", "title", "text"]).to_pylist()
+        (row,) = snapshot.take(DOCUMENTS.label, label, rows.row.tolist(), ["key", "title", "text"]).to_pylist()
         return _Document(**row, tokens=tokenize(index.phrases.tokenizer, [row["text"]])[0])
 
     def concordance(chunk: int, count: int, ngrams: list[Integers]) -> Concordance:

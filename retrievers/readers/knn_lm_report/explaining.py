@@ -18,6 +18,7 @@ from mnemodex.retrievers.readers.knn_lm.mixing import (
 )
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.ids import token_positions
+from mnemodex.schemas.tables import DOCUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +97,7 @@ def explain(retriever: NextTokenRetriever, prompts: Sequence[str], hits: Hits) -
     def read_document(label: str, doc_id: int) -> tuple[str, Int32s, Int32s]:
         row, tokens, starts = retriever.document(label, doc_id)
         # Tokens and texts have the documents in one order.
-        return hits.snapshot.take("documents", label, [row], ["text"])["text"][0].as_py(), tokens, starts
+        return hits.snapshot.take(DOCUMENTS.label, label, [row], ["text"])["text"][0].as_py(), tokens, starts
 
     explanations = []
     for number, chunks in enumerate(hits.chunks()):
