@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from mnemodex.indexers.arrays import find_ids
 from mnemodex.indexers.rows import ShardRows
+from mnemodex.retrievers.top_k import top_k
 from mnemodex.retrievers.trec import trec_run
 from mnemodex.schemas.metadata import documents_spec
 from mnemodex.schemas.store.columns import to_column
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from mnemodex.indexers.arrays import Bools, Float32s, Floats, Int32s, Int64s, Integers
+    from mnemodex.indexers.arrays import Bools, Float32s, Int32s, Int64s, Integers
     from mnemodex.indexers.rows import Rows
     from mnemodex.retrievers.snapshot import Snapshot
 
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 
 MISSING_ID = -1
 MISSING_SCORE = np.float32(-np.inf)
-
-_STRIDE = 64
-"""Scores of which first only the highest is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,24 +293,3 @@ class Hits:
     def _document_rows(self, label: str, ids: Int64s) -> Int64s:
         """Return the rows of documents of a partition of chunks, which are in the documents' of the same label."""
         return find_ids(self.snapshot.column(DOCUMENTS.label, label, "doc_id"), ids)
-
-
-def top_k(scores: Floats, k: int, *, ids: Int64s | None = None) -> Int64s:
-    """Return the positions of the k highest of n scores, int64 of shape (min(k, n),), highest first.
-
-    Equal scores are in the order of their ids, int64 of shape (n,), by default of their positions.
-    """
-    candidates = np.arange(len(scores))
-    if 0 < k < len(scores) // _STRIDE:
-        # The k-th highest of the strides' maxima is no higher than that of all. numpy partitions equal scores slowly.
-        strides = scores[: len(scores) // _STRIDE * _STRIDE].reshape(-1, _STRIDE).max(axis=1)
-        candidates = np.flatnonzero(scores >= _kth(strides, k))
-    if k < len(candidates):
-        candidates = candidates[scores[candidates] >= (_kth(scores[candidates], k) if k else np.inf)]
-    order = candidates if ids is None else ids[candidates]
-    return candidates[np.lexsort((order, -scores[candidates]))[:k]]
-
-
-def _kth(scores: Floats, k: int) -> Any:
-    """Return the k-th highest score."""
-    return np.partition(scores, len(scores) - k)[len(scores) - k]

@@ -10,7 +10,8 @@ from typing_extensions import override
 from mnemodex.indexers.rows import Rows, ShardRows
 from mnemodex.indexers.settings import HybridSettings
 from mnemodex.retrievers.base import Retriever, check
-from mnemodex.retrievers.hits import MISSING_ID, Hits, Reason, top_k
+from mnemodex.retrievers.hits import MISSING_ID, Hits, Reason
+from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,7 +10,7 @@ from typing_extensions import override
 from mnemodex.retrievers.graph.ppr import DAMPING, Mass, Walker
 from mnemodex.retrievers.graph.rewriting import MOST, ask, distinct, through_facts, through_passages
 from mnemodex.retrievers.graph.space import TEMPERATURE, Activation, Method, Scored, most_probable
-from mnemodex.retrievers.hits import top_k
+from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ from mnemodex.indexers.models.parsing import read_list
 from mnemodex.indexers.models.pipeline import load_pipeline
 from mnemodex.retrievers.graph.ppr import Mass, Walker
 from mnemodex.retrievers.graph.space import Activation, Method, Scored, after, min_max, most_probable
-from mnemodex.retrievers.hits import top_k
+from mnemodex.retrievers.top_k import top_k
 from mnemodex.schemas.errors import NoAnswerError
 from mnemodex.schemas.sections import SPACY_MODEL
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mnemodex.retrievers.hits import top_k
+from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

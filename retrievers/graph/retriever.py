@@ -11,7 +11,8 @@ from mnemodex.indexers.settings import GraphSettings
 from mnemodex.retrievers.base import Retriever, check, is_blank
 from mnemodex.retrievers.graph.space import Space
 from mnemodex.retrievers.graph.subgraph import subgraph_of
-from mnemodex.retrievers.hits import MISSING_SCORE, Hits, Reason, top_k
+from mnemodex.retrievers.hits import MISSING_SCORE, Hits, Reason
+from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,7 +11,7 @@ import numpy as np
 from mnemodex.indexers.graph.names import names_in, plain_title, sentences
 from mnemodex.indexers.graph.words import forms, split
 from mnemodex.retrievers.graph.space import min_max
-from mnemodex.retrievers.hits import top_k
+from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

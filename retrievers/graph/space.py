@@ -18,7 +18,7 @@ from mnemodex.indexers.graph.graph import Graph
 from mnemodex.indexers.graph.words import WordCounts
 from mnemodex.indexers.rows import Rows
 from mnemodex.retrievers.graph.nearest import TextVectors
-from mnemodex.retrievers.hits import top_k
+from mnemodex.retrievers.top_k import top_k
 from mnemodex.schemas.errors import OlderFormatError
 from mnemodex.schemas.store.columns import to_column
 from mnemodex.schemas.tables import CHUNKS, TableKey, vector_codes

@@ -11,9 +11,10 @@ from typing_extensions import override
 from mnemodex.indexers.models.tokenizers import tokenizer, tokenizer_hash
 from mnemodex.indexers.ngram.indexer import NgramStats
 from mnemodex.retrievers.base import Retriever, check
-from mnemodex.retrievers.hits import Hits, Reason, top_k
+from mnemodex.retrievers.hits import Hits, Reason
 from mnemodex.retrievers.ngram.corpus import NgramCorpus
 from mnemodex.retrievers.ngram.phrases import PhraseTokenizer
+from mnemodex.retrievers.top_k import top_k
 from mnemodex.schemas.errors import ModelError, QueryError
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from mnemodex.indexers.ngram.indexer import NgramStats
 from mnemodex.indexers.ngram.ragged import spans
 from mnemodex.indexers.settings import SealSettings
 from mnemodex.retrievers.base import Retriever, check
-from mnemodex.retrievers.hits import Hits, Reason, top_k
+from mnemodex.retrievers.hits import Hits, Reason
 from mnemodex.retrievers.seal.keys import KeyCounter, Keys, Kind, RankedKeys, own_log_probability, weigh
+from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
