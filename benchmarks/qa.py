@@ -16,7 +16,7 @@ from typing import Any
 from report import publish
 
 import mnemodex
-from mnemodex.retrievers.qa_evaluation import evaluate_answers
+from mnemodex.retrievers.qa.evaluation import evaluate_answers
 from mnemodex.retrievers.queries import read_queries
 
 INDEXES = {

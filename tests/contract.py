@@ -8,7 +8,7 @@ from mnemodex.retrievers.dense import DenseRetriever
 from mnemodex.retrievers.graph.retriever import GraphRetriever
 from mnemodex.retrievers.hybrid import HybridRetriever
 from mnemodex.retrievers.next_token import NextTokenRetriever
-from mnemodex.retrievers.qa import QARetriever
+from mnemodex.retrievers.qa.retriever import QARetriever
 
 CASES = {
     "dense-flat": "flat",

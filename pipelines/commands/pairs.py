@@ -12,7 +12,8 @@ from mnemodex.pipelines.commands.rendering import INDENT, ChunkRenderer
 
 if TYPE_CHECKING:
     from mnemodex.retrievers.memory import Memory
-    from mnemodex.retrievers.qa import Pair, PairHits, QARetriever
+    from mnemodex.retrievers.qa.hits import Pair, PairHits
+    from mnemodex.retrievers.qa.retriever import QARetriever
 
 _ANSWERS = 5
 """Answers of a pair that are printed."""
@@ -69,7 +70,7 @@ class AnswerEvaluator:
         Raises:
             UserError: the queries cannot be read or have no answers, or a file cannot be written.
         """
-        from mnemodex.retrievers.qa_evaluation import evaluate_answers
+        from mnemodex.retrievers.qa.evaluation import evaluate_answers
         from mnemodex.retrievers.queries import read_queries
 
         check_writable(self._options, "per_query")

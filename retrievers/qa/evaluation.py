@@ -15,7 +15,7 @@ from mnemodex.schemas.errors import QueryError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnemodex.retrievers.qa import QARetriever
+    from mnemodex.retrievers.qa.retriever import QARetriever
     from mnemodex.retrievers.queries import Query
 
 _CUTOFFS = (1, 10, 50)

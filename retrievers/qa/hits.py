@@ -1,0 +1,95 @@
+"""Pairs that were found: questions with their answers, best first, and the chunks that these are from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from typing_extensions import override
+
+from mnemodex.indexers.graph.names import sentences
+from mnemodex.retrievers.hits import MISSING_ID, Chunk, Hits, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pyarrow as pa
+
+    from mnemodex.indexers.arrays import Int64s
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One hit: a question of the memory with its answers, best first, and the chunk that they are from, if any."""
+
+    rank: int
+    score: float
+    question_id: int
+    question: str
+    answers: tuple[str, ...]
+    chunk: Chunk | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The first sentence of the chunk that holds an answer; empty where none does."""
+        folded = [answer.casefold() for answer in self.answers]
+        found = sentences(self.chunk.text) if self.chunk is not None else []
+        return next((text for text in found if any(answer in text.casefold() for answer in folded)), "")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `search --json` prints; ids are strings, since they do not fit a JavaScript number."""
+        source = dict.fromkeys(("chunk_id", "key", "title", "text", "metadata"))
+        if self.chunk is not None:
+            source = {name: value for name, value in self.chunk.to_json().items() if name in source}
+        return {
+            "rank": self.rank,
+            "score": self.score,
+            "question_id": str(self.question_id),
+            "question": self.question,
+            "answers": list(self.answers),
+            **source,
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class PairHits(Hits):
+    """Hits whose ids are those of questions; of `chunks()`, `documents()` and the like those without a chunk are not.
+
+    Attributes:
+        read: returns the columns `question` and `answers` of questions, given their ids, int64 of shape (n,).
+    """
+
+    read: Callable[[Int64s], pa.Table] = field(kw_only=True)
+
+    def pairs(self) -> list[list[Pair]]:
+        """Return the pairs of each query, best first."""
+        chunks = {(query, chunk.rank): chunk for query, found in enumerate(self.chunks()) for chunk in found}
+        return [
+            [
+                Pair(rank, score, question_id, question, answers, chunks.get((query, rank)))
+                for rank, (question_id, score, question, answers) in enumerate(row, start=1)
+            ]
+            for query, row in enumerate(self._rows_of_queries())
+        ]
+
+    def answers(self) -> list[list[tuple[str, ...]]]:
+        """Return the answers of each pair of each query, best first, without reading any chunk."""
+        return [[answers for *_, answers in row] for row in self._rows_of_queries()]
+
+    @override
+    def reasons(self) -> list[list[list[Reason]]]:
+        return [
+            [[Reason("question", question, score)] for _, score, question, _ in row] for row in self._rows_of_queries()
+        ]
+
+    def _rows_of_queries(self) -> list[list[tuple[int, float, str, tuple[str, ...]]]]:
+        is_hit = self.ids != MISSING_ID
+        ids, place = np.unique(self.ids[is_hit], return_inverse=True)
+        table = self.read(ids)
+        questions, answers = table["question"].to_pylist(), list(map(tuple, table["answers"].to_pylist()))
+        rows: list[list[tuple[int, float, str, tuple[str, ...]]]] = [[] for _ in range(len(self))]
+        columns = (np.nonzero(is_hit)[0], place, self.ids[is_hit], self.scores[is_hit])
+        for query, number, question_id, score in zip(*(column.tolist() for column in columns), strict=True):
+            rows[query].append((question_id, score, questions[number], answers[number]))
+        return rows

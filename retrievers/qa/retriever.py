@@ -1,0 +1,67 @@
+"""Question-answer search: the pairs of a memory whose questions are nearest, with their answers and their passages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from typing_extensions import override
+
+from mnemodex.indexers.qa import normalize_question
+from mnemodex.retrievers.base import Retriever, check, is_blank
+from mnemodex.retrievers.dense import open_searcher
+from mnemodex.retrievers.qa.hits import PairHits
+from mnemodex.retrievers.qa.tables import PairTables
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnemodex.retrievers.memory import Memory
+    from mnemodex.schemas.manifest import IndexEntry
+
+
+class QARetriever(Retriever):
+    """Searches the questions of pairs (RePAQ; Lewis et al., 2021).
+
+    Raises `ModelError` if the model is not the one that the index was built with.
+    """
+
+    def __init__(self, memory: Memory, entry: IndexEntry) -> None:
+        self.name = entry.name
+        self._memory = memory
+        self._embedding = str(entry.settings["embed"])
+        self._searcher = open_searcher(memory.snapshot, entry)
+        self._pairs = PairTables(memory.snapshot)
+
+    @override
+    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> PairHits:
+        """Return the questions nearest to each query.
+
+        `Hits.ids` are those of questions and `Hits.kind` is "pair"; a hit's chunk is that of its first pair that has
+        one. With `where`, only pairs whose chunks it keeps are found, and only their answers given. A query of
+        nothing but question marks has no hits.
+
+        Raises:
+            QueryError: see `Retriever.search`.
+        """
+        questions = [normalize_question(question) for question in check(queries, k)]
+        vectors = self._memory.encoder(self._embedding).encode_queries(questions)
+        chunk_ids = None if where is None else self._memory.ids_where(where)
+        allowed = None if chunk_ids is None else self._pairs.questions_of(chunk_ids)
+        scores, ids, _ = self._searcher.search(vectors, k, allowed=allowed)
+        partition, row = self._pairs.chunks_of(ids, chunk_ids)
+        hits = PairHits(
+            ids,
+            scores,
+            partition,
+            row,
+            self._pairs.labels,
+            self._memory.snapshot,
+            kind="pair",
+            read=lambda found: self._pairs.read(found, chunk_ids),
+        )
+        return hits.without(np.array([is_blank(question) for question in questions], np.bool_))
+
+    def predict(self, queries: Sequence[str], *, where: str | None = None) -> list[str | None]:
+        """Return one answer to each query: the first one of the nearest pair; None where there is no pair."""
+        return [row[0][0] if row else None for row in self.search(queries, 1, where=where).answers()]

@@ -1,0 +1,117 @@
+"""The tables of questions and pairs of a snapshot, read by position."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from mnemodex.indexers.arrays import begins, find_ids
+from mnemodex.retrievers.hits import MISSING_ID
+from mnemodex.retrievers.readers.answers import merge_answers
+from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.columns import numbers, to_column
+from mnemodex.schemas.tables import CHUNKS, QA_PAIRS, QUESTIONS
+
+if TYPE_CHECKING:
+    from mnemodex.indexers.arrays import Int32s, Int64s
+    from mnemodex.retrievers.snapshot import Snapshot
+
+_TABLES = 64
+"""Partitions of questions that are kept in memory."""
+
+
+class PairTables:
+    """The tables of questions and pairs of a snapshot, read by position.
+
+    Attributes:
+        labels: of the partitions of pairs; chunks have partitions of the same labels.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        tables = snapshot.manifest.tables
+        self.labels = tuple(part.label for part in tables[QA_PAIRS.label].partitions)
+        self._ranges = [part.label for part in tables[QUESTIONS.label].partitions]
+        self._table = lru_cache(maxsize=_TABLES)(self._read_table)
+        self._chunk_ids = lru_cache(maxsize=256)(self._read_chunk_ids)
+
+    def questions_of(self, chunk_ids: Int64s) -> Int64s:
+        """Return the ids of the questions that have a pair of some chunks, ascending."""
+        found = [np.zeros(0, np.int64)]
+        for number, label in enumerate(self.labels):
+            kept = np.isin(self._chunk_ids(number), chunk_ids)
+            if kept.any():
+                found.append(self._snapshot.column(QA_PAIRS.label, label, "question_id")[kept])
+        return np.unique(np.concatenate(found))
+
+    def chunks_of(self, ids: Int64s, chunk_ids: Int64s | None) -> tuple[Int32s, Int64s]:
+        """Return the chunk of each question, of any shape: the number of its partition and the row, or -1.
+
+        It is that of the first pair that has one, of `chunk_ids` where these are given.
+        """
+        unique, inverse = np.unique(ids, return_inverse=True)
+        known = unique[unique != MISSING_ID]
+        owner, part, _, chunk = self._pairs_of(known, chunk_ids)
+        first = begins(owner)
+        partition, row = np.full(len(unique), -1, np.int32), np.full(len(unique), -1, np.int64)
+        places = owner[first] + len(unique) - len(known)
+        partition[places] = part[first]
+        for number in np.unique(part[first]).tolist():
+            here = part[first] == number
+            ids_there = self._snapshot.column(CHUNKS.label, self.labels[number], "chunk_id")
+            row[places[here]] = find_ids(ids_there, chunk[first][here])
+        return partition[inverse].reshape(ids.shape), row[inverse].reshape(ids.shape)
+
+    def read(self, ids: Int64s, chunk_ids: Int64s | None) -> pa.Table:
+        """Return the columns `question` and `answers` of questions, ids ascending; pairs count as in `chunks_of`."""
+        found = self._take(ids, ["question", "answers"])
+        if chunk_ids is None:
+            return found
+        owner, part, row, _ = self._pairs_of(ids, chunk_ids)
+        parts, places = [found["answers"].combine_chunks().slice(0, 0)], [np.zeros(0, np.int64)]
+        for number in np.unique(part).tolist():
+            here = np.flatnonzero(part == number)
+            taken = self._snapshot.take(QA_PAIRS.label, self.labels[number], row[here].tolist(), ["answers"])
+            parts.append(taken["answers"].combine_chunks())
+            places.append(here)
+        in_order = pa.concat_arrays(parts).take(to_column(np.argsort(np.concatenate(places)), pa.int64()))
+        return found.set_column(1, "answers", merge_answers(owner, in_order, len(ids))[0])
+
+    def _pairs_of(self, ids: Int64s, chunk_ids: Int64s | None) -> tuple[Int64s, Int64s, Int64s, Int64s]:
+        """Return the pairs of questions, ids ascending, that have a chunk, or one of some.
+
+        They are in the order of the questions: the number of the question, of the partition, the row and the chunk.
+        """
+        table = self._take(ids, ["partition", "row"])
+        lists = table["partition"].combine_chunks()
+        owner = np.repeat(np.arange(len(ids)), numbers(lists.value_lengths()))
+        part, row = numbers(lists.flatten()), numbers(table["row"].combine_chunks().flatten())
+        chunk = np.full(len(part), MISSING_ID, np.int64)
+        for number in np.unique(part).tolist():
+            here = part == number
+            chunk[here] = self._chunk_ids(number)[row[here]]
+        kept = chunk != MISSING_ID if chunk_ids is None else np.isin(chunk, chunk_ids)
+        return owner[kept], part[kept], row[kept], chunk[kept]
+
+    def _take(self, ids: Int64s, columns: list[str]) -> pa.Table:
+        """Return rows of questions, ids ascending."""
+        bits = len(self._ranges).bit_length() - 1
+        bucket = ids >> (63 - bits)
+        parts = [self._table(0).slice(0, 0)]
+        for number in np.unique(bucket).tolist():
+            table = self._table(number)
+            places = np.searchsorted(numbers(table["question_id"]), ids[bucket == number])
+            parts.append(table.take(to_column(places, pa.int64())))
+        return pa.concat_tables(parts).select(columns)
+
+    def _read_table(self, number: int) -> pa.Table:
+        table = parquet.read(self._snapshot.path(QUESTIONS.label, self._ranges[number]))
+        return table.combine_chunks()
+
+    def _read_chunk_ids(self, number: int) -> Int64s:
+        """Return the chunk of each pair of a partition, -1 where there is none."""
+        path = self._snapshot.path(QA_PAIRS.label, self.labels[number])
+        return numbers(parquet.read(path, columns=["chunk_id"])["chunk_id"].fill_null(MISSING_ID))
