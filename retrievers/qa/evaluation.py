@@ -32,8 +32,8 @@ class AnswerEvaluation:
         metrics: EM and F1 are of one predicted answer, a question without one counting 0; hits@n is the part of the
             questions that some answer of the first n pairs is right for; coverage the part that has a prediction, and
             EM@coverage the part of these that is right. Answers are compared in SQuAD's normal form.
-        per_query: the predicted answer, EM, F1 and hits@n of each question.
-        seconds: wall time of the search, encoding included, loading excluded.
+        per_query: the predicted answer, how sure it is, EM, F1 and hits@n of each question.
+        seconds: wall time of the predictions, encoding included, loading excluded.
     """
 
     index: str
@@ -68,23 +68,26 @@ def evaluate_answers(retriever: QARetriever, queries: Sequence[Query], *, k: int
         raise QueryError('no query has answers; give queries as {"id", "question", "answers"}')
     questions = check([query.question for query in judged], k)
     # Loads the model before the clock starts.
-    retriever.search(questions[:1], 1).answers()
+    retriever.predict(questions[:1])
     started = time.perf_counter()
-    found = retriever.search(questions, k).answers()
+    predictions = retriever.predictions(questions)
     seconds = time.perf_counter() - started
+    found = retriever.search(questions, k).answers()
     cutoffs = [cutoff for cutoff in _CUTOFFS if cutoff <= k]
+    measures = ["EM", "F1", *(f"hits@{cutoff}" for cutoff in cutoffs)]
     per_query: dict[str, dict[str, Any]] = {}
-    for query, pairs in zip(judged, found, strict=True):
-        predicted = pairs[0][0] if pairs else None
+    for query, prediction, pairs in zip(judged, predictions, found, strict=True):
+        predicted = prediction.answer
         right = [any(exact_match(answer, query.answers) for answer in answers) for answers in pairs]
         per_query[query.id] = {
             "answer": predicted,
+            "confidence": None if predicted is None else prediction.confidence,
             "EM": exact_match(predicted, query.answers) if predicted is not None else 0.0,
             "F1": f1(predicted or "", query.answers),
             **{f"hits@{cutoff}": float(any(right[:cutoff])) for cutoff in cutoffs},
         }
     rows = list(per_query.values())
-    metrics = {name: float(np.mean([row[name] for row in rows])) for name in list(rows[0])[1:]}
+    metrics = {name: float(np.mean([row[name] for row in rows])) for name in measures}
     answered = [row["EM"] for row in rows if row["answer"] is not None]
     metrics["coverage"] = len(answered) / len(rows)
     metrics["EM@coverage"] = float(np.mean(answered)) if answered else 0.0

@@ -62,9 +62,10 @@ class PairHits(Hits):
 
     read: Callable[[Int64s], pa.Table] = field(kw_only=True)
 
-    def pairs(self) -> list[list[Pair]]:
-        """Return the pairs of each query, best first."""
-        chunks = {(query, chunk.rank): chunk for query, found in enumerate(self.chunks()) for chunk in found}
+    def pairs(self, *, with_chunks: bool = True) -> list[list[Pair]]:
+        """Return the pairs of each query, best first; without their chunks, none of these is read."""
+        read = self.chunks() if with_chunks else []
+        chunks = {(query, chunk.rank): chunk for query, found in enumerate(read) for chunk in found}
         return [
             [
                 Pair(rank, score, question_id, question, answers, chunks.get((query, rank)))

@@ -11,12 +11,14 @@ from mnemodex.indexers.qa import normalize_question
 from mnemodex.retrievers.base import Retriever, check, is_blank
 from mnemodex.retrievers.dense import open_searcher
 from mnemodex.retrievers.qa.hits import PairHits
+from mnemodex.retrievers.qa.predictions import choose
 from mnemodex.retrievers.qa.tables import PairTables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.qa.predictions import Prediction
     from mnemodex.schemas.manifest import IndexEntry
 
 
@@ -63,5 +65,13 @@ class QARetriever(Retriever):
         return hits.without(np.array([is_blank(question) for question in questions], np.bool_))
 
     def predict(self, queries: Sequence[str], *, where: str | None = None) -> list[str | None]:
-        """Return one answer to each query: the first one of the nearest pair; None where there is no pair."""
-        return [row[0][0] if row else None for row in self.search(queries, 1, where=where).answers()]
+        """Return one answer to each query: that of `predictions`; None where there is none."""
+        return [prediction.answer for prediction in self.predictions(queries, where=where)]
+
+    def predictions(self, queries: Sequence[str], *, where: str | None = None) -> list[Prediction]:
+        """Return one answer to each query, and how sure it is: the first answer of the nearest pair, and its score.
+
+        Raises:
+            QueryError: see `Retriever.search`.
+        """
+        return choose(self.search(queries, 1, where=where))

@@ -63,6 +63,13 @@ def test_the_answer_of_most_pairs_comes_first_with_a_passage_that_holds_it(qa):
     assert qa.predict(["what is the capital?", "what is red", "  "]) == ["Rome", "Roses", None]
 
 
+def test_a_prediction_is_the_answer_of_a_pair_and_how_sure_it_is(qa):
+    sure, unsure, none = qa.predictions(["what is the capital?", "what is the capital of all roses?", "??"])
+    assert (sure.answer, sure.pair.question) == ("Rome", "what is the capital")
+    assert sure.confidence > unsure.confidence > none.confidence
+    assert (none.answer, none.pair) == (None, None)
+
+
 def test_a_filter_keeps_the_pairs_of_its_chunks_and_only_their_answers(qa):
     pair = best(qa, "what is the capital?", where="d.key = 'atlas'")
     assert (pair.answers, pair.chunk.key, pair.sentence) == (("Turin",), "atlas", "The capital is Turin.")
