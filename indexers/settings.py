@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from mnemodex.schemas.recipe import IndexSettings
-from mnemodex.schemas.sections import DEFAULT_MODEL, Url
-from mnemodex.schemas.spec import ModelRef, ReadBy, RecipePath, Ref, SearchOnly, Spec
+from mnemodex.schemas.sections import DEFAULT_MODEL, ChatModel
+from mnemodex.schemas.spec import ModelRef, ReadBy, RecipePath, Ref, SearchOnly
 
 Metric = Literal["ip", "l2"]
 Order = Literal["shuffle", "lid_desc", "lid_asc", "cluster", "as_is"]
@@ -225,14 +225,6 @@ class SealSettings(IndexSettings):
         if self.score == "lm" and self.model is None:
             raise ValueError("score lm needs a language model: set `model`, or use score intersective")
         return self
-
-
-class ChatModel(Spec):
-    """A language model, by its name at an OpenAI-compatible server, whose key an environment variable holds."""
-
-    model: str
-    base_url: Url
-    api_key_env: str = "OPENAI_API_KEY"
 
 
 class GraphSettings(IndexSettings):

@@ -1,15 +1,29 @@
-"""The recipe's `qa_pairs` where pairs are generated: passages, answers in them, questions, and filters (PAQ)."""
+"""The recipe's `qa_pairs`: pairs of a file, or generated from passages by answers in them, questions and filters (PAQ)."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from mnemodex.indexers.settings import ChatModel
 from mnemodex.schemas.limits import SHARE, MaxErrors
-from mnemodex.schemas.sections import SPACY_MODEL, Url
-from mnemodex.schemas.spec import ModelRef, ReadBy, Ref, RunOnly, Spec
+from mnemodex.schemas.sections import SPACY_MODEL, ChatModel, Url
+from mnemodex.schemas.spec import ModelRef, ReadBy, RecipePath, Ref, RunOnly, Spec
+
+
+class PairFile(Spec):
+    """Question-answer pairs that were made before.
+
+    Attributes:
+        path: `from` in the recipe: JSONL `{"id", "question", "answers", "passage_id"}`, CSV or TSV with a header of
+            these names (both plain or compressed), or Parquet. The answers are a text or several, also named `answer`;
+            `id` is the pair's key, `passage_id` a document's, and either may be missing.
+        max_errors: how many unusable rows a build accepts before it fails, a number or a percentage.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    path: Annotated[str, RecipePath()] = Field(alias="from", min_length=1)
+    max_errors: Annotated[MaxErrors, RunOnly()] = 100
 
 
 class PassageChoice(Spec):

@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validat
 from mnemodex.schemas.errors import PluginError, RecipeError, reason
 from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, Registry, load
 from mnemodex.schemas.manifest import fingerprint
+from mnemodex.schemas.pair_sections import PairFile
 from mnemodex.schemas.references import check_references, fill_references
-from mnemodex.schemas.sections import LmStates, NgramPairs, NoSource, PairFile
+from mnemodex.schemas.sections import LmStates, NgramPairs, NoSource
 from mnemodex.schemas.spec import Leaf, ModelRef, RecipePath, Spec
 from mnemodex.schemas.validation import validate
 from mnemodex.schemas.yaml_file import read_yaml

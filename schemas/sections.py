@@ -21,6 +21,15 @@ def _is_url(text: str) -> str:
 Url = Annotated[str, AfterValidator(_is_url)]
 """The address of a server."""
 
+
+class ChatModel(Spec):
+    """A language model, by its name at an OpenAI-compatible server, whose key an environment variable holds."""
+
+    model: str
+    base_url: Url
+    api_key_env: str = "OPENAI_API_KEY"
+
+
 FIELDS = ("key", "title", "text")
 """What a source's records are mapped to."""
 
@@ -236,21 +245,6 @@ class TripleFile(Spec):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
     extractor: Literal["file"] = "file"
-    path: Annotated[str, RecipePath()] = Field(alias="from", min_length=1)
-    max_errors: Annotated[MaxErrors, RunOnly()] = 100
-
-
-class PairFile(Spec):
-    """Question-answer pairs that were made before.
-
-    Attributes:
-        path: `from` in the recipe: JSONL `{"id", "question", "answers", "passage_id"}`, CSV or TSV with a header of
-            these names (both plain or compressed), or Parquet. The answers are a text or several, also named `answer`;
-            `id` is the pair's key, `passage_id` a document's, and either may be missing.
-        max_errors: how many unusable rows a build accepts before it fails, a number or a percentage.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
     path: Annotated[str, RecipePath()] = Field(alias="from", min_length=1)
     max_errors: Annotated[MaxErrors, RunOnly()] = 100
 

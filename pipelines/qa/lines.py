@@ -17,7 +17,7 @@ from mnemodex.pipelines.qa.rows import PairRow, read_pairs
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.ids import hash_text
 from mnemodex.schemas.limits import exceeds
-from mnemodex.schemas.sections import PairFile
+from mnemodex.schemas.pair_sections import PairFile
 from mnemodex.schemas.spec import Spec
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from mnemodex.indexers.arrays import Float32s, Float64s, Floats, Int64s
     from mnemodex.indexers.graph.graph import Graph
     from mnemodex.indexers.models.chat import Chat, Messages
-    from mnemodex.indexers.settings import ChatModel
     from mnemodex.retrievers.graph.space import Space
+    from mnemodex.schemas.sections import ChatModel
 
 EntitiesOf = Callable[[Sequence[str]], list[list[str]]]
 """Returns the names of entities in each of some questions."""

@@ -26,7 +26,6 @@ from tokenizer_models import byte_level, save
 
 import mnemodex
 from mnemodex.indexers.models.locate import locate, spacy_folder
-from mnemodex.indexers.settings import ChatModel
 from mnemodex.pipelines import run as run_module
 from mnemodex.pipelines.declarations import declarations
 from mnemodex.pipelines.graph import names
@@ -39,7 +38,7 @@ from mnemodex.pipelines.run_files import RunFiles
 from mnemodex.pipelines.source_plan import plan_source
 from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, load
 from mnemodex.schemas.recipe import parse_recipe
-from mnemodex.schemas.sections import DEFAULT_MODEL, SPACY_MODEL, LmStates, NgramPairs, PairFile
+from mnemodex.schemas.sections import DEFAULT_MODEL, SPACY_MODEL, ChatModel, LmStates, NgramPairs, PairFile
 from mnemodex.schemas.store.store import Store
 
 if TYPE_CHECKING:
