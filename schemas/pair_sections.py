@@ -1,4 +1,4 @@
-"""The recipe's `qa_pairs`: pairs of a file, or generated from passages by answers in them, questions and filters (PAQ)."""
+"""The recipe's `qa_pairs`: of a file, or generated: passages, answers in them, questions, filters (PAQ)."""
 
 from __future__ import annotations
 

@@ -37,8 +37,9 @@ from mnemodex.pipelines.results import BuildResults
 from mnemodex.pipelines.run_files import RunFiles
 from mnemodex.pipelines.source_plan import plan_source
 from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, load
+from mnemodex.schemas.pair_sections import PairFile
 from mnemodex.schemas.recipe import parse_recipe
-from mnemodex.schemas.sections import DEFAULT_MODEL, SPACY_MODEL, ChatModel, LmStates, NgramPairs, PairFile
+from mnemodex.schemas.sections import DEFAULT_MODEL, SPACY_MODEL, ChatModel, LmStates, NgramPairs
 from mnemodex.schemas.store.store import Store
 
 if TYPE_CHECKING:

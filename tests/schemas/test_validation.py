@@ -6,8 +6,9 @@ from pydantic import ValidationError
 
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, load
+from mnemodex.schemas.pair_sections import PairFile
 from mnemodex.schemas.recipe import parse_recipe
-from mnemodex.schemas.sections import LmStates, NgramPairs, PairFile
+from mnemodex.schemas.sections import LmStates, NgramPairs
 from mnemodex.schemas.validation import WORDS
 
 SETTINGS = {
