@@ -164,13 +164,13 @@ class HybridSettings(IndexSettings):
     """Settings of a hybrid index.
 
     Attributes:
-        of: the names of at least two other indexes of the recipe.
+        of: the names of at least two other indexes of the recipe; one of pairs gives the chunks of these.
         constant: the k of reciprocal rank fusion; larger values flatten the weight of the first ranks.
         depth: how many hits of each index are fused, or k where that is more.
     """
 
     type: Literal["hybrid"] = "hybrid"
-    of: tuple[Annotated[str, Ref("index", default="none")], ...] = Field(min_length=2)
+    of: tuple[Annotated[str, Ref("index", default="none", hits=("chunk", "pair"))], ...] = Field(min_length=2)
     constant: Annotated[float, SearchOnly()] = Field(default=60.0, gt=0)
     depth: Annotated[int, SearchOnly()] = Field(default=100, ge=1)
 

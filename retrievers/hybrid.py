@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from typing_extensions import override
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.arrays import Float32s, Int64s
     from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.qa.retriever import QARetriever
     from mnemodex.schemas.manifest import IndexEntry
+
+
+def _chunk_retriever(memory: Memory, name: str) -> Retriever:
+    """Return the retriever of an index, which answers with chunks."""
+    retriever = memory.retriever(name)
+    return cast("QARetriever", retriever).by_chunk() if memory.kind(name).hits == "pair" else retriever
 
 
 class HybridRetriever(Retriever):
@@ -28,7 +35,7 @@ class HybridRetriever(Retriever):
         self.name = entry.name
         self._memory = memory
         self._settings = HybridSettings.model_validate(entry.settings)
-        self.parts = [memory.retriever(name) for name in self._settings.of]
+        self.parts = [_chunk_retriever(memory, name) for name in self._settings.of]
 
     @override
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:

@@ -94,9 +94,9 @@ def _check(recipe: Recipe, index: str, leaf: Leaf, ref: Ref, *, name: str) -> No
             f"{at}, which is of type {kind} and not {ref.type}; indexes of that type are: "
             f"{', '.join(_named(recipe, ref)) or 'none'}"
         )
-    hits = KINDS.find(recipe.indexes[index].type).hits
-    if KINDS.find(kind).hits != hits:
+    hits = KINDS.find(kind).hits
+    if hits not in ref.hits:
         raise RecipeError(
-            f"{at}, of type {kind}, whose hits are {KINDS.find(kind).hits}s; an index of type "
-            f"{recipe.indexes[index].type} takes indexes whose hits are {hits}s"
+            f"{at}, of type {kind}, whose hits are {hits}s; an index of type {recipe.indexes[index].type} takes "
+            f"indexes whose hits are {' or '.join(f'{accepted}s' for accepted in ref.hits)}"
         )

@@ -46,11 +46,13 @@ class Ref:
         section: where the name is looked up.
         type: the index type that it must have; any without it.
         default: what a missing name means: the first entry, the only one of the type, or nothing.
+        hits: of an index, the id spaces that its hits may be of.
     """
 
     section: Section
     type: str | None = None
     default: Literal["first", "only", "none"] = "first"
+    hits: tuple[str, ...] = ("chunk",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ LIBRARY_INDEXES = {
     "next": {"type": "knn_lm", "factory": "Flat"},
     "asked": {"type": "qa"},
     "both": {"type": "hybrid", "of": ["flat", "words"]},
+    "all": {"type": "hybrid", "of": ["flat", "words", "asked"]},
 }
 
 

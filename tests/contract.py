@@ -8,6 +8,7 @@ from mnemodex.retrievers.dense import DenseRetriever
 from mnemodex.retrievers.graph.retriever import GraphRetriever
 from mnemodex.retrievers.hybrid import HybridRetriever
 from mnemodex.retrievers.next_token import NextTokenRetriever
+from mnemodex.retrievers.qa.chunks import ChunkRetriever
 from mnemodex.retrievers.qa.retriever import QARetriever
 
 CASES = {
@@ -18,9 +19,11 @@ CASES = {
     "bm25": "words",
     "ngram": "ngrams",
     "hybrid": "both",
+    "hybrid-qa": "all",
     "seal": "keys",
     "next-token": "next",
     "qa": "asked",
+    "qa-chunks": "asked",
     "graph-bridge": "bridge",
     "graph-hipporag2": "hipporag2",
     "graph-lite": "lite",
@@ -40,6 +43,12 @@ QUESTIONS = [
     "two notes say the very same thing",
     "the harbour",
 ]
+
+
+def opened(memory, case):
+    """The retriever of a case."""
+    retriever = memory.retriever(CASES[case])
+    return retriever.by_chunk() if case == "qa-chunks" else retriever
 
 
 def assert_sound(hits, *, queries, k, matching):
@@ -72,6 +81,8 @@ def chunk_of_hits(memory, retriever):
         return memory.sql("SELECT position, chunk_id FROM lm_states_tiny").fetchall()
     if isinstance(retriever, QARetriever):
         return memory.sql("SELECT question_id, chunk_id FROM qa_pairs").fetchall()
+    if isinstance(retriever, ChunkRetriever):
+        return memory.sql("SELECT DISTINCT chunk_id, chunk_id FROM qa_pairs").fetchall()
     return memory.sql("SELECT chunk_id, chunk_id FROM chunks").fetchall()
 
 
@@ -90,6 +101,9 @@ def possible(retriever, questions, ids):
         return [set(ids) if question else set() for question in questions]
     if isinstance(retriever, DenseRetriever | GraphRetriever | QARetriever):
         return [set(ids) if question.strip() else set() for question in questions]
+    if isinstance(retriever, ChunkRetriever):
+        with_question = set(retriever.search(["any"], 1000).ids[0].tolist())
+        return [set(ids) & with_question if question.strip() else set() for question in questions]
     if isinstance(retriever, HybridRetriever):
         parts = [possible(part, questions, ids) for part in retriever.parts]
         return [set().union(*row) for row in zip(*parts, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 from typing_extensions import override
@@ -10,13 +10,17 @@ from typing_extensions import override
 from mnemodex.indexers.qa import normalize_question
 from mnemodex.retrievers.base import Retriever, check, is_blank
 from mnemodex.retrievers.dense import open_searcher
+from mnemodex.retrievers.qa.chunks import ChunkRetriever, chunk_hits
 from mnemodex.retrievers.qa.hits import PairHits
 from mnemodex.retrievers.qa.predictions import choose
 from mnemodex.retrievers.qa.tables import PairTables
+from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnemodex.indexers.arrays import Float32s, Int64s
+    from mnemodex.retrievers.hits import Hits
     from mnemodex.retrievers.memory import Memory
     from mnemodex.retrievers.qa.predictions import Prediction
     from mnemodex.schemas.manifest import IndexEntry
@@ -35,24 +39,46 @@ class QARetriever(Retriever):
         self._searcher = open_searcher(memory.snapshot, entry)
         self._pairs = PairTables(memory.snapshot)
 
-    @override
-    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> PairHits:
-        """Return the questions nearest to each query.
+    @overload
+    def search(
+        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., kind: Literal["pair"] = ...
+    ) -> PairHits: ...
 
-        `Hits.ids` are those of questions and `Hits.kind` is "pair"; a hit's chunk is that of its first pair that has
-        one. With `where`, only pairs whose chunks it keeps are found, and only their answers given. A query of
-        nothing but question marks has no hits.
+    @overload
+    def search(
+        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., kind: Literal["pair", "chunk"]
+    ) -> Hits: ...
+
+    @override
+    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None, kind: str = "pair") -> Hits:
+        """Return the questions nearest to each query, or the chunks that these are of.
+
+        Of `kind="pair"`, `Hits.ids` are those of questions; a hit's chunk is that of its first pair that has one. Of
+        `kind="chunk"` they are those of chunks, each once, by its nearest question. With `where`, only pairs whose
+        chunks it keeps are found, and only their answers given. A query of nothing but question marks has no hits.
 
         Raises:
-            QueryError: see `Retriever.search`.
+            QueryError: the kind is neither; or see `Retriever.search`.
         """
         questions = [normalize_question(question) for question in check(queries, k)]
-        vectors = self._memory.encoder(self._embedding).encode_queries(questions)
+        if kind not in {"pair", "chunk"}:
+            raise QueryError(f"index {self.name!r}: hits of kind {kind!r} are not known. Give kind='pair' or 'chunk'")
         chunk_ids = None if where is None else self._memory.ids_where(where)
+        vectors = self._memory.encoder(self._embedding).encode_queries(questions)
+        blank = np.array([is_blank(question) for question in questions], np.bool_)
+        if kind == "chunk":
+            return chunk_hits(self._searcher, self._pairs, self._memory.snapshot, vectors, ~blank, k, chunk_ids)
+        return self._pairs_near(vectors, k, chunk_ids).without(blank)
+
+    def by_chunk(self) -> Retriever:
+        """Return a retriever of chunks: `search` of `kind="chunk"` without the kind."""
+        return ChunkRetriever(self)
+
+    def _pairs_near(self, vectors: Float32s, k: int, chunk_ids: Int64s | None) -> PairHits:
         allowed = None if chunk_ids is None else self._pairs.questions_of(chunk_ids)
         scores, ids, _ = self._searcher.search(vectors, k, allowed=allowed)
         partition, row = self._pairs.chunks_of(ids, chunk_ids)
-        hits = PairHits(
+        return PairHits(
             ids,
             scores,
             partition,
@@ -62,7 +88,6 @@ class QARetriever(Retriever):
             kind="pair",
             read=lambda found: self._pairs.read(found, chunk_ids),
         )
-        return hits.without(np.array([is_blank(question) for question in questions], np.bool_))
 
     def predict(self, queries: Sequence[str], *, where: str | None = None) -> list[str | None]:
         """Return one answer to each query: that of `predictions`; None where there is none."""

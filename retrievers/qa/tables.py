@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,7 @@ from mnemodex.schemas.store.columns import numbers, to_column
 from mnemodex.schemas.tables import CHUNKS, QA_PAIRS, QUESTIONS
 
 if TYPE_CHECKING:
-    from mnemodex.indexers.arrays import Int32s, Int64s
+    from mnemodex.indexers.arrays import Bools, Int32s, Int64s, Integers
     from mnemodex.retrievers.snapshot import Snapshot
 
 _TABLES = 64
@@ -38,11 +38,18 @@ class PairTables:
         self._table = lru_cache(maxsize=_TABLES)(self._read_table)
         self._chunk_ids = lru_cache(maxsize=256)(self._read_chunk_ids)
 
-    def questions_of(self, chunk_ids: Int64s) -> Int64s:
-        """Return the ids of the questions that have a pair of some chunks, ascending."""
+    def questions_of(self, chunk_ids: Int64s | None) -> Int64s:
+        """Return the ids of the questions that have a pair of some chunks, by default of any, ascending."""
+        return self._with_chunk if chunk_ids is None else self._questions_of(chunk_ids)
+
+    @cached_property
+    def _with_chunk(self) -> Int64s:
+        return self._questions_of(None)
+
+    def _questions_of(self, chunk_ids: Int64s | None) -> Int64s:
         found = [np.zeros(0, np.int64)]
         for number, label in enumerate(self.labels):
-            kept = np.isin(self._chunk_ids(number), chunk_ids)
+            kept = _kept(self._chunk_ids(number), chunk_ids)
             if kept.any():
                 found.append(self._snapshot.column(QA_PAIRS.label, label, "question_id")[kept])
         return np.unique(np.concatenate(found))
@@ -54,23 +61,29 @@ class PairTables:
         """
         unique, inverse = np.unique(ids, return_inverse=True)
         known = unique[unique != MISSING_ID]
-        owner, part, _, chunk = self._pairs_of(known, chunk_ids)
+        owner, part, _, chunk = self.pairs_of(known, chunk_ids)
         first = begins(owner)
         partition, row = np.full(len(unique), -1, np.int32), np.full(len(unique), -1, np.int64)
         places = owner[first] + len(unique) - len(known)
         partition[places] = part[first]
-        for number in np.unique(part[first]).tolist():
-            here = part[first] == number
-            ids_there = self._snapshot.column(CHUNKS.label, self.labels[number], "chunk_id")
-            row[places[here]] = find_ids(ids_there, chunk[first][here])
+        row[places] = self.rows_of(part[first], chunk[first])
         return partition[inverse].reshape(ids.shape), row[inverse].reshape(ids.shape)
+
+    def rows_of(self, partition: Integers, chunk_ids: Int64s) -> Int64s:
+        """Return the row of each chunk in its partition, of any shape; -1 where the partition is -1."""
+        row = np.full(chunk_ids.shape, MISSING_ID, np.int64)
+        for number in np.unique(partition[partition != MISSING_ID]).tolist():
+            here = partition == number
+            ids_there = self._snapshot.column(CHUNKS.label, self.labels[number], "chunk_id")
+            row[here] = find_ids(ids_there, chunk_ids[here])
+        return row
 
     def read(self, ids: Int64s, chunk_ids: Int64s | None) -> pa.Table:
         """Return the columns `question` and `answers` of questions, ids ascending; pairs count as in `chunks_of`."""
         found = self._take(ids, ["question", "answers"])
         if chunk_ids is None:
             return found
-        owner, part, row, _ = self._pairs_of(ids, chunk_ids)
+        owner, part, row, _ = self.pairs_of(ids, chunk_ids)
         parts, places = [found["answers"].combine_chunks().slice(0, 0)], [np.zeros(0, np.int64)]
         for number in np.unique(part).tolist():
             here = np.flatnonzero(part == number)
@@ -80,7 +93,7 @@ class PairTables:
         in_order = pa.concat_arrays(parts).take(to_column(np.argsort(np.concatenate(places)), pa.int64()))
         return found.set_column(1, "answers", merge_answers(owner, in_order, len(ids))[0])
 
-    def _pairs_of(self, ids: Int64s, chunk_ids: Int64s | None) -> tuple[Int64s, Int64s, Int64s, Int64s]:
+    def pairs_of(self, ids: Int64s, chunk_ids: Int64s | None) -> tuple[Int64s, Int64s, Int64s, Int64s]:
         """Return the pairs of questions, ids ascending, that have a chunk, or one of some.
 
         They are in the order of the questions: the number of the question, of the partition, the row and the chunk.
@@ -93,7 +106,7 @@ class PairTables:
         for number in np.unique(part).tolist():
             here = part == number
             chunk[here] = self._chunk_ids(number)[row[here]]
-        kept = chunk != MISSING_ID if chunk_ids is None else np.isin(chunk, chunk_ids)
+        kept = _kept(chunk, chunk_ids)
         return owner[kept], part[kept], row[kept], chunk[kept]
 
     def _take(self, ids: Int64s, columns: list[str]) -> pa.Table:
@@ -115,3 +128,8 @@ class PairTables:
         """Return the chunk of each pair of a partition, -1 where there is none."""
         path = self._snapshot.path(QA_PAIRS.label, self.labels[number])
         return numbers(parquet.read(path, columns=["chunk_id"])["chunk_id"].fill_null(MISSING_ID))
+
+
+def _kept(found: Int64s, chunk_ids: Int64s | None) -> Bools:
+    """Return which are chunks, or some of these."""
+    return found != MISSING_ID if chunk_ids is None else np.isin(found, chunk_ids)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from contract import CASES, assert_sound, hits_of
+from contract import CASES, assert_sound, hits_of, opened
 from fuzzing import random_text, rounds, stream
 from library import records
 from small_memory import encode_once
@@ -66,7 +66,7 @@ def search(retriever, questions, k, where):
 @pytest.mark.parametrize("case", CASES)
 @rounds(few=100, many=10_000)
 def test_a_random_question_has_sound_hits_or_is_refused(asked, counts, case, rounds):
-    retriever = asked.retriever(CASES[case])
+    retriever = opened(asked, case)
     chunks = [number for (number,) in asked.sql("SELECT chunk_id FROM chunks").fetchall()]
     known = hits_of(asked, retriever, chunks)
     # The same questions for each retriever.

@@ -190,13 +190,14 @@ def test_a_memory_may_have_pairs_alone(recipe):
         ({"indexes": {"qa": {"type": "qa", "factory": "Flut"}}}, "factory 'Flut' is no FAISS index"),
         (
             {
+                "source": None,
                 "indexes": {
-                    "both": {"type": "hybrid", "of": ["qa", "words"]},
+                    "both": {"type": "hybrid", "of": ["qa", "other"]},
                     "qa": {"type": "qa"},
-                    "words": {"type": "bm25"},
-                }
+                    "other": {"type": "qa", "factory": "SQ8"},
+                },
             },
-            "whose hits are pairs",
+            r"indexes\.both: needs documents",
         ),
     ],
 )

@@ -32,7 +32,8 @@ class Ranking:
 
 def fuse(*parts, **settings):
     retrievers = {f"part{number}": part for number, part in enumerate(parts)}
-    memory = SimpleNamespace(retriever=retrievers.__getitem__, snapshot=SNAPSHOT)
+    chunks = SimpleNamespace(hits="chunk")
+    memory = SimpleNamespace(retriever=retrievers.__getitem__, kind=lambda name: chunks, snapshot=SNAPSHOT)
     entry = SimpleNamespace(name="both", settings={"type": "hybrid", "of": list(retrievers), **settings})
     return HybridRetriever(memory, entry)
 

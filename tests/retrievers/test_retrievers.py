@@ -6,15 +6,15 @@ import json
 
 import numpy as np
 import pytest
-from contract import CASES, QUESTIONS, assert_sound, chunk_of_hits, kind_of_hits, possible
+from contract import CASES, QUESTIONS, assert_sound, chunk_of_hits, kind_of_hits, opened, possible
 
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.kinds import KINDS
 
 
-@pytest.fixture(scope="module", params=CASES.values(), ids=CASES.keys())
+@pytest.fixture(scope="module", params=CASES)
 def retriever(request, memory):
-    return memory.retriever(request.param)
+    return opened(memory, request.param)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from contract import CASES, assert_sound, hits_of, possible
+from contract import CASES, assert_sound, hits_of, opened, possible
 
 from mnemodex.schemas.errors import QueryError
 
@@ -12,9 +12,9 @@ ROWS = 119
 QUESTIONS = ["Who winds the clockwork of the lamp?", "Где маяк?", "", "the harbour"]
 
 
-@pytest.fixture(scope="module", params=CASES.values(), ids=CASES.keys())
+@pytest.fixture(scope="module", params=CASES)
 def retriever(request, memory):
-    return memory.retriever(request.param)
+    return opened(memory, request.param)
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +73,10 @@ def test_a_filter_never_costs_hits(retriever, memory, table, rows, k):
     assert set(hits.ids[hits.ids >= 0].tolist()) <= kept
 
 
-@pytest.mark.parametrize("name", [name for case, name in CASES.items() if case != "hybrid"])
-def test_filtered_answers_are_the_full_ranking_without_the_rest(memory, name):
+@pytest.mark.parametrize("case", [case for case in CASES if not case.startswith("hybrid")])
+def test_filtered_answers_are_the_full_ranking_without_the_rest(memory, case):
     """A hybrid's scores are ranks among what is left, so it is left out here."""
-    retriever, where = memory.retriever(name), "title LIKE '%coast%' OR metadata->>'lang' <> 'en'"
+    retriever, where = opened(memory, case), "title LIKE '%coast%' OR metadata->>'lang' <> 'en'"
     full, filtered = retriever.search(QUESTIONS, ROWS), retriever.search(QUESTIONS, ROWS, where=where)
     kept = list(hits_of(memory, retriever, set(memory.ids_where(where).tolist())))
     for number in range(len(QUESTIONS)):

@@ -112,7 +112,7 @@ class TestFilledIn:
             {"both": {"type": "hybrid", "of": ["next", "a"]}, "next": {"type": "knn_lm"}, "a": {"type": "bm25"}},
             {"lm": LM},
             "indexes.both.of names 'next', of type knn_lm, whose hits are positions; an index of type hybrid takes "
-            "indexes whose hits are chunks",
+            "indexes whose hits are chunks or pairs",
         ),
     ],
 )  # fmt: skip
