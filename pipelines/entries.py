@@ -28,8 +28,12 @@ from mnemodex.schemas.steps import IndexKey, is_cache
 from mnemodex.schemas.tables import DOCUMENTS, ERRORS, TableKey, TableSpec, table_spec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mnemodex.pipelines.results import BuildResults
-    from mnemodex.schemas.recipe import Recipe
+    from mnemodex.schemas.manifest import Artifact, Stats
+    from mnemodex.schemas.recipe import IndexSettings, Recipe
+    from mnemodex.schemas.spec import Spec
     from mnemodex.schemas.steps import Key
 
 _LIBRARIES = (
@@ -126,24 +130,33 @@ def _declared(key: Key, declared: dict[TableKey, TableSpec]) -> dict[str, Any]:
 
 def _index(recipe: Recipe, results: BuildResults, name: str) -> IndexEntry:
     settings = recipe.indexes[name]
-    kind = KINDS.find(settings.type)
-    key = IndexKey(name)
+    key, recall = IndexKey(name), IndexKey(name, "recall")
     built = results.has(key)
-    shards = Artifacts(results.artifacts(key) if built else ())
+    return index_entry(
+        name,
+        settings,
+        identity=results.identity(key) if built else fingerprint(settings.type, KINDS.find(settings.type).version),
+        shards=results.artifacts(key) if built else (),
+        measured=results.stats(recall).of(Measured) if results.has(recall) else None,
+    )
+
+
+def index_entry(
+    name: str, settings: IndexSettings, *, identity: str, shards: Iterable[Artifact], measured: Measured | None
+) -> IndexEntry:
+    """Return the entry of an index with the settings of the recipe, whose steps have an identity."""
+    kind = KINDS.find(settings.type)
     table = load(kind.indexer).table(settings) if kind.indexer else None
     given = settings.model_dump(mode="json", by_alias=True)
-    identity = results.identity(key) if built else fingerprint(settings.type, kind.version)
-    made = fingerprint(identity, given, [shard.fingerprint for shard in shards])
-    recall = IndexKey(name, "recall")
-    measured = results.stats(recall).of(Measured) if results.has(recall) else None
+    known = Artifacts(shards)
     return IndexEntry(
         name=name,
         type=settings.type,
         settings=given,
-        fingerprint=made,
+        fingerprint=fingerprint(identity, given, [shard.fingerprint for shard in known]),
         table=table.label if table is not None else None,
-        rows=shards.rows,
-        shards=shards,
+        rows=known.rows,
+        shards=known,
         **({"search": measured.search, "recall": measured.recall} if measured else {}),
     )
 
@@ -154,15 +167,20 @@ def _encoders(recipe: Recipe, results: BuildResults) -> dict[str, EncoderEntry]:
         keys = [TableKey("embeddings", name, of) for of in ("", "questions", "question_answers")]
         key = next(filter(results.has, keys), None)
         if key is not None:
-            stats = results.stats(key).of(EncodeOutcome)
-            made[name] = EncoderEntry(
-                settings=spec.model_dump(mode="json"),
-                sha256=encoder_hash(spec),
-                dimension=stats.dimension,
-                max_length=stats.max_length,
-                own=own_of(spec),
-            )
+            made[name] = encoder_entry(spec, results.stats(key))
     return made
+
+
+def encoder_entry(spec: Spec, stats: Stats) -> EncoderEntry:
+    """Return the entry of an encoder; the stats are those of a partition of its vectors."""
+    outcome = stats.of(EncodeOutcome)
+    return EncoderEntry(
+        settings=spec.model_dump(mode="json"),
+        sha256=encoder_hash(spec),
+        dimension=outcome.dimension,
+        max_length=outcome.max_length,
+        own=own_of(spec),
+    )
 
 
 def _language_models(recipe: Recipe, results: BuildResults) -> dict[str, LanguageModelEntry]:

@@ -54,10 +54,23 @@ class Memory:
             MemoryNotFoundError: there is no memory, or nothing was committed yet.
             CorruptFileError: `CURRENT` or the manifest is damaged.
         """
-        self.snapshot = Snapshot.open(path)
-        self._objects = {f"embed/{name}": encoder for name, encoder in (encoders or {}).items()}
+        self._begin(Snapshot.open(path), {f"embed/{name}": encoder for name, encoder in (encoders or {}).items()})
+
+    def _begin(self, snapshot: Snapshot, objects: Mapping[str, Any]) -> None:
+        self.snapshot = snapshot
+        self._objects = objects
         self._retrievers: dict[str, Retriever] = {}
         self._encoders: dict[str, TextEncoder] = {}
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, *, objects: Mapping[str, Any]) -> Memory:
+        """Return the memory of a snapshot, which may be one that is still built.
+
+        `objects` are what the caller of `build` passed, by the name of its section: `embed/NAME`.
+        """
+        memory = cls.__new__(cls)
+        memory._begin(snapshot, objects)
+        return memory
 
     def __repr__(self) -> str:
         from mnemodex.retrievers.display import memory_text
