@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import torch
     from tokenizers import Tokenizer
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+_LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 class LanguageModel:
@@ -36,25 +39,23 @@ class LanguageModel:
     """
 
     def __init__(self, name: str, *, threads: int | None = None) -> None:
-        import torch
-
         if threads is not None:
+            import torch
+
             torch.set_num_threads(threads)
         self.name = name
         self.tokenizer: Tokenizer = tokenizer(name)
         path = locate(name)
-        gpu = torch.cuda.is_available()
-        half = torch.bfloat16 if gpu and torch.cuda.is_bf16_supported() else torch.float16
+        self.device, dtype = choose_device()
         try:
             refuse_pickled(path)
             with silence():
-                loaded = _load(path, half if gpu else torch.float32)
+                loaded = _load(path, dtype)
         except MissingExtraError:
             raise
         except Exception as error:
             # Libraries raise what they like at a damaged or strange model.
             raise ModelError(f"model {name!r} ({path}) cannot be loaded as a language model: {error}") from error
-        self.device = torch.device("cuda" if gpu else "cpu")
         self.model: Any = loaded.to(self.device).eval()
         self.is_encoder_decoder = bool(self.model.config.is_encoder_decoder)
 
@@ -103,7 +104,6 @@ def _load(path: Path, dtype: Any) -> Any:
     """Return the model with its weights, on the CPU."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "trust_remote_code": False}
     if path.is_file():
         # Reading the configuration alone would parse the whole file once more; those that are in use are causal.
         need("gguf", extra="lm")
@@ -113,13 +113,32 @@ def _load(path: Path, dtype: Any) -> Any:
         # Otherwise it counts as quantized: it could not be saved, and a GPU with a kernel for it keeps it packed.
         unpacked = GgufConfig(dequantize=True)
         return AutoModelForCausalLM.from_pretrained(
-            str(path.parent), gguf_file=path.name, quantization_config=unpacked, **options
+            str(path.parent), gguf_file=path.name, quantization_config=unpacked, dtype=dtype, **_LOCAL
         )
-    config = AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
-    kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    loaded, info = kind.from_pretrained(str(path), use_safetensors=True, output_loading_info=True, **options)
+    config = AutoConfig.from_pretrained(str(path), **_LOCAL)
+    return load_weights(AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM, path, dtype)
+
+
+def choose_device() -> tuple[torch.device, torch.dtype]:
+    """Return where a model is computed, and in which numbers: float32 on a CPU, bf16 (else fp16) on a GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return torch.device("cpu"), torch.float32
+    return torch.device("cuda"), torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def load_weights(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
+    """Return a model of one of transformers' `Auto` classes from a folder, on the CPU.
+
+    Raises:
+        ValueError: the weights lack some of the model's.
+    """
+    loaded, info = kind.from_pretrained(
+        str(folder), use_safetensors=True, output_loading_info=True, dtype=dtype, **_LOCAL
+    )
     if info["missing_keys"]:
-        # An encoder, for example: transformers would make up what a language model has beyond it.
+        # An encoder, for example: transformers would make up what the model has beyond it.
         raise ValueError(f"its weights lack {min(info['missing_keys'])} and {len(info['missing_keys']) - 1} more")
     return loaded
 
