@@ -1,0 +1,127 @@
+"""What a question can ask for: the words of an answer, and the question word that asks for it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from spacy.tokens import Token
+
+    from mnemodex.pipelines.qa.rules.clauses import Clause
+    from mnemodex.pipelines.qa.rules.wording import Tokens
+
+LONGEST = 12
+"""Tokens of an answer."""
+_PEOPLE = re.compile(
+    r"(?:actor|actress|admiral|ally|ancestor|architect|army|artist|assistant|athlete|attorney|author|baron|bishop|"
+    r"boy|brother|captain|cardinal|chairman|champion|chancellor|chief|child|citizen|civilian|clergy|coach|"
+    r"colonist|commander|composer|conductor|consumer|count|critic|customer|daughter|dealer|delegate|designer|"
+    r"director|doctor|duke|emperor|employee|employer|engineer|expert|explorer|family|farmer|father|fisherman|"
+    r"founder|general|girl|god|governor|historian|hunter|husband|immigrant|inhabitant|inventor|investor|"
+    r"journalist|judge|king|knight|labourer|lawyer|leader|legislator|lord|man|manager|master|mayor|member|"
+    r"merchant|minister|missionary|monarch|monk|mother|musician|native|nobleman|nun|officer|official|opponent|"
+    r"owner|painter|parent|parliament|patient|peasant|people|performer|pharmacist|philosopher|physician|pilot|"
+    r"pioneer|player|poet|politician|pope|premier|president|priest|prime|prince|princess|prisoner|producer|"
+    r"professor|prophet|proponent|queen|researcher|resident|ruler|sailor|scholar|scientist|secretary|senator|"
+    r"settler|shareholder|singer|sister|slave|soldier|son|spokesman|student|successor|supporter|surgeon|teacher|"
+    r"theologian|theorist|trader|translator|traveler|tribe|visitor|warrior|widow|wife|winner|woman|worker|"
+    r"writer|youth)$"
+)
+_PERSON_ENDING = re.compile(r".{3,}(?:ologist|icist|emist|ician|ographer)$")
+_CAPITALS = re.compile(r"[A-Z]")
+_POINTING = re.compile(r"(?:this|these|those|such|others?|another|its?|them|their|his|her|which|same|no)$")
+"""Words of what is no answer without its passage."""
+_TRAILING = {",", ";", ":", ".", "-", "\u2013", "\u2014", "'", '"', "\u201d"}
+_CIRCUMSTANCES = {"DATE", "TIME", "GPE", "LOC", "FAC", "EVENT"}
+_VALUES = {"DATE", "TIME", "CARDINAL", "ORDINAL", "QUANTITY", "PERCENT", "MONEY"}
+
+
+def noun_answer(token: Token, clause: Clause) -> Tokens | None:
+    """Return the tokens of a noun phrase as an answer: consecutive, without asides, times and places at its end.
+
+    Returns None for what says nothing alone (a pronoun, "others") and what is too long.
+    """
+    if token.pos_ not in {"NOUN", "PROPN"}:
+        return None
+    if (
+        token.ent_type_ == "PERSON"
+        and token.pos_ == "PROPN"
+        and not any(child.dep_ == "conj" for child in token.children)
+    ):
+        return _entity(token)
+    places = set(clause.phrase(token))
+    for child in token.children:
+        if child.i > token.i and child.dep_ == "prep" and child.lower_ != "of" and _is_circumstance(child):
+            places -= clause.phrase(child)
+    doc = token.doc
+    start, end = _consecutive(token, places)
+    if token.pos_ == "PROPN" and doc[start].lower_ == "the" and end - start > 1:
+        start += 1
+    # What stands apart before the noun is part of its name.
+    is_torn = any(i < start for i in places if doc[i].dep_ not in {"punct", "det"})
+    return None if is_torn or end - start > LONGEST or _points(doc[start:end]) else frozenset(range(start, end))
+
+
+def _consecutive(token: Token, places: set[int]) -> tuple[int, int]:
+    """Return the first and the end of the places around a token that have no gap, without what joins them to others."""
+    doc, start, end = token.doc, token.i, token.i + 1
+    while end in places:
+        end += 1
+    while start - 1 in places:
+        start -= 1
+    while end - 1 > token.i and (doc[end - 1].text in _TRAILING or doc[end - 1].dep_ in {"cc", "prep", "punct"}):
+        end -= 1
+    while start < token.i and (doc[start].text in _TRAILING or doc[start].dep_ in {"cc", "punct", "preconj"}):
+        start += 1
+    return start, end
+
+
+def _points(words: Iterable[Token]) -> bool:
+    return any(_POINTING.match(word.lower_) for word in words)
+
+
+def _is_circumstance(preposition: Token) -> bool:
+    return any(child.ent_type_ in _CIRCUMSTANCES for child in preposition.children if child.dep_ == "pobj")
+
+
+def _entity(token: Token) -> Tokens:
+    """Return the tokens of the entity that a token is in, without the end of a genitive."""
+    entity = next(span for span in token.doc.ents if span.start <= token.i < span.end)
+    end = entity.end
+    while end - 1 > entity.start and entity.doc[end - 1].tag_ in {"POS", "PUNCT", ","}:
+        end -= 1
+    return frozenset(range(entity.start, end))
+
+
+def entity_answer(token: Token) -> Tokens:
+    """Return the tokens of the entity that a token is in, without an article."""
+    places = _entity(token)
+    first = min(places)
+    return places - {first} if len(places) > 1 and token.doc[first].pos_ == "DET" else places
+
+
+def is_person(token: Token) -> bool:
+    """Return whether a noun means people."""
+    if token.ent_type_ in {"PERSON", "NORP"} and token.pos_ == "PROPN":
+        return True
+    lemma = token.lemma_.lower()
+    return token.pos_ == "NOUN" and (_PEOPLE.match(lemma) or _PERSON_ENDING.match(lemma)) is not None
+
+
+def is_value(token: Token) -> bool:
+    """Return whether a noun is in a date, a time or a number."""
+    return token.ent_type_ in _VALUES
+
+
+def which(token: Token) -> str:
+    """Return "Which" with a noun whose modifiers have capitals: "Which company" of "the Dutch trading company"."""
+    if token.pos_ != "NOUN" or token.ent_type_ in _VALUES:
+        return ""
+    named = any(
+        child.dep_ in {"compound", "amod", "nmod"} and child.i < token.i and _CAPITALS.match(child.text)
+        for child in token.children
+    )
+    return f"Which {token.text}" if named and token.text.islower() else ""

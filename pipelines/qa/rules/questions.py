@@ -1,0 +1,62 @@
+"""The questions about a parsed text."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from mnemodex.pipelines.qa.rules.asking import Asker, Draft
+from mnemodex.pipelines.qa.rules.clauses import clauses
+from mnemodex.pipelines.qa.rules.references import resolve
+from mnemodex.pipelines.qa.rules.rules import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from spacy.tokens import Doc, Span
+
+_LEAST = -2.0
+"""Log-probability of a question that is worth asking."""
+_CODE = re.compile(r"[`_=<>{}\\|$@#~^]|\w\(|\(\)|\[\w*\]|::|--|https?:|\w/\w+/|\.\.\.|\w\.\w+\.\w|\d\.\d+\.\d")
+_SHORTEST, _LONGEST = 4, 60
+"""Tokens of a sentence that is asked about."""
+_STOP = frozenset({"a", "an", "the", "of", "in", "on", "to", "and", "or", "for", "by", "with", "at", "from", "as"})
+
+
+def drafts(doc: Doc, title: str) -> Iterator[Draft]:
+    """Yield questions that can be understood without the text, and do not hold their answers."""
+    references = resolve(doc, title)
+    for sentence in doc.sents:
+        if not _is_prose(sentence):
+            continue
+        for clause in clauses(sentence):
+            best: dict[tuple[int, int], Draft] = {}
+            for draft in ask(Asker(clause, references)):
+                if draft is None or draft.score < _LEAST or _holds(draft.question, doc.text[draft.start : draft.end]):
+                    continue
+                key = draft.start, draft.end
+                if key not in best or best[key].score < draft.score:
+                    best[key] = draft
+            yield from best.values()
+
+
+def _is_prose(sentence: Span) -> bool:
+    """Return whether a sentence is complete, of words, and no code."""
+    text = sentence.text.strip()
+    return (
+        _SHORTEST <= len(sentence) <= _LONGEST
+        and text[0] not in ",;:)-"
+        and not text[0].islower()
+        and text.rstrip("\"'\u201d\u2019)")[-1:] in {".", "!", ";"}
+        and not _CODE.search(text)
+    )
+
+
+def _holds(question: str, answer: str) -> bool:
+    """Return whether all words of an answer that mean something are in the question."""
+    words = _words(answer)
+    return not words or words <= _words(question)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower())) - _STOP
