@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from mnemodex.indexers.graph.names import normalize
 from mnemodex.indexers.models.locate import need, spacy_folder
-from mnemodex.indexers.models.pipeline import load_pipeline
+from mnemodex.indexers.models.pipeline import load_pipeline, pieces
 from mnemodex.pipelines.extractors.base import Extraction, Extractor, Passages, Raw
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ _MODIFIERS = {"compound", "amod", "nummod", "nmod", "poss", "case", "quantmod", 
 _PATH_WORDS = 7
 _JOINTS = {"appos": "is", "poss": "of"}
 """What joins a noun to the one that it depends on, where no word does."""
-_PIECE = 20_000
-"""Characters that are parsed at once: the parser's memory grows with them."""
 _ONE_LETTER = re.compile(r"\w(?:\+\+|#|\.)?")
 _BRACKETS = re.compile(r"\([^()]*\)\s*$")
 
@@ -60,13 +58,13 @@ class SpacyExtractor(Extractor):
     @override
     def extract(self, documents: Sequence[Passages]) -> list[Extraction]:
         facts: list[list[list[Raw]]] = [[[] for _ in document.texts] for document in documents]
-        pieces = [
+        parts = [
             (piece, (document, chunk_facts))
             for document, document_facts in zip(documents, facts, strict=True)
             for text, chunk_facts in zip(document.texts, document_facts, strict=True)
-            for piece in _pieces(text)
+            for _, piece in pieces(text)
         ]
-        for doc, (document, chunk_facts) in self._nlp.pipe(pieces, as_tuples=True, batch_size=64):
+        for doc, (document, chunk_facts) in self._nlp.pipe(parts, as_tuples=True, batch_size=64):
             title = _BRACKETS.sub("", document.title).strip()
             triples = title_facts(doc, title) if normalize(title) else clauses(doc)
             known = {tuple(map(normalize, fact.value)) for fact in chunk_facts}
@@ -77,17 +75,6 @@ class SpacyExtractor(Extractor):
                     known.add(form)
                     chunk_facts.append(Raw(list(triple), document.source, document.line))
         return list(map(Extraction, facts))
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """Yield a text in pieces that end at white space, if they can."""
-    while len(text) > _PIECE:
-        cut = max(text.rfind(" ", 0, _PIECE), text.rfind("\n", 0, _PIECE))
-        end = cut + 1 if cut > 0 else _PIECE
-        yield text[:end]
-        text = text[end:]
-    if text.strip():
-        yield text
 
 
 def title_facts(doc: Doc, title: str) -> Iterator[_Parts]:
