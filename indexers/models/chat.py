@@ -81,6 +81,11 @@ class Chat:
         self._client = Client(self._server, most=_MOST)
 
     @property
+    def base_url(self) -> str:
+        """The server."""
+        return self._server.base_url
+
+    @property
     def left_out(self) -> list[str]:
         """What the server was asked for and refused, so that it is asked no more."""
         return self._dialect.describe()

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections import Counter
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from mnemodex.indexers.models.chat import Answer, Chat, Messages
 from mnemodex.indexers.models.locate import need
 from mnemodex.indexers.models.parsing import read_list
-from mnemodex.pipelines.answers import Answers
 from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.extractors.base import Extraction, Extractor, Passages, Raw
-from mnemodex.schemas.errors import ChatServerError, NoAnswerError
-from mnemodex.schemas.manifest import fingerprint
+from mnemodex.pipelines.kept_chat import KeptChat, UnusableError, conversation, object_schema
+from mnemodex.schemas.errors import NoAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from mnemodex.pipelines.ops.base import Work
     from mnemodex.schemas.sections import LlmTriples
-
-_Read = TypeVar("_Read")
 
 _NAMES_TASK = (
     "You read a passage and list the named things in it: people, organisations, places, works, events, products, "
@@ -56,10 +49,6 @@ PROBE = "Ada Stone\nAda Stone keeps the lighthouse of Dunmarrow."
 """What a server is asked before a build."""
 
 
-def _object(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
-
-
 _STRING = {"type": "string"}
 _PARTS = ("subject", "predicate", "object")
 _ROLES = (
@@ -82,32 +71,21 @@ _ROLES = (
 )
 """What models call the parts of a triple."""
 _MISSING = object()
-_NAMES_SCHEMA = _object(entities={"type": "array", "items": _STRING})
-_TRIPLES_SCHEMA = _object(triples={"type": "array", "items": _object(**dict.fromkeys(_PARTS, _STRING))})
-
-
-class _UnusableError(Exception):
-    """An answer that cannot be read: the reason, and the answer."""
+_NAMES_SCHEMA = object_schema(entities={"type": "array", "items": _STRING})
+_TRIPLES_SCHEMA = object_schema(triples={"type": "array", "items": object_schema(**dict.fromkeys(_PARTS, _STRING))})
 
 
 class LlmExtractor(Extractor):
     """Asks for the named entities of each chunk, then for triples of them.
 
-    Every answer is kept (`Answers`), good or bad, under the model, the words of the question, the settings and the
-    schema. Answers that cannot be read, and questions that the server does not answer, are problems of their chunk.
+    Every answer is kept (`KeptChat`). Answers that cannot be read, and questions that the server does not answer, are
+    problems of their chunk.
     """
 
     version = 2
 
     def __init__(self, settings: LlmTriples, work: Work) -> None:
-        self._spec = spec = settings
-        self._answers = Answers(work.store)
-        self._lock = threading.Lock()
-        self._options = spec.model_dump(include={"temperature", "max_tokens"}, exclude_none=True)
-        self._chat = Chat(
-            **spec.model_dump(include={"base_url", "model", "api_key_env", "timeout", "max_retries", "concurrency"}),
-            options=self._options,
-        )
+        self._chat = KeptChat.of(settings, work.store)
 
     @override
     @classmethod
@@ -117,23 +95,12 @@ class LlmExtractor(Extractor):
     @override
     @classmethod
     def probe(cls, settings: LlmTriples, work: Work) -> list[str]:
-        extractor = cls(settings, work)
-        extractor.begin(None)
-        try:
-            extractor._ask(_messages(_NAMES_TASK, _NAMES_EXAMPLE, PROBE), _NAMES_SCHEMA, _read_names)
-        except _UnusableError:
-            # A server that answers; how well is judged by the share of its failures.
-            pass
-        except NoAnswerError as error:
-            raise ChatServerError(f"triples: {error}. Nothing is computed: correct that, and build again") from error
-        finally:
-            extractor._chat.close()
-        refused = ", ".join(extractor._chat.left_out)
-        return [f"triples: {settings.base_url} refuses {refused}; it is asked without"] if refused else []
+        messages = conversation(_NAMES_TASK, _NAMES_EXAMPLE, PROBE)
+        return KeptChat.of(settings, work.store).probe("triples", messages, _NAMES_SCHEMA, _read_names)
 
     @override
     def begin(self, given: Path | None) -> None:
-        self._counts = Counter[str](answers=0, asked=0, prompt_tokens=0, completion_tokens=0)
+        self._chat.reset()
 
     @override
     def extract(self, documents: Sequence[Passages]) -> list[Extraction]:
@@ -148,7 +115,7 @@ class LlmExtractor(Extractor):
 
     @override
     def counts(self) -> dict[str, int]:
-        return dict(self._counts)
+        return dict(self._chat.counts)
 
     def _extract_chunk(self, chunk: tuple[Passages, str]) -> list[Raw] | BadRow:
         """Return the triples of one chunk; runs in several threads at once."""
@@ -157,49 +124,16 @@ class LlmExtractor(Extractor):
             return []
         passage = f"{document.title}\n{text}" if document.title else text
         try:
-            names = self._ask(_messages(_NAMES_TASK, _NAMES_EXAMPLE, passage), _NAMES_SCHEMA, _read_names)
+            asked = conversation(_NAMES_TASK, _NAMES_EXAMPLE, passage)
+            names = self._chat.ask(asked, _NAMES_SCHEMA, _read_names)
             question = f"{passage}\n\nNames: {json.dumps(names, ensure_ascii=False)}"
-            triples = self._ask(_messages(_TRIPLES_TASK, _TRIPLES_EXAMPLE, question), _TRIPLES_SCHEMA, _read_triples)
-        except _UnusableError as error:
+            asked = conversation(_TRIPLES_TASK, _TRIPLES_EXAMPLE, question)
+            triples = self._chat.ask(asked, _TRIPLES_SCHEMA, _read_triples)
+        except UnusableError as error:
             return BadRow.of(document.source, document.line, *error.args)
         except NoAnswerError as error:
             return BadRow.of(document.source, document.line, str(error), passage)
         return [Raw(triple, document.source, document.line) for triple in triples]
-
-    def _ask(self, messages: Messages, schema: dict[str, Any], read: Callable[[str], _Read]) -> _Read:
-        """Return the content of the first usable answer among the kept ones, else of the last try's, new or kept."""
-        key = partial(fingerprint, self._spec.model, self._options, messages, schema)
-        for retry in range(self._spec.retry):
-            answer = self._answers.find(key(retry))
-            try:
-                if answer is not None:
-                    return self._read(answer, read)
-            except _UnusableError:
-                continue
-        last = key(self._spec.retry)
-        answer = self._answers.find(last)
-        if answer is None:
-            answer = self._chat.ask(messages, schema=schema)
-            self._answers.keep(last, answer)
-            self._count(asked=1)
-        return self._read(answer, read)
-
-    def _read(self, answer: Answer, read: Callable[[str], _Read]) -> _Read:
-        self._count(answers=1, prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens)
-        try:
-            return read(answer.text)
-        except ValueError as error:
-            reason = f"{error}; it was cut at the limit of tokens: raise max_tokens" if answer.cut else str(error)
-            raise _UnusableError(reason, answer.text) from error
-
-    def _count(self, **counts: int) -> None:
-        with self._lock:
-            self._counts.update(counts)
-
-
-def _messages(task: str, example: tuple[str, str], question: str) -> Messages:
-    turns = [("system", task), ("user", example[0]), ("assistant", example[1]), ("user", question)]
-    return [{"role": role, "content": text} for role, text in turns]
 
 
 def _read_names(text: str) -> list[str]:

@@ -32,8 +32,8 @@ class SpacyFinder(AnswerFinder):
     """Named entities and noun chunks by spaCy.
 
     Names come first, then values (dates, numbers, amounts), then noun chunks, and in each of these what stands earlier
-    in the chunk. What overlaps with a better one, is longer than `max_tokens` or a line, has no letter or digit, is a pronoun,
-    or says the same as a better one (in lower case, without punctuation), is left out.
+    in the chunk. What overlaps with a better one or says the same (in lower case, without punctuation), is longer than
+    `max_tokens` or a line, has no letter or digit, or is a pronoun, is left out.
     """
 
     def __init__(self, settings: AnswerSpans, work: Work) -> None:
