@@ -307,6 +307,7 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
         ),
         id_column="question_id",
         text_columns=("question",),
+        row_group_rows=1024,
         check=f"{_CHECKS}:check_questions",
     ),
     ("ngram_pairs", ""): TableSpec(

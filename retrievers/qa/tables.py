@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from mnemodex.indexers.arrays import begins, find_ids
+from mnemodex.indexers.arrays import begins
 from mnemodex.retrievers.hits import MISSING_ID
 from mnemodex.retrievers.readers.answers import merge_answers
+from mnemodex.retrievers.row_groups import RowGroups
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.columns import numbers, to_column
 from mnemodex.schemas.tables import CHUNKS, QA_PAIRS, QUESTIONS
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from mnemodex.indexers.arrays import Bools, Int32s, Int64s, Integers
     from mnemodex.retrievers.snapshot import Snapshot
 
-_TABLES = 64
-"""Partitions of questions that are kept in memory."""
+_PARTITIONS = 256
+"""Partitions of pairs whose chunks are kept in memory: 16 bytes a pair."""
 
 
 class PairTables:
@@ -35,8 +36,9 @@ class PairTables:
         tables = snapshot.manifest.tables
         self.labels = tuple(part.label for part in tables[QA_PAIRS.label].partitions)
         self._ranges = [part.label for part in tables[QUESTIONS.label].partitions]
-        self._table = lru_cache(maxsize=_TABLES)(self._read_table)
-        self._chunk_ids = lru_cache(maxsize=256)(self._read_chunk_ids)
+        self._questions = RowGroups(snapshot, QUESTIONS.label, self._ranges)
+        self._chunk_ids = lru_cache(maxsize=_PARTITIONS)(self._read_chunk_ids)
+        self._order = lru_cache(maxsize=_PARTITIONS)(self._read_order)
 
     def questions_of(self, chunk_ids: Int64s | None) -> Int64s:
         """Return the ids of the questions that have a pair of some chunks, by default of any, ascending."""
@@ -74,8 +76,8 @@ class PairTables:
         row = np.full(chunk_ids.shape, MISSING_ID, np.int64)
         for number in np.unique(partition[partition != MISSING_ID]).tolist():
             here = partition == number
-            ids_there = self._snapshot.column(CHUNKS.label, self.labels[number], "chunk_id")
-            row[here] = find_ids(ids_there, chunk_ids[here])
+            ids, rows = self._order(number)
+            row[here] = rows[np.minimum(np.searchsorted(ids, chunk_ids[here]), len(ids) - 1)]
         return row
 
     def read(self, ids: Int64s, chunk_ids: Int64s | None) -> pa.Table:
@@ -113,21 +115,22 @@ class PairTables:
         """Return rows of questions, ids ascending."""
         bits = len(self._ranges).bit_length() - 1
         bucket = ids >> (63 - bits)
-        parts = [self._table(0).slice(0, 0)]
+        parts = [self._questions.empty()]
         for number in np.unique(bucket).tolist():
-            table = self._table(number)
-            places = np.searchsorted(numbers(table["question_id"]), ids[bucket == number])
-            parts.append(table.take(to_column(places, pa.int64())))
+            known = self._snapshot.column(QUESTIONS.label, self._ranges[number], "question_id")
+            parts += self._questions.take(number, np.searchsorted(known, ids[bucket == number]))
         return pa.concat_tables(parts).select(columns)
-
-    def _read_table(self, number: int) -> pa.Table:
-        table = parquet.read(self._snapshot.path(QUESTIONS.label, self._ranges[number]))
-        return table.combine_chunks()
 
     def _read_chunk_ids(self, number: int) -> Int64s:
         """Return the chunk of each pair of a partition, -1 where there is none."""
         path = self._snapshot.path(QA_PAIRS.label, self.labels[number])
         return numbers(parquet.read(path, columns=["chunk_id"])["chunk_id"].fill_null(MISSING_ID))
+
+    def _read_order(self, number: int) -> tuple[Int64s, Int64s]:
+        """Return the chunks of a partition by ascending id: their ids, and their rows."""
+        ids = self._snapshot.column(CHUNKS.label, self.labels[number], "chunk_id")
+        order = np.argsort(ids)
+        return ids[order], order
 
 
 def _kept(found: Int64s, chunk_ids: Int64s | None) -> Bools:

@@ -81,6 +81,19 @@ def _only(rows: _Rows, columns: Sequence[str] | None) -> _Rows:
     return rows.select([name for name in rows.schema.names if name in columns]) if columns else rows
 
 
+def group_starts(path: Path) -> NDArray[np.int64]:
+    """Return the first row of each row group of a partition, int64 of shape (groups,)."""
+    about = pq.read_metadata(path)
+    sizes = [about.row_group(number).num_rows for number in range(about.num_row_groups)]
+    return np.cumsum([0, *sizes])[:-1]
+
+
+def read_group(path: Path, number: int) -> pa.Table:
+    """Read one row group of a partition, page checksums verified."""
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return file.read_row_group(number, use_threads=False).combine_chunks()
+
+
 def column(path: Path, name: str) -> NDArray[Any]:
     """Read one column of a whole partition as an array, page checksums verified."""
     return numbers(read(path, columns=[name])[name])
