@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mnemodex.schemas.recipe import IndexSettings
 from mnemodex.schemas.sections import DEFAULT_MODEL, ChatModel
-from mnemodex.schemas.spec import ModelRef, ReadBy, RecipePath, Ref, SearchOnly
+from mnemodex.schemas.spec import ModelRef, ReadBy, RecipePath, Ref, SearchOnly, Spec
 
 Metric = Literal["ip", "l2"]
 Order = Literal["shuffle", "lid_desc", "lid_asc", "cluster", "as_is"]
@@ -116,18 +116,40 @@ class KnnLmSettings(VectorSettings):
     metric: Literal["l2"] = "l2"
 
 
+class AbstainSettings(Spec):
+    """When an index of pairs declines to answer: by a threshold of confidence, chosen with questions of known answers.
+
+    Attributes:
+        queries: path of a query file with answers.
+        coverage: the part of these questions that is answered, at least.
+        risk: or the part of the answers that may be wrong.
+    """
+
+    queries: Annotated[str, RecipePath()]
+    coverage: float | None = Field(default=None, gt=0, le=1)
+    risk: float | None = Field(default=None, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_aim(self) -> Self:
+        if (self.coverage is None) == (self.risk is None):
+            raise ValueError("give either `coverage`, the part that is answered, or `risk`, the part that may be wrong")
+        return self
+
+
 class QASettings(VectorSettings):
     """Settings of `type: qa`: those of any index over vectors, by inner product.
 
     Attributes:
         embed: the embedding of questions.
         key: the text that is embedded of every question: itself, or with its answers.
+        abstain: when it declines to answer; never by default.
     """
 
     type: Literal["qa"] = "qa"
     embed: Annotated[str | None, Ref("embed")] = None
     key: Literal["question", "question_answer"] = "question"
     metric: Literal["ip"] = "ip"
+    abstain: Annotated[AbstainSettings, SearchOnly()] | None = None
 
 
 class BM25Settings(IndexSettings):

@@ -11,6 +11,7 @@ from mnemodex.pipelines.graph.steps import code_steps, graph_steps, passage_step
 from mnemodex.pipelines.indexes.ops import index_steps
 from mnemodex.pipelines.lm.states import state_steps
 from mnemodex.pipelines.ops.unique import unique_step
+from mnemodex.pipelines.qa.calibration import calibration_steps
 from mnemodex.pipelines.qa.steps import pair_file_steps, question_steps
 from mnemodex.pipelines.stages.chunk import chunk_steps
 from mnemodex.pipelines.stages.pairs import pair_steps
@@ -39,6 +40,7 @@ def declarations(
         ("passages", passage_steps),
         ("codes", code_steps),
         *((f"indexes.{name}", partial(index_steps, name=name)) for name in recipe.indexes),
+        *((f"indexes.{name}.abstain", partial(calibration_steps, name=name)) for name in recipe.indexes),
     ]
     if recipe.triples is not None:
         found[2:2] = [("triples", triple_steps), ("graph", graph_steps)]

@@ -13,6 +13,7 @@ from mnemodex.pipelines.actor import installed
 from mnemodex.pipelines.lm.states import StateStats
 from mnemodex.pipelines.stages.lm_tokens import TokenStats
 from mnemodex.pipelines.vectors.encode import EncodeOutcome
+from mnemodex.retrievers.qa.abstention import Calibrated
 from mnemodex.schemas.errors import PluginError
 from mnemodex.schemas.kinds import KINDS, load
 from mnemodex.schemas.manifest import (
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mnemodex.pipelines.results import BuildResults
-    from mnemodex.schemas.manifest import Artifact, Stats
+    from mnemodex.schemas.manifest import Abstention, Artifact, Stats
     from mnemodex.schemas.recipe import IndexSettings, Recipe
     from mnemodex.schemas.spec import Spec
     from mnemodex.schemas.steps import Key
@@ -130,7 +131,7 @@ def _declared(key: Key, declared: dict[TableKey, TableSpec]) -> dict[str, Any]:
 
 def _index(recipe: Recipe, results: BuildResults, name: str) -> IndexEntry:
     settings = recipe.indexes[name]
-    key, recall = IndexKey(name), IndexKey(name, "recall")
+    key, recall, calibrated = IndexKey(name), IndexKey(name, "recall"), TableKey("calibration", name)
     built = results.has(key)
     return index_entry(
         name,
@@ -138,11 +139,18 @@ def _index(recipe: Recipe, results: BuildResults, name: str) -> IndexEntry:
         identity=results.identity(key) if built else fingerprint(settings.type, KINDS.find(settings.type).version),
         shards=results.artifacts(key) if built else (),
         measured=results.stats(recall).of(Measured) if results.has(recall) else None,
+        abstention=results.stats(calibrated).of(Calibrated).abstention if results.has(calibrated) else None,
     )
 
 
 def index_entry(
-    name: str, settings: IndexSettings, *, identity: str, shards: Iterable[Artifact], measured: Measured | None
+    name: str,
+    settings: IndexSettings,
+    *,
+    identity: str,
+    shards: Iterable[Artifact],
+    measured: Measured | None,
+    abstention: Abstention | None = None,
 ) -> IndexEntry:
     """Return the entry of an index with the settings of the recipe, whose steps have an identity."""
     kind = KINDS.find(settings.type)
@@ -157,6 +165,7 @@ def index_entry(
         table=table.label if table is not None else None,
         rows=known.rows,
         shards=known,
+        abstention=abstention,
         **({"search": measured.search, "recall": measured.recall} if measured else {}),
     )
 

@@ -96,9 +96,11 @@ class SearchedIndex(Spec):
         indexes = [
             [settings.identity(digest=digest), _of_searches(settings, digest)] for settings in self.indexes.values()
         ]
-        encoders: list[Any] = list(self.embed.values())
-        versions = [[encoder.identity(digest=digest), ENCODERS.find(encoder.encoder).version] for encoder in encoders]
-        return [indexes, versions]
+        given: list[Any] = list(self.embed.values())
+        encoders = [
+            [spec.identity(step="queries", digest=digest), ENCODERS.find(spec.encoder).version] for spec in given
+        ]
+        return [indexes, encoders]
 
     def open(self, inputs: Inputs, first: int, work: Work) -> Memory:
         """Return a memory of the index over the inputs of a unit, of which those from `first` on are `reads`."""

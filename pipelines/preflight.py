@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mnemodex.indexers.encoders.own import with_own
 from mnemodex.indexers.models.locate import locate, spacy_folder
 from mnemodex.indexers.models.tokenizers import tokenizer
+from mnemodex.pipelines.qa.calibration import answered_queries
 from mnemodex.pipelines.qa.rows import check_file
 from mnemodex.pipelines.stages.pairs import answered
 from mnemodex.pipelines.vectors.encode import used_encoders
@@ -33,10 +34,13 @@ def check_inputs(recipe: Recipe) -> Recipe:
         MissingExtraError: an extractor's extra is not installed.
     """
     _check_models(recipe)
-    for settings in recipe.indexes.values():
+    for index, settings in recipe.indexes.items():
         queries: str | None = getattr(settings, "queries", None)
         if queries is not None:
             read_queries(Path(queries))
+        abstain = getattr(settings, "abstain", None)
+        if abstain is not None:
+            answered_queries(abstain.queries, at=f"indexes.{index}.abstain.queries")
     for name, pairs in recipe.ngram_pairs.items():
         if pairs.queries is not None and not answered(pairs):
             raise QueryError(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMAT",
     "UPGRADABLE",
+    "Abstention",
     "Artifact",
     "Artifacts",
     "EncoderEntry",
@@ -128,8 +129,30 @@ class Recall(Frozen):
     curve: dict[int, float]
 
 
+class Abstention(Frozen):
+    """When an index of pairs declines to answer, as the answers to some questions were right or wrong.
+
+    Attributes:
+        threshold: the least confidence that is answered.
+        queries: the questions.
+        answered: those whose answers reach it.
+        coverage: their part of all questions.
+        risk: the part of these answers that is wrong.
+        risk_low: where the 95 % interval of the risk begins.
+        risk_high: where it ends.
+    """
+
+    threshold: float = Field(allow_inf_nan=False)
+    queries: Count
+    answered: Count
+    coverage: float = Field(ge=0, le=1)
+    risk: float = Field(ge=0, le=1)
+    risk_low: float = Field(ge=0, le=1)
+    risk_high: float = Field(ge=0, le=1)
+
+
 class IndexEntry(Frozen):
-    """An index: its settings and shards, what it is searched with, and its measured recall."""
+    """An index: its settings and shards, what it is searched with, its measured recall, and when it abstains."""
 
     name: str
     type: str
@@ -140,6 +163,7 @@ class IndexEntry(Frozen):
     shards: Artifacts = Field(default_factory=Artifacts)
     search: SearchParameters = Field(default_factory=SearchParameters)
     recall: Recall | None = None
+    abstention: Abstention | None = None
 
     @property
     def made_of(self) -> list[str]:

@@ -310,6 +310,18 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
         row_group_rows=1024,
         check=f"{_CHECKS}:check_questions",
     ),
+    ("calibration", ""): TableSpec(
+        # By falling threshold of confidence: what an index of pairs answers of some questions, and the part of these
+        # answers that is wrong, with its 95 % interval.
+        _schema(
+            threshold=pa.float64(),
+            answered=pa.int64(),
+            coverage=pa.float64(),
+            risk=pa.float64(),
+            risk_low=pa.float64(),
+            risk_high=pa.float64(),
+        ),
+    ),
     ("ngram_pairs", ""): TableSpec(
         # What a model is fine-tuned on to write n-grams of the documents that answer. `target` is an n-gram as it is
         # in the document and `tokens` its token ids; `field` ("body" or "title") says where, `start` at which token of

@@ -203,11 +203,10 @@ def _show_index(entry: IndexEntry, encoder: EncoderEntry | None) -> None:
     print_table(
         entry.name, ("setting", "value"), [(key, str(value)) for key, value in facts.items() if value is not None]
     )
-    if entry.recall:
-        say()
-        print_table(
-            "Recall", ("figure", "value"), [(key, str(value)) for key, value in entry.recall if value is not None]
-        )
+    for title, figures in (("Recall", entry.recall), ("Abstention", entry.abstention)):
+        if figures is not None:
+            say()
+            print_table(title, ("figure", "value"), [(key, str(value)) for key, value in figures if value is not None])
     say()
     shards = [(shard.label, shard.fingerprint, shard.rows, size(shard.bytes)) for shard in entry.shards]
     print_table("Shards", ("shard", "fingerprint", "rows", "size"), shards)

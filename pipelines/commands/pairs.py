@@ -83,5 +83,6 @@ class AnswerEvaluator:
             print_json(result.to_json())
             return
         title = f"{self._index}: {result.queries} queries, k = {result.k}"
-        print_table(title, ("measure", "value"), list(result.metrics.items()))
+        measures: list[tuple[str, float | None]] = [*result.metrics.items(), ("AUROC", result.abstention["AUROC"])]
+        print_table(title, ("measure", "value"), measures)
         say(f"{result.seconds:.2f} s, {1000 / result.queries_per_second:.2f} s per 1,000 questions")

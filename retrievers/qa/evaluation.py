@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnemodex.retrievers.base import check
+from mnemodex.retrievers.qa.abstention import auroc, risk_coverage
 from mnemodex.retrievers.readers.answers import exact_match, f1
 from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnemodex.retrievers.qa.predictions import Prediction
     from mnemodex.retrievers.qa.retriever import QARetriever
     from mnemodex.retrievers.queries import Query
 
@@ -33,6 +35,9 @@ class AnswerEvaluation:
             questions that some answer of the first n pairs is right for; coverage the part that has a prediction, and
             EM@coverage the part of these that is right. Answers are compared in SQuAD's normal form.
         per_query: the predicted answer, how sure it is, EM, F1 and hits@n of each question.
+        abstention: `AUROC` of the confidence, see `auroc`, and `risk_coverage`: for every threshold of confidence the
+            part of the questions that it answers, and the part of these answers that is wrong; answers that the index
+            declined to give included.
         seconds: wall time of the predictions, encoding included, loading excluded.
     """
 
@@ -42,6 +47,7 @@ class AnswerEvaluation:
     k: int
     metrics: dict[str, float]
     per_query: dict[str, dict[str, Any]]
+    abstention: dict[str, Any]
     seconds: float
 
     @property
@@ -91,4 +97,26 @@ def evaluate_answers(retriever: QARetriever, queries: Sequence[Query], *, k: int
     answered = [row["EM"] for row in rows if row["answer"] is not None]
     metrics["coverage"] = len(answered) / len(rows)
     metrics["EM@coverage"] = float(np.mean(answered)) if answered else 0.0
-    return AnswerEvaluation(retriever.name, len(judged), len(queries) - len(judged), k, metrics, per_query, seconds)
+    left_out = len(queries) - len(judged)
+    abstention = _measure_abstention(predictions, judged)
+    return AnswerEvaluation(retriever.name, len(judged), left_out, k, metrics, per_query, abstention, seconds)
+
+
+def judge_guesses(predictions: Sequence[Prediction], queries: Sequence[Query]) -> tuple[list[float], list[bool]]:
+    """Return how sure each answer is and whether it is right, also of those that the index declined to give."""
+    guesses = [(prediction, prediction.answer or prediction.declined) for prediction in predictions]
+    judged = [
+        (prediction.confidence, bool(exact_match(guess, query.answers)))
+        for (prediction, guess), query in zip(guesses, queries, strict=True)
+        if guess is not None
+    ]
+    return [confidence for confidence, _ in judged], [right for _, right in judged]
+
+
+def _measure_abstention(predictions: Sequence[Prediction], queries: Sequence[Query]) -> dict[str, Any]:
+    confidence, right = judge_guesses(predictions, queries)
+    curve = risk_coverage(confidence, right, len(queries))
+    columns = (curve.threshold, curve.coverage, curve.risk)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    points = [dict(zip(("threshold", "coverage", "risk"), row, strict=True)) for row in rows]
+    return {"AUROC": auroc(confidence, right), "risk_coverage": points}

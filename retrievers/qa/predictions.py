@@ -20,11 +20,13 @@ class Prediction:
         confidence: how sure it is: the higher, the surer. It ranks the predictions of one index; -inf without an
             answer.
         pair: the pair that the answer is of, without its chunk; None without one.
+        declined: the answer that it was not sure enough of, where the index abstains.
     """
 
     answer: str | None
     confidence: float
     pair: Pair | None
+    declined: str | None = None
 
 
 NO_PREDICTION = Prediction(None, float(MISSING_SCORE), None)

@@ -10,6 +10,7 @@ from typing_extensions import override
 from mnemodex.indexers.qa import normalize_question
 from mnemodex.retrievers.base import Retriever, check, is_blank
 from mnemodex.retrievers.dense import open_searcher
+from mnemodex.retrievers.qa.abstention import decline
 from mnemodex.retrievers.qa.chunks import ChunkRetriever, chunk_hits
 from mnemodex.retrievers.qa.hits import PairHits
 from mnemodex.retrievers.qa.predictions import choose
@@ -37,6 +38,7 @@ class QARetriever(Retriever):
         self._memory = memory
         self._embedding = str(entry.settings["embed"])
         self._searcher = open_searcher(memory.snapshot, entry)
+        self._abstention = entry.abstention
         self._pairs = PairTables(memory.snapshot)
 
     @overload
@@ -96,7 +98,10 @@ class QARetriever(Retriever):
     def predictions(self, queries: Sequence[str], *, where: str | None = None) -> list[Prediction]:
         """Return one answer to each query, and how sure it is: the first answer of the nearest pair, and its score.
 
+        An index that abstains gives no answer where it is not as sure as its threshold.
+
         Raises:
             QueryError: see `Retriever.search`.
         """
-        return choose(self.search(queries, 1, where=where))
+        predictions = choose(self.search(queries, 1, where=where))
+        return predictions if self._abstention is None else decline(predictions, self._abstention.threshold)

@@ -26,6 +26,7 @@ from tokenizer_models import byte_level, save
 
 import mnemodex
 from mnemodex.indexers.models.locate import locate, spacy_folder
+from mnemodex.indexers.settings import AbstainSettings
 from mnemodex.pipelines import run as run_module
 from mnemodex.pipelines.declarations import declarations
 from mnemodex.pipelines.graph import names
@@ -69,7 +70,8 @@ NOTHING: tuple[str, ...] = ()
 FIXED = "a literal of one value: it names the class"
 NAMES = ("embeddings/first/facts", "embeddings/first/entities", "synonyms")
 ASKED = ("embeddings/first/questions", "embeddings/first/question_answers")
-VECTORS = ("embeddings/first", *NAMES, *ASKED, "flat: queries")
+CALIBRATED = ("sure: calibration", "careful: calibration")
+VECTORS = ("embeddings/first", *NAMES, *ASKED, "flat: queries", *CALIBRATED)
 BUILD = ("flat", "flat: train")
 SERVED = ("embeddings/served", "embeddings/served/questions")
 STATES = ("lm_tokens/tiny", "lm_states/tiny")
@@ -99,7 +101,7 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "normalize": Change("embed.first.normalize", False, VECTORS),
         "with_title": Change("embed.first.with_title", False, ("embeddings/first",)),
         "passage_prefix": Change("embed.first.passage_prefix", "passage: ", ("embeddings/first", *NAMES)),
-        "query_prefix": Change("embed.first.query_prefix", "query: ", ("flat: queries", *ASKED)),
+        "query_prefix": Change("embed.first.query_prefix", "query: ", ("flat: queries", *ASKED, *CALIBRATED)),
     },
     "ServedEmbedding": {
         "encoder": FIXED,
@@ -201,6 +203,12 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "order": Change("indexes.answered.order", "as_is", ("answered",)),
         "target_recall": Change("indexes.asked.target_recall", 0.9, ("asked: recall",)),
         "shard_rows": Change("indexes.asked.shard_rows", 2, ("asked",)),
+        "abstain": Change("indexes.sure.abstain", {"queries": "{F}/asked.jsonl", "risk": 0.5}, ("sure: calibration",)),
+    },
+    "AbstainSettings": {
+        "queries": Change("indexes.sure.abstain.queries", "{F}/same-asked.jsonl", NOTHING),
+        "coverage": Change("indexes.sure.abstain.coverage", 0.75, ("sure: calibration",)),
+        "risk": Change("indexes.careful.abstain.risk", 0.9, ("careful: calibration",)),
     },
     "BM25Settings": {
         "type": FIXED,
@@ -261,7 +269,8 @@ def settings_classes():
     """Every class of settings that a recipe can have."""
     entries = [registry.find(name) for registry in (SOURCES, CHUNKERS, ENCODERS, EXTRACTORS, KINDS) for name in
                registry.names()]  # fmt: skip
-    return {*(load(entry.settings) for entry in entries), LmStates, NgramPairs, PairFile, ChatModel}
+    named = {*(load(entry.settings) for entry in entries)}
+    return named | {LmStates, NgramPairs, PairFile, ChatModel, AbstainSettings}
 
 
 def test_the_table_has_every_field_of_every_settings_class():
@@ -306,6 +315,8 @@ FULL = {
         "asked": {"type": "qa", "factory": "Flat"},
         "answered": {"type": "qa", "engine": "hnswlib", "embed": "served"},
         "joined": {"type": "qa", "factory": "HNSW8", "key": "question_answer"},
+        "sure": {"type": "qa", "factory": "Flat", "abstain": {"queries": "{F}/asked.jsonl", "coverage": 0.5}},
+        "careful": {"type": "qa", "factory": "Flat", "abstain": {"queries": "{F}/asked.jsonl", "risk": 0.95}},
     },
 }
 SMALL = {"source": {"path": "{F}/source"}, "indexes": {"words": {"type": "bm25"}}}
@@ -418,6 +429,10 @@ def folder(tmp_path_factory):
     questions = [{"id": f"q{n}", "question": f"Where is town {n}?", "gold_ids": [f"d{n}"]} for n in range(4)]
     write_jsonl(made / "questions.jsonl", questions)
     shutil.copy(made / "questions.jsonl", made / "same-questions.jsonl")
+    answers = ["war", "the river", "the river", "the river"]
+    answered = [{"id": f"q{n}", "question": f"Where is town {n}?", "answers": [a]} for n, a in enumerate(answers)]
+    write_jsonl(made / "asked.jsonl", answered)
+    shutil.copy(made / "asked.jsonl", made / "same-asked.jsonl")
     saved("llama", made / "model")
     saved("gpt2", made / "other")
     _other_encoder(made / "encoder")
@@ -488,6 +503,7 @@ def assert_planned(base: Built, recipe: dict[str, Any], steps: tuple[str, ...]) 
     [
         ("questions.jsonl", ("flat: queries", "ngram_pairs/spans")),
         ("triples.jsonl", ("triples: lines",)),
+        ("asked.jsonl", CALIBRATED),
         ("pairs.jsonl", ("qa_pairs: lines", "embeddings/first/question_answers")),
         ("source/1.jsonl", ("documents",)),
     ],
@@ -497,7 +513,7 @@ def test_the_content_of_a_file_decides_where_its_path_does_not(built, folder, fi
     path = folder / file
     before = path.read_bytes()
     try:
-        if path.name == "questions.jsonl":
+        if path.name in {"asked.jsonl", "questions.jsonl"}:
             path.write_bytes(before.replace(b"Where is", b"Who was in"))
         else:
             path.write_bytes(before.replace(b"Town", b"City"))
