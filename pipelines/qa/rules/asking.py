@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mnemodex.pipelines.qa.rules.wording import Tokens, base, lower_first, third_person, written
+from mnemodex.pipelines.qa.rules.wording import base, lower_first, third_person, written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spacy.tokens import Doc, Span, Token
 
+    from mnemodex.indexers.models.phrases import Tokens
     from mnemodex.pipelines.qa.rules.clauses import Clause
     from mnemodex.pipelines.qa.rules.references import References
 

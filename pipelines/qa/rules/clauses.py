@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mnemodex.pipelines.qa.rules.wording import Tokens, bracketed, follows_comma, phrase
+from mnemodex.indexers.models.phrases import Tokens, bracketed, follows_comma, phrase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mnemodex.indexers.graph.names import plain_title
-from mnemodex.pipelines.qa.rules.wording import Tokens, bracketed, lower_first, phrase, written
+from mnemodex.indexers.models.phrases import bracketed, phrase
+from mnemodex.pipelines.qa.rules.wording import lower_first, written
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc, Span, Token
+
+    from mnemodex.indexers.models.phrases import Tokens
 
 _PERSON, _THING, _PLURAL = "person", "thing", "plural"
 _PRONOUNS = {

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from mnemodex.pipelines.qa.rules.answers import LONGEST, entity_answer, is_person, is_value, noun_answer, which
+from mnemodex.indexers.models.phrases import LONGEST, entity_answer, is_person, is_value, noun_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from spacy.tokens import Token
 
+    from mnemodex.indexers.models.phrases import Tokens
     from mnemodex.pipelines.qa.rules.asking import Asker, Draft
-    from mnemodex.pipelines.qa.rules.wording import Tokens
+    from mnemodex.pipelines.qa.rules.clauses import Clause
 
+_CAPITAL = re.compile(r"[A-Z]")
 _PLACES = {"GPE", "LOC", "FAC"}
 _YEAR_OR_DAY = re.compile(
     r"\b(?:1?\d{3}s?|20\d\ds?|centur|January|February|March|April|May|June|July|August|Septem|Octo|Novem|Decem)"
@@ -37,13 +39,13 @@ def ask(asker: Asker) -> Iterator[Draft | None]:
 def _question_word(token: Token, *, acts: bool) -> str:
     if is_person(token) or (acts and token.ent_type_ in {"ORG", "GPE", "NORP"}):
         return "Who"
-    return which(token) or "What"
+    return _which(token) or "What"
 
 
 def _about_subject(asker: Asker) -> Iterator[Draft | None]:
     clause = asker.clause
     subject = clause.subject
-    answer = None if is_value(subject) else noun_answer(subject, clause)
+    answer = _noun_answer(subject, clause)
     if answer is None or not _fills(answer, clause.phrase(subject)):
         return
     is_copula = clause.verb.lemma_ == "be" and not clause.auxiliaries
@@ -57,6 +59,10 @@ def _about_subject(asker: Asker) -> Iterator[Draft | None]:
     owner = next((child for child in subject.children if child.dep_ == "poss" and child.ent_type_ == "PERSON"), None)
     if owner is not None and clause.own_subject:
         yield _whose(asker, owner)
+
+
+def _noun_answer(token: Token, clause: Clause) -> Tokens | None:
+    return None if is_value(token) else noun_answer(token, clause.phrase(token), clause.cut)
 
 
 def _fills(answer: Tokens, phrase: Tokens) -> bool:
@@ -85,7 +91,7 @@ def _about_definition(asker: Asker) -> Iterator[Draft | None]:
         if clause.subject.tag_ == "NNS" and token.tag_ == "NNP":
             # One of several: "The chairs were Ann Lee; Bob Ray; and Cy Fox."
             continue
-        answer = None if is_value(token) else noun_answer(token, clause)
+        answer = _noun_answer(token, clause)
         if answer is not None and token.i > clause.verb.i:
             who = is_person(clause.subject) or (is_person(token) and clause.subject.pos_ == "PROPN")
             word = "Who" if who else "What"
@@ -95,7 +101,7 @@ def _about_definition(asker: Asker) -> Iterator[Draft | None]:
 def _about_objects(asker: Asker) -> Iterator[Draft | None]:
     clause = asker.clause
     for token in (*clause.part("dobj", "oprd"), *_inner_objects(clause.part("xcomp"))):
-        answer = None if is_value(token) else noun_answer(token, clause)
+        answer = _noun_answer(token, clause)
         if answer is not None:
             word = _question_word(token, acts=clause.subject.ent_type_ == token.ent_type_ == "ORG")
             left_out = frozenset(i for i in clause.phrase(token) if i <= max(answer))
@@ -104,7 +110,7 @@ def _about_objects(asker: Asker) -> Iterator[Draft | None]:
         for token in preposition.children:
             if token.dep_ != "pobj" or preposition.lower_ not in _STRANDED or preposition.i < clause.verb.i:
                 continue
-            answer = None if is_value(token) else noun_answer(token, clause)
+            answer = _noun_answer(token, clause)
             if answer is not None:
                 word = _question_word(token, acts=preposition.dep_ == "agent")
                 score = -0.3 if preposition.dep_ == "agent" else -0.5 - 0.2 * any(clause.part("dobj"))
@@ -132,7 +138,7 @@ def _about_time_and_place(asker: Asker) -> Iterator[Draft | None]:
                 if token.ent_type_ == "DATE" and preposition.lower_ in _TIME_WORDS:
                     yield _when(asker, token, clause.phrase(preposition), _TIME_WORDS[preposition.lower_])
                 elif token.ent_type_ in _PLACES and token.pos_ == "PROPN" and preposition.lower_ in _PLACE_WORDS:
-                    answer = noun_answer(token, clause) or entity_answer(token)
+                    answer = _noun_answer(token, clause) or entity_answer(token)
                     if preposition.head.i != clause.verb.i and preposition.head.dep_ != "dobj":
                         continue
                     score = -0.3 if preposition.head.i == clause.verb.i else -0.6
@@ -200,3 +206,14 @@ def _about_reasons(asker: Asker) -> Iterator[Draft | None]:
         answer = frozenset(i for i in places if i >= first)
         if answer and len(answer) <= LONGEST + 4 and max(answer) - min(answer) + 1 == len(answer):
             yield asker.of_part("Why", answer, places, "reason", -0.4)
+
+
+def _which(token: Token) -> str:
+    """Return "Which" with a noun whose modifiers have capitals: "Which company" of "the Dutch trading company"."""
+    if token.pos_ != "NOUN" or is_value(token):
+        return ""
+    named = any(
+        child.dep_ in {"compound", "amod", "nmod"} and child.i < token.i and _CAPITAL.match(child.text)
+        for child in token.children
+    )
+    return f"Which {token.text}" if named and token.text.islower() else ""

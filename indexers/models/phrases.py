@@ -1,4 +1,4 @@
-"""What a question can ask for: the words of an answer, and the question word that asks for it."""
+"""Phrases of parsed English: their words without asides, and what of them can be an answer."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from spacy.tokens import Token
+    from spacy.tokens import Span, Token
 
-    from mnemodex.pipelines.qa.rules.clauses import Clause
-    from mnemodex.pipelines.qa.rules.wording import Tokens
+Tokens = frozenset[int]
+"""Places of tokens in their document."""
 
 LONGEST = 12
 """Tokens of an answer."""
@@ -31,16 +31,61 @@ _PEOPLE = re.compile(
     r"writer|youth)$"
 )
 _PERSON_ENDING = re.compile(r".{3,}(?:ologist|icist|emist|ician|ographer)$")
-_CAPITALS = re.compile(r"[A-Z]")
 _POINTING = re.compile(r"(?:this|these|those|such|others?|another|its?|them|their|his|her|which|same|no)$")
 """Words of what is no answer without its passage."""
 _TRAILING = {",", ";", ":", ".", "-", "\u2013", "\u2014", "'", '"', "\u201d"}
 _CIRCUMSTANCES = {"DATE", "TIME", "GPE", "LOC", "FAC", "EVENT"}
 _VALUES = {"DATE", "TIME", "CARDINAL", "ORDINAL", "QUANTITY", "PERCENT", "MONEY"}
+CLAUSE_MARKS = {",", ";", ":", "\u2014", "\u2013", "--"}
+_AFTER_COMMA = {"relcl", "acl", "advcl", "parataxis"}
+_NAMES = {"GPE", "LOC", "FAC"}
 
 
-def noun_answer(token: Token, clause: Clause) -> Tokens | None:
-    """Return the tokens of a noun phrase as an answer: consecutive, without asides, times and places at its end.
+def bracketed(sentence: Span) -> Tokens:
+    """Return the tokens of a sentence that are in brackets, brackets included, or between two dashes."""
+    inside: set[int] = set()
+    depth, dash = 0, -1
+    for token in sentence:
+        if token.text in "([":
+            depth += 1
+        if depth:
+            inside.add(token.i)
+        if token.text in ")]":
+            depth = max(0, depth - 1)
+        if token.text in {"\u2014", "\u2013", "--"} and not depth and token.dep_ == "punct" and token.whitespace_:
+            if dash >= 0:
+                inside.update(range(dash, token.i + 1))
+            dash = -1 if dash >= 0 else token.i
+    return frozenset(inside)
+
+
+def phrase(token: Token, cut: Tokens = frozenset()) -> Tokens:
+    """Return the tokens below one that belong to its phrase, without asides: what is in `cut` or after a comma."""
+    kept: set[int] = set()
+    waiting = [token]
+    while waiting:
+        word = waiting.pop()
+        kept.add(word.i)
+        waiting += [child for child in word.children if child.i not in cut and not _is_aside(child, word)]
+    return frozenset(kept)
+
+
+def _is_aside(token: Token, head: Token) -> bool:
+    if token.dep_ == "appos":
+        return not (token.ent_type_ in _NAMES and head.ent_type_ in _NAMES) and token.i > head.i + 1
+    if token.dep_ in _AFTER_COMMA or (token.dep_ == "prep" and head.pos_ in {"NOUN", "PROPN"}):
+        return follows_comma(token)
+    return token.dep_ in {"intj", "meta", "parataxis", "preconj"}
+
+
+def follows_comma(token: Token) -> bool:
+    """Return whether a mark that separates clauses stands before what depends on a token."""
+    left = token.left_edge
+    return left.i > 0 and left.nbor(-1).text in CLAUSE_MARKS | {"-"}
+
+
+def noun_answer(token: Token, words: Tokens, cut: Tokens = frozenset()) -> Tokens | None:
+    """Return the tokens of a noun's phrase, `words`, as an answer: consecutive, without times and places at its end.
 
     Returns None for what says nothing alone (a pronoun, "others") and what is too long.
     """
@@ -52,10 +97,10 @@ def noun_answer(token: Token, clause: Clause) -> Tokens | None:
         and not any(child.dep_ == "conj" for child in token.children)
     ):
         return _entity(token)
-    places = set(clause.phrase(token))
+    places = set(words)
     for child in token.children:
         if child.i > token.i and child.dep_ == "prep" and child.lower_ != "of" and _is_circumstance(child):
-            places -= clause.phrase(child)
+            places -= phrase(child, cut)
     doc = token.doc
     start, end = _consecutive(token, places)
     if token.pos_ == "PROPN" and doc[start].lower_ == "the" and end - start > 1:
@@ -114,14 +159,3 @@ def is_person(token: Token) -> bool:
 def is_value(token: Token) -> bool:
     """Return whether a noun is in a date, a time or a number."""
     return token.ent_type_ in _VALUES
-
-
-def which(token: Token) -> str:
-    """Return "Which" with a noun whose modifiers have capitals: "Which company" of "the Dutch trading company"."""
-    if token.pos_ != "NOUN" or token.ent_type_ in _VALUES:
-        return ""
-    named = any(
-        child.dep_ in {"compound", "amod", "nmod"} and child.i < token.i and _CAPITALS.match(child.text)
-        for child in token.children
-    )
-    return f"Which {token.text}" if named and token.text.islower() else ""
