@@ -129,3 +129,15 @@ class ChatServerError(MnemodexError):
 
 class NoAnswerError(MnemodexError):
     """A chat server gave no answer to one question; it may answer others."""
+
+
+class TooLongError(NoAnswerError):
+    """A question, with all that stands before it, is longer than a model reads.
+
+    Attributes:
+        excess: by how many tokens; None where a server does not say.
+    """
+
+    def __init__(self, message: str = "", *, excess: int | None = None) -> None:
+        super().__init__(message)
+        self.excess = excess

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mnemodex.indexers.models.dialect import Dialect, Message
 from mnemodex.indexers.models.parsing import strip_thinking
 from mnemodex.indexers.models.server import Client, RequestFailedError, Server, shorten
-from mnemodex.schemas.errors import ChatServerError, NoAnswerError
+from mnemodex.schemas.errors import ChatServerError, NoAnswerError, TooLongError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +26,11 @@ Schema = dict[str, object]
 
 _MOST = 16 << 20
 """Bytes of an answer; a million tokens are a quarter of it."""
+_TOO_LONG = re.compile(
+    r"context.?(?:length|window|size)|(?:prompt|input|message|request)s?\b.{0,40}too (?:long|large)|too many tokens",
+    re.IGNORECASE,
+)
+"""In refusals of OpenAI's server, vLLM, llama.cpp and others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,7 @@ class Chat:
 
         Raises:
             ChatServerError: no question can be answered: the server is not there, or refuses the key or the model.
-            NoAnswerError: this question is not answered.
+            NoAnswerError: this question is not answered; a `TooLongError` where the server says that it is too long.
         """
         while True:
             dialect = self._dialect
@@ -117,7 +123,8 @@ class Chat:
                 found = self._guess(dialect, messages, schema, failure)
                 if found is None:
                     times = f", asked {self._server.max_retries + 1} times" if failure.late else ""
-                    kind = ChatServerError if failure.concerns_all else NoAnswerError
+                    is_long = not failure.concerns_all and _TOO_LONG.search(failure.words) is not None
+                    kind = ChatServerError if failure.concerns_all else TooLongError if is_long else NoAnswerError
                     raise kind(f"{failure}{times}") from failure
                 return found
             self._guesses = self._guesses and schema is None

@@ -6,7 +6,7 @@ import re
 import string
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -57,6 +57,13 @@ class Answered:
             "tokens": {"prompt": self.prompt_tokens, "completion": self.completion_tokens},
             "error": self.error,
         }
+
+
+class _WithAnswer(Protocol):
+    """A question's answer of any reader."""
+
+    @property
+    def answer(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +195,7 @@ def _forms(answers: pa.StringArray) -> Int64s:
     return np.take(by_text, numbers(encoded.indices))
 
 
-def evaluate(answered: Sequence[Answered], gold: Sequence[Sequence[str]]) -> AnswerScores:
+def evaluate(answered: Sequence[_WithAnswer], gold: Sequence[Sequence[str]]) -> AnswerScores:
     """Compare answers with the gold answers of each question, any of which is right.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnemodex.retrievers.base import check
 from mnemodex.retrievers.readers.answers import Answered, passage_text, unanswered
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mnemodex.indexers.models.chat import Answer, Messages
     from mnemodex.retrievers.base import Retriever
     from mnemodex.retrievers.hits import Chunk
+    from mnemodex.retrievers.readers.asking import Model
 
 # The structure is HippoRAG's, so that results compare; words and examples are ours, and the facts in them made up, so
 # that no data set's question is answered by them.
@@ -72,13 +73,6 @@ _END = re.compile(
     r"(?<!\b[A-Z])(?<!\b[MDS]r)(?<!\b(?:St|Jr|No|vs))(?<!\bMrs)[.!?][\"'\u201d\u2019)]*(?=\s+[^a-z\s]|$)"
     r"|[\u3002\uff01\uff1f\u061f\u0964]|\n"
 )
-
-
-class Model(Protocol):
-    """A model that answers conversations: `Chat` for one behind a server, `LocalChat` for one of this machine."""
-
-    def ask_many(self, conversations: Sequence[Messages]) -> Sequence[Answer | NoAnswerError]:
-        """Return answers, or the reasons why there are none, in the same order."""
 
 
 class HippoReader:

@@ -9,7 +9,7 @@ from mnemodex.indexers.models.chat import Answer
 from mnemodex.indexers.models.language_model import LanguageModel
 from mnemodex.indexers.models.locate import locate
 from mnemodex.retrievers.readers.prompted import to_tensors
-from mnemodex.schemas.errors import ModelError, NoAnswerError
+from mnemodex.schemas.errors import ModelError, NoAnswerError, TooLongError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,13 +41,14 @@ class LocalChat:
         self._limit: int | None = getattr(self._lm.model.config, "max_position_embeddings", None)
 
     def ask_many(self, conversations: Sequence[Messages]) -> list[Answer | NoAnswerError]:
-        """Return answers in the same order; a `NoAnswerError` for a conversation that is too long for the model."""
+        """Return answers in the same order; a `TooLongError` for a conversation that is too long for the model."""
         prompts = [self._tokens(messages) for messages in conversations]
         room = self._room()
         answers: list[Answer | NoAnswerError] = [
-            NoAnswerError(
+            TooLongError(
                 f"model {self._lm.name!r}: the prompt has {len(prompt)} tokens, and it reads {room} before an answer "
-                f"of {self._max_tokens}; ask for fewer hits, build smaller chunks, or take a model that reads more"
+                f"of {self._max_tokens}; ask for fewer hits, build smaller chunks, or take a model that reads more",
+                excess=len(prompt) - (room or 0),
             )
             for prompt in prompts
         ]
