@@ -11,7 +11,7 @@ from mnemodex.indexers.dense.indexer import DenseIndexer
 from mnemodex.schemas.ids import hash_text
 from mnemodex.schemas.tables import TableKey
 
-_MARKS = "?\uff1f\u061f"
+QUESTION_MARKS = "?\uff1f\u061f"
 """Question marks of Latin, Chinese and Arabic letters."""
 
 
@@ -32,7 +32,7 @@ def normalize_question(question: str) -> str:
 
     In ASCII it is PAQ's, but for runs of spaces.
     """
-    return " ".join(unicodedata.normalize("NFC", question.lower()).split()).strip(_MARKS).strip()
+    return " ".join(unicodedata.normalize("NFC", question.lower()).split()).strip(QUESTION_MARKS).strip()
 
 
 def question_id(question: str, *, salt: str = "") -> int:

@@ -40,7 +40,7 @@ LIBRARIES = (
 )
 """Distributions whose version can change what a step gives."""
 
-PLUGINS = tuple(f"mnemodex.{what}" for what in ("kinds", "sources", "chunkers", "extractors", "encoders"))
+PLUGINS = tuple(f"mnemodex.{what}" for what in ("kinds", "sources", "chunkers", "extractors", "generators", "encoders"))
 """Entry points of packages that add to ours."""
 
 _REPORT_SECONDS = 1.0

@@ -12,7 +12,7 @@ from mnemodex.pipelines.indexes.ops import index_steps
 from mnemodex.pipelines.lm.states import state_steps
 from mnemodex.pipelines.ops.unique import unique_step
 from mnemodex.pipelines.qa.calibration import calibration_steps
-from mnemodex.pipelines.qa.steps import pair_file_steps, question_steps
+from mnemodex.pipelines.qa.steps import qa_pair_steps, question_steps
 from mnemodex.pipelines.stages.chunk import chunk_steps
 from mnemodex.pipelines.stages.pairs import pair_steps
 from mnemodex.pipelines.vectors.encode import embedding_steps, used_encoders
@@ -45,7 +45,7 @@ def declarations(
     if recipe.triples is not None:
         found[2:2] = [("triples", triple_steps), ("graph", graph_steps)]
     if recipe.qa_pairs is not None:
-        found[2:2] = [("qa_pairs", pair_file_steps), ("questions of pairs", question_steps)]
+        found[2:2] = [("qa_pairs", qa_pair_steps), ("questions of pairs", question_steps)]
     tables = declared_tables(recipe)
 
     def with_ids(declare: Declaration, context: PlanContext) -> Iterator[Step]:

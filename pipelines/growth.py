@@ -12,6 +12,7 @@ from mnemodex.pipelines.unit import Draft, Starts, rest, unit_fingerprint
 from mnemodex.schemas.errors import CorruptFileError
 from mnemodex.schemas.steps import Each, Group
 from mnemodex.schemas.store import parquet
+from mnemodex.schemas.tables import TableKey, table_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,9 +111,12 @@ class Former:
     ) -> bool:
         """Whether rows of partitions that have changed have the ids that a shard has for them.
 
-        Rows with equal ids are equal where one step made them.
+        Rows with equal ids are equal where one step made them, but of tables that say otherwise.
         """
         key = self._keys[number]
+        spec = table_spec(key) if isinstance(key, TableKey) else None
+        if spec is not None and not spec.id_decides:
+            return False
         former = self._tables.get(key.label)
         if former is None or former.id_column is None or former.identity != results.identity(key):
             return False

@@ -1,4 +1,4 @@
-"""What a recipe names is looked for before any work: models, tokenizers, query files, extractors."""
+"""What a recipe names is looked for before any work: models, tokenizers, query files, extractors, generators."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.indexers.encoders.own import with_own
-from mnemodex.indexers.models.locate import locate, spacy_folder
+from mnemodex.indexers.models.locate import locate, need, spacy_folder
 from mnemodex.indexers.models.tokenizers import tokenizer
 from mnemodex.pipelines.qa.calibration import answered_queries
 from mnemodex.pipelines.qa.rows import check_file
@@ -14,14 +14,21 @@ from mnemodex.pipelines.stages.pairs import answered
 from mnemodex.pipelines.vectors.encode import used_encoders
 from mnemodex.retrievers.queries import read_queries
 from mnemodex.schemas.errors import ModelError, QueryError
-from mnemodex.schemas.kinds import EXTRACTORS, load
+from mnemodex.schemas.kinds import EXTRACTORS, GENERATORS, load
+from mnemodex.schemas.pair_sections import PairFile
 from mnemodex.schemas.spec import ModelRef
 
 if TYPE_CHECKING:
     from mnemodex.schemas.recipe import Recipe
     from mnemodex.schemas.spec import Spec
 
-_LOOK = {"weights": locate, "tokenizer": tokenizer, "spacy": spacy_folder}
+
+def _spacy(name: str) -> None:
+    need("spacy", extra="openie")
+    spacy_folder(name)
+
+
+_LOOK = {"weights": locate, "tokenizer": tokenizer, "spacy": _spacy}
 
 
 def check_inputs(recipe: Recipe) -> Recipe:
@@ -31,7 +38,7 @@ def check_inputs(recipe: Recipe) -> Recipe:
         ModelError: a model or tokenizer is not there.
         QueryError: a query file is not there, is none, or has no gold ids where these are needed.
         SourceError: the file of triples or of question-answer pairs is not there, or is empty.
-        MissingExtraError: an extractor's extra is not installed.
+        MissingExtraError: the extra of an extractor or a generator is not installed.
     """
     _check_models(recipe)
     for index, settings in recipe.indexes.items():
@@ -51,8 +58,11 @@ def check_inputs(recipe: Recipe) -> Recipe:
     if triples is not None:
         with EXTRACTORS.calling(triples.extractor) as entry:
             load(entry.make).check(triples)
-    if recipe.qa_pairs is not None:
+    if isinstance(recipe.qa_pairs, PairFile):
         check_file(Path(recipe.qa_pairs.path))
+    elif recipe.qa_pairs is not None:
+        with GENERATORS.calling(recipe.qa_pairs.generator) as entry:
+            load(entry.make).check(recipe.qa_pairs)
     own = {name: _with_own(f"embed.{name}", recipe.embed[name]) for name in used_encoders(recipe)}
     return recipe.model_copy(update={"embed": {**recipe.embed, **own}})
 

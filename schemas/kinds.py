@@ -1,4 +1,4 @@
-"""What a recipe can name: memory kinds, chunkers, encoders, extractors and source formats, ours and those of plug-ins.
+"""What a recipe can name: memory kinds, chunkers, encoders, extractors, generators and source formats, and plug-ins.
 
 An entry is dotted names (`module:name`) only, so that nothing is imported before a recipe names it. Installed packages
 add entries through entry points of the groups below; an entry point gives a `Kind`, or a `Component` for the others.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A chunker, an encoder, an extractor or a source format.
+    """A chunker, an encoder, an extractor, a generator or a source format.
 
     Attributes:
         settings: the class of its settings, a `Spec`.
@@ -206,6 +206,8 @@ def load(dotted: str) -> Any:
 _DENSE = "mnemodex.indexers.dense"
 _SETTINGS = "mnemodex.indexers.settings"
 _SECTIONS = "mnemodex.schemas.sections"
+_PAIRS = "mnemodex.schemas.pair_sections"
+_GENERATORS = "mnemodex.pipelines.qa.generators"
 _GRAPH = "mnemodex.pipelines.graph"
 _COMMANDS = "mnemodex.pipelines.commands"
 
@@ -303,6 +305,19 @@ EXTRACTORS = Registry(
 )
 """Extractors of triples, by the recipe's `triples.extractor`; made of their settings and the store."""
 
+GENERATORS = Registry(
+    "mnemodex.generators",
+    "generator",
+    Component,
+    {
+        "file": Component(f"{_PAIRS}:PairFile", "mnemodex.pipelines.qa.rows:read_pairs"),
+        "rules": Component(f"{_PAIRS}:RulePairs", f"{_GENERATORS}.rules:RuleGenerator"),
+        "model": Component(f"{_PAIRS}:ModelPairs", f"{_GENERATORS}.model:ModelGenerator"),
+        "llm": Component(f"{_PAIRS}:LlmPairs", f"{_GENERATORS}.llm:LlmGenerator"),
+    },
+)
+"""Generators of question-answer pairs, by the recipe's `qa_pairs.generator`; made of their settings and the `Work`."""
+
 SOURCES = Registry(
     "mnemodex.sources",
     "source format",
@@ -321,5 +336,6 @@ AnyIndex = Annotated[SerializeAsAny[Spec], choose(KINDS, key="type")]
 AnyChunker = Annotated[SerializeAsAny[Spec], choose(CHUNKERS, key="by", default="document")]
 AnyEncoder = Annotated[SerializeAsAny[Spec], choose(ENCODERS, key="encoder", default="sentence_transformers")]
 AnyExtractor = Annotated[SerializeAsAny[Spec], choose(EXTRACTORS, key="extractor", default="file")]
+AnyGenerator = Annotated[SerializeAsAny[Spec], choose(GENERATORS, key="generator", default="file")]
 AnySource = Annotated[SerializeAsAny[Spec], choose(SOURCES, key="format", default="jsonl")]
 """Settings of any entry, as a field of an op's settings."""

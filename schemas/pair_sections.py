@@ -1,8 +1,8 @@
-"""The recipe's `qa_pairs`: of a file, or generated: passages, answers in them, questions, filters (PAQ)."""
+"""The recipe's `qa_pairs`: from a file, or generated: passages, answers in them, questions, and filters (PAQ)."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -22,6 +22,8 @@ class PairFile(Spec):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    # It names the class, and fingerprints are those from before there were generators.
+    generator: Annotated[Literal["file"], RunOnly()] = "file"
     path: Annotated[str, RecipePath()] = Field(alias="from", min_length=1)
     max_errors: Annotated[MaxErrors, RunOnly()] = 100
 
@@ -35,8 +37,8 @@ class PassageChoice(Spec):
         min_score: the least log-probability of that class.
     """
 
-    model: Annotated[str, ModelRef()]
-    min_score: Annotated[float, ReadBy("questions")] = Field(default=-0.7, le=0)
+    model: Annotated[str, ModelRef(), ReadBy("passages")]
+    min_score: Annotated[float, ReadBy("answers", "questions")] = Field(default=-0.7, le=0)
 
 
 class AnswerSpans(Spec):
@@ -45,16 +47,34 @@ class AnswerSpans(Spec):
     Attributes:
         by: `spacy` for named entities and noun chunks, `model` for a span model of transformers, which is given the
             chunk alone.
-        model: the span model; of `spacy` an installed spaCy model.
+        spacy: an installed spaCy model, or its folder; of `by: spacy`.
+        model: the span model: a path, a hub id, or `pkg:MODULE/FOLDER`; of `by: model`.
         max_answers: most answers of a chunk.
         max_tokens: tokens of an answer at most.
     """
 
     by: Literal["spacy", "model"] = "spacy"
-    spacy: Annotated[str, ModelRef("spacy")] = SPACY_MODEL
+    spacy: Annotated[str, ModelRef("spacy")] | None = None
     model: Annotated[str, ModelRef()] | None = None
     max_answers: int = Field(default=8, ge=1)
     max_tokens: int = Field(default=30, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_model(cls, data: Any) -> Any:
+        # Only of what reads it: another finder is not to wait for a model that is not installed.
+        if isinstance(data, dict) and data.get("by", "spacy") == "spacy" and data.get("spacy") is None:
+            return {**data, "spacy": SPACY_MODEL}
+        return data
+
+    @model_validator(mode="after")
+    def _one_model(self) -> Self:
+        other = "model" if self.by == "spacy" else "spacy"
+        if getattr(self, other) is not None:
+            raise ValueError(f"`{other}` is for `by: {other}`, and this is `by: {self.by}`; leave one of them out")
+        if self.by == "model" and self.model is None:
+            raise ValueError("`by: model` needs a span model: give `model`, or take `by: spacy`")
+        return self
 
 
 class PairFilter(Spec):
@@ -62,7 +82,7 @@ class PairFilter(Spec):
 
     Attributes:
         by: `global` reads the best hits of an index for the question, `local` the pair's own chunk alone.
-        index: of `global`, an index over chunks.
+        index: of `global`, an index over chunks; the first one by default.
         k: of `global`, the hits that are read.
         model: the reader: a span model, an encoder-decoder or a causal model of transformers.
         server: the reader behind a server. Without either, answers are chosen by rules.
@@ -74,20 +94,30 @@ class PairFilter(Spec):
     model: Annotated[str, ModelRef()] | None = None
     server: ChatModel | None = None
 
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if self.by == "local" and self.index is not None:
+            raise ValueError("`index` is for `by: global`: `by: local` reads the pair's own chunk; leave it out")
+        if self.model is not None and self.server is not None:
+            raise ValueError("there is one reader: give `model` or `server`")
+        return self
+
 
 class GeneratedPairs(Spec):
-    """What is said of any generator.
+    """What is said of any generator; every one has its own subclass.
 
     Attributes:
         passages: which chunks; all of them by default.
-        max_pairs: most pairs of a chunk, the best first.
+        max_pairs: most pairs of a chunk, the best first; others are not filtered.
         filter: which pairs are kept; all by default.
-        max_errors: how many failures a build accepts before it fails, a number or a percentage of the chunks.
+        max_errors: how many chunks with failures and without a pair a build accepts before it fails, a number or a
+            percentage of the chunks.
     """
 
+    generator: str
     passages: PassageChoice | None = None
-    max_pairs: int = Field(default=8, ge=1)
-    filter: PairFilter | None = None
+    max_pairs: Annotated[int, ReadBy("candidates")] = Field(default=8, ge=1)
+    filter: Annotated[PairFilter | None, ReadBy("filter")] = None
     max_errors: Annotated[MaxErrors, RunOnly()] = SHARE
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
 from mnemodex.schemas.errors import PluginError, RecipeError, reason
-from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, Registry, load
+from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, GENERATORS, KINDS, SOURCES, Registry, load
 from mnemodex.schemas.manifest import fingerprint
-from mnemodex.schemas.pair_sections import PairFile
-from mnemodex.schemas.references import check_references, fill_references
+from mnemodex.schemas.pair_sections import GeneratedPairs, PairFile
+from mnemodex.schemas.references import check_references, fill_filter, fill_references
 from mnemodex.schemas.sections import LmStates, NgramPairs, NoSource
 from mnemodex.schemas.spec import Leaf, ModelRef, RecipePath, Spec
 from mnemodex.schemas.validation import validate
@@ -50,12 +50,16 @@ class Recipe(BaseModel):
     ngram_pairs: dict[str, NgramPairs]
     lm: dict[str, LmStates]
     triples: SerializeAsAny[Spec] | None
-    qa_pairs: PairFile | None = None
+    qa_pairs: SerializeAsAny[PairFile | GeneratedPairs] | None = None
 
     def hash(self) -> str:
         """Return a fingerprint of all that decides the memory's content (not of where it is put)."""
-        # Recipes without pairs keep the hash that they had before there were any.
-        left_out = {"memory"} if self.qa_pairs is not None else {"memory", "qa_pairs"}
+        left_out: dict[str, Any] = {"memory": True}
+        # Recipes without pairs, or with a file of them, keep the hash that they had before any were generated.
+        if self.qa_pairs is None:
+            left_out["qa_pairs"] = True
+        elif isinstance(self.qa_pairs, PairFile):
+            left_out["qa_pairs"] = {"generator"}
         return fingerprint(self.model_dump(mode="json", by_alias=True, exclude=left_out))
 
     def sections(self) -> dict[str, Spec]:
@@ -168,10 +172,20 @@ def parse_recipe(data: Any, *, name: str, base: Path, stem: str = "memory") -> R
             entry: found.of(NgramPairs, f"ngram_pairs.{entry}", given) for entry, given in written.ngram_pairs.items()
         },
         lm={entry: found.of(LmStates, f"lm.{entry}", given) for entry, given in written.lm.items()},
-        triples=found.triples(written.triples),
-        qa_pairs=found.of(PairFile, "qa_pairs", written.qa_pairs) if written.qa_pairs is not None else None,
+        triples=found.optional(EXTRACTORS, "triples", written.triples, key="extractor"),
+        qa_pairs=found.optional(GENERATORS, "qa_pairs", written.qa_pairs, key="generator"),
     )
-    filled = recipe.model_copy(update={"indexes": fill_references(recipe, name=name)})
+    if (
+        recipe.qa_pairs is not None
+        and not isinstance(recipe.qa_pairs, PairFile)
+        and isinstance(recipe.source, NoSource)
+    ):
+        raise RecipeError(
+            f"{name}: qa_pairs: generator {recipe.qa_pairs.generator} makes pairs of documents, and the recipe has "
+            "none; give `source: {path: …}`"
+        )
+    pairs = fill_filter(recipe, name=name)
+    filled = recipe.model_copy(update={"indexes": fill_references(recipe, name=name), "qa_pairs": pairs})
     check_references(filled, name=name)
     for index, settings in filled.indexes.items():
         try:
@@ -183,6 +197,10 @@ def parse_recipe(data: Any, *, name: str, base: Path, stem: str = "memory") -> R
         except RecipeError as error:
             raise type(error)(f"{name}: indexes.{index}: {error}") from error
     return filled
+
+
+_BASES: dict[Registry[Any], tuple[type[Spec], ...]] = {KINDS: (IndexSettings,), GENERATORS: (GeneratedPairs, PairFile)}
+"""What settings of an entry are a subclass of, where not any will do."""
 
 
 class _Sections:
@@ -213,22 +231,21 @@ class _Sections:
 
     def _settings_class(self, registry: Registry[Any], named: Any) -> type[Spec]:
         entry = registry.find(named)
-        kind, base = load(entry.settings), IndexSettings if registry is KINDS else Spec
-        if not (isinstance(kind, type) and issubclass(kind, base)):
+        kind, bases = load(entry.settings), _BASES.get(registry, (Spec,))
+        if not (isinstance(kind, type) and issubclass(kind, bases)):
             msg = (
-                f"{registry.noun} {named!r}: {entry.settings} of {entry.version} is no subclass of {base.__name__}; "
-                "update or uninstall the package"
+                f"{registry.noun} {named!r}: {entry.settings} of {entry.version} is no subclass of "
+                f"{bases[0].__name__}; update or uninstall the package"
             )
             raise PluginError(msg)
         return kind
 
-    def triples(self, data: dict[str, Any] | None) -> Spec | None:
-        """Return the settings of the extractor; a file needs no name."""
+    def optional(self, registry: Registry[Any], at: str, data: dict[str, Any] | None, *, key: str) -> Any:
+        """Return the settings of a section that may be missing; a file needs no name."""
         if data is None:
             return None
         default = "file" if "from" in data or "path" in data else None
-        made: Spec = self.one(EXTRACTORS, "triples", data, key="extractor", default=default)
-        return made
+        return self.one(registry, at, data, key=key, default=default)
 
     def of(self, kind: type[Any], at: str, data: dict[str, Any], elsewhere: Callable[[str], str] | None = None) -> Any:
         """Return settings of a class, checked, their paths absolute."""

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import KINDS
+from mnemodex.schemas.pair_sections import GeneratedPairs
 from mnemodex.schemas.spec import Leaf, Ref
 
 if TYPE_CHECKING:
+    from mnemodex.schemas.pair_sections import PairFile
     from mnemodex.schemas.recipe import IndexSettings, Recipe
 
 _NOUNS = {"embed": "embeddings", "lm": "language models", "index": "other indexes"}
@@ -31,6 +33,24 @@ def fill_references(recipe: Recipe, *, name: str) -> dict[str, IndexSettings]:
 
         filled[index] = settings.replaced(fill)
     return filled
+
+
+def fill_filter(recipe: Recipe, *, name: str) -> PairFile | GeneratedPairs | None:
+    """Return the section of pairs; a global filter names its index, by default the first one over chunks.
+
+    Where there is none, or the name is of another one, it is a `RecipeError`.
+    """
+    pairs = recipe.qa_pairs
+    if not isinstance(pairs, GeneratedPairs) or pairs.filter is None or pairs.filter.by == "local":
+        return pairs
+    known = [index for index, settings in recipe.indexes.items() if KINDS.find(settings.type).hits == "chunk"]
+    named, others = pairs.filter.index, ", ".join(known) or "none"
+    if named is None and not known:
+        raise RecipeError(f"{name}: qa_pairs.filter: needs an index over chunks; add one, or take `by: local`")
+    if named is not None and named not in known:
+        what = f", of type {recipe.indexes[named].type}" if named in recipe.indexes else ""
+        raise RecipeError(f"{name}: qa_pairs.filter.index names {named!r}{what}; indexes over chunks are: {others}")
+    return pairs.model_copy(update={"filter": pairs.filter.model_copy(update={"index": named or known[0]})})
 
 
 def _default(recipe: Recipe, ref: Ref, at: str) -> str:

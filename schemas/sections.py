@@ -1,4 +1,4 @@
-"""The sections of a recipe but `indexes`: the source, how it is cut, models, triples, training pairs."""
+"""The sections of a recipe but `indexes` and `qa_pairs`: the source, how it is cut, models, triples, n-grams."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class ChatModel(Spec):
     """A language model, by its name at an OpenAI-compatible server, whose key an environment variable holds."""
 
     model: str
-    base_url: Url
-    api_key_env: str = "OPENAI_API_KEY"
+    base_url: Annotated[Url, RunOnly()]
+    api_key_env: Annotated[str, RunOnly()] = "OPENAI_API_KEY"
 
 
 FIELDS = ("key", "title", "text")

@@ -65,6 +65,7 @@ class TableSpec:
         row_group_rows: rows of a Parquet row group; small where single rows are fetched by position.
         check: `module:function` that yields what is wrong with a partition besides its ids; see `verify`.
         extensible: whether a memory's own columns may follow, whose values may be missing.
+        id_decides: whether rows that one step made are equal where their ids are.
     """
 
     schema: pa.Schema
@@ -74,6 +75,7 @@ class TableSpec:
     row_group_rows: int = 4096
     check: str = ""
     extensible: bool = False
+    id_decides: bool = True
 
     def extended(self, types: Mapping[str, pa.DataType]) -> TableSpec:
         """Return the table with further columns, whose values may be missing."""
@@ -127,14 +129,21 @@ ENTITIES = TableKey("entities")
 SYNONYMS = TableKey("synonyms")
 EDGES = TableKey("edges")
 QA_PAIRS = TableKey("qa_pairs")
+QA_CANDIDATES = TableKey("qa_candidates")
 QUESTIONS = TableKey("questions")
 ERRORS = TableKey("errors")
-SINGLE_TABLES = (DOCUMENTS, CHUNKS, TRIPLES, MENTIONS, FACTS, ENTITIES, SYNONYMS, EDGES, QA_PAIRS, QUESTIONS, ERRORS)
+SINGLE_TABLES = (
+    *(DOCUMENTS, CHUNKS, TRIPLES, MENTIONS, FACTS, ENTITIES, SYNONYMS, EDGES),
+    *(QA_CANDIDATES, QA_PAIRS, QUESTIONS, ERRORS),
+)
 """Tables without a name: SQL has their views in every memory, empty where the recipe makes no such table."""
 FACT_TEXTS = TableKey("fact_texts", draft=True)
 NAME_TEXTS = TableKey("name_texts", draft=True)
 PASSAGE_WORDS = TableKey("passage_words", draft=True)
 QUESTION_TEXTS = TableKey("question_texts", draft=True)
+PASSAGE_SCORES = TableKey("passage_scores", draft=True)
+ANSWER_SPANS = TableKey("answer_spans", draft=True)
+GENERATIONS = TableKey("generations", draft=True)
 
 
 def vector_codes(of: Literal["facts", "passages"], embed: str, *, trained: bool = False) -> TableKey:
@@ -272,7 +281,12 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
         check=f"{_CHECKS}:check_text_vectors",
     ),
     ("embeddings", "questions"): _QUESTION_VECTORS,
-    ("embeddings", "question_answers"): _QUESTION_VECTORS,
+    ("embeddings", "question_answers"): replace(
+        _QUESTION_VECTORS,
+        # The id of a question does not say what its answers are: `text_id` is a hash of both.
+        schema=_QUESTION_VECTORS.schema.append(pa.field("text_id", pa.int64(), nullable=False)),
+        id_decides=False,
+    ),
     ("qa_pairs", ""): TableSpec(
         # As it was written. Pairs whose questions have one normal form have one `question_id`. The chunk is the first
         # of the document that holds an answer, with `grounded`, or its first; all three are null without a document.
@@ -293,6 +307,46 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
         parents={"doc_id": "documents", "chunk_id": "chunks"},
         text_columns=("question",),
         check=f"{_CHECKS}:check_qa_pairs",
+    ),
+    ("passage_scores", ""): TableSpec(
+        # The log-probability that a chunk is worth asking about.
+        _schema(chunk_id=pa.int64(), score=pa.float32()),
+    ),
+    ("answer_spans", ""): TableSpec(
+        # The answers of a chunk, best first: a JSON list of start, end, kind and score.
+        _schema(chunk_id=pa.int64(), found=pa.string()),
+    ),
+    ("generations", ""): TableSpec(
+        # What a generator gave for a chunk, best first: a JSON list of question, score, and the answer as above; and a
+        # JSON list of what failed.
+        _schema(chunk_id=pa.int64(), found=pa.string(), problems=pa.string()),
+    ),
+    ("qa_candidates", ""): TableSpec(
+        # What was generated, in the order of the chunks; `ordinal` counts within the chunk, the best first. The answer
+        # is the chunk's text from the character `start` on. Scores are log-probabilities; `predicted` is what a filter
+        # was answered, and `reason` why a candidate is not kept, or by which filter it is.
+        _schema(
+            pair_id=pa.int64(),
+            chunk_id=pa.int64(),
+            doc_id=pa.int64(),
+            ordinal=pa.int32(),
+            question=pa.string(),
+            answer=pa.string(),
+            start=pa.int32(),
+            kind=pa.string(),
+            generator=pa.string(),
+            passage_score=pa.float32(),
+            answer_score=pa.float32(),
+            question_score=pa.float32(),
+            predicted=pa.string(),
+            kept=pa.bool_(),
+            reason=pa.string(),
+            missing=("passage_score", "answer_score", "question_score", "predicted", "reason"),
+        ),
+        id_column="pair_id",
+        parents={"doc_id": "documents", "chunk_id": "chunks"},
+        text_columns=("question",),
+        check=f"{_CHECKS}:check_qa_candidates",
     ),
     ("questions", ""): TableSpec(
         # Different questions, by ascending id, as they are written first; the answers of all their pairs, those of most

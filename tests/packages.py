@@ -6,7 +6,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING
 
-from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES
+from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, GENERATORS, KINDS, SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-REGISTRIES = (KINDS, CHUNKERS, ENCODERS, EXTRACTORS, SOURCES)
+REGISTRIES = (KINDS, CHUNKERS, ENCODERS, EXTRACTORS, GENERATORS, SOURCES)
 
 
 class Packages:

@@ -58,6 +58,11 @@ class CheckedPartition:
         part = parts.find(self.part.label) or parts.find(self.part.label.rpartition("-")[0])
         return pa.concat_tables([self._read(one, columns) for one in ([part] if part else parts)])
 
+    def columns(self, table: str, name: str) -> Iterator[pa.ChunkedArray]:
+        """Yield a column of each partition of another table."""
+        for part in self.manifest.tables[table].partitions:
+            yield self._read(part, [name])[name]
+
     def problem(self, what: str) -> str:
         """Return a problem as one sentence with its place and the remedy."""
         return f"{self.store.root}: {self.table.name} partition {self.part.label}: {what}; build again"

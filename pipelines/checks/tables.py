@@ -11,11 +11,13 @@ from mnemodex.indexers.arrays import find_ids
 from mnemodex.indexers.graph.names import entity_id, fact_id, normalize
 from mnemodex.indexers.qa import question_id
 from mnemodex.pipelines.documents.read import content_hash
+from mnemodex.pipelines.qa.candidates import generated_key
 from mnemodex.pipelines.qa.lines import pair_id
 from mnemodex.pipelines.stages.mentions import mentions
 from mnemodex.pipelines.stages.pairs import pair_ids
 from mnemodex.schemas.ids import hash_columns, hash_text, token_positions
 from mnemodex.schemas.metadata import documents_spec
+from mnemodex.schemas.store.columns import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,12 +74,49 @@ def check_qa_pairs(partition: CheckedPartition) -> Iterator[str]:
             yield partition.problem("a chunk_id is not one of its document's")
 
 
+def check_qa_candidates(partition: CheckedPartition) -> Iterator[str]:
+    """Check that answers stand in their chunks, ids are hashes, and the pairs are the candidates that are kept."""
+    chunks = partition.parent("chunks", ["chunk_id", "doc_id", "text"])
+    known = {row["chunk_id"]: row for row in chunks.to_pylist()}
+    columns = ("pair_id", "chunk_id", "doc_id", "ordinal", "question", "answer", "start")
+    for stored, chunk_id, doc_id, ordinal, question, answer, start in partition.tuples(*columns):
+        key = generated_key(chunk_id, ordinal)
+        if stored != pair_id(key, question, [answer], partition.salt):
+            yield partition.problem(f"the pair_id of {key!r} is not the hash of its key, question and answer")
+        chunk = known.get(chunk_id, {"doc_id": doc_id, "text": ""})
+        if chunk["doc_id"] != doc_id:
+            yield partition.problem(f"the chunk of {key!r} is not one of its document's")
+        if answer and not chunk["text"].startswith(answer, start):
+            yield partition.problem(f"the answer of {key!r} is not in its chunk from {start} on")
+    kept = partition.rows.filter(partition.rows["kept"])["pair_id"]
+    if not kept.equals(partition.parent("qa_pairs", ["pair_id"])["pair_id"]):
+        yield partition.problem("the candidates that are kept are not those of qa_pairs")
+
+
 def check_questions(partition: CheckedPartition) -> Iterator[str]:
-    """Check that questions are sorted by their ids, the hashes of their normal forms, with a place for each pair."""
-    for name in ("partition", "row"):
-        if not np.array_equal(partition.rows["pairs"], pc.list_value_length(partition.rows[name])):
-            yield partition.problem("not as many places as pairs")
+    """Check that questions are sorted by their ids, the hashes of their normal forms, and name all of their pairs."""
+    rows = partition.rows
     yield from _check_names(partition, "question_id", ("question",), question_id)
+    for name in ("partition", "row"):
+        if not np.array_equal(rows["pairs"], pc.list_value_length(rows[name])):
+            yield partition.problem("not as many places as pairs")
+            return
+    parts = [numbers(ids) for ids in partition.columns("qa_pairs", "question_id")]
+    owner = np.repeat(numbers(rows["question_id"]), numbers(rows["pairs"]))
+    part, row = (numbers(rows[name].combine_chunks().flatten()).astype(np.int64) for name in ("partition", "row"))
+    sizes = np.array(list(map(len, parts)), np.int64)
+    inside = (part >= 0) & (part < len(parts)) & (row >= 0)
+    inside[inside] = row[inside] < sizes[part[inside]]
+    if not inside.all():
+        yield partition.problem("a place is none of a pair")
+        return
+    starts, asked = np.cumsum(sizes) - sizes, np.concatenate([np.zeros(0, np.int64), *parts])
+    places = starts[part] + row
+    # A partition of questions is one of equal ranges of ids.
+    bits = len(partition.table.partitions).bit_length() - 1
+    expected = np.flatnonzero(asked >> (63 - bits) == int(partition.part.label))
+    if (asked[places] != owner).any() or not np.array_equal(np.sort(places), expected):
+        yield partition.problem("its places are not those of the pairs of its questions")
 
 
 def check_triples(partition: CheckedPartition) -> Iterator[str]:

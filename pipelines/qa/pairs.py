@@ -1,24 +1,32 @@
-"""Pairs of one partition of documents: each is tied to the chunk that holds its answer."""
+"""Pairs of one partition of documents: each is tied to the chunk that holds its answer, or was made of it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
 from pydantic_core import from_json
 from typing_extensions import override
 
 from mnemodex.indexers.arrays import write_arrow
 from mnemodex.indexers.qa import question_id
 from mnemodex.pipelines.ops.base import Finished, Op
+from mnemodex.pipelines.qa.candidates import generated_key
 from mnemodex.pipelines.qa.lines import PairSettings
+from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.manifest import Stats
+from mnemodex.schemas.spec import Spec
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.columns import to_column
 from mnemodex.schemas.tables import QA_PAIRS, TableKey, spec_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
 
@@ -27,6 +35,12 @@ QUESTION_PARTS = TableKey("question_parts", draft=True)
 _GENERATOR = "file"
 _Chunks = dict[int, list[tuple[int, str]]]
 """The chunks of documents: ids and texts, in order."""
+
+
+class SaltSettings(Spec):
+    """The salt of ids."""
+
+    id_salt: str
 
 
 class PairStats(Stats):
@@ -54,17 +68,8 @@ class PairsOp(Op):
         chunks = _chunks(inputs, set(doc_ids))
         places = [_place(chunks.get(doc_id, []), given) for doc_id, given in zip(doc_ids, answers, strict=True)]
         chunk_ids, grounded = zip(*places, strict=True)
-        asked = [question_id(question, salt=salt) for question in questions]
-        generators = [_GENERATOR] * len(ids)
-        columns = (ids, keys, questions, asked, answers, doc_ids, chunk_ids, grounded, scores, generators)
-        spec = spec_of(QA_PAIRS)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, spec.schema, strict=True)]
-        pairs = pa.table(arrays, schema=spec.schema)
-        output.write(spec, pairs)
-        by_question = pairs.select(["question_id", "question", "answers", "grounded"])
-        by_question = by_question.append_column("row", to_column(np.arange(len(ids)), pa.int64()))
-        order = np.argsort(np.array(asked), kind="stable")
-        write_arrow(output.folder_of(QUESTION_PARTS) / "data.arrow", by_question.take(to_column(order, pa.int64())))
+        columns = (ids, keys, questions, answers, doc_ids, chunk_ids, grounded, scores, [_GENERATOR] * len(ids))
+        write_pairs(output, columns, salt)
         missed = [key for key, holds in zip(keys, grounded, strict=True) if holds is False]
         tied = len(grounded) - grounded.count(None)
         return PairStats(with_passage=tied, ungrounded=len(missed), example=next(iter(missed), ""))
@@ -81,6 +86,68 @@ class PairsOp(Op):
             f"qa_pairs: {missed} of {pairs} pairs with a passage have no answer in it (the first: {example!r}); in the "
             "table they are not `grounded`"
         ]
+
+
+class KeptStats(Stats):
+    """Candidates, and those that are not kept, by reason."""
+
+    candidates: int = 0
+    dropped: dict[str, int] = Field(default_factory=dict)
+
+
+class GeneratedPairsOp(Op):
+    """Writes the pairs of one partition: the candidates that are kept."""
+
+    Settings = SaltSettings
+    settings: SaltSettings
+
+    @override
+    def run(self, inputs: Inputs, output: Output) -> Stats:
+        candidates = parquet.read(inputs.partition(0).files["parquet"])
+        rows = candidates.filter(candidates["kept"])
+        names = ("chunk_id", "ordinal", "question", "answer", "doc_id", "question_score", "generator", "pair_id")
+        chunk_ids, ordinals, questions, found, doc_ids, scores, generators, ids = (
+            rows[name].to_pylist() for name in names
+        )
+        keys = list(map(generated_key, chunk_ids, ordinals))
+        answers = [[" ".join(answer.split())] for answer in found]
+        columns = (ids, keys, questions, answers, doc_ids, chunk_ids, [True] * len(ids), scores, generators)
+        write_pairs(output, columns, self.settings.id_salt)
+        reasons = candidates.filter(pc.invert(candidates["kept"]))["reason"].to_pylist()
+        return KeptStats(candidates=len(candidates), dropped=Counter(map(str, reasons)))
+
+    @override
+    @classmethod
+    def complete(cls, finished: Finished) -> list[str]:
+        if finished.rows:
+            return []
+        stats = [part.stats.of(KeptStats) for part in finished.parts]
+        dropped = sum((Counter(one.dropped) for one in stats), Counter[str]())
+        reasons = ", ".join(f"{count}: {reason}" for reason, count in dropped.most_common()) or "no chunk has any"
+        raise SourceError(
+            f"qa_pairs: none of {sum(one.candidates for one in stats)} candidates is a pair ({reasons}); give other "
+            "documents, another generator, or a filter that keeps more"
+        )
+
+
+def write_pairs(output: Output, columns: Sequence[Sequence[Any]], salt: str) -> None:
+    """Write pairs, and the same by question.
+
+    Args:
+        output: of the unit.
+        columns: of `qa_pairs`, without `question_id`.
+        salt: of ids.
+    """
+    ids, keys, questions, answers, *others = columns
+    asked = [question_id(question, salt=salt) for question in questions]
+    spec = spec_of(QA_PAIRS)
+    given = zip((ids, keys, questions, asked, answers, *others), spec.schema, strict=True)
+    pairs = pa.table([pa.array(column, field.type) for column, field in given], schema=spec.schema)
+    output.write(spec, pairs)
+    by_question = pairs.select(["question_id", "question", "answers", "grounded"])
+    by_question = by_question.append_column("row", to_column(np.arange(len(ids)), pa.int64()))
+    order = np.argsort(np.array(asked, np.int64), kind="stable")
+    write_arrow(output.folder_of(QUESTION_PARTS) / "data.arrow", by_question.take(to_column(order, pa.int64())))
 
 
 def _chunks(inputs: Inputs, doc_ids: set[int | None]) -> _Chunks:

@@ -1,17 +1,18 @@
-"""The steps of question-answer pairs: from a file to pairs, questions and the vectors of these."""
+"""The steps of question-answer pairs: from a file or a generator to pairs, questions and the vectors of these."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mnemodex.indexers.dense.factory import check_settings
 from mnemodex.indexers.settings import QASettings
 from mnemodex.pipelines.ops.base import NoSettings
+from mnemodex.pipelines.qa.generation import generation_steps
 from mnemodex.pipelines.qa.lines import PairSettings
 from mnemodex.pipelines.qa.pairs import QUESTION_PARTS
 from mnemodex.pipelines.vectors.encode import encode_step
 from mnemodex.schemas.errors import RecipeError
+from mnemodex.schemas.pair_sections import GeneratedPairs, PairFile
 from mnemodex.schemas.steps import All, Each, Files, Range, Read, Step
 from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, ERRORS, QA_PAIRS, QUESTION_TEXTS, QUESTIONS, TableKey
 
@@ -30,16 +31,25 @@ _QA = "mnemodex.pipelines.qa"
 def check_index(index: str, settings: QASettings, recipe: Recipe) -> None:
     """Refuse an index without pairs, or with a factory string that is none."""
     if recipe.qa_pairs is None:
-        raise RecipeError("needs question-answer pairs: add `qa_pairs: {from: FILE}`")
+        raise RecipeError(
+            "needs question-answer pairs: add `qa_pairs: {from: FILE}`, or make some: `qa_pairs: {generator: rules}`"
+        )
     check_settings(index, settings, recipe)
 
 
-def pair_file_steps(context: PlanContext) -> Iterator[Step]:
+def qa_pair_steps(context: PlanContext) -> Iterator[Step]:
+    """Make the pairs of every partition: of a file, or by a generator."""
+    pairs = context.recipe.qa_pairs
+    if isinstance(pairs, GeneratedPairs):
+        return generation_steps(context, pairs)
+    assert isinstance(pairs, PairFile)  # noqa: S101 - without pairs this is not declared
+    return _file_steps(context, pairs)
+
+
+def _file_steps(context: PlanContext, pairs: PairFile) -> Iterator[Step]:
     """Sort the pairs of a file by their documents, and tie those of every partition to its chunks."""
-    recipe = context.recipe
-    assert recipe.qa_pairs is not None  # noqa: S101 - without pairs this is not declared
-    settings = PairSettings(file=recipe.qa_pairs, id_salt=recipe.id_salt)
-    identity = [settings.identity(), context.content(recipe.qa_pairs.path)]
+    settings = PairSettings(file=pairs, id_salt=context.recipe.id_salt)
+    identity = [settings.identity(), context.content(pairs.path)]
     documents = (Read(DOCUMENTS, All(), ("doc_id", "key")),)
     yield Step("qa_pairs: lines", f"{_QA}.lines:SortPairs", documents, (_LINES, ERRORS), settings, identity=identity)
     reads = (Read(_LINES, Files()), Read(CHUNKS, Each()))
@@ -50,7 +60,6 @@ def pair_file_steps(context: PlanContext) -> Iterator[Step]:
 def question_steps(context: PlanContext) -> Iterator[Step]:
     """Gather the questions of all pairs, and encode them for the indexes."""
     recipe = context.recipe
-    assert recipe.qa_pairs is not None  # noqa: S101 - without pairs this is not declared
     # A power of two, so that growth halves ranges and moves nothing else.
     ranges = Range(1 << (context.rows(QA_PAIRS) // _RANGE_ROWS).bit_length())
     reads = (Read(QUESTION_PARTS, ranges), Read(QA_PAIRS, ranges))
@@ -59,6 +68,4 @@ def question_steps(context: PlanContext) -> Iterator[Step]:
     for embed in sorted({str(index.embed) for index in indexes if index.key == "question"}):
         yield encode_step(context, embed, "questions")
     for embed in sorted({str(index.embed) for index in indexes if index.key == "question_answer"}):
-        step = encode_step(context, embed, "question_answers")
-        # The id of a question does not say what its answers are, which the file decides.
-        yield replace(step, identity=[step.identity, context.content(recipe.qa_pairs.path)])
+        yield encode_step(context, embed, "question_answers")

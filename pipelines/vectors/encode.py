@@ -15,6 +15,7 @@ from mnemodex.indexers.encoders import EncodeStats, TextEncoder, Window, open_en
 from mnemodex.indexers.text import passages
 from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.schemas.errors import NotFiniteError
+from mnemodex.schemas.ids import hash_text
 from mnemodex.schemas.kinds import ENCODERS, KINDS, AnyEncoder
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.sections import ServedEmbedding
@@ -105,18 +106,20 @@ class EncodeOp(Op):
         of, former = self.settings.of, inputs.former
         rows = _Rows(inputs, of)
         ids = rows.ids()
+        text_ids = self._text_ids(rows) if of == "question_answers" else None
         known = former.stats().of(EncodeOutcome)
         vectors = np.zeros((len(ids), known.dimension or self._encoder.dimension), np.float32)
         reused, truncated = np.zeros((2, len(ids)), np.bool_)
         if former:
-            found = former.find(ids)
+            found = former.find(ids if text_ids is None else text_ids)
             reused, truncated = former.fill(found, vectors), former.named(found, _TRUNCATED)
         spent, limit = EncodeStats(), known.max_length
         if not known.dimension or not reused.all():
             spent, limit = self._encode(rows, vectors, truncated, reused, output), self._encoder.max_length
         self._refuse_infinite(ids, vectors)
         table = spec_of(TableKey("embeddings", "any", "" if of == "chunks" else of)).sized(vectors.shape[1])
-        encoded = to_table([ids, _to_arrow(vectors)], table.schema)
+        columns = [ids, _to_arrow(vectors), *([text_ids] if text_ids is not None else ())]
+        encoded = to_table(columns, table.schema)
         output.write(table, encoded.to_batches(max_chunksize=_window(of)))
         if truncated.any():
             with (output.folder / f"data{_TRUNCATED}").open("wb") as file:
@@ -188,6 +191,11 @@ class EncodeOp(Op):
             count += len(part_rows)
             output.progress(count)
         return EncodeStats(**{key: value - before[key] for key, value in asdict(self._encoder.stats).items()})
+
+    def _text_ids(self, rows: _Rows) -> Int64s:
+        """Return hashes of what is encoded, int64."""
+        texts = (text for batch in rows.batches() for text in self._texts(batch))
+        return np.fromiter(map(hash_text, texts), np.int64)
 
     def _texts(self, batch: pa.RecordBatch) -> list[str]:
         settings: Any = self.settings.encoder
@@ -282,7 +290,7 @@ def encode_step(context: PlanContext, name: str, of: Of = "chunks") -> Step:
         EncodeSettings(encoder=spec, of=of, name=name),
         identity=[identity, of, ENCODERS.find(spec.encoder).version],
         resources=Resources(workers=1) if spec.encoder == "openai" else MODEL,
-        reuse=COLUMNS[of][0],
+        reuse="text_id" if of == "question_answers" else COLUMNS[of][0],
     )
 
 

@@ -62,6 +62,10 @@ def rows(recipe, query):
     return opened(recipe).sql(query).fetchall()
 
 
+def reused(result, name):
+    return next(step.rows_reused for step in result.steps if step.name == name)
+
+
 def test_pairs_are_tied_to_the_chunk_that_holds_an_answer(recipe):
     result = build(recipe)
     assert rows(recipe, PLACES) == [
@@ -137,26 +141,24 @@ def test_pairs_that_are_added_are_encoded_alone_and_answers_encode_nothing(recip
     build(recipe)
     assert computed(build(recipe)) == {}
     write_jsonl(file, [*PAIRS, {"id": "p8", "question": "What grows?", "answer": "Moss", "passage_id": "moss"}])
-    reused = {step.name: step.rows_reused for step in build(recipe).steps}
-    assert reused["embeddings/e/questions"] == 3
+    assert reused(build(recipe), "embeddings/e/questions") == 3
     assert opened(recipe).retriever("qa").predict(["What grows?"]) == ["Moss"]
     changed = [pair | {"answers": ["Turin"]} if pair["id"] == "p1" else pair for pair in PAIRS]
     write_jsonl(file, changed)
-    reused = {step.name: step.rows_reused for step in build(recipe).steps}
-    assert reused["embeddings/e/questions"] == 3
+    assert reused(build(recipe), "embeddings/e/questions") == 3
     assert opened(recipe).retriever("qa").search(["Where was Ada born"], 1).answers() == [
         [("Turin", "Paris", "london")]
     ]
     assert verify(recipe["memory"]).problems == []
 
 
-def test_questions_with_their_answers_as_keys_are_encoded_again_when_answers_change(recipe, file):
+def test_of_questions_with_their_answers_as_keys_those_are_encoded_again_whose_answers_change(recipe, file):
     recipe["indexes"] = {"qa": {"type": "qa", "key": "question_answer"}}
     build(recipe)
     found = opened(recipe).retriever("qa").search(["babbage"], 1)
     assert found.answers() == [[("Babbage",)]] and found.scores[0, 0] > 0
     write_jsonl(file, [*PAIRS[:3], PAIRS[3] | {"answer": "Lovelace"}])
-    build(recipe)
+    assert reused(build(recipe), "embeddings/e/question_answers") == 2, "those whose answers are the same"
     after = opened(recipe).retriever("qa").search(["babbage", "lovelace"], 1)
     assert after.answers()[1] == [("Lovelace",)] and after.scores[1, 0] > after.scores[0, 0]
     assert verify(recipe["memory"]).problems == []
@@ -183,8 +185,8 @@ def test_a_memory_may_have_pairs_alone(recipe):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"qa_pairs": None}, r"indexes\.qa: needs question-answer pairs: add `qa_pairs: \{from: FILE\}`"),
-        ({"qa_pairs": {"form": "x"}}, "form"),
+        ({"qa_pairs": None}, r"indexes\.qa: needs question-answer pairs: add `qa_pairs: \{from: FILE\}`, or"),
+        ({"qa_pairs": {"from": "x", "form": "x"}}, "form"),
         ({"source": None, "indexes": {"words": {"type": "bm25"}}}, r"indexes\.words: needs documents"),
         ({"indexes": {"qa": {"type": "qa", "metric": "l2"}}}, "metric"),
         ({"indexes": {"qa": {"type": "qa", "factory": "Flut"}}}, "factory 'Flut' is no FAISS index"),

@@ -139,6 +139,7 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "max_errors": Change("triples.max_errors", 7, NOTHING),
     },
     "PairFile": {
+        "generator": FIXED,
         "path": Change("qa_pairs.from", "{F}/same-pairs.jsonl", NOTHING),
         "max_errors": Change("qa_pairs.max_errors", 7, NOTHING),
     },
@@ -504,7 +505,7 @@ def assert_planned(base: Built, recipe: dict[str, Any], steps: tuple[str, ...]) 
         ("questions.jsonl", ("flat: queries", "ngram_pairs/spans")),
         ("triples.jsonl", ("triples: lines",)),
         ("asked.jsonl", CALIBRATED),
-        ("pairs.jsonl", ("qa_pairs: lines", "embeddings/first/question_answers")),
+        ("pairs.jsonl", ("qa_pairs: lines",)),
         ("source/1.jsonl", ("documents",)),
     ],
 )

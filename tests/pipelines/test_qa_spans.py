@@ -12,7 +12,6 @@ from task_models import saved
 
 from mnemodex.pipelines.qa.generators.base import Passage
 from mnemodex.pipelines.qa.generators.spans import SpacyFinder, SpanFinder
-from mnemodex.schemas.errors import ModelError
 from mnemodex.schemas.pair_sections import AnswerSpans
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -67,8 +66,3 @@ def test_a_model_marks_answers_with_their_log_probability(tmp_path):
     finder = SpanFinder(AnswerSpans(by="model", model=name, max_answers=3, max_tokens=4), WORK)
     found, none = finder.find([Passage("", TEXT), Passage("Title alone", "")])
     assert len(found) == 3 and none == [] and all(span.kind == "span" and span.score < 0 for span in found)
-
-
-def test_no_model_is_told():
-    with pytest.raises(ModelError, match="has no `model`; name a span model"):
-        SpanFinder(AnswerSpans(by="model"), WORK)

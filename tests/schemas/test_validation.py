@@ -5,8 +5,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mnemodex.schemas.errors import RecipeError
-from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, load
-from mnemodex.schemas.pair_sections import PairFile
+from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, GENERATORS, KINDS, SOURCES, load
 from mnemodex.schemas.recipe import parse_recipe
 from mnemodex.schemas.sections import LmStates, NgramPairs
 from mnemodex.schemas.validation import WORDS
@@ -24,7 +23,9 @@ SETTINGS = {
     },
     "lm.m": {"": ({}, LmStates)},
     "ngram_pairs.p": {"": ({}, NgramPairs)},
-    "qa_pairs": {"": ({}, PairFile)},
+    "qa_pairs": {
+        name: ({"generator": name}, load(GENERATORS.find(name).settings)) for name in ("file", "rules", "model", "llm")
+    },
 }
 VALUES = [
     *(None, True, -1, 0, 1.5, float("inf"), float("nan"), 10**30),

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnemodex.indexers.arrays import Float32s
     from mnemodex.pipelines.ops.base import Work
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A chunk; `source` and `line` say where its document was read."""
+    """A chunk: its title and its text."""
 
     title: str
     text: str
-    source: str = ""
-    line: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +46,40 @@ class Candidate:
 class Generated:
     """The candidates of one chunk, best first.
 
-    `problems` are reasons for what is missing (an answer without a usable question, a server that did not answer); they
-    count against the recipe's `max_errors`.
+    `problems` are reasons for what is missing (an answer without a usable question, a server that did not answer).
+    Chunks that have problems and no candidates count against the recipe's `max_errors`.
     """
 
     candidates: list[Candidate] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
+class PassageScorer(Protocol):
+    """Says how much chunks are worth asking about.
+
+    Attributes:
+        cut: how many chunks were too long so far, and are judged by their beginning.
+    """
+
+    cut: int
+    version: ClassVar[int] = 1
+    """Part of every fingerprint: raised when the scores change."""
+
+    def __init__(self, settings: Any, work: Work) -> None:
+        """Take the recipe's `passages` and what an op may use; load what is needed, once a worker."""
+
+    def score(self, passages: Sequence[Passage]) -> Float32s:
+        """Return log-probabilities, float32 of shape (passages,)."""
+
+
 class AnswerFinder(Protocol):
     """Finds answers in chunks."""
+
+    version: ClassVar[int] = 1
+    """Part of every fingerprint: raised when the answers change."""
+
+    def __init__(self, settings: Any, work: Work) -> None:
+        """Take the recipe's `answers` and what an op may use; load what is needed, once a worker."""
 
     def find(self, passages: Sequence[Passage]) -> list[list[Span]]:
         """Return the answers of each chunk, best first, without overlaps of the same characters."""
@@ -90,5 +113,5 @@ class Generator(Protocol):
         """Return pairs of each chunk; `answers` has no spans for a generator that finds them itself."""
 
     def counts(self) -> dict[str, int]:
-        """Return counts of the partition for its stats: tokens, answers."""
+        """Return counts of all that it generated so far: tokens, answers."""
         return {}

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
 from mnemodex.indexers.models.task_model import TaskModel
+from mnemodex.pipelines.qa.generators.base import PassageScorer
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
@@ -19,14 +21,11 @@ if TYPE_CHECKING:
     from mnemodex.schemas.pair_sections import PassageChoice
 
 
-class PassageClassifier:
+class PassageClassifier(PassageScorer):
     """A transformers sequence classifier with two classes, of which the second is "worth asking about".
 
     It reads a passage's title and text as two texts, 256 tokens at most: half of them of the title, and what is left
     of the text.
-
-    Attributes:
-        cut: how many passages were longer, and are judged by their beginning.
 
     Raises:
         ModelError: there is no such model, or it has not two classes.
@@ -43,8 +42,8 @@ class PassageClassifier:
         self._frames = self._model.frame(1), self._model.frame(2)
         self.cut = 0
 
+    @override
     def score(self, passages: Sequence[Passage]) -> Float32s:
-        """Return the log-probability that each passage is worth asking about, of shape (passages,)."""
         tokenizer = self._model.tokenizer
         titles, texts = (
             [encoding.ids for encoding in tokenizer.encode_batch(parts, add_special_tokens=False)]

@@ -37,6 +37,7 @@ class SpacyFinder(AnswerFinder):
     """
 
     def __init__(self, settings: AnswerSpans, work: Work) -> None:
+        assert settings.spacy is not None  # noqa: S101 - settings by spaCy name a model
         self._settings = settings
         # Nothing reads lemmas.
         self._nlp = load_pipeline(settings.spacy, exclude=["lemmatizer"])
@@ -105,8 +106,7 @@ class SpanFinder(AnswerFinder):
     """
 
     def __init__(self, settings: AnswerSpans, work: Work) -> None:
-        if settings.model is None:
-            raise ModelError("qa_pairs: `answers.by: model` has no `model`; name a span model of transformers")
+        assert settings.model is not None  # noqa: S101 - settings by a model name it
         self._settings = settings
         self._model = SpanModel(settings.model, threads=work.cpus)
 

@@ -1,0 +1,111 @@
+"""The steps of generated pairs: passages, answers in them, questions about these, and which of them are pairs (PAQ)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mnemodex.pipelines.qa.candidates import CHUNK_COLUMNS as JUDGED_COLUMNS
+from mnemodex.pipelines.qa.candidates import CandidateSettings
+from mnemodex.pipelines.qa.chunks import CHUNK_COLUMNS
+from mnemodex.pipelines.qa.generate import DOCUMENT_COLUMNS, GenerateSettings
+from mnemodex.pipelines.qa.pairs import QUESTION_PARTS, SaltSettings
+from mnemodex.pipelines.qa.passages import FINDERS, SCORER, AnswerSettings
+from mnemodex.pipelines.vectors.encode import MODEL
+from mnemodex.schemas.kinds import GENERATORS, load
+from mnemodex.schemas.steps import Read, Resources, Step
+from mnemodex.schemas.tables import (
+    ANSWER_SPANS,
+    CHUNKS,
+    DOCUMENTS,
+    ERRORS,
+    GENERATIONS,
+    PASSAGE_SCORES,
+    QA_CANDIDATES,
+    QA_PAIRS,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mnemodex.pipelines.plan import PlanContext
+    from mnemodex.schemas.pair_sections import AnswerSpans, GeneratedPairs, PassageChoice
+
+_QA = "mnemodex.pipelines.qa"
+
+
+def generation_steps(context: PlanContext, pairs: GeneratedPairs) -> Iterator[Step]:
+    """Choose passages, find answers, generate candidates of every partition of chunks, and write those that are pairs.
+
+    What a model gives depends on single chunks, and is taken over with them.
+    """
+    salt = context.recipe.id_salt
+    component = GENERATORS.find(pairs.generator)
+    generator: Any = load(component.make)
+    chunks, identity = Read(CHUNKS, columns=(*CHUNK_COLUMNS, "doc_id")), [generator.version, component.version]
+    reads = [chunks]
+    if pairs.passages is not None:
+        reads.append(Read(PASSAGE_SCORES))
+        yield _passage_step(context, pairs.passages)
+    if not generator.finds_answers:
+        answers: Any = pairs
+        yield _answer_step(context, answers.answers, pairs.passages, tuple(reads))
+        identity.append(load(FINDERS[answers.answers.by]).version)
+        reads.append(Read(ANSWER_SPANS))
+    settings = GenerateSettings(pairs=pairs)
+    yield Step(
+        "qa_pairs: questions",
+        f"{_QA}.generate:GenerateOp",
+        (*reads, Read(DOCUMENTS, columns=DOCUMENT_COLUMNS)),
+        (GENERATIONS, ERRORS),
+        settings,
+        identity=[settings.identity(step="questions", digest=context.digest), *identity],
+        resources=_RESOURCES.get(pairs.generator, Resources()),
+        reuse="chunk_id",
+    )
+    scores = () if pairs.passages is None else (Read(PASSAGE_SCORES),)
+    limit = CandidateSettings(max_pairs=pairs.max_pairs, generator=pairs.generator, id_salt=salt)
+    yield Step(
+        "qa_pairs: candidates",
+        f"{_QA}.candidates:CandidatesOp",
+        (Read(GENERATIONS), Read(CHUNKS, columns=JUDGED_COLUMNS), *scores),
+        (QA_CANDIDATES,),
+        limit,
+        identity=limit.identity(),
+    )
+    salted = SaltSettings(id_salt=salt)
+    writes = (QA_PAIRS, QUESTION_PARTS)
+    op = f"{_QA}.pairs:GeneratedPairsOp"
+    yield Step("qa_pairs", op, (Read(QA_CANDIDATES),), writes, salted, identity=salted.identity())
+
+
+_RESOURCES = {"model": MODEL, "llm": Resources(workers=1)}
+"""Of generators; others take one CPU. A server is asked `concurrency` questions at once, not so many by each worker."""
+
+
+def _passage_step(context: PlanContext, choice: PassageChoice) -> Step:
+    return Step(
+        "qa_pairs: passages",
+        f"{_QA}.passages:PassagesOp",
+        (Read(CHUNKS, columns=CHUNK_COLUMNS),),
+        (PASSAGE_SCORES,),
+        choice,
+        identity=[choice.identity(step="passages", digest=context.digest), load(SCORER).version],
+        resources=MODEL,
+        reuse="chunk_id",
+    )
+
+
+def _answer_step(
+    context: PlanContext, answers: AnswerSpans, choice: PassageChoice | None, reads: tuple[Read, ...]
+) -> Step:
+    min_score = None if choice is None else choice.min_score
+    return Step(
+        "qa_pairs: answers",
+        f"{_QA}.passages:AnswersOp",
+        reads,
+        (ANSWER_SPANS,),
+        AnswerSettings(answers=answers, min_score=min_score),
+        identity=[answers.identity(digest=context.digest), min_score, load(FINDERS[answers.by]).version],
+        resources=MODEL if answers.by == "model" else Resources(),
+        reuse="chunk_id",
+    )
