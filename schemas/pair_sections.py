@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from mnemodex.schemas.limits import SHARE, MaxErrors
 from mnemodex.schemas.sections import SPACY_MODEL, ChatModel, Url
@@ -152,6 +152,14 @@ class ModelPairs(GeneratedPairs):
     questions: int = Field(default=1, ge=1)
     beams: int = Field(default=4, ge=1)
     max_tokens: int = Field(default=20, ge=1)
+
+    @field_validator("prompt")
+    @classmethod
+    def _has_places(cls, prompt: str | None) -> str | None:
+        missing = [] if prompt is None else [place for place in ("{answer}", "{passage}") if place not in prompt]
+        if missing:
+            raise ValueError(f"has no {' and no '.join(missing)}, which the model reads; write it where it belongs")
+        return prompt
 
     @model_validator(mode="after")
     def _enough_beams(self) -> Self:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnemodex.indexers.models.chat import Answer
 from mnemodex.indexers.models.language_model import LanguageModel
-from mnemodex.indexers.models.locate import locate
+from mnemodex.retrievers.readers.chat_format import ChatFormat
 from mnemodex.retrievers.readers.prompted import to_tensors
-from mnemodex.schemas.errors import ModelError, NoAnswerError, TooLongError
+from mnemodex.schemas.errors import NoAnswerError, TooLongError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,16 +33,12 @@ class LocalChat:
     def __init__(self, model: str, *, max_tokens: int = 256, threads: int | None = None) -> None:
         self._lm = LanguageModel(model, threads=threads)
         self._max_tokens = max_tokens
-        self._template = _template(model)
-        # A copy, since steps share that one. A template writes the special tokens itself.
-        self._tokenizer = copy.deepcopy(self._lm.tokenizer)
-        self._tokenizer.encode_special_tokens = self._template is None
-        self._limit: int | None = getattr(self._lm.model.config, "max_position_embeddings", None)
+        self._format = ChatFormat(self._lm)
 
     def ask_many(self, conversations: Sequence[Messages]) -> list[Answer | NoAnswerError]:
         """Return answers in the same order; a `TooLongError` for a conversation that is too long for the model."""
-        prompts = [self._tokens(messages) for messages in conversations]
-        room = self._room()
+        prompts = list(map(self._format.encode, conversations))
+        room = self._format.room(self._max_tokens)
         answers: list[Answer | NoAnswerError] = [
             TooLongError(
                 f"model {self._lm.name!r}: the prompt has {len(prompt)} tokens, and it reads {room} before an answer "
@@ -62,26 +57,6 @@ class LocalChat:
                 answers[number] = answer
         return answers
 
-    def _room(self) -> int | None:
-        """Return the longest prompt that leaves room for an answer; an encoder-decoder's answer takes none of it."""
-        if self._limit is None or self._lm.is_encoder_decoder:
-            return self._limit
-        return max(self._limit - self._max_tokens, 0)
-
-    def _tokens(self, messages: Messages) -> list[int]:
-        """Return the conversation as the model reads it."""
-        if self._template is None:
-            text = "\n\n".join(message["content"] for message in messages)
-        else:
-            import jinja2
-
-            try:
-                text = self._template.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-            except (jinja2.TemplateError, ValueError) as error:
-                problem = f"its chat template refuses the conversation: {error}"
-                raise ModelError(f"model {self._lm.name!r}: {problem}") from error
-        return self._tokenizer.encode(text, add_special_tokens=self._template is None).ids
-
     def _generate(self, prompts: list[list[int]]) -> list[Answer | NoAnswerError]:
         import torch
 
@@ -91,7 +66,7 @@ class LocalChat:
             written = lm.model.generate(
                 input_ids=ids,
                 attention_mask=mask,
-                max_new_tokens=self._max_tokens if self._limit is None else min(self._max_tokens, self._limit - 1),
+                max_new_tokens=self._format.writable(self._max_tokens),
                 do_sample=False,
                 num_beams=1,
                 pad_token_id=0 if lm.end is None else lm.end,
@@ -100,30 +75,5 @@ class LocalChat:
         return [self._answer(len(prompt), row.tolist()) for prompt, row in zip(prompts, rows, strict=True)]
 
     def _answer(self, read: int, tokens: list[int]) -> Answer:
-        end = self._lm.model.generation_config.eos_token_id
-        ends = end if isinstance(end, list) else [end]
-        length = next((number for number, token in enumerate(tokens) if token in ends), len(tokens))
-        text = self._tokenizer.decode(tokens[:length], skip_special_tokens=True)
-        return Answer(text.strip(), read, length, cut=length == len(tokens))
-
-
-def _template(name: str) -> Any | None:
-    """Return the tokenizer that has the model's chat template; None where the model has none."""
-    from transformers import AutoTokenizer
-
-    path = folder = locate(name)
-    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    if path.is_file():
-        folder, options["gguf_file"] = path.parent, path.name
-    else:
-        config = path / "tokenizer_config.json"
-        in_config = config.is_file() and '"chat_template"' in config.read_text(encoding="utf-8")
-        if not in_config and not (path / "chat_template.jinja").is_file():
-            return None
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), **options)
-    except Exception as error:
-        # Each kind of tokenizer has its own way of failing, and the Rust library raises bare Exception.
-        problem = f"the tokenizer with its chat template cannot be loaded: {error}"
-        raise ModelError(f"model {name!r} ({path}): {problem}") from error
-    return tokenizer if tokenizer.chat_template else None
+        kept = self._format.until_end(tokens)
+        return Answer(self._format.decode(kept).strip(), read, len(kept), cut=len(kept) == len(tokens))

@@ -173,7 +173,7 @@ class TestLocalModels:
 
     def test_a_reader_answers_with_it(self, model, memory):
         (one,) = HippoReader(memory.retriever("words"), model).answer(QUESTIONS[:1], k=1)
-        too_long = model._room() is not None
+        too_long = model._format.limit is not None
         assert (one.answer is None) == too_long
         assert not too_long or "ask for fewer hits" in one.error
 
@@ -187,11 +187,11 @@ class TestLocalModels:
         name = saved("llama", tmp_path)
         plain = LocalChat(name)
         messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Who?"}]
-        assert plain._lm.tokenizer.decode(plain._tokens(messages)) == "Be kind.\n\nWho?"
+        assert plain._lm.tokenizer.decode(plain._format.encode(messages)) == "Be kind.\n\nWho?"
         config = {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": TEMPLATE}
         (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
         tuned = LocalChat(name)
-        assert tuned._lm.tokenizer.decode(tuned._tokens(messages)) == "<system>Be kind.<user>Who?<me>"
+        assert tuned._lm.tokenizer.decode(tuned._format.encode(messages)) == "<system>Be kind.<user>Who?<me>"
 
     def test_a_template_that_refuses_is_told(self, tmp_path):
         name = saved("llama", tmp_path)
