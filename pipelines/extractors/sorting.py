@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 from typing_extensions import override
 
 from mnemodex.pipelines.bad_row import BadRow
@@ -25,6 +24,7 @@ from mnemodex.schemas.store import parquet
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from mnemodex.indexers.arrays import Int64s
     from mnemodex.indexers.base import InputPartition
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
@@ -135,6 +135,14 @@ class Directory:
         begin, end = (np.searchsorted(self._rows[0], value, side) for side in ("left", "right"))
         return list(zip(*self._rows[1:, begin:end].tolist(), strict=True))
 
+    def first(self, values: Int64s) -> tuple[Int64s, Int64s]:
+        """Return the partition and the id of the first document with each hash, both -1 where there is none."""
+        hashes, *columns = self._rows
+        place = np.searchsorted(hashes, values)
+        known = np.append(hashes, -1)[place] == values
+        partition, doc_id = (np.where(known, np.append(column, -1)[place], -1) for column in columns)
+        return partition, doc_id
+
 
 class SortedLines:
     """Rows as lines of JSON that are appended to the files of their partitions, `LABEL.jsonl`; up to 64 MiB wait."""
@@ -146,7 +154,7 @@ class SortedLines:
 
     def add(self, label: str, row: list[Any]) -> None:
         """Add a row to the file of a partition."""
-        line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
+        line = to_json(row) + b"\n"
         self._waiting[label].append(line)
         self._bytes += len(line)
         if self._bytes > _BUFFER:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _BATCH = 1 << 16
 """Rows that are compared with those before them at once, and pairs without a document of one partition."""
+_NONE = -1
+"""No hash, partition or id."""
 
 
 class PairSettings(Spec):
@@ -68,8 +70,8 @@ class SortPairs(Op):
                 first = f": {bad[0].source} line {bad[0].line}: {bad[0].reason}"
                 _check_errors(self.settings, len(bad), rows, first, complete=False)
             ids = [pair_id(pair.key, pair.question, pair.answers, self.settings.id_salt) for pair in pairs]
-            for number in seen.add(np.array(ids, np.int64)).tolist():
-                pair_lines.add(ids[number], pairs[number])
+            new = seen.add(np.array(ids, np.int64)).tolist()
+            pair_lines.add([ids[number] for number in new], [pairs[number] for number in new])
         pair_lines.flush()
         (output.folder / "lines.txt").write_text(str(rows))
         output.rows = rows
@@ -145,18 +147,21 @@ class _Lines:
         self._alone = self.count = self.unknown = 0
         self.example = ""
 
-    def add(self, number: int, pair: PairRow) -> None:
-        """Add a pair with its id."""
-        found = self._directory.find(hash_text(pair.passage)) if pair.passage else []
-        if pair.passage and not found:
-            self.example = self.example or pair.passage
-            self.unknown += 1
-        label, doc_id = f"+{self._alone // _BATCH:05d}", None
-        if found:
-            label, doc_id = self._labels[found[0][0]], found[0][1]
-        self._alone += not found
-        self.count += 1
-        self._sorted.add(label, [number, doc_id, pair.key, pair.question, pair.answers, pair.score])
+    def add(self, ids: Sequence[int], pairs: Sequence[PairRow]) -> None:
+        """Add pairs with their ids."""
+        hashes = np.array([hash_text(pair.passage) if pair.passage else _NONE for pair in pairs], np.int64)
+        partitions, documents = (column.tolist() for column in self._directory.first(hashes))
+        for number, pair, partition, document in zip(ids, pairs, partitions, documents, strict=True):
+            if partition == _NONE:
+                if pair.passage:
+                    self.example = self.example or pair.passage
+                    self.unknown += 1
+                label, doc_id = f"+{self._alone // _BATCH:05d}", None
+                self._alone += 1
+            else:
+                label, doc_id = self._labels[partition], document
+            self._sorted.add(label, [number, doc_id, pair.key, pair.question, pair.answers, pair.score])
+        self.count += len(ids)
 
     def flush(self) -> None:
         """Write the lines that wait."""
