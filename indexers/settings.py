@@ -143,11 +143,14 @@ class QASettings(VectorSettings):
         embed: the embedding of questions.
         key: the text that is embedded of every question: itself, or with its answers.
         abstain: when it declines to answer; never by default.
+        rounds: how often a question is asked; from the second time on with the answers so far, for questions whose
+            answer takes several pairs.
     """
 
     type: Literal["qa"] = "qa"
     embed: Annotated[str | None, Ref("embed")] = None
     key: Literal["question", "question_answer"] = "question"
+    rounds: Annotated[int, SearchOnly()] = Field(default=1, ge=1)
     metric: Literal["ip"] = "ip"
     abstain: Annotated[AbstainSettings, SearchOnly()] | None = None
 

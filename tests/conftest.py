@@ -42,6 +42,7 @@ LIBRARY_INDEXES = {
     "sentences": {"type": "graph", "method": "bridge-lite", "of": "flat"},
     "next": {"type": "knn_lm", "factory": "Flat"},
     "asked": {"type": "qa"},
+    "hops": {"type": "qa", "rounds": 3},
     "both": {"type": "hybrid", "of": ["flat", "words"]},
     "all": {"type": "hybrid", "of": ["flat", "words", "asked"]},
 }

@@ -24,6 +24,8 @@ CASES = {
     "next-token": "next",
     "qa": "asked",
     "qa-chunks": "asked",
+    "qa-rounds": "hops",
+    "qa-rounds-chunks": "hops",
     "graph-bridge": "bridge",
     "graph-hipporag2": "hipporag2",
     "graph-lite": "lite",
@@ -48,7 +50,7 @@ QUESTIONS = [
 def opened(memory, case):
     """The retriever of a case."""
     retriever = memory.retriever(CASES[case])
-    return retriever.by_chunk() if case == "qa-chunks" else retriever
+    return retriever.by_chunk() if case.endswith("-chunks") else retriever
 
 
 def assert_sound(hits, *, queries, k, matching):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from typing_extensions import override
@@ -16,13 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnemodex.indexers.arrays import Bools, Float32s, Int32s, Int64s
-    from mnemodex.indexers.dense.searcher import DenseSearcher
     from mnemodex.retrievers.qa.retriever import QARetriever
     from mnemodex.retrievers.qa.tables import PairTables
     from mnemodex.retrievers.snapshot import Snapshot
 
 _FIRST, _WIDER = 2, 4
 """Questions that are searched at first for every chunk that is asked for, and how many times as many after that."""
+
+
+Search: TypeAlias = Callable[["Int64s", int, "Int64s | None"], tuple["Float32s", "Int64s"]]
+"""Returns scores and ids of the questions nearest to some queries, by number, of shape (queries, k), best first; among
+all questions, or those of ascending ids."""
 
 
 class ChunkRetriever(Retriever):
@@ -59,10 +64,10 @@ class _Nearest(NamedTuple):
 
 
 def chunk_hits(
-    searcher: DenseSearcher,
+    search: Search,
+    questions: int,
     pairs: PairTables,
     snapshot: Snapshot,
-    vectors: Float32s,
     asked: Bools,
     k: int,
     chunk_ids: Int64s | None,
@@ -70,29 +75,28 @@ def chunk_hits(
     """Return the chunks of the questions nearest to each query, each once, with the score of its nearest question.
 
     Args:
-        searcher: of the vectors of questions.
+        search: of questions.
+        questions: how many there are.
         pairs: of the same snapshot.
         snapshot: where hits are read from.
-        vectors: of the queries, float32 of shape (queries, dimension).
         asked: which queries have hits, bool of shape (queries,).
         k: chunks of a query; there are fewer only where fewer have a question.
         chunk_ids: the chunks that are looked for, ascending; all by default.
     """
-    nearest = _Nearest.none(len(vectors), k)
-    queries, rows = np.flatnonzero(asked), len(searcher.rows)
-    depth = min(_FIRST * k, rows)
+    nearest = _Nearest.none(len(asked), k)
+    queries, depth = np.flatnonzero(asked), min(_FIRST * k, questions)
     allowed = None if chunk_ids is None else pairs.questions_of(chunk_ids)
     while len(queries):
-        scores, ids, _ = searcher.search(vectors[queries], depth, allowed=allowed)
+        scores, ids = search(queries, depth, allowed)
         nearest.put(queries, _rank(scores, ids, k, pairs, chunk_ids))
         # A question that was not found yet is no nearer than the last one that was.
         undecided = (ids[:, -1] != MISSING_ID) & (nearest.scores[queries, -1] <= scores[:, -1])
-        queries = queries[undecided & (depth < rows)]
+        queries = queries[undecided & (depth < questions)]
         if chunk_ids is None and len(queries):
             # Most of the nearest pairs may have no chunk.
             some = pairs.questions_of(None)
-            allowed = some if len(some) < rows else None
-        depth = min(_WIDER * depth, rows)
+            allowed = some if len(some) < questions else None
+        depth = min(_WIDER * depth, questions)
     return Hits(
         nearest.ids,
         nearest.scores,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from typing_extensions import override
@@ -12,11 +12,12 @@ from mnemodex.indexers.graph.names import sentences
 from mnemodex.retrievers.hits import MISSING_ID, Chunk, Hits, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pyarrow as pa
 
     from mnemodex.indexers.arrays import Int64s
+    from mnemodex.retrievers.qa.rounds import Chain, Chains
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,11 @@ class PairHits(Hits):
 
     Attributes:
         read: returns the columns `question` and `answers` of questions, given their ids, int64 of shape (n,).
+        chains: of each query, if there were several rounds.
     """
 
     read: Callable[[Int64s], pa.Table] = field(kw_only=True)
+    chains: Sequence[Chains] = field(kw_only=True, default=())
 
     def pairs(self, *, with_chunks: bool = True) -> list[list[Pair]]:
         """Return the pairs of each query, best first; without their chunks, none of these is read."""
@@ -80,9 +83,15 @@ class PairHits(Hits):
 
     @override
     def reasons(self) -> list[list[list[Reason]]]:
+        chains = self.chains or [{}] * len(self)
         return [
-            [[Reason("question", question, score)] for _, score, question, _ in row] for row in self._rows_of_queries()
+            [_evidence(found.get(question_id), question, score) for question_id, score, question, _ in row]
+            for found, row in zip(chains, self._rows_of_queries(), strict=True)
         ]
+
+    @override
+    def _of(self, queries: slice, ranks: slice = slice(None)) -> Self:
+        return replace(super()._of(queries, ranks), chains=self.chains[queries])
 
     def _rows_of_queries(self) -> list[list[tuple[int, float, str, tuple[str, ...]]]]:
         is_hit = self.ids != MISSING_ID
@@ -94,3 +103,9 @@ class PairHits(Hits):
         for query, number, question_id, score in zip(*(column.tolist() for column in columns), strict=True):
             rows[query].append((question_id, score, questions[number], answers[number]))
         return rows
+
+
+def _evidence(chain: Chain | None, question: str, score: float) -> list[Reason]:
+    """Return the evidence for a pair: its question, or the chain that gave it its score."""
+    by_chain = chain is not None and np.float32(chain.score) == np.float32(score)
+    return chain.reasons(question) if chain is not None and by_chain else [Reason("question", question, score)]

@@ -8,12 +8,14 @@ import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.qa import normalize_question
+from mnemodex.indexers.settings import QASettings
 from mnemodex.retrievers.base import Retriever, check, is_blank
 from mnemodex.retrievers.dense import open_searcher
 from mnemodex.retrievers.qa.abstention import decline
 from mnemodex.retrievers.qa.chunks import ChunkRetriever, chunk_hits
 from mnemodex.retrievers.qa.hits import PairHits
 from mnemodex.retrievers.qa.predictions import choose
+from mnemodex.retrievers.qa.rounds import Rounds, merge
 from mnemodex.retrievers.qa.tables import PairTables
 from mnemodex.schemas.errors import QueryError
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from mnemodex.retrievers.hits import Hits
     from mnemodex.retrievers.memory import Memory
     from mnemodex.retrievers.qa.predictions import Prediction
+    from mnemodex.retrievers.qa.rounds import Chains
     from mnemodex.schemas.manifest import IndexEntry
 
 
@@ -36,7 +39,8 @@ class QARetriever(Retriever):
     def __init__(self, memory: Memory, entry: IndexEntry) -> None:
         self.name = entry.name
         self._memory = memory
-        self._embedding = str(entry.settings["embed"])
+        self._settings = QASettings.model_validate(entry.settings)
+        self._embedding = str(self._settings.embed)
         self._searcher = open_searcher(memory.snapshot, entry)
         self._abstention = entry.abstention
         self._pairs = PairTables(memory.snapshot)
@@ -66,21 +70,21 @@ class QARetriever(Retriever):
         if kind not in {"pair", "chunk"}:
             raise QueryError(f"index {self.name!r}: hits of kind {kind!r} are not known. Give kind='pair' or 'chunk'")
         chunk_ids = None if where is None else self._memory.ids_where(where)
-        vectors = self._memory.encoder(self._embedding).encode_queries(questions)
-        blank = np.array([is_blank(question) for question in questions], np.bool_)
+        vectors = self._encode(questions)
+        chains = self._chains(questions, vectors, chunk_ids)
+
+        def search(queries: Int64s, depth: int, allowed: Int64s | None) -> tuple[Float32s, Int64s]:
+            scores, ids, _ = self._searcher.search(vectors[queries], depth, allowed=allowed)
+            return merge(scores, ids, [chains[query] for query in queries]) if chains else (scores, ids)
+
+        asked = np.array([not is_blank(question) for question in questions], np.bool_)
         if kind == "chunk":
-            return chunk_hits(self._searcher, self._pairs, self._memory.snapshot, vectors, ~blank, k, chunk_ids)
-        return self._pairs_near(vectors, k, chunk_ids).without(blank)
-
-    def by_chunk(self) -> Retriever:
-        """Return a retriever of chunks: `search` of `kind="chunk"` without the kind."""
-        return ChunkRetriever(self)
-
-    def _pairs_near(self, vectors: Float32s, k: int, chunk_ids: Int64s | None) -> PairHits:
+            rows = len(self._searcher.rows)
+            return chunk_hits(search, rows, self._pairs, self._memory.snapshot, asked, k, chunk_ids)
         allowed = None if chunk_ids is None else self._pairs.questions_of(chunk_ids)
-        scores, ids, _ = self._searcher.search(vectors, k, allowed=allowed)
+        scores, ids = search(np.arange(len(questions)), k, allowed)
         partition, row = self._pairs.chunks_of(ids, chunk_ids)
-        return PairHits(
+        hits = PairHits(
             ids,
             scores,
             partition,
@@ -89,7 +93,29 @@ class QARetriever(Retriever):
             self._memory.snapshot,
             kind="pair",
             read=lambda found: self._pairs.read(found, chunk_ids),
+            chains=chains,
         )
+        return hits.without(~asked)
+
+    def _encode(self, texts: list[str]) -> Float32s:
+        return self._memory.encoder(self._embedding).encode_queries(texts)
+
+    def _chains(self, questions: list[str], vectors: Float32s, chunk_ids: Int64s | None) -> list[Chains]:
+        """Return what the rounds after the first one found for each question; nothing where there is one round."""
+        if self._settings.rounds == 1:
+            return []
+        allowed = None if chunk_ids is None else self._pairs.questions_of(chunk_ids)
+        rounds = Rounds(
+            lambda vectors, k: self._searcher.search(vectors, k, allowed=allowed)[:2],
+            lambda ids: self._pairs.read(ids, chunk_ids),
+            self._encode,
+            self._settings.key,
+        )
+        return rounds.chains(questions, vectors, self._settings.rounds)
+
+    def by_chunk(self) -> Retriever:
+        """Return a retriever of chunks: `search` of `kind="chunk"` without the kind."""
+        return ChunkRetriever(self)
 
     def predict(self, queries: Sequence[str], *, where: str | None = None) -> list[str | None]:
         """Return one answer to each query: that of `predictions`; None where there is none."""
