@@ -142,6 +142,7 @@ class QASettings(VectorSettings):
     Attributes:
         embed: the embedding of questions.
         key: the text that is embedded of every question: itself, or with its answers.
+        answer: which answer is given: that of most votes of the nearest pairs, or the first of the nearest pair.
         abstain: when it declines to answer; never by default.
         rounds: how often a question is asked; from the second time on with the answers so far, for questions whose
             answer takes several pairs.
@@ -152,6 +153,7 @@ class QASettings(VectorSettings):
     key: Literal["question", "question_answer"] = "question"
     rounds: Annotated[int, SearchOnly()] = Field(default=1, ge=1)
     metric: Literal["ip"] = "ip"
+    answer: Annotated[Literal["votes", "nearest"], SearchOnly()] = "votes"
     abstain: Annotated[AbstainSettings, SearchOnly()] | None = None
 
 

@@ -14,7 +14,7 @@ from mnemodex.retrievers.dense import open_searcher
 from mnemodex.retrievers.qa.abstention import decline
 from mnemodex.retrievers.qa.chunks import ChunkRetriever, chunk_hits
 from mnemodex.retrievers.qa.hits import PairHits
-from mnemodex.retrievers.qa.predictions import choose
+from mnemodex.retrievers.qa.predictions import VOTERS, choose, vote
 from mnemodex.retrievers.qa.rounds import Rounds, merge
 from mnemodex.retrievers.qa.tables import PairTables
 from mnemodex.schemas.errors import QueryError
@@ -122,12 +122,17 @@ class QARetriever(Retriever):
         return [prediction.answer for prediction in self.predictions(queries, where=where)]
 
     def predictions(self, queries: Sequence[str], *, where: str | None = None) -> list[Prediction]:
-        """Return one answer to each query, and how sure it is: the first answer of the nearest pair, and its score.
+        """Return one answer to each query, and how sure it is.
 
-        An index that abstains gives no answer where it is not as sure as its threshold.
+        By its setting `answer`, the index takes the answer of most votes of the nearest pairs, see `vote`, or the first
+        answer of the nearest pair, with its score. An index that abstains gives no answer where it is not as sure as
+        its threshold.
 
         Raises:
             QueryError: see `Retriever.search`.
         """
-        predictions = choose(self.search(queries, 1, where=where))
+        if self._settings.answer == "votes":
+            predictions = vote(self.search(queries, VOTERS, where=where), queries)
+        else:
+            predictions = choose(self.search(queries, 1, where=where))
         return predictions if self._abstention is None else decline(predictions, self._abstention.threshold)

@@ -164,7 +164,7 @@ def merge_answers(groups: Int64s, answers: pa.ListArray, count: int) -> tuple[pa
     sizes = numbers(answers.value_lengths())
     values = answers.flatten()
     pairs = np.repeat(np.arange(len(answers)), sizes)
-    of_group, code = groups[pairs], _forms(values)
+    of_group, code = groups[pairs], number_forms(values)
     order = np.lexsort((pairs, code, of_group))
     starts = begins(of_group[order], code[order])
     # A pair that gives an answer in two spellings counts once.
@@ -183,8 +183,8 @@ def merge_answers(groups: Int64s, answers: pa.ListArray, count: int) -> tuple[pa
     return pa.ListArray.from_arrays(to_column(offsets, pa.int32()), texts), best
 
 
-def _forms(answers: pa.StringArray) -> Int64s:
-    """Return a number for the normal form of each answer."""
+def number_forms(answers: pa.StringArray) -> Int64s:
+    """Return a number for the normal form of each answer, int64 of shape (answers,)."""
     encoded = answers.dictionary_encode()
     known: dict[str, int] = {}
     # What is only articles and punctuation has no normal form but itself.

@@ -205,6 +205,7 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "order": Change("indexes.answered.order", "as_is", ("answered",)),
         "target_recall": Change("indexes.asked.target_recall", 0.9, ("asked: recall",)),
         "shard_rows": Change("indexes.asked.shard_rows", 2, ("asked",)),
+        "answer": Change("indexes.asked.answer", "nearest", NOTHING),
         "abstain": Change("indexes.sure.abstain", {"queries": "{F}/asked.jsonl", "risk": 0.5}, ("sure: calibration",)),
     },
     "AbstainSettings": {
