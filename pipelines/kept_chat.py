@@ -13,7 +13,7 @@ from mnemodex.schemas.errors import ChatServerError, NoAnswerError
 from mnemodex.schemas.manifest import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mnemodex.indexers.models.chat import Messages, Schema
     from mnemodex.schemas.pair_sections import LlmPairs
@@ -91,6 +91,17 @@ class KeptChat:
             self._answers.keep(last, answer)
             self._count(asked=1)
         return self._read(answer, read)
+
+    def ask_many(self, conversations: Sequence[Messages]) -> list[Answer | NoAnswerError]:
+        """Return an answer to each question, kept or new, or why there is none; for readers, as `Chat.ask_many`."""
+
+        def attempt(messages: Messages) -> Answer | NoAnswerError:
+            try:
+                return Answer(self.ask(messages, None, str), 0, 0)
+            except NoAnswerError as error:
+                return error
+
+        return self.at_once(attempt, conversations)
 
     def probe(self, section: str, messages: Messages, schema: Schema, read: Callable[[str], object]) -> list[str]:
         """Ask a question before a build, and close the connections; return warnings of what the server refuses.

@@ -53,8 +53,9 @@ class SearchedIndex(Spec):
         while waiting:
             index = waiting.pop(0)
             settings = indexes[index] = recipe.indexes[index]
-            if settings.type not in _TYPES:
-                known = ", ".join(_TYPES)
+            # An index of pairs is searched by itself only: what decides the pairs cannot read them.
+            if settings.type not in _TYPES or (settings.type == "qa" and index != name):
+                known = ", ".join(_TYPES[:-1])
                 raise RecipeError(
                     f"{at}: the index {index!r} is of type {settings.type}, which cannot be searched while a memory is "
                     f"built; name an index of one of the types {known}"

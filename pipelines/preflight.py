@@ -9,6 +9,7 @@ from mnemodex.indexers.encoders.own import with_own
 from mnemodex.indexers.models.locate import locate, need, spacy_folder
 from mnemodex.indexers.models.tokenizers import tokenizer
 from mnemodex.pipelines.qa.calibration import answered_queries
+from mnemodex.pipelines.qa.filter import check_filter
 from mnemodex.pipelines.qa.rows import check_file
 from mnemodex.pipelines.stages.pairs import answered
 from mnemodex.pipelines.vectors.encode import used_encoders
@@ -63,6 +64,7 @@ def check_inputs(recipe: Recipe) -> Recipe:
     elif recipe.qa_pairs is not None:
         with GENERATORS.calling(recipe.qa_pairs.generator) as entry:
             load(entry.make).check(recipe.qa_pairs)
+        check_filter(recipe.qa_pairs)
     own = {name: _with_own(f"embed.{name}", recipe.embed[name]) for name in used_encoders(recipe)}
     return recipe.model_copy(update={"embed": {**recipe.embed, **own}})
 

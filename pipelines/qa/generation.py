@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mnemodex.pipelines.qa.candidates import CHUNK_COLUMNS as JUDGED_COLUMNS
 from mnemodex.pipelines.qa.candidates import CandidateSettings
 from mnemodex.pipelines.qa.chunks import CHUNK_COLUMNS
+from mnemodex.pipelines.qa.filter import UNFILTERED, filter_step
 from mnemodex.pipelines.qa.generate import DOCUMENT_COLUMNS, GenerateSettings
 from mnemodex.pipelines.qa.pairs import QUESTION_PARTS, SaltSettings
 from mnemodex.pipelines.qa.passages import FINDERS, SCORER, AnswerSettings
@@ -68,10 +69,12 @@ def generation_steps(context: PlanContext, pairs: GeneratedPairs) -> Iterator[St
         "qa_pairs: candidates",
         f"{_QA}.candidates:CandidatesOp",
         (Read(GENERATIONS), Read(CHUNKS, columns=JUDGED_COLUMNS), *scores),
-        (QA_CANDIDATES,),
+        (QA_CANDIDATES if pairs.filter is None else UNFILTERED,),
         limit,
         identity=limit.identity(),
     )
+    if pairs.filter is not None:
+        yield filter_step(context, pairs, pairs.filter)
     salted = SaltSettings(id_salt=salt)
     writes = (QA_PAIRS, QUESTION_PARTS)
     op = f"{_QA}.pairs:GeneratedPairsOp"
