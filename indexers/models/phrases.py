@@ -31,11 +31,15 @@ _PEOPLE = re.compile(
     r"writer|youth)$"
 )
 _PERSON_ENDING = re.compile(r".{3,}(?:ologist|icist|emist|ician|ographer)$")
-_POINTING = re.compile(r"(?:this|these|those|such|others?|another|its?|them|their|his|her|which|same|no)$")
+_POINTING = re.compile(
+    r"(?:this|these|those|such|others?|another|its?|them|their|his|her|which|same|no|neither|following|above)$"
+)
 """Words of what is no answer without its passage."""
 _TRAILING = {",", ";", ":", ".", "-", "\u2013", "\u2014", "'", '"', "\u201d"}
 _CIRCUMSTANCES = {"DATE", "TIME", "GPE", "LOC", "FAC", "EVENT"}
 _VALUES = {"DATE", "TIME", "CARDINAL", "ORDINAL", "QUANTITY", "PERCENT", "MONEY"}
+NAMED = {"PERSON", "ORG", "GPE", "LOC", "FAC", "NORP", "EVENT", "PRODUCT", "WORK_OF_ART", "LAW", "LANGUAGE"}
+"""Labels of entities that have names."""
 CLAUSE_MARKS = {",", ";", ":", "\u2014", "\u2013", "--"}
 _AFTER_COMMA = {"relcl", "acl", "advcl", "parataxis"}
 _NAMES = {"GPE", "LOC", "FAC"}
@@ -117,7 +121,9 @@ def _consecutive(token: Token, places: set[int]) -> tuple[int, int]:
         end += 1
     while start - 1 in places:
         start -= 1
-    while end - 1 > token.i and (doc[end - 1].text in _TRAILING or doc[end - 1].dep_ in {"cc", "prep", "punct"}):
+    while end - 1 > token.i and (
+        doc[end - 1].text in _TRAILING or doc[end - 1].dep_ in {"cc", "prep", "punct", "advmod", "neg"}
+    ):
         end -= 1
     while start < token.i and (doc[start].text in _TRAILING or doc[start].dep_ in {"cc", "punct", "preconj"}):
         start += 1

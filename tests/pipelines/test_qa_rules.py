@@ -96,6 +96,11 @@ def test_a_pronoun_that_means_nothing_known_is_not_asked_about(generator):
     assert not pairs(generator, "It was built by them in 1850. This caused others to leave.")
 
 
+def test_documentation_of_a_function_says_what_it_returns(generator):
+    asked = pairs(generator, "Return the largest item of a list.\n\nThe list may not be empty.", title="tools.largest")
+    assert asked["What does tools.largest return?"] == "the largest item of a list"
+
+
 def test_brackets_and_asides_are_left_out_of_questions(generator):
     text = "Anna Berg (1880-1950), who lived in Norway, wrote a long novel in 1912."
     assert "What did Anna Berg write in 1912?" in pairs(generator, text)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mnemodex.pipelines.qa.rules.wording import base, lower_first, third_person, written
+from mnemodex.pipelines.qa.rules.wording import base, is_plural, lower_first, third_person, written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,20 +21,12 @@ _LONGEST = 18
 """Words of a question, beyond which its last parts are left out where they can be."""
 _TOO_LONG = 24
 _OPTIONAL = {"prep", "advcl", "advmod", "npadvmod"}
+_TORN = re.compile("[\\[\\]\u2014*]")
 _VAGUE = -0.35
-_DEMONSTRATIVES = {
-    "this",
-    "these",
-    "those",
-    "such",
-    "another",
-    "other",
-    "others",
-    "latter",
-    "former",
-    "same",
-    "following",
-}
+_DEMONSTRATIVE = re.compile(r"(?:this|these|those|such|another|latter|former|same|following|above|below)$")
+_NOUNS = {"NOUN", "PROPN", "PRON"}
+_UNFINISHED = {"AUX", "PART", "ADP", "SCONJ", "CCONJ", "DET"}
+"""Words that end no phrase."""
 _CONTENT = {"NOUN", "PROPN", "NUM", "ADJ", "VERB"}
 _LIGHT = {"be", "have", "do", "use", "make", "include", "become", "say", "know", "call"}
 
@@ -75,20 +68,22 @@ class Asker:
         clause = self.clause
         finite = clause.auxiliaries[0] if clause.auxiliaries else clause.verb
         first = third_person(finite) if agree else finite.text.lower()
-        rest = [token.text for token in (*clause.auxiliaries[1:], *clause.before)]
-        if clause.auxiliaries:
-            rest.append(clause.verb.text)
-        parts, used = self._parts(frozenset(), len(word.split()) + 1 + len(rest))
-        if not any(self.doc[i].dep_ not in {"advmod", "prt"} for part in parts for i in part[:1]):
+        verbs = [first, *(token.text for token in (*clause.auxiliaries[1:], *clause.before, clause.verb))]
+        if not clause.auxiliaries:
+            verbs = [*(token.text for token in clause.before), first]
+        parts = self._parts(frozenset(), len(word.split()) + len(verbs))
+        if parts is None or all(self.doc[part[0]].dep_ in {"advmod", "prt"} for part in parts):
             return None
-        words = [word, first, *rest, *(self.write(part) for part in parts)]
+        used = frozenset(i for part in parts for i in part)
+        words = [word, *verbs, *(self.write(part) for part in parts)]
         return self._draft(words, used, answer, rule, score)
 
     def of_part(self, word: str, answer: Tokens, left_out: Tokens, rule: str, score: float) -> Draft | None:
         """Ask for something else, so that the subject comes after the first auxiliary, as "What did Ada invent?"."""
         clause = self.clause
         subject = clause.phrase(clause.subject)
-        if subject & left_out or clause.subject.pos_ not in {"NOUN", "PROPN", "PRON"}:
+        last = self.doc[max(subject)]
+        if subject & left_out or clause.subject.pos_ not in _NOUNS or last.pos_ in _UNFINISHED:
             return None
         verb = clause.verb
         rest = [token.text for token in (*clause.auxiliaries[1:], *clause.before)]
@@ -97,25 +92,30 @@ class Asker:
         elif verb.lemma_ == "be":
             first = verb.text.lower()
         else:
-            first = {"VBD": "did", "VBZ": "does"}.get(verb.tag_, "do")
+            first = "did" if verb.tag_ == "VBD" else "do" if is_plural(clause.subject) else "does"
             rest.append(base(verb))
-        parts, used = self._parts(left_out, len(word.split()) + 1 + len(rest) + len(subject))
+        parts = self._parts(left_out, len(word.split()) + 1 + len(rest) + len(subject))
+        if parts is None:
+            return None
+        used = frozenset(i for part in parts for i in part)
         words = [word, first, self.write(sorted(subject)), *rest, *(self.write(part) for part in parts)]
         return self._draft(words, used | subject, answer, rule, score)
 
-    def _parts(self, left_out: Tokens, others: int) -> tuple[list[list[int]], Tokens]:
-        """Return the complements without the answer, the last of them left out where the question is long."""
+    def _parts(self, left_out: Tokens, others: int) -> list[list[int]] | None:
+        """Return the complements without the answer, the last of them left out where the question is long.
+
+        Returns None where the answer was one of several, and the others are left.
+        """
         parts = [(token, sorted(self.clause.phrase(token) - left_out)) for token in self.clause.parts]
-        # What was coordinated with the answer went with it.
-        parts = [
-            (token, places) for token, places in parts if places and self.doc[places[0]].dep_ not in {"cc", "punct"}
-        ]
+        parts = [(token, places) for token, places in parts if places]
+        if any(self.doc[places[end]].dep_ == "cc" for _, places in parts for end in (0, -1)):
+            return None
         while others + sum(len(places) for _, places in parts) > _LONGEST:
-            optional = [number for number, (token, _) in enumerate(parts) if token.dep_ in _OPTIONAL]
-            if len(parts) < 2 or not optional:
+            optional = [number for number, (token, _) in enumerate(parts) if number and token.dep_ in _OPTIONAL]
+            if not optional:
                 break
             del parts[optional[-1]]
-        return [places for _, places in parts], frozenset(i for _, places in parts for i in places)
+        return [places for _, places in parts]
 
     def write(self, places: Sequence[int]) -> str:
         """Return tokens as they are written inside a question."""
@@ -132,6 +132,7 @@ class Asker:
             used & self.references.unknown
             or self._is_torn(used)
             or not _is_sound(question)
+            or not _is_sound(span.text)
             or len(question.split()) > _TOO_LONG
         ):
             return None
@@ -143,9 +144,11 @@ class Asker:
         return Draft(question, span.start_char, span.end_char, rule, min(-0.01, score + doubt + vague + long))
 
     def _is_torn(self, used: Tokens) -> bool:
-        """Return whether a word with a hyphen is only half in the question."""
-        hyphens = (i for i in range(self.sentence.start, self.sentence.end) if self.doc[i].text == "-")
-        return any((i - 1 in used) != (i + 1 in used) and not self.doc[i - 1].whitespace_ for i in hyphens)
+        """Return whether a word with a hyphen, or words between quotes, are only half in the question."""
+        within = range(self.sentence.start + 1, self.sentence.end - 1)
+        hyphens = (i for i in within if self.doc[i].text == "-" and not self.doc[i - 1].whitespace_)
+        quotes = (i for i in within if self.doc[i].is_quote and i not in used)
+        return any((i - 1 in used) != (i + 1 in used) for i in hyphens) or any(i + 1 in used for i in quotes)
 
     def _vagueness(self, used: Tokens) -> float | None:
         """Return what is taken off for words that mean something only in their passage; None for too little meaning."""
@@ -160,9 +163,10 @@ class Asker:
             return None
         if not names and not any(token.pos_ == "NOUN" for token in tokens):
             return None
+        if any(_DEMONSTRATIVE.match(token.lower_) for token in tokens):
+            return None
         bare = sum(_is_bare(token) for token in tokens)
-        pointing = sum(token.lower_ in _DEMONSTRATIVES for token in tokens)
-        return _VAGUE * bare + 2 * _VAGUE * pointing + (0.0 if names else 2 * _VAGUE if len(content) < 4 else _VAGUE)
+        return _VAGUE * bare + (0.0 if names else 2 * _VAGUE if len(content) < 4 else _VAGUE)
 
 
 def _is_bare(token: Token) -> bool:
@@ -173,6 +177,6 @@ def _is_bare(token: Token) -> bool:
     return len(children) == 1 and children[0].lower_ == "the"
 
 
-def _is_sound(question: str) -> bool:
-    quotes = sum(question.count(mark) for mark in '"\u201c\u201d')
-    return quotes % 2 == 0 and question.count("(") == question.count(")") and not question.count("[")
+def _is_sound(text: str) -> bool:
+    quotes = sum(text.count(mark) for mark in '"\u201c\u201d')
+    return quotes % 2 == 0 and text.count("(") == text.count(")") and not _TORN.search(text)

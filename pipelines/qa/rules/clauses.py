@@ -19,6 +19,7 @@ _KEPT_CLAUSES = {"if", "when", "unless", "until", "because", "while", "whenever"
 _FACTS = {"ROOT", "conj", "relcl", "advcl"}
 _HEDGES = {"if", "unless", "whether", "as", "though", "so", "until", "that", "than", "to", "lest", "once"}
 """Words that begin clauses that say no fact, or none that stands alone."""
+_DENIALS = {"seldom", "rarely", "hardly", "barely", "scarcely", "longer", "neither", "nor"}
 _EMPTY_ADVERBS = re.compile(
     r"(?:also|however|then|thus|therefore|hence|moreover|furthermore|additionally|instead|otherwise|indeed|finally|"
     r"meanwhile|nevertheless|nonetheless|consequently|still|even|just|only|too|rather|already|later|again|"
@@ -39,6 +40,7 @@ class Clause:
         before: adverbs that stand between subject and verb.
         parts: its complements in the order in which a question gives them.
         cut: tokens in brackets.
+        pronoun: the relative pronoun that stands for the subject, in lower case; empty without one.
         own_subject: whether the subject is in the clause itself.
     """
 
@@ -49,6 +51,7 @@ class Clause:
     before: tuple[Token, ...]
     parts: tuple[Token, ...]
     cut: Tokens
+    pronoun: str
     own_subject: bool
 
     @property
@@ -86,13 +89,17 @@ def _clause(verb: Token, sentence: Span, cut: Tokens) -> Clause | None:
         "neg" in deps
         or "expl" in deps
         or "csubj" in deps
-        or (verb.dep_ in {"advcl"} and (marks & _HEDGES or not marks))
+        or (verb.dep_ == "advcl" and (marks & _HEDGES or not marks))
+        or (verb.dep_ == "conj" and not _is_fact(verb))
+        or any(child.lower_ in _DENIALS for child in verb.children)
     ):
         return None
     found = _subject(verb)
     if found is None:
         return None
     subject, own = found
+    if verb.dep_ == "relcl" and not _is_named(subject):
+        return None
     auxiliaries = _auxiliaries(verb)
     if not _is_finite(verb, auxiliaries) or (own and subject.i > verb.i):
         return None
@@ -108,7 +115,8 @@ def _clause(verb: Token, sentence: Span, cut: Tokens) -> Clause | None:
     parts = [child for child in verb.children if child.i not in cut and _is_part(child)]
     after = [child for child in parts if child.i > verb.i and not (child.dep_ == "prep" and _is_afterthought(child))]
     front = [child for child in parts if child.i < verb.i and child.dep_ in {"prep", "npadvmod", "advcl"}]
-    return Clause(sentence, verb, subject, auxiliaries, before, (*after, *front), cut, own)
+    pronoun = next((child.lower_ for child in verb.children if child.tag_ in {"WDT", "WP"}), "")
+    return Clause(sentence, verb, subject, auxiliaries, before, (*after, *front), cut, pronoun, own)
 
 
 def _subject(verb: Token) -> tuple[Token, bool] | None:
@@ -121,10 +129,24 @@ def _subject(verb: Token) -> tuple[Token, bool] | None:
         verb, own = verb.head, False
     if not subjects:
         return None
-    subject = subjects[0]
+    subject = subjects[-1]
     if subject.tag_ in {"WDT", "WP"}:
         return (verb.head, False) if verb.dep_ == "relcl" else None
-    return subject, own
+    # "the lamp she invented": the clause lacks an object.
+    return None if verb.dep_ == "relcl" else (subject, own)
+
+
+def _is_fact(verb: Token) -> bool:
+    """Return whether the first of coordinated verbs says a fact."""
+    while verb.dep_ == "conj":
+        verb = verb.head
+    return verb.dep_ in _FACTS
+
+
+def _is_named(noun: Token) -> bool:
+    """Return whether what a relative clause is about has a name, so that the clause says something alone."""
+    modifiers = (child for child in noun.children if child.dep_ in {"compound", "poss", "nummod"})
+    return noun.pos_ == "PROPN" or any(child.pos_ == "PROPN" for child in modifiers)
 
 
 def _auxiliaries(verb: Token) -> tuple[Token, ...]:
@@ -136,7 +158,10 @@ def _auxiliaries(verb: Token) -> tuple[Token, ...]:
 
 
 def _is_finite(verb: Token, auxiliaries: tuple[Token, ...]) -> bool:
-    return (auxiliaries[0] if auxiliaries else verb).tag_ in _FINITE
+    first = auxiliaries[0] if auxiliaries else verb
+    # "was built and sold": a past tense may be a participle.
+    is_doubtful = verb.dep_ == "conj" and not auxiliaries and verb.tag_ == "VBD" and verb.head.tag_ == "VBN"
+    return first.tag_ in _FINITE and first.text[0].isalpha() and not is_doubtful
 
 
 def _is_part(token: Token) -> bool:
@@ -145,6 +170,8 @@ def _is_part(token: Token) -> bool:
         return first in _KEPT_CLAUSES and any(child.dep_ in {"nsubj", "nsubjpass"} for child in token.children)
     if token.dep_ == "advmod":
         return _is_kept_adverb(token)
+    if token.dep_ == "npadvmod":
+        return any(word.is_alpha for word in token.subtree)
     return token.dep_ in _COMPLEMENTS
 
 

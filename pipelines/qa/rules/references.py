@@ -40,6 +40,7 @@ class References:
         names: what is written in place of a token; empty where it is left out.
         doubts: log-probabilities that this is right.
         unknown: pronouns and the like whose meaning is not known.
+        people: last words of the names of people.
         proper: words that have a capital within a sentence.
     """
 
@@ -47,13 +48,18 @@ class References:
     doubts: dict[int, float] = field(default_factory=dict)
     unknown: set[int] = field(default_factory=set)
     proper: frozenset[str] = frozenset()
+    people: frozenset[str] = frozenset()
+
+    def is_person(self, noun: Token) -> bool:
+        """Return whether a name is the last word of somebody's."""
+        return noun.text in self.people
 
 
 def resolve(doc: Doc, title: str) -> References:
     """Return what pronouns and surnames in a text mean: the last subject before them that fits, or the title."""
     proper = frozenset(token.text for token in doc if token.is_title and not token.is_sent_start)
-    found = References(proper=proper)
     people = _people(doc, title)
+    found = References(proper=proper, people=frozenset(people))
     title = plain_title(title)
     last: dict[str, str] = {}
     if title in people.values():
@@ -93,6 +99,9 @@ def _resolve(token: Token, kind: str | None, last: dict[str, str], from_title: s
         found.unknown.add(token.i)
         return
     name = last[kind]
+    if token.dep_ == "poss" and " of " in name:
+        found.unknown.add(token.i)
+        return
     if token.dep_ == "poss":
         name += "'" if name.endswith("s") else "'s"
     found.names[token.i] = name

@@ -16,13 +16,32 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.qa.rules.asking import Asker, Draft
     from mnemodex.pipelines.qa.rules.clauses import Clause
 
-_CAPITAL = re.compile(r"[A-Z]")
 _PLACES = {"GPE", "LOC", "FAC"}
 _YEAR_OR_DAY = re.compile(
     r"\b(?:1?\d{3}s?|20\d\ds?|centur|January|February|March|April|May|June|July|August|Septem|Octo|Novem|Decem)"
 )
+_STATES = {"have", "comprise", "include", "contain", "represent", "cover", "mean", "require", "cause", "drown", "flow"}
+_NOBODY = {"GPE", "LOC", "FAC", "ORG", "PRODUCT", "WORK_OF_ART", "LAW", "EVENT"}
+_CONTESTS = {"defeat", "beat", "attack", "fight", "face", "sue", "accuse", "blame", "support", "oppose", "conquer"}
+_PERSONAL = {
+    "argue",
+    "believe",
+    "marry",
+    "die",
+    "teach",
+    "write",
+    "elect",
+    "appoint",
+    "crown",
+    "bear",
+    "educate",
+    "say",
+}
+"""Verbs whose subject, in the passive too, is somebody."""
 _TIME_WORDS = {"in": "When", "on": "When", "during": "When", "since": "Since when", "until": "Until when"}
-_PLACE_WORDS = {"in", "at", "near", "on"}
+_SHORTEST = 4
+"""Letters of what is counted; what is shorter is a unit, as "mm"."""
+_PLACE_WORDS = {"in", "at", "near"}
 _STRANDED = {"of", "with", "to", "from", "for", "into", "as", "on", "about", "against", "by", "through"}
 
 
@@ -36,8 +55,12 @@ def ask(asker: Asker) -> Iterator[Draft | None]:
     yield from _about_reasons(asker)
 
 
-def _question_word(token: Token, *, acts: bool) -> str:
-    if is_person(token) or (acts and token.ent_type_ in {"ORG", "GPE", "NORP"}):
+def _question_word(asker: Asker, token: Token, *, acts: bool) -> str:
+    if token.i == asker.clause.subject.i and asker.clause.pronoun in {"who", "which", "that"}:
+        return "Who" if asker.clause.pronoun == "who" else _which(token) or "What"
+    known = token.pos_ == "PROPN" and asker.references.is_person(token)
+    many = token.tag_ == "NNPS" and token.ent_type_ in {"", "NORP"}
+    if is_person(token) or known or many or (acts and token.ent_type_ in {"ORG", "GPE"} and token.pos_ == "PROPN"):
         return "Who"
     return _which(token) or "What"
 
@@ -51,7 +74,10 @@ def _about_subject(asker: Asker) -> Iterator[Draft | None]:
     is_copula = clause.verb.lemma_ == "be" and not clause.auxiliaries
     if is_copula and not any(_is_definite(token) for token in clause.part("attr")):
         return
-    word = _question_word(subject, acts=not clause.is_passive and any(clause.part("dobj", "xcomp")))
+    acts = not clause.is_passive and any(clause.part("dobj", "xcomp")) and clause.verb.lemma_ not in _STATES
+    owns = any(token.lower_ == "its" for token in clause.verb.subtree)
+    personal = subject.pos_ == "PROPN" and clause.verb.lemma_ in _PERSONAL
+    word = "Who" if personal else _question_word(asker, subject, acts=acts and not owns)
     many = is_copula and any(token.tag_ in {"NNS", "NNPS"} for token in clause.part("attr"))
     score = -0.25 if clause.own_subject else -0.5
     score -= 0.0 if subject.ent_type_ or word != "What" else 0.3
@@ -93,17 +119,19 @@ def _about_definition(asker: Asker) -> Iterator[Draft | None]:
             continue
         answer = _noun_answer(token, clause)
         if answer is not None and token.i > clause.verb.i:
-            who = is_person(clause.subject) or (is_person(token) and clause.subject.pos_ == "PROPN")
+            who = is_person(clause.subject) or (is_person(token) and clause.subject.ent_type_ not in _NOBODY)
             word = "Who" if who else "What"
-            yield asker.of_part(word, answer, clause.phrase(token), "definition", -0.2)
+            left_out = clause.phrase(token).union(*(clause.phrase(adverb) for adverb in clause.part("advmod")))
+            yield asker.of_part(word, answer, left_out, "definition", -0.2)
 
 
 def _about_objects(asker: Asker) -> Iterator[Draft | None]:
     clause = asker.clause
-    for token in (*clause.part("dobj", "oprd"), *_inner_objects(clause.part("xcomp"))):
+    objects = (*clause.part("dobj", "oprd"),)
+    for token in objects or _inner_objects(clause.part("xcomp")):
         answer = _noun_answer(token, clause)
-        if answer is not None:
-            word = _question_word(token, acts=clause.subject.ent_type_ == token.ent_type_ == "ORG")
+        if answer is not None and not _is_counted(token):
+            word = _question_word(asker, token, acts=clause.verb.lemma_ in _CONTESTS)
             left_out = frozenset(i for i in clause.phrase(token) if i <= max(answer))
             yield asker.of_part(word, answer, left_out, "object", -0.25)
     for preposition in clause.part("prep", "agent"):
@@ -111,11 +139,16 @@ def _about_objects(asker: Asker) -> Iterator[Draft | None]:
             if token.dep_ != "pobj" or preposition.lower_ not in _STRANDED or preposition.i < clause.verb.i:
                 continue
             answer = _noun_answer(token, clause)
-            if answer is not None:
-                word = _question_word(token, acts=preposition.dep_ == "agent")
+            if answer is not None and not _is_counted(token):
+                word = _question_word(asker, token, acts=preposition.dep_ == "agent")
                 score = -0.3 if preposition.dep_ == "agent" else -0.5 - 0.2 * any(clause.part("dobj"))
                 rule = "agent" if preposition.dep_ == "agent" else "prepositional object"
                 yield asker.of_part(word, answer, clause.phrase(token), rule, score)
+
+
+def _is_counted(noun: Token) -> bool:
+    """Return whether a noun has a number, which is better asked for."""
+    return any(child.dep_ == "nummod" for child in noun.children)
 
 
 def _inner_objects(verbs: Iterator[Token]) -> Iterator[Token]:
@@ -170,7 +203,15 @@ def _how_many(asker: Asker, noun: Token, part: Token | None) -> Iterator[Draft |
     """Ask for the number of a noun in the subject (`part` is None), an object, or behind a preposition."""
     clause = asker.clause
     number = next((child for child in noun.children if child.dep_ == "nummod"), None)
-    if number is None or number.ent_type_ not in {"CARDINAL", "QUANTITY"} or noun.tag_ != "NNS":
+    if (
+        number is None
+        or number.ent_type_ not in {"CARDINAL", "QUANTITY"}
+        or noun.tag_ != "NNS"
+        or not noun.is_alpha
+        or len(noun) < _SHORTEST
+    ):
+        return
+    if any(child.dep_ == "det" and child.lower_ != "the" for child in noun.children):
         return
     places = clause.phrase(noun)
     counted = sorted(i for i in places if i > number.i and i >= min(noun.left_edge.i, noun.i))
@@ -188,7 +229,7 @@ def _how_many(asker: Asker, noun: Token, part: Token | None) -> Iterator[Draft |
     elif part.i == noun.i:
         yield asker.of_part(f"How {word}", answer, places, "number", -0.2)
     else:
-        yield asker.of_part(f"{part.text.capitalize()} how {word}", answer, clause.phrase(part), "number", -0.5)
+        yield asker.of_part(f"{part.text.capitalize()} how {word}", answer, clause.phrase(part), "number", -0.7)
 
 
 def _how_much(asker: Asker, noun: Token) -> Iterator[Draft | None]:
@@ -209,11 +250,8 @@ def _about_reasons(asker: Asker) -> Iterator[Draft | None]:
 
 
 def _which(token: Token) -> str:
-    """Return "Which" with a noun whose modifiers have capitals: "Which company" of "the Dutch trading company"."""
+    """Return "Which" with a noun that a name precedes: "Which report" of "the Warren report"."""
     if token.pos_ != "NOUN" or is_value(token):
         return ""
-    named = any(
-        child.dep_ in {"compound", "amod", "nmod"} and child.i < token.i and _CAPITAL.match(child.text)
-        for child in token.children
-    )
+    named = any(child.dep_ in {"compound", "nmod"} and child.pos_ == "PROPN" for child in token.children)
     return f"Which {token.text}" if named and token.text.islower() else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from mnemodex.indexers.models.phrases import CLAUSE_MARKS
+from mnemodex.indexers.models.phrases import CLAUSE_MARKS, NAMED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,8 +37,13 @@ def _is_mark(token: Token) -> bool:
 
 def lower_first(text: str, first: Token, proper: frozenset[str]) -> str:
     """Return a phrase as it is written inside a sentence; a name, as those in `proper`, keeps its capital."""
-    named = first.pos_ == "PROPN" or first.text in proper or (first.ent_type_ and first.pos_ != "DET")
-    if named or first.text == "I" or not first.is_title:
+    named = (
+        first.pos_ == "PROPN"
+        or (first.text in proper and first.pos_ != "DET")
+        or (first.ent_type_ in NAMED and first.pos_ != "DET")
+    )
+    # A noun in the singular that no article precedes may be a name that the tagger does not know.
+    if named or first.text == "I" or not first.is_title or first.tag_ == "NN":
         return text
     return text[:1].lower() + text[1:]
 
@@ -46,6 +51,13 @@ def lower_first(text: str, first: Token, proper: frozenset[str]) -> str:
 def base(verb: Token) -> str:
     """Return the infinitive of a verb."""
     return verb.text.lower() if verb.tag_ in {"VB", "VBP"} and verb.lemma_ != "be" else verb.lemma_
+
+
+def is_plural(noun: Token) -> bool:
+    """Return whether a subject is more than one, so that it takes "do" and "are"."""
+    if noun.tag_ == "PRP":
+        return noun.lower_ in {"they", "you", "we", "i"}
+    return noun.tag_ in {"NNS", "NNPS"} or any(child.dep_ == "conj" for child in noun.children)
 
 
 def third_person(verb: Token) -> str:
