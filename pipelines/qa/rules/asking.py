@@ -92,7 +92,7 @@ class Asker:
         elif verb.lemma_ == "be":
             first = verb.text.lower()
         else:
-            first = "did" if verb.tag_ == "VBD" else "do" if is_plural(clause.subject) else "does"
+            first = "did" if verb.tag_ == "VBD" else "do" if is_plural(clause.subject, verb) else "does"
             rest.append(base(verb))
         parts = self._parts(left_out, len(word.split()) + 1 + len(rest) + len(subject))
         if parts is None:

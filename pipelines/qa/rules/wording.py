@@ -43,7 +43,7 @@ def lower_first(text: str, first: Token, proper: frozenset[str]) -> str:
         or (first.ent_type_ in NAMED and first.pos_ != "DET")
     )
     # A noun in the singular that no article precedes may be a name that the tagger does not know.
-    if named or first.text == "I" or not first.is_title or first.tag_ == "NN":
+    if named or first.text == "I" or not first.is_title or (first.tag_ == "NN" and not first.ent_type_):
         return text
     return text[:1].lower() + text[1:]
 
@@ -53,11 +53,12 @@ def base(verb: Token) -> str:
     return verb.text.lower() if verb.tag_ in {"VB", "VBP"} and verb.lemma_ != "be" else verb.lemma_
 
 
-def is_plural(noun: Token) -> bool:
-    """Return whether a subject is more than one, so that it takes "do" and "are"."""
+def is_plural(noun: Token, verb: Token) -> bool:
+    """Return whether a subject is more than one, so that it takes "do"; a verb tells of names, which look alike."""
     if noun.tag_ == "PRP":
         return noun.lower_ in {"they", "you", "we", "i"}
-    return noun.tag_ in {"NNS", "NNPS"} or any(child.dep_ == "conj" for child in noun.children)
+    many = noun.tag_ in {"NNS", "NNPS"} or any(child.dep_ == "conj" for child in noun.children)
+    return many or (verb.tag_ == "VBP" and noun.tag_ == "NNP")
 
 
 def third_person(verb: Token) -> str:
