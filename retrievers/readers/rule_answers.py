@@ -254,11 +254,11 @@ def _candidates(doc: Doc) -> Iterator[_Candidate]:
     for entity in doc.ents:
         yield _Candidate(entity_answer(entity.root), entity.root, entity.label_, is_entity=True)
     for token in doc:
-        if token.lower_ in {"because", "due"}:
+        if token.lower_ in {"because", "due"} and token.i + 1 < len(doc):
             head = token.head if token.dep_ == "mark" else token
-            yield _Candidate(
-                frozenset(range(token.i + 1, head.right_edge.i + 1)) or frozenset({token.i}), head, _REASON
-            )
+            first = token.i + 1 + (token.nbor(1).lower_ in {"of", "to"})
+            if first <= head.right_edge.i:
+                yield _Candidate(frozenset(range(first, head.right_edge.i + 1)), head, _REASON)
         elif token.pos_ == "NUM" and not token.ent_type_:
             yield _Candidate(frozenset({token.i}), token, "CARDINAL")
         elif token.pos_ in {"NOUN", "PROPN"} and token.dep_ != "compound":
