@@ -35,7 +35,7 @@ _TASK = (
     "that the passage answers by exactly these words. It must be understood by somebody who does not see the passage, "
     "and must not hold the answer. Write the question and nothing else."
 )
-_ASKED = "Passage: {title}: {passage}\nAnswer: {answer}\nQuestion:"
+_ASKED = "Passage: {passage}\nAnswer: {answer}\nQuestion:"
 _EXAMPLE = (
     "Passage: Ottoline Marr: Ottoline Marr (1889-1961) was a novelist and a teacher of botany. She was born in ** "
     "Dunmarrow ** and moved to the capital when she was twenty.\nAnswer: Dunmarrow\nQuestion:",
@@ -121,14 +121,11 @@ class ModelGenerator(Generator):
 
     def _messages(self, passage: Passage, answer: str, text: str) -> Messages:
         """Return what the model reads about an answer, which is marked in the text."""
-        values = {"answer": answer, "title": passage.title, "passage": text}
-
-        def fill(prompt: str) -> str:
-            return _PLACES.sub(lambda place: values[place[1]], prompt)
-
         if self._settings.prompt is not None or self._lm.is_encoder_decoder:
-            return [{"role": "user", "content": fill(self._settings.prompt or _TUNED)}]
-        return conversation(_TASK, _EXAMPLE, fill(_ASKED))
+            asked = _fill(self._settings.prompt or _TUNED, answer=answer, title=passage.title, passage=text)
+            return [{"role": "user", "content": asked}]
+        titled = f"{passage.title}: {text}" if passage.title else text
+        return conversation(_TASK, _EXAMPLE, _fill(_ASKED, answer=answer, passage=titled))
 
     def _fit(self, passage: Passage, span: Span) -> list[int] | None:
         """Return the tokens of a prompt, with the passage cut around the answer where needed; None without room."""
@@ -222,6 +219,10 @@ class ModelGenerator(Generator):
             else:
                 usable.setdefault(form, question)
         return list(usable.values()), reason
+
+
+def _fill(prompt: str, **values: str) -> str:
+    return _PLACES.sub(lambda place: values[place[1]], prompt)
 
 
 def _fold(text: str) -> str:
