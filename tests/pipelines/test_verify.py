@@ -85,6 +85,12 @@ def swap(values):
     values[0], values[1] = values[1].copy() if isinstance(values, np.ndarray) else values[1], values[0]
 
 
+def swap_different(values):
+    """Swap the first value with one that is not equal."""
+    other = next(place for place, value in enumerate(values) if value != values[0])
+    values[0], values[other] = values[other], values[0]
+
+
 DOCUMENTS, CHUNKS, FACTS, ENTITIES = (spec_of(TableKey(name)) for name in ("documents", "chunks", "facts", "entities"))
 VECTORS = spec_of(TableKey("embeddings", "minilm")).sized(384)
 NAMES = spec_of(TableKey("embeddings", "minilm", "facts")).sized(384)
@@ -120,6 +126,10 @@ FACTS_OF = "tables/embeddings/minilm/facts"
         ("tables/qa_pairs", ".parquet", column(ASKED, "doc_id", put(0, 7)), "doc_id 7 is not in documents"),
         ("tables/questions", ".parquet", column(QUESTIONS, "question", put(0, "other")), "an id of 'other' is not its"),
         ("tables/questions", ".parquet", column(QUESTIONS, "row", put(0, [1, 2])), "not as many places as pairs"),
+        ("tables/questions", ".parquet", column(QUESTIONS, "row", put(0, [99])), "a place is none of a pair"),
+        ("tables/questions", ".parquet", column(QUESTIONS, "partition", put(0, [-1])), "a place is none of a pair"),
+        ("tables/questions", ".parquet", column(QUESTIONS, "row", swap_different), "its places are not those of the"),
+        ("tables/questions", ".parquet", column(QUESTIONS, "row", put(0, [])), "not as many places as pairs"),
         ("tables/lm_tokens", ".parquet", column(TOKENS, "doc_id", put(0, 7)), "its documents are not those of"),
         ("tables/lm_tokens", ".parquet", column(TOKENS, "starts", put(0, [1])), "not as many first characters as"),
         ("tables/lm_states", ".parquet", column(STATES, "position", put(0, 7)), "a position is not that of its"),

@@ -39,7 +39,7 @@ def test_every_table_and_the_catalogue_are_views(memory):
     graph = {"triples", "mentions", "facts", "entities", "synonyms", "edges"}
     vectors = {"embeddings_minilm", "embeddings_minilm_facts", "embeddings_minilm_entities"}
     states = {"lm_tokens_tiny", "lm_states_tiny"}
-    pairs = {"qa_pairs", "questions", "embeddings_minilm_questions"}
+    pairs = {"qa_pairs", "qa_candidates", "questions", "embeddings_minilm_questions"}
     assert found == {
         "documents",
         "chunks",
