@@ -16,18 +16,18 @@ Tokens = frozenset[int]
 LONGEST = 12
 """Tokens of an answer."""
 _PEOPLE = re.compile(
-    r"(?:actor|actress|admiral|ally|ancestor|architect|army|artist|assistant|athlete|attorney|author|baron|bishop|"
+    r"(?:activist|actor|actress|admiral|ally|ancestor|architect|army|artist|astronaut|assistant|athlete|attorney|author|baron|bishop|"
     r"boy|brother|captain|cardinal|chairman|champion|chancellor|chief|child|citizen|civilian|clergy|coach|"
-    r"colonist|commander|composer|conductor|consumer|count|critic|customer|daughter|dealer|delegate|designer|"
-    r"director|doctor|duke|emperor|employee|employer|engineer|expert|explorer|family|farmer|father|fisherman|"
+    r"colonist|commander|composer|conductor|consumer|count|critic|customer|daughter|dealer|delegate|descendant|designer|"
+    r"director|doctor|duke|emperor|employee|employer|engineer|expert|explorer|family|farmer|father|fisherman|follower|"
     r"founder|general|girl|god|governor|historian|hunter|husband|immigrant|inhabitant|inventor|investor|"
     r"journalist|judge|king|knight|labourer|lawyer|leader|legislator|lord|man|manager|master|mayor|member|"
     r"merchant|minister|missionary|monarch|monk|mother|musician|native|nobleman|nun|officer|official|opponent|"
     r"owner|painter|parent|parliament|patient|peasant|people|performer|pharmacist|philosopher|physician|pilot|"
     r"pioneer|player|poet|politician|pope|premier|president|priest|prime|prince|princess|prisoner|producer|"
-    r"professor|prophet|proponent|queen|researcher|resident|ruler|sailor|scholar|scientist|secretary|senator|"
+    r"professor|prophet|protester|proponent|queen|rebel|refugee|researcher|resident|ruler|sailor|scholar|scientist|secretary|senator|"
     r"settler|shareholder|singer|sister|slave|soldier|son|spokesman|student|successor|supporter|surgeon|teacher|"
-    r"theologian|theorist|trader|translator|traveler|tribe|visitor|warrior|widow|wife|winner|woman|worker|"
+    r"theologian|theorist|trader|translator|traveler|tribe|visitor|voter|warrior|widow|wife|winner|woman|worker|"
     r"writer|youth)$"
 )
 _PERSON_ENDING = re.compile(r".{3,}(?:ologist|icist|emist|ician|ographer)$")
@@ -159,7 +159,7 @@ def is_person(token: Token) -> bool:
     if token.ent_type_ in {"PERSON", "NORP"} and token.pos_ == "PROPN":
         return True
     lemma = token.lemma_.lower()
-    return token.pos_ == "NOUN" and (_PEOPLE.match(lemma) or _PERSON_ENDING.match(lemma)) is not None
+    return token.pos_ in {"NOUN", "PROPN"} and (_PEOPLE.match(lemma) or _PERSON_ENDING.match(lemma)) is not None
 
 
 def is_value(token: Token) -> bool:

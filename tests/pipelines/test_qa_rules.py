@@ -96,6 +96,25 @@ def test_a_pronoun_that_means_nothing_known_is_not_asked_about(generator):
     assert not pairs(generator, "It was built by them in 1850. This caused others to leave.")
 
 
+def test_what_a_denial_an_unknown_thing_or_a_guess_says_is_not_asked_about(generator):
+    text = (
+        "Anna Berg never visited Hamburg. Otto Lind hardly read letters. If Clara Voss sold the house, Otto Lind "
+        "bought a farm. This bridge crosses the Elm River. No critic praised the opera in Vienna."
+    )
+    asked = pairs(generator, text)
+    assert not [question for question in asked if "Hamburg" in question or "letters" in question]
+    assert not [question for question in asked if "bridge" in question or "praised" in question]
+    assert "Who sold the house?" not in asked
+
+
+def test_phrases_that_only_join_sentences_are_left_out(generator):
+    asked = pairs(
+        generator, "In addition, Anna Berg wrote twelve novels. For example, Anna Berg however admired Otto Lind."
+    )
+    assert "How many novels did Anna Berg write?" in asked
+    assert "Who admired Otto Lind?" in asked
+
+
 def test_documentation_of_a_function_says_what_it_returns(generator):
     asked = pairs(generator, "Return the largest item of a list.\n\nThe list may not be empty.", title="tools.largest")
     assert asked["What does tools.largest return?"] == "the largest item of a list"

@@ -25,6 +25,8 @@ _TORN = re.compile("[\\[\\]\u2014*]")
 _VAGUE = -0.35
 _DEMONSTRATIVE = re.compile(r"(?:this|these|those|such|another|latter|former|same|following|above|below)$")
 _NOUNS = {"NOUN", "PROPN", "PRON"}
+_TIED = {"det", "poss", "amod", "compound", "case"}
+"""What depends on a noun and says nothing without it."""
 _UNFINISHED = {"AUX", "PART", "ADP", "SCONJ", "CCONJ", "DET"}
 """Words that end no phrase."""
 _CONTENT = {"NOUN", "PROPN", "NUM", "ADJ", "VERB"}
@@ -130,7 +132,7 @@ class Asker:
         question = " ".join(filter(None, words)).rstrip(" .,;:!") + "?"
         if (
             used & self.references.unknown
-            or self._is_torn(used)
+            or self._is_torn(used, answer)
             or not _is_sound(question)
             or not _is_sound(span.text)
             or len(question.split()) > _TOO_LONG
@@ -143,8 +145,11 @@ class Asker:
         long = -0.06 * max(0, len(question.split()) - 13) - 0.05 * max(0, len(span) - 4)
         return Draft(question, span.start_char, span.end_char, rule, min(-0.01, score + doubt + vague + long))
 
-    def _is_torn(self, used: Tokens) -> bool:
-        """Return whether a word with a hyphen, or words between quotes, are only half in the question."""
+    def _is_torn(self, used: Tokens, answer: Tokens) -> bool:
+        """Return whether a phrase, a word with a hyphen or words between quotes are only half in the question."""
+        tied = (self.doc[i] for i in used if self.doc[i].dep_ in _TIED)
+        if any(token.head.i not in used | answer for token in tied):
+            return True
         within = range(self.sentence.start + 1, self.sentence.end - 1)
         hyphens = (i for i in within if self.doc[i].text == "-" and not self.doc[i - 1].whitespace_)
         quotes = (i for i in within if self.doc[i].is_quote and i not in used)
@@ -153,7 +158,9 @@ class Asker:
     def _vagueness(self, used: Tokens) -> float | None:
         """Return what is taken off for words that mean something only in their passage; None for too little meaning."""
         tokens = [self.doc[i] for i in used]
-        names = [token for token in tokens if token.pos_ == "PROPN" or token.i in self.references.names]
+        names = [
+            token for token in tokens if (token.pos_ == "PROPN" and len(token) > 1) or token.i in self.references.names
+        ]
         content = {
             token.i for token in (*tokens, self.clause.verb) if token.pos_ in _CONTENT and token.lemma_ not in _LIGHT
         }

@@ -19,6 +19,11 @@ _KEPT_CLAUSES = {"if", "when", "unless", "until", "because", "while", "whenever"
 _FACTS = {"ROOT", "conj", "relcl", "advcl"}
 _HEDGES = {"if", "unless", "whether", "as", "though", "so", "until", "that", "than", "to", "lest", "once"}
 """Words that begin clauses that say no fact, or none that stands alone."""
+_EMPTY_PHRASES = re.compile(
+    r"(?:for (?:example|instance)|in (?:fact|addition|turn|particular|contrast|general|this case)|by contrast|"
+    r"of course|at (?:the|that|this|the same) time|during (?:that|this) time|as a result|on the other hand)$"
+)
+_RELATIVE = {"later", "earlier", "ago", "before", "after", "afterwards"}
 _DENIALS = {"seldom", "rarely", "hardly", "barely", "scarcely", "longer", "neither", "nor"}
 _EMPTY_ADVERBS = re.compile(
     r"(?:also|however|then|thus|therefore|hence|moreover|furthermore|additionally|instead|otherwise|indeed|finally|"
@@ -171,7 +176,11 @@ def _is_part(token: Token) -> bool:
     if token.dep_ == "advmod":
         return _is_kept_adverb(token)
     if token.dep_ == "npadvmod":
-        return any(word.is_alpha for word in token.subtree)
+        # "a year later" is later than something that the question does not say.
+        following = token.doc[token.i + 1].lower_ if token.i + 1 < len(token.doc) else ""
+        return following not in _RELATIVE and any(word.is_alpha for word in token.subtree)
+    if token.dep_ == "prep":
+        return _EMPTY_PHRASES.match(" ".join(word.lower_ for word in token.subtree)) is None
     return token.dep_ in _COMPLEMENTS
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mnemodex.indexers.graph.names import plain_title
-from mnemodex.indexers.models.phrases import bracketed, phrase
+from mnemodex.indexers.models.phrases import bracketed, is_person, phrase
 from mnemodex.pipelines.qa.rules.wording import lower_first, written
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _SUBJECTS = {"nsubj", "nsubjpass"}
 _LONGEST = 6
 """Words of what is put in place of a pronoun."""
 _GUESS = -0.4
-_TITLE_GUESS = -0.8
+_FAR_GUESS = -0.8
 
 
 @dataclass(slots=True)
@@ -81,7 +81,7 @@ def resolve(doc: Doc, title: str) -> References:
                 found.unknown.add(token.i)
             if token.dep_ in _SUBJECTS and token.tag_ not in {"PRP", "WDT", "WP", "DT", "EX"}:
                 name = _name(token, cut, sentence, found)
-                if name:
+                if name and (_kind(token) == _PERSON or _is_main(token)):
                     last[_kind(token)] = name
                     from_title.discard(_kind(token))
     return found
@@ -91,7 +91,7 @@ def _resolve(token: Token, kind: str | None, last: dict[str, str], from_title: s
     if token.lower_ in {"you", "your"} or token.lower_.endswith(("self", "selves")):
         return
     is_subject = token.dep_ in _SUBJECTS
-    if token.dep_ == "poss" and kind is not None and not _in_subject(token):
+    if token.dep_ == "poss" and kind is not None and not _in_subject(token) and _fits_subject(token, kind):
         # What its own clause is about; the question says that too.
         found.doubts[token.i] = -0.2
         return
@@ -105,7 +105,7 @@ def _resolve(token: Token, kind: str | None, last: dict[str, str], from_title: s
     if token.dep_ == "poss":
         name += "'" if name.endswith("s") else "'s"
     found.names[token.i] = name
-    found.doubts[token.i] = _TITLE_GUESS if kind in from_title else _GUESS
+    found.doubts[token.i] = _FAR_GUESS if kind in from_title or kind == _THING else _GUESS
 
 
 def _in_subject(token: Token) -> bool:
@@ -114,6 +114,26 @@ def _in_subject(token: Token) -> bool:
             return True
         token = token.head
     return False
+
+
+def _fits_subject(token: Token, kind: str) -> bool:
+    """Return whether a possessive may mean the subject of its own clause."""
+    verb = next((above for above in token.ancestors if above.pos_ in {"VERB", "AUX"}), None)
+    while verb is not None:
+        subject = next((child for child in verb.children if child.dep_ in _SUBJECTS), None)
+        if subject is not None:
+            own = _PRONOUNS.get(subject.lower_) or _kind(subject)
+            return own == kind or subject.tag_ in {"WDT", "WP"} or (own == _THING and is_person(subject))
+        verb = verb.head if verb.dep_ in {"conj", "xcomp", "advcl"} else None
+    return True
+
+
+def _is_main(token: Token) -> bool:
+    """Return whether a subject is that of a sentence, not of a clause inside it."""
+    verb = token.head
+    while verb.dep_ == "conj":
+        verb = verb.head
+    return verb.dep_ == "ROOT"
 
 
 def _kind(token: Token) -> str:
