@@ -41,7 +41,7 @@ def run(folder: Path, *, full: bool, lm: bool) -> None:
     """Build the memory, show it, ask the questions, and say what to try next; `lm` adds a next-token memory."""
     from rich.console import Console
 
-    from mnemodex.demo import next_token
+    from mnemodex.demo import next_token, pairs
     from mnemodex.pipelines.build import build
     from mnemodex.pipelines.progress import Progress
     from mnemodex.retrievers.memory import Memory
@@ -58,7 +58,8 @@ def run(folder: Path, *, full: bool, lm: bool) -> None:
             "source": {"path": str(corpus.absolute())},
             "chunks": {"by": "tokens", "size": CHUNK_TOKENS, "overlap": 16},
             "triples": TRIPLES,
-            "indexes": INDEXES,
+            "qa_pairs": pairs.PAIRS,
+            "indexes": {**INDEXES, "qa": pairs.index(folder.parent / f"{folder.name}-questions.jsonl")},
         },
         name="demo",
         base=Path.cwd(),
@@ -71,6 +72,7 @@ def run(folder: Path, *, full: bool, lm: bool) -> None:
         _ask(console, memory, question)
     _phrases(console, memory)
     _graph(console, memory, folder)
+    pairs.run(console, memory)
     console.print("The same in SQL: which parts of the manual are longest?")
     console.print(
         memory.sql(
@@ -84,6 +86,7 @@ def run(folder: Path, *, full: bool, lm: bool) -> None:
         f'search {folder} both "how do decorators work" -k 3',
         f"sql {folder} \"SELECT title, text FROM chunks WHERE text LIKE '%augmented assignment%'\"",  # noqa: S608 - printed
         f'search {folder} ngrams "assignment expression"',
+        f'search {folder} qa "what does a deep copy make?" -k 1',
         f"show {folder} dense",
     ):
         console.print(f"  {program()} {arguments}")

@@ -9,6 +9,7 @@ import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.graph.names import sentences
+from mnemodex.indexers.qa import normalize_question
 from mnemodex.retrievers.hits import MISSING_ID, Chunk, Hits, Reason
 
 if TYPE_CHECKING:
@@ -33,10 +34,12 @@ class Pair:
 
     @property
     def sentence(self) -> str:
-        """The first sentence of the chunk that holds an answer; empty where none does."""
+        """Of the chunk's sentences that hold an answer, the one with most words of the question; empty without one."""
         folded = [answer.casefold() for answer in self.answers]
         found = sentences(self.chunk.text) if self.chunk is not None else []
-        return next((text for text in found if any(answer in text.casefold() for answer in folded)), "")
+        holding = [text for text in found if any(answer in text.casefold() for answer in folded)]
+        words = set(normalize_question(self.question).split())
+        return max(holding, key=lambda text: len(words.intersection(text.casefold().split())), default="")
 
     def to_json(self) -> dict[str, Any]:
         """Return what `search --json` prints; ids are strings, since they do not fit a JavaScript number."""

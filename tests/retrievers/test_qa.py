@@ -18,7 +18,7 @@ from mnemodex.pipelines.qa import steps as steps_module
 from mnemodex.retrievers.readers.answers import merge_answers, normalize_answer
 
 NOTES = [
-    {"id": "atlas", "title": "", "text": "Maps of 1900. The capital is Turin. Nobody doubts it."},
+    {"id": "atlas", "title": "", "text": "Maps of Turin. The capital is Turin. Nobody doubts it."},
     {"id": "guide", "title": "", "text": "In the guide the capital is Rome."},
     {"id": "poem", "title": "", "text": "Roses are red."},
     {"id": "book", "title": "", "text": "The book says that Rome is the capital."},
