@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.special import betaincinv
 
 from mnemodex.schemas.manifest import Abstention, Stats
 
@@ -55,6 +54,8 @@ def risk_coverage(confidence: Sequence[float], right: Sequence[bool], queries: i
 
     Queries of equal confidence are answered together, or not at all.
     """
+    from scipy.special import betaincinv
+
     order = np.argsort(-np.asarray(confidence, np.float64), kind="stable")
     ordered = np.asarray(confidence, np.float64)[order]
     last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)[: len(ordered)])
