@@ -30,9 +30,9 @@ _EXAMPLE = (
 
 
 class RePAQReader:
-    """Answers a question by its best pair, without a model (RePAQ; Lewis et al., 2021).
+    """Answers a question by the pairs alone, without a model (RePAQ; Lewis et al., 2021).
 
-    What that is, and when there is none, is the retriever's to say (`QARetriever.predictions`).
+    Which pair is the best, and when none is good enough, is the index's to say (`QARetriever.predictions`).
     """
 
     def __init__(self, retriever: QARetriever) -> None:
