@@ -11,7 +11,7 @@ from typing_extensions import override
 from mnemodex.indexers.base import IndexStats
 from mnemodex.indexers.models.hashes import digest_of
 from mnemodex.pipelines.contents import content_of
-from mnemodex.pipelines.growth import SMALL, Former
+from mnemodex.pipelines.growth import Former
 from mnemodex.pipelines.ops.base import Finished
 from mnemodex.pipelines.plan import PlanContext, Unfinished
 from mnemodex.pipelines.unit import Cutter, Results
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from mnemodex.schemas.spec import ModelRef
     from mnemodex.schemas.steps import Key, Step
     from mnemodex.schemas.store.store import Store
+
+
+LASTING = 512
+"""What was trained on fewer rows is trained again whenever they change. Of vectors of MiniLM, SQ8 that was trained on
+512 of 2,048 has recall@10 .991, on all .996; on 256 of 1,024 .982 and .995, on 26 of 104 .943 and .996."""
 
 
 @dataclass
@@ -194,7 +199,7 @@ class BuildResults(PlanContext, Results):
         if table is None or table.identity != self.identity(step.reads[0].table):
             return None
         (made,) = entry.partitions
-        outlasts = made.stats.rows_read > SMALL and rows < step.lasts * made.stats.rows_read
+        outlasts = made.stats.rows_read >= LASTING and rows < step.lasts * made.stats.rows_read
         return self._store.whole(made.place) if outlasts else None
 
     def artifacts(self, key: Key) -> list[Artifact]:

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from passed_objects import Hashed
 
 import mnemodex
-from mnemodex.pipelines import growth, results, source_plan
+from mnemodex.pipelines import growth, source_plan
 from mnemodex.pipelines.sources.packing import Packing
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import SourceError
@@ -215,7 +215,6 @@ class Rebuilds(RuleBasedStateMachine):
             patch.setattr("mnemodex.pipelines.run.choose_engine", InlineEngine)
             patch.setattr(source_plan, "PACKING", Packing(rows=4, bytes=600, most=4))
             patch.setattr(growth, "SMALL", 8)
-            patch.setattr(results, "SMALL", 8)
             return mnemodex.build(recipe, encoders=self._encoders())
 
     def _encoders(self) -> dict[str, Hashed]:

@@ -221,18 +221,27 @@ def test_another_encoder_or_setting_keeps_nothing(grow, tmp_path):
 
 def test_centroids_are_trained_again_when_there_are_four_times_the_rows(grow, tmp_path):
     indexes = {"ivf": INDEXES["ivf"]}
-    grow(indexes=indexes, a=notes(*range(300)))
+    grow(indexes=indexes, a=notes(*range(600)))
 
     def trained():
         (part,) = manifest(tmp_path / "memory").caches["ivf: trained"].partitions
         return part.fingerprint, part.stats.rows_read
 
     before = trained()
-    assert before[1] == 300
-    grow(indexes=indexes, a=notes(*range(1199)))
-    assert trained() == before and [shard.rows for shard in shards(tmp_path / "memory", "ivf")] == [1199]
-    grow(indexes=indexes, a=notes(*range(1200)))
-    assert trained()[1] == 1200 and [shard.rows for shard in shards(tmp_path / "memory", "ivf")] == [1200]
+    assert before[1] == 600
+    grow(indexes=indexes, a=notes(*range(2399)))
+    assert trained() == before and [shard.rows for shard in shards(tmp_path / "memory", "ivf")] == [2399]
+    grow(indexes=indexes, a=notes(*range(2400)))
+    assert trained()[1] == 2400 and [shard.rows for shard in shards(tmp_path / "memory", "ivf")] == [2400]
+
+
+def test_what_was_trained_on_few_rows_is_trained_again_when_they_change(grow, tmp_path):
+    indexes = {"codes": INDEXES["codes"]}
+    grow(indexes=indexes, a=notes(*range(26)))
+    changed = notes(*range(14, 37))
+    assert computed(grow(indexes=indexes, a=changed))["codes: train"] == 1
+    grow("fresh", indexes=indexes, a=changed)
+    assert answers(tmp_path / "memory", "codes") == answers(tmp_path / "fresh", "codes")
 
 
 @pytest.mark.parametrize("dimension", [24, 32])
