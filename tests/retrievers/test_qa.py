@@ -153,3 +153,39 @@ def test_merged_answers_are_those_that_a_plain_count_gives(pairs):
         expected_ranks += [min(order.index(form(text)) for text in given) for given in of_group]
     assert merged.to_pylist() == expected
     assert ranks.tolist() == expected_ranks
+
+
+class Uneven(Hashed):
+    """Vectors whose lengths differ by a tenth."""
+
+    def encode(self, texts):
+        vectors = super().encode(texts)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        lengths = [np.random.default_rng(len(text) + ord(text[-1])).normal(1, 0.1) for text in texts]
+        return (vectors * np.array(lengths)[:, None]).astype(np.float32)
+
+
+@pytest.mark.parametrize("factory", ["SQ8", "HNSW16_SQ8"])
+def test_codes_and_graphs_find_what_has_the_highest_inner_product_of_vectors_of_unequal_lengths(tmp_path, factory):
+    words = np.random.default_rng(0).integers(100, 140, (600, 4)).tolist()
+    rows = [{"question": " ".join(map(str, row)), "answer": "yes"} for row in words[:500]]
+    recipe = {
+        "memory": str(tmp_path / "memory"),
+        "embed": {"e": {"normalize": False}},
+        "indexes": {"qa": {"type": "qa", "factory": factory, "target_recall": 1.0}},
+        "qa_pairs": {"from": str(write_jsonl(tmp_path / "pairs.jsonl", rows))},
+    }
+    encoders = {"e": Uneven(64)}
+    mnemodex.build(recipe, local=True, encoders=encoders)
+    memory = mnemodex.open(recipe["memory"], encoders=encoders)
+    asked = [" ".join(map(str, row)) for row in words[500:]]
+    table = memory.sql("SELECT question_id, vector FROM embeddings_e_questions").to_arrow_table()
+    keys = np.stack(table["vector"].to_numpy())
+    assert np.linalg.norm(keys, axis=1).std() > 0.05
+    exact = encoders["e"].encode(asked) @ keys.T
+    hits = memory.retriever("qa").search(asked, 10)
+    by_id = {number: row for row, number in enumerate(table["question_id"].to_pylist())}
+    found = np.take_along_axis(exact, np.vectorize(by_id.get)(hits.ids), axis=1)
+    np.testing.assert_allclose(hits.scores, found, atol=0.02)
+    # Vectors whose score is that of the tenth count too.
+    assert (found >= np.sort(exact, axis=1)[:, -10:][:, :1] - 1e-6).mean() >= 0.98
