@@ -111,7 +111,7 @@ def noun_answer(token: Token, words: Tokens, cut: Tokens = frozenset()) -> Token
         start += 1
     # What stands apart before the noun is part of its name.
     is_torn = any(i < start for i in places if doc[i].dep_ not in {"punct", "det"})
-    return None if is_torn or end - start > LONGEST or _points(doc[start:end]) else frozenset(range(start, end))
+    return None if is_torn or end - start > LONGEST or points(doc[start:end]) else frozenset(range(start, end))
 
 
 def _consecutive(token: Token, places: set[int]) -> tuple[int, int]:
@@ -130,7 +130,8 @@ def _consecutive(token: Token, places: set[int]) -> tuple[int, int]:
     return start, end
 
 
-def _points(words: Iterable[Token]) -> bool:
+def points(words: Iterable[Token]) -> bool:
+    """Return whether words mean something only beside their passage: "this lamp", "its colour"."""
     return any(_POINTING.match(word.lower_) for word in words)
 
 

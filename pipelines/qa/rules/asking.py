@@ -22,7 +22,8 @@ _LONGEST = 18
 _TOO_LONG = 24
 _OPTIONAL = {"prep", "advcl", "advmod", "npadvmod"}
 _TORN = re.compile("[\\[\\]\u2014*]")
-_VAGUE = -0.35
+_VAGUE, _UNSAID = -0.35, -0.5
+_ANY = {"a", "an", "some", "any", "several", "many", "certain", "various", "more", "most"}
 _DEMONSTRATIVE = re.compile(r"(?:this|these|those|such|another|latter|former|same|following|above|below)$")
 _NOUNS = {"NOUN", "PROPN", "PRON"}
 _TIED = {"det", "poss", "amod", "compound", "case"}
@@ -85,6 +86,8 @@ class Asker:
         clause = self.clause
         subject = clause.phrase(clause.subject)
         last = self.doc[max(subject)]
+        if self.doc[min(subject)].lower_ in {"none", "neither", "few"}:
+            return None
         if subject & left_out or clause.subject.pos_ not in _NOUNS or last.pos_ in _UNFINISHED:
             return None
         verb = clause.verb
@@ -139,11 +142,11 @@ class Asker:
         ):
             return None
         doubt = sum(self.references.doubts.get(i, 0.0) for i in used)
-        vague = self._vagueness(used)
-        if vague is None:
+        vague, unsaid = self._vagueness(used), _unsaid(span)
+        if vague is None or unsaid is None:
             return None
         long = -0.06 * max(0, len(question.split()) - 13) - 0.05 * max(0, len(span) - 4)
-        return Draft(question, span.start_char, span.end_char, rule, min(-0.01, score + doubt + vague + long))
+        return Draft(question, span.start_char, span.end_char, rule, min(-0.01, score + doubt + vague + unsaid + long))
 
     def _is_torn(self, used: Tokens, answer: Tokens) -> bool:
         """Return whether a phrase, a word with a hyphen or words between quotes are only half in the question."""
@@ -174,6 +177,13 @@ class Asker:
             return None
         bare = sum(_is_bare(token) for token in tokens)
         return _VAGUE * bare + (0.0 if names else 2 * _VAGUE if len(content) < 4 else _VAGUE)
+
+
+def _unsaid(answer: Span) -> float | None:
+    """Return what is taken off for an answer that says little ("a problem"); None for one that refers ("the group")."""
+    if len(answer) != 2 or answer[1].pos_ != "NOUN" or answer[0].pos_ not in {"DET", "ADJ"}:
+        return 0.0
+    return None if answer[0].lower_ == "the" else _UNSAID if answer[0].lower_ in _ANY else 0.0
 
 
 def _is_bare(token: Token) -> bool:

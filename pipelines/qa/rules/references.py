@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mnemodex.indexers.graph.names import plain_title
-from mnemodex.indexers.models.phrases import bracketed, is_person, phrase
+from mnemodex.indexers.models.phrases import bracketed, is_person, phrase, points
 from mnemodex.pipelines.qa.rules.wording import lower_first, written
 
 if TYPE_CHECKING:
@@ -145,7 +145,8 @@ def _kind(token: Token) -> str:
 def _name(token: Token, cut: Tokens, sentence: Span, found: References) -> str:
     """Return a subject in words that say it without its sentence, or nothing."""
     places = phrase(token, cut)
-    if len(places) > _LONGEST or places & found.unknown:
+    words = [sentence.doc[i] for i in places if i not in found.names]
+    if len(places) > _LONGEST or places & found.unknown or points(words):
         return ""
     return lower_first(written(places, sentence, found.names), sentence.doc[min(places)], found.proper)
 
