@@ -50,6 +50,9 @@ _WINDOW = 64
 """Candidates that are read at once, and that a killed worker loses."""
 
 
+_SUMMED = ("judged", "kept", "failed", "near", "far", "unread")
+
+
 class FilterSettings(Spec):
     """A filter, the index that it searches, and the spaCy model of the reader by rules where no other one is named."""
 
@@ -62,7 +65,8 @@ class FilterSettings(Spec):
 class FilterStats(Stats):
     """Candidates that were to be judged, those that are kept, and those at which the reader failed.
 
-    Of those that this build judged by an index, `near` had their chunk among the passages, and `far` had not.
+    Of those that this build judged by an index, `near` had their chunk among the passages, and `far` had not. The
+    reader left `unread` passages out, which are longer together than its model reads.
     """
 
     judged: int = 0
@@ -70,6 +74,7 @@ class FilterStats(Stats):
     failed: int = 0
     near: int = 0
     far: int = 0
+    unread: int = 0
 
 
 class FilterOp(Op):
@@ -81,7 +86,7 @@ class FilterOp(Op):
     """
 
     Settings = FilterSettings
-    seconds_per_megabyte = 200.0
+    seconds_per_megabyte = 500.0
     settings: FilterSettings
 
     def __init__(self, settings: FilterSettings, work: Work) -> None:
@@ -93,6 +98,11 @@ class FilterOp(Op):
         """The reader; its model is loaded by the first unit that has something to judge."""
         return _open_reader(self.settings, self.work)
 
+    @property
+    def _unread(self) -> int:
+        """Passages that the reader left out so far; some readers leave none out."""
+        return getattr(self._reader, "dropped", 0) if "_reader" in vars(self) else 0
+
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
         candidates = parquet.read(inputs.partition(0).files["parquet"])
@@ -102,7 +112,7 @@ class FilterOp(Op):
             [former_verdicts(inputs.former, ids), pa.Table.from_batches(output.checkpoint.load(), VERDICTS)]
         )
         left = np.flatnonzero(~np.isin(ids, numbers(known["pair_id"])))
-        verdicts, passages = [known], self._open(inputs)
+        verdicts, passages, before = [known], self._open(inputs), self._unread
         rows = candidates.select(["pair_id", "chunk_id", "question", "answer"])
         for start in range(0, len(left), _WINDOW):
             window = rows.take(to_column(open_rows[left[start : start + _WINDOW]], pa.int64()))
@@ -121,6 +131,7 @@ class FilterOp(Op):
             failed=pc.sum(pc.starts_with(found["reason"], FAILED)).as_py() or 0,
             near=searched[True],
             far=searched[False],
+            unread=self._unread - before,
             reused=len(ids) - len(left),
         )
 
@@ -146,6 +157,11 @@ class FilterOp(Op):
             if exceeds(settings.max_errors, stats["failed"], stats["judged"]):
                 raise SourceError(f"qa_pairs: {failures}, more than `qa_pairs.max_errors: {settings.max_errors}`")
             warnings.append(f"{failures}; the column `reason` of the table qa_candidates says why")
+        if stats["unread"]:
+            warnings.append(
+                f"{stats['unread']} passages are left out of what the filter's model is given, which reads no more at "
+                "once; take fewer hits (`k`), smaller chunks, or a model that reads more"
+            )
         return [f"qa_pairs: {warning}" for warning in warnings]
 
     @override
@@ -270,5 +286,5 @@ def _sum_up(finished: Finished) -> Counter[str]:
     """Return the sums of the stats of all partitions."""
     stats = Counter[str]()
     for part in finished.parts:
-        stats.update(part.stats.of(FilterStats).model_dump(include={"judged", "kept", "failed", "near", "far"}))
+        stats.update(part.stats.of(FilterStats).model_dump(include={*_SUMMED}))
     return stats

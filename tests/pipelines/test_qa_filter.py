@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from builds import computed
@@ -183,6 +184,22 @@ def test_a_second_try_goes_on_within_the_partition(recipe, tmp_path, monkeypatch
     again = rows(recipe, ANSWERS)
     build(recipe | {"memory": str(tmp_path / "fresh")})
     assert rows(recipe | {"memory": str(tmp_path / "fresh")}, ANSWERS) == again
+
+
+def test_passages_that_a_model_does_not_read_are_counted(recipe):
+    def answer(request):
+        long = "Moss" in request["messages"][-1]["content"] and "Foxes" in request["messages"][-1]["content"]
+        return Reply(status=400, message="the prompt is too long") if long else "Green"
+
+    with ChatServer(answer) as server:
+        chosen = {"index": "words", "k": 2, "server": {"model": "small", "base_url": server.url}}
+        recipe["qa_pairs"]["filter"] = chosen
+        write_jsonl(Path(recipe["source"]["path"]) / "part-2.jsonl", [{"id": "x", "title": "Foxes", "text": "x moss"}])
+        warnings = build(recipe).warnings
+    # Two candidates ask the same.
+    assert [warning for warning in warnings if warning.startswith("qa_pairs: 2 passages are left out of what")], (
+        warnings
+    )
 
 
 @pytest.mark.usefixtures("_words")
