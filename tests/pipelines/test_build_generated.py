@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from builds import computed
 from library import write_jsonl, write_parts
@@ -12,12 +14,16 @@ from passed_objects import Hashed
 from word_generator import Calls
 
 import mnemodex
+from mnemodex.pipelines.checks.partition import CheckedPartition
+from mnemodex.pipelines.checks.tables import check_qa_candidates
 from mnemodex.pipelines.ops import checkpoint
 from mnemodex.pipelines.qa import chunks, generation, passages
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import ModelError, RecipeError, SourceError
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.recipe import parse_recipe
+from mnemodex.schemas.sections import SPACY_MODEL
+from mnemodex.schemas.store.store import open_store
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -186,6 +192,49 @@ def test_passages_are_chosen_and_answers_found_before_questions(recipe):
     build(recipe)
     assert (len(Calls.scored), len(Calls.generated)) == (0, 3)
     assert verify(recipe["memory"]).problems == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("answer", "other", "is not the hash of its key, question and answer"),
+        ("start", 7, "is not in its chunk from 7 on"),
+        ("doc_id", 7, "is not one of its document's"),
+        ("kept", False, "the candidates that are kept are not those of qa_pairs"),
+    ],
+)
+def test_verify_names_candidates_that_are_not_what_they_should_be(recipe, name, value, problem):
+    build(recipe)
+    store, manifest = open_store(recipe["memory"])
+    table = manifest.tables["qa_candidates"]
+    forged = CheckedPartition(store, manifest, table, next(part for part in table.partitions if part.rows))
+    assert list(check_qa_candidates(forged)) == []
+    field = forged.rows.schema.field(name)
+    values = [value, *forged.rows[name].to_pylist()[1:]]
+    place = forged.rows.schema.get_field_index(name)
+    vars(forged)["rows"] = forged.rows.set_column(place, field, pa.array(values, field.type))
+    assert any(problem in found for found in check_qa_candidates(forged))
+
+
+def test_what_only_chooses_among_candidates_decides_no_question():
+    spec = {"generator": "rules", "passages": {"model": "m", "min_score": -0.5}, "filter": {"by": "local"}}
+    pairs = parse_recipe({"source": "a", "qa_pairs": spec}, name="r", base=Path("/")).qa_pairs
+    assert pairs.identity(step="questions").keys() == {"generator", "passages", "model"}
+    assert pairs.identity(step="questions")["passages"] == {"min_score": -0.5}
+    assert pairs.passages.identity(step="passages") == {"model": "m"}
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.skipif(not all(map(find_spec, ("spacy", SPACY_MODEL))), reason="the extra openie")
+def test_workers_on_ray_generate_the_same(recipe, tmp_path, monkeypatch):
+    recipe["qa_pairs"] = {"generator": "rules"}
+    build(recipe, local=True)
+    monkeypatch.undo()
+    assert build(recipe | {"memory": str(tmp_path / "ray")}, address="local").engine == "Ray"
+    query = "SELECT * FROM qa_candidates ORDER BY pair_id"
+    tables = [mnemodex.open(tmp_path / name).sql(query).to_arrow_table() for name in ("memory", "ray")]
+    assert tables[0].num_rows and tables[0].equals(tables[1])
 
 
 def test_documents_that_give_no_pair_are_refused_with_the_reasons(recipe, tmp_path):
