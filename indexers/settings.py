@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from mnemodex.schemas.recipe import IndexSettings
+from mnemodex.schemas.reranking import PairReranking  # noqa: TC001 - pydantic reads the annotation
 from mnemodex.schemas.sections import DEFAULT_MODEL, ChatModel
 from mnemodex.schemas.spec import ModelRef, ReadBy, RecipePath, Ref, SearchOnly, Spec
 
@@ -146,6 +147,7 @@ class QASettings(VectorSettings):
         abstain: when it declines to answer; never by default.
         rounds: how often a question is asked; from the second time on with the answers so far, for questions whose
             answer takes several pairs.
+        rerank: how the first pairs are scored again; not by default.
     """
 
     type: Literal["qa"] = "qa"
@@ -155,6 +157,13 @@ class QASettings(VectorSettings):
     metric: Literal["ip"] = "ip"
     answer: Annotated[Literal["votes", "nearest"], SearchOnly()] = "votes"
     abstain: Annotated[AbstainSettings, SearchOnly()] | None = None
+    rerank: Annotated[PairReranking, SearchOnly()] | None = None
+
+    @model_validator(mode="after")
+    def _chains_have_their_own_scores(self) -> Self:
+        if self.rerank is not None and self.rounds > 1:
+            raise ValueError("`rerank` is for one round: pairs of later rounds are scored with those before; drop one")
+        return self
 
 
 class BM25Settings(IndexSettings):

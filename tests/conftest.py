@@ -43,6 +43,7 @@ LIBRARY_INDEXES = {
     "next": {"type": "knn_lm", "factory": "Flat"},
     "asked": {"type": "qa"},
     "hops": {"type": "qa", "rounds": 3},
+    "reranked": {"type": "qa", "rerank": {"by": "similarity"}},
     "both": {"type": "hybrid", "of": ["flat", "words"]},
     "all": {"type": "hybrid", "of": ["flat", "words", "asked"]},
 }

@@ -23,6 +23,7 @@ CASES = {
     "seal": "keys",
     "next-token": "next",
     "qa": "asked",
+    "qa-reranked": "reranked",
     "qa-chunks": "asked",
     "qa-rounds": "hops",
     "qa-rounds-chunks": "hops",

@@ -15,6 +15,7 @@ from mnemodex.retrievers.qa.abstention import decline
 from mnemodex.retrievers.qa.chunks import ChunkRetriever, chunk_hits
 from mnemodex.retrievers.qa.hits import PairHits
 from mnemodex.retrievers.qa.predictions import VOTERS, choose, vote
+from mnemodex.retrievers.qa.reranking import open_reranker, rerank
 from mnemodex.retrievers.qa.rounds import Rounds, merge
 from mnemodex.retrievers.qa.tables import PairTables
 from mnemodex.schemas.errors import QueryError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnemodex.indexers.arrays import Float32s, Int64s
+    from mnemodex.indexers.encoders import TextEncoder
     from mnemodex.retrievers.hits import Hits
     from mnemodex.retrievers.memory import Memory
     from mnemodex.retrievers.qa.predictions import Prediction
@@ -43,6 +45,8 @@ class QARetriever(Retriever):
         self._embedding = str(self._settings.embed)
         self._searcher = open_searcher(memory.snapshot, entry)
         self._abstention = entry.abstention
+        reranking = self._settings.rerank
+        self._reranker = None if reranking is None else open_reranker(reranking, self._encoder)
         self._pairs = PairTables(memory.snapshot)
 
     @overload
@@ -62,8 +66,10 @@ class QARetriever(Retriever):
         Of `kind="pair"`, `Hits.ids` are those of questions; a hit's chunk is that of its first pair that has one. Of
         `kind="chunk"` they are those of chunks, each once, by its nearest question. With `where`, only pairs whose
         chunks it keeps are found, and only their answers given. A query of nothing but question marks has no hits.
+        With the setting `rerank` the first pairs have the scores and the order that it gives them; chunks have not.
 
         Raises:
+            ModelError: the model that scores pairs again is not there, or is none.
             QueryError: the kind is neither; or see `Retriever.search`.
         """
         questions = [normalize_question(question) for question in check(queries, k)]
@@ -82,7 +88,9 @@ class QARetriever(Retriever):
             rows = len(self._searcher.rows)
             return chunk_hits(search, rows, self._pairs, self._memory.snapshot, asked, k, chunk_ids)
         allowed = None if chunk_ids is None else self._pairs.questions_of(chunk_ids)
-        scores, ids = search(np.arange(len(questions)), k, allowed)
+        reranking = self._settings.rerank
+        depth = k if reranking is None else max(k, reranking.depth)
+        scores, ids = search(np.arange(len(questions)), depth, allowed)
         partition, row = self._pairs.chunks_of(ids, chunk_ids)
         hits = PairHits(
             ids,
@@ -95,10 +103,14 @@ class QARetriever(Retriever):
             read=lambda found: self._pairs.read(found, chunk_ids),
             chains=chains,
         )
-        return hits.without(~asked)
+        hits = hits.without(~asked)
+        return hits if self._reranker is None else rerank(hits, self._reranker, questions, vectors, k)
+
+    def _encoder(self) -> TextEncoder:
+        return self._memory.encoder(self._embedding)
 
     def _encode(self, texts: list[str]) -> Float32s:
-        return self._memory.encoder(self._embedding).encode_queries(texts)
+        return self._encoder().encode_queries(texts)
 
     def _chains(self, questions: list[str], vectors: Float32s, chunk_ids: Int64s | None) -> list[Chains]:
         """Return what the rounds after the first one found for each question; nothing where there is one round."""

