@@ -2,9 +2,9 @@
 
     python benchmarks/qa_generation.py --corpus FILE --queries FILE [--max-pairs N] [--k N] [--json FILE]
 
-A row for the pairs of each filter: pairs a passage, the share of candidates that is kept, and hits@5, the part of the
-questions whose source passage is among the first five, by the questions of pairs, by BM25, by vectors of passages, and
-by hybrids of these.
+A row for the pairs of each filter: pairs a passage, the share of candidates within `max_pairs` that is kept, and
+hits@5, the part of the questions whose source passage is among the first five, by the questions of pairs, by BM25, by
+vectors of passages, and by hybrids of these.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from report import publish
 
 import mnemodex
+from mnemodex.pipelines.qa.candidates import BEYOND
 from mnemodex.retrievers.queries import Query, read_queries
 
 FILTERS: dict[str, dict[str, Any] | None] = {
@@ -56,9 +57,11 @@ def measure(given: argparse.Namespace, memory: Path, name: str) -> dict[str, Any
     for warning in result.warnings:
         print(f"warning: {warning}")
     opened = mnemodex.open(memory)
-    ((candidates, kept),) = opened.sql("SELECT count(*), count(*) FILTER (kept) FROM qa_candidates").fetchall()
+    ((candidates, kept),) = opened.sql(
+        f"SELECT count(*) FILTER (reason IS DISTINCT FROM '{BEYOND}'), count(*) FILTER (kept) FROM qa_candidates"  # noqa: S608 - ours
+    ).fetchall()
     ((passages,),) = opened.sql("SELECT count(*) FROM chunks").fetchall()
-    queries = [query for query in read_queries(given.queries) if query.gold_ids]
+    queries = [query for query in read_queries(given.queries) if query.gold]
     row: dict[str, Any] = {
         "filter": name,
         "passages": passages,
@@ -83,7 +86,7 @@ def hits(retriever: Any, queries: list[Query], *, is_pairs: bool) -> float:
     """Return the part of the queries that have a gold passage among the first hits."""
     options = {"kind": "chunk"} if is_pairs else {}
     found = retriever.search([query.question for query in queries], _CUTOFF, **options).chunks()
-    right = [any(chunk.key in query.gold_ids for chunk in row) for query, row in zip(queries, found, strict=True)]
+    right = [any(chunk.key in query.gold for chunk in row) for query, row in zip(queries, found, strict=True)]
     return sum(right) / len(right)
 
 
