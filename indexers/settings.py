@@ -146,14 +146,16 @@ class QASettings(VectorSettings):
         answer: which answer is given: that of most votes of the nearest pairs, or the first of the nearest pair.
         abstain: when it declines to answer; never by default.
         rounds: how often a question is asked; from the second time on with the answers so far, for questions whose
-            answer takes several pairs.
+            answer takes several pairs; with more than one, the answer is that of the nearest pair.
         rerank: how the first pairs are scored again; not by default.
+        fallback: the index of chunks whose passages are given where the pairs do not know the answer; none by default.
     """
 
     type: Literal["qa"] = "qa"
     embed: Annotated[str | None, Ref("embed")] = None
     key: Literal["question", "question_answer"] = "question"
     rounds: Annotated[int, SearchOnly()] = Field(default=1, ge=1)
+    fallback: Annotated[str | None, Ref("index", default="none")] = None
     metric: Literal["ip"] = "ip"
     answer: Annotated[Literal["votes", "nearest"], SearchOnly()] = "votes"
     abstain: Annotated[AbstainSettings, SearchOnly()] | None = None

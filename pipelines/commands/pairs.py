@@ -8,11 +8,15 @@ from typing_extensions import override
 
 from mnemodex.pipelines.commands.evaluation import check_writable, write_per_query
 from mnemodex.pipelines.commands.output import print_json, print_table, say
-from mnemodex.pipelines.commands.rendering import INDENT, ChunkRenderer
+from mnemodex.pipelines.commands.rendering import INDENT, ChunkRenderer, print_chunks, print_reasons
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnemodex.retrievers.hits import Reason
     from mnemodex.retrievers.memory import Memory
     from mnemodex.retrievers.qa.hits import Pair, PairHits
+    from mnemodex.retrievers.qa.predictions import Prediction
     from mnemodex.retrievers.qa.retriever import QARetriever
 
 _ANSWERS = 5
@@ -26,23 +30,43 @@ class PairRenderer(ChunkRenderer):
     def to_json(self) -> dict[str, Any]:
         hits = self._hits()
         listed = [[pair.to_json() for pair in row] for row in hits.pairs()]
-        return {"index": self.request.index, "hits": self._with_reasons(listed, hits)}
+        told: dict[str, Any] = {"index": self.request.index, "hits": self._with_reasons(listed, hits)}
+        if (fallback := self._retriever().fallback) is None:
+            return told
+        predictions = self._predictions()
+        passages = [[chunk.to_json() for chunk in prediction.passages] for prediction in predictions]
+        sources = [prediction.source for prediction in predictions]
+        return told | {"source": sources, "fallback": fallback, "passages": passages}
 
     @override
     def print(self) -> None:
-        for question, pairs in zip(self.request.questions, self._hits().pairs(), strict=True):
+        hits, fallback = self._hits(), self._retriever().fallback
+        reasons: list[Any] = hits.reasons() if self.request.explain else []
+        predictions = self._predictions() if fallback is not None else []
+        for number, (question, pairs) in enumerate(zip(self.request.questions, hits.pairs(), strict=True)):
+            if predictions and predictions[number].source == "passages":
+                note = f"no pair of {self.request.index} answers this for sure; passages of {fallback}:"
+                print_chunks(question, predictions[number].passages, note=note)
+                continue
             say((question, "bold"))
             for pair in pairs:
-                _print_pair(pair)
+                _print_pair(pair, reasons[number][pair.rank - 1] if reasons else ())
             if not pairs:
                 say("  no hits")
             say()
+
+    def _retriever(self) -> QARetriever:
+        return cast("QARetriever", self.request.memory.retriever(self.request.index))
+
+    def _predictions(self) -> list[Prediction]:
+        request = self.request
+        return self._retriever().predictions(request.questions, where=request.where, k=request.k)
 
     def _hits(self) -> PairHits:
         return cast("PairHits", self.request.hits())
 
 
-def _print_pair(pair: Pair) -> None:
+def _print_pair(pair: Pair, reasons: Sequence[Reason]) -> None:
     more = f" (and {len(pair.answers) - _ANSWERS} more)" if len(pair.answers) > _ANSWERS else ""
     answers = "; ".join(pair.answers[:_ANSWERS])
     say(f"{pair.rank:>3}  {pair.score:>8.4f}  ", pair.question, indent=INDENT)
@@ -50,6 +74,7 @@ def _print_pair(pair: Pair) -> None:
     if pair.chunk is not None:
         source = (f"[{pair.chunk.key}]", "dim")
         say(" " * INDENT, source, f" {pair.sentence}" if pair.sentence else "", indent=INDENT)
+    print_reasons(reasons)
 
 
 class AnswerEvaluator:

@@ -99,9 +99,12 @@ def print_chunks(
     reasons: Sequence[Sequence[Reason]] = (),
     *,
     language: Language = "english",
+    note: str = "",
 ) -> None:
     """Print the hits of one question for people, each with its reasons; its words are those of a language."""
     say((question, "bold"))
+    if note:
+        say(note)
     for chunk in chunks:
         own = reasons[chunk.rank - 1] if reasons else ()
         title = f"{chunk.title}  " if chunk.title else ""
@@ -109,12 +112,17 @@ def print_chunks(
         say(figures, (title, "cyan"), (f"[{chunk.key}]", "dim"), indent=INDENT)
         if parts := list(snippet(chunk.text, question, own, language=language)):
             say(" " * INDENT, *parts, indent=INDENT)
-        for reason in own:
-            key = (f"»{shorten(reason.text)}«", "bold")
-            say(f"     {reason.score:>8.4f}  ", key, (f"  {reason.kind}", "dim"), indent=INDENT)
+        print_reasons(own)
     if not chunks:
         say("  no hits")
     say()
+
+
+def print_reasons(reasons: Sequence[Reason]) -> None:
+    """Print the evidence for one hit."""
+    for reason in reasons:
+        key = (f"»{shorten(reason.text)}«", "bold")
+        say(f"     {reason.score:>8.4f}  ", key, (f"  {reason.kind}", "dim"), indent=INDENT)
 
 
 def _language(snapshot: Snapshot, index: str) -> Language:

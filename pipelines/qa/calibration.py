@@ -113,8 +113,9 @@ def calibration_steps(context: PlanContext, name: str) -> Iterator[Step]:
     if not isinstance(settings, QASettings) or settings.abstain is None:
         return
     abstain = settings.abstain
-    # What it abstains from is found out here.
-    index = SearchedIndex.of(_with(context.recipe, name, settings.model_copy(update={"abstain": None})), name, at=name)
+    # What it abstains from is found out here, and only then passed on.
+    alone = settings.model_copy(update={"abstain": None, "fallback": None})
+    index = SearchedIndex.of(_with(context.recipe, name, alone), name, at=name)
     aims = abstain.model_dump(include={"coverage", "risk"})
     yield Step(
         f"{name}: calibration",

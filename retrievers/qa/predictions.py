@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnemodex.indexers.arrays import Bools, Float32s, Float64s, Int64s
+    from mnemodex.retrievers.hits import Chunk
     from mnemodex.retrievers.qa.hits import PairHits
 
 VOTERS = 20
@@ -42,12 +43,21 @@ class Prediction:
             from 0 to 1, or the score of the nearest pair; -inf without an answer.
         pair: the pair that the answer is of, without its chunk; None without one.
         declined: the answer that it was not sure enough of, where the index abstains.
+        passages: of the index that is searched where the pairs do not know the answer, best first.
+        error: why the reader of the passages failed, if it did.
     """
 
     answer: str | None
     confidence: float
     pair: Pair | None
     declined: str | None = None
+    passages: tuple[Chunk, ...] = ()
+    error: str | None = None
+
+    @property
+    def source(self) -> Literal["pairs", "passages"]:
+        """What it comes from: pairs, or passages where these do not know the answer."""
+        return "passages" if self.passages else "pairs"
 
 
 NO_PREDICTION = Prediction(None, float(MISSING_SCORE), None)

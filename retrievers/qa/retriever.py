@@ -13,6 +13,7 @@ from mnemodex.retrievers.base import Retriever, check, is_blank
 from mnemodex.retrievers.dense import open_searcher
 from mnemodex.retrievers.qa.abstention import decline
 from mnemodex.retrievers.qa.chunks import ChunkRetriever, chunk_hits
+from mnemodex.retrievers.qa.fallback import back_off
 from mnemodex.retrievers.qa.hits import PairHits
 from mnemodex.retrievers.qa.predictions import VOTERS, choose, vote
 from mnemodex.retrievers.qa.reranking import open_reranker, rerank
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mnemodex.retrievers.memory import Memory
     from mnemodex.retrievers.qa.predictions import Prediction
     from mnemodex.retrievers.qa.rounds import Chains
+    from mnemodex.retrievers.readers.passage_reader import PassageReader
     from mnemodex.schemas.manifest import IndexEntry
 
 
@@ -36,12 +38,16 @@ class QARetriever(Retriever):
     """Searches the questions of pairs (RePAQ; Lewis et al., 2021).
 
     Raises `ModelError` if the model is not the one that the index was built with.
+
+    Attributes:
+        fallback: the index whose passages are given where the pairs do not know the answer; None without one.
     """
 
     def __init__(self, memory: Memory, entry: IndexEntry) -> None:
         self.name = entry.name
         self._memory = memory
         self._settings = QASettings.model_validate(entry.settings)
+        self.fallback = self._settings.fallback
         self._embedding = str(self._settings.embed)
         self._searcher = open_searcher(memory.snapshot, entry)
         self._abstention = entry.abstention
@@ -133,18 +139,32 @@ class QARetriever(Retriever):
         """Return one answer to each query: that of `predictions`; None where there is none."""
         return [prediction.answer for prediction in self.predictions(queries, where=where)]
 
-    def predictions(self, queries: Sequence[str], *, where: str | None = None) -> list[Prediction]:
+    def predictions(
+        self, queries: Sequence[str], *, where: str | None = None, k: int = 10, reader: PassageReader | None = None
+    ) -> list[Prediction]:
         """Return one answer to each query, and how sure it is.
 
         By its setting `answer`, the index takes the answer of most votes of the nearest pairs, see `vote`, or the first
-        answer of the nearest pair, with its score. An index that abstains gives no answer where it is not as sure as
-        its threshold.
+        answer of the nearest pair, with its score; of several rounds it is the latter. An index that abstains gives no
+        answer where it is not as sure as its threshold. One with a fallback then gives the first k passages of that
+        index, and with a reader the answer that it reads in them.
 
         Raises:
-            QueryError: see `Retriever.search`.
+            QueryError: there is a reader, but no fallback; or see `Retriever.search`.
         """
-        if self._settings.answer == "votes":
+        if reader is not None and self.fallback is None:
+            raise QueryError(
+                f"index {self.name!r}: there are no passages to read. Add `fallback: INDEX` to it in the recipe, or "
+                "give no reader"
+            )
+        # Pairs on the way to an answer do not vote for it.
+        if self._settings.answer == "votes" and self._settings.rounds == 1:
             predictions = vote(self.search(queries, VOTERS, where=where), queries)
         else:
             predictions = choose(self.search(queries, 1, where=where))
-        return predictions if self._abstention is None else decline(predictions, self._abstention.threshold)
+        if self._abstention is not None:
+            predictions = decline(predictions, self._abstention.threshold)
+        if self.fallback is None:
+            return predictions
+        retriever = self._memory.retriever(self.fallback)
+        return back_off(predictions, list(queries), retriever, k, where=where, reader=reader)

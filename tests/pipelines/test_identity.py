@@ -197,6 +197,7 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "embed": Change("indexes.asked.embed", "served", ("asked",)),
         "key": Change("indexes.asked.key", "question_answer", ("asked", "asked: recall")),
         "rounds": Change("indexes.asked.rounds", 2, NOTHING),
+        "fallback": Change("indexes.asked.fallback", "words", NOTHING),
         "engine": Change("indexes.answered.engine", "faiss", ("answered", "answered: recall")),
         "factory": Change("indexes.asked.factory", "HNSW8", ("asked", "asked: recall")),
         "seed": Change("indexes.asked.seed", 3, ("asked", "asked: recall")),
