@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from mnemodex.indexers.graph.names import sentences
 from mnemodex.indexers.models.pipeline import load_pipeline
@@ -14,6 +13,8 @@ from mnemodex.retrievers.readers.rule_answers import best_answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from scipy.sparse import csr_array
 
     from mnemodex.indexers.arrays import Float32s
     from mnemodex.retrievers.readers.passage_reader import Passages
@@ -91,6 +92,8 @@ def nearest_sentences(questions: Sequence[str], passages: Sequence[Passages]) ->
 
 def _words(texts: Sequence[str]) -> csr_array:
     """Return which words each text has: 1 or 0, float32 of shape (texts, words)."""
+    from scipy.sparse import csr_array
+
     words = split_words(texts)
     rows = np.repeat(np.arange(len(texts)), words.lengths)
     held: Float32s = np.ones(len(words.ids), np.float32)
