@@ -117,8 +117,8 @@ class SortPairs(Op):
 
 
 def pair_id(key: str, question: str, answers: Sequence[str], salt: str) -> int:
-    """Return the id of a pair: a hash of its key, question and answers."""
-    return hash_text("pair", key, question, *answers, salt=salt)
+    """Return the id of a pair: a hash of its key, question and answers, as if these were written with single spaces."""
+    return hash_text("pair", key, question, *(" ".join(answer.split()) for answer in answers), salt=salt)
 
 
 def _check_errors(settings: Any, errors: int, lines: int, first_error: str, *, complete: bool = True) -> None:

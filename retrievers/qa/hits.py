@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from mnemodex.retrievers.qa.rounds import Chain, Chains
 
 
+_BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """One hit: a question of the memory with its answers, best first, and the chunk that they are from, if any."""
@@ -36,7 +40,9 @@ class Pair:
     def sentence(self) -> str:
         """Of the chunk's sentences that hold an answer, the one with most words of the question; empty without one."""
         folded = [answer.casefold() for answer in self.answers]
-        found = sentences(self.chunk.text) if self.chunk is not None else []
+        # Answers are written with single spaces, the lines of a paragraph may break them.
+        paragraphs = _BLANK_LINE.split(self.chunk.text) if self.chunk is not None else []
+        found = [text for paragraph in paragraphs for text in sentences(" ".join(paragraph.split()))]
         holding = [text for text in found if any(answer in text.casefold() for answer in folded)]
         words = set(normalize_question(self.question).split())
         return max(holding, key=lambda text: len(words.intersection(text.casefold().split())), default="")

@@ -19,7 +19,7 @@ from mnemodex.retrievers.readers.answers import merge_answers, normalize_answer
 
 NOTES = [
     {"id": "atlas", "title": "", "text": "Maps of Turin. The capital is Turin. Nobody doubts it."},
-    {"id": "guide", "title": "", "text": "In the guide the capital is Rome."},
+    {"id": "guide", "title": "", "text": "A guide\n\nIn the guide the capital\nis  Rome."},
     {"id": "poem", "title": "", "text": "Roses are red."},
     {"id": "book", "title": "", "text": "The book says that Rome is the capital."},
 ]
