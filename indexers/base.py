@@ -126,6 +126,11 @@ class Indexer:
         return None
 
     @staticmethod
+    def asked(question: str) -> str:
+        """Return the text that a search of the index encodes for a question."""
+        return question
+
+    @staticmethod
     def aligned(settings: Any) -> tuple[TableKey, ...]:
         """Return further tables of which a shard is built, from the partitions of the same labels.
 

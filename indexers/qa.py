@@ -26,6 +26,11 @@ class QAIndexer(DenseIndexer):
     def vectors(settings: Any) -> TableKey:
         return TableKey("embeddings", settings.embed, f"{settings.key}s")
 
+    @staticmethod
+    @override
+    def asked(question: str) -> str:
+        return normalize_question(question)
+
 
 def normalize_question(question: str) -> str:
     """Return the normal form of a question: lower case, NFC, single spaces, no question marks at its ends.

@@ -142,6 +142,7 @@ class QASettings(VectorSettings):
 
     Attributes:
         embed: the embedding of questions.
+        queries: path of a query file to measure recall with; without it, rows that are held out of the index are used.
         key: the text that is embedded of every question: itself, or with its answers.
         answer: which answer is given: that of most votes of the nearest pairs, or the first of the nearest pair.
         abstain: when it declines to answer; never by default.
@@ -153,6 +154,7 @@ class QASettings(VectorSettings):
 
     type: Literal["qa"] = "qa"
     embed: Annotated[str | None, Ref("embed")] = None
+    queries: Annotated[str, RecipePath()] | None = None
     key: Literal["question", "question_answer"] = "question"
     rounds: Annotated[int, SearchOnly()] = Field(default=1, ge=1)
     fallback: Annotated[str | None, Ref("index", default="none")] = None

@@ -181,7 +181,7 @@ def indexer_steps(context: PlanContext, name: str, settings: IndexSettings) -> I
         sample = Sample(indexer.training_rows, indexer.settings.seed)
         extras.append(step(f"{name}: train", "train", [Read(table, sample)], "trained", lasts=_RETRAINED))
     if (queries := getattr(settings, "queries", None)) is not None:
-        extras.append(_query_step(context, name, getattr(settings, "embed", ""), queries))
+        extras.append(_query_step(context, name, settings, queries))
     yield from extras
     aligned, whole = indexer_class.aligned(settings), indexer_class.whole(settings)
     yield step(
@@ -202,16 +202,16 @@ def indexer_steps(context: PlanContext, name: str, settings: IndexSettings) -> I
         yield step(f"{name}: recall", "measure", [Read(IndexKey(name), All())], "recall")
 
 
-def _query_step(context: PlanContext, name: str, embed: str, path: str) -> Step:
+def _query_step(context: PlanContext, name: str, settings: Any, path: str) -> Step:
     """Return the step that encodes real questions, with which recall is measured."""
-    spec: Any = context.recipe.embed[embed]
+    spec: Any = context.recipe.embed[settings.embed]
     return Step(
         f"{name}: queries",
         "mnemodex.pipelines.vectors.queries:QueriesOp",
         (),
         (IndexKey(name, "probes"),),
-        QuerySettings(encoder=spec, path=path),
+        QuerySettings(encoder=spec, index=settings.type, path=path),
         identity=[spec.identity(step="queries", digest=context.digest), ENCODERS.find(spec.encoder).version],
         resources=MODEL,
-        source=(SourceUnit("queries", fingerprint(question_texts(path)), ""),),
+        source=(SourceUnit("queries", fingerprint(question_texts(path, settings.type)), ""),),
     )

