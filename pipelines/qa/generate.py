@@ -61,8 +61,8 @@ class GenerateStats(Stats):
 class GenerateOp(ChunkOp):
     """Generates the candidates of one partition of chunks.
 
-    The inputs are chunks, their scores where the recipe chooses by them, their answers where the generator finds none
-    itself, and documents.
+    The inputs are chunks, those of them that are chosen where the recipe chooses some, their answers where the
+    generator finds none itself, and documents.
     """
 
     Settings = GenerateSettings
@@ -78,11 +78,11 @@ class GenerateOp(ChunkOp):
 
     @override
     def choose(self, inputs: Inputs, chunk_ids: Int64s) -> Int64s:
-        choice = self._pairs.passages
-        chosen = choose_passages(inputs, chunk_ids, choice and choice.min_score)
+        is_choice = self._pairs.passages is not None
+        chosen = choose_passages(inputs, chunk_ids, is_choice=is_choice)
         self._chunks, self._answers = len(chunk_ids), [""] * len(chosen)
         if not self._generator.finds_answers:
-            answers = inputs.partition(1 if choice is None else 2).files["parquet"]
+            answers = inputs.partition(1 + is_choice).files["parquet"]
             self._answers = parquet.read(answers, columns=["found"])["found"].to_pylist()
         return chosen
 

@@ -10,12 +10,13 @@ from mnemodex.pipelines.qa.chunks import CHUNK_COLUMNS
 from mnemodex.pipelines.qa.filter import UNFILTERED, filter_step
 from mnemodex.pipelines.qa.generate import DOCUMENT_COLUMNS, GenerateSettings
 from mnemodex.pipelines.qa.pairs import QUESTION_PARTS, SaltSettings
-from mnemodex.pipelines.qa.passages import FINDERS, SCORER, AnswerSettings
+from mnemodex.pipelines.qa.passages import FINDERS, SCORER
 from mnemodex.pipelines.vectors.encode import MODEL
 from mnemodex.schemas.kinds import GENERATORS, load
 from mnemodex.schemas.steps import Read, Resources, Step
 from mnemodex.schemas.tables import (
     ANSWER_SPANS,
+    CHOSEN_PASSAGES,
     CHUNKS,
     DOCUMENTS,
     ERRORS,
@@ -45,11 +46,11 @@ def generation_steps(context: PlanContext, pairs: GeneratedPairs) -> Iterator[St
     chunks, identity = Read(CHUNKS, columns=(*CHUNK_COLUMNS, "doc_id")), [generator.version, component.version]
     reads = [chunks]
     if pairs.passages is not None:
-        reads.append(Read(PASSAGE_SCORES))
-        yield _passage_step(context, pairs.passages)
+        reads.append(Read(CHOSEN_PASSAGES))
+        yield from _passage_steps(context, pairs.passages)
     if not generator.finds_answers:
         answers: Any = pairs
-        yield _answer_step(context, answers.answers, pairs.passages, tuple(reads))
+        yield _answer_step(context, answers.answers, tuple(reads))
         identity.append(load(FINDERS[answers.answers.by]).version)
         reads.append(Read(ANSWER_SPANS))
     settings = GenerateSettings(pairs=pairs)
@@ -85,8 +86,8 @@ _RESOURCES = {"model": MODEL, "llm": Resources(workers=1)}
 """Of generators; others take one CPU. A server is asked `concurrency` questions at once, not so many by each worker."""
 
 
-def _passage_step(context: PlanContext, choice: PassageChoice) -> Step:
-    return Step(
+def _passage_steps(context: PlanContext, choice: PassageChoice) -> Iterator[Step]:
+    yield Step(
         "qa_pairs: passages",
         f"{_QA}.passages:PassagesOp",
         (Read(CHUNKS, columns=CHUNK_COLUMNS),),
@@ -96,19 +97,24 @@ def _passage_step(context: PlanContext, choice: PassageChoice) -> Step:
         resources=MODEL,
         reuse="chunk_id",
     )
+    yield Step(
+        "qa_pairs: choice",
+        f"{_QA}.passages:ChoiceOp",
+        (Read(PASSAGE_SCORES),),
+        (CHOSEN_PASSAGES,),
+        choice,
+        identity=choice.identity(step="choice"),
+    )
 
 
-def _answer_step(
-    context: PlanContext, answers: AnswerSpans, choice: PassageChoice | None, reads: tuple[Read, ...]
-) -> Step:
-    min_score = None if choice is None else choice.min_score
+def _answer_step(context: PlanContext, answers: AnswerSpans, reads: tuple[Read, ...]) -> Step:
     return Step(
         "qa_pairs: answers",
         f"{_QA}.passages:AnswersOp",
         reads,
         (ANSWER_SPANS,),
-        AnswerSettings(answers=answers, min_score=min_score),
-        identity=[answers.identity(digest=context.digest), min_score, load(FINDERS[answers.by]).version],
+        answers,
+        identity=[answers.identity(digest=context.digest), load(FINDERS[answers.by]).version],
         resources=MODEL if answers.by == "model" else Resources(),
         reuse="chunk_id",
     )

@@ -8,16 +8,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 from typing_extensions import override
 
+from mnemodex.indexers.arrays import find_ids
+from mnemodex.pipelines.ops.base import Op
 from mnemodex.pipelines.qa.chunks import ChunkOp
 from mnemodex.schemas.errors import NotFiniteError
 from mnemodex.schemas.kinds import load
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.pair_sections import AnswerSpans, PassageChoice
-from mnemodex.schemas.spec import Spec
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.tables import ANSWER_SPANS, PASSAGE_SCORES
+from mnemodex.schemas.tables import ANSWER_SPANS, CHOSEN_PASSAGES, PASSAGE_SCORES, spec_of
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -37,13 +39,6 @@ FINDERS = {
     "model": "mnemodex.pipelines.qa.generators.spans:SpanFinder",
 }
 """Finders of answers, by the recipe's `answers.by`."""
-
-
-class AnswerSettings(Spec):
-    """How answers are found, and the least score of the chunks that they are found in; None for all chunks."""
-
-    answers: AnswerSpans
-    min_score: float | None
 
 
 class PassageStats(Stats):
@@ -94,30 +89,47 @@ class PassagesOp(ChunkOp):
         )
 
 
-class AnswersOp(ChunkOp):
-    """Finds the answers in the chunks of one partition; a second input are the scores of these."""
+class ChoiceOp(Op):
+    """Chooses the chunks of one partition whose score is high enough, in a step of its own.
 
-    Settings = AnswerSettings
+    So it decides which chunks a later step reads, and not what that step finds in one of them.
+    """
+
+    Settings = PassageChoice
+    settings: PassageChoice
+
+    @override
+    def run(self, inputs: Inputs, output: Output) -> Stats:
+        rows = parquet.read(inputs.partition(0).files["parquet"])
+        is_chosen = pc.greater_equal(rows["score"], self.settings.min_score)
+        output.write(spec_of(CHOSEN_PASSAGES), rows.filter(is_chosen).select(["chunk_id"]))
+        return Stats()
+
+
+class AnswersOp(ChunkOp):
+    """Finds the answers in the chunks of one partition; a second input are those of them that are chosen."""
+
+    Settings = AnswerSpans
     table = ANSWER_SPANS
     seconds_per_megabyte = 35.0
-    settings: AnswerSettings
+    settings: AnswerSpans
 
     @cached_property
     def _finder(self) -> AnswerFinder:
-        finder: AnswerFinder = load(FINDERS[self.settings.answers.by])(self.settings.answers, self.work)
+        finder: AnswerFinder = load(FINDERS[self.settings.by])(self.settings, self.work)
         return finder
 
     @override
     def choose(self, inputs: Inputs, chunk_ids: Int64s) -> Int64s:
-        return choose_passages(inputs, chunk_ids, self.settings.min_score)
+        return choose_passages(inputs, chunk_ids, is_choice=len(inputs.unit.inputs) > 1)
 
     @override
     def compute(self, passages: Sequence[Passage], places: Int64s) -> list[Any]:
         return [[json.dumps(list(map(astuple, spans))) for spans in self._finder.find(passages)]]
 
 
-def choose_passages(inputs: Inputs, chunk_ids: Int64s, min_score: float | None) -> Int64s:
-    """Return the places of the chunks whose score, in the second input, is high enough; of all without a limit."""
-    if min_score is None:
+def choose_passages(inputs: Inputs, chunk_ids: Int64s, *, is_choice: bool) -> Int64s:
+    """Return the places of the chunks that are in the second input, ascending; of all where that is no choice."""
+    if not is_choice:
         return np.arange(len(chunk_ids))
-    return np.flatnonzero(parquet.column(inputs.partition(1).files["parquet"], "score") >= min_score)
+    return find_ids(chunk_ids, parquet.column(inputs.partition(1).files["parquet"], "chunk_id"))

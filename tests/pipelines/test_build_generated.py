@@ -190,7 +190,11 @@ def test_passages_are_chosen_and_answers_found_before_questions(recipe):
     Calls.clear()
     choice["min_score"] = -1.0
     build(recipe)
-    assert (len(Calls.scored), len(Calls.generated)) == (0, 3)
+    assert (len(Calls.scored), len(Calls.found), len(Calls.generated)) == (0, 1, 1)
+    Calls.clear()
+    del recipe["qa_pairs"]["passages"]
+    build(recipe)
+    assert (len(Calls.found), len(Calls.generated)) == (0, 0)
     assert verify(recipe["memory"]).problems == []
 
 
@@ -219,8 +223,7 @@ def test_verify_names_candidates_that_are_not_what_they_should_be(recipe, name, 
 def test_what_only_chooses_among_candidates_decides_no_question():
     spec = {"generator": "rules", "passages": {"model": "m", "min_score": -0.5}, "filter": {"by": "local"}}
     pairs = parse_recipe({"source": "a", "qa_pairs": spec}, name="r", base=Path("/")).qa_pairs
-    assert pairs.identity(step="questions").keys() == {"generator", "passages", "model"}
-    assert pairs.identity(step="questions")["passages"] == {"min_score": -0.5}
+    assert pairs.identity(step="questions").keys() == {"generator", "model"}
     assert pairs.passages.identity(step="passages") == {"model": "m"}
 
 
