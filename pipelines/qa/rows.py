@@ -18,7 +18,7 @@ from mnemodex.pipelines.sources.reading import read_blocks, read_lines
 from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _COLUMNS = ("id", "question", "answers", "answer", "passage_id", "score")
@@ -85,8 +85,7 @@ def _read_csv(path: Path, delimiter: str) -> Iterator[_Raw | BadRow]:
     lines = (line.decode("utf-8", "surrogateescape") + "\n" for line in read_lines(path))
     reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
     if "question" not in (reader.fieldnames or ()):
-        columns = ", ".join(map(repr, reader.fieldnames or ()))
-        raise SourceError(f"{path}: its first line has no column 'question', but {columns}; give a header of {_FORM}")
+        raise _no_question(path, "its first line", reader.fieldnames or ())
     while True:
         try:
             row = next(reader, None)
@@ -95,7 +94,17 @@ def _read_csv(path: Path, delimiter: str) -> Iterator[_Raw | BadRow]:
             continue
         if row is None:
             return
+        if extra := row.pop(None, None):
+            # An answer with a comma in it would lose what is behind it.
+            reason = f"has more cells than the header, by {len(extra)}; put cells with a {delimiter!r} in quotes"
+            yield BadRow.of(path.name, reader.line_num, reason, _shown([*row.values(), *extra]))
+            continue
         yield reader.line_num, {**row, "answers": _cell(row.get("answers") or row.get("answer"))}
+
+
+def _no_question(path: Path, place: str, columns: Iterable[str]) -> SourceError:
+    shown = ", ".join(map(repr, columns))
+    return SourceError(f"{path}: {place} has no column 'question', but {shown}; give a header of {_FORM}")
 
 
 def _cell(text: Any) -> Any:
@@ -111,7 +120,9 @@ def _cell(text: Any) -> Any:
 def _read_parquet(path: Path) -> Iterator[_Raw | BadRow]:
     try:
         with pq.ParquetFile(path) as file:
-            columns = [name for name in _COLUMNS if name in file.schema_arrow.names]
+            if "question" not in (names := file.schema_arrow.names):
+                raise _no_question(path, "the table", names)
+            columns = [name for name in _COLUMNS if name in names]
             batches = file.iter_batches(columns=columns, use_threads=False)
             yield from enumerate((row for batch in batches for row in batch.to_pylist()), 1)
     except (pa.ArrowException, OSError) as error:
@@ -130,10 +141,10 @@ def _parse(source: str, line: int, row: Any) -> PairRow | BadRow:
     score = _number(values["score"])
     if not isinstance(question, str) or not normalize_question(question):
         reason = "has no question"
-    elif not any(answers):
-        reason = "has no answer"
     elif None in answers:
         reason = "has an answer that is no text"
+    elif not any(answers):
+        reason = "has no answer"
     elif None in names:
         reason = "has an id that is no text or number"
     elif score is None:

@@ -96,6 +96,7 @@ def test_one_answer_numbers_and_a_score_are_read_as_they_are_meant(tmp_path):
         ('{"question": "Who?", "answers": []}', "has no answer"),
         ('{"question": "Who?", "answers": ["", null]}', "has no answer"),
         ('{"question": "Who?", "answers": [{"text": "a"}, "b"]}', "has an answer that is no text"),
+        ('{"question": "Who?", "answer": {"text": "a"}}', "has an answer that is no text"),
         ('{"question": "Who?", "answer": "a", "passage_id": ["x"]}', "has an id that is no text"),
         ('{"question": "Who?", "answer": "\\ud800"}', "is not"),
     ],
@@ -120,6 +121,14 @@ def test_csv_that_is_no_text_or_no_csv_is_told_row_by_row(tmp_path):
     ]
 
 
+def test_a_row_of_csv_with_more_cells_than_the_header_is_not_cut(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("question,answer\nWhere?,Paris, Texas\nHow?,so\n")
+    bad, read = read_pairs(path)
+    assert bad.reason.startswith("has more cells than the header, by 1; put cells with a ',' in quotes")
+    assert (bad.line, bad.content, read.question) == (2, '["Where?", "Paris", " Texas"]', "How?")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -141,6 +150,9 @@ def test_a_table_without_questions_or_no_parquet_is_refused(tmp_path):
     (tmp_path / "p.csv").write_text("q,a\nWho?,Ann\n")
     with pytest.raises(SourceError, match="no column 'question', but 'q', 'a'; give a header"):
         list(read_pairs(tmp_path / "p.csv"))
+    pq.write_table(pa.table({"q": ["Who?"], "a": ["Ann"]}), tmp_path / "other.parquet")
+    with pytest.raises(SourceError, match="the table has no column 'question', but 'q', 'a'; give a header"):
+        list(read_pairs(tmp_path / "other.parquet"))
     (tmp_path / "p.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(SourceError, match="cannot be read as Parquet"):
         list(read_pairs(tmp_path / "p.parquet"))
