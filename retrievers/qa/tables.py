@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _PARTITIONS = 256
 """Partitions of pairs whose chunks are kept in memory: 16 bytes a pair."""
 
+_NONE = to_column([MISSING_ID], pa.int64())[0]
+"""A number from which Arrow would make one imports pandas."""
+
 
 class PairTables:
     """The tables of questions and pairs of a snapshot, read by position.
@@ -124,7 +127,7 @@ class PairTables:
     def _read_chunk_ids(self, number: int) -> Int64s:
         """Return the chunk of each pair of a partition, -1 where there is none."""
         path = self._snapshot.path(QA_PAIRS.label, self.labels[number])
-        return numbers(parquet.read(path, columns=["chunk_id"])["chunk_id"].fill_null(MISSING_ID))
+        return numbers(parquet.read(path, columns=["chunk_id"])["chunk_id"].fill_null(_NONE))
 
     def _read_order(self, number: int) -> tuple[Int64s, Int64s]:
         """Return the chunks of a partition by ascending id: their ids, and their rows."""

@@ -30,7 +30,10 @@ from passed_objects import Hashed
 import mnemodex
 memory = mnemodex.open(sys.argv[1], encoders={"hashed": Hashed()})
 hits = [memory.retriever(name).search(["copper", "zzz"]).chunks() for name in sys.argv[2].split()]
-memory.retriever(sys.argv[2].split()[0]).search([" "]).chunks()
+first = memory.retriever(sys.argv[2].split()[0])
+first.search([" "]).chunks()
+if first.name == "pairs":
+    first.predict(["copper"])
 print(json.dumps([len(hits), sorted(sys.modules)]))
 """
 
@@ -68,8 +71,12 @@ def test_words_that_are_up_to_date_import_no_compiler(recipe, tmp_path):
 
 def test_answers_import_no_pandas(recipe, tmp_path):
     write_jsonl(tmp_path / "corpus.jsonl", [{"id": "n", "text": "a note on copper"}])
+    pairs = [{"question": "what is copper", "answers": ["a metal"], "passage_id": passage} for passage in ("n", None)]
+    recipe["qa_pairs"] = {"from": str(write_jsonl(tmp_path / "pairs.jsonl", pairs))}
+    recipe["indexes"]["pairs"] = {"type": "qa", "embed": "hashed", "factory": "Flat"}
     mnemodex.build(recipe, encoders={"hashed": Hashed()}, local=True)
-    for indexes, unneeded in (("dense", {"numba", "scipy"}), ("words ngrams", {"faiss"})):
+    heavy = {"numba", "scipy"}
+    for indexes, unneeded in (("dense", heavy), ("pairs", heavy), ("words ngrams", {"faiss"})):
         hits, imported = in_a_process(_ANSWER, recipe["memory"], indexes)
         assert hits
         assert not ({"pandas", "duckdb", "torch"} | unneeded) & imported
