@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qa_scale import K, Stored, question, recall
+from qa_answers import K, Stored, question, recall
 from qa_texts import Float32s, real_vectors
 from report import publish
 

@@ -4,8 +4,9 @@
 
 Questions are texts with the vectors of `qa_texts.py`; one pair in 20 repeats a question, and every ten pairs have a
 document, which holds nine of their answers. Each size is built in a process of its own without Ray, in which units run
-one after the other. Of the last size the questions that `qa_texts.py` asks are searched for in one batch by two
-threads, beside PAQ's setting (FAISS's HNSW over SQ8: M 32, efConstruction and efSearch 128).
+one after the other. Of the questions that `qa_texts.py` asks, one in four tunes the indexes (`queries`). The others are
+searched for in the last size, in one batch by two threads, beside PAQ's setting (FAISS's HNSW over SQ8: M 32,
+efConstruction and efSearch 128).
 """
 
 from __future__ import annotations
@@ -16,12 +17,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qa_answers import (
+    INDEXES,
+    TUNING,
+    Stored,
+    build_paq,
+    encode,
+    question,
+    search,
+    search_paq,
+)
 from qa_texts import Float32s, copies, real_vectors
 from report import publish
 from scale import Meter, growth_rows
@@ -31,35 +40,9 @@ import mnemodex
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-K, THREADS, RUNS = 10, 2, 3
-INDEXES = {
-    "flat": {"type": "qa", "factory": "SQ8"},
-    "graph": {"type": "qa", "factory": "HNSW32_SQ8", "target_recall": 0.98},
-    "lists": {"type": "qa", "factory": "IVF4096,PQ96x4fs,Refine(SQ8)"},
-}
-
-
-class Stored:
-    """Vectors of texts that end in the number of their row."""
-
-    identity = "stored"
-
-    def __init__(self, path: Path) -> None:
-        self._path = str(path)
-        self.dimension = 384
-
-    def encode(self, texts: Sequence[str]) -> Float32s:
-        matrix = np.load(self._path, mmap_mode="r")
-        vectors: Float32s = matrix[[int(text.rpartition("#")[2]) for text in texts]]
-        return vectors
-
-
-def question(number: int) -> str:
-    return f"what is the name of the thing that is number #{number}"
-
 
 def write_data(folder: Path, rows: int, texts: Float32s, asked: Float32s) -> None:
-    """Write vectors, those that are asked last; documents; and pairs."""
+    """Write vectors, those that are asked last; documents; pairs; and the questions that tune the indexes."""
     order = np.random.default_rng(1).permutation(rows)
     vectors = np.lib.format.open_memmap(folder / "vectors.npy", "w+", np.float32, (rows + len(asked), 384))
     start = 0
@@ -68,6 +51,9 @@ def write_data(folder: Path, rows: int, texts: Float32s, asked: Float32s) -> Non
         start += len(block)
     vectors[rows:] = asked
     vectors.flush()
+    with (folder / "tuning.jsonl").open("w") as tuning:
+        for number in range(rows, rows + len(asked), TUNING):
+            tuning.write(json.dumps({"id": f"q{number}", "question": question(number)}) + "\n")
     with (folder / "pairs.jsonl").open("w") as pairs, (folder / "corpus.jsonl").open("w") as corpus:
         for number in range(rows + rows // 20):
             row = {
@@ -89,7 +75,7 @@ def build(folder: Path, indexes: Sequence[str]) -> dict[str, Any]:
         "source": str(folder / "corpus.jsonl"),
         "qa_pairs": {"from": str(folder / "pairs.jsonl")},
         "embed": {"stored": {}},
-        "indexes": {name: INDEXES[name] for name in indexes},
+        "indexes": {name: {**INDEXES[name], "queries": str(folder / "tuning.jsonl")} for name in indexes},
     }
     meter = Meter()
     meter.install()
@@ -109,135 +95,6 @@ def build(folder: Path, indexes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-class Timer:
-    """Seconds in functions of the search path, by what they do."""
-
-    def __init__(self) -> None:
-        from mnemodex.indexers.dense.searcher import DenseSearcher
-        from mnemodex.retrievers.qa.tables import PairTables
-
-        self.seconds: Counter[str] = Counter()
-        parts: tuple[tuple[str, type[Any], str], ...] = (
-            ("vectors", Stored, "encode"),
-            ("index", DenseSearcher, "search"),
-            ("chunks", PairTables, "chunks_of"),
-            ("answers", PairTables, "read"),
-        )
-        for name, owner, function in parts:
-            setattr(owner, function, self._timed(name, getattr(owner, function)))
-
-    def _timed(self, name: str, function: Any) -> Any:
-        @wraps(function)
-        def timed(*args: Any, **options: Any) -> Any:
-            started = time.perf_counter()
-            try:
-                return function(*args, **options)
-            finally:
-                self.seconds[name] += time.perf_counter() - started
-
-        return timed
-
-
-def exact(folder: Path, rows: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return the best ten rows of every question that is asked."""
-    from mnemodex.indexers.dense.vectors import exact_search
-
-    vectors = np.load(folder / "vectors.npy", mmap_mode="r")
-    blocks = (np.array(vectors[start : min(start + 100_000, rows)]) for start in range(0, rows, 100_000))
-    return exact_search(np.array(vectors[rows:]), blocks, K, metric="ip")[1]
-
-
-def recall(found: np.ndarray[Any, Any], nearest: np.ndarray[Any, Any]) -> float:
-    return float(np.mean([np.isin(one, other).mean() for one, other in zip(nearest, found, strict=True)]))
-
-
-def search(folder: Path, rows: int, name: str) -> dict[str, Any]:
-    """Search all questions at once, and what of it is not FAISS's."""
-    from mnemodex.indexers.dense.devices import set_threads
-
-    set_threads(THREADS)
-    timer = Timer()
-    asked = len(np.load(folder / "vectors.npy", mmap_mode="r")) - rows
-    questions = [question(number) for number in range(rows, rows + asked)]
-    started = time.perf_counter()
-    opened = mnemodex.open(folder / "memory", encoders={"stored": Stored(folder / "vectors.npy")})
-    retriever: Any = opened.retriever(name)
-    opening = time.perf_counter() - started
-    first = time.perf_counter()
-    retriever.search(questions[:1], K).answers()
-    first = time.perf_counter() - first
-    retriever.search(questions, K).answers()
-    best: dict[str, float] = {}
-    for _ in range(RUNS):
-        timer.seconds.clear()
-        started, spent = time.perf_counter(), time.process_time()
-        hits = retriever.search(questions, K)
-        hits.answers()
-        took = {"all": time.perf_counter() - started, "cpu": time.process_time() - spent, **timer.seconds}
-        best = min(best or took, took, key=lambda one: one["all"])
-    numbers = [[int(pair.question.rstrip("?").rpartition("#")[2]) for pair in row] for row in hits.pairs()]
-    entry = opened.snapshot.index(name)
-    beside = best["all"] - best["vectors"] - best["index"]
-    return {
-        "index": f"{name}: {INDEXES[name]['factory']}",
-        "search": str(entry.search.value or ""),
-        "stated recall@10": entry.recall.recall if entry.recall else None,
-        "recall@10": recall(np.array(numbers), exact(folder, rows)),
-        "questions/s": asked / (best["all"] - best["vectors"]),
-        "CPU ms a question": 1000 * best["cpu"] / asked,
-        "of it FAISS, ms": 1000 * best["index"] / asked,
-        "chunks, ms": 1000 * best["chunks"] / asked,
-        "answers, ms": 1000 * best["answers"] / asked,
-        "all but FAISS, ms": 1000 * beside / asked,
-        "bytes": entry.bytes,
-        "open, s": opening,
-        "first question, s": first,
-    }
-
-
-def build_paq(folder: Path, rows: int) -> float:
-    """Write PAQ's index over the same vectors; CPU seconds."""
-    import faiss
-
-    faiss.omp_set_num_threads(THREADS)
-    vectors = np.load(folder / "vectors.npy", mmap_mode="r")
-    index = faiss.IndexHNSWSQ(vectors.shape[1], faiss.ScalarQuantizer.QT_8bit, 32)
-    index.hnsw.efConstruction = index.hnsw.efSearch = 128
-    spent = time.process_time()
-    index.train(np.array(vectors[: min(rows, 100_000)]))
-    for start in range(0, rows, 100_000):
-        index.add(np.array(vectors[start : min(start + 100_000, rows)]))
-    spent = time.process_time() - spent
-    faiss.write_index(index, str(folder / "paq.faiss"))
-    return spent
-
-
-def search_paq(folder: Path, rows: int) -> dict[str, Any]:
-    """Search all questions at once."""
-    import faiss
-
-    faiss.omp_set_num_threads(THREADS)
-    started = time.perf_counter()
-    index = faiss.read_index(str(folder / "paq.faiss"))
-    opening = time.perf_counter() - started
-    asked = np.array(np.load(folder / "vectors.npy", mmap_mode="r")[rows:])
-    took = []
-    for _ in range(RUNS):
-        started, used = time.perf_counter(), time.process_time()
-        found = index.search(asked, K)[1]
-        took.append((time.perf_counter() - started, time.process_time() - used))
-    seconds, cpu = min(took)
-    return {
-        "index": "PAQ: HNSW over SQ8 by L2",
-        "search": "128",
-        "recall@10": recall(found, exact(folder, rows)),
-        "questions/s": len(asked) / seconds,
-        "CPU ms a question": 1000 * cpu / len(asked),
-        "bytes": (folder / "paq.faiss").stat().st_size,
-        "open, s": opening,
-    }
-
-
 def part(name: str, *arguments: Any) -> Any:
     """Do a part in a new process."""
     command = [sys.executable, __file__, "--part", name, *map(str, arguments)]
@@ -251,6 +108,8 @@ def do(name: str, folder: Path, rest: list[str]) -> Any:
         return build(folder, rest)
     if name == "search":
         return search(folder, int(rest[0]), rest[1])
+    if name == "encode":
+        return encode(folder)
     return (build_paq if name == "build-paq" else search_paq)(folder, int(rest[0]))
 
 
@@ -294,6 +153,7 @@ def main() -> None:
             spent = part("build-paq", folder, rows)
             searches = [part("search", folder, rows, name) for name in options.indexes]
             searches.append({**part("search-paq", folder, rows), "build, CPU s": spent})
+            searches.append(part("encode", options.data))
             publish("A batch of questions", searches, json_path=None)
 
 

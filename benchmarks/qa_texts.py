@@ -39,7 +39,7 @@ def real_vectors(data: Path, cache: Path) -> tuple[Float32s, Float32s]:
         from mnemodex.indexers.encoders.base import open_encoder
         from mnemodex.schemas.sections import Embedding
 
-        asked = list(dict.fromkeys(_questions(data, _ASKED)))
+        asked = asked_questions(data)
         known = dict.fromkeys(_questions(data, _QUESTIONS))
         others = [text for text in dict.fromkeys(_sentences(data)) if text not in known]
         chosen = np.random.default_rng(0).permutation(len(others))[: REAL - len(known)]
@@ -48,6 +48,11 @@ def real_vectors(data: Path, cache: Path) -> tuple[Float32s, Float32s]:
         np.savez(cache, texts=encoder.encode(texts), asked=encoder.encode(asked), questions=np.array(len(known)))
     with np.load(cache, allow_pickle=False) as arrays:
         return arrays["texts"], arrays["asked"]
+
+
+def asked_questions(data: Path) -> list[str]:
+    """Return the questions that are asked, in their normal form."""
+    return list(dict.fromkeys(_questions(data, _ASKED)))
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
