@@ -99,6 +99,13 @@ def low_recall(entries: dict[str, IndexEntry]) -> list[str]:
     ]
 
 
+def entry_of(manifest: Manifest | None, key: Key) -> TableEntry | None:
+    """Return a table of a snapshot, also one of intermediate results; None for what is no table of it."""
+    if manifest is None or not isinstance(key, TableKey):
+        return None
+    return manifest.caches.get(key.path) if key.draft else manifest.tables.get(key.label)
+
+
 def _tables(recipe: Recipe, results: BuildResults) -> tuple[dict[str, TableEntry], dict[str, TableEntry]]:
     declared = declared_tables(recipe)
     tables: dict[str, TableEntry] = {}

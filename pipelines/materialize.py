@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.engine import artifacts_of
+from mnemodex.pipelines.entries import entry_of
 from mnemodex.pipelines.ops.former import former_folder, write_former
 from mnemodex.pipelines.plan import identity
 from mnemodex.pipelines.unit import check_size, unit_fingerprint
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.results import BuildResults, StepResults
     from mnemodex.pipelines.run_files import RunFiles
     from mnemodex.pipelines.unit import Draft
-    from mnemodex.schemas.manifest import Artifact, Manifest, TableEntry
-    from mnemodex.schemas.steps import Key
+    from mnemodex.schemas.manifest import Artifact, Manifest
     from mnemodex.schemas.store.store import Store
 
 
@@ -174,20 +174,14 @@ class Materializer:
         step = results.step
         if not self._files.add(step) or step.reuse is None:
             return
-        former = self._former_entry(step.reuse_from or step.result)
+        former = entry_of(self._former, step.reuse_from or step.result)
         if former is None or former.identity != results.identity:
             return
         write_former(self._store, former_folder(self._files.run, step.name), former, step.reuse)
         for read in step.reads:
-            entry = self._former_entry(read.table)
+            entry = entry_of(self._former, read.table)
             if entry is not None:
                 write_former(self._store, former_folder(self._files.run, step.name, read.table.label), entry)
-
-    def _former_entry(self, key: Key) -> TableEntry | None:
-        """Return a table of the current snapshot, also one of intermediate results."""
-        if self._former is None or not isinstance(key, TableKey):
-            return None
-        return self._former.caches.get(key.path) if key.draft else self._former.tables.get(key.label)
 
     def _take(self, answer: Answer) -> None:
         results = self._results.steps[answer.step]

@@ -98,7 +98,7 @@ class Run:
     def _probe(self) -> list[str]:
         """Try the models and ask the servers of the steps that are not complete; return warnings."""
         steps = [step for step in self._results.steps.values() if not step.complete]
-        try_models(steps, self._former)
+        try_models(steps, self._former, self._store)
         warnings = [warning for step in steps for warning in step.op.probe(step.step.settings, self._store)]
         return warnings + try_recognition(self._recipe.indexes, self._former)
 

@@ -10,8 +10,11 @@ import numpy as np
 from mnemodex.indexers.encoders import open_encoder
 from mnemodex.indexers.models.pipeline import load_pipeline
 from mnemodex.indexers.settings import GraphSettings
+from mnemodex.pipelines.entries import entry_of
 from mnemodex.pipelines.extractors.extract import ExtractSettings
 from mnemodex.pipelines.lm.states import StateSettings, open_reader
+from mnemodex.pipelines.ops.base import Work
+from mnemodex.pipelines.qa.trial import pair_trial
 from mnemodex.pipelines.vectors.encode import EncodeSettings
 from mnemodex.schemas.errors import MnemodexError, ModelError, NoAnswerError, UserError
 from mnemodex.schemas.sections import SpacyTriples
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from mnemodex.schemas.sections import LmStates
     from mnemodex.schemas.spec import Spec
     from mnemodex.schemas.steps import Step
+    from mnemodex.schemas.store.store import Store
 
 _LONGEST = 2048
 """Tokens of the over-long text at most: with thousands, one text takes a CPU a minute."""
@@ -34,20 +38,21 @@ _here: set[str] = set()
 """The identities of the steps whose models were tried in this process."""
 
 
-def try_models(steps: Iterable[StepResults], former: Manifest | None) -> None:
+def try_models(steps: Iterable[StepResults], former: Manifest | None, store: Store) -> None:
     """Try the models of files that some steps run, but not those with which the current snapshot's results were made.
 
     Args:
         steps: those that are not complete.
         former: the current snapshot.
+        store: the memory that is built.
 
     Raises:
         ModelError: a model cannot be loaded, or fails at a text; the message says what to change.
     """
-    tables = former.tables if former is not None else {}
+    work = Work(1, store)
     for results in steps:
-        made = tables.get(results.step.result.label)
-        trial = _trial(results.step)
+        made = entry_of(former, results.step.result)
+        trial = _trial(results.step) or pair_trial(results.step, work)
         if trial is None or results.identity in _here or (made is not None and made.identity == results.identity):
             continue
         at, model, attempt = trial

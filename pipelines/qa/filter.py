@@ -96,7 +96,7 @@ class FilterOp(Op):
     @cached_property
     def _reader(self) -> PassageReader:
         """The reader; its model is loaded by the first unit that has something to judge."""
-        return _open_reader(self.settings, self.work)
+        return reader_of(self.settings, self.work)
 
     @property
     def _unread(self) -> int:
@@ -140,7 +140,7 @@ class FilterOp(Op):
     def probe(cls, settings: FilterSettings, store: Store) -> list[str]:
         if settings.filter.server is not None:
             passage = ("Ada Stone", "Ada Stone keeps the lighthouse of Dunmarrow.")
-            reader = _open_reader(settings, Work(1, store))
+            reader = reader_of(settings, Work(1, store))
             (answer,) = reader.read(["Who keeps the lighthouse of Dunmarrow?"], [[passage]])
             if isinstance(answer, NoAnswerError):
                 raise ChatServerError(f"qa_pairs.filter: {answer}. Nothing is computed: correct that, and build again")
@@ -271,7 +271,8 @@ def _spacy_model(pairs: GeneratedPairs) -> str:
     return named or SPACY_MODEL
 
 
-def _open_reader(settings: FilterSettings, work: Work) -> PassageReader:
+def reader_of(settings: FilterSettings, work: Work) -> PassageReader:
+    """Return the reader of a filter; its model is loaded, and its server not asked."""
     chosen = settings.filter
     if chosen.server is not None:
         server = chosen.server

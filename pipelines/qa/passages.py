@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mnemodex.indexers.arrays import Int64s
-    from mnemodex.pipelines.ops.base import Finished
+    from mnemodex.pipelines.ops.base import Finished, Work
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
     from mnemodex.pipelines.qa.generators.base import AnswerFinder, Passage, PassageScorer
@@ -58,8 +58,7 @@ class PassagesOp(ChunkOp):
     @cached_property
     def _scorer(self) -> PassageScorer:
         """The classifier; its model is loaded by the first chunk that no score is known of."""
-        scorer: PassageScorer = load(SCORER)(self.settings, self.work)
-        return scorer
+        return open_scorer(self.settings, self.work)
 
     @override
     def compute(self, passages: Sequence[Passage], places: Int64s) -> list[Any]:
@@ -116,8 +115,7 @@ class AnswersOp(ChunkOp):
 
     @cached_property
     def _finder(self) -> AnswerFinder:
-        finder: AnswerFinder = load(FINDERS[self.settings.by])(self.settings, self.work)
-        return finder
+        return open_finder(self.settings, self.work)
 
     @override
     def choose(self, inputs: Inputs, chunk_ids: Int64s) -> Int64s:
@@ -126,6 +124,18 @@ class AnswersOp(ChunkOp):
     @override
     def compute(self, passages: Sequence[Passage], places: Int64s) -> list[Any]:
         return [[json.dumps(list(map(astuple, spans))) for spans in self._finder.find(passages)]]
+
+
+def open_scorer(choice: PassageChoice, work: Work) -> PassageScorer:
+    """Return the classifier of the recipe's `passages`, loaded."""
+    scorer: PassageScorer = load(SCORER)(choice, work)
+    return scorer
+
+
+def open_finder(answers: AnswerSpans, work: Work) -> AnswerFinder:
+    """Return the finder of the recipe's `answers`, loaded."""
+    finder: AnswerFinder = load(FINDERS[answers.by])(answers, work)
+    return finder
 
 
 def choose_passages(inputs: Inputs, chunk_ids: Int64s, *, is_choice: bool) -> Int64s:

@@ -58,7 +58,7 @@ def _generator(tmp_path, monkeypatch):
 
 @pytest.fixture
 def _words(monkeypatch):
-    monkeypatch.setattr(filter_module, "_open_reader", lambda settings, work: WordReader())
+    monkeypatch.setattr(filter_module, "reader_of", lambda settings, work: WordReader())
     WordReader.asked.clear()
 
 

@@ -6,9 +6,10 @@ import shutil
 
 import numpy as np
 import pytest
+import task_models
 from builds import computed, manifest
 from encoder_models import WIDTH, copy, edit, reference, save_modules, save_static, transformer, with_pickle
-from language_models import SMALL
+from language_models import SMALL, saved
 from library import records, words_recipe, write_parts
 
 import mnemodex
@@ -209,3 +210,62 @@ def test_other_weights_of_a_spacy_model_are_noticed(tmp_path):
     mnemodex.build(recipe)
     (folder / "note.bin").write_bytes(b"other")
     assert "triples" in computed(mnemodex.build(recipe))
+
+
+CUT = b"\x10\x00\x00\x00\x00\x00\x00\x00{"
+"""The beginning of weights whose rest is missing."""
+
+
+@pytest.fixture
+def build_pairs(tmp_path):
+    """Builds with generated pairs, with models of the tests for what is not given."""
+    pytest.importorskip("spacy")
+    source = write_parts(tmp_path / "few", records()[:3], 1)
+
+    def run(**section):
+        if "generator" not in section:
+            section = {"generator": "model", "model": saved("t5", tmp_path / "t5"), "max_tokens": 4, **section}
+        return mnemodex.build(words_recipe(source, tmp_path / "memory", qa_pairs=section))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("at", "task"),
+    [
+        ("passages", "SequenceClassification"),
+        ("answers", "QuestionAnswering"),
+        ("filter", "QuestionAnswering"),
+    ],
+)
+def test_the_models_around_a_generator_are_tried(build_pairs, tmp_path, at, task):
+    name = task_models.saved(task, tmp_path / "damaged")
+    (tmp_path / "damaged" / "model.safetensors").write_bytes(CUT)
+    given = {"passages": {}, "answers": {"by": "model"}, "filter": {"by": "local"}}[at]
+    with pytest.raises(ModelError, match=rf"^qa_pairs\.{at}: model '{name}' .*cannot be loaded") as raised:
+        build_pairs(**{at: {**given, "model": name}})
+    assert str(raised.value).count("\n") == 0
+    assert_nothing_computed(tmp_path / "memory")
+
+
+@pytest.mark.parametrize("at", ["model", "filter"])
+def test_the_language_models_of_pairs_are_tried(build_pairs, tmp_path, at):
+    name = saved("llama", tmp_path / "damaged")
+    (tmp_path / "damaged" / "model.safetensors").write_bytes(CUT)
+    section = {"model": name} if at == "model" else {"filter": {"by": "local", "model": name}}
+    where = "qa_pairs" if at == "model" else r"qa_pairs\.filter"
+    with pytest.raises(ModelError, match=rf"^{where}: .*{name}"):
+        build_pairs(**section)
+    assert_nothing_computed(tmp_path / "memory")
+
+
+@pytest.mark.parametrize("at", ["rules", "answers"])
+def test_the_parsers_of_pairs_are_tried(build_pairs, tmp_path, at):
+    folder = shutil.copytree(spacy_folder(SPACY_MODEL), tmp_path / "spacy")
+    (folder / "ner" / "model").write_bytes(b"\x81")
+    section = {"answers": {"spacy": str(folder)}}
+    if at == "rules":
+        section = {"generator": "rules", "model": str(folder)}
+    with pytest.raises(ModelError, match=rf"^qa_pairs.*{folder}.*cannot be loaded"):
+        build_pairs(**section)
+    assert_nothing_computed(tmp_path / "memory")
