@@ -52,6 +52,12 @@ class CrossEncoder:
         except Exception as error:
             # Libraries raise what they like at a damaged or strange model.
             raise ModelError(f"model {name!r} ({path}) cannot be loaded as a cross-encoder: {error}") from error
+        made_for = self._model.config.architectures
+        if made_for and type(self._model[0].model).__name__ not in made_for:
+            # An encoder, for example: what gives the score would have random weights.
+            raise ModelError(
+                f"model {name!r} is a {made_for[0]}, whose weights give two texts no score; name a cross-encoder"
+            )
         if self._model.num_labels != 1:
             raise ModelError(
                 f"model {name!r} gives two texts {self._model.num_labels} scores; name a cross-encoder that gives one"

