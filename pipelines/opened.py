@@ -55,10 +55,10 @@ class SearchedIndex(Spec):
             settings = indexes[index] = recipe.indexes[index]
             # An index of pairs is searched by itself only: what decides the pairs cannot read them.
             if settings.type not in _TYPES or (settings.type == "qa" and index != name):
-                known = ", ".join(_TYPES[:-1])
+                part = "" if index == name else f", a part of {name!r},"
                 raise RecipeError(
-                    f"{at}: the index {index!r} is of type {settings.type}, which cannot be searched while a memory is "
-                    f"built; name an index of one of the types {known}"
+                    f"{at}: the index {index!r}{part} is of type {settings.type}, which cannot be searched while a "
+                    "memory is built; name an index of type dense or bm25, or a hybrid of such ones"
                 )
             for leaf in settings.leaves():
                 ref: Ref | None = leaf.marker(Ref)

@@ -22,9 +22,34 @@ if TYPE_CHECKING:
 _CUTOFFS = (1, 2, 5, 10)
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """The measures of an index.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measures:
+    """What is measured of an index with queries.
+
+    Attributes:
+        queries: how many are measured with.
+        k: hits a query.
+        metrics: by measure.
+        per_query: by query and measure.
+        seconds: wall time of what is asked of the index, encoding included, loading excluded.
+    """
+
+    index: str
+    queries: int
+    k: int
+    metrics: dict[str, float]
+    per_query: dict[str, dict[str, Any]]
+    seconds: float
+
+    @property
+    def queries_per_second(self) -> float:
+        """All queries in one batch."""
+        return self.queries / self.seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation(Measures):
+    """The measures of an index over documents.
 
     Attributes:
         queries: how many had gold.
@@ -38,21 +63,10 @@ class Evaluation:
         own_first: queries that rank this document first, although it is not gold.
     """
 
-    index: str
-    queries: int
     queries_without_gold: int
-    k: int
-    metrics: dict[str, float]
-    per_query: dict[str, dict[str, float]]
-    seconds: float
     own_document: int
     own_first: int
     run: str
-
-    @property
-    def queries_per_second(self) -> float:
-        """All queries in one batch."""
-        return self.queries / self.seconds
 
     def to_json(self) -> dict[str, Any]:
         """Return what `eval --json` prints."""
@@ -114,16 +128,16 @@ def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10, exc
         for query, (name, _, _) in zip(judged, pairs, strict=True)
     }
     return Evaluation(
-        retriever.name,
-        len(judged),
-        len(queries) - len(judged),
-        k,
-        {name: float(np.mean([values[name] for values in per_query.values()])) for name in measures},
-        per_query,
-        seconds,
-        own_document,
-        own_first,
-        trec_run([query.id for query in judged], [answer[:k] for answer in answers], tag=retriever.name),
+        index=retriever.name,
+        queries=len(judged),
+        queries_without_gold=len(queries) - len(judged),
+        k=k,
+        metrics={name: float(np.mean([values[name] for values in per_query.values()])) for name in measures},
+        per_query=per_query,
+        seconds=seconds,
+        own_document=own_document,
+        own_first=own_first,
+        run=trec_run([query.id for query in judged], [answer[:k] for answer in answers], tag=retriever.name),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnemodex.retrievers.base import check
+from mnemodex.retrievers.evaluation import Measures
 from mnemodex.retrievers.qa.abstention import auroc, risk_coverage
 from mnemodex.retrievers.readers.answers import exact_match, f1
 from mnemodex.schemas.errors import QueryError
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 _CUTOFFS = (1, 10, 50)
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerEvaluation:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerEvaluation(Measures):
     """The measures of a question-answer index, of the questions whose answers are known.
 
     Attributes:
@@ -41,19 +42,8 @@ class AnswerEvaluation:
         seconds: wall time of the predictions, encoding included, loading excluded.
     """
 
-    index: str
-    queries: int
     queries_without_answers: int
-    k: int
-    metrics: dict[str, float]
-    per_query: dict[str, dict[str, Any]]
     abstention: dict[str, Any]
-    seconds: float
-
-    @property
-    def queries_per_second(self) -> float:
-        """All queries in one batch."""
-        return self.queries / self.seconds
 
     def to_json(self) -> dict[str, Any]:
         """Return what `eval --json` prints."""
@@ -97,9 +87,16 @@ def evaluate_answers(retriever: QARetriever, queries: Sequence[Query], *, k: int
     answered = [row["EM"] for row in rows if row["answer"] is not None]
     metrics["coverage"] = len(answered) / len(rows)
     metrics["EM@coverage"] = float(np.mean(answered)) if answered else 0.0
-    left_out = len(queries) - len(judged)
-    abstention = _measure_abstention(predictions, judged)
-    return AnswerEvaluation(retriever.name, len(judged), left_out, k, metrics, per_query, abstention, seconds)
+    return AnswerEvaluation(
+        index=retriever.name,
+        queries=len(judged),
+        queries_without_answers=len(queries) - len(judged),
+        k=k,
+        metrics=metrics,
+        per_query=per_query,
+        abstention=_measure_abstention(predictions, judged),
+        seconds=seconds,
+    )
 
 
 def judge_guesses(predictions: Sequence[Prediction], queries: Sequence[Query]) -> tuple[list[float], list[bool]]:

@@ -248,7 +248,11 @@ def test_a_server_that_does_not_answer_is_told_before_any_work(recipe):
             RecipeError,
             r"qa_pairs\.filter\.index: the index 'grams' is of type ngram, which cannot be",
         ),
-        ({"index": "mixed"}, RecipeError, r"qa_pairs\.filter\.index: the index 'qa' is of type qa, which cannot be"),
+        (
+            {"index": "mixed"},
+            RecipeError,
+            r"qa_pairs\.filter\.index: the index 'qa', a part of 'mixed', is of type qa, which cannot be",
+        ),
         ({"by": "local", "model": "no/where/at/all"}, ModelError, "no such file or folder"),
     ],
 )

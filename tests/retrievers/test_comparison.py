@@ -12,7 +12,18 @@ from mnemodex.schemas.errors import QueryError
 def measured(name, *values):
     per_query = {str(number): {"RR@10": value} for number, value in enumerate(values)}
     mean = sum(values) / len(values)
-    return Evaluation(name, len(values), 0, 10, {"RR@10": mean}, per_query, 1.0, 0, 0, "")
+    return Evaluation(
+        index=name,
+        queries=len(values),
+        queries_without_gold=0,
+        k=10,
+        metrics={"RR@10": mean},
+        per_query=per_query,
+        seconds=1.0,
+        own_document=0,
+        own_first=0,
+        run="",
+    )
 
 
 def test_the_p_value_of_few_queries_is_exact():
