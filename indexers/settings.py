@@ -144,7 +144,8 @@ class QASettings(VectorSettings):
         embed: the embedding of questions.
         queries: path of a query file to measure recall with; without it, rows that are held out of the index are used.
         key: the text that is embedded of every question: itself, or with its answers.
-        answer: which answer is given: that of most votes of the nearest pairs, or the first of the nearest pair.
+        answer: which answer is given: that of most votes of the nearest pairs, or the first of the nearest pair. Votes
+            need the vectors of questions with their answers, which are made beside those of questions alone.
         abstain: when it declines to answer; never by default.
         rounds: how often a question is asked; from the second time on with the answers so far, for questions whose
             answer takes several pairs; with more than one, the answer is that of the nearest pair.
@@ -167,7 +168,16 @@ class QASettings(VectorSettings):
     def _chains_have_their_own_scores(self) -> Self:
         if self.rerank is not None and self.rounds > 1:
             raise ValueError("`rerank` is for one round: pairs of later rounds are scored with those before; drop one")
+        if self.rerank is not None and self.rerank.by == "similarity" and self.key == "question_answer":
+            raise ValueError("`rerank` by similarity changes no score of `key: question_answer`; drop one of them")
         return self
+
+    @property
+    def compares_answers(self) -> bool:
+        """Whether a search compares queries with questions and answers together, and its key is the question alone."""
+        if self.rerank is not None:
+            return self.rerank.by == "similarity"
+        return self.key == "question" and self.answer == "votes" and self.rounds == 1
 
 
 class BM25Settings(IndexSettings):

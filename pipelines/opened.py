@@ -79,6 +79,8 @@ class SearchedIndex(Spec):
             kind = KINDS.find(settings.type)
             if kind.hits == "pair":
                 yield from (QA_PAIRS, QUESTIONS)
+                if settings.compares_answers:
+                    yield TableKey("embeddings", settings.embed, "question_answers")
             if not kind.indexer:
                 continue
             indexer = load(kind.indexer)

@@ -14,7 +14,7 @@ class PairReranking(Spec):
 
     Attributes:
         by: `similarity` for the mean of a pair's score and the similarity of the query to its question and answers
-            together, by the index's own encoder; `cross_encoder` for a model that reads both at once.
+            together, by vectors that the build makes; `cross_encoder` for a model that reads both at once.
         model: that model, of sentence-transformers: a path, a hub id, or `pkg:MODULE/FOLDER`.
         depth: how many pairs are scored again, or k where that is more.
     """

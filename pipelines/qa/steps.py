@@ -67,5 +67,6 @@ def question_steps(context: PlanContext) -> Iterator[Step]:
     indexes = [index for index in recipe.indexes.values() if isinstance(index, QASettings)]
     for embed in sorted({str(index.embed) for index in indexes if index.key == "question"}):
         yield encode_step(context, embed, "questions")
-    for embed in sorted({str(index.embed) for index in indexes if index.key == "question_answer"}):
+    joint = {str(index.embed) for index in indexes if index.key == "question_answer" or index.compares_answers}
+    for embed in sorted(joint):
         yield encode_step(context, embed, "question_answers")

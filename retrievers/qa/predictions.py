@@ -70,13 +70,15 @@ def choose(hits: PairHits) -> list[Prediction]:
     return [Prediction(row[0].answers[0], row[0].score, row[0]) if row else NO_PREDICTION for row in pairs]
 
 
-def vote(hits: PairHits, queries: Sequence[str]) -> list[Prediction]:
+def vote(hits: PairHits, queries: Sequence[str], scores: Float32s | None = None) -> list[Prediction]:
     """Return the answer of each query that most of its first `VOTERS` pairs give; its votes are the confidence.
 
     A pair votes for all of its answers. Its weight is the softmax of its score, times a slope, over the pairs and the
     case that none of them is right; it is greater where its question begins with the word that the query begins with,
     which says what kind of thing is asked for ("who", "where"). Answers are equal in SQuAD's normal form, and written
     as the nearest pair writes them; of equal votes the nearest pair's first answer is taken.
+
+    The scores that weigh are float32 of the shape of the hits' own, which they are by default.
     """
     is_hit = (hits.ids != MISSING_ID) & (np.arange(hits.ids.shape[1]) < VOTERS)
     query, column = np.nonzero(is_hit)
@@ -86,7 +88,7 @@ def vote(hits: PairHits, queries: Sequence[str]) -> list[Prediction]:
     asked = np.array([_first_word(question) for question in queries], object)
     same_word = np.zeros(is_hit.shape)
     same_word[is_hit] = first_words[row] == asked[query]
-    weights = _weigh(hits.scores, same_word, is_hit)[is_hit]
+    weights = _weigh(hits.scores if scores is None else scores, same_word, is_hit)[is_hit]
     answers = table["answers"].combine_chunks()
     sizes = numbers(answers.value_lengths())
     voter = np.repeat(np.arange(len(row)), sizes[row])

@@ -14,10 +14,10 @@ from mnemodex.indexers.qa import normalize_question
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from mnemodex.indexers.arrays import Float32s, Int64s
-    from mnemodex.indexers.encoders import TextEncoder
+    from mnemodex.indexers.arrays import Float32s
+    from mnemodex.retrievers.qa.answer_vectors import AnswerVectors
     from mnemodex.retrievers.qa.hits import PairHits
     from mnemodex.schemas.reranking import PairReranking
 
@@ -28,48 +28,34 @@ _ANSWERS = 5
 class Reranker(Protocol):
     """Scores pairs with a look at their answers."""
 
-    def score(self, found: Found) -> Float32s:
-        """Return a score for each hit, float32 of shape (hits,)."""
+    def score(self, hits: PairHits, queries: Sequence[str], vectors: Float32s) -> Float32s:
+        """Return a score for each hit, float32 of shape (hits,), of one query after the other.
 
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Hits of queries, each pair as a text: its question in normal form, a question mark, and its first answers.
-
-    Attributes:
-        queries: in normal form.
-        vectors: of the queries, float32 of shape (queries, dimension).
-        texts: of the different pairs.
-        query: of each hit, int64 of shape (hits,).
-        text: of each hit.
-        scores: of the hits, float32 of shape (hits,).
-    """
-
-    queries: Sequence[str]
-    vectors: Float32s
-    texts: list[str]
-    query: Int64s
-    text: Int64s
-    scores: Float32s
+        Args:
+            hits: which there are, and which are missing; of these no score is given.
+            queries: in normal form.
+            vectors: of the queries, float32 of shape (queries, dimension).
+        """
 
 
 @dataclass(frozen=True)
 class Similarity(Reranker):
     """The mean of a pair's score and of the similarity of the query to question and answers together."""
 
-    encoder: Callable[[], TextEncoder]
+    answers: AnswerVectors
 
     @override
-    def score(self, found: Found) -> Float32s:
-        texts = self.encoder().encode_queries(found.texts)
-        joint = np.einsum("ij,ij->i", found.vectors[found.query], texts[found.text])
-        scores: Float32s = (found.scores + joint) / np.float32(2)
+    def score(self, hits: PairHits, queries: Sequence[str], vectors: Float32s) -> Float32s:
+        # Of a question of which `where` keeps some pairs only, the vector is of the answers of all.
+        is_hit = hits.ids != MISSING_ID
+        joint = self.answers.similarity(hits.ids[is_hit], np.nonzero(is_hit)[0], vectors)
+        scores: Float32s = (hits.scores[is_hit] + joint) / np.float32(2)
         return scores
 
 
 @dataclass(frozen=True)
 class ByCrossEncoder(Reranker):
-    """The score of a model that reads the query and the pair at once."""
+    """The score of a model that reads the query and the pair at once: its question, and its first answers."""
 
     name: str
 
@@ -78,26 +64,31 @@ class ByCrossEncoder(Reranker):
         return CrossEncoder(self.name)
 
     @override
-    def score(self, found: Found) -> Float32s:
-        hits = zip(found.query.tolist(), found.text.tolist(), strict=True)
-        return self._model.score([(f"{found.queries[query]}?", found.texts[text]) for query, text in hits])
+    def score(self, hits: PairHits, queries: Sequence[str], vectors: Float32s) -> Float32s:
+        is_hit = hits.ids != MISSING_ID
+        ids, text = np.unique(hits.ids[is_hit], return_inverse=True)
+        table = hits.read(ids)
+        rows = zip(table["question"].to_pylist(), table["answers"].to_pylist(), strict=True)
+        texts = [f"{normalize_question(question)}? {', '.join(answers[:_ANSWERS])}" for question, answers in rows]
+        found = zip(np.nonzero(is_hit)[0].tolist(), text.tolist(), strict=True)
+        return self._model.score([(f"{queries[query]}?", texts[number]) for query, number in found])
 
 
-def open_reranker(settings: PairReranking, encoder: Callable[[], TextEncoder]) -> Reranker:
+def open_reranker(settings: PairReranking, answers: AnswerVectors) -> Reranker:
     """Return what scores pairs again; its model is loaded at the first call."""
-    return Similarity(encoder) if settings.model is None else ByCrossEncoder(settings.model)
+    return Similarity(answers) if settings.model is None else ByCrossEncoder(settings.model)
+
+
+def rescore(hits: PairHits, reranker: Reranker, queries: Sequence[str], vectors: Float32s) -> Float32s:
+    """Return the scores that a reranker gives hits, of the shape of theirs, -inf where there is none."""
+    scores = np.full(hits.ids.shape, MISSING_SCORE, np.float32)
+    scores[hits.ids != MISSING_ID] = reranker.score(hits, queries, vectors)
+    return scores
 
 
 def rerank(hits: PairHits, reranker: Reranker, queries: Sequence[str], vectors: Float32s, k: int) -> PairHits:
     """Return the first k of some hits by the scores that a reranker gives them; equal scores by id."""
-    is_hit = hits.ids != MISSING_ID
-    ids, text = np.unique(hits.ids[is_hit], return_inverse=True)
-    table = hits.read(ids)
-    rows = zip(table["question"].to_pylist(), table["answers"].to_pylist(), strict=True)
-    texts = [f"{normalize_question(question)}? {', '.join(answers[:_ANSWERS])}" for question, answers in rows]
-    scores = np.full(hits.ids.shape, MISSING_SCORE, np.float32)
-    found = Found(queries, vectors, texts, np.nonzero(is_hit)[0], text, hits.scores[is_hit])
-    scores[is_hit] = reranker.score(found)
+    scores = rescore(hits, reranker, queries, vectors)
     best = np.lexsort((hits.ids, -scores))[:, :k]
     first = np.arange(len(hits))[:, None], best
     return replace(

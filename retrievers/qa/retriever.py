@@ -12,22 +12,24 @@ from mnemodex.indexers.settings import QASettings
 from mnemodex.retrievers.base import Retriever, check, is_blank
 from mnemodex.retrievers.dense import open_searcher
 from mnemodex.retrievers.qa.abstention import decline
+from mnemodex.retrievers.qa.answer_vectors import AnswerVectors
 from mnemodex.retrievers.qa.chunks import ChunkRetriever, chunk_hits
 from mnemodex.retrievers.qa.fallback import back_off
 from mnemodex.retrievers.qa.hits import PairHits
 from mnemodex.retrievers.qa.predictions import VOTERS, choose, vote
-from mnemodex.retrievers.qa.reranking import open_reranker, rerank
+from mnemodex.retrievers.qa.reranking import Similarity, open_reranker, rerank, rescore
 from mnemodex.retrievers.qa.rounds import Rounds, merge
 from mnemodex.retrievers.qa.tables import PairTables
 from mnemodex.schemas.errors import QueryError
+from mnemodex.schemas.tables import TableKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnemodex.indexers.arrays import Float32s, Int64s
-    from mnemodex.indexers.encoders import TextEncoder
+    from mnemodex.indexers.arrays import Bools, Float32s, Int64s
     from mnemodex.retrievers.hits import Hits
     from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.qa.chunks import Search
     from mnemodex.retrievers.qa.predictions import Prediction
     from mnemodex.retrievers.qa.rounds import Chains
     from mnemodex.retrievers.readers.passage_reader import PassageReader
@@ -52,7 +54,10 @@ class QARetriever(Retriever):
         self._searcher = open_searcher(memory.snapshot, entry)
         self._abstention = entry.abstention
         reranking = self._settings.rerank
-        self._reranker = None if reranking is None else open_reranker(reranking, self._encoder)
+        table = TableKey("embeddings", self._embedding, "question_answers")
+        answers = AnswerVectors(memory.snapshot, table, self._searcher)
+        self._reranker = None if reranking is None else open_reranker(reranking, answers)
+        self._weigher = Similarity(answers) if self._settings.compares_answers and reranking is None else None
         self._pairs = PairTables(memory.snapshot)
 
     @overload
@@ -83,20 +88,19 @@ class QARetriever(Retriever):
             raise QueryError(f"index {self.name!r}: hits of kind {kind!r} are not known. Give kind='pair' or 'chunk'")
         chunk_ids = None if where is None else self._memory.ids_where(where)
         vectors = self._encode(questions)
+        if kind == "pair":
+            return self._nearest_pairs(questions, vectors, k, chunk_ids)
+        search = self._ranking(vectors, self._chains(questions, vectors, chunk_ids))
+        rows = len(self._searcher.rows)
+        return chunk_hits(search, rows, self._pairs, self._memory.snapshot, _asked(questions), k, chunk_ids)
+
+    def _nearest_pairs(self, questions: list[str], vectors: Float32s, k: int, chunk_ids: Int64s | None) -> PairHits:
+        """Return the hits of questions in normal form, whose vectors are given."""
         chains = self._chains(questions, vectors, chunk_ids)
-
-        def search(queries: Int64s, depth: int, allowed: Int64s | None) -> tuple[Float32s, Int64s]:
-            scores, ids, _ = self._searcher.search(vectors[queries], depth, allowed=allowed)
-            return merge(scores, ids, [chains[query] for query in queries]) if chains else (scores, ids)
-
-        asked = np.array([not is_blank(question) for question in questions], np.bool_)
-        if kind == "chunk":
-            rows = len(self._searcher.rows)
-            return chunk_hits(search, rows, self._pairs, self._memory.snapshot, asked, k, chunk_ids)
         allowed = None if chunk_ids is None else self._pairs.questions_of(chunk_ids)
         reranking = self._settings.rerank
         depth = k if reranking is None else max(k, reranking.depth)
-        scores, ids = search(np.arange(len(questions)), depth, allowed)
+        scores, ids = self._ranking(vectors, chains)(np.arange(len(questions)), depth, allowed)
         partition, row = self._pairs.chunks_of(ids, chunk_ids)
         hits = PairHits(
             ids,
@@ -109,14 +113,20 @@ class QARetriever(Retriever):
             read=lambda found: self._pairs.read(found, chunk_ids),
             chains=chains,
         )
-        hits = hits.without(~asked)
+        hits = hits.without(~_asked(questions))
         return hits if self._reranker is None else rerank(hits, self._reranker, questions, vectors, k)
 
-    def _encoder(self) -> TextEncoder:
-        return self._memory.encoder(self._embedding)
+    def _ranking(self, vectors: Float32s, chains: Sequence[Chains]) -> Search:
+        """Return what finds the best questions of some queries, by their numbers, with those that end a chain."""
+
+        def search(queries: Int64s, depth: int, allowed: Int64s | None) -> tuple[Float32s, Int64s]:
+            scores, ids, _ = self._searcher.search(vectors[queries], depth, allowed=allowed)
+            return merge(scores, ids, [chains[query] for query in queries]) if chains else (scores, ids)
+
+        return search
 
     def _encode(self, texts: list[str]) -> Float32s:
-        return self._encoder().encode_queries(texts)
+        return self._memory.encoder(self._embedding).encode_queries(texts)
 
     def _chains(self, questions: list[str], vectors: Float32s, chunk_ids: Int64s | None) -> list[Chains]:
         """Return what the rounds after the first one found for each question; nothing where there is one round."""
@@ -144,9 +154,10 @@ class QARetriever(Retriever):
     ) -> list[Prediction]:
         """Return one answer to each query, and how sure it is.
 
-        By its setting `answer`, the index takes the answer of most votes of the nearest pairs, see `vote`, or the first
-        answer of the nearest pair, with its score; of several rounds it is the latter. An index that abstains gives no
-        answer where it is not as sure as its threshold. One with a fallback then gives the first k passages of that
+        By its setting `answer`, the index takes the answer of most votes of the nearest pairs, see `vote`, which weigh
+        by the mean of their scores and of the similarity to their questions and answers together; or the first answer
+        of the nearest pair, with its score; of several rounds it is the latter. An index that abstains gives no answer
+        where it is not as sure as its threshold. One with a fallback then gives the first k passages of that
         index, and with a reader the answer that it reads in them.
 
         Raises:
@@ -157,14 +168,25 @@ class QARetriever(Retriever):
                 f"index {self.name!r}: there are no passages to read. Add `fallback: INDEX` to it in the recipe, or "
                 "give no reader"
             )
+        questions = [normalize_question(question) for question in check(queries, VOTERS)]
+        chunk_ids = None if where is None else self._memory.ids_where(where)
+        vectors = self._encode(questions)
         # Pairs on the way to an answer do not vote for it.
         if self._settings.answer == "votes" and self._settings.rounds == 1:
-            predictions = vote(self.search(queries, VOTERS, where=where), queries)
+            hits = self._nearest_pairs(questions, vectors, VOTERS, chunk_ids)
+            weigher = self._weigher
+            scores = None if weigher is None else rescore(hits, weigher, questions, vectors)
+            predictions = vote(hits, questions, scores)
         else:
-            predictions = choose(self.search(queries, 1, where=where))
+            predictions = choose(self._nearest_pairs(questions, vectors, 1, chunk_ids))
         if self._abstention is not None:
             predictions = decline(predictions, self._abstention.threshold)
         if self.fallback is None:
             return predictions
         retriever = self._memory.retriever(self.fallback)
         return back_off(predictions, list(queries), retriever, k, where=where, reader=reader)
+
+
+def _asked(questions: Sequence[str]) -> Bools:
+    """Return which questions ask anything."""
+    return np.array([not is_blank(question) for question in questions], np.bool_)

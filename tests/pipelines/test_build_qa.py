@@ -188,6 +188,25 @@ def test_of_questions_with_their_answers_as_keys_those_are_encoded_again_whose_a
     assert verify(recipe["memory"]).problems == []
 
 
+def test_votes_have_the_vectors_of_answers_made_and_the_nearest_pair_has_not(recipe, file):
+    vectors = "embeddings/e/question_answers"
+    recipe["indexes"] = {"qa": {"type": "qa", "answer": "nearest"}}
+    assert vectors not in {step.name for step in build(recipe).steps}
+    shards = manifest(recipe["memory"]).indexes["qa"].shards
+    recipe["indexes"]["qa"]["answer"] = "votes"
+    assert computed(build(recipe)).keys() == {vectors}
+    assert manifest(recipe["memory"]).indexes["qa"].shards == shards
+    assert verify(recipe["memory"]).problems == []
+    write_jsonl(file, [*PAIRS[:3], PAIRS[3] | {"answer": "Lovelace"}])
+    assert reused(build(recipe), vectors) == 2, "those whose answers are the same"
+    found = opened(recipe).retriever("qa").predictions(["engine lovelace"])
+    assert found[0].answer == "Lovelace"
+    assert found[0].confidence > opened(recipe).retriever("qa").predictions(["engine babbage"])[0].confidence
+    recipe["indexes"]["qa"]["rounds"] = 2
+    assert computed(build(recipe)) == {}
+    assert vectors not in manifest(recipe["memory"]).tables, "chains have scores of their own"
+
+
 def test_a_memory_may_have_pairs_alone(recipe):
     del recipe["source"], recipe["indexes"]
     build(recipe)

@@ -37,9 +37,10 @@ def rows(connection, query):
 def test_every_table_and_the_catalogue_are_views(memory):
     found = {name for (name,) in memory.sql("SHOW TABLES").fetchall()}
     graph = {"triples", "mentions", "facts", "entities", "synonyms", "edges"}
-    vectors = {"embeddings_minilm", "embeddings_minilm_facts", "embeddings_minilm_entities"}
+    texts = ("facts", "entities", "questions", "question_answers")
+    vectors = {"embeddings_minilm", *(f"embeddings_minilm_{name}" for name in texts)}
     states = {"lm_tokens_tiny", "lm_states_tiny"}
-    pairs = {"qa_pairs", "qa_candidates", "questions", "embeddings_minilm_questions"}
+    pairs = {"qa_pairs", "qa_candidates", "questions"}
     assert found == {
         "documents",
         "chunks",
