@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
@@ -11,8 +11,13 @@ from mnemodex.indexers.dense.indexer import DenseIndexer
 from mnemodex.schemas.ids import hash_text
 from mnemodex.schemas.tables import TableKey
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 QUESTION_MARKS = "?\uff1f\u061f"
 """Question marks of Latin, Chinese and Arabic letters."""
+_ANSWERS = 5
+"""Answers of a question that are read together with it."""
 
 
 class QAIndexer(DenseIndexer):
@@ -38,6 +43,11 @@ def normalize_question(question: str) -> str:
     In ASCII it is PAQ's, but for runs of spaces.
     """
     return " ".join(unicodedata.normalize("NFC", question.lower()).split()).strip(QUESTION_MARKS).strip()
+
+
+def with_answers(question: str, answers: Sequence[str]) -> str:
+    """Return the text of a question, in normal form, together with its first answers."""
+    return f"{question}? {', '.join(answers[:_ANSWERS])}"
 
 
 def question_id(question: str, *, salt: str = "") -> int:

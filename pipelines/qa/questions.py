@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from typing_extensions import override
 
 from mnemodex.indexers.arrays import begins
-from mnemodex.indexers.qa import normalize_question
+from mnemodex.indexers.qa import normalize_question, with_answers
 from mnemodex.pipelines.graph.names import segments_of, write_texts
 from mnemodex.pipelines.graph.parts import gather
 from mnemodex.pipelines.ops.base import Op
@@ -31,6 +30,7 @@ class QuestionsOp(Op):
     that vectors stay where they are when pairs are added.
     """
 
+    version = 2
     seconds_per_megabyte = 1.0
 
     @override
@@ -61,10 +61,11 @@ class QuestionsOp(Op):
         spec = spec_of(QUESTIONS)
         output.write(spec, pa.table(columns, schema=spec.schema))
         questions = [normalize_question(question) for question in first["question"].to_pylist()]
+        both = list(map(with_answers, questions, answers.to_pylist()))
         texts = {
             "question_id": first["question_id"],
             "question": to_column(questions, pa.string()),
-            "answers": pc.binary_join(answers, ", "),
+            "with_answers": to_column(both, pa.string()),
         }
         write_texts(output.folder_of(QUESTION_TEXTS), pa.table(texts), segments[part[starts]])
         return Stats()

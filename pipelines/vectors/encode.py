@@ -43,7 +43,7 @@ COLUMNS: dict[Of, tuple[str, ...]] = {
     "facts": ("fact_id", "subject", "predicate", "object"),
     "entities": ("entity_id", "normalized"),
     "questions": ("question_id", "question"),
-    "question_answers": ("question_id", "question", "answers"),
+    "question_answers": ("question_id", "with_answers"),
 }
 """The id of each table, and the columns whose words are encoded."""
 _TEXTS: dict[Of, TableKey] = {

@@ -21,7 +21,7 @@ _MOST_OPEN = 128
 
 
 class AnswerVectors:
-    """The vectors of questions with all of their answers; may be shared by threads.
+    """The vectors of questions with their first answers; may be shared by threads.
 
     A file is checked and mapped when a question of its partition is first asked for.
 

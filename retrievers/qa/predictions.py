@@ -29,7 +29,8 @@ _SLOPE, _SAME_WORD, _NO_ANSWER = 11.0, 1.0, 10.0
 """Of a pair's weight: times its score, of the same first word as the query's, and of none of the pairs being right.
 
 Fitted to how likely each pair of WebQuestions' 3,778 training questions has an answer of another one of them (11.3, 1.0
-and 10.2). Of 1,800 questions of EfficientQA's development set, among each other, they are 11.3, 1.0 and 10.7.
+and 10.2). Of 1,800 questions of EfficientQA's development set, among each other, they are 11.3, 1.0 and 10.7. Both
+are by scores of the questions alone.
 """
 
 

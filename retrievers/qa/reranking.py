@@ -10,7 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.models.cross_encoder import CrossEncoder
-from mnemodex.indexers.qa import normalize_question
+from mnemodex.indexers.qa import normalize_question, with_answers
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from mnemodex.retrievers.qa.answer_vectors import AnswerVectors
     from mnemodex.retrievers.qa.hits import PairHits
     from mnemodex.schemas.reranking import PairReranking
-
-_ANSWERS = 5
-"""Answers of a pair that are read."""
 
 
 class Reranker(Protocol):
@@ -69,7 +66,7 @@ class ByCrossEncoder(Reranker):
         ids, text = np.unique(hits.ids[is_hit], return_inverse=True)
         table = hits.read(ids)
         rows = zip(table["question"].to_pylist(), table["answers"].to_pylist(), strict=True)
-        texts = [f"{normalize_question(question)}? {', '.join(answers[:_ANSWERS])}" for question, answers in rows]
+        texts = [with_answers(normalize_question(question), answers) for question, answers in rows]
         found = zip(np.nonzero(is_hit)[0].tolist(), text.tolist(), strict=True)
         return self._model.score([(f"{queries[query]}?", texts[number]) for query, number in found])
 

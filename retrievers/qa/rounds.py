@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from mnemodex.indexers.graph.words import split
-from mnemodex.indexers.qa import normalize_question
+from mnemodex.indexers.qa import normalize_question, with_answers
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Reason
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Rounds:
     def _text(self, question: str, answers: Sequence[str]) -> str:
         """Return the text that an index has the vector of, were the question one of its own."""
         normal = normalize_question(question)
-        return normal if self.key == "question" else f"{normal} {', '.join(answers)}"
+        return normal if self.key == "question" else with_answers(normal, answers)
 
     def _pairs(self, ids: Int64s) -> dict[int, tuple[str, tuple[str, ...]]]:
         """Return question and answers of pairs that are among ids of any shape."""
