@@ -26,6 +26,8 @@ Schema = dict[str, object]
 
 _MOST = 16 << 20
 """Bytes of an answer; a million tokens are a quarter of it."""
+_FAILURES = 10
+"""Questions in a row that a server fails at before no other one is asked."""
 _TOO_LONG = re.compile(
     r"context.?(?:length|window|size)|(?:prompt|input|message|request)s?\b.{0,40}too (?:long|large)|too many tokens",
     re.IGNORECASE,
@@ -84,6 +86,7 @@ class Chat:
         self._options: dict[str, object] = {"temperature": 0.0, **(options or {})}
         self._dialect = Dialect()
         self._guesses = True
+        self._failures = 0
         self._client = Client(self._server, most=_MOST)
 
     @property
@@ -107,7 +110,8 @@ class Chat:
         for servers that do not know schemas.
 
         Raises:
-            ChatServerError: no question can be answered: the server is not there, or refuses the key or the model.
+            ChatServerError: no question can be answered: the server is not there, refuses the key or the model, or
+                failed at ten questions in a row.
             NoAnswerError: this question is not answered; a `TooLongError` where the server says that it is too long.
         """
         while True:
@@ -122,11 +126,17 @@ class Chat:
                     continue
                 found = self._guess(dialect, messages, schema, failure)
                 if found is None:
+                    self._failures = self._failures + 1 if failure.is_fault else 0
+                    in_row = f", like {self._failures - 1} questions before it; look after the server, then go on"
                     times = f", asked {self._server.max_retries + 1} times" if failure.late else ""
                     is_long = not failure.concerns_all and _TOO_LONG.search(failure.words) is not None
+                    if self._failures >= _FAILURES and not is_long:
+                        raise ChatServerError(f"{failure}{times}{in_row}") from failure
                     kind = ChatServerError if failure.concerns_all else TooLongError if is_long else NoAnswerError
                     raise kind(f"{failure}{times}") from failure
+                self._failures = 0
                 return found
+            self._failures = 0
             self._guesses = self._guesses and schema is None
             return answer
 

@@ -57,6 +57,11 @@ class RequestFailedError(Exception):
         refused = (401, 403, 404, 429, *_REDIRECTS)
         return not self.late and (self.status is None or self.status in refused)
 
+    @property
+    def is_fault(self) -> bool:
+        """Whether it may be the server's, and not that of the question."""
+        return self.late or (self.status is not None and self.status >= 500)
+
 
 class _Asked:
     """The requests of some threads, which can be given up together."""

@@ -53,7 +53,7 @@ class ChunkOp(Op):
         raise NotImplementedError
 
     def usable(self, rows: pa.Table) -> pa.Table:
-        """Return the rows of the current snapshot that are taken over; all by default."""
+        """Return the rows of the snapshot, or of a try that was stopped, that are taken over; all by default."""
         return rows
 
     def counts(self) -> dict[str, int]:
@@ -74,6 +74,7 @@ class ChunkOp(Op):
         if inputs.former:
             former = self.usable(inputs.former.take(chunk_ids, spec.schema))
         kept, spent = _resume(output.checkpoint, spec.schema)
+        kept = self.usable(kept)
         reused = np.isin(chunk_ids, numbers(former["chunk_id"]))
         missing = np.flatnonzero(~(reused | np.isin(chunk_ids, numbers(kept["chunk_id"]))))
         texts = parquet.read(path, columns=CHUNK_COLUMNS).take(to_column(chosen[missing], pa.int64()))

@@ -22,7 +22,7 @@ from mnemodex.pipelines.vectors.encode import MODEL
 from mnemodex.retrievers.readers.chat_reader import ChatReader
 from mnemodex.retrievers.readers.passage_reader import open_reader
 from mnemodex.retrievers.readers.rule_reader import RuleReader
-from mnemodex.schemas.errors import ChatServerError, NoAnswerError, SourceError
+from mnemodex.schemas.errors import ChatServerError, NoAnswerError, SourceError, TooLongError
 from mnemodex.schemas.limits import MaxErrors, exceeds
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.pair_sections import PairFilter, RulePairs
@@ -108,20 +108,30 @@ class FilterOp(Op):
         candidates = parquet.read(inputs.partition(0).files["parquet"])
         open_rows = np.flatnonzero(numbers(candidates["kept"].cast(pa.int8())))
         ids = numbers(candidates["pair_id"])[open_rows]
-        known = pa.concat_tables(
-            [former_verdicts(inputs.former, ids), pa.Table.from_batches(output.checkpoint.load(), VERDICTS)]
-        )
+        # Of a try that was stopped, perhaps by what the reader failed at, which is tried again.
+        resumed = pa.Table.from_batches(output.checkpoint.load(), VERDICTS)
+        resumed = resumed.filter(pc.invert(pc.starts_with(resumed["reason"], FAILED).fill_null(False)))
+        known = pa.concat_tables([former_verdicts(inputs.former, ids), resumed])
         left = np.flatnonzero(~np.isin(ids, numbers(known["pair_id"])))
         verdicts, passages, before = [known], self._open(inputs), self._unread
+        faults: list[NoAnswerError] = []
         rows = candidates.select(["pair_id", "chunk_id", "question", "answer"])
         for start in range(0, len(left), _WINDOW):
             window = rows.take(to_column(open_rows[left[start : start + _WINDOW]], pa.int64()))
             questions = window["question"].to_pylist()
             texts, near = passages.find(questions, numbers(window["chunk_id"]))
-            batch = to_verdicts(window, self._reader.read(questions, texts), near)
+            answers = self._reader.read(questions, texts)
+            faults += [a for a in answers if isinstance(a, NoAnswerError) and not isinstance(a, TooLongError)]
+            batch = to_verdicts(window, answers, near)
             output.checkpoint.add(batch)
             verdicts.append(pa.Table.from_batches([batch]))
             output.progress(len(ids) - len(left) + start + len(window))
+        if exceeds(limit := self.settings.max_errors, len(faults), len(ids)):
+            # Not finished, so that the next build asks again.
+            raise ChatServerError(
+                f"qa_pairs.filter: the reader failed at {len(faults)} of {len(ids)} candidates of a partition, more "
+                f"than `qa_pairs.max_errors: {limit}`: {faults[0]}. Correct that, and build again: verdicts are kept"
+            )
         found = verdicts_of(pa.concat_tables(verdicts), ids)
         output.write(spec_of(QA_CANDIDATES), with_verdicts(candidates, open_rows, found))
         searched = Counter(found["near"].to_pylist())

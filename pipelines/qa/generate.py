@@ -185,8 +185,9 @@ def _check_errors(finished: Finished, *, complete: bool) -> None:
     stats, _ = _sum_up(finished)
     limit = settings.pairs.max_errors
     if exceeds(limit, stats["failed"], stats["asked"], complete=complete):
-        failures = f"{stats['failed']} of {stats['asked']} chunks failed"
-        raise SourceError(f"qa_pairs: {failures}, more than `qa_pairs.max_errors: {limit}`{finished.first_error()}")
+        failures = f"{stats['failed']} of {stats['asked']} chunks failed, more than `qa_pairs.max_errors: {limit}`"
+        remedy = "raise `qa_pairs.retry` to ask again" if hasattr(settings.pairs, "retry") else "correct that"
+        raise SourceError(f"qa_pairs: {failures}{finished.first_error()}; {remedy}, or raise `max_errors`")
 
 
 def _sum_up(finished: Finished) -> tuple[Counter[str], Counter[str]]:

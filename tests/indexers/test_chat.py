@@ -55,6 +55,17 @@ def test_a_failing_server_is_asked_again_after_times_that_grow():
     assert 0.3 < first < second
 
 
+def test_a_server_that_fails_at_ten_questions_in_a_row_is_asked_no_more():
+    replies = [Reply(status=500), Reply("fine"), *[Reply(status=503, message="too busy")] * 10]
+    with ChatServer(script=tuple(replies)) as server:
+        model = chat(server, max_retries=0, concurrency=1)
+        with pytest.raises(
+            ChatServerError, match=r"answers 503 \(too busy\).*, like 9 questions before it; look after"
+        ):
+            model.ask_many([QUESTION] * 20)
+    assert len(server.requests) == 12
+
+
 def test_a_question_that_the_server_always_fails_at_has_no_answer():
     with (
         ChatServer(lambda request: Reply(status=500, message="out of order")) as server,
