@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _LEAST = -1.5
 """Log-probability of a question that is worth asking."""
 _CODE = re.compile(r"[`_=<>{}\\|$@#~^*]|\w\(|\(\)|\[\w*\]|::|--|https?:|\w/\w+/|\.\.\.|\w\.\w+\.\w|\d\.\d+\.\d")
-_NAME_OF_CODE = re.compile(r"[A-Za-z_]\w*(?:\.\w+)+(?:\(\))?$|\w*[a-z]_\w+$")
+_NAME_OF_CODE = re.compile(r"[A-Za-z_]\w*+(?:\.\w++)+(?:\(\))?$|(?=\w++$)\w*?[a-z]_\w")
 """Titles that are the names of functions, with their modules."""
 _SHORTEST, _LONGEST = 4, 60
 """Tokens of a sentence that is asked about."""
