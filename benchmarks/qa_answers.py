@@ -22,7 +22,7 @@ TUNING = 4
 INDEXES = {
     "flat": {"type": "qa", "factory": "SQ8"},
     "graph": {"type": "qa", "factory": "HNSW32_SQ8", "target_recall": 0.98},
-    "lists": {"type": "qa", "factory": "IVF4096,PQ96x4fs,Refine(SQ8)"},
+    "lists": {"type": "qa", "factory": "IVF4096,PQ192x4fs,Refine(SQfp16)"},
 }
 
 
