@@ -48,7 +48,10 @@ def test_indexes_stand_in_the_order_of_the_recipe(memory):
         "sentences",
         "next",
         "asked",
+        "hops",
+        "reranked",
         "both",
+        "all",
     ]
     assert memory.indexes == names
 
