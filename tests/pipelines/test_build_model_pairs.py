@@ -61,7 +61,7 @@ def test_a_server_asks_about_what_spacy_finds(recipe):
         query = "SELECT d.key, unnest(answers) FROM qa_pairs JOIN documents d USING (doc_id)"
         found = set(memory.sql(query).fetchall())
         assert {("marr", "Dunmarrow"), ("marr", "1889"), ("radio", "Oskar Czeija"), ("quay", "London")} <= found
-        assert memory.retriever("qa").predict(["what is 9881"]) == ["1889"]
+        assert memory.retriever("qa").search(["what is 9881"], 1).answers() == [[("1889",)]]
         assert len(server.requests) == 1 + len(NOTES) and verify(recipe["memory"]).problems == []
         assert computed(build(recipe, **llm(server, concurrency=2))) == {} and len(server.requests) == 1 + len(NOTES)
     assert {"qa_pairs: answers", "qa_pairs: questions"} <= {step.name for step in result.steps}
