@@ -131,7 +131,7 @@ def _consecutive(token: Token, places: set[int]) -> tuple[int, int]:
 
 
 def points(words: Iterable[Token]) -> bool:
-    """Return whether words mean something only beside their passage: "this lamp", "its colour"."""
+    """Return whether words mean something only next to their passage: "this lamp", "its colour"."""
     return any(_POINTING.match(word.lower_) for word in words)
 
 
@@ -141,11 +141,15 @@ def _is_circumstance(preposition: Token) -> bool:
 
 def _entity(token: Token) -> Tokens:
     """Return the tokens of the entity that a token is in, without the end of a genitive."""
-    entity = next(span for span in token.doc.ents if span.start <= token.i < span.end)
-    end = entity.end
-    while end - 1 > entity.start and entity.doc[end - 1].tag_ in {"POS", "PUNCT", ","}:
+    # Not from `doc.ents`, which makes the spans of all entities of the text each time.
+    doc, start, end = token.doc, token.i, token.i + 1
+    while doc[start].ent_iob_ == "I":
+        start -= 1
+    while end < len(doc) and doc[end].ent_iob_ == "I":
+        end += 1
+    while end - 1 > start and doc[end - 1].tag_ in {"POS", "PUNCT", ","}:
         end -= 1
-    return frozenset(range(entity.start, end))
+    return frozenset(range(start, end))
 
 
 def entity_answer(token: Token) -> Tokens:

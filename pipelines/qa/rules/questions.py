@@ -29,6 +29,8 @@ _STOP = frozenset({"a", "an", "the", "of", "in", "on", "to", "and", "or", "for",
 def drafts(doc: Doc, title: str) -> Iterator[Draft]:
     """Yield questions that can be understood without the text, and do not hold their answers."""
     references = resolve(doc, title)
+    # spaCy joins the tokens each time that it is asked for the text.
+    text = doc.text
     if _NAME_OF_CODE.match(title):
         yield from _returned(doc, title)
     for sentence in doc.sents:
@@ -37,7 +39,7 @@ def drafts(doc: Doc, title: str) -> Iterator[Draft]:
         for clause in clauses(sentence):
             best: dict[tuple[int, int], Draft] = {}
             for draft in ask(Asker(clause, references)):
-                if draft is None or draft.score < _LEAST or _holds(draft.question, doc.text[draft.start : draft.end]):
+                if draft is None or draft.score < _LEAST or _holds(draft.question, text[draft.start : draft.end]):
                     continue
                 key = draft.start, draft.end
                 if key not in best or best[key].score < draft.score:
