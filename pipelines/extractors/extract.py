@@ -62,7 +62,7 @@ class TripleStats(Stats):
     characters: int = 0
     failed: int = 0
     without: int = 0
-    counts: dict[str, int] = Field(default_factory=dict)
+    counts: Counter[str] = Field(default_factory=Counter)
 
 
 class ExtractOp(Op):
@@ -114,33 +114,34 @@ class ExtractOp(Op):
     @classmethod
     def complete(cls, finished: Finished) -> list[str]:
         _check_errors(finished, complete=True)
-        stats, counts = _sum_up(finished)
+        stats = finished.total(TripleStats)
+        counts = stats.counts
         warnings = []
         if left_out := sum(counts[kind] for kind in _LEFT_OUT):
             kinds = ", ".join(f"{counts[kind]} {form}" for kind, form in _LEFT_OUT.items() if counts[kind])
             total = left_out + finished.rows
             warnings.append(f"{left_out} of {total} left out ({kinds}); the table errors has them all")
-        if stats["failed"]:
-            warnings.append(f"{stats['failed']} failures{finished.first_error()}; the table errors has them all")
-        if stats["without"]:
-            warnings.append(f"{stats['without']} of {stats['documents']} documents have none")
+        if stats.failed:
+            warnings.append(f"{stats.failed} failures{finished.first_error()}; the table errors has them all")
+        if stats.without:
+            warnings.append(f"{stats.without} of {stats.documents} documents have none")
         return [f"triples: {warning}" for warning in warnings]
 
     @override
     @classmethod
     def note(cls, finished: Finished) -> str:
-        stats, counts = _sum_up(finished)
+        stats = finished.total(TripleStats)
         settings: Any = finished.step.settings
         spec = settings.extractor
         if spec.extractor == "llm":
-            read, written = counts["prompt_tokens"], counts["completion_tokens"]
+            read, written = stats.counts["prompt_tokens"], stats.counts["completion_tokens"]
             prices = (spec.prompt_price or 0.0) * read + (spec.completion_price or 0.0) * written
             cost = f", cost {prices / 1e6:.4f}" if prices else ""
-            return f"{stats['documents']} documents, {read} tokens read and {written} written{cost}"
+            return f"{stats.documents} documents, {read} tokens read and {written} written{cost}"
         seconds = sum(part.stats.cpu_seconds for part in finished.parts)
         if spec.extractor == "file" or not seconds:
             return ""
-        documents, characters = stats["documents"] / seconds, stats["characters"] / seconds
+        documents, characters = stats.documents / seconds, stats.characters / seconds
         return f"{documents:.1f} documents/s, {characters:,.0f} characters/s of a CPU"
 
     def _batches(
@@ -189,22 +190,12 @@ def _check_errors(finished: Finished, *, complete: bool) -> None:
     """Refuse triples of which too many are missing, also where the extractor of a package has no such setting."""
     settings: Any = finished.step.settings
     limit = getattr(settings.extractor, "max_errors", SHARE)
-    stats, _ = _sum_up(finished)
+    stats = finished.total(TripleStats)
     # Former builds did not count chunks.
-    tried = max(stats["chunks"], stats["documents"])
-    if exceeds(limit, stats["failed"], tried, complete=complete):
-        failures = f"{stats['failed']} failures at {tried} chunks"
+    tried = max(stats.chunks, stats.documents)
+    if exceeds(limit, stats.failed, tried, complete=complete):
+        failures = f"{stats.failed} failures at {tried} chunks"
         raise SourceError(f"triples: {failures}, more than `triples.max_errors: {limit}`{finished.first_error()}")
-
-
-def _sum_up(finished: Finished) -> tuple[Counter[str], Counter[str]]:
-    """Return the sums of the stats of all partitions, and of their counts."""
-    stats, counts = Counter[str](), Counter[str]()
-    for part in finished.parts:
-        triples = part.stats.of(TripleStats)
-        stats.update(triples.model_dump(include={"documents", "chunks", "characters", "failed", "without"}))
-        counts.update(triples.counts)
-    return stats, counts
 
 
 def _read_documents(inputs: Inputs) -> Iterator[tuple[list[list[int]], list[Passages]]]:

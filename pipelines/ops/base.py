@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from mnemodex.schemas.steps import Step
     from mnemodex.schemas.store.store import Store
     from mnemodex.schemas.tables import TableSpec
+
+_S = TypeVar("_S", bound=Stats)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,17 @@ class Finished(Protocol):
 
     def first_error(self) -> str:
         """Return where the first row that was left out is and why, as the end of a sentence; empty without one."""
+
+    def total(self, kind: type[_S]) -> _S:
+        """Return the sums of an op's numbers and `Counter`s over these results; other fields have their defaults."""
+        sums: dict[str, Any] = {}
+        for part in self.parts:
+            for name, value in part.stats.of(kind):
+                if isinstance(value, Counter):
+                    sums.setdefault(name, Counter()).update(value)
+                elif isinstance(value, int | float):
+                    sums[name] = sums.get(name, 0) + value
+        return kind(**sums)
 
 
 class _Judge:

@@ -50,7 +50,7 @@ class CandidateSettings(Spec):
 class CandidateStats(Stats):
     """Candidates that are left out, by reason."""
 
-    dropped: dict[str, int] = Field(default_factory=dict)
+    dropped: Counter[str] = Field(default_factory=Counter)
 
 
 class CandidatesOp(Op):
@@ -83,7 +83,7 @@ class CandidatesOp(Op):
     @override
     @classmethod
     def complete(cls, finished: Finished) -> list[str]:
-        dropped = _dropped(finished)
+        dropped = finished.total(CandidateStats).dropped
         kinds = ", ".join(f"{count}: {reason}" for reason, count in dropped.items() if reason != BEYOND)
         if not kinds:
             return []
@@ -96,7 +96,7 @@ class CandidatesOp(Op):
     @override
     @classmethod
     def note(cls, finished: Finished) -> str:
-        dropped = _dropped(finished)
+        dropped = finished.total(CandidateStats).dropped
         return f"{finished.rows - dropped.total()} of {finished.rows} kept, {dropped[BEYOND]} {BEYOND}"
 
     def _row(self, chunk_id: int, doc_id: int, ordinal: int, score: float | None, judged: Judged) -> tuple[Any, ...]:
@@ -164,10 +164,3 @@ def _defect(question: str, answer: str, question_form: str, answer_form: str, pa
     if not answer_form:
         return EMPTY_ANSWER
     return TOLD if f" {answer_form} " in f" {normalize_answer(question)} " else None
-
-
-def _dropped(finished: Finished) -> Counter[str]:
-    dropped = Counter[str]()
-    for part in finished.parts:
-        dropped.update(part.stats.of(CandidateStats).dropped)
-    return dropped

@@ -50,9 +50,6 @@ _WINDOW = 64
 """Candidates that are read at once, and that a killed worker loses."""
 
 
-_SUMMED = ("judged", "kept", "failed", "near", "far", "unread")
-
-
 class FilterSettings(Spec):
     """A filter, the index that it searches, and the spaCy model of the reader by rules where no other one is named."""
 
@@ -160,16 +157,16 @@ class FilterOp(Op):
     @classmethod
     def complete(cls, finished: Finished) -> list[str]:
         settings: Any = finished.step.settings
-        stats = _sum_up(finished)
+        stats = finished.total(FilterStats)
         warnings = []
-        if stats["failed"]:
-            failures = f"the reader failed at {stats['failed']} of {stats['judged']} candidates"
-            if exceeds(settings.max_errors, stats["failed"], stats["judged"]):
+        if stats.failed:
+            failures = f"the reader failed at {stats.failed} of {stats.judged} candidates"
+            if exceeds(settings.max_errors, stats.failed, stats.judged):
                 raise SourceError(f"qa_pairs: {failures}, more than `qa_pairs.max_errors: {settings.max_errors}`")
             warnings.append(f"{failures}; the column `reason` of the table qa_candidates says why")
-        if stats["unread"]:
+        if stats.unread:
             warnings.append(
-                f"{stats['unread']} passages are left out of what the filter's model is given, which reads no more at "
+                f"{stats.unread} passages are left out of what the filter's model is given, which reads no more at "
                 "once; take fewer hits (`k`), smaller chunks, or a model that reads more"
             )
         return [f"qa_pairs: {warning}" for warning in warnings]
@@ -177,12 +174,12 @@ class FilterOp(Op):
     @override
     @classmethod
     def note(cls, finished: Finished) -> str:
-        stats = _sum_up(finished)
-        if not stats["judged"]:
+        stats = finished.total(FilterStats)
+        if not stats.judged:
             return ""
-        said = f"{stats['kept']} of {stats['judged']} kept ({stats['kept'] / stats['judged']:.1%})"
-        searched = stats["near"] + stats["far"]
-        return f"{said}; the chunk was among the passages of {stats['near'] / searched:.1%}" if searched else said
+        said = f"{stats.kept} of {stats.judged} kept ({stats.kept / stats.judged:.1%})"
+        searched = stats.near + stats.far
+        return f"{said}; the chunk was among the passages of {stats.near / searched:.1%}" if searched else said
 
     def _open(self, inputs: Inputs) -> _Passages:
         """Return what gives the passages of a partition; an index is the same for all of them."""
@@ -291,11 +288,3 @@ def reader_of(settings: FilterSettings, work: Work) -> PassageReader:
     if chosen.model is not None:
         return open_reader(chosen.model, threads=work.cpus)
     return RuleReader(str(settings.spacy))
-
-
-def _sum_up(finished: Finished) -> Counter[str]:
-    """Return the sums of the stats of all partitions."""
-    stats = Counter[str]()
-    for part in finished.parts:
-        stats.update(part.stats.of(FilterStats).model_dump(include={*_SUMMED}))
-    return stats

@@ -55,7 +55,7 @@ class GenerateStats(Stats):
     asked: int = 0
     without: int = 0
     failed: int = 0
-    counts: dict[str, int] = Field(default_factory=dict)
+    counts: Counter[str] = Field(default_factory=Counter)
 
 
 class GenerateOp(ChunkOp):
@@ -118,7 +118,7 @@ class GenerateOp(ChunkOp):
             without=len(without),
             failed=len(without & problems.keys()),
             errors=len(bad),
-            counts=dict(spent),
+            counts=spent,
         )
 
     @override
@@ -138,20 +138,20 @@ class GenerateOp(ChunkOp):
     @classmethod
     def complete(cls, finished: Finished) -> list[str]:
         _check_errors(finished, complete=True)
-        stats, _ = _sum_up(finished)
+        stats = finished.total(GenerateStats)
         warnings = []
-        if stats["errors"]:
-            warnings.append(f"{stats['errors']} failures{finished.first_error()}; the table errors has them all")
-        if stats["without"]:
-            warnings.append(f"{stats['without']} of {stats['asked']} chunks have no candidate")
+        if stats.errors:
+            warnings.append(f"{stats.errors} failures{finished.first_error()}; the table errors has them all")
+        if stats.without:
+            warnings.append(f"{stats.without} of {stats.asked} chunks have no candidate")
         return [f"qa_pairs: {warning}" for warning in warnings]
 
     @override
     @classmethod
     def note(cls, finished: Finished) -> str:
-        stats, counts = _sum_up(finished)
-        chosen = f"{stats['asked']} of {stats['chunks']} chunks"
-        spent = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(counts.items()) if count)
+        stats = finished.total(GenerateStats)
+        chosen = f"{stats.asked} of {stats.chunks} chunks"
+        spent = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(stats.counts.items()) if count)
         return f"{chosen}, {spent}" if spent else chosen
 
 
@@ -182,19 +182,9 @@ def _bad_rows(problems: dict[int, list[str]], inputs: Inputs) -> list[BadRow]:
 
 def _check_errors(finished: Finished, *, complete: bool) -> None:
     settings: Any = finished.step.settings
-    stats, _ = _sum_up(finished)
+    stats = finished.total(GenerateStats)
     limit = settings.pairs.max_errors
-    if exceeds(limit, stats["failed"], stats["asked"], complete=complete):
-        failures = f"{stats['failed']} of {stats['asked']} chunks failed, more than `qa_pairs.max_errors: {limit}`"
+    if exceeds(limit, stats.failed, stats.asked, complete=complete):
+        failures = f"{stats.failed} of {stats.asked} chunks failed, more than `qa_pairs.max_errors: {limit}`"
         remedy = "raise `qa_pairs.retry` to ask again" if hasattr(settings.pairs, "retry") else "correct that"
         raise SourceError(f"qa_pairs: {failures}{finished.first_error()}; {remedy}, or raise `max_errors`")
-
-
-def _sum_up(finished: Finished) -> tuple[Counter[str], Counter[str]]:
-    """Return the sums of the stats of all partitions, and of the generator's counts."""
-    stats, counts = Counter[str](), Counter[str]()
-    for part in finished.parts:
-        generated = part.stats.of(GenerateStats)
-        stats.update(generated.model_dump(include={"chunks", "asked", "without", "failed", "errors"}))
-        counts.update(generated.counts)
-    return stats, counts

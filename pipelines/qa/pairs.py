@@ -77,14 +77,13 @@ class PairsOp(Op):
     @override
     @classmethod
     def complete(cls, finished: Finished) -> list[str]:
-        stats = [part.stats.of(PairStats) for part in finished.parts]
-        missed, pairs = (sum(getattr(one, name) for one in stats) for name in ("ungrounded", "with_passage"))
-        if not missed:
+        stats = finished.total(PairStats)
+        if not stats.ungrounded:
             return []
-        example = next(one.example for one in stats if one.example)
+        example = next(filter(None, (part.stats.of(PairStats).example for part in finished.parts)))
         return [
-            f"qa_pairs: {missed} of {pairs} pairs with a passage have no answer in it (the first: {example!r}); in the "
-            "table they are not `grounded`"
+            f"qa_pairs: {stats.ungrounded} of {stats.with_passage} pairs with a passage have no answer in it (the "
+            f"first: {example!r}); in the table they are not `grounded`"
         ]
 
 
@@ -92,7 +91,7 @@ class KeptStats(Stats):
     """Candidates, and those that are not kept, by reason."""
 
     candidates: int = 0
-    dropped: dict[str, int] = Field(default_factory=dict)
+    dropped: Counter[str] = Field(default_factory=Counter)
 
 
 class GeneratedPairsOp(Op):
@@ -121,12 +120,11 @@ class GeneratedPairsOp(Op):
     def complete(cls, finished: Finished) -> list[str]:
         if finished.rows:
             return []
-        stats = [part.stats.of(KeptStats) for part in finished.parts]
-        dropped = sum((Counter(one.dropped) for one in stats), Counter[str]())
-        reasons = ", ".join(f"{count}: {reason}" for reason, count in dropped.most_common()) or "no chunk has any"
+        stats = finished.total(KeptStats)
+        reasons = ", ".join(f"{count}: {reason}" for reason, count in stats.dropped.most_common()) or "no chunk has any"
         raise SourceError(
-            f"qa_pairs: none of {sum(one.candidates for one in stats)} candidates is a pair ({reasons}); give other "
-            "documents, another generator, or a filter that keeps more"
+            f"qa_pairs: none of {stats.candidates} candidates is a pair ({reasons}); give other documents, another "
+            "generator, or a filter that keeps more"
         )
 
 

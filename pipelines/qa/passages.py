@@ -81,7 +81,7 @@ class PassagesOp(ChunkOp):
     @override
     @classmethod
     def complete(cls, finished: Finished) -> list[str]:
-        cut = sum(part.stats.of(PassageStats).cut for part in finished.parts)
+        cut = finished.total(PassageStats).cut
         settings: Any = finished.step.settings
         return [f"qa_pairs: {cut} chunks are longer than {settings.model} reads, and judged by their beginning"] * bool(
             cut
