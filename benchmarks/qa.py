@@ -13,18 +13,19 @@ Nothing is fitted to the queries. Half of them, by a hash of the id, were not lo
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from report import publish
+from report import pair_parser, publish_pairs
 
 import mnemodex
 from mnemodex.retrievers.qa.evaluation import evaluate_answers
 from mnemodex.retrievers.queries import read_queries
+
+if TYPE_CHECKING:
+    import argparse
 
 NEAREST = "Flat, nearest pair"
 INDEXES = {
@@ -36,17 +37,16 @@ INDEXES = {
         "answer": "nearest",
         "rerank": {"by": "similarity"},
     },
-    "Flat, reranked": {"type": "qa", "factory": "Flat", "rerank": {"by": "similarity"}},
     "SQ8": {"type": "qa", "factory": "SQ8"},
     "HNSW32_SQ8": {"type": "qa", "factory": "HNSW32_SQ8", "target_recall": 0.98},
     "Flat, with answers": {"type": "qa", "factory": "Flat", "key": "question_answer"},
 }
 
 
-def measure(given: argparse.Namespace, memory: Path) -> list[dict[str, Any]]:
+def measure(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """One row an index."""
     recipe: dict[str, Any] = {
-        "memory": str(memory),
+        "memory": str(folder / "memory"),
         "qa_pairs": {"from": str(given.pairs.absolute())},
         "indexes": {f"i{number}": settings for number, settings in enumerate(INDEXES.values())},
     }
@@ -55,7 +55,7 @@ def measure(given: argparse.Namespace, memory: Path) -> list[dict[str, Any]]:
     result = mnemodex.build(recipe)
     for warning in result.warnings:
         print(f"warning: {warning}")
-    opened = mnemodex.open(memory)
+    opened = mnemodex.open(recipe["memory"])
     ((questions, pairs),) = opened.sql("SELECT count(*), sum(pairs) FROM questions").fetchall()
     print(f"{pairs} pairs, {questions} different questions")
     rows: list[dict[str, Any]] = []
@@ -108,15 +108,9 @@ def gain(rows: dict[str, dict[str, Any]], nearest: dict[str, dict[str, Any]]) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--pairs", type=Path, required=True, help="question-answer pairs")
-    parser.add_argument("--queries", type=Path, required=True, help="questions with answers")
+    parser = pair_parser(__doc__)
     parser.add_argument("--corpus", type=Path, help="the documents that the pairs are of")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        rows = measure(given, Path(scratch) / "memory")
-    publish(f"Question-answer pairs of {given.pairs}", rows, json_path=given.json)
+    publish_pairs("Question-answer pairs of", parser.parse_args(), measure)
 
 
 if __name__ == "__main__":

@@ -8,18 +8,19 @@ coverage and risk, with its 95 % interval, are of the second.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import tempfile
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from report import publish
+from report import pair_parser, publish_pairs
 from scipy.stats import binomtest
 
 import mnemodex
 from mnemodex.retrievers.qa.evaluation import evaluate_answers
 from mnemodex.retrievers.queries import Query, read_queries
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
 
 AIMS: dict[str, dict[str, float]] = {
     "coverage 0.5": {"coverage": 0.5},
@@ -77,14 +78,7 @@ def measure_other_half(memory: Any, queries: list[Query]) -> list[dict[str, Any]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--pairs", type=Path, required=True, help="question-answer pairs")
-    parser.add_argument("--queries", type=Path, required=True, help="questions with answers, a JSONL file")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        rows = measure(given, Path(scratch))
-    publish(f"Abstention with the question-answer pairs of {given.pairs.name}", rows, json_path=given.json)
+    publish_pairs("Abstention with the question-answer pairs of", pair_parser(__doc__).parse_args(), measure)
 
 
 if __name__ == "__main__":

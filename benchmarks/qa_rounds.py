@@ -9,20 +9,22 @@ found by the questions of their pairs. Others are pairs that are put among those
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from report import publish
+from report import pair_parser, publish_pairs
+from scipy.stats import binomtest
 
 import mnemodex
 from mnemodex.retrievers.evaluation import evaluate
 from mnemodex.retrievers.qa.evaluation import evaluate_answers
 from mnemodex.retrievers.queries import read_queries
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def measure(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
@@ -48,8 +50,13 @@ def measure(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         retriever: Any = memory.retriever(name)
         found = evaluate_answers(retriever, queries)
         rights = {query: row["EM"] for query, row in found.per_query.items()}
-        low, high = _interval(sum(rights.values()), len(rights))
-        row = {"rounds": int(name.removeprefix("by")), "EM": found.metrics["EM"], "from": low, "to": high}
+        interval = binomtest(round(sum(rights.values())), len(rights)).proportion_ci(0.95, method="wilson")
+        row = {
+            "rounds": int(name.removeprefix("by")),
+            "EM": found.metrics["EM"],
+            "from": interval.low,
+            "to": interval.high,
+        }
         for hop in sorted({hop for hop in hops.values() if hop is not None}):
             row[f"EM of {hop} hops"] = float(np.mean([right for query, right in rights.items() if hops[query] == hop]))
         row |= {measure: value for measure, value in found.metrics.items() if measure == "F1" or "hits" in measure}
@@ -64,25 +71,12 @@ def _lines(file: Path) -> list[str]:
     return data.decode().splitlines()
 
 
-def _interval(right: float, of: int) -> tuple[float, float]:
-    z = 1.96
-    middle = (right + z * z / 2) / (of + z * z)
-    half = z / (of + z * z) * (right * (of - right) / of + z * z / 4) ** 0.5
-    return middle - half, middle + half
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--pairs", type=Path, required=True, help="pairs of one hop each")
-    parser.add_argument("--queries", type=Path, required=True, help="questions with answers")
+    parser = pair_parser(__doc__)
     parser.add_argument("--corpus", type=Path, help="the documents that the pairs are of")
     parser.add_argument("--others", type=Path, nargs="*", default=[], help="more pairs")
     parser.add_argument("--rounds", type=int, default=4, help="the most rounds")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        rows = measure(given, Path(scratch))
-    publish(f"Rounds over the pairs of {given.pairs}", rows, json_path=given.json)
+    publish_pairs("Rounds over the pairs of", parser.parse_args(), measure)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 Questions are texts with the vectors of `qa_texts.py`; one pair in 20 repeats a question, and every ten pairs have a
 document, which holds nine of their answers. Each size is built in a process of its own without Ray, in which units run
 one after the other. Of the questions that `qa_texts.py` asks, one in four tunes the indexes (`queries`). The others are
-searched for in the last size, in one batch by two threads, beside PAQ's setting (FAISS's HNSW over SQ8: M 32,
+searched for in the last size, in one batch by two threads; PAQ's setting too (FAISS's HNSW over SQ8: M 32,
 efConstruction and efSearch 128).
 """
 
@@ -16,7 +16,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +32,7 @@ from qa_answers import (
 )
 from qa_texts import Float32s, copies, real_vectors
 from report import publish
-from scale import Meter, growth_rows
-
-import mnemodex
+from scale import costs_of, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +66,7 @@ def write_data(folder: Path, rows: int, texts: Float32s, asked: Float32s) -> Non
 
 
 def build(folder: Path, indexes: Sequence[str]) -> dict[str, Any]:
-    """Build once and once more; what each step took."""
+    """What a build of some indexes costs."""
     recipe = {
         "memory": str(folder / "memory"),
         "source": str(folder / "corpus.jsonl"),
@@ -77,22 +74,7 @@ def build(folder: Path, indexes: Sequence[str]) -> dict[str, Any]:
         "embed": {"stored": {}},
         "indexes": {name: {**INDEXES[name], "queries": str(folder / "tuning.jsonl")} for name in indexes},
     }
-    meter = Meter()
-    meter.install()
-    costs = []
-    for _ in range(2):
-        spent = time.process_time()
-        result = mnemodex.build(recipe, encoders={"stored": Stored(folder / "vectors.npy")}, local=True)
-        costs.append(time.process_time() - spent)
-    manifest = mnemodex.open(folder / "memory").snapshot.manifest
-    kept = {**manifest.tables, **manifest.caches, **manifest.indexes}
-    return {
-        "cpu_seconds": costs[0] - costs[1],
-        "again": costs[1],
-        "partitions": max(step.partitions for step in result.steps),
-        "steps": {name: {"cpu_seconds": meter.cpu[name], "peak_bytes": meter.peaks[name]} for name in meter.cpu},
-        "bytes": {name: entry.bytes for name, entry in kept.items()},
-    }
+    return costs_of(recipe, {"stored": Stored(folder / "vectors.npy")})
 
 
 def part(name: str, *arguments: Any) -> Any:
@@ -111,20 +93,6 @@ def do(name: str, folder: Path, rest: list[str]) -> Any:
     if name == "encode":
         return encode(folder)
     return (build_paq if name == "build-paq" else search_paq)(folder, int(rest[0]))
-
-
-def table(sizes: list[int], results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row for the whole build and for each step and result."""
-    figures: dict[str, list[float]] = {"CPU seconds": [result["cpu_seconds"] for result in results]}
-    figures["CPU seconds of a build that computes nothing"] = [result["again"] for result in results]
-    figures["partitions"] = [result["partitions"] for result in results]
-    for label in ("cpu_seconds", "peak_bytes"):
-        for name in results[-1]["steps"]:
-            values = [result["steps"].get(name, {}).get(label, 0) for result in results]
-            figures[f"{label.replace('_', ' ')}, {name}"] = values
-    for name in results[-1]["bytes"]:
-        figures[f"bytes, {name}"] = [result["bytes"].get(name, 0) for result in results]
-    return growth_rows(sizes, figures)
 
 
 def main() -> None:

@@ -127,7 +127,7 @@ def anonymous() -> int:
 
 
 def build(folder: Path) -> dict[str, Any]:
-    """Build once and once more; what each step took."""
+    """What a build of all kinds of index costs."""
     recipe = {
         "memory": str(folder / "memory"),
         "source": str(folder / "corpus.jsonl"),
@@ -139,15 +139,19 @@ def build(folder: Path) -> dict[str, Any]:
             "names": {"type": "graph", "method": "bridge-lite", "embed": "hashing"},
         },
     }
+    return costs_of(recipe, {"hashing": HashingEncoder()})
+
+
+def costs_of(recipe: dict[str, Any], encoders: dict[str, Any]) -> dict[str, Any]:
+    """Build once and once more in this process; what each step took, and what was written."""
     meter = Meter()
     meter.install()
-    encoders = {"hashing": HashingEncoder()}
     costs = []
     for _ in range(2):
         spent = time.process_time()
         result = mnemodex.build(recipe, encoders=encoders, local=True)
         costs.append(time.process_time() - spent)
-    manifest = mnemodex.open(folder / "memory").snapshot.manifest
+    manifest = mnemodex.open(recipe["memory"]).snapshot.manifest
     kept = {**manifest.tables, **manifest.caches, **manifest.indexes}
     return {
         "cpu_seconds": costs[0] - costs[1],
@@ -186,7 +190,7 @@ def growth_rows(sizes: list[int], figures: dict[str, list[float]], unit: str = "
 
 
 def table(sizes: list[int], results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row for the whole build and for each step and result."""
+    """A row for the complete build and for each step and result."""
     figures: dict[str, list[float]] = {"CPU seconds": [result["cpu_seconds"] for result in results]}
     figures["CPU seconds of a build that computes nothing"] = [result["again"] for result in results]
     figures["partitions"] = [result["partitions"] for result in results]
