@@ -9,7 +9,7 @@ from mnemodex.indexers.encoders.own import with_own
 from mnemodex.indexers.models.locate import locate, need, spacy_folder
 from mnemodex.indexers.models.tokenizers import tokenizer
 from mnemodex.pipelines.qa.calibration import answered_queries
-from mnemodex.pipelines.qa.filter import check_filter
+from mnemodex.pipelines.qa.reading import check_filter
 from mnemodex.pipelines.qa.rows import check_file
 from mnemodex.pipelines.stages.pairs import answered
 from mnemodex.pipelines.vectors.encode import used_encoders

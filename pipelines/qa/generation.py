@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mnemodex.pipelines.opened import SearchedIndex
 from mnemodex.pipelines.qa.candidates import CHUNK_COLUMNS as JUDGED_COLUMNS
 from mnemodex.pipelines.qa.candidates import CandidateSettings
 from mnemodex.pipelines.qa.chunks import CHUNK_COLUMNS
-from mnemodex.pipelines.qa.filter import UNFILTERED, filter_step
 from mnemodex.pipelines.qa.generate import DOCUMENT_COLUMNS, GenerateSettings
 from mnemodex.pipelines.qa.pairs import QUESTION_PARTS, SaltSettings
 from mnemodex.pipelines.qa.passages import FINDERS, SCORER
+from mnemodex.pipelines.qa.reading import FilterSettings, by_rules, spacy_model
 from mnemodex.pipelines.vectors.encode import MODEL
 from mnemodex.schemas.kinds import GENERATORS, load
 from mnemodex.schemas.steps import Read, Resources, Step
@@ -24,15 +25,18 @@ from mnemodex.schemas.tables import (
     PASSAGE_SCORES,
     QA_CANDIDATES,
     QA_PAIRS,
+    TableKey,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mnemodex.pipelines.plan import PlanContext
-    from mnemodex.schemas.pair_sections import AnswerSpans, GeneratedPairs, PassageChoice
+    from mnemodex.schemas.pair_sections import AnswerSpans, GeneratedPairs, PairFilter, PassageChoice
 
 _QA = "mnemodex.pipelines.qa"
+_UNFILTERED = TableKey("qa_candidates", draft=True)
+"""The candidates before they are filtered."""
 
 
 def generation_steps(context: PlanContext, pairs: GeneratedPairs) -> Iterator[Step]:
@@ -70,12 +74,12 @@ def generation_steps(context: PlanContext, pairs: GeneratedPairs) -> Iterator[St
         "qa_pairs: candidates",
         f"{_QA}.candidates:CandidatesOp",
         (Read(GENERATIONS), Read(CHUNKS, columns=JUDGED_COLUMNS), *scores),
-        (QA_CANDIDATES if pairs.filter is None else UNFILTERED,),
+        (QA_CANDIDATES if pairs.filter is None else _UNFILTERED,),
         limit,
         identity=limit.identity(),
     )
     if pairs.filter is not None:
-        yield filter_step(context, pairs, pairs.filter)
+        yield _filter_step(context, pairs, pairs.filter)
     salted = SaltSettings(id_salt=salt)
     writes = (QA_PAIRS, QUESTION_PARTS)
     op = f"{_QA}.pairs:GeneratedPairsOp"
@@ -117,4 +121,35 @@ def _answer_step(context: PlanContext, answers: AnswerSpans, reads: tuple[Read, 
         identity=[answers.identity(digest=context.digest), load(FINDERS[answers.by]).version],
         resources=MODEL if answers.by == "model" else Resources(),
         reuse="chunk_id",
+    )
+
+
+def _filter_step(context: PlanContext, pairs: GeneratedPairs, chosen: PairFilter) -> Step:
+    index = None
+    if chosen.by == "global":
+        index = SearchedIndex.of(context.recipe, str(chosen.index), at="qa_pairs.filter.index")
+    is_by_rules = by_rules(chosen)
+    settings = FilterSettings(
+        filter=chosen,
+        index=index,
+        spacy=spacy_model(pairs) if is_by_rules else None,
+        max_errors=pairs.max_errors,
+    )
+    reads = [Read(_UNFILTERED), Read(CHUNKS, columns=CHUNK_COLUMNS)]
+    if index is not None:
+        reads += [Read(DOCUMENTS, columns=("doc_id",)), *index.reads()]
+    needs_model = not is_by_rules or index is not None
+    return Step(
+        "qa_pairs: filter",
+        f"{_QA}.filter:FilterOp",
+        tuple(reads),
+        (QA_CANDIDATES,),
+        settings,
+        identity=[
+            chosen.identity(digest=context.digest),
+            settings.identity(digest=context.digest)["spacy"],
+            index and index.decides(context.digest),
+        ],
+        resources=MODEL if needs_model else Resources(),
+        reuse="pair_id",
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mnemodex.pipelines.qa.filter import FilterSettings, reader_of
 from mnemodex.pipelines.qa.generate import GenerateSettings
 from mnemodex.pipelines.qa.generators.base import Passage, Span
 from mnemodex.pipelines.qa.passages import open_finder, open_scorer
+from mnemodex.pipelines.qa.reading import FilterSettings, reader_of
 from mnemodex.schemas.errors import ModelError, NoAnswerError
 from mnemodex.schemas.kinds import GENERATORS, load
 from mnemodex.schemas.pair_sections import AnswerSpans, ModelPairs, PassageChoice, RulePairs
