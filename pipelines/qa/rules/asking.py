@@ -25,6 +25,8 @@ _TORN = re.compile("[\\[\\]\u2014*]")
 _VAGUE, _UNSAID = -0.35, -0.5
 _ANY = {"a", "an", "some", "any", "several", "many", "certain", "various", "more", "most"}
 _DEMONSTRATIVE = re.compile(r"(?:this|these|those|such|another|latter|former|same|following|above|below)$")
+_NONE = {"no", "none", "nobody", "nothing", "neither", "few"}
+"""First words of subjects that deny what their clause says."""
 _NOUNS = {"NOUN", "PROPN", "PRON"}
 _TIED = {"det", "poss", "amod", "compound", "case"}
 """What depends on a noun and says nothing without it."""
@@ -86,7 +88,7 @@ class Asker:
         clause = self.clause
         subject = clause.phrase(clause.subject)
         last = self.doc[max(subject)]
-        if self.doc[min(subject)].lower_ in {"none", "neither", "few"}:
+        if self.doc[min(subject)].lower_ in _NONE:
             return None
         if subject & left_out or clause.subject.pos_ not in _NOUNS or last.pos_ in _UNFINISHED:
             return None

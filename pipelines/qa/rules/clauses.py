@@ -18,7 +18,7 @@ _COMPLEMENTS = {"dobj", "attr", "acomp", "oprd", "dative", "prep", "agent", "xco
 _KEPT_CLAUSES = {"if", "when", "unless", "until", "because", "while", "whenever", "after", "before", "since"}
 _FACTS = {"ROOT", "conj", "relcl", "advcl"}
 _HEDGES = {"if", "unless", "whether", "as", "though", "so", "until", "that", "than", "to", "lest", "once"}
-"""Words that begin clauses that say no fact, or none that stands alone."""
+"""Words that begin clauses that say no fact, or none without the rest of their sentence."""
 _EMPTY_PHRASES = re.compile(
     r"(?:for (?:example|instance)|in (?:fact|addition|turn|particular|contrast|general|this case)|by contrast|"
     r"of course|at (?:the|that|this|the same) time|during (?:that|this) time|as a result|on the other hand)$"
@@ -42,10 +42,10 @@ class Clause:
         subject: the first word of the hierarchy of its subject: its own, that of the verb that it is coordinated
             with, or what a relative clause is about.
         auxiliaries: before the verb, in their order.
-        before: adverbs that stand between subject and verb.
+        before: adverbs between subject and verb.
         parts: its complements in the order in which a question gives them.
         cut: tokens in brackets.
-        pronoun: the relative pronoun that stands for the subject, in lower case; empty without one.
+        pronoun: the relative pronoun in place of the subject, in lower case; empty without one.
         own_subject: whether the subject is in the clause itself.
     """
 

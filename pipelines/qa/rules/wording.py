@@ -54,7 +54,7 @@ def base(verb: Token) -> str:
 
 
 def is_plural(noun: Token, verb: Token) -> bool:
-    """Return whether a subject is more than one, so that it takes "do"; a verb tells of names, which look alike."""
+    """Return whether a subject is more than one, taking "do"; the verb decides for names, which look alike."""
     if noun.tag_ == "PRP":
         return noun.lower_ in {"they", "you", "we", "i"}
     many = noun.tag_ in {"NNS", "NNPS"} or any(child.dep_ == "conj" for child in noun.children)
