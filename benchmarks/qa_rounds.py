@@ -35,7 +35,10 @@ def measure(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     recipe: dict[str, Any] = {
         "memory": str(folder / "memory"),
         "qa_pairs": {"from": str(folder / "pairs.jsonl"), "max_errors": "100%"},
-        "indexes": {f"by{n}": {"type": "qa", "factory": "Flat", "rounds": n} for n in range(1, given.rounds + 1)},
+        "indexes": {
+            f"by{n}": {"type": "qa", "factory": "Flat", "answer": "nearest", "rounds": n}
+            for n in range(1, given.rounds + 1)
+        },
     }
     if given.corpus is not None:
         recipe["source"] = {"path": str(given.corpus.absolute())}
