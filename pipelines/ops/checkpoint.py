@@ -57,6 +57,11 @@ class Checkpoint:
         if time.monotonic() - self._written > SECONDS:
             self._write()
 
+    def save(self) -> None:
+        """Write what waits, before the unit is given up by an error."""
+        if self._waiting:
+            self._write()
+
     def _write(self) -> None:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, self._waiting[0].schema) as writer:

@@ -82,6 +82,7 @@ class FilterOp(Op):
         judged = self._judge(rows.take(to_column(open_rows[left], pa.int64())), len(ids) - len(left), inputs, output)
         if exceeds(limit := self.settings.max_errors, len(judged.faults), len(ids)):
             # Not finished, so that the next build asks again.
+            output.checkpoint.save()
             raise ChatServerError(
                 f"qa_pairs.filter: the reader failed at {len(judged.faults)} of {len(ids)} candidates of a partition, "
                 f"more than `qa_pairs.max_errors: {limit}`: {judged.faults[0]}. Correct that, and build again: "

@@ -112,7 +112,7 @@ class GenerateOp(ChunkOp):
         bad = _bad_rows(problems, inputs)
         output.errors(bad, of="qa_pairs")
         without = set(rows["chunk_id"].filter(empty).to_pylist())
-        return GenerateStats(
+        stats = GenerateStats(
             chunks=self._chunks,
             asked=len(rows),
             without=len(without),
@@ -120,6 +120,11 @@ class GenerateOp(ChunkOp):
             errors=len(bad),
             counts=spent,
         )
+        if _exceeds(self._pairs, stats, complete=False):
+            # Not finished, so that the next build tries again what failed.
+            output.checkpoint.save()
+            raise _too_many(self._pairs, stats, f": {bad[0].source} line {bad[0].line}: {bad[0].reason}")
+        return stats
 
     @override
     @classmethod
@@ -183,8 +188,15 @@ def _bad_rows(problems: dict[int, list[str]], inputs: Inputs) -> list[BadRow]:
 def _check_errors(finished: Finished, *, complete: bool) -> None:
     settings: Any = finished.step.settings
     stats = finished.total(GenerateStats)
-    limit = settings.pairs.max_errors
-    if exceeds(limit, stats.failed, stats.asked, complete=complete):
-        failures = f"{stats.failed} of {stats.asked} chunks failed, more than `qa_pairs.max_errors: {limit}`"
-        remedy = "raise `qa_pairs.retry` to ask again" if hasattr(settings.pairs, "retry") else "correct that"
-        raise SourceError(f"qa_pairs: {failures}{finished.first_error()}; {remedy}, or raise `max_errors`")
+    if _exceeds(settings.pairs, stats, complete=complete):
+        raise _too_many(settings.pairs, stats, finished.first_error())
+
+
+def _exceeds(pairs: Any, stats: GenerateStats, *, complete: bool) -> bool:
+    return exceeds(pairs.max_errors, stats.failed, stats.asked, complete=complete)
+
+
+def _too_many(pairs: Any, stats: GenerateStats, first: str) -> SourceError:
+    failures = f"{stats.failed} of {stats.asked} chunks failed, more than `qa_pairs.max_errors: {pairs.max_errors}`"
+    remedy = "raise `qa_pairs.retry` to ask again" if hasattr(pairs, "retry") else "correct that"
+    return SourceError(f"qa_pairs: {failures}{first}; {remedy}, or raise `max_errors`")

@@ -11,13 +11,14 @@ from builds import computed
 from library import write_jsonl, write_parts
 from packages import Packages
 from passed_objects import Hashed
-from word_generator import Calls
+from word_generator import Calls, WordGenerator
 
 import mnemodex
 from mnemodex.pipelines.checks.partition import CheckedPartition
 from mnemodex.pipelines.checks.tables import check_qa_candidates
 from mnemodex.pipelines.ops import checkpoint
 from mnemodex.pipelines.qa import chunks, generation, passages
+from mnemodex.pipelines.qa.generators.base import Candidate, Generated, Span
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import ModelError, RecipeError, SourceError
 from mnemodex.schemas.manifest import fingerprint
@@ -174,6 +175,20 @@ def test_what_fails_is_told_and_tried_again_with_what_is_new(recipe, tmp_path):
         SourceError, match=r"qa_pairs: 1 of 5 chunks failed, more than `qa_pairs\.max_errors: 0`: part-1"
     ):
         build(recipe)
+
+
+def test_too_many_failures_stop_a_build_and_the_next_one_tries_only_these_again(recipe, tmp_path, monkeypatch):
+    write_jsonl(tmp_path / "notes" / "part-0.jsonl", [{"id": "bad", "text": "fail here"}, *NOTES[:2]])
+    recipe["qa_pairs"]["max_errors"] = 0
+    with pytest.raises(SourceError, match=r"1 of 3 chunks failed.*part-0\.jsonl line 1: the words have failed; use"):
+        build(recipe)
+    first = texts()
+    monkeypatch.setattr(
+        WordGenerator, "_ask", lambda self, text: Generated([Candidate("What is it?", Span(0, 4, "w"))])
+    )
+    build(recipe)
+    assert sorted([*first, *texts()]) == sorted(["fail here", "fail here", *(note["text"] for note in NOTES)])
+    assert rows(recipe, "SELECT answer FROM qa_candidates WHERE question = 'What is it?' AND kept")[0] == ("fail",)
 
 
 def test_passages_are_chosen_and_answers_found_before_questions(recipe):
