@@ -10,6 +10,7 @@ from commands import Ran
 from engines import InlineEngine, local_ray
 from hypothesis import settings
 from library import records, words_recipe, write_pairs, write_parts, write_triples
+from packages import Packages
 
 import mnemodex
 from mnemodex.__main__ import main
@@ -69,6 +70,15 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> type[InlineEngine]:
     monkeypatch.setattr(run_module, "choose_engine", InlineEngine)
     InlineEngine.computed = InlineEngine.started = 0
     return InlineEngine
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> Iterator[Packages]:
+    """A folder into which a test installs packages; they are gone after it."""
+    with pytest.MonkeyPatch.context() as patch:
+        made = Packages(tmp_path / "site", patch)
+        yield made
+    made.forget()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import sys
 import pytest
 from commands import assert_refused
 from library import records, write_parts
-from packages import Packages
 
 import mnemodex
 from mnemodex.pipelines.verify import verify
@@ -86,12 +85,10 @@ UNINSTALL = "; update or uninstall it\n"
 
 
 @pytest.fixture
-def packages(tmp_path, monkeypatch):
+def packages(packages, monkeypatch):
     # The versions of a module may be of one second and one size, which is all that Python's cache looks at.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    made = Packages(tmp_path / "site", monkeypatch)
-    yield made
-    made.forget()
+    return packages
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 from builds import computed
 from library import write_jsonl, write_parts
-from packages import Packages
 from passed_objects import Hashed
 from word_generator import Calls, WordGenerator
 
@@ -36,17 +35,13 @@ NOTES = [
 
 
 @pytest.fixture(autouse=True)
-def _generators(tmp_path, monkeypatch):
-    packages = Packages(tmp_path / "packages", monkeypatch)
+def _generators(packages, monkeypatch):
     points = {"words": "word_generator:WORDS", "spans": "word_generator:SPANS"}
     packages.install("word-generator", points={"mnemodex.generators": points})
     monkeypatch.setitem(passages.FINDERS, "spacy", "word_generator:Capitals")
     for module in (passages, generation):
         monkeypatch.setattr(module, "SCORER", "word_generator:Lengths")
     Calls.clear()
-    yield
-    monkeypatch.undo()
-    packages.forget()
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from embedding_server import MODEL, EmbeddingServer
 from engines import InlineEngine
 from language_models import saved
 from library import write_jsonl
-from packages import Packages
 from small_memory import write_corpus, write_pairs, write_triples
 from tokenizer_models import byte_level, save
 
@@ -841,20 +840,16 @@ def steps(context, name, settings):
     ids=["source", "encoder", "extractor", "kind", "kind with steps"],
 )
 def test_the_next_version_of_a_package_makes_its_results_again(
-    folder, tmp_path, monkeypatch, inline, group, source, sections, steps
+    folder, tmp_path, packages, inline, group, source, sections, steps
 ):
-    packages = Packages(tmp_path / "site", monkeypatch)
     points = {f"mnemodex.{group}": {"extra": "extra:ENTRY"}}
-    try:
-        packages.install("extra-things", "1.0", points=points, extra=source)
-        recipe = {**filled({**SMALL, **sections}, F=str(folder)), "memory": str(tmp_path / "memory")}
-        mnemodex.build(recipe)
-        assert planned(recipe) == set()
-        base = Built(recipe)
-        packages.install("extra-things", "1.1", points=points, extra=source)
-        assert base.read_by(recipe) == set(steps)
-        assert_planned(base, recipe, steps)
-        again = {step.name for step in mnemodex.build(recipe).steps if step.computed}
-        assert again == {name for name in base.following(steps) if not base.steps[name].pass_through}
-    finally:
-        packages.forget()
+    packages.install("extra-things", "1.0", points=points, extra=source)
+    recipe = {**filled({**SMALL, **sections}, F=str(folder)), "memory": str(tmp_path / "memory")}
+    mnemodex.build(recipe)
+    assert planned(recipe) == set()
+    base = Built(recipe)
+    packages.install("extra-things", "1.1", points=points, extra=source)
+    assert base.read_by(recipe) == set(steps)
+    assert_planned(base, recipe, steps)
+    again = {step.name for step in mnemodex.build(recipe).steps if step.computed}
+    assert again == {name for name in base.following(steps) if not base.steps[name].pass_through}

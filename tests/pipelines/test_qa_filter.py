@@ -9,7 +9,6 @@ import pytest
 from builds import computed
 from chat_server import ChatServer, Reply
 from library import write_jsonl, write_parts
-from packages import Packages
 from passed_objects import Hashed
 from word_generator import Calls
 
@@ -47,13 +46,9 @@ class WordReader:
 
 
 @pytest.fixture(autouse=True)
-def _generator(tmp_path, monkeypatch):
-    packages = Packages(tmp_path / "packages", monkeypatch)
+def _generator(packages):
     packages.install("word-generator", points={"mnemodex.generators": {"words": "word_generator:WORDS"}})
     Calls.clear()
-    yield
-    monkeypatch.undo()
-    packages.forget()
 
 
 @pytest.fixture

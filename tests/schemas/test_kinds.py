@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from builds import computed
 from library import records, words_recipe, write_jsonl
-from packages import REGISTRIES, Packages
+from packages import REGISTRIES
 
 import mnemodex
 from mnemodex.schemas.errors import PluginError, RecipeError
@@ -47,13 +47,6 @@ class LineChunker:
         return np.array(spans, np.int64).reshape(-1, 2)
 """
 POINTS = {"mnemodex.chunkers": {"lines": "lines_by:ENTRY"}}
-
-
-@pytest.fixture
-def packages(tmp_path, monkeypatch):
-    made = Packages(tmp_path / "site", monkeypatch)
-    yield made
-    made.forget()
 
 
 def parsed(**sections):
