@@ -151,12 +151,13 @@ def write_pairs(output: Output, columns: Sequence[Sequence[Any]], salt: str) -> 
 def _chunks(inputs: Inputs, doc_ids: set[int | None]) -> _Chunks:
     """Return the chunks of some documents, their titles and texts in one, as names are compared."""
     found: _Chunks = {}
+    wanted = pa.array(doc_ids - {None}, pa.int64())
     for part in inputs.partitions(1):
         columns = ("chunk_id", "doc_id", "title", "text")
         for batch in parquet.read_batches(part.files["parquet"], columns=columns):
-            for chunk_id, doc_id, title, text in zip(*(column.to_pylist() for column in batch), strict=True):
-                if doc_id in doc_ids:
-                    found.setdefault(doc_id, []).append((chunk_id, f"{title}\n{text}".casefold()))
+            some = batch.filter(pc.is_in(batch["doc_id"], value_set=wanted))
+            for chunk_id, doc_id, title, text in zip(*(column.to_pylist() for column in some), strict=True):
+                found.setdefault(doc_id, []).append((chunk_id, f"{title}\n{text}".casefold()))
     return found
 
 
