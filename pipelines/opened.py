@@ -47,8 +47,8 @@ class SearchedIndex(Spec):
     @classmethod
     def of(cls, recipe: Recipe, name: str, *, at: str) -> Self:
         """Return an index of the recipe; one that cannot be searched in a build is a `RecipeError` of the key `at`."""
-        indexes: dict[str, Any] = {}
-        embed: dict[str, Any] = {}
+        indexes: dict[str, Spec] = {}
+        embed: dict[str, Spec] = {}
         waiting = [name]
         while waiting:
             index = waiting.pop(0)

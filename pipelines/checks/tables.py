@@ -75,7 +75,7 @@ def check_qa_pairs(partition: CheckedPartition) -> Iterator[str]:
 
 
 def check_qa_candidates(partition: CheckedPartition) -> Iterator[str]:
-    """Check that answers stand in their chunks, ids are hashes, and the pairs are the candidates that are kept."""
+    """Check that answers are in their chunks, ids are hashes, and the pairs are the candidates that are kept."""
     chunks = partition.parent("chunks", ["chunk_id", "doc_id", "text"])
     known = {row["chunk_id"]: row for row in chunks.to_pylist()}
     columns = ("pair_id", "chunk_id", "doc_id", "ordinal", "question", "answer", "start")

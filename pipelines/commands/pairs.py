@@ -30,18 +30,18 @@ class PairRenderer(ChunkRenderer):
     def to_json(self) -> dict[str, Any]:
         hits = self._hits()
         listed = [[pair.to_json() for pair in row] for row in hits.pairs()]
-        told: dict[str, Any] = {"index": self.request.index, "hits": self._with_reasons(listed, hits)}
+        found: dict[str, Any] = {"index": self.request.index, "hits": self._with_reasons(listed, hits)}
         if (fallback := self._retriever().fallback) is None:
-            return told
+            return found
         predictions = self._predictions()
         passages = [[chunk.to_json() for chunk in prediction.passages] for prediction in predictions]
         sources = [prediction.source for prediction in predictions]
-        return told | {"source": sources, "fallback": fallback, "passages": passages}
+        return found | {"source": sources, "fallback": fallback, "passages": passages}
 
     @override
     def print(self) -> None:
         hits, fallback = self._hits(), self._retriever().fallback
-        reasons: list[Any] = hits.reasons() if self.request.explain else []
+        reasons: Sequence[Sequence[Sequence[Reason]]] = hits.reasons() if self.request.explain else ()
         predictions = self._predictions() if fallback is not None else []
         for number, (question, pairs) in enumerate(zip(self.request.questions, hits.pairs(), strict=True)):
             if predictions and predictions[number].source == "passages":

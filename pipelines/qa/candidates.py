@@ -32,7 +32,7 @@ NO_QUESTION = "the question has no letters"
 ECHO = "the question repeats its passage"
 NO_ANSWER = "the answer is not in its passage"
 EMPTY_ANSWER = "the answer has no word that counts"
-TOLD = "the answer stands in the question"
+GIVEN_AWAY = "the question holds its answer"
 REPEATED = "the question and its answer repeat others of the chunk"
 BEYOND = "beyond max_pairs"
 CHUNK_COLUMNS = ("chunk_id", "doc_id", "text")
@@ -122,7 +122,7 @@ class CandidatesOp(Op):
 
 
 class Judged(NamedTuple):
-    """A candidate, its answer as it stands in the chunk, and why it is no pair; None for one that is."""
+    """A candidate, its answer as the chunk has it, and why it is no pair; None for one that is."""
 
     candidate: Candidate
     answer: str
@@ -163,4 +163,4 @@ def _defect(question: str, answer: str, question_form: str, answer_form: str, pa
         return NO_ANSWER
     if not answer_form:
         return EMPTY_ANSWER
-    return TOLD if f" {answer_form} " in f" {normalize_answer(question)} " else None
+    return GIVEN_AWAY if f" {answer_form} " in f" {normalize_answer(question)} " else None

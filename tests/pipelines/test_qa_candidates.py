@@ -30,10 +30,10 @@ def candidate(question, answer, *, start=None):
         (candidate("Who wrote notes?", "Ada", start=len(TEXT) - 2), module.NO_ANSWER),
         (candidate("Who wrote notes?", "", start=3), module.NO_ANSWER),
         (candidate("Who wrote notes?", "the"), module.EMPTY_ANSWER),
-        (candidate("Was it ada who wrote?", "Ada"), module.TOLD),
+        (candidate("Was it ada who wrote?", "Ada"), module.GIVEN_AWAY),
         (candidate("What did Ada write?", "the notes"), None),
         (candidate("Who wrote footnotes?", "the notes"), None),
-        (candidate("Who took the Notes in it?", "notes"), module.TOLD),
+        (candidate("Who took the Notes in it?", "notes"), module.GIVEN_AWAY),
     ],
 )
 def test_what_is_unusable_has_a_reason(made, reason):

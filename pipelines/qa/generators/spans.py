@@ -31,7 +31,7 @@ _BEFORE, _AFTER = {"DET", "PUNCT", "SPACE"}, {"PUNCT", "SPACE", "PART"}
 class SpacyFinder(AnswerFinder):
     """Named entities and noun chunks by spaCy.
 
-    Names come first, then values (dates, numbers, amounts), then noun chunks, and in each of these what stands earlier
+    Names come first, then values (dates, numbers, amounts), then noun chunks, and in each of these what comes earlier
     in the chunk. What overlaps with a better one or says the same (in lower case, without punctuation), is longer than
     `max_tokens` or a line, has no letter or digit, or is a pronoun, is left out.
     """
