@@ -18,7 +18,7 @@ MOUNT = ["unshare", "--user", "--map-root-user", "--mount"]
 
 def build_on_full_disk(source, memory, disk, indexes):
     disk.mkdir()
-    script = f'mount -t tmpfs -o size=4m none "$3" && exec "{sys.executable}" "{PROGRAM}" "$@"'
+    script = f'mount -t tmpfs -o size=16m none "$3" && exec "{sys.executable}" "{PROGRAM}" "$@"'
     arguments = [str(source), str(memory), str(disk), json.dumps(indexes)]
     tests = os.pathsep.join([str(PROGRAM.parent), str(PROGRAM.parent.parent)])
     done = subprocess.run(
