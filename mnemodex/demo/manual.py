@@ -86,7 +86,7 @@ def run(folder: Path, *, full: bool, lm: bool) -> None:
         f'search {folder} both "how do decorators work" -k 3',
         f"sql {folder} \"SELECT title, text FROM chunks WHERE text LIKE '%augmented assignment%'\"",  # noqa: S608 - printed
         f'search {folder} ngrams "assignment expression"',
-        f'search {folder} qa "what does a deep copy make?" -k 1',
+        f'search {folder} qa "what do dictionaries preserve?" -k 1',
         f"show {folder} dense",
     ):
         console.print(f"  {program()} {arguments}")

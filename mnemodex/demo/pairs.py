@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 PAIRS = {"generator": "rules", "max_pairs": 2}
 ASKED = (
-    "Which exception is raised when dividing by zero?",
-    "What does a deep copy construct?",
+    "What is a built-in function object?",
+    "What do dictionaries preserve?",
     "What represents a stack trace of an exception?",
     "Who won the football world cup in 1998?",
 )
