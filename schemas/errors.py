@@ -71,6 +71,26 @@ class QueryError(UserError):
     """A question, filter or SQL statement cannot be answered as it is."""
 
 
+class AccessError(UserError):
+    """A key may not do what was asked with it."""
+
+
+class KeyRefusedError(UserError):
+    """A request has no key, one that is not known, or one that was revoked."""
+
+
+class RateError(UserError):
+    """A key asks more often than it may.
+
+    Attributes:
+        retry_after: seconds after which it may ask again.
+    """
+
+    def __init__(self, message: str = "", *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class MemoryNotFoundError(UserError):
     """The folder is not a memory, or has no committed snapshot."""
 
