@@ -146,7 +146,7 @@ def _parser() -> duckdb.DuckDBPyConnection:
 
 def _faults(expression: dict[str, Any]) -> Iterator[str]:
     """Yield what an expression holds that a filter may not."""
-    pending = [(expression, False)]
+    pending: list[tuple[Any, bool]] = [(expression, False)]
     while pending:
         node, in_list = pending.pop()
         if isinstance(node, list):

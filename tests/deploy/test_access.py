@@ -106,17 +106,17 @@ class TestAFilterOfAKey:
 
     @pytest.mark.parametrize("where", BRACKETS)
     def test_is_one_expression(self, where):
-        with pytest.raises(QueryError, match="^where "):
+        with pytest.raises(QueryError, match=r"^where "):
             check_filter(where)
 
     @pytest.mark.parametrize("where", ORACLES)
     def test_reads_the_row_that_it_judges_alone(self, where):
-        with pytest.raises(QueryError, match="^where holds|^where calls"):
+        with pytest.raises(QueryError, match=r"^where holds|^where calls"):
             check_filter(where)
 
     @pytest.mark.parametrize("where", COSTLY)
     def test_makes_no_texts_longer(self, where):
-        with pytest.raises(QueryError, match="^where "):
+        with pytest.raises(QueryError, match=r"^where "):
             check_filter(where)
 
     def test_calls_functions_that_duckdb_has(self):
