@@ -1,1 +1,1 @@
-"""Deployment: what runs Mnemodex as a service and on clusters."""
+"""Serving memories: the HTTP application, its operations, and Ray Serve around it."""

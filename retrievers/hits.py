@@ -55,9 +55,7 @@ class Chunk:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `search --json` prints; ids are strings, since they do not fit a JavaScript number."""
-        names = ("rank", "score", "chunk_id", "key", "title", "text", "metadata")
-        fields = {name: getattr(self, name) for name in names}
-        return fields | {"chunk_id": str(self.chunk_id)}
+        return asdict(self) | {"chunk_id": str(self.chunk_id), "doc_id": str(self.doc_id)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-from mnemodex.schemas.errors import START_OVER, CorruptFileError, QueryError
+from mnemodex.schemas.errors import START_OVER, CorruptFileError, UnknownIndexError
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.store import open_store
 from mnemodex.schemas.tables import TableKey
@@ -54,12 +54,12 @@ class Snapshot:
         """Return the manifest's entry of an index.
 
         Raises:
-            QueryError: there is no such index; the message lists those there are.
+            UnknownIndexError: there is no such index; the message lists those there are.
         """
         entry = self.manifest.indexes.get(name)
         if entry is None:
             names = ", ".join(self.manifest.indexes) or "none"
-            raise QueryError(f"{self.store.root}: no index {name!r}; there are: {names}")
+            raise UnknownIndexError(f"{self.store.root}: no index {name!r}; there are: {names}")
         return entry
 
     def shards(self, index: IndexEntry) -> list[Path]:

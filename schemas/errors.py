@@ -91,6 +91,26 @@ class RateError(UserError):
         self.retry_after = retry_after
 
 
+class UnknownIndexError(QueryError):
+    """A memory has no index of that name."""
+
+
+class UnknownMemoryError(UserError):
+    """A server serves no memory of that name."""
+
+
+class LimitError(UserError):
+    """A request asks for more than the server gives to one."""
+
+
+class BusyError(MnemodexError):
+    """A server has as many requests as it takes; later it takes others."""
+
+
+class RequestTimeoutError(MnemodexError):
+    """A request took longer than a server lets one take."""
+
+
 class MemoryNotFoundError(UserError):
     """The folder is not a memory, or has no committed snapshot."""
 

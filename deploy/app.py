@@ -1,0 +1,135 @@
+"""The HTTP application: what is asked as JSON is answered by the operations. Needs no Ray."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from mnemodex import __version__
+from mnemodex.deploy.envelope import Envelope
+from mnemodex.deploy.errors import Problem, problem_of
+from mnemodex.deploy.operations import OPERATIONS
+from mnemodex.deploy.operations.base import Form
+from mnemodex.deploy.operations.indexes import indexes
+from mnemodex.schemas.errors import MnemodexError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mnemodex.deploy.operations.base import Operation
+    from mnemodex.deploy.service import Service
+    from mnemodex.deploy.settings import ServerSettings
+
+    Endpoint = Callable[[Request], Awaitable[Response]]
+
+_JSON = "application/json"
+_STATUSES = {
+    404: Problem(404, "not_found", "there is no such address", "See /docs for those there are"),
+    405: Problem(405, "method", "the address is not asked by this method", "See /docs for the method"),
+}
+
+
+def http_app(settings: ServerSettings, state: Service) -> FastAPI:
+    """Return the application of a service."""
+    app = FastAPI(title="Mnemodex", version=__version__, redoc_url=None)
+    routes = Routes(settings, state)
+    for operation in OPERATIONS.values():
+        schema = operation.form.model_json_schema()
+        body = {"required": True, "content": {_JSON: {"schema": schema}}}
+        app.add_api_route(
+            f"/v1/{operation.name}",
+            routes.guarded(routes.operation(operation)),
+            methods=["POST"],
+            name=operation.name,
+            summary=operation.summary,
+            description=operation.run.__doc__,
+            openapi_extra={"requestBody": body},
+        )
+    for path, endpoint in {"/v1/indexes": routes.indexes, "/healthz": routes.healthz, "/readyz": routes.readyz}.items():
+        app.add_api_route(path, routes.guarded(endpoint), methods=["GET"], summary=endpoint.__doc__)
+    app.add_exception_handler(HTTPException, routes.strayed)
+    app.add_middleware(Envelope)
+    return app
+
+
+class Routes:
+    """The endpoints of a service."""
+
+    def __init__(self, settings: ServerSettings, state: Service) -> None:
+        self._settings = settings
+        self._state = state
+
+    def guarded(self, endpoint: Endpoint) -> Endpoint:
+        """Return an endpoint whose errors are answered as JSON."""
+
+        async def guard(request: Request) -> Response:
+            try:
+                return await endpoint(request)
+            except Exception as error:
+                request.state.error = None if isinstance(error, MnemodexError) else error
+                return refuse(problem_of(error, self._settings.memories))
+
+        # FastAPI reads the annotations, and does not see the names of this function.
+        guard.__annotations__ = {"request": Request}
+        guard.__name__ = endpoint.__name__
+        return guard
+
+    def operation(self, operation: Operation) -> Endpoint:
+        """Return the endpoint of an operation."""
+
+        async def endpoint(request: Request) -> Response:
+            access = self._state.access(request.headers.get("authorization"))
+            body = await self._body(request)
+            if isinstance(body, Problem):
+                return refuse(body)
+            form = operation.form.model_validate_json(body)
+            return answer(await self._state.run(operation.name, form, access))
+
+        return endpoint
+
+    async def _body(self, request: Request) -> bytes | Problem:
+        """Return the body of a request; a problem where it is too large, or not said to be JSON."""
+        # Pages of other sites cannot send this type without asking first.
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
+            return Problem(415, "media_type", "the body is not said to be JSON", f"Send Content-Type: {_JSON}")
+        most, body = self._settings.limits.body_bytes, bytearray()
+        async for part in request.stream():
+            body += part
+            if len(body) > most:
+                return Problem(413, "too_large", f"the body has more than {most} bytes", "Ask in several requests")
+        return bytes(body)
+
+    async def indexes(self, request: Request) -> Response:
+        """Return what the memories hold."""
+        access = self._state.access(request.headers.get("authorization"))
+        allowed = [served for served in self._state.memories if access.sees_memory(served.name)]
+        return answer({"memories": [indexes(served, Form(), access) for served in allowed]})
+
+    async def healthz(self, request: Request) -> Response:
+        """Say that the process lives."""
+        return answer({"status": "alive"})
+
+    async def readyz(self, request: Request) -> Response:
+        """Say whether all memories are open and warm."""
+        return answer({"status": "ready" if self._state.ready else "opening"}, 200 if self._state.ready else 503)
+
+    async def strayed(self, request: Request, error: Exception) -> Response:
+        """Answer what is addressed to nothing."""
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        problem = _STATUSES.get(status)
+        return refuse(problem or Problem(status, "refused", "the request is refused", "See /docs"))
+
+
+def answer(content: dict[str, Any], status: int = 200, **headers: str) -> Response:
+    """Return an answer as JSON; a lone surrogate of a text stays what it is."""
+    body = json.dumps(content, allow_nan=False, ensure_ascii=True, separators=(",", ":")).encode("ascii")
+    return Response(body, status, headers, media_type=_JSON)
+
+
+def refuse(problem: Problem) -> Response:
+    """Return the answer to a request that fails."""
+    headers = {"Retry-After": "1"} if problem.status == 429 else {}
+    return answer(problem.to_json(), problem.status, **headers)

@@ -1,0 +1,53 @@
+"""What an operation is: a form that is filled in by a request, and a function that answers it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from mnemodex.schemas.errors import LimitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mnemodex.deploy.access import Access
+    from mnemodex.deploy.memories import Served
+
+
+class Form(BaseModel):
+    """What a request says.
+
+    Attributes:
+        memory: that is asked; may be left out where one is served.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    memory: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation: `POST /v1/NAME`, and a tool of assistants.
+
+    Attributes:
+        name: its name.
+        form: of its requests.
+        run: answers a request, in a thread; checks first whether its access allows it.
+        summary: one line for the documentation.
+    """
+
+    name: str
+    form: type[Form]
+    run: Callable[[Served, Any, Access], dict[str, Any]]
+    summary: str
+
+
+def check_number(what: str, values: Sequence[Any], most: int) -> None:
+    """Refuse a request of no values, or of more than one may have, by a `LimitError`."""
+    if not values:
+        raise LimitError(f"{what}: is empty. Give one or more")
+    if len(values) > most:
+        raise LimitError(f"{what}: {len(values)} of them. Give at most {most} in a request")

@@ -1,0 +1,74 @@
+"""`search`: the best hits of questions in an index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from mnemodex.deploy.operations.base import Form, check_number
+from mnemodex.retrievers.base import check
+from mnemodex.schemas.errors import LimitError, QueryError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnemodex.deploy.access import Access
+    from mnemodex.deploy.memories import Served
+
+
+class SearchForm(Form):
+    """A search.
+
+    Attributes:
+        index: that is searched.
+        queries: the questions.
+        k: hits of each.
+        where: a boolean SQL expression over chunks c and documents d.
+        explain: whether hits come with their reasons.
+        kind: what the hits have to be: "chunk", "pair" or "position"; another index is refused.
+    """
+
+    index: str
+    queries: list[str]
+    k: int = Field(default=10, ge=1)
+    where: str | None = None
+    explain: bool = False
+    kind: str | None = None
+
+
+def search(served: Served, request: SearchForm, access: Access) -> dict[str, Any]:
+    """Return the hits of each question, as `mnemodex search --json` prints them."""
+    where = check_search(served, request, access)
+    try:
+        with served.lock:
+            return find(served, request, request.queries, where)
+    except QueryError as error:
+        raise access.shown(error) from error
+
+
+def check_search(served: Served, request: SearchForm, access: Access) -> str | None:
+    """Return the filter of a search that may be made; one that may not is an error of ours."""
+    access.require("search")
+    access.require_memory(served.name)
+    access.require_index(request.index)
+    check_number("queries", request.queries, served.limits.questions)
+    if request.k > served.limits.k:
+        raise LimitError(f"k: is {request.k}. Ask for at most {served.limits.k} hits")
+    check(request.queries, request.k)
+    kind = served.memory.kind(request.index)
+    if request.kind not in (None, kind.hits):
+        raise QueryError(f"kind: {request.index!r} has hits of kind {kind.hits!r}. Ask another index, or for these")
+    return access.where_of(request.where)
+
+
+def find(served: Served, request: SearchForm, queries: Sequence[str], where: str | None) -> dict[str, Any]:
+    """Search an index for questions, as a request says."""
+    from mnemodex.pipelines.commands.rendering import SearchRequest
+    from mnemodex.schemas.kinds import KINDS, load
+
+    served.retriever(request.index)
+    searched = SearchRequest(served.memory, request.index, queries, request.k, where, request.explain)
+    with KINDS.calling(served.memory.snapshot.index(request.index).type) as kind:
+        found: dict[str, Any] = load(kind.renderer)(searched).to_json()
+    return {"memory": served.name, "snapshot": served.snapshot, **found}

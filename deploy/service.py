@@ -1,0 +1,58 @@
+"""What one process serves: memories, who may ask them, and the threads that answer."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from mnemodex.deploy.access import OPEN, Access
+from mnemodex.deploy.memories import Memories
+from mnemodex.deploy.operations import OPERATIONS
+from mnemodex.schemas.errors import RequestTimeoutError
+
+if TYPE_CHECKING:
+    from mnemodex.deploy.operations.base import Form
+    from mnemodex.deploy.settings import ServerSettings
+
+_THREADS = 8
+
+
+class Service:
+    """Answers operations, from HTTP and from tools of assistants.
+
+    Attributes:
+        settings: the server's.
+        memories: that are served.
+        ready: whether all memories are open and warm.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        self.memories = Memories(settings.memories, settings.limits)
+        self.ready = False
+        self._threads = ThreadPoolExecutor(_THREADS, "operation")
+
+    def warm(self) -> None:
+        """Open and search every index once; the service is ready then."""
+        self.memories.warm()
+        self.ready = True
+
+    def access(self, authorization: str | None) -> Access:
+        """Return what the sender of a request may do, by its header `Authorization`."""
+        return OPEN
+
+    async def run(self, name: str, form: Form, access: Access) -> dict[str, Any]:
+        """Return the answer of an operation.
+
+        Raises:
+            MnemodexError: it is refused or fails, or takes longer than a request may.
+        """
+        served = self.memories.get(form.memory)
+        loop = asyncio.get_running_loop()
+        answer = loop.run_in_executor(self._threads, OPERATIONS[name].run, served, form, access)
+        seconds = self.settings.limits.seconds
+        try:
+            return await asyncio.wait_for(answer, seconds)
+        except TimeoutError as error:
+            raise RequestTimeoutError(f"{name}: took more than {seconds:g} seconds. Ask for less, or later") from error

@@ -1,0 +1,113 @@
+"""What a server is told: memories, addresses, keys and limits."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mnemodex.schemas.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_Count = Annotated[int, Field(ge=1)]
+
+
+class Limits(BaseModel):
+    """What a request may ask for.
+
+    Attributes:
+        body_bytes: of a request.
+        questions: of a request; also its texts, phrases and keys.
+        k: hits of a question.
+        seconds: a request may take, its time in the queue too.
+        queued: requests that wait or run in a replica; a further one is refused with 429.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    body_bytes: _Count = 1 << 20
+    questions: _Count = 64
+    k: _Count = 1000
+    seconds: Annotated[float, Field(gt=0)] = 30.0
+    queued: _Count = 256
+
+
+class ServerSettings(BaseModel):
+    """A server's settings.
+
+    Attributes:
+        memories: their absolute folders, by name.
+        host: the address that is listened at.
+        port: its port.
+        keys: the file of API keys; without one everybody on this machine may ask everything.
+        replicas: processes that answer.
+        follow: whether new snapshots are served as they are committed.
+        sql: whether SQL is answered.
+        feedback: the file that the page's thumbs go to.
+        audit: the file of the audit log.
+        tls_cert: the certificate for HTTPS, PEM.
+        tls_key: its private key, PEM.
+        limits: of requests.
+        reader: the model that writes answers, if one does.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    memories: dict[str, Path]
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    keys: Path | None = None
+    replicas: _Count = 1
+    follow: bool = False
+    sql: bool = False
+    feedback: Path | None = None
+    audit: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    limits: Limits = Limits()
+    reader: str | None = None
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if not self.memories:
+            raise ValueError("no memory to serve; name one or more folders")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("HTTPS needs both a certificate and its key; pass --tls-cert and --tls-key")
+        if self.keys is None and not is_loopback(self.host):
+            raise ValueError(
+                f"--host {self.host}: other machines could ask without a key. Make one with `mnemodex keys add FILE` "
+                "and pass --keys FILE, or listen at 127.0.0.1"
+            )
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def name_memories(arguments: Sequence[str]) -> dict[str, Path]:
+    """Return the folders of `FOLDER` or `NAME=FOLDER` by their names; a name is the folder's where none is given.
+
+    Raises:
+        UserError: two have one name, or one has none.
+    """
+    named: dict[str, Path] = {}
+    for argument in arguments:
+        name, equals, folder = argument.partition("=")
+        folder = folder if equals else argument
+        path = Path(folder).absolute()
+        name = name if equals else path.name
+        if not name or not folder:
+            raise UserError(f"{argument}: the memory has no name. Write NAME=FOLDER")
+        if name in named:
+            raise UserError(f"{argument}: two memories are called {name!r}. Give one another name: NAME=FOLDER")
+        named[name] = path
+    return named
