@@ -13,6 +13,7 @@ from mnemodex.schemas.errors import (
     AccessError,
     BusyError,
     CorruptFileError,
+    KeyRefusedError,
     LimitError,
     MnemodexError,
     ModelError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _KNOWN: tuple[tuple[type[Exception], int, str], ...] = (
+    (KeyRefusedError, 401, "unauthorized"),
     (AccessError, 403, "forbidden"),
     (UnknownMemoryError, 404, "unknown_memory"),
     (UnknownIndexError, 404, "unknown_index"),

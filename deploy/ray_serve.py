@@ -42,8 +42,8 @@ def serving(settings: ServerSettings) -> Iterator[None]:
         serve.run(_application(settings), name=_NAME)
         yield
     finally:
-        serve.shutdown()
-        ray.shutdown()  # type: ignore[no-untyped-call] # Ray leaves it so
+        serve.shutdown()  # type: ignore[no-untyped-call] # Ray leaves it so
+        ray.shutdown()
 
 
 def _application(settings: ServerSettings) -> Any:
