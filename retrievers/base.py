@@ -56,6 +56,19 @@ def check_k(k: int) -> None:
         raise QueryError(f"k is {k}; ask for at most {MOST_HITS} hits")
 
 
+def check_where(where: object) -> str:
+    """Return a filter; raise `QueryError` for what is no text."""
+    if not isinstance(where, str):
+        raise QueryError(
+            f"where is a {type(where).__name__}, not a string; write a SQL expression: where=\"d.key = 'a'\""
+        )
+    try:
+        where.encode()
+    except UnicodeEncodeError as error:
+        raise QueryError(f"where holds a lone surrogate: {where!r}; give it as valid Unicode") from error
+    return where
+
+
 def check(queries: Sequence[str], k: int) -> list[str]:
     """Return the questions as a list; raise `QueryError` for arguments that `search` does not take."""
     if isinstance(queries, str | bytes) or not isinstance(queries, Iterable):

@@ -19,13 +19,13 @@ from mnemodex.schemas.store.columns import to_column
 from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
     from mnemodex.indexers.arrays import Bools, Float32s, Int32s, Int64s, Integers
     from mnemodex.indexers.rows import Rows
-    from mnemodex.retrievers.snapshot import Snapshot
+    from mnemodex.retrievers.row_source import RowSource
 
     Best = tuple[Int64s, Float32s]
     """Numbers of rows and their scores, best first."""
@@ -97,13 +97,13 @@ class Hits:
     partition: Int32s
     row: Int64s
     labels: tuple[str, ...]
-    snapshot: Snapshot
+    snapshot: RowSource
     kind: str = "chunk"
     explain: Callable[[], list[list[list[Reason]]]] | None = None
 
     @classmethod
     def at(
-        cls, snapshot: Snapshot, shards: ShardRows, best: Iterable[Best], k: int, *, explain: Explain | None = None
+        cls, snapshot: RowSource, shards: ShardRows, best: Iterable[Best], k: int, *, explain: Explain | None = None
     ) -> Hits:
         """Return hits, at most k a query, that are given by their numbers in the rows of an index."""
         answers = list(best)
@@ -118,7 +118,7 @@ class Hits:
     @classmethod
     def best(
         cls,
-        snapshot: Snapshot,
+        snapshot: RowSource,
         rows: Rows,
         scores: Iterable[Float32s],
         k: int,
@@ -202,9 +202,9 @@ class Hits:
         return self._table(tuple(self._types))
 
     @property
-    def _types(self) -> dict[str, str]:
+    def _types(self) -> Mapping[str, str]:
         """The documents' columns of metadata, and the names of their types."""
-        return self.snapshot.manifest.tables[DOCUMENTS.label].fields
+        return self.snapshot.fields
 
     def _table(self, fields: Sequence[str]) -> pa.Table:
         """Return a row for each hit, with some of the columns of metadata."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mnemodex.schemas.errors import START_OVER, CorruptFileError, UnknownIndexError
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.store import open_store
-from mnemodex.schemas.tables import TableKey
+from mnemodex.schemas.tables import DOCUMENTS, TableKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,16 @@ class Snapshot:
             MemoryNotFoundError: there is no memory, or nothing was committed yet.
         """
         return cls(*open_store(root))
+
+    @property
+    def name(self) -> str:
+        """The snapshot's name."""
+        return self.manifest.name
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The columns of metadata that documents have, and the names of their types."""
+        return self.manifest.tables[DOCUMENTS.label].fields
 
     @cached_property
     def views(self) -> dict[str, str]:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from mnemodex.retrievers.answer import Answer
+from mnemodex.retrievers.base import check_where
 from mnemodex.retrievers.deadline import Call, Deadline
 from mnemodex.retrievers.sql_functions import SqlFunctions
 from mnemodex.schemas.errors import QueryError
@@ -139,12 +140,8 @@ class Connection:
         Raises:
             QueryError: it is no such expression, or takes longer than a minute.
         """
-        if not isinstance(where, str):
-            # Also what a cache cannot hold, such as the filters of other libraries.
-            raise QueryError(
-                f"where is a {type(where).__name__}, not a string; write a SQL expression: where=\"d.key = 'a'\""
-            )
-        return self._cached_ids(where)
+        # Refuses also what a cache cannot hold, such as the filters of other libraries.
+        return self._cached_ids(check_where(where))
 
     def _ids_where(self, where: str) -> Int64s:
         # The lateral query gives the chunk's columns precedence over the document's, as an outer scope gives way to an
@@ -154,7 +151,6 @@ class Connection:
             f"(SELECT c.chunk_id FROM chunks c WHERE c.doc_id = d.doc_id AND (\n{where}\n)) filtered"
         )
         try:
-            _check_text("it", where)
             # Refuses what is more than one expression, such as one that closes the bracket around it.
             duckdb.SQLExpression(where)
             ids = self.fetch(query, seconds=SECONDS)["chunk_id"].to_numpy()

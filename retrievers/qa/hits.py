@@ -92,6 +92,8 @@ class PairHits(Hits):
 
     @override
     def reasons(self) -> list[list[list[Reason]]]:
+        if self.explain is not None:
+            return self.explain()
         chains = self.chains or [{}] * len(self)
         return [
             [_evidence(found.get(question_id), question, score) for question_id, score, question, _ in row]
