@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -14,7 +13,6 @@ from typing_extensions import override
 
 from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.documents.splits import read_split
-from mnemodex.pipelines.documents.typed import TypedFields
 from mnemodex.pipelines.ops.base import Finished, Op, Work
 from mnemodex.pipelines.sources import open_source
 from mnemodex.schemas.errors import SourceError
@@ -26,6 +24,7 @@ from mnemodex.schemas.metadata import documents_spec
 from mnemodex.schemas.sections import NoSource
 from mnemodex.schemas.spec import RunOnly, Spec
 from mnemodex.schemas.store.columns import to_column, to_nullable
+from mnemodex.schemas.typed_fields import TypedFields, metadata_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 _BATCH = 1024
 _LISTED = 5
 """Fields that warnings list."""
-_to_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
 
 
 class ReadSettings(Spec):
@@ -161,7 +159,7 @@ def _rows(
         if isinstance(record, BadRow):
             bad.append(record)
             continue
-        metadata = _to_json(record.metadata)
+        metadata = metadata_text(record.metadata)
         try:
             values = typed.convert(record.metadata)
         except ValueError as error:

@@ -1,21 +1,18 @@
-"""Metadata becomes typed columns: values are converted, and types are inferred from the first rows of a source."""
+"""Types of metadata's columns, inferred from the first rows of a source."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from datetime import UTC, datetime
+from collections import defaultdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any
-
-from pydantic_core import SchemaValidator, ValidationError, core_schema
 
 from mnemodex.pipelines.documents.splits import read_split
 from mnemodex.pipelines.sources import open_source
 from mnemodex.pipelines.sources.base import Record
-from mnemodex.pipelines.sources.fields import object_of
 from mnemodex.schemas.metadata import name_problem
 from mnemodex.schemas.tables import DOCUMENTS
+from mnemodex.schemas.typed_fields import fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,83 +30,6 @@ _LONGEST = 1000
 """Characters of a value from which on a field is running text, which needs no second copy."""
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?P<time>[T ]\d\d:\d\d.*)?")
 _INT64 = 1 << 63
-
-
-class TypedFields:
-    """Converts fields of metadata to the types of their columns, and counts what it finds in one partition.
-
-    Args:
-        types: the names of the types by those of the fields; `a.b` is the field b of the object a.
-        strict: whether a value that does not fit is refused; else it is missing in the column.
-
-    Attributes:
-        filled: fields that some row has.
-        misfits: how many values of each field do not fit.
-    """
-
-    def __init__(self, types: Mapping[str, str], *, strict: bool) -> None:
-        self._types = types
-        self._strict = strict
-        self._dotted = [name for name in types if "." in name]
-        self._validator = _validator(types)
-        self.filled: set[str] = set()
-        self.misfits: Counter[str] = Counter()
-
-    def convert(self, metadata: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Return the values of a row, None where there is none.
-
-        Raises:
-            ValueError: strict, and a value does not fit.
-        """
-        if not self._types:
-            return ()
-        row = dict(metadata)
-        for name in self._dotted:
-            if (inner := object_of(row, name)) is not None:
-                row[name] = inner[0][inner[1]]
-        try:
-            values = self._validator.validate_python(row)
-        except ValidationError as error:
-            problems = {str(problem["loc"][0]): problem for problem in error.errors(include_url=False)}
-            if self._strict:
-                name, problem = next(iter(problems.items()))
-                raise ValueError(
-                    f"the metadata field {name!r} is {problem['input']!r:.100}, no {self._types[name]} "
-                    f"({problem['msg']}); correct it, or its type in source.metadata"
-                ) from error
-            self.misfits.update(list(problems))
-            values = self._validator.validate_python({name: row[name] for name in row if name not in problems})
-        if len(self.filled) < len(self._types):
-            self.filled.update(name for name, value in values.items() if value is not None)
-        return tuple(map(values.get, self._types))
-
-
-def _validator(types: Mapping[str, str]) -> SchemaValidator:
-    fields = {name: core_schema.typed_dict_field(_nullable(kind), required=False) for name, kind in types.items()}
-    return SchemaValidator(core_schema.typed_dict_schema(fields, extra_behavior="ignore"))
-
-
-def _nullable(kind: str) -> core_schema.CoreSchema:
-    inner = kind.removeprefix("list<").removesuffix(">")
-    schema = core_schema.nullable_schema(_SCHEMAS[inner])
-    return schema if inner == kind else core_schema.nullable_schema(core_schema.list_schema(schema))
-
-
-def _to_utc(moment: datetime) -> datetime:
-    try:
-        return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
-    except OverflowError as error:
-        raise ValueError("in UTC it is not in the years 1 to 9999") from error
-
-
-_SCHEMAS: dict[str, core_schema.CoreSchema] = {
-    "bool": core_schema.bool_schema(),
-    "int": core_schema.int_schema(ge=-_INT64, lt=_INT64),
-    "float": core_schema.float_schema(allow_inf_nan=False),
-    "string": core_schema.str_schema(coerce_numbers_to_str=True),
-    "date": core_schema.date_schema(),
-    "timestamp": core_schema.no_info_after_validator_function(_to_utc, core_schema.datetime_schema()),
-}
 
 
 def inferred_columns(
@@ -198,7 +118,7 @@ def _infer(values: Sequence[Any]) -> str | None:
         return None
     dates = [_DATE.fullmatch(value) if isinstance(value, str) else None for value in values]
     kind = "timestamp" if any(date and date["time"] for date in dates) else "date"
-    return kind if all(dates) and _fit(values, kind) else "string"
+    return kind if all(dates) and fits(values, kind) else "string"
 
 
 def _without_type(values: Sequence[Any]) -> str:
@@ -208,11 +128,3 @@ def _without_type(values: Sequence[Any]) -> str:
     if dict in kinds:
         return "objects, whose fields source.metadata can name as `a.b`"
     return "" if kinds == {str} else "values of several types, or lists in lists"
-
-
-def _fit(values: Sequence[Any], kind: str) -> bool:
-    try:
-        SchemaValidator(core_schema.list_schema(_SCHEMAS[kind])).validate_python(values)
-    except ValidationError:
-        return False
-    return True

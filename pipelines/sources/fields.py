@@ -9,6 +9,7 @@ from pydantic_core import from_json
 
 from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.sources.base import Record
+from mnemodex.schemas.typed_fields import object_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,14 +74,6 @@ class RawRows:
             return Record("", "", "", _load(data), source, line)
         except ValueError as error:
             return BadRow.of(source, line, str(error), data)
-
-
-def object_of(row: dict[str, Any], name: str) -> tuple[dict[str, Any], str] | None:
-    """Return the object that holds a field, and the field's name in it; `a.b` is in the object a."""
-    if name in row:
-        return row, name
-    outer, _, inner = name.partition(".")
-    return object_of(row[outer], inner) if inner and isinstance(row.get(outer), dict) else None
 
 
 def _without(row: dict[str, Any], name: str) -> dict[str, Any]:

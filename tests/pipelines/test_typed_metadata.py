@@ -11,10 +11,11 @@ from builds import computed, manifest
 from library import write_jsonl
 
 import mnemodex
-from mnemodex.pipelines.documents.typed import TypedFields, infer_types
+from mnemodex.pipelines.documents.typed import infer_types
 from mnemodex.schemas.errors import RecipeError, SourceError
 from mnemodex.schemas.metadata import TYPES
 from mnemodex.schemas.store import parquet
+from mnemodex.schemas.typed_fields import TypedFields
 
 TYPED = {
     "price": "float",
