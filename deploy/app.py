@@ -11,7 +11,6 @@ from starlette.exceptions import HTTPException
 from mnemodex import __version__
 from mnemodex.deploy.envelope import Envelope
 from mnemodex.deploy.errors import Problem, problem_of
-from mnemodex.deploy.operations import OPERATIONS
 from mnemodex.deploy.operations.base import Form
 from mnemodex.deploy.operations.indexes import indexes
 from mnemodex.schemas.errors import MnemodexError
@@ -36,7 +35,7 @@ def http_app(settings: ServerSettings, state: Service) -> FastAPI:
     """Return the application of a service."""
     app = FastAPI(title="Mnemodex", version=__version__, redoc_url=None)
     routes = Routes(settings, state)
-    for operation in OPERATIONS.values():
+    for operation in state.operations.values():
         schema = operation.form.model_json_schema()
         body = {"required": True, "content": {_JSON: {"schema": schema}}}
         app.add_api_route(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnemodex.deploy.access import OPEN, Access
 from mnemodex.deploy.memories import Memories
-from mnemodex.deploy.operations import OPERATIONS
+from mnemodex.deploy.operations import operations_of
 from mnemodex.schemas.errors import RequestTimeoutError
 
 if TYPE_CHECKING:
@@ -24,12 +24,14 @@ class Service:
     Attributes:
         settings: the server's.
         memories: that are served.
+        operations: that are answered, by their names.
         ready: whether all memories are open and warm.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         self.memories = Memories(settings.memories, settings.limits)
+        self.operations = operations_of(settings)
         self.ready = False
         self._threads = ThreadPoolExecutor(_THREADS, "operation")
 
@@ -50,7 +52,7 @@ class Service:
         """
         served = self.memories.get(form.memory)
         loop = asyncio.get_running_loop()
-        answer = loop.run_in_executor(self._threads, OPERATIONS[name].run, served, form, access)
+        answer = loop.run_in_executor(self._threads, self.operations[name].run, served, form, access)
         seconds = self.settings.limits.seconds
         try:
             return await asyncio.wait_for(answer, seconds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -45,6 +47,14 @@ class Answer:
         """Return the rows as a pandas data frame."""
         return self._table.to_pandas()
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what `sql --json` prints: columns and rows, where ids, dates and very large numbers are strings."""
+        values = [
+            [_plain(value, name) for value in column.to_pylist()]
+            for name, column in zip(self._table.column_names, self._table.columns, strict=True)
+        ]
+        return {"columns": self.columns, "rows": list(map(list, zip(*values, strict=True)))}
+
     arrow = to_arrow_table
     df = to_df
 
@@ -55,3 +65,19 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
         # What DuckDB's sum of integers is in Arrow.
         return [None if value is None else int(value) for value in values]
     return values
+
+
+def _plain(value: Any, column: str = "") -> Any:
+    """Return a value for JSON: ids and what a JavaScript number does not hold are strings; dates and the like too."""
+    if isinstance(value, Decimal):
+        # What DuckDB's sum of integers is.
+        value = int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, int) and not isinstance(value, bool) and (column.endswith("_id") or abs(value) > 2**53):
+        return str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(name): _plain(item, str(name)) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, column) for item in value]
+    return value if isinstance(value, str | int | bool | None) else str(value)

@@ -103,6 +103,11 @@ class Call(Generic[_T]):
             self._error = error
 
 
+def any_left_behind() -> bool:
+    """Whether some call of this process still works past its deadline, where none is waited for."""
+    return any(thread.name == _THREAD for thread in threading.enumerate())
+
+
 @atexit.register
 def _join_left() -> None:
     """Let calls that were left behind end: what they hold is freed only then, which DuckDB complains of at exit."""

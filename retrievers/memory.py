@@ -86,7 +86,7 @@ class Memory:
         """Pickle the path and the snapshot's name: the other process opens that snapshot by itself."""
         passed = {name.removeprefix("embed/"): encoder for name, encoder in self._objects.items()}
         manifest = self.snapshot.manifest
-        return _reopen, (self.snapshot.store.root.absolute(), manifest.name, manifest.created, passed)
+        return reopen, (self.snapshot.store.root.absolute(), manifest.name, manifest.created, passed)
 
     @property
     def indexes(self) -> list[str]:
@@ -183,7 +183,7 @@ class Memory:
             )
 
 
-def _reopen(path: Path, name: str, created: str, encoders: Mapping[str, Any]) -> Memory:
+def reopen(path: Path, name: str, created: str, encoders: Mapping[str, Any]) -> Memory:
     """Open a snapshot that may be older than the current one."""
     memory = Memory(path, encoders=encoders)
     store = memory.snapshot.store

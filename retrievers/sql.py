@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
+from bisect import bisect_right
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,9 @@ from mnemodex.retrievers.answer import Answer
 from mnemodex.retrievers.base import check_where
 from mnemodex.retrievers.deadline import Call, Deadline
 from mnemodex.retrievers.sql_functions import SqlFunctions
+from mnemodex.retrievers.sql_views import catalogue, dataset, empty_view
 from mnemodex.schemas.errors import QueryError
-from mnemodex.schemas.tables import CHUNKS, SINGLE_TABLES, TableKey, spec_of
+from mnemodex.schemas.tables import SINGLE_TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,8 @@ _LOCK = (
     # DuckDB lets statements read and write its temporary directory, `.tmp` of the working directory; without one,
     # nothing spills.
     "SET temp_directory = ''",
+    # Else `duckdb_settings()` shows where the home folder is.
+    "SET secret_directory = ''",
     # A statement inside `json_execute_serialized_sql` has a connection of its own, which no interrupt reaches.
     f"SET GLOBAL max_execution_time = {int(SECONDS * 1000)}",
     "SET allowed_configs = ['max_execution_time']",
@@ -46,6 +49,8 @@ _FORMATS = ("text", "json", "html", "graphviz", "yaml", "mermaid")
 _EXPLAIN_OPTIONS = frozenset({"analyze", *(f"format {name}" for name in _FORMATS)})
 _ONE_SELECT = "SQL: exactly one SELECT statement, or the EXPLAIN of one, can be asked"
 _BATCH_ROWS = 65536
+_FEW_ROWS = 1024
+"""Rows of a batch where not all are wanted: DuckDB's limit of memory does not count their texts."""
 
 
 class Connection:
@@ -79,7 +84,7 @@ class Connection:
         self._shown: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._cached_ids = lru_cache(maxsize=16)(self._ids_where)
-        for name, table in _catalogue(snapshot).items():
+        for name, table in catalogue(snapshot).items():
             self._show(name, table)
         self._functions = SqlFunctions(self._connection, snapshot.manifest, encoder, retriever)
         try:
@@ -116,6 +121,23 @@ class Connection:
             QueryError: it is another statement, or several; it does not parse or bind; it fails; the time was up, or
                 the answer is larger than the memory limit.
         """
+        return self._fetch(query, seconds, None)[0]
+
+    def first(self, query: str, *, seconds: float, rows: int) -> tuple[pa.Table, bool]:
+        """Run a statement for its first rows: at most so many, and no more bytes than an answer may have.
+
+        Returns:
+            The rows, and whether there were more.
+
+        Raises:
+            QueryError: as `fetch`; or already the first row has more bytes.
+        """
+        table, more = self._fetch(query, seconds, rows)
+        if more and not len(table):
+            raise QueryError(f"SQL: a row has more than {self._most_bytes:,} bytes; select fewer or shorter columns")
+        return table, more
+
+    def _fetch(self, query: str, seconds: float, most: int | None) -> tuple[pa.Table, bool]:
         _check_text("the statement", query)
         deadline = Deadline(seconds)
         with self._lock:
@@ -126,7 +148,7 @@ class Connection:
             # DuckDB itself refuses inside `query` all but one SELECT: what runs is what is judged. A statement's type
             # says less: that of a SELECT with COPY or INSERT in a CTE is SELECT.
             judged = f"{explain}SELECT * FROM query(?)"  # noqa: S608 - the prefix is ours
-            return Call(lambda: self._run(cursor, judged, inner, deadline), cursor.interrupt).result(deadline)
+            return Call(lambda: self._run(cursor, judged, inner, deadline, most), cursor.interrupt).result(deadline)
         except (duckdb.Error, pa.ArrowException, OSError, ValueError, MemoryError, RuntimeError) as error:
             if isinstance(error, MemoryError) or "Out of Memory" in str(error):
                 what = (str(error).splitlines() or ["out of memory"])[0]
@@ -159,19 +181,26 @@ class Connection:
             raise QueryError(msg) from error
         return np.sort(ids)
 
-    def _run(self, cursor: duckdb.DuckDBPyConnection, judged: str, query: str, deadline: Deadline) -> pa.Table:
-        """Run a judged statement, in a thread that may be left behind."""
+    def _run(
+        self, cursor: duckdb.DuckDBPyConnection, judged: str, query: str, deadline: Deadline, most: int | None
+    ) -> tuple[pa.Table, bool]:
+        """Run a judged statement, in a thread that may be left behind, for all rows or at most so many."""
         with cursor, self._functions.within(cursor, deadline):
             cursor.execute(f"SET max_execution_time = {max(1, int(deadline.left * 1000))}")
-            reader = cursor.sql(judged, params=[query]).to_arrow_reader(_BATCH_ROWS)
-            batches, size = [], 0
+            reader = cursor.sql(judged, params=[query]).to_arrow_reader(_BATCH_ROWS if most is None else _FEW_ROWS)
+            batches: list[pa.RecordBatch] = []
+            rows, size, more = 0, 0, False
             for batch in reader:
                 deadline.check()
-                size += batch.nbytes
+                kept = batch if most is None else _cut(batch, most - rows, self._most_bytes - size)
+                rows, size = rows + len(kept), size + kept.nbytes
                 if size > self._most_bytes:
                     raise QueryError(f"the answer is larger than {self._most_bytes:,} bytes; narrow it, or add LIMIT")
-                batches.append(batch)
-            return pa.Table.from_batches(batches, reader.schema)
+                batches.append(kept)
+                more = len(kept) < len(batch)
+                if more:
+                    break
+            return pa.Table.from_batches(batches, reader.schema), more
 
     def _show_named(self, query: str) -> None:
         """Show the tables that a statement names."""
@@ -183,7 +212,7 @@ class Connection:
                 if view not in self._shown:
                     table = views[view]
                     there = table is not None and len(self._snapshot.manifest.tables[table].partitions)
-                    self._show(view, _dataset(self._snapshot, str(table)) if there else _empty(view))
+                    self._show(view, dataset(self._snapshot, str(table)) if there else empty_view(view))
 
     def _show(self, view: str, rows: Any) -> None:
         # A view of the database, not of one connection. It keeps no reference to its rows.
@@ -232,51 +261,10 @@ def _split_explain(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[str, 
     return prefix, text[words[start][0] :].decode()
 
 
-def _empty(view: str) -> pa.Table:
-    """Return the rows of a table of ours that the memory does not have, or that has no partition."""
-    return spec_of(TableKey.parse(view)).schema.empty_table()
-
-
-def _dataset(snapshot: Snapshot, table: str) -> Any:
-    """Return the table as an Arrow dataset over checked files; page checksums are verified as pages are read."""
-    import pyarrow.dataset as ds
-
-    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
-    paths = [str(path) for path in snapshot.paths(table)]
-    return ds.dataset(paths, format=ds.ParquetFileFormat(default_fragment_scan_options=options))
-
-
-def _catalogue(snapshot: Snapshot) -> dict[str, pa.Table]:
-    """Return the views `files`, `indexes`, `shards` and `snapshots`."""
-    manifest = snapshot.manifest
-    files = [
-        (TableKey.parse(table.name).view, part.label, part.rows, file.bytes, file.sha256, file.path)
-        for table in manifest.tables.values()
-        for part in table.partitions
-        for file in part.files
-    ]
-    indexes = [
-        (i.name, i.type, json.dumps(i.settings), i.rows, i.bytes, i.recall.recall if i.recall else None)
-        for i in manifest.indexes.values()
-    ]
-    shards = [(i.name, s.label, s.rows, s.bytes) for i in manifest.indexes.values() for s in i.shards]
-    snapshots = [
-        (m.name, m.parent, m.created, m.tables[CHUNKS.label].rows if CHUNKS.label in m.tables else 0, m.recipe_hash)
-        for m in snapshot.store.history(manifest)
-    ]
-    text, integer, real = pa.string(), pa.int64(), pa.float64()
-    return {
-        "files": _table(files, table_name=text, partition=text, rows=integer, bytes=integer, sha256=text, path=text),
-        "indexes": _table(indexes, name=text, type=text, settings=text, rows=integer, bytes=integer, recall=real),
-        "shards": _table(shards, index_name=text, shard=text, rows=integer, bytes=integer),
-        "snapshots": _table(snapshots, name=text, parent=text, created=text, chunks=integer, recipe_hash=text),
-    }
-
-
-def _table(rows: list[tuple[Any, ...]], /, **columns: pa.DataType) -> pa.Table:
-    return pa.table(
-        {name: pa.array([row[i] for row in rows], type_) for i, (name, type_) in enumerate(columns.items())}
-    )
+def _cut(batch: pa.RecordBatch, rows: int, size: int) -> pa.RecordBatch:
+    """Return the first rows of a batch, at most so many, that have no more bytes."""
+    count = bisect_right(range(min(rows, len(batch)) + 1), size, key=lambda rows: batch.slice(0, rows).nbytes)
+    return batch.slice(0, count - 1)
 
 
 def _first_line(error: Exception) -> str:

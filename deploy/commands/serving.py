@@ -22,6 +22,7 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Its port.", min=1, max=65535)] = 8000,
     keys: Annotated[Path | None, typer.Option(help="The file of API keys.")] = None,
+    sql: Annotated[bool, typer.Option("--sql", help="Answer SQL, read-only.")] = False,
     replicas: Annotated[int, typer.Option(help="Processes that answer.", min=1)] = 1,
 ) -> None:
     """Serve memories over HTTP until it is stopped."""
@@ -30,7 +31,7 @@ def serve(
     from mnemodex.schemas.validation import validate
 
     named = name_memories(memories)
-    given = {"memories": named, "host": host, "port": port, "keys": keys, "replicas": replicas}
+    given = {"memories": named, "host": host, "port": port, "keys": keys, "sql": sql, "replicas": replicas}
     settings = validate(ServerSettings, given, name="serve")
     begun = time.monotonic()
     with serving(settings):

@@ -1,16 +1,36 @@
 """What a server answers: one operation a file, without HTTP. Routes and tools of assistants call the same functions."""
 
+from __future__ import annotations
+
+from functools import partial, update_wrapper
+from typing import TYPE_CHECKING
+
 from mnemodex.deploy.operations.base import Operation
 from mnemodex.deploy.operations.embed import EmbedForm, embed
 from mnemodex.deploy.operations.fetch import FetchForm, fetch
+from mnemodex.deploy.operations.next_token import NextTokenForm, next_token
+from mnemodex.deploy.operations.ngrams import NgramsForm, ngrams
 from mnemodex.deploy.operations.search import SearchForm, search
+from mnemodex.deploy.operations.sql import SqlForm, sql
+from mnemodex.deploy.statements import Statements
 
-OPERATIONS = {
-    operation.name: operation
-    for operation in (
+if TYPE_CHECKING:
+    from mnemodex.deploy.settings import ServerSettings
+
+_SQL_SHARE = 0.8
+"""Of the seconds of a request, those that a statement may run: its process has to be stopped within the others."""
+
+
+def operations_of(settings: ServerSettings) -> dict[str, Operation]:
+    """Return the operations of `POST /v1/NAME` of a server, by their names."""
+    statements = Statements(seconds=_SQL_SHARE * settings.limits.seconds) if settings.sql else None
+    run_sql = update_wrapper(partial(sql, statements=statements), sql)
+    operations = (
         Operation("search", SearchForm, search, "The best hits of questions in an index"),
         Operation("fetch", FetchForm, fetch, "Documents by their keys, or chunks by their ids"),
         Operation("embed", EmbedForm, embed, "The vectors of texts"),
+        Operation("ngrams", NgramsForm, ngrams, "How often phrases occur, where, and what follows them"),
+        Operation("next-token", NextTokenForm, next_token, "The neighbours of a language model's keys in a datastore"),
+        Operation("sql", SqlForm, run_sql, "The rows of one SELECT over the tables and indexes"),
     )
-}
-"""The operations of `POST /v1/NAME`, by their names."""
+    return {operation.name: operation for operation in operations}

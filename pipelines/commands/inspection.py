@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
-import sys
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,16 +13,10 @@ from mnemodex.pipelines.commands.output import print_json, print_table, say, siz
 from mnemodex.pipelines.commands.texts import TextCommand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mnemodex.schemas.manifest import EncoderEntry, IndexEntry, LanguageModelEntry, Manifest
 
 _ANSWER_BYTES = 64 << 20
 """What an answer of SQL may have: more takes longer to print than its statement to run."""
-
-
-_HEADROOM = 2 << 30
-"""Bytes that a statement may take besides what DuckDB counts: texts of one batch, encoders, the answer."""
 
 
 def register(app: typer.Typer) -> None:
@@ -47,63 +38,22 @@ def sql(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask the memory's tables and indexes in SQL: read-only, without access to anything else."""
+    from mnemodex.retrievers.answer import Answer
     from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.memory_limit import HEADROOM, bounded_memory
     from mnemodex.retrievers.sql import Connection
 
     opened = Memory(memory)
     made = Connection(
         opened.snapshot, opened.encoder, opened.retriever, memory_limit=memory_limit, answer_bytes=_ANSWER_BYTES
     )
-    with contextlib.closing(made) as connection, _bounded_memory(connection.memory_bytes + _HEADROOM):
+    with contextlib.closing(made) as connection, bounded_memory(connection.memory_bytes + HEADROOM):
         table = connection.fetch(query, seconds=timeout)
-    # By columns: two may have one name, as in a join.
-    values = [
-        [_plain(value, name) for value in column.to_pylist()]
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    ]
-    rows = list(zip(*values, strict=True))
+    answer = Answer(table).to_json()
     if as_json:
-        print_json({"columns": table.column_names, "rows": rows})
+        print_json(answer)
         return
-    print_table("", table.column_names, [list(map(_shown, row)) for row in rows])
-
-
-@contextlib.contextmanager
-def _bounded_memory(most: int) -> Iterator[None]:
-    """Let the process take so many bytes more at most; without Linux, which alone counts them, any.
-
-    DuckDB's own limit does not count the texts of a batch, and no interrupt reaches a call that makes them.
-    """
-    if sys.platform != "linux":
-        yield
-        return
-    import resource
-
-    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    used = int(status.partition("VmData:")[2].split()[0]) << 10
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limits = [used + most, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY)]
-    resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
-
-
-def _plain(value: Any, column: str = "") -> Any:
-    """Return a value for JSON: ids and what a JavaScript number does not hold are strings; dates and the like too."""
-    if isinstance(value, Decimal):
-        # What DuckDB's sum of integers is.
-        value = int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, int) and not isinstance(value, bool) and (column.endswith("_id") or abs(value) > 2**53):
-        return str(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(name): _plain(item, str(name)) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item, column) for item in value]
-    return value if isinstance(value, str | int | bool | None) else str(value)
+    print_table("", answer["columns"], [list(map(_shown, row)) for row in answer["rows"]])
 
 
 def _shown(value: Any) -> Any:

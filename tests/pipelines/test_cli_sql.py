@@ -10,7 +10,7 @@ import time
 import pytest
 from commands import assert_refused
 
-from mnemodex.pipelines.commands import inspection
+from mnemodex.retrievers import memory_limit
 
 
 def test_json_is_columns_and_rows(cli, library):
@@ -128,7 +128,7 @@ def test_a_statement_may_not_take_all_memory(cli, library):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a process's memory")
 def test_nor_may_the_texts_of_one_batch_which_duckdb_does_not_count(cli, library, monkeypatch):
-    monkeypatch.setattr(inspection, "_HEADROOM", 200 << 20)
+    monkeypatch.setattr(memory_limit, "HEADROOM", 200 << 20)
     limits = resource.getrlimit(resource.RLIMIT_DATA)
     # Of 1.5 GB, where nothing bounds them.
     query = "SELECT sum(len(repeat('0123456789', 1000000 + i))) FROM range(150) t(i)"
