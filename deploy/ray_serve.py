@@ -39,17 +39,29 @@ def serving(settings: ServerSettings) -> Iterator[None]:
                 "ssl_keyfile": settings.tls_key and str(settings.tls_key),
             },
         )
-        serve.run(_application(settings), name=_NAME)
+        serve.run(application(settings), name=_NAME)
         yield
     finally:
         serve.shutdown()  # type: ignore[no-untyped-call] # Ray leaves it so
         ray.shutdown()
 
 
-def _application(settings: ServerSettings) -> Any:
-    """Return the application for Ray Serve."""
+def application(settings: ServerSettings | dict[str, Any]) -> Any:
+    """Return the application for Ray Serve.
+
+    Args:
+        settings: the server's, or the `args` of a configuration of Ray Serve that names this function.
+
+    Raises:
+        UserError: they are no settings of a server.
+    """
     from ray import serve
 
+    from mnemodex.deploy.settings import ServerSettings
+    from mnemodex.schemas.validation import validate
+
+    if isinstance(settings, dict):
+        settings = validate(ServerSettings, settings, name="args")
     threads = max(1, (os.cpu_count() or 1) // settings.replicas)
 
     @serve.deployment(
