@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnemodex import __version__
-from mnemodex.pipelines.commands import building, evaluation, inspection, searching
+from mnemodex.pipelines.commands import building, evaluation, inspection, planning, searching
 from mnemodex.pipelines.commands.output import prepare_streams, say
 from mnemodex.schemas.errors import MnemodexError, reason, shorten
 
@@ -44,7 +44,7 @@ def options(
     """Turn a corpus into memory indexes on Ray; search, inspect and measure them."""
 
 
-for module in (building, searching, inspection, evaluation):
+for module in (building, searching, inspection, evaluation, planning):
     module.register(app)
 
 

@@ -16,6 +16,7 @@ from documentation import ROOT, SETS_UP, Typist, blocks, commands_in_comments, r
 from engines import InlineEngine
 from format2 import write_format_2
 from language_models import saved
+from planning import stay_here
 
 from mnemodex.demo import corpus, next_token
 from mnemodex.pipelines import run as run_module
@@ -97,6 +98,7 @@ def typist(workshop, tmp_path, monkeypatch, inline):
     folder = tmp_path / "copy"
     shutil.copytree(workshop, folder)
     monkeypatch.chdir(folder)
+    stay_here(monkeypatch)
     model = str(workshop / "model")
     with ChatServer(lambda request: "Thought: it is written there. Answer: a callable") as server:
         stand_ins = {

@@ -1,0 +1,161 @@
+"""The calibration: builds of growing parts of a sample, for about as long as it may take."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from mnemodex.pipelines.planner.figures import Calibration, SearchTrial
+from mnemodex.pipelines.planner.models import models_of
+from mnemodex.pipelines.planner.sample import draw
+from mnemodex.pipelines.planner.searches import search_alone
+from mnemodex.pipelines.planner.trials import build_sample, build_with_ray
+from mnemodex.pipelines.planner.vectors import layouts, try_vectors
+from mnemodex.schemas.errors import MnemodexError, UserError
+from mnemodex.schemas.manifest import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mnemodex.pipelines.planner.figures import TrialBuild
+    from mnemodex.pipelines.planner.sample import Sample
+    from mnemodex.schemas.recipe import Recipe
+
+_FIRST = 64
+"""Documents of the first build; the second one has two times as many, and both show how long one takes."""
+_MOST = 32_768
+"""Documents of a sample at most."""
+_GROWTH = 4
+"""The last build has so many times the documents of the one before."""
+_BUILDS, _VECTORS = 0.5, 0.2
+"""The parts of the time that builds and indexes over vectors may take; the rest is for Ray and for questions."""
+_FREE_BYTES = 1 << 30
+"""Of the disk that the builds are on, at least."""
+
+
+def calibrate(
+    recipe: Recipe, documents: int, *, seconds: float = 120.0, say: Callable[[str], None] = lambda line: None
+) -> Calibration:
+    """Measure what small builds of a recipe take, in a temporary folder.
+
+    Args:
+        recipe: whose own source is sampled.
+        documents: that are planned for: they decide which index a vector index is.
+        seconds: of one CPU that it may take, roughly: on a busy machine it takes longer.
+        say: is told what is done.
+
+    Raises:
+        SourceError: the source is missing or has no documents.
+        UserError: fewer documents are planned for than the smallest builds have.
+        StageFailedError: a build failed.
+        MnemodexError: there is no disk for it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="mnemodex-plan-"))
+    try:
+        if (free := shutil.disk_usage(folder).free) < _FREE_BYTES:
+            raise MnemodexError(
+                f"{folder.parent}: {free >> 20} MiB are free, and the builds of a calibration take up to "
+                f"{_FREE_BYTES >> 20}; set TMPDIR to a folder with more"
+            )
+        sample = draw(recipe, min(_MOST, documents))
+        trials = _build(recipe, sample, folder, seconds * _BUILDS, say)
+        say("a build by Ray, for what its processes take")
+        ray = build_with_ray(recipe, sample, trials[0].documents, folder / "ray")
+        largest = trials[-1]
+        memory = folder / str(largest.documents) / "memory"
+        say("questions to every index")
+        asked = {trial.documents: trial for trial in (trials[0], largest)}
+        searches = [
+            SearchTrial(documents=size, seconds=search_alone(folder / str(size) / "memory", sample)) for size in asked
+        ]
+        vectors = try_vectors(recipe, memory, trials, documents, seconds * _VECTORS, say)
+        return Calibration(
+            recipe=recipe_hash(recipe),
+            machine=machine_name(),
+            drawn=f"{largest.documents:,} {sample.drawn}",
+            load=os.getloadavg()[0],
+            trials=tuple(trials),
+            ray=ray,
+            ray_cpus=len(os.sched_getaffinity(0)),
+            vectors=vectors,
+            layouts=layouts(recipe, trials, documents),
+            searches=tuple(searches),
+            models=models_of(recipe, memory, largest.documents),
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _build(
+    recipe: Recipe, sample: Sample, folder: Path, seconds: float, say: Callable[[str], None]
+) -> list[TrialBuild]:
+    """Build a small part of the sample, one that takes most of the time that is left, and one between these."""
+
+    def build(size: int) -> TrialBuild:
+        say(f"a build of {size:,} documents of the sample")
+        return build_sample(recipe, sample, size, folder / str(size))
+
+    most = len(sample.lines)
+    # The first build compiles and loads what later ones find, so that it counts only where there is no other.
+    trials = [build(size) for size in dict.fromkeys((min(_FIRST, most), min(2 * _FIRST, most)))]
+    if most > trials[-1].documents:
+        largest = _affordable(trials, seconds, most)
+        between = max(trials[-1].documents, largest // _GROWTH)
+        trials += [build(size) for size in dict.fromkeys((between, largest)) if size > trials[-1].documents]
+    return trials[1:] if len(trials) > 2 else trials
+
+
+def _affordable(trials: Sequence[TrialBuild], seconds: float, most: int) -> int:
+    """Return how many documents the largest build has: the second largest has a fourth of them."""
+    first, last = trials
+    spent = [sum(cost.cpu for cost in trial.results.values()) for trial in trials]
+    grown = last.documents - first.documents
+    # Some of what small builds take is no document's, and how much is not seen in two of them.
+    each = max((spent[1] - spent[0]) / grown, 0.15 * spent[1] / last.documents, 1e-6)
+    start = max(0.0, last.cpu - each * last.documents)
+    left = seconds - sum(trial.cpu for trial in trials) - 2 * start
+    wanted = left / each / (1 + 1 / _GROWTH)
+    return min(most, max(2 * last.documents, 1 << max(1, math.floor(math.log2(max(2.0, wanted))))))
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """Return a fingerprint of what a calibration measures: a recipe without its folder and files."""
+    return fingerprint(recipe.hash())
+
+
+def machine_name() -> str:
+    """Return what the rates were measured on, in words."""
+    lines: list[str] = []
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return f"{next(models, platform.machine())}, {os.cpu_count()} CPUs"
+
+
+def read_calibration(path: Path, recipe: Recipe, documents: int) -> Calibration:
+    """Read a calibration that was kept.
+
+    Raises:
+        UserError: the file is none, or is of another recipe; or so many documents make another index of its vectors.
+    """
+    try:
+        found = Calibration.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        what = error.strerror if isinstance(error, OSError) else "it has other fields"
+        raise UserError(
+            f"{path}: is no calibration of this version ({what}); remove it, and it is made again"
+        ) from None
+    if found.recipe != recipe_hash(recipe):
+        raise UserError(f"{path}: is the calibration of another recipe; name another file, or remove it")
+    for name, layout in layouts(recipe, found.trials, documents).items():
+        if layout != found.layouts[name]:
+            problem = f"index {name} was measured as {found.layouts[name]}, and is {layout} for {documents} documents"
+            raise UserError(f"{path}: {problem}; name another file")
+    return found

@@ -1,0 +1,76 @@
+"""What breaks first: for each limit the number of documents at which it is reached."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mnemodex.pipelines.planner.machine import USABLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnemodex.pipelines.planner.estimate import BuildPlan, Part
+    from mnemodex.pipelines.planner.machine import Machine
+
+_WEEK = 7 * 24 * 3600
+_RISK = 0.05
+_IDS = 2.0**63
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit.
+
+    Attributes:
+        documents: at which it is reached, if costs grow with the documents from those that are planned.
+        what: is reached, and the remedy.
+    """
+
+    documents: float
+    what: str
+
+
+def limits(plan: BuildPlan, machine: Machine, folder: Path) -> list[Limit]:
+    """Return the limits of a plan on machines of a size, the first one to break first."""
+    documents, memory = plan.documents, machine.memory * USABLE
+    found = [_disk(plan, folder)]
+    searched = sum(part.bytes.value for part in plan.of("index"))
+    if searched:
+        what = f"the indexes no longer fit into the memory of one machine ({machine}): searches read the disk"
+        found.append(Limit(documents * memory / searched, f"{what}; serve them from several machines"))
+    largest = max(plan.parts, key=lambda part: part.memory)
+    found.append(
+        Limit(
+            documents * memory / max(largest.memory, 1) if _grows(largest) else math.inf,
+            f"building {largest.name} takes the memory of one machine; use one with more, or a smaller shard_rows",
+        )
+    )
+    hours = plan.cpu.value / machine.cores
+    slowest = max(plan.parts, key=lambda part: part.cpu.value)
+    share = slowest.cpu.value / max(plan.cpu.value, 1e-9)
+    what = f"one machine builds for more than a week, {share:.0%} of it {slowest.name}"
+    found.append(Limit(documents * _WEEK / max(hours, 1e-9), f"{what}; build on a cluster, or with GPUs"))
+    rows = max((part.rows for part in plan.of("table")), default=documents)
+    collision = math.sqrt(2 * _IDS * -math.log(1 - _RISK))
+    found.append(
+        Limit(
+            documents * collision / max(rows, 1),
+            f"two ids of 63 bits are equal with a chance of {_RISK:.0%}: the build refuses them; set id_salt",
+        )
+    )
+    return sorted(found, key=lambda limit: limit.documents)
+
+
+def _grows(part: Part) -> bool:
+    """Return whether a part is made at once: the memory of shards and partitions has a bound."""
+    return part.units == 1
+
+
+def _disk(plan: BuildPlan, folder: Path) -> Limit:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    # Files of a build are written beside those that are published.
+    return Limit(plan.documents * free / max(plan.bytes.value * 1.1, 1), f"the disk of {existing} is full; use another")
