@@ -145,10 +145,10 @@ class QASettings(VectorSettings):
         queries: path of a query file to measure recall with; without it, rows that are held out of the index are used.
         key: the text that is embedded of every question: itself, or with its answers.
         answer: which answer is given: that of most votes of the nearest pairs, or the first of the nearest pair. Votes
-            need the vectors of questions with their answers, which are made beside those of questions alone.
+            of one round need the vectors of questions with their answers, which are made too.
         abstain: when it declines to answer; never by default.
         rounds: how often a question is asked; from the second time on with the answers so far, for questions whose
-            answer takes several pairs; with more than one, the answer is that of the nearest pair.
+            answer takes several pairs; then votes weigh by the scores of pairs and chains alone.
         rerank: how the first pairs are scored again; not by default.
         fallback: the index of chunks whose passages are given where the pairs do not know the answer; none by default.
     """

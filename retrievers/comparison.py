@@ -11,7 +11,7 @@ from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
     from mnemodex.indexers.arrays import Floats
-    from mnemodex.retrievers.evaluation import Evaluation
+    from mnemodex.retrievers.evaluation import Measures
 
 _RESAMPLES = 9999
 _BATCH_CELLS = 10_000_000
@@ -58,18 +58,21 @@ class Comparison:
         return asdict(self)
 
 
-def compare(first: Evaluation, second: Evaluation) -> Comparison:
-    """Compare evaluations of the same queries.
+def compare(first: Measures, second: Measures) -> Comparison:
+    """Compare the measures that each query has in evaluations of the same queries.
 
     Raises:
-        QueryError: there are fewer than two queries with gold.
+        QueryError: there are fewer than two queries that are measured with.
     """
     if first.queries < 2:
-        raise QueryError("two indexes are compared over queries with gold, and there is but one; give more --queries")
+        raise QueryError(
+            "two indexes are compared over queries with gold or answers, and there is but one; give more --queries"
+        )
     names = list(first.per_query)
     metrics = {
         measure: _difference(*(np.array([one.per_query[name][measure] for name in names]) for one in (first, second)))
         for measure in first.metrics
+        if measure in first.per_query[names[0]]
     }
     return Comparison((first.index, second.index), first.queries, first.k, metrics)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from mnemodex.retrievers.base import check
 from mnemodex.retrievers.hits import MISSING_ID
+from mnemodex.retrievers.queries import search_each
 from mnemodex.retrievers.trec import trec_run
 from mnemodex.schemas.errors import QueryError
 
@@ -30,6 +31,7 @@ class Measures:
         queries: how many are measured with.
         k: hits a query.
         metrics: by measure.
+        by_kind: the same of each kind of queries, as their file names these.
         per_query: by query and measure.
         seconds: wall time of what is asked of the index, encoding included, loading excluded.
     """
@@ -38,6 +40,7 @@ class Measures:
     queries: int
     k: int
     metrics: dict[str, float]
+    by_kind: dict[str, dict[str, float]]
     per_query: dict[str, dict[str, Any]]
     seconds: float
 
@@ -76,7 +79,7 @@ class Evaluation(Measures):
 
 
 def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10, exclude_self: bool = False) -> Evaluation:
-    """Search all queries that have gold, fold chunks to documents, and measure.
+    """Search all queries that have gold, each with its own filter, fold chunks to documents, and measure.
 
     With `exclude_self`, the document whose key is the query's id is no answer to it: in some collections (ArguAna,
     Quora) queries are documents, and BEIR measures them so.
@@ -95,7 +98,8 @@ def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10, exc
     # Loads the models before the clock starts.
     retriever.search(questions[:1], 1)
     started = time.perf_counter()
-    answers = search_documents(retriever, questions, cutoffs[-1] + exclude_self)
+    depth = cutoffs[-1] + exclude_self
+    answers = search_each(judged, lambda asked, where: search_documents(retriever, asked, depth, where=where))
     seconds = time.perf_counter() - started
     own_document = sum(any(key == query.id for key, _ in answer) for query, answer in zip(judged, answers, strict=True))
     if exclude_self:
@@ -132,7 +136,8 @@ def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10, exc
         queries=len(judged),
         queries_without_gold=len(queries) - len(judged),
         k=k,
-        metrics={name: float(np.mean([values[name] for values in per_query.values()])) for name in measures},
+        metrics=_means(list(per_query.values())),
+        by_kind={kind: _means(rows) for kind, rows in group_by_kind(per_query, judged).items()},
         per_query=per_query,
         seconds=seconds,
         own_document=own_document,
@@ -141,14 +146,29 @@ def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10, exc
     )
 
 
-def search_documents(retriever: Retriever, queries: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
+def group_by_kind(per_query: dict[str, dict[str, Any]], queries: Sequence[Query]) -> dict[str, list[dict[str, Any]]]:
+    """Return the measures of the queries that have a kind, by this, the kinds in order."""
+    kinds: dict[str, list[dict[str, Any]]] = {kind: [] for kind in sorted({query.kind for query in queries} - {""})}
+    for query in queries:
+        if query.kind:
+            kinds[query.kind].append(per_query[query.id])
+    return kinds
+
+
+def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def search_documents(
+    retriever: Retriever, queries: Sequence[str], k: int, *, where: str | None = None
+) -> list[list[tuple[str, float]]]:
     """Return the keys and scores of the first k documents of each query; a document scores as its best chunk.
 
     Chunks are over-fetched until there are so many documents, or no more chunks.
     """
     depth = k
     while True:
-        hits = retriever.search(queries, depth)
+        hits = retriever.search(queries, depth, where=where)
         exhausted = (hits.ids == MISSING_ID).any(axis=1)
         enough = np.array([len(np.unique(row[row != MISSING_ID])) >= k for row in hits.document_ids()], bool)
         if (exhausted | enough).all():

@@ -1,4 +1,4 @@
-"""Query files: JSONL `{"id", "question", "answers", "gold_ids"}`, or BEIR's `queries.jsonl` with qrels."""
+"""Query files: JSONL of `id`, `question`, `answers`, `gold_ids`, `where` and `kind`, or BEIR's, with qrels."""
 
 from __future__ import annotations
 
@@ -8,27 +8,35 @@ import json
 import logging
 import zlib
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mnemodex.schemas.errors import QueryError, reason
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+_Result = TypeVar("_Result")
 _log = logging.getLogger("mnemodex")
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question; `gold` is relevance by document key, empty where nothing is known to be relevant.
+    """One question.
 
-    The answers are those of which any is right, none where they are not known.
+    Attributes:
+        gold: relevance by document key, empty where nothing is known to be relevant.
+        answers: of which any is right, none where they are not known.
+        where: the filter of its search; see `Retriever.search`.
+        kind: of which kind of questions it is; empty where that is not said.
     """
 
     id: str
     question: str
     gold: dict[str, int] = field(default_factory=dict)
     answers: tuple[str, ...] = ()
+    where: str | None = None
+    kind: str = ""
 
 
 def read_queries(path: Path, *, qrels: Path | None = None) -> list[Query]:
@@ -71,6 +79,29 @@ def find_beir(folder: Path) -> tuple[Path, Path]:
     return queries, chosen if chosen in splits else splits[0]
 
 
+def search_each(
+    queries: Sequence[Query], search: Callable[[list[str], str | None], Sequence[_Result]]
+) -> list[_Result]:
+    """Return what a search of questions and their filter gives for each query; those of one filter are asked at once.
+
+    Raises:
+        QueryError: a filter is none, and names the query.
+    """
+    groups: dict[str | None, list[int]] = {}
+    for number, query in enumerate(queries):
+        groups.setdefault(query.where, []).append(number)
+    found: dict[int, _Result] = {}
+    for where, numbers in groups.items():
+        try:
+            results = search([queries[number].question for number in numbers], where)
+        except QueryError as error:
+            if where is None:
+                raise
+            raise QueryError(f"query {queries[numbers[0]].id!r}: {error}") from error
+        found |= zip(numbers, results, strict=True)
+    return [found[number] for number in range(len(queries))]
+
+
 def _lines(path: Path) -> list[str]:
     try:
         data = path.read_bytes()
@@ -98,7 +129,18 @@ def _query(path: Path, number: int, line: str) -> Query:
         form = '{"id", "question", "gold_ids"} or BEIR\'s {"_id", "text"}'
         raise QueryError(f"{path} line {number}: a query is {form}; this has {sorted(record)}")
     right = [str(answer) for answer in (answers if isinstance(answers, list) else [answers]) if answer is not None]
-    return Query(str(name), question, {str(key): 1 for key in gold}, tuple(filter(str.strip, right)))
+    where, kind = record.get("where"), record.get("kind")
+    if where is not None and not isinstance(where, str):
+        found = type(where).__name__
+        raise QueryError(f"{path} line {number}: `where` is no SQL expression, but a {found}; write it as a string")
+    return Query(
+        str(name),
+        question,
+        {str(key): 1 for key in gold},
+        tuple(filter(str.strip, right)),
+        where=where,
+        kind="" if kind is None else str(kind),
+    )
 
 
 def _read_qrels(path: Path) -> dict[str, dict[str, int]]:

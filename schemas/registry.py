@@ -48,7 +48,10 @@ class Kind:
         check: a function of the index's name, its settings and the recipe that refuses what cannot be built.
         hits: the id space of its hits.
         renderer: the class that prints what `search` finds; called with a `SearchRequest`.
-        evaluator: the class that measures for `eval`; called with a `Memory`, an index's name and the options.
+        evaluator: the class that measures for `eval` and, where it has the method `measure`, for `compare`; called
+            with a `Memory`, an index's name and the options.
+        searched_in_builds: whether its retriever reads nothing but shards, vectors, chunks, documents and pairs, so
+            that a step of the build that makes it can search it.
         version: of the package that declares it; empty for ours.
     """
 
@@ -61,6 +64,7 @@ class Kind:
     hits: str = "chunk"
     renderer: str = "mnemodex.pipelines.commands.rendering:ChunkRenderer"
     evaluator: str = "mnemodex.pipelines.commands.evaluation:QueryEvaluator"
+    searched_in_builds: bool = False
     version: str = ""
 
 

@@ -15,10 +15,10 @@ from mnemodex.schemas.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mnemodex.retrievers.evaluation import Evaluation
+    from mnemodex.retrievers.evaluation import Evaluation, Measures
     from mnemodex.retrievers.memory import Memory
 
-_QUERIES = "JSONL of id, question, and gold_ids or answers; BEIR's queries.jsonl; or a BEIR folder."
+_QUERIES = "JSONL of id, question, gold_ids or answers, where, kind; BEIR's queries.jsonl; or a BEIR folder."
 _QRELS = "Judgements: BEIR's TSV or TREC's."
 _EXCLUDE = "A query's own document (of its id) is no answer to it, as BEIR measures ArguAna and Quora."
 _NEXT: dict[str, Any] = {"rich_help_panel": "Next-token indexes"}
@@ -68,7 +68,7 @@ def evaluate(
 ) -> None:
     """Measure an index: recall over documents, answers of pairs, or perplexity of a next-token index."""
     from mnemodex.retrievers.memory import Memory
-    from mnemodex.schemas.kinds import KINDS, load
+    from mnemodex.schemas.kinds import KINDS
 
     ranking = {
         "queries": queries,
@@ -81,16 +81,9 @@ def evaluate(
     predicting = {"text": text, "settings": settings, "tune": tune or None, "save": save, "generate": generate}
     given = {name: value for name, value in (ranking | mixing | predicting | {"k": k}).items() if value is not None}
     opened = Memory(memory)
-    type_ = opened.snapshot.index(index).type
-    evaluator = load(opened.kind(index).evaluator)
-    required = f"--{evaluator.required} FILE"
-    for name in given:
-        if name not in evaluator.options:
-            option = name.replace("_", "-")
-            raise UserError(f"index {index!r} is of type {type_}: --{option} is not for it; measure it with {required}")
-    if evaluator.required not in given:
-        raise UserError(f"index {index!r} is measured with {evaluator.measured_with}: give {required}")
-    with KINDS.calling(type_):
+    evaluator = _evaluator(opened, index)
+    _check_options(opened, index, evaluator, given)
+    with KINDS.calling(opened.snapshot.index(index).type):
         evaluator(opened, index, given).print(as_json=as_json)
 
 
@@ -101,23 +94,25 @@ def compare(
     queries: Annotated[Path, typer.Option(help=_QUERIES)],
     qrels: Annotated[Path | None, typer.Option(help=_QRELS)] = None,
     exclude_self: Annotated[bool, typer.Option("--exclude-self", help=_EXCLUDE)] = False,
-    k: Annotated[int, typer.Option("-k", help="Documents a query.")] = 10,
+    k: Annotated[int | None, typer.Option("-k", help="Documents a query, 10; or pairs, 50.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compare two indexes by the same queries: differences, their confidence intervals, a paired randomisation test."""
     from mnemodex.retrievers.comparison import compare as run
     from mnemodex.retrievers.memory import Memory
-    from mnemodex.schemas.kinds import load
 
     opened = Memory(memory)
-    options = {"queries": queries, "qrels": qrels, "exclude_self": exclude_self, "k": k}
-    for index in (first, second):
-        evaluator = load(opened.kind(index).evaluator)
-        if evaluator.required != QueryEvaluator.required:
+    options = {"queries": queries, "qrels": qrels, "exclude_self": exclude_self or None, "k": k}
+    given = {name: value for name, value in options.items() if value is not None}
+    classes = [_evaluator(opened, index) for index in (first, second)]
+    for index, evaluator in zip((first, second), classes, strict=True):
+        if not hasattr(evaluator, "measure") or evaluator.measured_with != classes[0].measured_with:
             raise UserError(
-                f"index {index!r} is measured with {evaluator.measured_with}; compare indexes over documents"
+                f"index {index!r} is measured with {evaluator.measured_with}; compare two indexes over documents, or "
+                "two of pairs"
             )
-    evaluators = [QueryEvaluator(opened, index, options) for index in (first, second)]
+        _check_options(opened, index, evaluator, given)
+    evaluators = [evaluator(opened, index, given) for index, evaluator in zip((first, second), classes, strict=True)]
     evaluations = [evaluator.measure() for evaluator in evaluators]
     evaluators[0].say_left_out(evaluations[0])
     result = run(*evaluations)
@@ -126,7 +121,34 @@ def compare(
         return
     columns = ("measure", first, second, "difference", "95 % from", "to", "p", "better", "worse")
     rows = [(name, *astuple(one)) for name, one in result.metrics.items()]
-    print_table(f"{second} against {first}: {result.queries} queries, k = {k}", columns, rows)
+    print_table(f"{second} against {first}: {result.queries} queries, k = {result.k}", columns, rows)
+
+
+def _evaluator(memory: Memory, index: str) -> Any:
+    """Return the class that measures an index."""
+    from mnemodex.schemas.kinds import load
+
+    return load(memory.kind(index).evaluator)
+
+
+def _check_options(memory: Memory, index: str, evaluator: Any, given: Mapping[str, Any]) -> None:
+    """Refuse options that do not measure an index, by a `UserError`."""
+    required = f"--{evaluator.required} FILE"
+    for name in given:
+        if name not in evaluator.options:
+            type_, option = memory.snapshot.index(index).type, name.replace("_", "-")
+            raise UserError(f"index {index!r} is of type {type_}: --{option} is not for it; measure it with {required}")
+    if evaluator.required not in given:
+        raise UserError(f"index {index!r} is measured with {evaluator.measured_with}: give {required}")
+
+
+def print_measures(result: Measures, **others: float | None) -> None:
+    """Print the metrics of an index, and those of each kind of queries."""
+    title = f"{result.index}: {result.queries} queries, k = {result.k}"
+    print_table(title, ("measure", "value"), [*result.metrics.items(), *others.items()])
+    if result.by_kind:
+        rows = [(kind, *metrics.values()) for kind, metrics in result.by_kind.items()]
+        print_table("by kind", ("kind", *result.metrics), rows)
 
 
 def check_writable(options: dict[str, Any], *names: str) -> None:
@@ -206,6 +228,5 @@ class QueryEvaluator:
         if as_json:
             print_json(result.to_json() | {"unknown_gold": self.unknown_gold.to_json()})
             return
-        title = f"{self._index}: {result.queries} queries, k = {result.k}"
-        print_table(title, ("measure", "value"), list(result.metrics.items()))
+        print_measures(result)
         say(f"{result.seconds:.2f} s, {result.queries_per_second:.0f} queries/s")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from typing_extensions import override
 
-from mnemodex.pipelines.commands.evaluation import check_writable, write_per_query
-from mnemodex.pipelines.commands.output import print_json, print_table, say
+from mnemodex.pipelines.commands.evaluation import check_writable, print_measures, write_per_query
+from mnemodex.pipelines.commands.output import print_json, say
 from mnemodex.pipelines.commands.rendering import INDENT, ChunkRenderer, print_chunks, print_reasons
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mnemodex.retrievers.hits import Reason
     from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.qa.evaluation import AnswerEvaluation
     from mnemodex.retrievers.qa.hits import Pair, PairHits
     from mnemodex.retrievers.qa.predictions import Prediction
     from mnemodex.retrievers.qa.retriever import QARetriever
@@ -89,25 +90,35 @@ class AnswerEvaluator:
         self._index = index
         self._options = options
 
-    def print(self, *, as_json: bool) -> None:
-        """Print the measures, and write those of each query.
+    def measure(self) -> AnswerEvaluation:
+        """Return the measures.
 
         Raises:
-            UserError: the queries cannot be read or have no answers, or a file cannot be written.
+            UserError: the queries cannot be read, or have no answers.
         """
         from mnemodex.retrievers.qa.evaluation import evaluate_answers
         from mnemodex.retrievers.queries import read_queries
 
-        check_writable(self._options, "per_query")
         retriever = cast("QARetriever", self._memory.retriever(self._index))
-        result = evaluate_answers(retriever, read_queries(self._options["queries"]), k=self._options.get("k", 50))
+        return evaluate_answers(retriever, read_queries(self._options["queries"]), k=self._options.get("k", 50))
+
+    def say_left_out(self, result: AnswerEvaluation) -> None:
+        """Say on stderr what of the queries is left out, which is the same for every index."""
         if result.queries_without_answers:
             say(f"{result.queries_without_answers} queries without answers are left out", err=True)
+
+    def print(self, *, as_json: bool) -> None:
+        """Print the measures, and write those of each query.
+
+        Raises:
+            UserError: as `measure`, or a file cannot be written.
+        """
+        check_writable(self._options, "per_query")
+        result = self.measure()
+        self.say_left_out(result)
         write_per_query(self._options, result.per_query)
         if as_json:
             print_json(result.to_json())
             return
-        title = f"{self._index}: {result.queries} queries, k = {result.k}"
-        measures: list[tuple[str, float | None]] = [*result.metrics.items(), ("AUROC", result.abstention["AUROC"])]
-        print_table(title, ("measure", "value"), measures)
+        print_measures(result, AUROC=result.abstention["AUROC"])
         say(f"{result.seconds:.2f} s, {1000 / result.queries_per_second:.2f} s per 1,000 questions")

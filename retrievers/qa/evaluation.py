@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnemodex.retrievers.base import check
-from mnemodex.retrievers.evaluation import Measures
+from mnemodex.retrievers.evaluation import Measures, group_by_kind
 from mnemodex.retrievers.qa.abstention import auroc, risk_coverage
+from mnemodex.retrievers.queries import search_each
 from mnemodex.retrievers.readers.answers import exact_match, f1
 from mnemodex.schemas.errors import QueryError
 
@@ -54,7 +55,7 @@ class AnswerEvaluation(Measures):
 
 
 def evaluate_answers(retriever: QARetriever, queries: Sequence[Query], *, k: int = 50) -> AnswerEvaluation:
-    """Search all queries whose answers are known, and compare.
+    """Ask all queries whose answers are known, each with its own filter, and compare.
 
     Raises:
         QueryError: no query has answers, or k is below 1.
@@ -65,38 +66,58 @@ def evaluate_answers(retriever: QARetriever, queries: Sequence[Query], *, k: int
     questions = check([query.question for query in judged], k)
     # Loads the model before the clock starts.
     retriever.predict(questions[:1])
-    started = time.perf_counter()
-    predictions = retriever.predictions(questions)
-    seconds = time.perf_counter() - started
-    found = retriever.search(questions, k).answers()
+    seconds = 0.0
+
+    def answer(questions: list[str], where: str | None) -> list[tuple[Prediction, list[tuple[str, ...]]]]:
+        nonlocal seconds
+        started = time.perf_counter()
+        asked = retriever.ask(questions, where=where)
+        predictions = retriever.choose(asked)
+        seconds += time.perf_counter() - started
+        return list(zip(predictions, retriever.pairs(asked, k).answers(), strict=True))
+
+    answered = search_each(judged, answer)
     cutoffs = [cutoff for cutoff in _CUTOFFS if cutoff <= k]
-    measures = ["EM", "F1", *(f"hits@{cutoff}" for cutoff in cutoffs)]
-    per_query: dict[str, dict[str, Any]] = {}
-    for query, prediction, pairs in zip(judged, predictions, found, strict=True):
-        predicted = prediction.answer
-        right = [any(exact_match(answer, query.answers) for answer in answers) for answers in pairs]
-        per_query[query.id] = {
-            "answer": predicted,
-            "confidence": None if predicted is None else prediction.confidence,
-            "EM": exact_match(predicted, query.answers) if predicted is not None else 0.0,
-            "F1": f1(predicted or "", query.answers),
-            **{f"hits@{cutoff}": float(any(right[:cutoff])) for cutoff in cutoffs},
-        }
-    rows = list(per_query.values())
-    metrics = {name: float(np.mean([row[name] for row in rows])) for name in measures}
-    answered = [row["EM"] for row in rows if row["answer"] is not None]
-    metrics["coverage"] = len(answered) / len(rows)
-    metrics["EM@coverage"] = float(np.mean(answered)) if answered else 0.0
+    per_query = {
+        query.id: _judge(prediction, pairs, query, cutoffs)
+        for query, (prediction, pairs) in zip(judged, answered, strict=True)
+    }
     return AnswerEvaluation(
         index=retriever.name,
         queries=len(judged),
         queries_without_answers=len(queries) - len(judged),
         k=k,
-        metrics=metrics,
+        metrics=_metrics(list(per_query.values())),
+        by_kind={kind: _metrics(rows) for kind, rows in group_by_kind(per_query, judged).items()},
         per_query=per_query,
-        abstention=_measure_abstention(predictions, judged),
+        abstention=_measure_abstention([prediction for prediction, _ in answered], judged),
         seconds=seconds,
     )
+
+
+def _judge(
+    prediction: Prediction, pairs: Sequence[tuple[str, ...]], query: Query, cutoffs: Sequence[int]
+) -> dict[str, Any]:
+    """Return the measures of a query, given its prediction and the answers of its pairs, best first."""
+    predicted = prediction.answer
+    right = [any(exact_match(answer, query.answers) for answer in answers) for answers in pairs]
+    return {
+        "answer": predicted,
+        "confidence": None if predicted is None else prediction.confidence,
+        "EM": exact_match(predicted, query.answers) if predicted is not None else 0.0,
+        "F1": f1(predicted or "", query.answers),
+        **{f"hits@{cutoff}": float(any(right[:cutoff])) for cutoff in cutoffs},
+    }
+
+
+def _metrics(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Return the metrics of queries by the measures of each."""
+    measures = [name for name in rows[0] if name not in {"answer", "confidence"}]
+    metrics = {name: float(np.mean([row[name] for row in rows])) for name in measures}
+    answered = [row["EM"] for row in rows if row["answer"] is not None]
+    metrics["coverage"] = len(answered) / len(rows)
+    metrics["EM@coverage"] = float(np.mean(answered)) if answered else 0.0
+    return metrics
 
 
 def judge_guesses(predictions: Sequence[Prediction], queries: Sequence[Query]) -> tuple[list[float], list[bool]]:

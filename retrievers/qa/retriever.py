@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
@@ -34,6 +35,23 @@ if TYPE_CHECKING:
     from mnemodex.retrievers.qa.rounds import Chains
     from mnemodex.retrievers.readers.passage_reader import PassageReader
     from mnemodex.schemas.manifest import IndexEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Questions as an index of pairs searches for them: encoded once, whatever is asked of them.
+
+    Attributes:
+        questions: in normal form.
+        vectors: of these, float32 of shape (questions, dimension).
+        chunk_ids: of the chunks that a filter keeps, int64, ascending; None without a filter.
+        chains: what the rounds after the first one found for each; nothing where there is one round.
+    """
+
+    questions: list[str]
+    vectors: Float32s
+    chunk_ids: Int64s | None
+    chains: Sequence[Chains]
 
 
 class QARetriever(Retriever):
@@ -83,24 +101,34 @@ class QARetriever(Retriever):
             ModelError: the model that scores pairs again is not there, or is none.
             QueryError: the kind is neither; or see `Retriever.search`.
         """
-        questions = [normalize_question(question) for question in check(queries, k)]
+        queries = check(queries, k)
         if kind not in {"pair", "chunk"}:
             raise QueryError(f"index {self.name!r}: hits of kind {kind!r} are not known. Give kind='pair' or 'chunk'")
+        asked = self.ask(queries, where=where)
+        if kind == "pair":
+            return self.pairs(asked, k)
+        questions, rows = _not_blank(asked.questions), len(self._searcher.rows)
+        search, snapshot = self._ranking(asked), self._memory.snapshot
+        return chunk_hits(search, rows, self._pairs, snapshot, questions, k, asked.chunk_ids)
+
+    def ask(self, queries: Sequence[str], *, where: str | None = None) -> Asked:
+        """Return queries as `pairs` and `choose` take them: encoded, and asked again in rounds where there are several.
+
+        Raises:
+            QueryError: see `Retriever.search`.
+        """
+        questions = [normalize_question(question) for question in check(queries, 1)]
         chunk_ids = None if where is None else self._memory.ids_where(where)
         vectors = self._encode(questions)
-        if kind == "pair":
-            return self._nearest_pairs(questions, vectors, k, chunk_ids)
-        search = self._ranking(vectors, self._chains(questions, vectors, chunk_ids))
-        rows = len(self._searcher.rows)
-        return chunk_hits(search, rows, self._pairs, self._memory.snapshot, _asked(questions), k, chunk_ids)
+        return Asked(questions, vectors, chunk_ids, self._chains(questions, vectors, chunk_ids))
 
-    def _nearest_pairs(self, questions: list[str], vectors: Float32s, k: int, chunk_ids: Int64s | None) -> PairHits:
-        """Return the hits of questions in normal form, whose vectors are given."""
-        chains = self._chains(questions, vectors, chunk_ids)
+    def pairs(self, asked: Asked, k: int) -> PairHits:
+        """Return the k nearest pairs of each question; see `search`."""
+        questions, vectors, chunk_ids, chains = asked.questions, asked.vectors, asked.chunk_ids, asked.chains
         allowed = None if chunk_ids is None else self._pairs.questions_of(chunk_ids)
         reranking = self._settings.rerank
         depth = k if reranking is None else max(k, reranking.depth)
-        scores, ids = self._ranking(vectors, chains)(np.arange(len(questions)), depth, allowed)
+        scores, ids = self._ranking(asked)(np.arange(len(questions)), depth, allowed)
         partition, row = self._pairs.chunks_of(ids, chunk_ids)
         hits = PairHits(
             ids,
@@ -113,14 +141,15 @@ class QARetriever(Retriever):
             read=lambda found: self._pairs.read(found, chunk_ids),
             chains=chains,
         )
-        hits = hits.without(~_asked(questions))
+        hits = hits.without(~_not_blank(questions))
         return hits if self._reranker is None else rerank(hits, self._reranker, questions, vectors, k)
 
-    def _ranking(self, vectors: Float32s, chains: Sequence[Chains]) -> Search:
+    def _ranking(self, asked: Asked) -> Search:
         """Return what finds the best questions of some queries, by their numbers, with those that end a chain."""
+        chains = asked.chains
 
         def search(queries: Int64s, depth: int, allowed: Int64s | None) -> tuple[Float32s, Int64s]:
-            scores, ids, _ = self._searcher.search(vectors[queries], depth, allowed=allowed)
+            scores, ids, _ = self._searcher.search(asked.vectors[queries], depth, allowed=allowed)
             return merge(scores, ids, [chains[query] for query in queries]) if chains else (scores, ids)
 
         return search
@@ -155,10 +184,10 @@ class QARetriever(Retriever):
         """Return one answer to each query, and how sure it is.
 
         By its setting `answer`, the index takes the answer of most votes of the nearest pairs, see `vote`, which weigh
-        by the mean of their scores and of the similarity to their questions and answers together; or the first answer
-        of the nearest pair, with its score; of several rounds it is the latter. An index that abstains gives no answer
-        where it is not as sure as its threshold. One with a fallback then gives the first k passages of that
-        index, and with a reader the answer that it reads in them.
+        by the mean of their scores and of the similarity to their questions and answers together, and where there are
+        several rounds by the scores alone; or the first answer of the nearest pair, with its score. An index that
+        abstains gives no answer where it is not as sure as its threshold. One with a fallback then gives the first k
+        passages of that index, and with a reader the answer that it reads in them.
 
         Raises:
             QueryError: there is a reader, but no fallback; or see `Retriever.search`.
@@ -168,25 +197,25 @@ class QARetriever(Retriever):
                 f"index {self.name!r}: there are no passages to read. Add `fallback: INDEX` to it in the recipe, or "
                 "give no reader"
             )
-        questions = [normalize_question(question) for question in check(queries, VOTERS)]
-        chunk_ids = None if where is None else self._memory.ids_where(where)
-        vectors = self._encode(questions)
-        # Pairs on the way to an answer do not vote for it.
-        if self._settings.answer == "votes" and self._settings.rounds == 1:
-            hits = self._nearest_pairs(questions, vectors, VOTERS, chunk_ids)
-            weigher = self._weigher
-            scores = None if weigher is None else rescore(hits, weigher, questions, vectors)
-            predictions = vote(hits, questions, scores)
-        else:
-            predictions = choose(self._nearest_pairs(questions, vectors, 1, chunk_ids))
-        if self._abstention is not None:
-            predictions = decline(predictions, self._abstention.threshold)
+        questions = check(queries, k)
+        predictions = self.choose(self.ask(questions, where=where))
         if self.fallback is None:
             return predictions
         retriever = self._memory.retriever(self.fallback)
-        return back_off(predictions, list(queries), retriever, k, where=where, reader=reader)
+        return back_off(predictions, questions, retriever, k, where=where, reader=reader)
+
+    def choose(self, asked: Asked) -> list[Prediction]:
+        """Return the answer to each question by the pairs alone; see `predictions`."""
+        if self._settings.answer == "votes":
+            hits, weigher = self.pairs(asked, VOTERS), self._weigher
+            # A pair that ends a chain answers another question than the one that was asked: there is no weigher then.
+            scores = None if weigher is None else rescore(hits, weigher, asked.questions, asked.vectors)
+            predictions = vote(hits, asked.questions, scores)
+        else:
+            predictions = choose(self.pairs(asked, 1))
+        return predictions if self._abstention is None else decline(predictions, self._abstention.threshold)
 
 
-def _asked(questions: Sequence[str]) -> Bools:
+def _not_blank(questions: Sequence[str]) -> Bools:
     """Return which questions ask anything."""
     return np.array([not is_blank(question) for question in questions], np.bool_)

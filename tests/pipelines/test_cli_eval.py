@@ -106,6 +106,33 @@ def test_beir_queries_with_qrels_and_gz(cli, small, tmp_path):
     assert result["metrics"] == pytest.approx(METRICS)
 
 
+class TestFiltersAndKinds:
+    ROWS = (
+        {"id": "q1", "question": "lamp", "gold_ids": ["d3"], "where": "d.key = 'd3'", "kind": "narrow"},
+        {"id": "q2", "question": "lamp", "gold_ids": ["d3"], "kind": "wide"},
+        {"id": "q3", "question": "lamp", "gold_ids": ["d1"], "kind": "wide"},
+        {"id": "q4", "question": "ferry", "gold_ids": ["d4"]},
+    )
+
+    def test_a_filter_is_of_its_own_question_and_each_kind_has_its_figures(self, cli, small, tmp_path):
+        queries = write_jsonl(tmp_path / "q.jsonl", self.ROWS)
+        result = cli("eval", small, "words", "--queries", queries, "--json").json
+        by_kind = {kind: metrics["R@1"] for kind, metrics in result["by_kind"].items()}
+        assert (by_kind, result["metrics"]["R@1"]) == ({"narrow": 1, "wide": 0.5}, 0.75)
+        assert result["by_kind"]["wide"].keys() == result["metrics"].keys()
+        lines = cli("eval", small, "words", "--queries", queries).out.splitlines()
+        assert [line.split()[:2] for line in lines if line.startswith(("narrow", "wide"))] == [
+            ["narrow", "1.000"],
+            ["wide", "0.500"],
+        ]
+
+    def test_a_filter_that_is_none_names_its_question(self, cli, small, tmp_path):
+        queries = write_jsonl(tmp_path / "q.jsonl", [self.ROWS[3], {**self.ROWS[0], "where": "d.nokey = 1"}])
+        ran = cli("eval", small, "words", "--queries", queries)
+        assert_refused(ran, saying="query 'q1': ")
+        assert "nokey" in ran.err
+
+
 def test_every_index_of_the_library_can_be_measured(cli, library, tmp_path):
     queries = write_jsonl(
         tmp_path / "q.jsonl",

@@ -18,6 +18,7 @@ def measured(name, *values):
         queries_without_gold=0,
         k=10,
         metrics={"RR@10": mean},
+        by_kind={},
         per_query=per_query,
         seconds=1.0,
         own_document=0,

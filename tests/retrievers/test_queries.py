@@ -28,6 +28,14 @@ def test_our_own_form(tmp_path):
     assert read_queries(file) == [Query("a", "Wo?", {"k1": 1, "2": 1}, ("hier",)), Query("7", "Wer?"), Query("c", "")]
 
 
+def test_a_query_may_have_a_filter_and_a_kind(tmp_path):
+    rows = {"id": "a", "question": "Wo?", "where": "d.key = 'x'", "kind": 2}, {"id": "b", "question": "", "kind": None}
+    first, second = read_queries(write(tmp_path / "q.jsonl", *rows))
+    assert (first.where, first.kind, second.where, second.kind) == ("d.key = 'x'", "2", None, "")
+    with pytest.raises(QueryError, match=r"q\.jsonl line 1: `where` is no SQL expression, but a dict; write it as a"):
+        read_queries(write(tmp_path / "q.jsonl", {"id": "a", "question": "Wo?", "where": {"key": "x"}}))
+
+
 def test_gz_is_read_as_plain(tmp_path):
     plain = write(tmp_path / "q.jsonl", {"id": "a", "question": "Wo?", "gold_ids": ["k"]})
     packed = tmp_path / "q.jsonl.gz"
