@@ -13,6 +13,7 @@ from mnemodex.retrievers.snapshot import Snapshot
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import ENCODERS, KINDS, AnyEncoder, AnyIndex, load
 from mnemodex.schemas.manifest import Artifacts, Manifest, TableEntry
+from mnemodex.schemas.references import find_unsearched, parts_of
 from mnemodex.schemas.spec import ModelRef, Ref, SearchOnly, Spec
 from mnemodex.schemas.steps import All, IndexKey, Read
 from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, QA_PAIRS, QUESTIONS, TableKey
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from mnemodex.schemas.recipe import Recipe
     from mnemodex.schemas.spec import Digest
     from mnemodex.schemas.steps import Key
-
-_TYPES = ("dense", "bm25", "hybrid", "qa")
-"""Types whose retrievers read nothing but shards, vectors, chunks, documents and pairs."""
 
 
 class SearchedIndex(Spec):
@@ -47,25 +45,15 @@ class SearchedIndex(Spec):
     @classmethod
     def of(cls, recipe: Recipe, name: str, *, at: str) -> Self:
         """Return an index of the recipe; one that cannot be searched in a build is a `RecipeError` of the key `at`."""
-        indexes: dict[str, Spec] = {}
-        embed: dict[str, Spec] = {}
-        waiting = [name]
-        while waiting:
-            index = waiting.pop(0)
-            settings = indexes[index] = recipe.indexes[index]
-            # An index of pairs is searched by itself only: what decides the pairs cannot read them.
-            if settings.type not in _TYPES or (settings.type == "qa" and index != name):
-                part = "" if index == name else f", a part of {name!r},"
-                raise RecipeError(
-                    f"{at}: the index {index!r}{part} is of type {settings.type}, which cannot be searched while a "
-                    "memory is built; name an index of type dense or bm25, or a hybrid of such ones"
-                )
-            for leaf in settings.leaves():
-                ref: Ref | None = leaf.marker(Ref)
-                if ref is not None and ref.section == "embed":
-                    embed[leaf.value] = recipe.embed[leaf.value]
-                if ref is not None and ref.section == "index" and leaf.value not in (None, *indexes, *waiting):
-                    waiting.append(leaf.value)
+        unsearched = find_unsearched(recipe, name)
+        if unsearched is not None:
+            part = "" if unsearched == name else f", a part of {name!r},"
+            raise RecipeError(
+                f"{at}: the index {unsearched!r}{part} is of type {recipe.indexes[unsearched].type}, which cannot be "
+                "searched while a memory is built; name an index of type dense or bm25, or a hybrid of such ones"
+            )
+        indexes: dict[str, Spec] = {part: recipe.indexes[part] for part in parts_of(recipe, name)}
+        embed = {encoder: recipe.embed[encoder] for settings in indexes.values() for encoder in _encoders(settings)}
         return cls(name=name, indexes=indexes, embed=embed)
 
     def keys(self) -> list[Key]:
@@ -132,6 +120,12 @@ class SearchedIndex(Spec):
             versions={},
         )
         return Memory.of(Snapshot(work.store, manifest), objects=work.objects)
+
+
+def _encoders(settings: Spec) -> list[str]:
+    """Return the names of the encoders that the settings of an index name."""
+    refs = ((leaf.marker(Ref), leaf.value) for leaf in settings.leaves())
+    return [name for ref, name in refs if ref is not None and ref.section == "embed" and name is not None]
 
 
 def _of_searches(settings: Spec, digest: Digest) -> dict[str, Any]:

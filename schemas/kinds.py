@@ -51,11 +51,13 @@ KINDS = Registry(
             indexer=f"{_DENSE}.indexer:DenseIndexer",
             check=f"{_DENSE}.factory:check_settings",
             retriever="mnemodex.retrievers.dense:DenseRetriever",
+            searched_in_builds=True,
         ),
         "bm25": Kind(
             settings=f"{_SETTINGS}:BM25Settings",
             indexer="mnemodex.indexers.bm25:BM25Indexer",
             retriever="mnemodex.retrievers.bm25:BM25Retriever",
+            searched_in_builds=True,
         ),
         "ngram": Kind(
             settings=f"{_SETTINGS}:NgramSettings",
@@ -85,6 +87,7 @@ KINDS = Registry(
         "hybrid": Kind(
             settings=f"{_SETTINGS}:HybridSettings",
             retriever="mnemodex.retrievers.hybrid:HybridRetriever",
+            searched_in_builds=True,
         ),
         "qa": Kind(
             settings=f"{_SETTINGS}:QASettings",
@@ -94,6 +97,7 @@ KINDS = Registry(
             hits="pair",
             renderer=f"{_COMMANDS}.pairs:PairRenderer",
             evaluator=f"{_COMMANDS}.pairs:AnswerEvaluator",
+            searched_in_builds=True,
         ),
     },
 )

@@ -54,7 +54,7 @@ class Recipe(BaseModel):
 
     def hash(self) -> str:
         """Return a fingerprint of all that decides the memory's content (not of where it is put)."""
-        left_out: dict[str, Any] = {"memory": True}
+        left_out: dict[str, bool | set[str]] = {"memory": True}
         # Recipes without pairs, or with a file of them, keep the hash that they had before any were generated.
         if self.qa_pairs is None:
             left_out["qa_pairs"] = True
@@ -184,9 +184,9 @@ def parse_recipe(data: Any, *, name: str, base: Path, stem: str = "memory") -> R
             f"{name}: qa_pairs: generator {recipe.qa_pairs.generator} makes pairs of documents, and the recipe has "
             "none; give `source: {path: …}`"
         )
-    pairs = fill_filter(recipe, name=name)
-    filled = recipe.model_copy(update={"indexes": fill_references(recipe, name=name), "qa_pairs": pairs})
+    filled = recipe.model_copy(update={"indexes": fill_references(recipe, name=name)})
     check_references(filled, name=name)
+    filled = filled.model_copy(update={"qa_pairs": fill_filter(filled, name=name)})
     for index, settings in filled.indexes.items():
         try:
             with KINDS.calling(settings.type) as kind:

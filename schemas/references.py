@@ -36,21 +36,55 @@ def fill_references(recipe: Recipe, *, name: str) -> dict[str, IndexSettings]:
 
 
 def fill_filter(recipe: Recipe, *, name: str) -> PairFile | GeneratedPairs | None:
-    """Return the section of pairs; a global filter names its index, by default the first one over chunks.
+    """Return the section of pairs; a global filter names its index, by default the first that it can search.
 
     Where there is none, or the name is of another one, it is a `RecipeError`.
     """
     pairs = recipe.qa_pairs
     if not isinstance(pairs, GeneratedPairs) or pairs.filter is None or pairs.filter.by == "local":
         return pairs
-    known = [index for index, settings in recipe.indexes.items() if KINDS.find(settings.type).hits == "chunk"]
+    known = [
+        index
+        for index, settings in recipe.indexes.items()
+        if KINDS.find(settings.type).hits == "chunk" and find_unsearched(recipe, index) is None
+    ]
     named, others = pairs.filter.index, ", ".join(known) or "none"
     if named is None and not known:
-        raise RecipeError(f"{name}: qa_pairs.filter: needs an index over chunks; add one, or take `by: local`")
+        raise RecipeError(
+            f"{name}: qa_pairs.filter: needs an index over chunks of type dense or bm25, or a hybrid of such ones; add "
+            "one, or take `by: local`"
+        )
     if named is not None and named not in known:
-        what = f", of type {recipe.indexes[named].type}" if named in recipe.indexes else ""
-        raise RecipeError(f"{name}: qa_pairs.filter.index names {named!r}{what}; indexes over chunks are: {others}")
+        what = ""
+        if named in recipe.indexes:
+            part = find_unsearched(recipe, named)
+            what = f", of type {recipe.indexes[named].type}" + (f" with {part!r}" if part not in (None, named) else "")
+        raise RecipeError(
+            f"{name}: qa_pairs.filter.index names {named!r}{what}; indexes over chunks that a build can search are: "
+            f"{others}"
+        )
     return pairs.model_copy(update={"filter": pairs.filter.model_copy(update={"index": named or known[0]})})
+
+
+def parts_of(recipe: Recipe, index: str) -> list[str]:
+    """Return an index and those that it is made of, each once, before its own parts."""
+    parts = [index]
+    for part in parts:
+        for leaf in recipe.indexes[part].leaves():
+            ref: Ref | None = leaf.marker(Ref)
+            if ref is not None and ref.section == "index" and leaf.value not in (None, *parts):
+                parts.append(leaf.value)
+    return parts
+
+
+def find_unsearched(recipe: Recipe, index: str) -> str | None:
+    """Return the first part of an index that a step of the build cannot search; None where it can search all."""
+    for part in parts_of(recipe, index):
+        kind = KINDS.find(recipe.indexes[part].type)
+        # An index of pairs is searched by itself only: what decides the pairs cannot read them.
+        if not kind.searched_in_builds or (kind.hits == "pair" and part != index):
+            return part
+    return None
 
 
 def _default(recipe: Recipe, ref: Ref, at: str) -> str:
