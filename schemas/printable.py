@@ -13,6 +13,11 @@ def printable(text: str) -> str:
     return _ACTING.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def without_acting(text: str) -> str:
+    """Return a text in one line without the characters that act on a terminal; white space becomes single blanks."""
+    return _ACTING.sub("", " ".join(text.split()))
+
+
 def printable_lines(text: str) -> str:
     """Return a text as `printable`, but with its line ends and with blanks for its tabs."""
     return "\n".join(printable(line.removesuffix("\r").expandtabs()) for line in text.split("\n"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from mnemodex.pipelines.qa.generate import unpack
 from mnemodex.pipelines.qa.lines import pair_id
 from mnemodex.retrievers.readers.answers import normalize_answer
 from mnemodex.schemas.manifest import Stats
+from mnemodex.schemas.printable import without_acting
 from mnemodex.schemas.spec import Spec
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.columns import numbers, to_column, to_nullable
@@ -48,9 +50,10 @@ class CandidateSettings(Spec):
 
 
 class CandidateStats(Stats):
-    """Candidates that are left out, by reason."""
+    """Candidates that are left out, by reason, and those whose questions had control characters, which are removed."""
 
     dropped: Counter[str] = Field(default_factory=Counter)
+    cleaned: int = 0
 
 
 class CandidatesOp(Op):
@@ -58,6 +61,7 @@ class CandidatesOp(Op):
 
     Settings = CandidateSettings
     seconds_per_megabyte = 5.0
+    version = 2
     settings: CandidateSettings
 
     @override
@@ -70,28 +74,36 @@ class CandidatesOp(Op):
         if len(inputs.unit.inputs) > 2:
             scores = parquet.column(inputs.partition(2).files["parquet"], "score")[places].tolist()
         rows: list[tuple[Any, ...]] = []
+        cleaned = 0
         columns = (chunks[name].to_pylist() for name in CHUNK_COLUMNS)
         of_chunks = zip(generated["found"].to_pylist(), scores, *columns, strict=True)
         for found, score, chunk_id, doc_id, text in of_chunks:
-            judged = judge(unpack(found), text, self.settings.max_pairs)
+            candidates = unpack(found)
+            questions = [without_acting(candidate.question) for candidate in candidates]
+            for number, question in enumerate(questions):
+                cleaned += question != " ".join(candidates[number].question.split())
+                candidates[number] = replace(candidates[number], question=question)
+            judged = judge(candidates, text, self.settings.max_pairs)
             rows += [self._row(chunk_id, doc_id, ordinal, score, one) for ordinal, one in enumerate(judged)]
         values: list[Any] = list(zip(*rows, strict=True)) or [()] * len(_SPEC.schema)
         arrays = [to_nullable(column, field.type) for column, field in zip(values, _SPEC.schema, strict=True)]
         output.write(_SPEC, pa.table(arrays, schema=_SPEC.schema))
-        return CandidateStats(dropped=Counter(row[-1] for row in rows if row[-1] is not None))
+        return CandidateStats(dropped=Counter(row[-1] for row in rows if row[-1] is not None), cleaned=cleaned)
 
     @override
     @classmethod
     def complete(cls, finished: Finished) -> list[str]:
-        dropped = finished.total(CandidateStats).dropped
+        stats = finished.total(CandidateStats)
+        dropped, warnings = stats.dropped, []
         kinds = ", ".join(f"{count}: {reason}" for reason, count in dropped.items() if reason != BEYOND)
-        if not kinds:
-            return []
-        unusable = dropped.total() - dropped[BEYOND]
-        return [
-            f"qa_pairs: {unusable} of {finished.rows} candidates are unusable ({kinds}); the table qa_candidates has "
-            "them all"
-        ]
+        if kinds:
+            unusable = dropped.total() - dropped[BEYOND]
+            warnings.append(
+                f"{unusable} of {finished.rows} candidates are unusable ({kinds}); the table qa_candidates has them all"
+            )
+        if stats.cleaned:
+            warnings.append(f"{stats.cleaned} of {finished.rows} questions had control characters, which are removed")
+        return [f"qa_pairs: {warning}" for warning in warnings]
 
     @override
     @classmethod
@@ -101,13 +113,12 @@ class CandidatesOp(Op):
 
     def _row(self, chunk_id: int, doc_id: int, ordinal: int, score: float | None, judged: Judged) -> tuple[Any, ...]:
         candidate, answer, reason = judged
-        question = " ".join(candidate.question.split())
         return (
-            pair_id(generated_key(chunk_id, ordinal), question, [answer], self.settings.id_salt),
+            pair_id(generated_key(chunk_id, ordinal), candidate.question, [answer], self.settings.id_salt),
             chunk_id,
             doc_id,
             ordinal,
-            question,
+            candidate.question,
             answer,
             candidate.answer.start,
             candidate.answer.kind,

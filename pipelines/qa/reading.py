@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Protocol
 
-import pyarrow as pa
 from typing_extensions import override
 
 from mnemodex.indexers.arrays import find_ids
@@ -12,7 +11,6 @@ from mnemodex.indexers.models.chat import Chat
 from mnemodex.indexers.models.locate import need, spacy_folder
 from mnemodex.pipelines.kept_chat import KeptChat
 from mnemodex.pipelines.opened import SearchedIndex
-from mnemodex.pipelines.qa.chunks import CHUNK_COLUMNS
 from mnemodex.retrievers.readers.chat_reader import ChatReader
 from mnemodex.retrievers.readers.passage_reader import open_reader
 from mnemodex.retrievers.readers.rule_reader import RuleReader
@@ -21,7 +19,6 @@ from mnemodex.schemas.pair_sections import PairFilter, RulePairs
 from mnemodex.schemas.sections import SPACY_MODEL
 from mnemodex.schemas.spec import ModelRef, RunOnly, Spec
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.store.columns import numbers, to_column
 
 if TYPE_CHECKING:
     from mnemodex.indexers.arrays import Int64s
@@ -57,12 +54,12 @@ class OwnChunks(PassageSource):
     """The chunk of each candidate, for the local filter."""
 
     def __init__(self, inputs: Inputs) -> None:
-        self._chunks = parquet.read(inputs.partition(1).files["parquet"], columns=CHUNK_COLUMNS)
-        self._ids = numbers(self._chunks["chunk_id"])
+        self._path = inputs.partition(1).files["parquet"]
+        self._ids = parquet.column(self._path, "chunk_id")
 
     @override
     def find(self, questions: list[str], chunk_ids: Int64s) -> tuple[list[Passages], list[bool | None]]:
-        own = self._chunks.take(to_column(find_ids(self._ids, chunk_ids), pa.int64()))
+        own = parquet.take(self._path, find_ids(self._ids, chunk_ids).tolist(), columns=("title", "text"))
         texts = zip(own["title"].to_pylist(), own["text"].to_pylist(), strict=True)
         return [[text] for text in texts], [None] * len(questions)
 
