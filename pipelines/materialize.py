@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.engine import artifacts_of
@@ -10,12 +11,12 @@ from mnemodex.pipelines.entries import entry_of
 from mnemodex.pipelines.ops.former import former_folder, write_former
 from mnemodex.pipelines.plan import identity
 from mnemodex.pipelines.unit import check_size, unit_fingerprint
-from mnemodex.schemas.errors import StageFailedError
+from mnemodex.schemas.errors import MnemodexError, StageFailedError
 from mnemodex.schemas.steps import Each, is_cache
 from mnemodex.schemas.tables import TableKey
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mnemodex.pipelines.engine import Engine
     from mnemodex.pipelines.messages import Answer
@@ -91,7 +92,8 @@ class Materializer:
                 if results.complete and results.warnings is None:
                     # Before what follows works on it, which may have been declared before it.
                     moved = True
-                    results.warnings = results.op.complete(results)
+                    with self._finishing(results):
+                        results.warnings = results.op.complete(results)
                     self._progress.end(results.step.name, results.op.note(results))
 
     def compute(self, engine: Engine) -> None:
@@ -194,4 +196,19 @@ class Materializer:
         results.finish(label, artifacts)
         self._progress.done(results.step.name, label, artifacts[0], computed=computed)
         if artifacts[0].stats.errors:
-            results.op.check(results)
+            with self._finishing(results):
+                results.op.check(results)
+
+    @contextmanager
+    def _finishing(self, results: StepResults) -> Iterator[None]:
+        """Withdraw units with failures where the results of a step are refused, if another build may do better."""
+        try:
+            yield
+        except MnemodexError:
+            failed = [part for part in results.parts if part.stats.errors] if results.op.tries_again else []
+            manifests = self._store.history(self._former) if failed and self._former is not None else ()
+            named = {part.place for manifest in manifests for artifacts in manifest.lists() for part in artifacts}
+            for part in failed:
+                if part.place not in named:
+                    self._store.withdraw(part)
+            raise

@@ -74,6 +74,7 @@ class ExtractOp(Op):
 
     Settings = ExtractSettings
     seconds_per_megabyte = 35.0
+    tries_again = True
     settings: ExtractSettings
 
     def __init__(self, settings: ExtractSettings, work: Work) -> None:

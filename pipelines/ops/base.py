@@ -82,6 +82,9 @@ class _Judge:
     version: ClassVar[int] = 1
     """Part of every fingerprint: raised when the results change."""
     Settings: ClassVar[type[Spec]] = NoSettings
+    tries_again: ClassVar[bool] = False
+    """Whether what failed may succeed in another build, as a server's answers: where too much did, units with failures
+    are not finished."""
     seconds_per_megabyte: ClassVar[float] = 0.1
     """CPU seconds that a megabyte of the input takes, roughly: decides whether a build is worth starting Ray."""
 

@@ -68,6 +68,7 @@ class GenerateOp(ChunkOp):
     Settings = GenerateSettings
     table = GENERATIONS
     seconds_per_megabyte = 60.0
+    tries_again = True
     settings: GenerateSettings
 
     def __init__(self, settings: GenerateSettings, work: Work) -> None:
@@ -198,5 +199,6 @@ def _exceeds(pairs: Any, stats: GenerateStats, *, complete: bool) -> bool:
 
 def _too_many(pairs: Any, stats: GenerateStats, first: str) -> SourceError:
     failures = f"{stats.failed} of {stats.asked} chunks failed, more than `qa_pairs.max_errors: {pairs.max_errors}`"
-    remedy = "raise `qa_pairs.retry` to ask again" if hasattr(pairs, "retry") else "correct that"
-    return SourceError(f"qa_pairs: {failures}{first}; {remedy}, or raise `max_errors`")
+    unusable = " (where answers cannot be used, with another `qa_pairs.retry`)" if hasattr(pairs, "retry") else ""
+    remedy = f"correct that and build again{unusable}, or raise `max_errors`"
+    return SourceError(f"qa_pairs: {failures}{first}; {remedy}")

@@ -126,6 +126,13 @@ class Store(Snapshots):
         self._forget(attempt)
         return published
 
+    def withdraw(self, artifact: Artifact) -> None:
+        """Forget that a result, which no snapshot names, and those published with it are finished."""
+        for place in (artifact.place, *artifact.also):
+            found = self.artifact(place)
+            if found is not None:
+                self.files.delete(found.marker)
+
     def _mark(self, artifact: Artifact, marker: Path) -> Artifact:
         """Put a result's marker in place, unless another whole result has its there; return the one that is there."""
         if self.files.put_if_absent(artifact.marker, marker):

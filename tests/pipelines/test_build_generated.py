@@ -123,6 +123,14 @@ def test_only_new_chunks_are_asked_about(recipe, tmp_path):
     assert verify(recipe["memory"]).problems == []
 
 
+def test_control_characters_of_questions_are_removed_and_counted(recipe):
+    recipe["qa_pairs"]["ending"] = "in\u202e\x1b the\ttext\x7f"
+    result = build(recipe)
+    query = "SELECT question FROM qa_candidates WHERE answer = 'It'"
+    assert rows(recipe, query) == [("What stands before grows in the text?",)]
+    assert "qa_pairs: 12 of 12 questions had control characters, which are removed" in result.warnings
+
+
 def test_a_second_try_goes_on_within_the_partition(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(chunks, "_WINDOW", 2)
     monkeypatch.setattr(checkpoint, "SECONDS", -1.0)
@@ -184,6 +192,33 @@ def test_too_many_failures_stop_a_build_and_the_next_one_tries_only_these_again(
     build(recipe)
     assert sorted([*first, *texts()]) == sorted(["fail here", "fail here", *(note["text"] for note in NOTES)])
     assert rows(recipe, "SELECT answer FROM qa_candidates WHERE question = 'What is it?' AND kept")[0] == ("fail",)
+
+
+def test_too_many_failures_of_all_partitions_leave_those_with_failures_unfinished(recipe, tmp_path, monkeypatch):
+    for number in range(2):
+        bad = {"id": f"bad-{number}", "text": f"fail here {number}"}
+        write_jsonl(tmp_path / "notes" / f"part-{number}.jsonl", [bad, NOTES[number]])
+    write_jsonl(tmp_path / "notes" / "part-2.jsonl", NOTES[2:])
+    recipe["qa_pairs"]["max_errors"] = 1
+    with pytest.raises(SourceError, match=r"2 of \d chunks failed, more than `qa_pairs\.max_errors: 1`.*build again"):
+        build(recipe)
+    texts()
+    recipe["qa_pairs"]["max_errors"] = 2
+    build(recipe)
+    texts()
+    # What the snapshot has is whole.
+    recipe["qa_pairs"]["max_errors"] = 0
+    with pytest.raises(SourceError):
+        build(recipe)
+    assert verify(recipe["memory"]).problems == []
+    recipe["memory"], recipe["qa_pairs"]["max_errors"] = str(tmp_path / "other"), 1
+    with pytest.raises(SourceError):
+        build(recipe)
+    texts()
+    monkeypatch.setattr(WordGenerator, "_ask", lambda self, text: Generated([Candidate("Is it?", Span(0, 4, "w"))]))
+    assert not any("failures" in warning for warning in build(recipe).warnings)
+    assert {"fail here 0", "fail here 1"} <= {*texts()}
+    assert rows(recipe, "SELECT count(*) FROM errors") == [(0,)]
 
 
 def test_passages_are_chosen_and_answers_found_before_questions(recipe):
@@ -274,15 +309,15 @@ def test_documents_that_give_no_pair_are_refused_with_the_reasons(recipe, tmp_pa
         ({"qa_pairs": {"generator": "words", "max_pairs": 0}}, r"qa_pairs\.max_pairs"),
         (
             {"qa_pairs": {"generator": "words", "filter": {"index": "wrds"}}},
-            r"qa_pairs\.filter\.index names 'wrds'; indexes over chunks are: none",
+            r"qa_pairs\.filter\.index names 'wrds'; indexes over chunks that a build can search are: none",
         ),
         (
             {"qa_pairs": {"generator": "words", "filter": {"index": "qa"}}},
-            r"qa_pairs\.filter\.index names 'qa', of type qa; indexes over chunks are: none",
+            r"qa_pairs\.filter\.index names 'qa', of type qa; indexes over chunks that a build can search are: none",
         ),
         (
             {"qa_pairs": {"generator": "words", "filter": {}}},
-            r"qa_pairs\.filter: needs an index over chunks; add one, or take `by: local`",
+            r"qa_pairs\.filter: needs an index over chunks of type dense or bm25, or a hybrid of .*take `by: local`",
         ),
         (
             {"qa_pairs": {"generator": "words", "filter": {"by": "local", "index": "qa"}}},
@@ -303,6 +338,31 @@ def test_a_recipe_that_cannot_be_built_is_refused(recipe, change, message):
     recipe.update(change)
     with pytest.raises(RecipeError, match=message):
         build({key: value for key, value in recipe.items() if value is not None}, dry_run=True)
+
+
+def test_a_global_filter_takes_the_first_index_that_a_build_can_search():
+    indexes = {
+        "grams": {"type": "ngram"},
+        "seal": {"type": "seal"},
+        "mixed": {"type": "hybrid", "of": ["words", "qa"]},
+        "both": {"type": "hybrid", "of": ["words", "dense"]},
+        "dense": {"type": "dense"},
+        "words": {"type": "bm25"},
+        "qa": {"type": "qa"},
+    }
+    given = {"source": "a", "qa_pairs": {"generator": "words", "filter": {}}, "indexes": indexes}
+    assert parse_recipe(given, name="r", base=Path("/")).qa_pairs.filter.index == "both"
+    given["qa_pairs"]["filter"]["index"] = "mixed"
+    with pytest.raises(
+        RecipeError, match=r"names 'mixed', of type hybrid with 'qa'; .* a build can search are: both, "
+    ):
+        parse_recipe(given, name="r", base=Path("/"))
+    with pytest.raises(RecipeError, match="needs an index over chunks of type dense or bm25"):
+        parse_recipe(
+            {**given, "qa_pairs": {"generator": "words", "filter": {}}, "indexes": {"grams": {"type": "ngram"}}},
+            name="r",
+            base=Path("/"),
+        )
 
 
 def test_a_model_that_is_missing_is_refused_before_any_work(recipe):
