@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mnemodex.pipelines.component import RecipeComponent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from mnemodex.pipelines.bad_row import BadRow
-    from mnemodex.pipelines.ops.base import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +42,8 @@ class Extraction:
     problems: list[BadRow] = field(default_factory=list)
 
 
-class Extractor(Protocol):
+class Extractor(RecipeComponent, Protocol):
     """Finds triples."""
-
-    version: ClassVar[int] = 1
-    """Part of every fingerprint: raised when the output changes."""
-
-    def __init__(self, settings: Any, work: Work) -> None:
-        """Take the recipe's section and what an op may use; load what is needed, once a worker."""
-
-    @classmethod
-    def check(cls, settings: Any) -> None:
-        """Refuse settings whose files, models or packages are missing, with a `MnemodexError`, before any work."""
-
-    @classmethod
-    def probe(cls, settings: Any, work: Work) -> list[str]:
-        """Ask the server of the settings one question, before any work; return warnings.
-
-        Raises:
-            MnemodexError: it does not answer.
-        """
-        return []
 
     def begin(self, given: Path | None) -> None:
         """Begin a partition, with the file that was set aside for it."""

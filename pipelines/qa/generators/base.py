@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from mnemodex.pipelines.component import RecipeComponent
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -85,29 +87,11 @@ class AnswerFinder(Protocol):
         """Return the answers of each chunk, best first, without overlaps of the same characters."""
 
 
-class Generator(Protocol):
+class Generator(RecipeComponent, Protocol):
     """Asks questions about chunks."""
 
-    version: ClassVar[int] = 1
-    """Part of every fingerprint: raised when the output changes."""
     finds_answers: ClassVar[bool] = False
     """Whether it finds answers by itself; else the recipe's `answers` says how, in a step before."""
-
-    def __init__(self, settings: Any, work: Work) -> None:
-        """Take the recipe's section and what an op may use; load what is needed, once a worker."""
-
-    @classmethod
-    def check(cls, settings: Any) -> None:
-        """Refuse settings whose models or packages are missing, with a `MnemodexError`, before any work."""
-
-    @classmethod
-    def probe(cls, settings: Any, work: Work) -> list[str]:
-        """Ask the server of the settings one question, before any work; return warnings.
-
-        Raises:
-            MnemodexError: it does not answer.
-        """
-        return []
 
     def generate(self, passages: Sequence[Passage], answers: Sequence[Sequence[Span]]) -> list[Generated]:
         """Return pairs of each chunk; `answers` has no spans for a generator that finds them itself."""

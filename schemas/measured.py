@@ -1,0 +1,71 @@
+"""What a build measures of an index: how it is searched, its recall, and when it abstains."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from mnemodex.schemas.artifacts import Count, Frozen
+
+
+class SearchParameters(Frozen):
+    """What an index is searched with.
+
+    Attributes:
+        parameter: name of the search parameter (`efSearch`, `nprobe`), or None where the index looks at every row.
+        value: chosen for it.
+        scale: of distances, for an index whose reader weighs by distance.
+    """
+
+    parameter: str | None = None
+    value: int | None = Field(default=None, gt=0, lt=1 << 31, strict=True)
+    scale: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+
+class Recall(Frozen):
+    """The measured recall of an index.
+
+    Attributes:
+        recall: with the chosen value; the figure of the next smaller value tried where that one was not tried itself.
+        k: recall is counted among so many hits.
+        probes: queries of the measurement; with 0 nothing could be measured (an index of one row).
+        source: what they were: "queries" or "held-out rows".
+        parameter: as in `SearchParameters`, and so is `value`.
+        margin: the chosen value is so many times the smallest that reached the target, as far as there are lists to
+            look at.
+        target: recall that was aimed at.
+        reached: whether some value tried reached it. If not, the largest is taken.
+        curve: recall of each value tried.
+    """
+
+    recall: float
+    k: int
+    probes: int
+    source: str
+    parameter: str | None
+    value: int | None
+    margin: int
+    target: float
+    reached: bool
+    curve: dict[int, float]
+
+
+class Abstention(Frozen):
+    """When an index of pairs declines to answer, as the answers to some questions were right or wrong.
+
+    Attributes:
+        threshold: the least confidence that is answered.
+        queries: the questions.
+        answered: those whose answers reach it.
+        coverage: their part of all questions.
+        risk: the part of these answers that is wrong.
+        risk_low: where the 95 % interval of the risk begins.
+        risk_high: where it ends.
+    """
+
+    threshold: float = Field(allow_inf_nan=False)
+    queries: Count
+    answered: Count
+    coverage: float = Field(ge=0, le=1)
+    risk: float = Field(ge=0, le=1)
+    risk_low: float = Field(ge=0, le=1)
+    risk_high: float = Field(ge=0, le=1)
