@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mnemodex.schemas.printable import printable, printable_lines
+from mnemodex.schemas.printable import printable, printable_lines, without_acting
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,7 @@ def test_letters_of_all_scripts_stay(text):
 
 def test_lines_stay_lines():
     assert printable_lines("a\r\nb\tc\n\x1b") == "a\nb       c\n\\x1b"
+
+
+def test_text_without_acting_characters_is_one_line_of_words():
+    assert without_acting("who\tis\u2028 it\x1b\u202e\ud800, co\xadop? ") == "who is it, coop?"
