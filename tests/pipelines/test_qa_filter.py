@@ -247,12 +247,12 @@ def test_a_server_that_does_not_answer_is_told_before_any_work(recipe):
         (
             {"index": "grams"},
             RecipeError,
-            r"qa_pairs\.filter\.index: the index 'grams' is of type ngram, which cannot be",
+            r"qa_pairs\.filter\.index names 'grams', of type ngram; indexes over chunks that a build can search",
         ),
         (
             {"index": "mixed"},
             RecipeError,
-            r"qa_pairs\.filter\.index: the index 'qa', a part of 'mixed', is of type qa, which cannot be",
+            r"qa_pairs\.filter\.index names 'mixed', of type hybrid with 'qa'; indexes over chunks that a build can",
         ),
         ({"by": "local", "model": "no/where/at/all"}, ModelError, "no such file or folder"),
     ],
