@@ -19,7 +19,7 @@ faults: $(VENV)/installed
 	$(BIN)/pytest tests/faults -m faults $(ARGS)
 
 slow: $(VENV)/installed
-	$(BIN)/pytest tests/slow -m slow $(ARGS)
+	$(BIN)/pytest -m slow $(ARGS)
 
 # The pages in build/docs; a link that leads nowhere is an error.
 docs: $(VENV)/installed

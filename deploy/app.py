@@ -105,7 +105,8 @@ class Routes:
         """Return what the memories hold."""
         access = self._state.access(request.headers.get("authorization"))
         allowed = [served for served in self._state.memories if access.sees_memory(served.name)]
-        return answer({"memories": [indexes(served, Form(), access) for served in allowed]})
+        memories = [indexes(served, Form(), access) for served in allowed]
+        return answer({"limits": self._settings.limits.model_dump(mode="json"), "memories": memories})
 
     async def healthz(self, request: Request) -> Response:
         """Say that the process lives."""

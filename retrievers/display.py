@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnemodex.schemas.printable import printable
 from mnemodex.schemas.tables import CHUNKS, DOCUMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mnemodex.retrievers.hits import Hits
     from mnemodex.schemas.manifest import Manifest
@@ -19,6 +19,26 @@ _QUERIES, _HITS, _LETTERS = 3, 5, 80
 """Queries that are shown, hits of each, and letters of a text."""
 _HIT_COLUMNS = ("query", "rank", "score", "key", "title", "text")
 _INDEX_COLUMNS = ("index", "type", "over", "rows", "recall")
+SHOWN_TABLES = (DOCUMENTS.label, CHUNKS.label)
+"""Tables whose rows are shown of a memory."""
+
+
+class ShownIndex(NamedTuple):
+    """What is shown of an index: with the table that it is over, its rows, and its recall where that was measured."""
+
+    name: str
+    type: str
+    over: str
+    rows: int
+    recall: float | None
+
+
+class Shown(NamedTuple):
+    """What is shown of a memory: its snapshot's name, the rows of its tables, and its indexes."""
+
+    snapshot: str
+    tables: Mapping[str, int]
+    indexes: Sequence[ShownIndex]
 
 
 def hits_text(hits: Hits) -> str:
@@ -36,26 +56,33 @@ def hits_html(hits: Hits) -> str:
     return _html(_summary(hits), _HIT_COLUMNS, rows)
 
 
-def memory_text(path: str, manifest: Manifest) -> str:
+def memory_text(place: str, shown: Shown) -> str:
     """Return a memory's place, snapshot, size and indexes."""
-    indexes = ", ".join(f"{index.name} ({index.type})" for index in manifest.indexes.values()) or "none"
-    return f"<Memory {printable(path)}, {_size(manifest)}, indexes: {printable(indexes)}>"
+    indexes = ", ".join(f"{index.name} ({index.type})" for index in shown.indexes) or "none"
+    return f"<Memory {printable(place)}, {_size(shown)}, indexes: {printable(indexes)}>"
 
 
-def memory_html(path: str, manifest: Manifest) -> str:
+def memory_html(place: str, shown: Shown) -> str:
     """Return a memory's indexes as an HTML table."""
     rows = (
-        (i.name, i.type, i.table or "", f"{i.rows:,}", f"{i.recall.recall:.3f}" if i.recall else "")
+        (i.name, i.type, i.over, f"{i.rows:,}", "" if i.recall is None else f"{i.recall:.3f}") for i in shown.indexes
+    )
+    return _html(f"Memory {place}, {_size(shown)}", _INDEX_COLUMNS, rows)
+
+
+def shown_of(manifest: Manifest) -> Shown:
+    """Return what is shown of a snapshot."""
+    tables = {name: manifest.tables[name].rows for name in SHOWN_TABLES if name in manifest.tables}
+    indexes = [
+        ShownIndex(i.name, i.type, i.table or "", i.rows, i.recall.recall if i.recall else None)
         for i in manifest.indexes.values()
-    )
-    return _html(f"Memory {path}, {_size(manifest)}", _INDEX_COLUMNS, rows)
+    ]
+    return Shown(manifest.name, tables, indexes)
 
 
-def _size(manifest: Manifest) -> str:
-    rows = ", ".join(
-        f"{manifest.tables[name].rows:,} {name}" for name in (DOCUMENTS.label, CHUNKS.label) if name in manifest.tables
-    )
-    return f"snapshot {manifest.name}: {rows}"
+def _size(shown: Shown) -> str:
+    rows = ", ".join(f"{rows:,} {name}" for name, rows in shown.tables.items())
+    return f"snapshot {shown.snapshot}: {rows}"
 
 
 def _summary(hits: Hits) -> str:

@@ -73,14 +73,14 @@ class Memory:
         return memory
 
     def __repr__(self) -> str:
-        from mnemodex.retrievers.display import memory_text
+        from mnemodex.retrievers.display import memory_text, shown_of
 
-        return memory_text(str(self.snapshot.store.root), self.snapshot.manifest)
+        return memory_text(str(self.snapshot.store.root), shown_of(self.snapshot.manifest))
 
     def _repr_html_(self) -> str:
-        from mnemodex.retrievers.display import memory_html
+        from mnemodex.retrievers.display import memory_html, shown_of
 
-        return memory_html(str(self.snapshot.store.root), self.snapshot.manifest)
+        return memory_html(str(self.snapshot.store.root), shown_of(self.snapshot.manifest))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the snapshot's name: the other process opens that snapshot by itself."""

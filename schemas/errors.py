@@ -163,6 +163,10 @@ class IdCollisionError(MnemodexError):
     """Two different rows of a snapshot have the same 63-bit id."""
 
 
+class ServerError(MnemodexError):
+    """A server of memories cannot be reached, or does not answer as one does."""
+
+
 class ChatServerError(MnemodexError):
     """A chat server answers no question at all: it is not there, or refuses the key, the model or further questions."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from awaiting import Awaited
 from commands import Ran
 from engines import InlineEngine, local_ray
 from hypothesis import settings
@@ -22,8 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from fastapi import FastAPI
+
     from mnemodex.pipelines.outcome import BuildResult
     from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.remote.memory import RemoteMemory
 
 # A machine that does other work too must not fail a property by its slowness.
 settings.register_profile("mnemodex", deadline=None)
@@ -143,6 +148,37 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def memory(library: Path) -> Memory:
     """The library, opened."""
     return mnemodex.open(library)
+
+
+@pytest.fixture(scope="session")
+def served(library: Path) -> FastAPI:
+    """The application of a server of the library."""
+    from mnemodex.deploy.app import http_app
+    from mnemodex.deploy.service import Service
+    from mnemodex.deploy.settings import ServerSettings
+
+    service = Service(ServerSettings(memories={"library": library}))
+    return http_app(service.settings, service)
+
+
+@pytest.fixture(scope="session")
+def connected(served: FastAPI) -> Iterator[RemoteMemory]:
+    """The library of a server, asked by threads."""
+    from starlette.testclient import TestClient
+
+    with TestClient(served) as client:
+        yield mnemodex.connect("http://library.test", client=client)
+
+
+@pytest.fixture(scope="session")
+def awaited(served: FastAPI) -> Iterator[Awaited]:
+    """The library of a server, asked by an event loop."""
+    import httpx2
+
+    with asyncio.Runner() as runner:
+        client = httpx2.AsyncClient(transport=httpx2.ASGITransport(served))
+        yield Awaited(runner, runner.run(mnemodex.aconnect("http://library.test", client=client)))
+        runner.run(client.aclose())
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from awaiting import Awaited
 
 from mnemodex.retrievers.dense import DenseRetriever
 from mnemodex.retrievers.graph.retriever import GraphRetriever
@@ -34,6 +36,20 @@ CASES = {
 }
 """An index of the library for each kind of retriever: a new type is one line here, and one in `LIBRARY_INDEXES`."""
 
+ONE_OF_A_KIND = ("dense-flat", "ngram", "hybrid", "next-token", "qa", "qa-chunks", "graph-lite")
+"""Cases of each kind of hits and of each class of retrievers of a server."""
+
+PLACES = [
+    pytest.param(
+        (place, case),
+        id=case if place == "opened" else f"{place}-{case}",
+        marks=[] if place == "opened" or case in ONE_OF_A_KIND else pytest.mark.slow,
+    )
+    for place in ("opened", "connected", "awaited")
+    for case in CASES
+]
+"""The cases in a memory of this process, and in one of a server that is asked by threads, or by an event loop."""
+
 QUESTIONS = [
     "Who winds the clockwork of the lamp?",
     "apples in straw",
@@ -52,6 +68,17 @@ def opened(memory, case):
     """The retriever of a case."""
     retriever = memory.retriever(CASES[case])
     return retriever.by_chunk() if case.endswith("-chunks") else retriever
+
+
+def retriever_at(request, place, case):
+    """The retriever of a case in the fixture of a place."""
+    memory = request.getfixturevalue("memory" if place == "opened" else place)
+    return opened(memory, case)
+
+
+def explained(retriever, questions, k):
+    """Hits that know their reasons, which those of an event loop do that were asked for them."""
+    return retriever.search(questions, k, **({"explain": True} if isinstance(retriever, Awaited) else {}))
 
 
 def assert_sound(hits, *, queries, k, matching):

@@ -35,6 +35,7 @@ def indexes(served: Served, request: Form, access: Access) -> dict[str, Any]:
                 "name": index.name,
                 "type": index.type,
                 "kind": served.memory.kind(index.name).hits,
+                "table": index.table,
                 "rows": index.rows,
                 "bytes": index.bytes,
                 "settings": _shown(index.settings),

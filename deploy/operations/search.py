@@ -26,7 +26,8 @@ class SearchForm(Form):
         k: hits of each.
         where: a boolean SQL expression over chunks c and documents d.
         explain: whether hits come with their reasons.
-        kind: what the hits have to be: "chunk", "pair" or "position"; another index is refused.
+        kind: of the hits: "chunk", "pair" or "position", as the index has them; one of pairs has also those of chunks.
+            Where it is given, they are as `hits_to_json` gives them, for clients.
     """
 
     index: str
@@ -56,14 +57,17 @@ def check_search(served: Served, request: SearchForm, access: Access) -> str | N
     if request.k > served.limits.k:
         raise LimitError(f"k: is {request.k}. Ask for at most {served.limits.k} hits")
     check(request.queries, request.k)
-    kind = served.memory.kind(request.index)
-    if request.kind not in (None, kind.hits):
-        raise QueryError(f"kind: {request.index!r} has hits of kind {kind.hits!r}. Ask another index, or for these")
+    own = served.memory.kind(request.index).hits
+    kinds = ("pair", "chunk") if own == "pair" else (own,)
+    if request.kind not in (None, *kinds):
+        raise QueryError(f"kind: {request.index!r} has hits of kind {own!r}. Ask another index, or for these")
     return access.where_of(request.where)
 
 
 def find(served: Served, request: SearchForm, queries: Sequence[str], where: str | None) -> dict[str, Any]:
     """Search an index for questions, as a request says."""
+    if request.kind is not None:
+        return _find_of_kind(served, request, queries, where)
     from mnemodex.pipelines.commands.rendering import SearchRequest
     from mnemodex.schemas.kinds import KINDS, load
 
@@ -72,3 +76,22 @@ def find(served: Served, request: SearchForm, queries: Sequence[str], where: str
     with KINDS.calling(served.memory.snapshot.index(request.index).type) as kind:
         found: dict[str, Any] = load(kind.renderer)(searched).to_json()
     return {"memory": served.name, "snapshot": served.snapshot, **found}
+
+
+def _find_of_kind(served: Served, request: SearchForm, queries: Sequence[str], where: str | None) -> dict[str, Any]:
+    """Return the hits alone, without what the command line says besides, and the types of their metadata."""
+    from mnemodex.retrievers.hits_json import hits_to_json
+    from mnemodex.retrievers.qa.retriever import QARetriever
+
+    retriever = served.retriever(request.index)
+    if request.kind == "chunk" and isinstance(retriever, QARetriever):
+        retriever = retriever.by_chunk()
+    hits = retriever.search(queries, request.k, where=where)
+    return {
+        "memory": served.name,
+        "snapshot": served.snapshot,
+        "index": request.index,
+        "kind": hits.kind,
+        "fields": dict(hits.snapshot.fields),
+        "hits": hits_to_json(hits, explain=request.explain),
+    }

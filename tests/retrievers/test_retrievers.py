@@ -6,26 +6,49 @@ import json
 
 import numpy as np
 import pytest
-from contract import CASES, QUESTIONS, assert_sound, chunk_of_hits, kind_of_hits, opened, possible
+from contract import (
+    CASES,
+    PLACES,
+    QUESTIONS,
+    assert_sound,
+    chunk_of_hits,
+    explained,
+    kind_of_hits,
+    opened,
+    possible,
+    retriever_at,
+)
 
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.kinds import KINDS
 
 
-@pytest.fixture(scope="module", params=CASES)
-def retriever(request, memory):
-    return opened(memory, request.param)
+@pytest.fixture(scope="module", params=PLACES)
+def asked(request):
+    """Where the memory is that is asked, and the case."""
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def chunks(memory, retriever):
+def local(memory, asked):
+    """The retriever of the case in this process, which knows what can be a hit."""
+    return opened(memory, asked[1])
+
+
+@pytest.fixture(scope="module")
+def retriever(request, asked):
+    return retriever_at(request, *asked)
+
+
+@pytest.fixture(scope="module")
+def chunks(memory, local):
     """The chunk of everything that can be a hit, by the hit's id."""
     rows = memory.sql(
         'SELECT c.chunk_id, c.doc_id, d.key, c.title, c.text, c.start, c."end" '
         "FROM chunks c JOIN documents d USING (doc_id)"
     ).to_arrow_table()
     found = {row["chunk_id"]: row for row in rows.to_pylist()}
-    return {hit: found[chunk_id] for hit, chunk_id in chunk_of_hits(memory, retriever)}
+    return {hit: found[chunk_id] for hit, chunk_id in chunk_of_hits(memory, local)}
 
 
 def test_every_registered_type_is_tested_here(memory):
@@ -34,12 +57,12 @@ def test_every_registered_type_is_tested_here(memory):
 
 
 @pytest.mark.parametrize("k", [1, 3, 10, 119, 150])
-def test_answers_have_the_promised_shape_order_and_missing_places(retriever, chunks, k):
+def test_answers_have_the_promised_shape_order_and_missing_places(retriever, local, chunks, k):
     hits = retriever.search(QUESTIONS, k)
-    matching = [len(some) for some in possible(retriever, QUESTIONS, chunks)]
+    matching = [len(some) for some in possible(local, QUESTIONS, chunks)]
     assert_sound(hits, queries=len(QUESTIONS), k=k, matching=matching)
     assert set(hits.ids.ravel().tolist()) <= {*chunks, -1}
-    assert len(hits) == len(QUESTIONS) and hits.kind == kind_of_hits(retriever)
+    assert len(hits) == len(QUESTIONS) and hits.kind == kind_of_hits(local)
 
 
 def test_the_best_hit_is_what_was_asked_for(retriever):
@@ -107,17 +130,17 @@ def test_what_is_no_list_of_texts_is_refused(retriever, questions, message):
         retriever.search(questions, 3)
 
 
-def test_questions_may_be_any_sequence_and_hold_any_characters(retriever, chunks):
+def test_questions_may_be_any_sequence_and_hold_any_characters(retriever, local, chunks):
     strange = ("a\0b", "\N{PILE OF POO}" * 3, " \t\n", "word " * 2000, "e\u0301")
     hits = retriever.search(strange, 3)
-    matching = [len(some) for some in possible(retriever, strange, chunks)]
+    matching = [len(some) for some in possible(local, strange, chunks)]
     assert_sound(hits, queries=len(strange), k=3, matching=matching)
 
 
-def test_chunks_are_the_tables_rows(retriever, chunks):
+def test_chunks_are_the_tables_rows(retriever, local, chunks):
     hits = retriever.search(QUESTIONS, 150)
     answers = hits.chunks()
-    possibly = possible(retriever, QUESTIONS, chunks)
+    possibly = possible(local, QUESTIONS, chunks)
     assert [len(answer) for answer in answers] == [min(150, len(some)) for some in possibly]
     for ids, scores, answer in zip(hits.ids, hits.scores, answers, strict=True):
         there = ids[ids >= 0].tolist()
@@ -152,7 +175,7 @@ def test_arrow_pandas_chunks_and_trec_agree(retriever):
 
 
 def test_every_hit_has_a_reason_and_asking_for_it_changes_no_hit(retriever):
-    hits = retriever.search(QUESTIONS, 7)
+    hits = explained(retriever, QUESTIONS, 7)
     ids, scores = hits.ids.copy(), hits.scores.copy()
     reasons = hits.reasons()
     assert [len(row) for row in reasons] == (ids >= 0).sum(axis=1).tolist()

@@ -1,0 +1,101 @@
+"""A memory that a server answers for, for programs with an event loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from mnemodex.retrievers.display import memory_html, memory_text
+from mnemodex.retrievers.remote.async_retrievers import ASYNC_RETRIEVERS, AsyncRemoteEncoder, AsyncRemoteRetriever
+from mnemodex.retrievers.remote.catalogue import catalogue_call
+from mnemodex.retrievers.remote.connection import SECONDS, Address, AsyncConnection
+from mnemodex.retrievers.remote.reading import fetch_call
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import httpx2
+
+    from mnemodex.retrievers.remote.catalogue import Catalogue
+    from mnemodex.retrievers.remote.reading import Fetched
+
+
+class AsyncRemoteMemory:
+    """A memory of a server, as `RemoteMemory` is, whose answers are awaited: `await AsyncRemoteMemory.connect(url)`.
+
+    Attributes:
+        catalogue: what the memory held when this was connected.
+    """
+
+    def __init__(self, connection: AsyncConnection, catalogue: Catalogue) -> None:
+        self._connection = connection
+        self.catalogue = catalogue
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        key: str | None = None,
+        *,
+        memory: str | None = None,
+        timeout: float = SECONDS,
+        client: httpx2.AsyncClient | None = None,
+    ) -> Self:
+        """Connect to a server; arguments and errors are those of `RemoteMemory`."""
+        connection = AsyncConnection(Address.of(url, key, timeout), client)
+        try:
+            return cls(connection, await connection.ask(catalogue_call(url, memory)))
+        except BaseException:
+            await connection.close()
+            raise
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return memory_text(self.url, self.catalogue.shown)
+
+    def _repr_html_(self) -> str:
+        return memory_html(self.url, self.catalogue.shown)
+
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return self._connection.address.url
+
+    @property
+    def name(self) -> str:
+        """The memory's name on the server."""
+        return self.catalogue.name
+
+    @property
+    def indexes(self) -> list[str]:
+        """The names of the indexes."""
+        return [index.name for index in self.catalogue.indexes]
+
+    def retriever(self, name: str) -> AsyncRemoteRetriever:
+        """Return the retriever of an index.
+
+        Raises:
+            UnknownIndexError: there was no such index when this was connected.
+        """
+        kind = ASYNC_RETRIEVERS.get(self.catalogue.index(name).type, AsyncRemoteRetriever)
+        return kind(self._connection, self.catalogue, name)
+
+    async def fetch(self, *, keys: Sequence[str] | None = None, chunk_ids: Sequence[int] | None = None) -> Fetched:
+        """Return documents by their keys, or chunks by their ids, as `RemoteMemory.fetch`."""
+        return await self._connection.ask(fetch_call(self.catalogue, keys, chunk_ids))
+
+    def encoder(self, name: str) -> AsyncRemoteEncoder:
+        """Return the encoder of an embedding, for questions.
+
+        Raises:
+            QueryError: there is no such embedding.
+        """
+        return AsyncRemoteEncoder(self._connection, self.catalogue, name)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._connection.close()

@@ -1,0 +1,81 @@
+"""Retrievers of a memory that is connected for `await`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mnemodex.retrievers.remote.reading import embed_call
+from mnemodex.retrievers.remote.searching import Search
+from mnemodex.schemas.errors import QueryError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+    from mnemodex.indexers.arrays import Float32s
+    from mnemodex.retrievers.hits import Hits
+    from mnemodex.retrievers.remote.catalogue import Catalogue
+    from mnemodex.retrievers.remote.connection import AsyncConnection
+
+
+class AsyncRemoteRetriever:
+    """An index of a server's memory.
+
+    Attributes:
+        name: the index's name.
+        kind: of its hits: "chunk", "pair" or "position".
+    """
+
+    def __init__(
+        self, connection: AsyncConnection, catalogue: Catalogue, name: str, *, kind: str | None = None
+    ) -> None:
+        self.name = name
+        self.kind = kind or catalogue.index(name).kind
+        self._connection = connection
+        self._catalogue = catalogue
+
+    async def search(
+        self, queries: Sequence[str], k: int = 10, *, where: str | None = None, explain: bool = False
+    ) -> Hits:
+        """Return the best hits of each question, as `RemoteRetriever.search`.
+
+        All that hits give is there without a further request, so that nothing of them is awaited; `Hits.reasons()`
+        needs `explain`.
+        """
+        search = Search(self._catalogue, self.name, self.kind, queries, k, where)
+        hits = await self._connection.ask(search.hits(explain=explain))
+        return hits if explain else replace(hits, explain=_refuse_reasons)
+
+
+class AsyncRemoteQARetriever(AsyncRemoteRetriever):
+    """An index of question-answer pairs of a server's memory."""
+
+    def by_chunk(self) -> AsyncRemoteRetriever:
+        """Return a retriever of chunks, as `QARetriever.by_chunk`."""
+        return AsyncRemoteRetriever(self._connection, self._catalogue, self.name, kind="chunk")
+
+
+class AsyncRemoteEncoder:
+    """Encodes questions on the server, as its indexes of an embedding are searched by them.
+
+    Raises `QueryError` where the memory has no such embedding.
+    """
+
+    def __init__(self, connection: AsyncConnection, catalogue: Catalogue, name: str) -> None:
+        self.name = name
+        self.dimension = catalogue.embedding(name).dimension
+        self._connection = connection
+        self._catalogue = catalogue
+
+    async def encode_queries(self, texts: Sequence[str]) -> Float32s:
+        """Return the vectors of questions, float32 of shape (texts, dimension)."""
+        return await self._connection.ask(embed_call(self._catalogue, self.name, texts))
+
+
+ASYNC_RETRIEVERS: dict[str, type[AsyncRemoteRetriever]] = {"qa": AsyncRemoteQARetriever}
+"""Retrievers of indexes that answer more than searches, by the type of the index."""
+
+
+def _refuse_reasons() -> NoReturn:
+    raise QueryError("reasons: did not come with the hits. Ask for them: await retriever.search(…, explain=True)")
