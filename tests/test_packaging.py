@@ -28,6 +28,7 @@ HEAVY = {
     "networkx",
     "ray",
     "fastapi",
+    "httpx2",
     "pandas",
     "spacy",
     "openai",

@@ -9,7 +9,6 @@ import time
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from mnemodex import __version__
 from mnemodex.retrievers.remote.problems import Answer, NoConnection, pause_before_next, read_answer
 from mnemodex.schemas.errors import ForkedProcessError, UserError
 
@@ -57,10 +56,12 @@ class Address(NamedTuple):
 
     def options(self) -> dict[str, Any]:
         """Return the options of a client of the HTTP library."""
+        from importlib.metadata import version
+
         import httpx2
 
         timeout = httpx2.Timeout(self.seconds, connect=min(self.seconds, _CONNECT_SECONDS))
-        return {"timeout": timeout, "headers": {"user-agent": f"mnemodex/{__version__}"}}
+        return {"timeout": timeout, "headers": {"user-agent": f"mnemodex/{version('mnemodex')}"}}
 
     def sent(self, request: Request) -> dict[str, Any]:
         """Return a request as the HTTP library takes it."""
