@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from mnemodex import __version__
+from mnemodex.deploy.answers import JSON, answer, refuse
+from mnemodex.deploy.audit import Audit
 from mnemodex.deploy.envelope import Envelope
 from mnemodex.deploy.errors import Problem, problem_of
+from mnemodex.deploy.guard import Guard
 from mnemodex.deploy.operations.base import Form
 from mnemodex.deploy.operations.indexes import indexes
 from mnemodex.schemas.errors import MnemodexError
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
 
     Endpoint = Callable[[Request], Awaitable[Response]]
 
-_JSON = "application/json"
 _STATUSES = {
     404: Problem(404, "not_found", "there is no such address", "See /docs for those there are"),
     405: Problem(405, "method", "the address is not asked by this method", "See /docs for the method"),
@@ -37,7 +39,7 @@ def http_app(settings: ServerSettings, state: Service) -> FastAPI:
     routes = Routes(settings, state)
     for operation in state.operations.values():
         schema = operation.form.model_json_schema()
-        body = {"required": True, "content": {_JSON: {"schema": schema}}}
+        body = {"required": True, "content": {JSON: {"schema": schema}}}
         app.add_api_route(
             f"/v1/{operation.name}",
             routes.guarded(routes.operation(operation)),
@@ -50,7 +52,9 @@ def http_app(settings: ServerSettings, state: Service) -> FastAPI:
     for path, endpoint in {"/v1/indexes": routes.indexes, "/healthz": routes.healthz, "/readyz": routes.readyz}.items():
         app.add_api_route(path, routes.guarded(endpoint), methods=["GET"], summary=endpoint.__doc__)
     app.add_exception_handler(HTTPException, routes.strayed)
-    app.add_middleware(Envelope)
+    # The last one is the outermost.
+    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Envelope, audit=None if settings.audit is None else Audit(settings.audit))
     return app
 
 
@@ -80,11 +84,11 @@ class Routes:
         """Return the endpoint of an operation."""
 
         async def endpoint(request: Request) -> Response:
-            access = self._state.access(request.headers.get("authorization"))
+            access = request.state.access
             body = await self._body(request)
             if isinstance(body, Problem):
                 return refuse(body)
-            form = operation.form.model_validate_json(body)
+            form = request.state.form = operation.form.model_validate_json(body)
             return answer(await self._state.run(operation.name, form, access))
 
         return endpoint
@@ -92,18 +96,23 @@ class Routes:
     async def _body(self, request: Request) -> bytes | Problem:
         """Return the body of a request; a problem where it is too large, or not said to be JSON."""
         # Pages of other sites cannot send this type without asking first.
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
-            return Problem(415, "media_type", "the body is not said to be JSON", f"Send Content-Type: {_JSON}")
-        most, body = self._settings.limits.body_bytes, bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > most:
-                return Problem(413, "too_large", f"the body has more than {most} bytes", "Ask in several requests")
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+            return Problem(415, "media_type", "the body is not said to be JSON", f"Send Content-Type: {JSON}")
+        limits, body = self._settings.limits, bytearray()
+        try:
+            async with asyncio.timeout(limits.seconds):
+                async for part in request.stream():
+                    body += part
+                    if len(body) > limits.body_bytes:
+                        message = f"the body has more than {limits.body_bytes} bytes"
+                        return Problem(413, "too_large", message, "Ask in several requests")
+        except TimeoutError:
+            return Problem(408, "slow", f"the body takes longer than {limits.seconds:g} seconds", "Send it at once")
         return bytes(body)
 
     async def indexes(self, request: Request) -> Response:
         """Return what the memories hold."""
-        access = self._state.access(request.headers.get("authorization"))
+        access = request.state.access
         allowed = [served for served in self._state.memories if access.sees_memory(served.name)]
         memories = [indexes(served, Form(), access) for served in allowed]
         return answer({"limits": self._settings.limits.model_dump(mode="json"), "memories": memories})
@@ -121,15 +130,3 @@ class Routes:
         status = error.status_code if isinstance(error, HTTPException) else 500
         problem = _STATUSES.get(status)
         return refuse(problem or Problem(status, "refused", "the request is refused", "See /docs"))
-
-
-def answer(content: dict[str, Any], status: int = 200, **headers: str) -> Response:
-    """Return an answer as JSON; a lone surrogate of a text stays what it is."""
-    body = json.dumps(content, allow_nan=False, ensure_ascii=True, separators=(",", ":")).encode("ascii")
-    return Response(body, status, headers, media_type=_JSON)
-
-
-def refuse(problem: Problem) -> Response:
-    """Return the answer to a request that fails."""
-    headers = {"Retry-After": "1"} if problem.status == 429 else {}
-    return answer(problem.to_json(), problem.status, **headers)

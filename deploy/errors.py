@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -54,14 +55,29 @@ _REMEDIES = {
 }
 _REMEDY = "Correct the request; /docs describes it"
 
+_PATH = re.compile(
+    r"(?P<before>^|[\s(=…])/(?:[^\s/'\";,]+/)+(?P<name>[^\s/'\";,]+)"
+    r"|(?P<quote>['\"])…?/(?:[^/'\"\n]+/)+(?P<quoted>[^/'\"\n]+)(?=(?P=quote))"
+)
+"""An absolute path; in quotation marks one that may have spaces."""
+
 
 class Problem(NamedTuple):
-    """The answer to a request that fails."""
+    """The answer to a request that fails.
+
+    Attributes:
+        status: of HTTP.
+        code: what went wrong, for programs.
+        message: likewise, for people.
+        remedy: what to do.
+        retry_after: seconds after which a request that came too early may come again.
+    """
 
     status: int
     code: str
     message: str
     remedy: str
+    retry_after: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
         """Return the body."""
@@ -83,7 +99,8 @@ def problem_of(error: Exception, folders: Mapping[str, Path]) -> Problem:
     for kind, status, code in _KNOWN:
         if isinstance(error, kind):
             message, remedy = _split(hide_paths(str(error), folders))
-            return Problem(status, code, message, remedy or _REMEDIES.get(code, _REMEDY))
+            retry_after = error.retry_after if isinstance(error, RateError) else 1.0
+            return Problem(status, code, message, remedy or _REMEDIES.get(code, _REMEDY), retry_after)
     return Problem(500, "internal", "the server failed at this request", _REMEDIES["internal"])
 
 
@@ -94,7 +111,10 @@ def hide_paths(text: str, folders: Mapping[str, Path]) -> str:
     known |= {path: "…" for path in own if len(path) > 1 and path not in known}
     for path in sorted(known, key=len, reverse=True):
         text = text.replace(path, known[path])
-    return text
+    # Models and other files may be anywhere; their own names are enough to know them.
+    return _PATH.sub(
+        lambda found: f"{found['before'] or found['quote'] or ''}…/{found['name'] or found['quoted']}", text
+    )
 
 
 def _split(message: str) -> tuple[str, str]:

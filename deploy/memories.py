@@ -6,13 +6,15 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mnemodex.deploy.access import OPEN
 from mnemodex.retrievers.memory import Memory
-from mnemodex.schemas.errors import MnemodexError, UnknownMemoryError
+from mnemodex.schemas.errors import AccessError, MnemodexError, UnknownMemoryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from mnemodex.deploy.access import Access
     from mnemodex.deploy.settings import Limits
     from mnemodex.retrievers.base import Retriever
 
@@ -79,17 +81,22 @@ class Memories:
         for served in self:
             served.warm()
 
-    def get(self, name: str | None) -> Served:
-        """Return a memory as it is served now; `None` names the one where there is one.
+    def get(self, name: str | None, access: Access = OPEN) -> Served:
+        """Return a memory as it is served now; `None` names the one where the access is for one.
 
         Raises:
+            AccessError: the access is not for it, whether it is there or not.
             UnknownMemoryError: there is none of that name, or several and the request names none.
         """
-        names = ", ".join(map(repr, self._served))
+        seen = [known for known in self._served if access.sees_memory(known)]
+        names = ", ".join(map(repr, seen))
         if name is None:
-            if len(self._served) > 1:
+            if not seen:
+                raise AccessError(f"key {access.key_name!r} is for no memory that is served; ask with another key")
+            if len(seen) > 1:
                 raise UnknownMemoryError(f"memory: is missing, and several are served. Name one of {names}")
-            (name,) = self._served
+            (name,) = seen
+        access.require_memory(name)
         if name not in self._served:
             raise UnknownMemoryError(f"memory: none is called {name!r}. Name one of {names}")
         return self._served[name]

@@ -6,12 +6,13 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.deploy.access import OPEN, Access
 from mnemodex.deploy.memories import Memories
 from mnemodex.deploy.operations import operations_of
-from mnemodex.schemas.errors import RequestTimeoutError
+from mnemodex.deploy.reasons import shown
+from mnemodex.schemas.errors import QueryError, RequestTimeoutError
 
 if TYPE_CHECKING:
+    from mnemodex.deploy.access import Access
     from mnemodex.deploy.operations.base import Form
     from mnemodex.deploy.settings import ServerSettings
 
@@ -40,21 +41,19 @@ class Service:
         self.memories.warm()
         self.ready = True
 
-    def access(self, authorization: str | None) -> Access:
-        """Return what the sender of a request may do, by its header `Authorization`."""
-        return OPEN
-
     async def run(self, name: str, form: Form, access: Access) -> dict[str, Any]:
         """Return the answer of an operation.
 
         Raises:
             MnemodexError: it is refused or fails, or takes longer than a request may.
         """
-        served = self.memories.get(form.memory)
+        served = self.memories.get(form.memory, access)
         loop = asyncio.get_running_loop()
         answer = loop.run_in_executor(self._threads, self.operations[name].run, served, form, access)
         seconds = self.settings.limits.seconds
         try:
-            return await asyncio.wait_for(answer, seconds)
+            return shown(await asyncio.wait_for(answer, seconds), access)
+        except QueryError as error:
+            raise access.shown(error) from error
         except TimeoutError as error:
             raise RequestTimeoutError(f"{name}: took more than {seconds:g} seconds. Ask for less, or later") from error

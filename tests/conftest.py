@@ -167,7 +167,7 @@ def connected(served: FastAPI) -> Iterator[RemoteMemory]:
     from starlette.testclient import TestClient
 
     with TestClient(served) as client:
-        yield mnemodex.connect("http://library.test", client=client)
+        yield mnemodex.connect("http://localhost", client=client)
 
 
 @pytest.fixture(scope="session")
@@ -177,7 +177,7 @@ def awaited(served: FastAPI) -> Iterator[Awaited]:
 
     with asyncio.Runner() as runner:
         client = httpx2.AsyncClient(transport=httpx2.ASGITransport(served))
-        yield Awaited(runner, runner.run(mnemodex.aconnect("http://library.test", client=client)))
+        yield Awaited(runner, runner.run(mnemodex.aconnect("http://localhost", client=client)))
         runner.run(client.aclose())
 
 

@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
 
 def indexes(served: Served, request: Form, access: Access) -> dict[str, Any]:
-    """Return a memory's snapshot, its tables and those of its indexes that the access is for."""
+    """Return a memory's snapshot, its tables and those of its indexes that the access is for.
+
+    An access with a filter sees no tables and no numbers of rows and bytes, which count rows of others.
+    """
     access.require("search")
     access.require_memory(served.name)
+    sees_all = access.where is None
     manifest = served.memory.snapshot.manifest
     return {
         "name": served.name,
@@ -25,6 +29,7 @@ def indexes(served: Served, request: Form, access: Access) -> dict[str, Any]:
         "tables": [
             {"name": table.name, "view": TableKey.parse(table.name).view, "rows": table.rows, "bytes": table.bytes}
             for table in manifest.tables.values()
+            if sees_all
         ],
         "embeddings": [
             {"name": name, "dimension": encoder.dimension, "settings": _shown(encoder.settings)}
@@ -36,8 +41,8 @@ def indexes(served: Served, request: Form, access: Access) -> dict[str, Any]:
                 "type": index.type,
                 "kind": served.memory.kind(index.name).hits,
                 "table": index.table,
-                "rows": index.rows,
-                "bytes": index.bytes,
+                "rows": index.rows if sees_all else None,
+                "bytes": index.bytes if sees_all else None,
                 "settings": _shown(index.settings),
                 "recall": index.recall.model_dump(mode="json") if index.recall else None,
                 "of": list(index.made_of),

@@ -14,7 +14,7 @@ from mnemodex.deploy.service import Service
 from mnemodex.deploy.settings import ServerSettings
 
 LIBRARY = os.environ["MNEMODEX_LIBRARY"]
-URL = "http://library.test"
+URL = "http://localhost"
 
 
 @cache

@@ -21,7 +21,9 @@ def service(library):
 @pytest.fixture
 def client(service):
     """Asks the library's server."""
-    with TestClient(http_app(service.settings, service), raise_server_exceptions=False) as made:
+    with TestClient(
+        http_app(service.settings, service), base_url="http://127.0.0.1", raise_server_exceptions=False
+    ) as made:
         yield made
 
 

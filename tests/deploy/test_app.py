@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from mnemodex.deploy.app import http_app
+from mnemodex.deploy.errors import hide_paths
 from mnemodex.deploy.service import Service
 from mnemodex.deploy.settings import Limits, ServerSettings
 
@@ -147,7 +148,7 @@ class TestRefusals:
 
     def test_what_takes_too_long_is_given_up(self, library):
         settings = ServerSettings(memories={"library": library}, limits=Limits(seconds=1e-6))
-        with TestClient(http_app(settings, Service(settings))) as client:
+        with TestClient(http_app(settings, Service(settings)), base_url="http://127.0.0.1") as client:
             answer = client.post("/v1/search", json={"index": "words", "queries": ["x"]})
         assert answer.status_code == 504
         error(answer.json(), "timeout")
@@ -169,7 +170,7 @@ class TestHealth:
     def test_it_is_ready_when_its_memories_are_warm(self, library):
         settings = ServerSettings(memories={"library": library})
         service = Service(settings)
-        with TestClient(http_app(settings, service)) as client:
+        with TestClient(http_app(settings, service), base_url="http://127.0.0.1") as client:
             assert client.get("/healthz").status_code == 200
             assert client.get("/readyz").status_code == 503
             service.warm()
@@ -179,3 +180,16 @@ class TestHealth:
         described = client.get("/openapi.json").json()
         assert {"/v1/search", "/v1/fetch", "/v1/embed", "/v1/indexes"} <= described["paths"].keys()
         assert client.get("/docs").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("model '/srv/models of mine/tiny': no such file", "model '…/tiny': no such file"),
+        ("/var/lib/sea/CURRENT: is damaged; restore it", "…/CURRENT: is damaged; restore it"),
+        ("index words: (/data/a/b.npy) differs", "index words: (…/b.npy) differs"),
+        ("see http://example.org/a/b and /docs, or a/b/c", "see http://example.org/a/b and /docs, or a/b/c"),
+    ],
+)
+def test_messages_name_no_path_of_the_machine(message, shown):
+    assert hide_paths(message, {}) == shown

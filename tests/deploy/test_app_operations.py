@@ -16,7 +16,9 @@ from mnemodex.schemas.packed import Packed
 @pytest.fixture(scope="module")
 def sql_client(library):
     service = Service(ServerSettings(memories={"library": library}, sql=True))
-    with TestClient(http_app(service.settings, service), raise_server_exceptions=False) as made:
+    with TestClient(
+        http_app(service.settings, service), base_url="http://127.0.0.1", raise_server_exceptions=False
+    ) as made:
         yield made
 
 

@@ -134,9 +134,9 @@ def test_a_memory_is_named_where_it_has_to_be(served):
     from starlette.testclient import TestClient
 
     with TestClient(served) as client:
-        assert mnemodex.connect("http://library.test/", client=client, memory="library").name == "library"
+        assert mnemodex.connect("http://localhost/", client=client, memory="library").name == "library"
         with pytest.raises(UnknownMemoryError, match=r"serves no memory 'other'\. It serves: 'library'"):
-            mnemodex.connect("http://library.test", client=client, memory="other")
+            mnemodex.connect("http://localhost", client=client, memory="other")
 
 
 @pytest.mark.parametrize("url", ["library.test", "ftp://library.test", "http://", "http://library.test/?a=1", ""])
