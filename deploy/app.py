@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from mnemodex import __version__
 from mnemodex.deploy.answers import JSON, answer, refuse
@@ -14,6 +15,7 @@ from mnemodex.deploy.audit import Audit
 from mnemodex.deploy.envelope import Envelope
 from mnemodex.deploy.errors import Problem, problem_of
 from mnemodex.deploy.guard import Guard
+from mnemodex.deploy.mcp_http import Tools
 from mnemodex.deploy.operations.base import Form
 from mnemodex.deploy.operations.indexes import indexes
 from mnemodex.schemas.errors import MnemodexError
@@ -35,7 +37,9 @@ _STATUSES = {
 
 def http_app(settings: ServerSettings, state: Service) -> FastAPI:
     """Return the application of a service."""
-    app = FastAPI(title="Mnemodex", version=__version__, redoc_url=None)
+    tools = Tools(state)
+    app = FastAPI(title="Mnemodex", version=__version__, redoc_url=None, lifespan=tools.lifespan)
+    app.router.routes.append(Route("/mcp", endpoint=tools))
     routes = Routes(settings, state)
     for operation in state.operations.values():
         schema = operation.form.model_json_schema()

@@ -120,7 +120,7 @@ class Tools:
         """Find passages and say why each was found: words, facts, sentences or indexes, with their scores."""
         with _refusing(self._service):
             access = self._access_of(context)
-            served = self._memory(memory, access)
+            served = self._service.memories.get(memory, access)
             name = index or _default_index(served, access)
             form = SearchForm(memory=served.name, index=name, queries=[query], k=k, explain=True)
             answer = await self._run("search", form, context)
@@ -136,7 +136,7 @@ class Tools:
         """Count how often exact phrases occur in the whole corpus."""
         with _refusing(self._service):
             access = self._access_of(context)
-            served = self._memory(memory, access)
+            served = self._service.memories.get(memory, access)
             name = index or _first_index(served, access, "ngram")
             answer = await self._run("ngrams", NgramsForm(memory=served.name, index=name, phrases=phrases), context)
         counts = dict(zip(phrases, answer["counts"], strict=True))
@@ -159,15 +159,10 @@ class Tools:
             request.state.form = form
         return await self._service.run(name, form, self._access_of(context))
 
-    def _memory(self, name: str | None, access: Access) -> Served:
-        if name is not None:
-            access.require_memory(name)
-        return self._service.memories.get(name)
-
     def _memories(self, name: str | None, access: Access) -> list[Served]:
         """Return the memory of that name, or all that the access is for."""
         if name is not None:
-            return [self._memory(name, access)]
+            return [self._service.memories.get(name, access)]
         access.require("search")
         return [served for served in self._service.memories if access.sees_memory(served.name)]
 
