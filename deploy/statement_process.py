@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import sys
 from multiprocessing.connection import Connection as Channel
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from mnemodex.retrievers.answer import Answer
 from mnemodex.retrievers.deadline import any_left_behind
@@ -54,7 +57,16 @@ def _run(connection: Connection, request: Mapping[str, Any], rows: int) -> dict[
         table, more = connection.first(request["query"], seconds=request["seconds"], rows=rows)
     except MnemodexError as error:
         return _error(error)
-    return {**Answer(table).to_json(), "truncated": more}
+    answer = {"arrow": _stream(table)} if request["form"] == "arrow" else Answer(table).to_json()
+    return {**answer, "truncated": more}
+
+
+def _stream(table: pa.Table) -> str:
+    """Return a table as the base64 of an Arrow stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return base64.b64encode(sink.getvalue()).decode("ascii")
 
 
 def _error(error: MnemodexError) -> dict[str, Any]:

@@ -51,8 +51,8 @@ class Statements:
         self._lock = threading.Lock()
         self._idle: list[_Process] = []
 
-    def run(self, memory: Memory, query: str) -> dict[str, Any]:
-        """Return `{"columns", "rows", "truncated"}` of one SELECT or EXPLAIN.
+    def run(self, memory: Memory, query: str, *, form: str = "json") -> dict[str, Any]:
+        """Return `{"columns", "rows", "truncated"}` of one SELECT or EXPLAIN; of the form "arrow" `{"arrow", …}`.
 
         Raises:
             QueryError: see `Memory.sql`; or the statement needs more memory than it may have.
@@ -62,7 +62,7 @@ class Statements:
             raise BusyError("SQL: too many statements run. Try again later")
         try:
             with self._process(memory) as process:
-                return process.ask(query, self._seconds)
+                return process.ask(query, form, self._seconds)
         finally:
             self._waiting.release()
 
@@ -113,9 +113,9 @@ class _Process:
         theirs.close()
         self._call({"state": state, **limits}, _START)
 
-    def ask(self, query: str, seconds: float) -> dict[str, Any]:
+    def ask(self, query: str, form: str, seconds: float) -> dict[str, Any]:
         """Return the answer to a statement."""
-        return self._call({"query": query, "seconds": seconds}, seconds + _GRACE)
+        return self._call({"query": query, "form": form, "seconds": seconds}, seconds + _GRACE)
 
     def kill(self) -> None:
         """End it, whatever it does."""

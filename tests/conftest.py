@@ -157,7 +157,7 @@ def served(library: Path) -> FastAPI:
     from mnemodex.deploy.service import Service
     from mnemodex.deploy.settings import ServerSettings
 
-    service = Service(ServerSettings(memories={"library": library}))
+    service = Service(ServerSettings(memories={"library": library}, sql=True))
     return http_app(service.settings, service)
 
 

@@ -43,9 +43,9 @@ PLACES = [
     pytest.param(
         (place, case),
         id=case if place == "opened" else f"{place}-{case}",
-        marks=[] if place == "opened" or case in ONE_OF_A_KIND else pytest.mark.slow,
+        marks=[] if case in quick else pytest.mark.slow,
     )
-    for place in ("opened", "connected", "awaited")
+    for place, quick in (("opened", CASES), ("connected", ONE_OF_A_KIND), ("awaited", ONE_OF_A_KIND[-4:-1]))
     for case in CASES
 ]
 """The cases in a memory of this process, and in one of a server that is asked by threads, or by an event loop."""

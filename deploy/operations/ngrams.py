@@ -95,12 +95,15 @@ def _continuations(index: NgramIndex, phrases: Sequence[str], limit: int) -> lis
 def _places(served: Served, index: NgramIndex, phrases: Sequence[str], limit: int) -> list[list[dict[str, Any]]]:
     located = index.locate(phrases, limit=limit)
     doc_ids, keys = _documents(served, index, located.documents)
-    chunk_ids, tokens, lengths = (column.tolist() for column in (located.chunk_ids, located.tokens, located.lengths))
+    chunk_ids, documents, tokens, lengths = (
+        column.tolist() for column in (located.chunk_ids, located.documents, located.tokens, located.lengths)
+    )
     return [
         [
             {
                 "key": keys[at],
                 "doc_id": doc_ids[at],
+                "document": documents[at],
                 "chunk_id": None if chunk_ids[at] < 0 else str(chunk_ids[at]),
                 "token": tokens[at],
                 "tokens": lengths[at],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mnemodex.deploy.operations.base import Form
 from mnemodex.schemas.errors import AccessError, QueryError
@@ -21,15 +21,17 @@ class SqlForm(Form):
 
     Attributes:
         query: one SELECT, or EXPLAIN and one.
+        form: of the rows: as JSON, or as the base64 of an Arrow stream, which keeps their types.
     """
 
     query: str
+    form: Literal["json", "arrow"] = "json"
 
 
 def sql(served: Served, request: SqlForm, access: Access, *, statements: Statements | None) -> dict[str, Any]:
     """Return the columns and rows of a statement, and whether there were more rows than an answer may have.
 
-    Ids, dates and numbers that JavaScript does not hold are strings, as `mnemodex sql --json` prints them.
+    In JSON, ids, dates and numbers that JavaScript does not hold are strings, as `mnemodex sql --json` prints them.
     """
     access.require("sql")
     access.require_memory(served.name)
@@ -38,5 +40,5 @@ def sql(served: Served, request: SqlForm, access: Access, *, statements: Stateme
         raise AccessError("SQL is off on this server; start it with --sql")
     if len(request.query) > LONGEST:
         raise QueryError(f"query: has {len(request.query)} characters. Write a statement of at most {LONGEST}")
-    answer = statements.run(served.memory, request.query)
+    answer = statements.run(served.memory, request.query, form=request.form)
     return {"memory": served.name, "snapshot": served.snapshot, **answer}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from typing_extensions import override
@@ -14,6 +14,7 @@ from mnemodex.retrievers.base import Retriever, check
 from mnemodex.retrievers.hits import Hits, Reason
 from mnemodex.retrievers.ngram.corpus import NgramCorpus
 from mnemodex.retrievers.ngram.phrases import PhraseTokenizer
+from mnemodex.retrievers.ngram.results import DocumentCounts, Located, NextTokens
 from mnemodex.retrievers.top_k import top_k
 from mnemodex.schemas.errors import ModelError, QueryError
 
@@ -24,41 +25,6 @@ if TYPE_CHECKING:
     from mnemodex.retrievers.memory import Memory
     from mnemodex.retrievers.ngram.phrases import Phrases, Variants
     from mnemodex.schemas.manifest import IndexEntry
-
-
-class Located(NamedTuple):
-    """Where phrases occur, in the order of the index: of phrase i, the elements `offsets[i]:offsets[i + 1]`.
-
-    That is the order of the corpus, but for documents that were added in the midst of it later: they are in shards of
-    their own, which come last.
-    """
-
-    offsets: Int64s
-    chunk_ids: Int64s
-    """The first chunk that covers the occurrence's start; -1 in a document without chunks."""
-    documents: Int64s
-    """Numbers of the documents, counted through the index."""
-    tokens: Int64s
-    """The occurrences' first tokens, counted in their documents."""
-    lengths: Int64s
-    """Their tokens."""
-
-
-class NextTokens(NamedTuple):
-    """What follows phrases, the most frequent first: of phrase i, the elements `offsets[i]:offsets[i + 1]`."""
-
-    offsets: Int64s
-    tokens: Int64s
-    counts: Int64s
-    texts: list[str]
-
-
-class DocumentCounts(NamedTuple):
-    """The documents of phrases, in the order of the index: of phrase i, the elements `offsets[i]:offsets[i + 1]`."""
-
-    offsets: Int64s
-    doc_ids: Int64s
-    counts: Int64s
 
 
 class NgramIndex(Retriever):

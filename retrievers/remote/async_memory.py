@@ -8,13 +8,14 @@ from mnemodex.retrievers.display import memory_html, memory_text
 from mnemodex.retrievers.remote.async_retrievers import ASYNC_RETRIEVERS, AsyncRemoteEncoder, AsyncRemoteRetriever
 from mnemodex.retrievers.remote.catalogue import catalogue_call
 from mnemodex.retrievers.remote.connection import SECONDS, Address, AsyncConnection
-from mnemodex.retrievers.remote.reading import fetch_call
+from mnemodex.retrievers.remote.reading import fetch_call, sql_call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import httpx2
 
+    from mnemodex.retrievers.answer import Answer
     from mnemodex.retrievers.remote.catalogue import Catalogue
     from mnemodex.retrievers.remote.reading import Fetched
 
@@ -83,6 +84,10 @@ class AsyncRemoteMemory:
         """
         kind = ASYNC_RETRIEVERS.get(self.catalogue.index(name).type, AsyncRemoteRetriever)
         return kind(self._connection, self.catalogue, name)
+
+    async def sql(self, query: str) -> Answer:
+        """Run one SELECT on the server, if it answers SQL, as `RemoteMemory.sql`."""
+        return await self._connection.ask(sql_call(self.catalogue, query))
 
     async def fetch(self, *, keys: Sequence[str] | None = None, chunk_ids: Sequence[int] | None = None) -> Fetched:
         """Return documents by their keys, or chunks by their ids, as `RemoteMemory.fetch`."""

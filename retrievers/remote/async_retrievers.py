@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mnemodex.retrievers.remote.neighbours import NeighbourCalls
+from mnemodex.retrievers.remote.phrases import PhraseCalls
 from mnemodex.retrievers.remote.reading import embed_call
 from mnemodex.retrievers.remote.searching import Search
 from mnemodex.schemas.errors import QueryError
@@ -13,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-    from mnemodex.indexers.arrays import Float32s
+    from mnemodex.indexers.arrays import Float32s, Int64s
+    from mnemodex.retrievers.datastore import DatastoreInfo, Neighbours
     from mnemodex.retrievers.hits import Hits
+    from mnemodex.retrievers.ngram.results import Located, NextTokens
     from mnemodex.retrievers.remote.catalogue import Catalogue
     from mnemodex.retrievers.remote.connection import AsyncConnection
 
@@ -48,6 +52,46 @@ class AsyncRemoteRetriever:
         return hits if explain else replace(hits, explain=_refuse_reasons)
 
 
+class AsyncRemoteNgramIndex(AsyncRemoteRetriever):
+    """An n-gram index of a server's memory; phrases are texts."""
+
+    async def count(self, phrases: Sequence[str]) -> Int64s:
+        """Return how often each phrase occurs: int64 of shape (phrases,)."""
+        return await self._connection.ask(self._phrases.count(phrases))
+
+    async def locate(self, phrases: Sequence[str], *, limit: int | None = None) -> Located:
+        """Return where each phrase occurs, as `RemoteNgramIndex.locate`."""
+        return await self._connection.ask(self._phrases.locate(phrases, limit))
+
+    async def continuations(self, phrases: Sequence[str], *, limit: int | None = None) -> NextTokens:
+        """Return the tokens that follow each phrase, with how often; at most as many as the server gives."""
+        return await self._connection.ask(self._phrases.continuations(phrases, limit))
+
+    @property
+    def _phrases(self) -> PhraseCalls:
+        return PhraseCalls(self._catalogue, self.name)
+
+
+class AsyncRemoteNextTokenRetriever(AsyncRemoteRetriever):
+    """A next-token datastore of a server's memory."""
+
+    async def info(self) -> DatastoreInfo:
+        """Return what it was built from."""
+        return await self._connection.ask(self._neighbours.info())
+
+    async def nearest(self, keys: Float32s, k: int) -> Neighbours:
+        """Return the k nearest entries of each of some keys, as `Datastore.nearest`."""
+        return await self._connection.ask(self._neighbours.nearest(keys, k))
+
+    async def measure(self, keys: Float32s, ids: Int64s) -> Neighbours:
+        """Return named entries with their exact distances, as `Datastore.measure`."""
+        return await self._connection.ask(self._neighbours.measure(keys, ids))
+
+    @property
+    def _neighbours(self) -> NeighbourCalls:
+        return NeighbourCalls(self._catalogue, self.name)
+
+
 class AsyncRemoteQARetriever(AsyncRemoteRetriever):
     """An index of question-answer pairs of a server's memory."""
 
@@ -73,7 +117,11 @@ class AsyncRemoteEncoder:
         return await self._connection.ask(embed_call(self._catalogue, self.name, texts))
 
 
-ASYNC_RETRIEVERS: dict[str, type[AsyncRemoteRetriever]] = {"qa": AsyncRemoteQARetriever}
+ASYNC_RETRIEVERS: dict[str, type[AsyncRemoteRetriever]] = {
+    "ngram": AsyncRemoteNgramIndex,
+    "knn_lm": AsyncRemoteNextTokenRetriever,
+    "qa": AsyncRemoteQARetriever,
+}
 """Retrievers of indexes that answer more than searches, by the type of the index."""
 
 

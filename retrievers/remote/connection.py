@@ -6,8 +6,9 @@ import asyncio
 import json
 import os
 import time
+from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mnemodex.retrievers.remote.problems import Answer, NoConnection, pause_before_next, read_answer
 from mnemodex.schemas.errors import ForkedProcessError, UserError
@@ -24,7 +25,8 @@ SECONDS = 60.0
 _CONNECT_SECONDS = 10.0
 
 
-class Address(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Address:
     """A server and how it is asked.
 
     Attributes:
@@ -34,7 +36,7 @@ class Address(NamedTuple):
     """
 
     url: str
-    key: str | None
+    key: str | None = field(repr=False)
     seconds: float
 
     @classmethod
@@ -102,6 +104,8 @@ class Connection:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the address: the other process connects by itself."""
+        if self._given is not None:
+            raise UserError("the connection has a client of its own, which cannot be pickled. Connect where it is used")
         return Connection, (self.address,)
 
     def ask(self, call: Call[_T]) -> _T:

@@ -8,7 +8,7 @@ from mnemodex.retrievers.display import memory_html, memory_text
 from mnemodex.retrievers.remote.catalogue import catalogue_call
 from mnemodex.retrievers.remote.connection import SECONDS, Address, Connection
 from mnemodex.retrievers.remote.encoder import RemoteEncoder
-from mnemodex.retrievers.remote.reading import fetch_call
+from mnemodex.retrievers.remote.reading import fetch_call, sql_call
 from mnemodex.retrievers.remote.retrievers import RETRIEVERS, RemoteRetriever
 
 if TYPE_CHECKING:
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
     import httpx2
 
+    from mnemodex.retrievers.answer import Answer
     from mnemodex.retrievers.remote.reading import Fetched
 
 
 class RemoteMemory:
-    """A memory of a server, and its retrievers, as `Memory` has them; may be used by several threads.
+    """A memory of a server, its retrievers and its SQL, as `Memory` has them; may be used by several threads.
 
     Requests that a broken connection or a busy server left without an answer are repeated, four times at most: all that
     a client asks changes nothing. A search, or another call, is answered from one snapshot; a later one from
@@ -92,6 +93,17 @@ class RemoteMemory:
         """
         kind = RETRIEVERS.get(self.catalogue.index(name).type, RemoteRetriever)
         return kind(self._connection, self.catalogue, name)
+
+    def sql(self, query: str) -> Answer:
+        """Run one SELECT on the server, if it answers SQL.
+
+        Raises:
+            QueryError: the statement is not one SELECT or EXPLAIN, is wrong, fails, or takes longer than the server
+                lets one take.
+            AccessError: the server answers no SQL, or not with this key.
+            LimitError: it has more rows than the server gives.
+        """
+        return self._connection.ask(sql_call(self.catalogue, query))
 
     def fetch(self, *, keys: Sequence[str] | None = None, chunk_ids: Sequence[int] | None = None) -> Fetched:
         """Return documents by their keys, or chunks by their ids.

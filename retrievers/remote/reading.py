@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
+from mnemodex.retrievers.answer import Answer
 from mnemodex.retrievers.base import check
 from mnemodex.retrievers.remote.calls import Call, Request, batches
 from mnemodex.retrievers.remote.received import same_snapshot
-from mnemodex.schemas.errors import QueryError
+from mnemodex.schemas.errors import LimitError, QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,6 +80,24 @@ def fetch_call(catalogue: Catalogue, keys: Sequence[str] | None, chunk_ids: Sequ
         for batch in batches(wanted, catalogue.limits)
     ]
     return Call(requests, read)
+
+
+def sql_call(catalogue: Catalogue, query: str) -> Call[Answer]:
+    """Return the call for the rows of a statement.
+
+    Its reading raises `LimitError` where there are more than the server gives.
+    """
+    check([query], 1)
+
+    def read(bodies: list[Any]) -> Answer:
+        body = bodies[0]
+        with pa.ipc.open_stream(base64.b64decode(body["arrow"])) as reader:
+            table = reader.read_all()
+        if body["truncated"]:
+            raise LimitError(f"SQL: there are more rows than the {len(table):,} that the server gives. Add LIMIT")
+        return Answer(table)
+
+    return Call((Request("/v1/sql", {"memory": catalogue.name, "query": query, "form": "arrow"}),), read)
 
 
 def embed_call(catalogue: Catalogue, embedding: str, texts: Sequence[str]) -> Call[Float32s]:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from mnemodex.retrievers.base import Retriever
+from mnemodex.retrievers.datastore import Datastore, DatastoreInfo, Neighbours
+from mnemodex.retrievers.remote.neighbours import NeighbourCalls
+from mnemodex.retrievers.remote.phrases import PhraseCalls
 from mnemodex.retrievers.remote.searching import Search
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnemodex.indexers.arrays import Float32s, Int64s
     from mnemodex.retrievers.hits import Hits
+    from mnemodex.retrievers.ngram.results import Located, NextTokens
     from mnemodex.retrievers.remote.catalogue import Catalogue
     from mnemodex.retrievers.remote.connection import Connection
 
@@ -55,6 +61,51 @@ class RemoteRetriever(Retriever):
         return replace(hits, explain=lambda: self._connection.ask(search.reasons(bare)))
 
 
+class RemoteNgramIndex(RemoteRetriever):
+    """An n-gram index of a server's memory; phrases are texts."""
+
+    def count(self, phrases: Sequence[str]) -> Int64s:
+        """Return how often each phrase occurs: int64 of shape (phrases,)."""
+        return self._connection.ask(self._phrases.count(phrases))
+
+    def locate(self, phrases: Sequence[str], *, limit: int | None = None) -> Located:
+        """Return where each phrase occurs, with a limit the first occurrences of each in the index.
+
+        Raises:
+            LimitError: there is no limit, and a phrase occurs more often than the server says.
+        """
+        return self._connection.ask(self._phrases.locate(phrases, limit))
+
+    def continuations(self, phrases: Sequence[str], *, limit: int | None = None) -> NextTokens:
+        """Return the tokens that follow each phrase, with how often; at most as many as the server gives."""
+        return self._connection.ask(self._phrases.continuations(phrases, limit))
+
+    @property
+    def _phrases(self) -> PhraseCalls:
+        return PhraseCalls(self._catalogue, self.name)
+
+
+class RemoteNextTokenRetriever(RemoteRetriever, Datastore):
+    """A next-token datastore of a server's memory: a `KnnLM` on this machine looks up its keys there."""
+
+    @cached_property
+    @override
+    def info(self) -> DatastoreInfo:
+        return self._connection.ask(self._neighbours.info())
+
+    @override
+    def nearest(self, keys: Float32s, k: int) -> Neighbours:
+        return self._connection.ask(self._neighbours.nearest(keys, k))
+
+    @override
+    def measure(self, keys: Float32s, ids: Int64s) -> Neighbours:
+        return self._connection.ask(self._neighbours.measure(keys, ids))
+
+    @property
+    def _neighbours(self) -> NeighbourCalls:
+        return NeighbourCalls(self._catalogue, self.name)
+
+
 class RemoteQARetriever(RemoteRetriever):
     """An index of question-answer pairs of a server's memory."""
 
@@ -63,5 +114,9 @@ class RemoteQARetriever(RemoteRetriever):
         return RemoteRetriever(self._connection, self._catalogue, self.name, kind="chunk")
 
 
-RETRIEVERS: dict[str, type[RemoteRetriever]] = {"qa": RemoteQARetriever}
+RETRIEVERS: dict[str, type[RemoteRetriever]] = {
+    "ngram": RemoteNgramIndex,
+    "knn_lm": RemoteNextTokenRetriever,
+    "qa": RemoteQARetriever,
+}
 """Retrievers of indexes that answer more than searches, by the type of the index."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import httpx2
 import pytest
@@ -188,3 +191,46 @@ def test_an_unknown_code_is_a_wrong_question_or_a_failure():
         body = {"error": {"code": "new", "message": "m", "remedy": "r"}}
         with pytest.raises(kind, match=r"m\. r"):
             read_answer(URL, Answer(status, {}, json.dumps(body).encode()))
+
+
+class Keeping(BaseHTTPRequestHandler):
+    """Keeps connections open, and closes them after some answers without a word."""
+
+    protocol_version = "HTTP/1.1"
+    connections: ClassVar[list[str]] = []
+    answers_each: ClassVar[int] = 1000
+
+    def setup(self):
+        super().setup()
+        self.connections.append(self.client_address)
+        self.answered = 0
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        if self.answered == self.answers_each:
+            self.close_connection = True
+            return
+        self.answered += 1
+        self.send_response(200)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(("answers_each", "connections"), [(1000, 1), (4, 3)], ids=["kept", "broken"])
+def test_a_connection_is_kept_between_calls_and_opened_again_when_the_server_drops_it(
+    monkeypatch, answers_each, connections
+):
+    monkeypatch.setattr(Keeping, "connections", [])
+    monkeypatch.setattr(Keeping, "answers_each", answers_each)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Keeping) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        made = Connection(Address.of(f"http://127.0.0.1:{server.server_port}", None, 60.0))
+        assert [made.ask(CALL) for _ in range(12)] == [{}] * 12
+        made.close()
+        server.shutdown()
+    assert len(Keeping.connections) == connections

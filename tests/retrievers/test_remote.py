@@ -9,6 +9,7 @@ import pytest
 from contract import ONE_OF_A_KIND, QUESTIONS, opened
 
 import mnemodex
+from mnemodex.retrievers.remote.connection import Address, Connection
 from mnemodex.schemas.errors import (
     ForkedProcessError,
     LimitError,
@@ -130,6 +131,82 @@ def test_questions_are_encoded(memory, remote):
     assert encoder.encode_queries([]).shape == (0, encoder.dimension)
 
 
+PHRASES = ["the harbour", "apples", "two notes say", "xyzzy quux"]
+
+
+def test_phrases_are_counted_located_and_continued(memory, remote):
+    expected, index = memory.retriever("ngrams"), remote.retriever("ngrams")
+    assert_same(index.count(PHRASES), expected.count(PHRASES))
+    for name in ("locate", "continuations"):
+        found, there = (getattr(one, name)(PHRASES) for one in (index, expected))
+        for column in found._fields:
+            assert np.array_equal(getattr(found, column), getattr(there, column)), column
+    assert_same(index.locate(PHRASES, limit=1).tokens, expected.locate(PHRASES, limit=1).tokens)
+    assert index.count([]).shape == (0,)
+    with pytest.raises(QueryError, match="phrase 0 has no token"):
+        index.count([" "])
+
+
+def test_places_that_the_server_does_not_give_are_not_left_out_unsaid(connected):
+    index = connected.retriever("ngrams")
+    limits = connected.catalogue.limits.model_copy(update={"k": 2})
+    index._catalogue = connected.catalogue.model_copy(update={"limits": limits})
+    with pytest.raises(LimitError, match=r"phrase 0: occurs \d+ times, .* first 2 places\. Pass limit=2"):
+        index.locate(["the"])
+    assert len(index.locate(["the"], limit=2).tokens) == 2
+
+
+def test_keys_are_looked_up_in_a_datastore(memory, connected):
+    expected, datastore = memory.retriever("next"), connected.retriever("next")
+    for name in ("name", "rows", "dimension", "key", "model_sha256", "tokenizer_sha256", "vocabulary", "prefix"):
+        assert getattr(datastore.info, name) == getattr(expected.info, name)
+    assert_same(datastore.info.sample_tokens, expected.info.sample_tokens)
+    assert_same(datastore.info.sample_keys, expected.info.sample_keys)
+    # More than one request takes.
+    keys = np.random.default_rng(1).normal(size=(3000, 32)).astype(np.float32)
+    nearest = datastore.nearest(keys, 5)
+    for found, there in zip(nearest, expected.nearest(keys, 5), strict=True):
+        assert_same(found, there)
+    for found, there in zip(datastore.measure(keys, nearest.ids), expected.measure(keys, nearest.ids), strict=True):
+        assert_same(found, there)
+    assert datastore.nearest(keys[:0], 5).ids.shape == (0, 5)
+    assert datastore.measure(keys[:2], nearest.ids[:2, :0]).ids.shape == (2, 0)
+
+
+def test_what_are_no_keys_is_refused(connected):
+    datastore = connected.retriever("next")
+    with pytest.raises(QueryError, match=r"Give float32 of shape \(keys, dimension\)"):
+        datastore.nearest(np.zeros((2, 32)), 3)
+    with pytest.raises(QueryError, match="Give 32, as the datastore has"):
+        datastore.nearest(np.zeros((2, 31), np.float32), 3)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_model_on_another_machine_reads_with_the_datastore(memory, connected):
+    import torch
+
+    from mnemodex.retrievers.readers.knn_lm.knn_lm import KnnLM
+
+    model = memory.retriever("next").prompt_keys.model.model
+    tokens = torch.arange(3, 23)[None]
+    logits = []
+    for datastore in (memory.retriever("next"), connected.retriever("next")):
+        with KnnLM(datastore, k=4, weight=0.5, rescore=True).attach(model), torch.no_grad():
+            logits.append(model(input_ids=tokens).logits)
+    assert torch.equal(*logits)
+
+
+def test_sql_has_the_rows_and_types_of_the_opened_memory(memory, connected):
+    columns = "c.chunk_id, d.key, d.year, d.metadata, [1.5, NULL] AS list"
+    query = f"SELECT {columns} FROM chunks c JOIN documents d USING (doc_id) ORDER BY ALL"
+    found, expected = connected.sql(query), memory.sql(query)
+    assert found.to_arrow_table().equals(expected.to_arrow_table()) and found.fetchall() == expected.fetchall()
+    with pytest.raises(QueryError, match='column "nothing"'):
+        connected.sql("SELECT nothing FROM chunks")
+    with pytest.raises(LimitError, match=r"more rows than the .* that the server gives\. Add LIMIT"):
+        connected.sql("SELECT * FROM range(100000)")
+
+
 def test_a_memory_is_named_where_it_has_to_be(served):
     from starlette.testclient import TestClient
 
@@ -148,13 +225,16 @@ def test_what_is_no_address_is_refused(url):
 @pytest.mark.parametrize("key", ["", " secret", "секрет", "sec\nret"])
 def test_what_is_no_key_is_refused_without_showing_it(key):
     with pytest.raises(UserError, match=r"^key: ") as caught:
-        mnemodex.connect("http://library.test", key)
+        mnemodex.connect("http://localhost", key)
     assert not key or key not in str(caught.value)
 
 
-def test_a_pickled_memory_connects_by_itself(connected):
-    again = pickle.loads(pickle.dumps(connected.retriever("words")))
-    assert again._connection.address == connected._connection.address
+def test_a_pickled_connection_connects_by_itself_unless_its_client_is_the_callers(connected):
+    made = Connection(Address.of("http://localhost", "secret", 5.0))
+    again = pickle.loads(pickle.dumps(made))
+    assert again.address == made.address and "secret" not in repr(again.address)
+    with pytest.raises(UserError, match="Connect where it is used"):
+        pickle.dumps(connected.retriever("words"))
 
 
 def test_a_fork_of_the_process_is_refused(connected, monkeypatch):
