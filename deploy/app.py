@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import base64
+import hashlib
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
 from mnemodex import __version__
 from mnemodex.deploy.answers import JSON, answer, refuse
 from mnemodex.deploy.audit import Audit
+from mnemodex.deploy.docs import STYLE, docs_page
 from mnemodex.deploy.envelope import Envelope
 from mnemodex.deploy.errors import Problem, problem_of
 from mnemodex.deploy.guard import Guard
 from mnemodex.deploy.mcp_http import Tools
+from mnemodex.deploy.metrics import CONTENT_TYPE, exposition
 from mnemodex.deploy.operations.base import Form
 from mnemodex.deploy.operations.indexes import indexes
-from mnemodex.schemas.errors import MnemodexError
+from mnemodex.schemas.errors import MnemodexError, SnapshotRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,6 +34,10 @@ if TYPE_CHECKING:
 
     Endpoint = Callable[[Request], Awaitable[Response]]
 
+_DOCS_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
 _STATUSES = {
     404: Problem(404, "not_found", "there is no such address", "See /docs for those there are"),
     405: Problem(405, "method", "the address is not asked by this method", "See /docs for the method"),
@@ -38,12 +47,10 @@ _STATUSES = {
 def http_app(settings: ServerSettings, state: Service) -> FastAPI:
     """Return the application of a service."""
     tools = Tools(state)
-    app = FastAPI(title="Mnemodex", version=__version__, redoc_url=None, lifespan=tools.lifespan)
+    app = FastAPI(title="Mnemodex", version=__version__, docs_url=None, redoc_url=None, lifespan=tools.lifespan)
     app.router.routes.append(Route("/mcp", endpoint=tools))
     routes = Routes(settings, state)
     for operation in state.operations.values():
-        schema = operation.form.model_json_schema()
-        body = {"required": True, "content": {JSON: {"schema": schema}}}
         app.add_api_route(
             f"/v1/{operation.name}",
             routes.guarded(routes.operation(operation)),
@@ -51,15 +58,33 @@ def http_app(settings: ServerSettings, state: Service) -> FastAPI:
             name=operation.name,
             summary=operation.summary,
             description=operation.run.__doc__,
-            openapi_extra={"requestBody": body},
+            openapi_extra=_body_of(operation.form),
         )
-    for path, endpoint in {"/v1/indexes": routes.indexes, "/healthz": routes.healthz, "/readyz": routes.readyz}.items():
+    reload = routes.guarded(routes.reload)
+    app.add_api_route(
+        "/v1/reload", reload, methods=["POST"], summary=routes.reload.__doc__, openapi_extra=_body_of(Form)
+    )
+    for path, endpoint in routes.reads().items():
         app.add_api_route(path, routes.guarded(endpoint), methods=["GET"], summary=endpoint.__doc__)
+
+    async def docs(request: Request) -> Response:
+        """Return this page."""
+        return HTMLResponse(page, headers={"Content-Security-Policy": _DOCS_POLICY})
+
+    docs.__annotations__ = {"request": Request}
+    page = docs_page(app.openapi())
+    app.add_api_route("/docs", docs, methods=["GET"], include_in_schema=False)
     app.add_exception_handler(HTTPException, routes.strayed)
     # The last one is the outermost.
     app.add_middleware(Guard, settings=settings)
-    app.add_middleware(Envelope, audit=None if settings.audit is None else Audit(settings.audit))
+    audit = state.metrics.audit = None if settings.audit is None else Audit(settings.audit)
+    app.add_middleware(Envelope, audit=audit, metrics=state.metrics)
     return app
+
+
+def _body_of(form: type[Form]) -> dict[str, Any]:
+    """Return the description of a body that is a form."""
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": form.model_json_schema()}}}}
 
 
 class Routes:
@@ -97,6 +122,15 @@ class Routes:
 
         return endpoint
 
+    def reads(self) -> dict[str, Endpoint]:
+        """Return the endpoints that are asked without a body, by their addresses."""
+        return {
+            "/v1/indexes": self.indexes,
+            "/healthz": self.healthz,
+            "/readyz": self.readyz,
+            "/metrics": self.metrics,
+        }
+
     async def _body(self, request: Request) -> bytes | Problem:
         """Return the body of a request; a problem where it is too large, or not said to be JSON."""
         # Pages of other sites cannot send this type without asking first.
@@ -126,8 +160,32 @@ class Routes:
         return answer({"status": "alive"})
 
     async def readyz(self, request: Request) -> Response:
-        """Say whether all memories are open and warm."""
-        return answer({"status": "ready" if self._state.ready else "opening"}, 200 if self._state.ready else 503)
+        """Say whether all memories are open and warm, and how many of them have a problem."""
+        ready = self._state.ready
+        told = {"status": "ready" if ready else "opening", "problems": len(self._state.memories.problems)}
+        return answer(told, 200 if ready else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        """Return what all replicas count and measure, for Prometheus."""
+        request.state.access.require("admin")
+        return Response(exposition(await self._state.replicas.families()), media_type=CONTENT_TYPE)
+
+    async def reload(self, request: Request) -> Response:
+        """Serve the newest snapshot of a memory, or of all, in all replicas."""
+        access = request.state.access
+        access.require("admin")
+        body = await self._body(request)
+        if isinstance(body, Problem):
+            return refuse(body)
+        form = request.state.form = Form.model_validate_json(body)
+        if form.memory is not None or access.memories is not None:
+            # Refuses memories that are not there, and those that the key is not for.
+            form = Form(memory=self._state.memories.get(form.memory, access).name)
+        replicas = await self._state.replicas.reload(form.memory)
+        problems = [told["problem"] for memories in replicas.values() for told in memories if told["problem"]]
+        if problems:
+            raise SnapshotRefusedError(problems[0])
+        return answer({"replicas": replicas})
 
     async def strayed(self, request: Request, error: Exception) -> Response:
         """Answer what is addressed to nothing."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from mnemodex.deploy.audit import Audit
+    from mnemodex.deploy.metrics import Metrics
 
 _log = logging.getLogger("mnemodex.server")
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
@@ -27,15 +28,18 @@ _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
 )
+"""Of answers that do not say otherwise."""
 
 
 class Envelope:
     """An ASGI middleware around the application."""
 
-    def __init__(self, app: ASGIApp, *, audit: Audit | None) -> None:
+    def __init__(self, app: ASGIApp, *, audit: Audit | None, metrics: Metrics) -> None:
         self._app = app
         self._audit = audit
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -51,16 +55,19 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [(name, value) for name, value in message.get("headers", ()) if name != b"x-request-id"]
-                message["headers"] = [*headers, *_HEADERS, (b"x-request-id", request_id.encode())]
+                headers = {**dict(_HEADERS), **dict(message.get("headers", ())), b"x-request-id": request_id.encode()}
+                message["headers"] = list(headers.items())
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
-        ms = round((time.perf_counter() - begun) * 1000, 1)
+        seconds = time.perf_counter() - begun
+        ms = round(seconds * 1000, 1)
+        self._metrics.request(getattr(scope.get("route"), "path", "other"), status, seconds)
         line = {"id": request_id, "method": scope["method"], "path": scope["path"], "status": status, "ms": ms}
         if self._audit is not None and scope["path"] not in OPEN_PATHS:
             self._audit.write(_entry(scope["path"], state, status, ms))
-        _log.log(logging.ERROR if status >= 500 else logging.INFO, json.dumps(line), exc_info=state.get("error"))
+        level = logging.ERROR if status >= 500 else logging.INFO
+        _log.log(level, json.dumps(line), exc_info=state.get("error"), extra={"request": line})
 
 
 def _id_of(scope: Scope) -> str:

@@ -3,32 +3,78 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
+from mnemodex.deploy.replicas import OneProcess, Replicas
 from mnemodex.pipelines.cluster import start_ray
+from mnemodex.schemas.errors import UserError
+from mnemodex.schemas.store.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from mnemodex.deploy.service import Service
     from mnemodex.deploy.settings import ServerSettings
 
 _NAME = "mnemodex"
-_RUNNING = 16
-"""Requests of a replica beyond its queue: they are answered that it is full."""
+_DEPLOYMENT = "replica"
+_MORE = 64
+"""Requests of a replica beyond those that it takes: it answers that it is busy, and is asked how it is."""
+_STOP_SECONDS = 10.0
+"""In which requests end when the server does."""
+_HEALTH_SECONDS = 10.0
+_RELOAD_SECONDS = 600.0
+_METRICS_SECONDS = 2.0
+_EVERYWHERE = tuple(
+    f"RAY_SERVE_{name}" for name in ("ENABLE_HA_PROXY", "ENABLE_DIRECT_INGRESS", "THROUGHPUT_OPTIMIZED")
+)
+"""With these, Ray Serve listens at all addresses of the machine, whatever host it is told."""
+
+
+def check_environment(settings: ServerSettings) -> None:
+    """Refuse a server without keys that Ray Serve would open to other machines, by a `UserError`."""
+    for name in _EVERYWHERE:
+        if settings.keys is None and os.environ.get(name, "0") == "1":
+            raise UserError(
+                f"{name}=1: Ray Serve listens at all addresses of this machine in that mode, and other machines could "
+                "ask without a key. Make one with `mnemodex keys add FILE` and pass --keys FILE, or unset it"
+            )
 
 
 @contextlib.contextmanager
-def serving(settings: ServerSettings) -> Iterator[None]:
+def serving(settings: ServerSettings, *, log: Path | None = None) -> Iterator[dict[str, float]]:
     """Serve on a Ray of this machine as long as the context lasts; all of it ends with it.
 
+    Args:
+        settings: the server's.
+        log: the pipe that replicas write their log to.
+
+    Yields:
+        What the start took, seconds, by the names of its parts.
+
     Raises:
+        UserError: other machines could ask without a key, or a folder is no memory.
+        CorruptFileError: a memory's manifest is damaged.
         RayStartError: Ray cannot be started.
     """
-    start_ray(None)
+    check_environment(settings)
+    for folder in settings.memories.values():
+        open_store(folder)
+    seconds = _Stopwatch()
+    start_ray(None, only_here=True)
     import ray
     from ray import serve
 
+    seconds.lap("Ray")
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         serve.start(
             proxy_location="HeadOnly",
@@ -38,53 +84,149 @@ def serving(settings: ServerSettings) -> Iterator[None]:
                 "ssl_certfile": settings.tls_cert and str(settings.tls_cert),
                 "ssl_keyfile": settings.tls_key and str(settings.tls_key),
             },
+            logging_config={"log_level": "WARNING", "enable_access_log": False},
         )
-        serve.run(application(settings), name=_NAME)
-        yield
+        seconds.lap("proxy")
+        handle = serve.run(_application(settings, log=log), name=_NAME)
+        seconds.lap("replicas")
+        yield seconds.laps | handle.started.remote().result()
     finally:
-        serve.shutdown()  # type: ignore[no-untyped-call] # Ray leaves it so
+        # Requests that run end; what is left of Serve ends with Ray.
+        with contextlib.suppress(Exception):
+            serve.delete(_NAME)
         ray.shutdown()
 
 
-def application(settings: ServerSettings | dict[str, Any]) -> Any:
-    """Return the application for Ray Serve.
+def application(args: dict[str, Any]) -> Any:
+    """Return the application for a configuration of Ray Serve that names this function.
 
     Args:
-        settings: the server's, or the `args` of a configuration of Ray Serve that names this function.
+        args: the server's settings, as such a configuration has them.
 
     Raises:
         UserError: they are no settings of a server.
     """
+    from mnemodex.deploy.settings import make_settings
+
+    return _application(make_settings(args, at="args"))
+
+
+def _application(settings: ServerSettings, *, log: Path | None = None) -> Any:
+    """Return the application for Ray Serve; replicas write their log to a pipe, if there is one."""
     from ray import serve
 
-    from mnemodex.deploy.settings import ServerSettings
-    from mnemodex.schemas.validation import validate
-
-    if isinstance(settings, dict):
-        settings = validate(ServerSettings, settings, name="args")
     threads = max(1, (os.cpu_count() or 1) // settings.replicas)
 
     @serve.deployment(
-        name="replica",
+        name=_DEPLOYMENT,
         num_replicas=settings.replicas,
-        max_ongoing_requests=settings.limits.queued + _RUNNING,
+        max_ongoing_requests=settings.limits.queued + _MORE,
+        health_check_period_s=_HEALTH_SECONDS,
+        health_check_timeout_s=_HEALTH_SECONDS,
+        graceful_shutdown_timeout_s=_STOP_SECONDS,
+        graceful_shutdown_wait_loop_s=0.5,
+        logging_config={"log_level": "WARNING", "enable_access_log": False},
         ray_actor_options={"num_cpus": 0, "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads)}}},
     )
     @serve.ingress()
     class Replica:
         """A process that answers."""
 
-        def __init__(self, settings: ServerSettings) -> None:
+        def __init__(self, settings: ServerSettings, log: Path | None) -> None:
+            if log is not None:
+                from mnemodex.deploy.log import log_to
+
+                log_to(log)
+            seconds = _Stopwatch()
             from mnemodex.deploy.service import Service
 
-            self._settings = settings
-            self._state = Service(settings)
-            self._state.warm()
+            self._service = Service(settings)
+            seconds.lap("opening")
+            warmed = self._service.warm()
+            seconds.lap("warming")
+            self._service.replicas = _AllReplicas(self._service)
+            self._started = seconds.laps | warmed
 
         def __serve_build_asgi_app__(self) -> Any:
             from mnemodex.deploy.app import http_app
 
-            return http_app(self._settings, self._state)
+            return _WithoutId(http_app(self._service.settings, self._service))
+
+        def check_health(self) -> None:
+            self._service.check()
+
+        async def started(self) -> dict[str, float]:
+            return self._started
+
+        async def reload(self, memory: str | None) -> tuple[str, list[dict[str, Any]]]:
+            return _replica(), (await OneProcess(self._service).reload(memory))["0"]
+
+        async def families(self) -> tuple[str, list[dict[str, Any]]]:
+            return _replica(), self._service.metrics.families()
 
     made: Any = Replica
-    return made.bind(settings)
+    return made.bind(settings, log)
+
+
+def _replica() -> str:
+    """Return the name of this replica."""
+    from ray import serve
+
+    return serve.get_replica_context().replica_id.unique_id
+
+
+class _AllReplicas(Replicas):
+    """The replicas of the deployment that this process is one of."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    @override
+    async def reload(self, memory: str | None) -> dict[str, list[dict[str, Any]]]:
+        return dict(await self._ask("reload", memory, seconds=_RELOAD_SECONDS))
+
+    @override
+    async def families(self) -> dict[str, list[dict[str, Any]]]:
+        try:
+            return dict(await self._ask("families", seconds=_METRICS_SECONDS))
+        except TimeoutError:
+            # One of them hangs: what this one counts is better than nothing.
+            return {_replica(): self._service.metrics.families()}
+
+    async def _ask(self, method: str, *arguments: Any, seconds: float) -> list[Any]:
+        from ray import serve
+
+        handle = serve.get_deployment_handle(_DEPLOYMENT, app_name=_NAME)
+        answers: list[Any] = await handle.broadcast(method, *arguments).results_async(timeout_s=seconds)
+        return answers
+
+
+class _WithoutId:
+    """Leaves the id of a request out of the answer's headers: the proxy of Ray Serve adds it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+        async def send_without(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [pair for pair in message["headers"] if pair[0] != b"x-request-id"]
+            await send(message)
+
+        await self._app(scope, receive, send_without)
+
+
+class _Stopwatch:
+    """Seconds of the parts of a start."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        """Note what went by since the former part."""
+        now = time.monotonic()
+        self.laps[name] = now - self._last
+        self._last = now

@@ -1,22 +1,43 @@
-"""What one process serves: memories, who may ask them, and the threads that answer."""
+"""What one process serves: memories, and the threads that answer."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import logging
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from mnemodex.deploy.batches import Batches
 from mnemodex.deploy.memories import Memories
+from mnemodex.deploy.metrics import Metrics
 from mnemodex.deploy.operations import operations_of
+from mnemodex.deploy.operations.search import SearchForm
 from mnemodex.deploy.reasons import shown
-from mnemodex.schemas.errors import QueryError, RequestTimeoutError
+from mnemodex.deploy.replicas import OneProcess, Replicas
+from mnemodex.schemas.errors import BusyError, QueryError, RequestTimeoutError, SnapshotRefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+
     from mnemodex.deploy.access import Access
+    from mnemodex.deploy.memories import Served
     from mnemodex.deploy.operations.base import Form
     from mnemodex.deploy.settings import ServerSettings
 
+_log = logging.getLogger("mnemodex.server")
 _THREADS = 8
+_SEARCHING = 32
+"""Threads that search: one an index runs at a time, and those that wait for an index cost next to nothing."""
+_HUNG = 4
+"""A batch that runs so many times as long as a request may is taken for one that never ends."""
+_FOLLOW_SECONDS = 1.0
+_AGAIN_SECONDS = 60.0
+"""After which a snapshot that was refused is tried again."""
 
 
 class Service:
@@ -26,20 +47,38 @@ class Service:
         settings: the server's.
         memories: that are served.
         operations: that are answered, by their names.
+        metrics: of this process.
+        replicas: all processes of the server.
         ready: whether all memories are open and warm.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         self.memories = Memories(settings.memories, settings.limits)
+        self.metrics = Metrics(self.memories)
         self.operations = operations_of(settings)
+        self.replicas: Replicas = OneProcess(self)
         self.ready = False
+        self._running = 0
         self._threads = ThreadPoolExecutor(_THREADS, "operation")
+        self._batches = Batches(ThreadPoolExecutor(_SEARCHING, "search"), self.metrics.batch)
+        self._stopped = threading.Event()
 
-    def warm(self) -> None:
-        """Open and search every index once; the service is ready then."""
-        self.memories.warm()
+    def warm(self) -> dict[str, float]:
+        """Open and search every index once; return the seconds that each took. The service is ready then."""
+        seconds = self.memories.warm()
         self.ready = True
+        # What libraries made is not looked at again each time that a snapshot is released.
+        gc.collect()
+        gc.freeze()
+        if self.settings.follow:
+            threading.Thread(target=self._follow, name="follow", daemon=True).start()
+        return seconds
+
+    def close(self) -> None:
+        """Follow no snapshots any more, and start no threads."""
+        self._stopped.set()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def run(self, name: str, form: Form, access: Access) -> dict[str, Any]:
         """Return the answer of an operation.
@@ -48,12 +87,81 @@ class Service:
             MnemodexError: it is refused or fails, or takes longer than a request may.
         """
         served = self.memories.get(form.memory, access)
-        loop = asyncio.get_running_loop()
-        answer = loop.run_in_executor(self._threads, self.operations[name].run, served, form, access)
         seconds = self.settings.limits.seconds
+        begun = time.perf_counter()
         try:
-            return shown(await asyncio.wait_for(answer, seconds), access)
+            async with asyncio.timeout(seconds):
+                if isinstance(form, SearchForm) and name == "search":
+                    with self._admitted():
+                        answer = await self._batches.search(served, form, access)
+                    self.metrics.search(served.name, form.index, time.perf_counter() - begun)
+                else:
+                    answer = await asyncio.wrap_future(self._submit(name, served, form, access))
+            return shown(answer, access)
         except QueryError as error:
             raise access.shown(error) from error
         except TimeoutError as error:
             raise RequestTimeoutError(f"{name}: took more than {seconds:g} seconds. Ask for less, or later") from error
+
+    def _submit(self, name: str, served: Served, form: Form, access: Access) -> Future[dict[str, Any]]:
+        """Start an operation in a thread; it counts as running until it ends, be its request given up before."""
+        admitted = contextlib.ExitStack()
+        admitted.enter_context(self._admitted())
+        future = self._threads.submit(self.operations[name].run, served, form, access)
+        loop = asyncio.get_running_loop()
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(admitted.close))
+        return future
+
+    @contextlib.contextmanager
+    def _admitted(self) -> Iterator[None]:
+        """Count a request that runs; raise `BusyError` where as many run as may."""
+        if self._running >= self.settings.limits.queued:
+            raise BusyError(f"the server: {self._running} requests wait already. Ask again in a second")
+        self._running += 1
+        self.metrics.running.set(self._running)
+        try:
+            yield
+        finally:
+            self._running -= 1
+            self.metrics.running.set(self._running)
+
+    def check(self) -> None:
+        """Raise where a search never ends, so that whoever watches this process starts another one.
+
+        Raises:
+            RequestTimeoutError: one runs far longer than a request may.
+        """
+        if self._batches.longest() > _HUNG * self.settings.limits.seconds:
+            raise RequestTimeoutError("a search does not end. Start the process again")
+
+    def reload(self, name: str | None = None) -> list[dict[str, Any]]:
+        """Serve the newest snapshot of a memory, or of each; return what is served, and why that is not the newest."""
+        told = []
+        for memory in [name] if name is not None else [served.name for served in self.memories]:
+            problem, changed = None, False
+            try:
+                changed = self.memories.reload(memory)
+                if changed:
+                    self.metrics.reload(memory, "served")
+            except SnapshotRefusedError as error:
+                self.metrics.reload(memory, "refused")
+                problem = str(error)
+            served = self.memories.get(memory)
+            told.append({"name": memory, "snapshot": served.snapshot, "changed": changed, "problem": problem})
+        return told
+
+    def _follow(self) -> None:
+        """Serve new snapshots as they are committed; one that was refused is tried again after a while."""
+        # The first look finds what was committed while the memories were opened.
+        seen = {served.name: ("", 0.0) for served in self.memories}
+        while not self._stopped.wait(_FOLLOW_SECONDS):
+            for name, (former, again) in seen.items():
+                try:
+                    mark = self.memories.mark(name)
+                    if mark == former and not (again and time.monotonic() > again):
+                        continue
+                    refused = any(told["problem"] for told in self.reload(name))
+                    seen[name] = (mark, time.monotonic() + _AGAIN_SECONDS if refused else 0.0)
+                except Exception:
+                    # Whatever a damaged folder or a lost disk makes of it: the former snapshot is served.
+                    _log.exception("%s: cannot be followed", name)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mnemodex.schemas.errors import UserError
+from mnemodex.schemas.validation import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _Count = Annotated[int, Field(ge=1)]
 
@@ -83,6 +84,24 @@ class ServerSettings(BaseModel):
                 "and pass --keys FILE, or listen at 127.0.0.1"
             )
         return self
+
+
+def make_settings(given: Mapping[str, Any], *, at: str = "") -> ServerSettings:
+    """Return the settings of a server.
+
+    Args:
+        given: by their names.
+        at: where they are written, for errors.
+
+    Raises:
+        UserError: they are none, or do not go together.
+    """
+    try:
+        return ServerSettings.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = [part for part in (at, ".".join(map(str, first["loc"]))) if part]
+        raise UserError(": ".join([*where, say(first)])) from error
 
 
 def is_loopback(host: str) -> bool:

@@ -32,7 +32,7 @@ _PROBE_SECONDS = 5.0
 """In which a cluster's head answers. Ray itself would try for minutes."""
 
 
-def start_ray(address: str | None, runtime_env: Mapping[str, Any] | None = None) -> bool:
+def start_ray(address: str | None, runtime_env: Mapping[str, Any] | None = None, *, only_here: bool = False) -> bool:
     """Start Ray, or connect to the cluster at `address`; return whether there was none in this process yet.
 
     A local start is tried twice: on a busy machine Ray's own processes are not always ready in time.
@@ -40,6 +40,7 @@ def start_ray(address: str | None, runtime_env: Mapping[str, Any] | None = None)
     Args:
         address: of a cluster; "local" or None for one of its own.
         runtime_env: of the workers, checked.
+        only_here: whether a local Ray listens at the loopback address alone.
 
     Raises:
         RayStartError: it cannot be started, or no cluster answers.
@@ -54,7 +55,7 @@ def start_ray(address: str | None, runtime_env: Mapping[str, Any] | None = None)
     local = address in _LOCAL
     for attempt in (1, 2) if local else (2,):
         try:
-            _init(address or "local", runtime_env, local=local)
+            _init(address or "local", runtime_env, local=local, only_here=only_here)
         except Exception as error:
             # Ray raises what its parts raise: time-outs, connection errors, plain exceptions.
             ray.shutdown()
@@ -152,10 +153,12 @@ def _quiet_ray() -> Any:
     return ray
 
 
-def _init(address: str, runtime_env: Mapping[str, Any] | None, *, local: bool) -> None:
+def _init(address: str, runtime_env: Mapping[str, Any] | None, *, local: bool, only_here: bool) -> None:
     import ray
 
     extra: dict[str, Any] = {"object_store_memory": _OBJECT_STORE_BYTES} if local else {}
+    if only_here:
+        extra["_node_ip_address"] = "127.0.0.1"
     with _native_stderr_held(), _sigterm_kept():
         ray.init(
             address=address,

@@ -88,6 +88,35 @@ class Memory:
         manifest = self.snapshot.manifest
         return reopen, (self.snapshot.store.root.absolute(), manifest.name, manifest.created, passed)
 
+    def newer(self, *, again: bool = False) -> Memory | None:
+        """Return the memory of the newest snapshot; None where that is this one, unless it is to be opened `again`.
+
+        The encoders of embeddings that are the same are this memory's, and files that this one has checked are not
+        checked again unless they changed.
+
+        Raises:
+            CorruptFileError: the newest snapshot's manifest is damaged.
+        """
+        store, own = self.snapshot.store, self.snapshot.manifest
+        manifest = store.current()
+        if manifest is None:
+            raise MemoryNotFoundError(f"{store.root}: has no snapshot any more; build the memory again")
+        if not again and (manifest.name, manifest.created) == (own.name, own.created):
+            return None
+        memory = Memory.of(Snapshot(store, manifest), objects=self._objects)
+        for name, encoder in self._encoders.items():
+            if manifest.encoders.get(name) == own.encoders[name]:
+                memory._encoders[name] = encoder
+        return memory
+
+    def close(self) -> None:
+        """Let go of the retrievers, the encoders and the database; a search that runs still ends."""
+        self._retrievers.clear()
+        self._encoders.clear()
+        connection = self.__dict__.pop("_sql", None)
+        if connection is not None:
+            connection.close()
+
     @property
     def indexes(self) -> list[str]:
         """The names of the indexes."""

@@ -115,6 +115,10 @@ class MemoryNotFoundError(UserError):
     """The folder is not a memory, or has no committed snapshot."""
 
 
+class SnapshotRefusedError(MnemodexError):
+    """A server does not serve the newest snapshot of a memory, but the one before."""
+
+
 class NewerFormatError(UserError):
     """The memory was written by a newer version of Mnemodex."""
 

@@ -35,8 +35,7 @@ def embed(served: Served, request: EmbedForm, access: Access) -> dict[str, Any]:
     if not names:
         raise QueryError(f"memory {served.name!r}: has no embedding. Ask a memory that has one")
     name = request.embedding or names[0]
-    with served.lock:
-        vectors = served.memory.encoder(name).encode_queries(texts)
+    vectors = served.memory.encoder(name).encode_queries(texts)
     return {
         "memory": served.name,
         "snapshot": served.snapshot,

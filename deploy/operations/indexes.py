@@ -47,6 +47,7 @@ def indexes(served: Served, request: Form, access: Access) -> dict[str, Any]:
                 "recall": index.recall.model_dump(mode="json") if index.recall else None,
                 "of": list(index.made_of),
                 "served": index.name not in served.refused,
+                "problem": served.problem(index.name),
             }
             for index in manifest.indexes.values()
             if access.sees_index(index.name)

@@ -42,7 +42,7 @@ def search(served: Served, request: SearchForm, access: Access) -> dict[str, Any
     """Return the hits of each question, as `mnemodex search --json` prints them."""
     where = check_search(served, request, access)
     try:
-        with served.lock:
+        with served.locks[request.index]:
             return find(served, request, request.queries, where)
     except QueryError as error:
         raise access.shown(error) from error

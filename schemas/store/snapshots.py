@@ -69,6 +69,10 @@ class Snapshots:
             )
         return manifest
 
+    def mark(self) -> str:
+        """Return a text that is another one after a snapshot was committed."""
+        return f"{self._named()} {max(self._snapshots(), default='')}"
+
     def found(self) -> Manifest | None:
         """Return the current snapshot for a build, which finds again what a damaged list file named."""
         manifest = self.current()

@@ -42,7 +42,7 @@ class TestSearch:
         assert document["text"][hit["start"] : hit["end"]] == hit["text"] and document["doc_id"] == hit["doc_id"]
 
     def test_hits_of_another_kind_than_asked_for_are_refused(self, post):
-        assert "pair" in error(post("search", 422, index="asked", queries=["x"], kind="chunk"), "bad_query")
+        assert "chunk" in error(post("search", 422, index="words", queries=["x"], kind="pair"), "bad_query")
         assert post("search", index="asked", queries=["x"], kind="pair")["hits"]
 
 
