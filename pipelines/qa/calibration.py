@@ -13,7 +13,7 @@ from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.pipelines.vectors.encode import MODEL
 from mnemodex.retrievers.qa.abstention import Calibrated, risk_coverage, row_with, threshold_of
 from mnemodex.retrievers.qa.evaluation import judge_guesses
-from mnemodex.retrievers.queries import Query, read_queries
+from mnemodex.retrievers.queries import Query, read_queries, search_each
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.manifest import Abstention, Stats
 from mnemodex.schemas.spec import Spec
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.ops.output import Output
     from mnemodex.pipelines.plan import PlanContext
     from mnemodex.retrievers.qa.abstention import RiskCoverage
+    from mnemodex.retrievers.qa.predictions import Prediction
     from mnemodex.schemas.recipe import Recipe
 
 _FEW = 20
@@ -55,6 +56,7 @@ class CalibrateOp(Op):
     """
 
     Settings = CalibrationSettings
+    version = 2
     settings: CalibrationSettings
 
     @override
@@ -62,7 +64,9 @@ class CalibrateOp(Op):
         abstain, index = self.settings.abstain, self.settings.index
         queries = answered_queries(abstain.queries, at=f"indexes.{index.name}.abstain.queries")
         retriever: Any = index.open(inputs, 0, self.work).retriever(index.name)
-        predictions = retriever.predictions([query.question for query in queries])
+        predictions: list[Prediction] = search_each(
+            queries, lambda asked, where: retriever.predictions(asked, where=where)
+        )
         curve = risk_coverage(*judge_guesses(predictions, queries), len(queries))
         table = spec_of(TableKey("calibration"))
         output.write(table, to_table(list(curve), table.schema))

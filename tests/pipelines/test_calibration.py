@@ -84,6 +84,17 @@ def test_the_curve_is_a_table_and_evaluation_gives_the_same(recipe, tmp_path):
     assert (measured.metrics["coverage"], measured.metrics["EM@coverage"], measured.metrics["EM"]) == (0.5, 1.0, 0.5)
 
 
+def test_the_filter_of_a_question_is_heeded(recipe, tmp_path):
+    # No pair has a passage, so that none is found with a filter.
+    rows = [row if number % 2 == 0 else {**row, "where": "true"} for number, row in enumerate(ASKED)]
+    asked_file(tmp_path, rows)
+    build(recipe)
+    memory = opened(recipe)
+    assert memory.sql("SELECT max(coverage), max(risk) FROM calibration_qa").fetchall() == [(0.5, 0.0)]
+    measured = evaluate_answers(memory.retriever("qa"), read_queries(tmp_path / "asked.jsonl"), k=1)
+    assert measured.abstention["risk_coverage"][-1]["coverage"] == 0.5
+
+
 def test_show_tells_the_threshold_with_its_coverage_and_risk(recipe, cli):
     known = manifest(build(recipe).memory).indexes["qa"].abstention
     assert cli("show", recipe["memory"], "qa", "--json").json["abstention"] == known.model_dump()
