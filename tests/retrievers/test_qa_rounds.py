@@ -6,6 +6,8 @@ import pytest
 from library import write_jsonl, write_parts
 
 import mnemodex
+from mnemodex.indexers.qa import normalize_question
+from mnemodex.retrievers.qa.predictions import VOTERS, vote
 from mnemodex.schemas.errors import RecipeError
 
 PAIRS = [
@@ -40,6 +42,7 @@ def memory(tmp_path_factory):
         "memory": str(folder / "memory"),
         "indexes": {
             **{f"by{rounds}": {"type": "qa", "rounds": rounds} for rounds in (1, 2, 3)},
+            "nearest": {"type": "qa", "rounds": 2, "answer": "nearest"},
             "with_answers": {"type": "qa", "rounds": 2, "key": "question_answer"},
         },
         "qa_pairs": {"from": str(write_jsonl(folder / "pairs.jsonl", pairs))},
@@ -53,6 +56,15 @@ def test_each_round_answers_questions_of_one_more_hop(memory):
     assert {row[0] for row in predicted.values()} == {"Nairobi"}
     assert [row[1] == "Victoria Falls" for row in predicted.values()] == [False, True, True]
     assert predicted[3][2] == "David Livingstone"
+
+
+def test_pairs_of_all_rounds_vote_unless_the_nearest_one_is_to_answer(memory):
+    retriever = memory.retriever("by2")
+    hits = retriever.search([TWO], VOTERS)
+    assert retriever.predictions([TWO]) == vote(hits, [normalize_question(TWO)])
+    (nearest,) = memory.retriever("nearest").predictions([TWO])
+    assert (nearest.answer, nearest.confidence) == ("Victoria Falls", pytest.approx(float(hits.scores[0, 0])))
+    assert retriever.predictions([TWO])[0].confidence != pytest.approx(nearest.confidence)
 
 
 def test_the_vectors_of_questions_with_answers_find_chains_too(memory):
