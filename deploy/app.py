@@ -23,6 +23,7 @@ from mnemodex.deploy.mcp_http import Tools
 from mnemodex.deploy.metrics import CONTENT_TYPE, exposition
 from mnemodex.deploy.operations.base import Form
 from mnemodex.deploy.operations.indexes import indexes
+from mnemodex.deploy.page.routes import add_page
 from mnemodex.schemas.errors import MnemodexError, SnapshotRefusedError
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def http_app(settings: ServerSettings, state: Service) -> FastAPI:
     docs.__annotations__ = {"request": Request}
     page = docs_page(app.openapi())
     app.add_api_route("/docs", docs, methods=["GET"], include_in_schema=False)
+    add_page(app)
     app.add_exception_handler(HTTPException, routes.strayed)
     # The last one is the outermost.
     app.add_middleware(Guard, settings=settings)
@@ -153,7 +155,8 @@ class Routes:
         access = request.state.access
         allowed = [served for served in self._state.memories if access.sees_memory(served.name)]
         memories = [indexes(served, Form(), access) for served in allowed]
-        return answer({"limits": self._settings.limits.model_dump(mode="json"), "memories": memories})
+        limits = self._settings.limits.model_dump(mode="json")
+        return answer({"limits": limits, "can": self._state.offers(access), "memories": memories})
 
     async def healthz(self, request: Request) -> Response:
         """Say that the process lives."""

@@ -11,6 +11,7 @@ from mnemodex.deploy.answers import refuse
 from mnemodex.deploy.errors import Problem, problem_of
 from mnemodex.deploy.keys import Keys
 from mnemodex.deploy.limits import Rates
+from mnemodex.deploy.page.routes import PATHS
 from mnemodex.schemas.errors import KeyRefusedError, RateError
 
 if TYPE_CHECKING:
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
     from mnemodex.deploy.access import Access
     from mnemodex.deploy.settings import ServerSettings
 
-OPEN_PATHS = frozenset(
-    {"/", "/page.css", "/page.js", "/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"}
-)
+OPEN_PATHS = PATHS | {"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"}
 """What is answered without a key: none of it says anything of a memory. A new address needs one until it is here."""
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})

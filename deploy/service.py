@@ -80,6 +80,12 @@ class Service:
         self._stopped.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def offers(self, access: Access) -> list[str]:
+        """Return what an access may use of what not every server has, or not every key: the scopes, and feedback."""
+        scopes = access.scopes - (frozenset() if self.settings.sql and access.where is None else {"sql"})
+        feedback = ["feedback"] if self.settings.feedback is not None and "search" in scopes else []
+        return [*sorted(scopes), *feedback]
+
     async def run(self, name: str, form: Form, access: Access) -> dict[str, Any]:
         """Return the answer of an operation.
 

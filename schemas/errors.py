@@ -175,6 +175,10 @@ class ChatServerError(MnemodexError):
     """A chat server answers no question at all: it is not there, or refuses the key, the model or further questions."""
 
 
+class FeedbackError(MnemodexError):
+    """What somebody thinks of a hit cannot be written down."""
+
+
 class NoAnswerError(MnemodexError):
     """A chat server gave no answer to one question; it may answer others."""
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,8 +16,15 @@ if TYPE_CHECKING:
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
 
+_CODES = {"Tab": 9, "Enter": 13, "Escape": 27, "Space": 32, "ArrowLeft": 37, "ArrowRight": 39, "ArrowDown": 40}
+
+
 class Browser:
-    """One tab."""
+    """One tab.
+
+    Attributes:
+        complaints: errors of scripts, and what the browser refused or could not load.
+    """
 
     def __init__(self, profile: Path) -> None:
         assert CHROMIUM is not None
@@ -34,9 +42,11 @@ class Browser:
         os.close(theirs)
         os.close(back)
         self._rest, self._sent, self._session = b"", 0, None
+        self.complaints: list[dict[str, Any]] = []
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self.ask("Page.enable")
+        for domain in ("Page", "Log", "Runtime"):
+            self.ask(f"{domain}.enable")
 
     def close(self) -> None:
         """End it."""
@@ -61,15 +71,22 @@ class Browser:
                 assert piece, "the browser ended"
                 self._rest += piece
             line, self._rest = self._rest.split(b"\0", 1)
-            if is_awaited(message := json.loads(line)):
+            message = json.loads(line)
+            if message.get("method") in {"Log.entryAdded", "Runtime.exceptionThrown"}:
+                self.complaints.append(message["params"])
+            if is_awaited(message):
                 return message
 
     def open(self, page: Path, width: int, *, dark: bool = False) -> None:
         """Show a page in a window so many pixels wide."""
+        self.visit(page.as_uri(), width, dark=dark)
+
+    def visit(self, address: str, width: int, *, dark: bool = False) -> None:
+        """Show what is at an address in a window so many pixels wide."""
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", features=[scheme])
-        self.ask("Page.navigate", url=page.as_uri())
+        self.ask("Page.navigate", url=address)
         self._read(lambda message: message.get("method") == "Page.loadEventFired")
 
     def evaluate(self, expression: str) -> Any:
@@ -78,10 +95,30 @@ class Browser:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
+    def wait_for(self, expression: str, seconds: float = 60.0) -> Any:
+        """Return the value of an expression of JavaScript as soon as it is true."""
+        end = time.monotonic() + seconds
+        while not (value := self.evaluate(expression)):
+            assert time.monotonic() < end, f"never true: {expression}\n{self.evaluate('document.body.innerText')}"
+            time.sleep(0.05)
+        return value
+
     def press_tab(self) -> None:
         """Press the tabulator key."""
+        self.press("Tab")
+
+    def press(self, key: str, modifiers: int = 0) -> None:
+        """Press a key that has a name; modifiers are 2 for Ctrl, 8 for Shift."""
+        text = {"Enter": "\r", "Space": " "}.get(key, "")
+        code = {"key": " " if key == "Space" else key, "code": key, "windowsVirtualKeyCode": _CODES[key]}
         for kind in ("keyDown", "keyUp"):
-            self.ask("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
+            self.ask(
+                "Input.dispatchKeyEvent", type=kind, text=text if kind == "keyDown" else "", modifiers=modifiers, **code
+            )
+
+    def write(self, text: str) -> None:
+        """Type a text into what has the focus."""
+        self.ask("Input.insertText", text=text)
 
     def shoot(self, path: Path) -> None:
         """Save a picture of the whole page."""

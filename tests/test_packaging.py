@@ -113,6 +113,8 @@ class TestWheel:
         expected = {f"mnemodex/{path}" for path in paths}
         assert expected <= names
         assert {"mnemodex/__init__.py", "mnemodex/__main__.py", "mnemodex/py.typed"} <= names
+        page = {f"mnemodex/deploy/page/{path.name}" for path in (ROOT / "deploy/page").glob("*.[!p]*")}
+        assert "mnemodex/deploy/page/index.html" in page and page <= names
 
     def test_it_installs_the_command_and_its_licence(self, wheel):
         archive = zipfile.ZipFile(wheel)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from functools import partial, update_wrapper
 from typing import TYPE_CHECKING
 
+from mnemodex.deploy.feedback import FeedbackFile
 from mnemodex.deploy.operations.base import Operation
 from mnemodex.deploy.operations.embed import EmbedForm, embed
+from mnemodex.deploy.operations.feedback import FeedbackForm, feedback
 from mnemodex.deploy.operations.fetch import FetchForm, fetch
+from mnemodex.deploy.operations.graph import GraphForm, graph
+from mnemodex.deploy.operations.highlight import HighlightForm, highlight
 from mnemodex.deploy.operations.next_token import NextTokenForm, next_token
 from mnemodex.deploy.operations.ngrams import NgramsForm, ngrams
 from mnemodex.deploy.operations.search import SearchForm, search
@@ -25,12 +29,17 @@ def operations_of(settings: ServerSettings) -> dict[str, Operation]:
     """Return the operations of `POST /v1/NAME` of a server, by their names."""
     statements = Statements(seconds=_SQL_SHARE * settings.limits.seconds) if settings.sql else None
     run_sql = update_wrapper(partial(sql, statements=statements), sql)
+    file = FeedbackFile(settings.feedback) if settings.feedback is not None else None
+    judge = update_wrapper(partial(feedback, file=file), feedback)
     operations = (
         Operation("search", SearchForm, search, "The best hits of questions in an index"),
         Operation("fetch", FetchForm, fetch, "Documents by their keys, or chunks by their ids"),
         Operation("embed", EmbedForm, embed, "The vectors of texts"),
+        Operation("graph", GraphForm, graph, "The part of a graph that answers a question, and its picture"),
+        Operation("highlight", HighlightForm, highlight, "Where a question's words are in texts"),
         Operation("ngrams", NgramsForm, ngrams, "How often phrases occur, where, and what follows them"),
         Operation("next-token", NextTokenForm, next_token, "The neighbours of a language model's keys in a datastore"),
         Operation("sql", SqlForm, run_sql, "The rows of one SELECT over the tables and indexes"),
+        Operation("feedback", FeedbackForm, judge, "Whether a hit answers a question"),
     )
     return {operation.name: operation for operation in operations}

@@ -63,7 +63,7 @@ class ChunkRenderer:
         """Print the hits for people."""
         hits = self.request.hits()
         reasons: Sequence[Sequence[Sequence[Reason]]] = hits.reasons() if self.request.explain else ()
-        language = _language(self.request.memory.snapshot, self.request.index)
+        language = language_of(self.request.memory.snapshot, self.request.index)
         for number, (question, chunks) in enumerate(zip(self.request.questions, hits.chunks(), strict=True)):
             print_chunks(question, chunks, reasons[number] if reasons else (), language=language)
 
@@ -125,9 +125,9 @@ def print_reasons(reasons: Sequence[Reason]) -> None:
         say(f"     {reason.score:>8.4f}  ", key, (f"  {reason.kind}", "dim"), indent=INDENT)
 
 
-def _language(snapshot: Snapshot, index: str) -> Language:
+def language_of(snapshot: Snapshot, index: str) -> Language:
     """Return the language by which an index, or one that it searches, takes words."""
     entry = snapshot.index(index)
     languages: list[Language] = [entry.settings.get("language", "english")]
-    languages += [_language(snapshot, name) for name in entry.made_of]
+    languages += [language_of(snapshot, name) for name in entry.made_of]
     return next((language for language in languages if language != "english"), "english")

@@ -7,7 +7,7 @@ import hashlib
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.retrievers.graph.drawing.palette import PALETTE
+from mnemodex.retrievers.graph.drawing.palette import PALETTE, dark_rules
 from mnemodex.retrievers.graph.drawing.svg import to_svg
 from mnemodex.retrievers.graph.drawing.text import clean
 from mnemodex.retrievers.graph.evidence import show_label, with_evidence
@@ -107,10 +107,7 @@ def to_page(subgraph: Subgraph) -> str:
 def _colours() -> str:
     """Return the palette as variables, and rules that paint the picture's light colours dark where people want that."""
     light, dark = ("".join(f"--{name}:{pair[way]};" for name, pair in PALETTE.items()) for way in (0, 1))
-    picture = "".join(
-        f'svg [{what}="{pair[0]}"]{{{what}:{pair[1]}}}' for pair in PALETTE.values() for what in ("fill", "stroke")
-    )
-    return f":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root{{{dark}}}{picture}}}"
+    return f":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root{{{dark}}}{dark_rules()}}}"
 
 
 def _list(name: str, heading: str, items: Iterable[str]) -> str:

@@ -22,3 +22,10 @@ PALETTE = {
     "synonym": ("#3d9bd6", "#3d8ec2"),
 }
 LIGHT = {name: light for name, (light, _) in PALETTE.items()}
+
+
+def dark_rules() -> str:
+    """Return CSS that paints a picture's light colours dark, for a ground that is dark."""
+    return "".join(
+        f'svg [{what}="{light}"]{{{what}:{dark}}}' for light, dark in PALETTE.values() for what in ("fill", "stroke")
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mnemodex.retrievers.graph.drawing.layout import MARGIN, layout
-from mnemodex.retrievers.graph.drawing.palette import LIGHT
+from mnemodex.retrievers.graph.drawing.palette import LIGHT, dark_rules
 from mnemodex.retrievers.graph.drawing.text import clean, fit, is_right_to_left, measure
 from mnemodex.retrievers.graph.evidence import ALONE, show_label, with_evidence
 
@@ -67,9 +67,13 @@ class Box(NamedTuple):
     rank: str = ""
 
 
-def to_svg(subgraph: Subgraph) -> str:
-    """Return the picture as one SVG element, in which every text is escaped and which refers to nothing outside."""
-    return _Picture(subgraph).svg()
+def to_svg(subgraph: Subgraph, *, dark: bool = False) -> str:
+    """Return the picture as one SVG element, in which every text is escaped and which refers to nothing outside.
+
+    With `dark`, its colours are dark where people want that: for a picture that is shown by itself.
+    """
+    style = f"<style>@media (prefers-color-scheme: dark){{{dark_rules()}}}</style>" if dark else ""
+    return _Picture(subgraph).svg(style)
 
 
 class _Picture:
@@ -82,8 +86,8 @@ class _Picture:
         sizes = {key: (box.width, box.height) for key, box in self._boxes.items()}
         self._centres, self._width, self._height = layout(self._graph, sizes)
 
-    def svg(self) -> str:
-        """Return the element; what comes later in it is painted above what comes before."""
+    def svg(self, style: str = "") -> str:
+        """Return the element, with a style; what comes later in it is painted above what comes before."""
         edges = [(edge, self._graph.edges[edge]["kind"]) for edge in self._graph.edges]
         nodes = list(self._graph.nodes(data="kind"))
         facts = [edge for edge, kind in edges if kind == "fact"]
@@ -96,7 +100,7 @@ class _Picture:
         head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="group" font-family="{_FONTS}">'
         title = f"<title>{escape(clean(self._graph.graph['question']))}</title>"
         paper = f'<rect width="100%" height="100%" fill="{_PAPER}"/>'
-        return "\n".join([head, title, paper, *parts, legend, "</svg>\n"])
+        return "\n".join([head + style, title, paper, *parts, legend, "</svg>\n"])
 
     def _node(self, node: Hashable) -> str:
         data = self._graph.nodes[node]

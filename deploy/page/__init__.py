@@ -1,0 +1,1 @@
+"""The page that people ask memories with: files for browsers, and their routes."""
