@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from mnemodex.deploy.filters import check_filter
+from mnemodex.deploy.filters import check_filter, check_size
 from mnemodex.schemas.errors import AccessError, QueryError
 
 Scope = Literal["search", "sql", "answer", "admin"]
@@ -87,8 +87,8 @@ class Access:
         Raises:
             QueryError: the question's filter is none that the key may use.
         """
-        if where is not None and self.is_limited:
-            check_filter(where)
+        if where is not None:
+            (check_filter if self.is_limited else check_size)(where)
         if self.where is None:
             return where
         check_filter(self.where)

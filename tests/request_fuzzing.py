@@ -1,16 +1,21 @@
-"""Requests that no client sends: of a server's operations, in every way wrong, from one seed the same ones."""
+"""Requests that no client sends: of a server's operations, in every way wrong."""
 
 from __future__ import annotations
 
 import json
-import random
+import re
 import string
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sql_attacks import ATTACKS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import random
+
+    from httpx2 import Response
+    from starlette.testclient import TestClient
 
 FORMS: dict[str, dict[str, Any]] = {
     "search": {"index": "words", "queries": ["a keeper"], "k": 3, "where": "d.year > 1901", "explain": True},
@@ -98,14 +103,8 @@ class Request(NamedTuple):
     content: bytes
 
 
-def requests(seed: int, number: int) -> Iterator[Request]:
-    """Yield so many requests; those of a seed are always the same."""
-    chance = random.Random(seed)
-    for _ in range(number):
-        yield _request(chance)
-
-
-def _request(chance: random.Random) -> Request:
+def random_request(chance: random.Random) -> Request:
+    """Return a request of an operation, which is well formed, or wrong in some ways."""
     operation = chance.choice(list(FORMS))
     path, method = f"/v1/{operation}", "POST"
     headers = {"Content-Type": "application/json"}
@@ -171,3 +170,24 @@ def _damage(chance: random.Random, content: bytes) -> bytes:
     if way == 4:
         return b'{"a":' * 5000 + b"1" + b"}" * 5000
     return content + b" " * (1 << 20)
+
+
+def send(client: TestClient, request: Request) -> Response:
+    """Send a request as it is."""
+    sent = client.build_request(request.method, request.path, headers=request.headers, content=request.content)
+    return client.send(sent)
+
+
+def assert_sound(answer: Response, request: Request) -> None:
+    """A request was answered, or refused with a code and a remedy, and no path of the machine was named."""
+    assert answer.status_code < 500, (request, answer.text)
+    assert re.fullmatch(r"[\w.:-]{1,64}", answer.headers["x-request-id"]), request
+    assert_no_path(answer.text)
+    if answer.status_code >= 400 and request.method != "HEAD":
+        assert answer.json()["error"].keys() == {"code", "message", "remedy"}, (request, answer.text)
+
+
+def assert_no_path(text: str) -> None:
+    """An answer names no folder of this machine and no place in the code."""
+    for path in (tempfile.gettempdir(), str(Path.home()), "site-packages", "Traceback", 'File "'):
+        assert path not in text, text

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
-import tempfile
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from request_fuzzing import requests
+from request_fuzzing import assert_no_path
 from sql_attacks import ATTACKS
 from starlette.testclient import TestClient
 
@@ -28,13 +25,8 @@ def error(answer, status, code):
     assert answer.headers["content-type"] == "application/json" and answer.headers["x-request-id"]
     found = answer.json()["error"]
     assert found["code"] == code and found["message"] and found["remedy"], found
-    check_no_path(answer.text)
+    assert_no_path(answer.text)
     return found["message"]
-
-
-def check_no_path(text):
-    for path in (tempfile.gettempdir(), str(Path.home()), "site-packages", "Traceback", 'File "'):
-        assert path not in text, text
 
 
 class Keyring:
@@ -228,20 +220,3 @@ class TestBadInput:
             for where in (statement, f"EXISTS ({statement})", f"1=1); {statement}; --"):
                 answer = client.post("/v1/search", json=SEARCH | {"where": where})
                 error(answer, 422, "bad_query")
-
-    def test_at_random_is_never_an_error_of_the_server(self, client):
-        for request in requests(seed=1, number=400):
-            check_answer(client.send(as_sent(client, request)), request)
-
-
-def as_sent(client, request):
-    return client.build_request(request.method, request.path, headers=request.headers, content=request.content)
-
-
-def check_answer(answer, request):
-    """That a request was answered, or refused with a code and a remedy, and no path of the machine."""
-    assert answer.status_code < 500, (request, answer.text)
-    assert re.fullmatch(r"[\w.:-]{1,64}", answer.headers["x-request-id"]), request
-    check_no_path(answer.text)
-    if answer.status_code >= 400 and request.method != "HEAD":
-        assert answer.json()["error"].keys() == {"code", "message", "remedy"}, (request, answer.text)

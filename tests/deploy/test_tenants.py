@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
 from library import records
 
-from mnemodex.deploy.access import Access
+from mnemodex.deploy.access import OPEN, SCOPES, Access
+from mnemodex.deploy.operations.base import Form
+from mnemodex.deploy.operations.fetch import FetchForm
+from mnemodex.deploy.operations.indexes import indexes
+from mnemodex.deploy.operations.next_token import NextTokenForm
+from mnemodex.deploy.operations.ngrams import NgramsForm
 from mnemodex.deploy.operations.search import SearchForm
+from mnemodex.deploy.operations.sql import SqlForm
+from mnemodex.schemas.errors import AccessError, QueryError
 
 OWN = ("harbour", "lighthouse", "bakery")
 TENANT = Access(
     key_name="tenant", scopes=frozenset({"search", "answer"}), where="d.key SIMILAR TO '(harbour|lighthouse|bakery)-.*'"
 )
 OTHERS = Access(key_name="others", scopes=frozenset({"search"}), where="d.key LIKE 'mill-%'")
-INDEXES = [
-    "flat",
-    "words",
-    "ngrams",
-    "keys",
-    "bridge",
-    "hipporag2",
-    "lite",
-    "next",
-    "asked",
-    "hops",
-    "reranked",
-    "both",
-    "all",
-]
-QUESTIONS = [
-    "Who winds the lamp?",
-    "Saturn through the telescope",
-    "slate from the quarry",
-    "keeper",
-    "orchard straw",
-    "the",
-]
+GRAPHS = ["bridge", "hipporag2", "lite"]
+INDEXES = ["flat", "words", "ngrams", "keys", *GRAPHS, "next", "asked", "hops", "reranked", "both", "all"]
+QUESTIONS = ["Who winds the lamp?", "Saturn through the telescope", "slate from the quarry", "keeper", "orchard", "the"]
 
 
 def words(texts):
@@ -73,8 +61,6 @@ def texts_of(value):
 
 @pytest.fixture
 def ask(service):
-    import asyncio
-
     def run(name, form, access=TENANT):
         return asyncio.run(service.run(name, form, access))
 
@@ -90,3 +76,80 @@ class TestATenant:
         hits = [hit for row in answer["hits"] for hit in row]
         assert hits and all(hit["key"].partition("-")[0] in OWN for hit in hits)
         check_own(hits, *QUESTIONS)
+
+    def test_gets_documents_and_chunks_of_its_own_alone(self, ask, memory):
+        keys = [record["id"] for record in records()]
+        answer = ask("fetch", FetchForm(keys=keys[:60]))
+        assert {document["key"].partition("-")[0] for document in answer["documents"]} == set(OWN)
+        assert len(answer["documents"]) + len(answer["missing"]) == len(keys[:60])
+        check_own(answer["documents"])
+        chunk_ids = [str(row[0]) for row in memory.sql("SELECT chunk_id FROM chunks LIMIT 60").fetchall()]
+        answer = ask("fetch", FetchForm(chunk_ids=chunk_ids))
+        assert answer["chunks"] and {chunk["key"].partition("-")[0] for chunk in answer["chunks"]} <= set(OWN)
+        assert len(answer["chunks"]) + len(answer["missing"]) == len(chunk_ids)
+
+    def test_with_a_filter_of_chunks_gets_no_document_that_has_others(self, ask, memory):
+        access = Access(key_name="k", scopes=frozenset({"search"}), where="c.ordinal = 0")
+        several = "SELECT d.key FROM documents d JOIN chunks c USING (doc_id) GROUP BY 1 HAVING count(*) > 1"
+        (key,) = memory.sql(f"{several} LIMIT 1").fetchall()[0]
+        assert ask("fetch", FetchForm(keys=[key]), access)["missing"] == [key]
+
+    def test_sees_names_of_indexes_and_no_numbers_of_rows(self, service):
+        answer = indexes(service.memories.get(None), Form(), TENANT)
+        assert answer["tables"] == [] and {index["name"] for index in answer["indexes"]} >= set(INDEXES)
+        assert {index[number] for index in answer["indexes"] for number in ("rows", "bytes")} == {None}
+
+    def test_has_concordances_of_its_own_documents(self, ask):
+        answer = ask("ngrams", NgramsForm(index="ngrams", phrases=["the", "slate"], what="concordance", limit=50))
+        assert answer["concordance"][0] and not answer["concordance"][1]
+        check_own(answer["concordance"], "slate")
+
+    @pytest.mark.parametrize(
+        ("operation", "form"),
+        [
+            ("ngrams", NgramsForm(index="ngrams", phrases=["slate"])),
+            ("ngrams", NgramsForm(index="ngrams", phrases=["slate"], what="continuations")),
+            ("ngrams", NgramsForm(index="ngrams", phrases=["slate"], what="locate")),
+            ("next-token", NextTokenForm(index="next", what="describe")),
+            ("sql", SqlForm(query="SELECT 1")),
+        ],
+    )
+    def test_is_refused_what_cannot_be_filtered(self, ask, operation, form):
+        access = Access(key_name="k", scopes=SCOPES, where=TENANT.where)
+        with pytest.raises(AccessError, match="cannot be filtered"):
+            ask(operation, form, access)
+
+    @pytest.mark.parametrize(
+        "where",
+        [
+            "true) OR (true",
+            "EXISTS (SELECT 1 FROM documents WHERE text LIKE '%Saturn%')",
+            "ngram_count('ngrams', 'Saturn') > 0",
+            "d.key IN (SELECT key FROM documents)",
+        ],
+    )
+    def test_is_no_oracle_over_rows_of_others(self, ask, where):
+        with pytest.raises(QueryError, match=r"^where "):
+            ask("search", SearchForm(index="words", queries=["keeper"], where=where))
+
+    def test_is_quoted_no_row_of_others_by_an_error(self, ask):
+        # Each own key ends with a digit; of the others one begins with a word that no cast takes.
+        own = "regexp_matches(d.key, '[0-9]$') AND d.key[-1:]::INTEGER > 0"
+        assert ask("search", SearchForm(index="words", queries=["keeper"], where=own))["hits"][0]
+        with pytest.raises(QueryError) as raised:
+            ask("search", SearchForm(index="words", queries=["keeper"], where="d.key::INTEGER > 0"))
+        assert re.search(r"'(harbour|lighthouse|bakery)-\d'", str(raised.value)), raised.value
+        assert "SIMILAR" not in str(raised.value)
+
+    def test_shares_no_batch_with_another_tenant(self, service):
+        form = SearchForm(index="flat", queries=["keeper"], k=5)
+
+        async def both():
+            return await asyncio.gather(
+                *(service.run("search", form, access) for access in (TENANT, OTHERS, OPEN) for _ in range(5))
+            )
+
+        answers = asyncio.run(both())
+        for number, owners in enumerate((OWN, ("mill",))):
+            for answer in answers[5 * number : 5 * number + 5]:
+                assert answer["hits"][0] and all(hit["key"].partition("-")[0] in owners for hit in answer["hits"][0])
