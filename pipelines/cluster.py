@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import tempfile
 import threading
@@ -40,12 +41,14 @@ def start_ray(address: str | None, runtime_env: Mapping[str, Any] | None = None,
     Args:
         address: of a cluster; "local" or None for one of its own.
         runtime_env: of the workers, checked.
-        only_here: whether a local Ray listens at the loopback address alone.
+        only_here: whether a local Ray is closed to other machines and users, as that of a server has to be.
 
     Raises:
         RayStartError: it cannot be started, or no cluster answers.
         UserError: there is a runtime environment, and Ray runs in this process already.
     """
+    if only_here:
+        _close_to_others()
     ray = _quiet_ray()
     if ray.is_initialized():
         if runtime_env is not None:
@@ -55,7 +58,7 @@ def start_ray(address: str | None, runtime_env: Mapping[str, Any] | None = None,
     local = address in _LOCAL
     for attempt in (1, 2) if local else (2,):
         try:
-            _init(address or "local", runtime_env, local=local, only_here=only_here)
+            _init(address or "local", runtime_env, local=local)
         except Exception as error:
             # Ray raises what its parts raise: time-outs, connection errors, plain exceptions.
             ray.shutdown()
@@ -144,6 +147,18 @@ def reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
+def _close_to_others() -> None:
+    """Let a Ray that this process starts listen at loopback, and answer those alone who have a token.
+
+    Call it before Ray is imported. Whoever reaches Ray's ports runs any code. The first variable makes Ray take the
+    loopback address for the node's, as it does by itself on macOS and Windows; replicas of Ray Serve listen at all
+    addresses nevertheless, where the token refuses whoever lacks it, as it does other users of this machine.
+    """
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
 def _quiet_ray() -> Any:
     """Import Ray, whose own progress and warnings would write between ours."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -153,12 +168,10 @@ def _quiet_ray() -> Any:
     return ray
 
 
-def _init(address: str, runtime_env: Mapping[str, Any] | None, *, local: bool, only_here: bool) -> None:
+def _init(address: str, runtime_env: Mapping[str, Any] | None, *, local: bool) -> None:
     import ray
 
     extra: dict[str, Any] = {"object_store_memory": _OBJECT_STORE_BYTES} if local else {}
-    if only_here:
-        extra["_node_ip_address"] = "127.0.0.1"
     with _native_stderr_held(), _sigterm_kept():
         ray.init(
             address=address,
