@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # Tests and the demo use the models that wheels carry; nothing may look for a hub.
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test docs faults slow clean
+.PHONY: demo test docs dist faults slow clean
 
 demo: $(VENV)/installed
 	$(BIN)/mnemodex demo $(ARGS)
@@ -25,6 +25,11 @@ slow: $(VENV)/installed
 docs: $(VENV)/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
+
+# What a machine without this repository installs: the wheel, and the versions of what it needs.
+dist: $(VENV)/installed
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	cp requirements.lock dist/
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)

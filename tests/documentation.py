@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).parent.parent
-SETS_UP = {"make", "pip", ".", "ray", "export"}
+SETS_UP = {"make", "pip", ".", "ray", "export", "docker", "helm", "kubectl"}
 """Programs that make an environment or a cluster, which a test has already."""
 _SHOWN = {"text", "mermaid"}
 """Languages of blocks that are only looked at."""

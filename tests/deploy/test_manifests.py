@@ -18,7 +18,7 @@ from documentation import run_main
 from library import records, write_jsonl
 from manifests import CRDS, KUBERNETES, ROOT, Network, Pod, documents, pods, strict_schema
 
-from mnemodex.pipelines.cli import app
+from mnemodex.__main__ import app
 from mnemodex.schemas.errors import UserError
 
 DOCUMENTS = documents()
@@ -371,6 +371,11 @@ class TestCompose:
         assert service["read_only"] is True and service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"] and service["user"].endswith(":-10001:10001}")
         assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
+
+    @pytest.mark.parametrize("name", COMPOSE["services"])
+    def test_its_command_is_one_of_the_programs(self, name):
+        command, *words = COMPOSE["services"][name]["command"]
+        typer.main.get_command(app).commands[command].make_context(command, words)
 
     def test_the_server_is_for_this_machine_with_keys_and_cannot_write_memories(self):
         service = COMPOSE["services"]["serve"]
