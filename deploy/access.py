@@ -10,8 +10,8 @@ from mnemodex.schemas.errors import AccessError, QueryError
 
 Scope = Literal["search", "sql", "answer", "admin"]
 SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
-"""search: search, fetch, indexes, ngrams, next-token, embed, graph, feedback; answer: readers; sql: statements; admin:
-reload and metrics."""
+"""search: search, fetch, indexes, ngrams, next-token, embed, predictions, graph, feedback; answer: readers;
+sql: statements; admin: reload and metrics."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

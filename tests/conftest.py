@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fastapi import FastAPI
+    from starlette.testclient import TestClient
 
     from mnemodex.pipelines.outcome import BuildResult
     from mnemodex.retrievers.memory import Memory
@@ -162,12 +163,18 @@ def served(library: Path) -> FastAPI:
 
 
 @pytest.fixture(scope="session")
-def connected(served: FastAPI) -> Iterator[RemoteMemory]:
-    """The library of a server, asked by threads."""
+def server_client(served: FastAPI) -> Iterator[TestClient]:
+    """Sends requests to the server of the library."""
     from starlette.testclient import TestClient
 
-    with TestClient(served) as client:
-        yield mnemodex.connect("http://localhost", client=client)
+    with TestClient(served, base_url="http://localhost") as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def connected(server_client: TestClient) -> RemoteMemory:
+    """The library of a server, asked by threads."""
+    return mnemodex.connect("http://localhost", client=server_client)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from mnemodex.deploy.operations.graph import GraphForm, graph
 from mnemodex.deploy.operations.highlight import HighlightForm, highlight
 from mnemodex.deploy.operations.next_token import NextTokenForm, next_token
 from mnemodex.deploy.operations.ngrams import NgramsForm, ngrams
+from mnemodex.deploy.operations.predictions import PredictionsForm, predictions
 from mnemodex.deploy.operations.search import SearchForm, search
 from mnemodex.deploy.operations.sql import SqlForm, sql
 from mnemodex.deploy.statements import Statements
@@ -39,6 +40,7 @@ def operations_of(settings: ServerSettings) -> dict[str, Operation]:
         Operation("highlight", HighlightForm, highlight, "Where a question's words are in texts"),
         Operation("ngrams", NgramsForm, ngrams, "How often phrases occur, where, and what follows them"),
         Operation("next-token", NextTokenForm, next_token, "The neighbours of a language model's keys in a datastore"),
+        Operation("predictions", PredictionsForm, predictions, "The answers that pairs give to questions"),
         Operation("sql", SqlForm, run_sql, "The rows of one SELECT over the tables and indexes"),
         Operation("feedback", FeedbackForm, judge, "Whether a hit answers a question"),
     )

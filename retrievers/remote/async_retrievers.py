@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mnemodex.retrievers.remote.graphs import subgraph_call
 from mnemodex.retrievers.remote.neighbours import NeighbourCalls
 from mnemodex.retrievers.remote.phrases import PhraseCalls
+from mnemodex.retrievers.remote.predicting import predictions_call
 from mnemodex.retrievers.remote.reading import embed_call
-from mnemodex.retrievers.remote.searching import Search
+from mnemodex.retrievers.remote.searching import make_search
 from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.arrays import Float32s, Int64s
     from mnemodex.retrievers.datastore import DatastoreInfo, Neighbours
+    from mnemodex.retrievers.graph.subgraph import Subgraph
     from mnemodex.retrievers.hits import Hits
     from mnemodex.retrievers.ngram.results import Located, NextTokens
+    from mnemodex.retrievers.qa.predictions import Prediction
     from mnemodex.retrievers.remote.catalogue import Catalogue
     from mnemodex.retrievers.remote.connection import AsyncConnection
 
@@ -47,7 +51,7 @@ class AsyncRemoteRetriever:
         All that hits give is there without a further request, so that nothing of them is awaited; `Hits.reasons()`
         needs `explain`.
         """
-        search = Search(self._catalogue, self.name, self.kind, queries, k, where)
+        search = make_search(self._catalogue, self.name, self.kind, queries, k, where)
         hits = await self._connection.ask(search.hits(explain=explain))
         return hits if explain else replace(hits, explain=_refuse_reasons)
 
@@ -99,6 +103,22 @@ class AsyncRemoteQARetriever(AsyncRemoteRetriever):
         """Return a retriever of chunks, as `QARetriever.by_chunk`."""
         return AsyncRemoteRetriever(self._connection, self._catalogue, self.name, kind="chunk")
 
+    async def predict(self, queries: Sequence[str], *, where: str | None = None) -> list[str | None]:
+        """Return one answer to each query: that of `predictions`; None where there is none."""
+        return [prediction.answer for prediction in await self.predictions(queries, where=where)]
+
+    async def predictions(self, queries: Sequence[str], *, where: str | None = None, k: int = 10) -> list[Prediction]:
+        """Return one answer to each query, and how sure it is, as `QARetriever.predictions`."""
+        return await self._connection.ask(predictions_call(self._catalogue, self.name, queries, k, where))
+
+
+class AsyncRemoteGraphRetriever(AsyncRemoteRetriever):
+    """A graph index of a server's memory."""
+
+    async def subgraph(self, question: str, k: int = 8) -> Subgraph:
+        """Return the part of the graph that answers a question, with its first k passages."""
+        return await self._connection.ask(subgraph_call(self._catalogue, self.name, question, k))
+
 
 class AsyncRemoteEncoder:
     """Encodes questions on the server, as its indexes of an embedding are searched by them.
@@ -121,6 +141,7 @@ ASYNC_RETRIEVERS: dict[str, type[AsyncRemoteRetriever]] = {
     "ngram": AsyncRemoteNgramIndex,
     "knn_lm": AsyncRemoteNextTokenRetriever,
     "qa": AsyncRemoteQARetriever,
+    "graph": AsyncRemoteGraphRetriever,
 }
 """Retrievers of indexes that answer more than searches, by the type of the index."""
 

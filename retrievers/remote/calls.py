@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from mnemodex.schemas.errors import ServerError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -38,6 +40,16 @@ class Call(Generic[_T]):
 
     requests: Sequence[Request]
     read: Callable[[list[Any]], _T]
+
+    def result(self, bodies: list[Any], url: str) -> _T:
+        """Return the result; raise `ServerError` where the server at the URL has sent what cannot be read as one."""
+        try:
+            return self.read(bodies)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise ServerError(
+                f"{url}: its answer is not that of a server of this version ({type(error).__name__}: "
+                f"{str(error)[:200]!r}). Check the address, and use one version of Mnemodex on both sides"
+            ) from error
 
 
 def batches(texts: Sequence[str], limits: Limits) -> Iterator[Sequence[str]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from mnemodex.retrievers.display import SHOWN_TABLES, Shown, ShownIndex
 from mnemodex.retrievers.remote.calls import Call, Request
-from mnemodex.schemas.errors import QueryError, ServerError, UnknownIndexError, UnknownMemoryError
-from mnemodex.schemas.validation import say_first
+from mnemodex.schemas.errors import QueryError, UnknownIndexError, UnknownMemoryError
 
 
 class _Entry(BaseModel):
@@ -112,13 +111,7 @@ def catalogue_call(url: str, memory: str | None) -> Call[Catalogue]:
     """
 
     def read(bodies: list[Any]) -> Catalogue:
-        try:
-            answer = _Answer.model_validate(bodies[0])
-        except ValidationError as error:
-            raise ServerError(
-                f"{url}: does not answer as a Mnemodex server does ({say_first(error)}). Check the address, and that "
-                "server and client are of one version"
-            ) from error
+        answer = _Answer.model_validate(bodies[0])
         names = ", ".join(repr(one.name) for one in answer.memories) or "none"
         if memory is None and len(answer.memories) != 1:
             raise UnknownMemoryError(f"{url}: serves the memories {names}. Name one: memory=NAME")

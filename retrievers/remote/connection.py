@@ -115,7 +115,7 @@ class Connection:
             ServerError: there is no answer, or none of a Mnemodex server.
             MnemodexError: the server refuses; of the class that a memory of this machine would raise.
         """
-        return call.read([self._answer(request) for request in call.requests])
+        return call.result([self._answer(request) for request in call.requests], self.address.url)
 
     def close(self) -> None:
         """Close the connection."""
@@ -161,7 +161,7 @@ class AsyncConnection:
 
     async def ask(self, call: Call[_T]) -> _T:
         """Return the result of a call, as `Connection.ask`."""
-        return call.read([await self._answer(request) for request in call.requests])
+        return call.result([await self._answer(request) for request in call.requests], self.address.url)
 
     async def close(self) -> None:
         """Close the connection."""

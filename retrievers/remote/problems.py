@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnemodex.schemas import errors
-from mnemodex.schemas.errors import MnemodexError, QueryError, RateError, ServerError
+from mnemodex.schemas.errors import MnemodexError, RateError, ServerError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,7 +102,7 @@ def _class_of(status: int) -> type[MnemodexError]:
     """Return the exception of a code that is not known."""
     if status in {401, 403}:
         return errors.KeyRefusedError if status == 401 else errors.AccessError
-    return ServerError if status >= 500 else QueryError
+    return MnemodexError if status >= 500 else UserError
 
 
 _CLASSES: dict[str, type[MnemodexError]] = {
@@ -113,9 +113,13 @@ _CLASSES: dict[str, type[MnemodexError]] = {
     "limit": errors.LimitError,
     "too_large": errors.LimitError,
     "bad_query": errors.QueryError,
+    "invalid": errors.QueryError,
+    "not_json": errors.QueryError,
     "bad_request": errors.UserError,
     "busy": errors.BusyError,
     "timeout": errors.RequestTimeoutError,
+    "snapshot_refused": errors.SnapshotRefusedError,
+    "storage": errors.FeedbackError,
     "corrupt": errors.CorruptFileError,
     "model": errors.ModelError,
     "failed": errors.MnemodexError,

@@ -10,16 +10,20 @@ from typing_extensions import override
 
 from mnemodex.retrievers.base import Retriever
 from mnemodex.retrievers.datastore import Datastore, DatastoreInfo, Neighbours
+from mnemodex.retrievers.remote.graphs import subgraph_call
 from mnemodex.retrievers.remote.neighbours import NeighbourCalls
 from mnemodex.retrievers.remote.phrases import PhraseCalls
-from mnemodex.retrievers.remote.searching import Search
+from mnemodex.retrievers.remote.predicting import predictions_call
+from mnemodex.retrievers.remote.searching import make_search
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnemodex.indexers.arrays import Float32s, Int64s
+    from mnemodex.retrievers.graph.subgraph import Subgraph
     from mnemodex.retrievers.hits import Hits
     from mnemodex.retrievers.ngram.results import Located, NextTokens
+    from mnemodex.retrievers.qa.predictions import Prediction
     from mnemodex.retrievers.remote.catalogue import Catalogue
     from mnemodex.retrievers.remote.connection import Connection
 
@@ -53,7 +57,7 @@ class RemoteRetriever(Retriever):
             LimitError: the server gives no such k, or takes no question as long.
             ServerError: the server cannot be reached, or took over another snapshot meanwhile.
         """
-        search = Search(self._catalogue, self.name, self.kind, queries, k, where)
+        search = make_search(self._catalogue, self.name, self.kind, queries, k, where)
         hits = self._connection.ask(search.hits(explain=explain))
         if explain:
             return hits
@@ -113,10 +117,27 @@ class RemoteQARetriever(RemoteRetriever):
         """Return a retriever of chunks, as `QARetriever.by_chunk`."""
         return RemoteRetriever(self._connection, self._catalogue, self.name, kind="chunk")
 
+    def predict(self, queries: Sequence[str], *, where: str | None = None) -> list[str | None]:
+        """Return one answer to each query: that of `predictions`; None where there is none."""
+        return [prediction.answer for prediction in self.predictions(queries, where=where)]
+
+    def predictions(self, queries: Sequence[str], *, where: str | None = None, k: int = 10) -> list[Prediction]:
+        """Return one answer to each query, and how sure it is, as `QARetriever.predictions`."""
+        return self._connection.ask(predictions_call(self._catalogue, self.name, queries, k, where))
+
+
+class RemoteGraphRetriever(RemoteRetriever):
+    """A graph index of a server's memory."""
+
+    def subgraph(self, question: str, k: int = 8) -> Subgraph:
+        """Return the part of the graph that answers a question, with its first k passages."""
+        return self._connection.ask(subgraph_call(self._catalogue, self.name, question, k))
+
 
 RETRIEVERS: dict[str, type[RemoteRetriever]] = {
     "ngram": RemoteNgramIndex,
     "knn_lm": RemoteNextTokenRetriever,
     "qa": RemoteQARetriever,
+    "graph": RemoteGraphRetriever,
 }
 """Retrievers of indexes that answer more than searches, by the type of the index."""

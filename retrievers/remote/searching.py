@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Search:
-    """A search, checked as one of a memory of this machine is.
+    """A search whose arguments are checked.
 
     Attributes:
         catalogue: of the memory.
@@ -30,22 +30,14 @@ class Search:
         queries: the questions.
         k: hits of each.
         where: the filter.
-
-    Raises:
-        QueryError: k is below 1, a question is no text, or the filter is none.
     """
 
     catalogue: Catalogue
     index: str
     kind: str
-    queries: Sequence[str]
+    queries: list[str]
     k: int
     where: str | None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "queries", check(self.queries, self.k))
-        if self.where is not None:
-            check_where(self.where)
 
     def hits(self, *, explain: bool) -> Call[Hits]:
         """Return the call that has the hits as its result, with their evidence if that is asked for."""
@@ -90,3 +82,15 @@ class Search:
         return [
             Request("/v1/search", {**body, "queries": list(batch)}) for batch in batches(queries, self.catalogue.limits)
         ]
+
+
+def make_search(
+    catalogue: Catalogue, index: str, kind: str, queries: Sequence[str], k: int, where: str | None
+) -> Search:
+    """Return a search.
+
+    Raises:
+        QueryError: k is below 1, a question is no text, or the filter is none.
+    """
+    checked = check(queries, k)
+    return Search(catalogue, index, kind, checked, k, None if where is None else check_where(where))

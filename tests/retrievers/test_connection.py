@@ -19,7 +19,7 @@ from mnemodex.retrievers.remote.calls import Call, Request
 from mnemodex.retrievers.remote.connection import Address, AsyncConnection, Connection
 from mnemodex.retrievers.remote.problems import ATTEMPTS, Answer, read_answer
 from mnemodex.schemas import errors
-from mnemodex.schemas.errors import BusyError, QueryError, ServerError
+from mnemodex.schemas.errors import BusyError, ServerError
 
 URL = "http://library.test/prefix"
 CALL = Call((Request("/v1/search", {"queries": ["apples"]}),), lambda bodies: bodies[0])
@@ -157,6 +157,12 @@ def test_another_server_is_noticed(ask, status, content):
         ask(Server(httpx2.Response(status, **content)))
 
 
+def test_an_answer_of_another_version_is_noticed(ask):
+    call = Call((Request("/v1/indexes"),), lambda bodies: bodies[0]["hits"])
+    with pytest.raises(ServerError, match=r"KeyError: .*use one version of Mnemodex on both sides"):
+        ask(Server(httpx2.Response(200, json={"found": []})), call)
+
+
 CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and value.__module__ == errors.__name__]
 SAID_OTHERWISE = {errors.MissingExtraError, errors.RateError}
 
@@ -187,7 +193,7 @@ def test_a_snapshot_that_changes_between_two_requests_is_noticed():
 
 
 def test_an_unknown_code_is_a_wrong_question_or_a_failure():
-    for status, kind in ((418, QueryError), (599, ServerError), (401, errors.KeyRefusedError)):
+    for status, kind in ((418, errors.UserError), (599, errors.MnemodexError), (401, errors.KeyRefusedError)):
         body = {"error": {"code": "new", "message": "m", "remedy": "r"}}
         with pytest.raises(kind, match=r"m\. r"):
             read_answer(URL, Answer(status, {}, json.dumps(body).encode()))

@@ -207,13 +207,26 @@ def test_sql_has_the_rows_and_types_of_the_opened_memory(memory, connected):
         connected.sql("SELECT * FROM range(100000)")
 
 
-def test_a_memory_is_named_where_it_has_to_be(served):
-    from starlette.testclient import TestClient
+def test_pairs_predict_answers_with_their_confidence(memory, remote):
+    questions = [*QUESTIONS, "What do the apples lie in?"]
+    expected = memory.retriever("asked").predictions(questions)
+    assert remote.retriever("asked").predictions(questions) == expected
+    assert remote.retriever("asked").predict(questions) == [prediction.answer for prediction in expected]
+    where = "d.key = 'mill-1'"
+    filtered = memory.retriever("asked").predictions(questions, where=where)
+    assert remote.retriever("asked").predictions(questions, where=where) == filtered != expected
+    assert remote.retriever("asked").predict([]) == []
 
-    with TestClient(served) as client:
-        assert mnemodex.connect("http://localhost/", client=client, memory="library").name == "library"
-        with pytest.raises(UnknownMemoryError, match=r"serves no memory 'other'\. It serves: 'library'"):
-            mnemodex.connect("http://localhost", client=client, memory="other")
+
+def test_a_graph_shows_what_answers_a_question(memory, remote):
+    question = "Who winds the clockwork of the lamp?"
+    assert remote.retriever("lite").subgraph(question, 3) == memory.retriever("lite").subgraph(question, 3)
+
+
+def test_a_memory_is_named_where_it_has_to_be(server_client):
+    assert mnemodex.connect("http://localhost/", client=server_client, memory="library").name == "library"
+    with pytest.raises(UnknownMemoryError, match=r"serves no memory 'other'\. It serves: 'library'"):
+        mnemodex.connect("http://localhost", client=server_client, memory="other")
 
 
 @pytest.mark.parametrize("url", ["library.test", "ftp://library.test", "http://", "http://library.test/?a=1", ""])

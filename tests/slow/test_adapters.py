@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sysconfig
+import sys
 import venv
 from pathlib import Path
 
@@ -28,7 +28,8 @@ def suite(request, tmp_path):
     if ran.returncode:
         pytest.skip(f"{request.param} cannot be installed here: {ran.stderr[-300:]}")
     (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
-    (site / "ours.pth").write_text(f"{ROOT}\n{sysconfig.get_path('purelib')}\n")
+    ours = [str(ROOT), *(path for path in sys.path if Path(path).name == "site-packages")]
+    (site / "ours.pth").write_text("\n".join(ours) + "\n")
     return SUITES / f"{request.param}_suite.py", python
 
 
