@@ -18,7 +18,7 @@ export function contents(memory) {
       table("Indexes", ["index", "type", "rows", "size", "recall"], memory.indexes.map((index) => [
         index.name, index.served === false ? `${index.type} (damaged)` : index.type, index.rows, size(index.bytes), index.recall ? index.recall.recall.toFixed(3) : null]), ["size", "recall"]),
       make("details", {}, make("summary", {}, "Settings of the indexes"), memory.indexes.map(settings))),
-    make("div", { class: measured.length > 1 ? "columns two" : "columns" }, measured.map((index) => panel(`Recall of ${index.name}`, curve(index)))),
+    measured.length ? panel("Recall", make("div", { class: "recall" }, measured.map((index) => make("div", {}, curve(index))))) : "",
     panel("Tables", table("Tables", ["table", "rows", "size"], memory.tables.map((entry) => [entry.name, entry.rows, size(entry.bytes)]), ["size"])));
 }
 

@@ -4,7 +4,7 @@ import { draw, make, number, table } from "./dom.js";
 
 const WIDTH = 380, HEIGHT = 230, LEFT = 42, RIGHT = 14, TOP = 16, BOTTOM = 42;
 
-/** Return what was measured: a sentence, the curve where there are several values, and its numbers. */
+/** Return what was measured of an index: a sentence, the curve where there are several values, and its numbers. */
 export function curve(index) {
   const { recall, k, probes, source, parameter, value, target, reached, curve: values } = index.recall;
   const chosen = parameter ? ` with ${parameter} = ${number(value)}` : "";
@@ -14,6 +14,7 @@ export function curve(index) {
   const points = Object.entries(values ?? {}).map(([at, its]) => [Number(at), its]).sort((a, b) => a[0] - b[0]);
   const name = parameter ?? "value";
   return [
+    make("h3", {}, index.name),
     make("p", {}, sentence),
     points.length > 1 ? make("figure", { class: "curve" }, picture(points, { name, value, target })) : null,
     points.length ? make("details", {}, make("summary", {}, "Numbers"), table(`Recall of ${index.name}`, [name, "recall"], points.map(([at, its]) => [at, its.toFixed(3)]), ["recall"])) : null,
@@ -27,7 +28,7 @@ function picture(points, { name, value, target }) {
   const y = (recall) => TOP + ((1 - recall) / (1 - low)) * (HEIGHT - TOP - BOTTOM);
   const line = (kind, x1, y1, x2, y2) => draw("line", { class: kind, x1, y1, x2, y2 });
   const words = (text, at, up, anchor) => draw("text", { x: at, y: up, "text-anchor": anchor }, text);
-  const steps = [0, 0.25, 0.5, 0.75, 1].map((part) => low + part * (1 - low));
+  const steps = [0, 0.5, 1].map((part) => low + part * (1 - low));
   // As many labels as do not touch.
   const every = Math.ceil(points.length / 7);
   const label = `Recall from ${number(points[0][1])} with ${name} ${points[0][0]} to ${number(points.at(-1)[1])} with ${points.at(-1)[0]}`;

@@ -16,7 +16,7 @@ export async function graph(asked, signal) {
 async function fill(body, asked, signal) {
   try {
     const found = await ask("v1/graph", asked, signal);
-    body.replaceChildren(await picture(found), ...facts(found), ...notes(found));
+    body.replaceChildren(await picture(found), ...facts(found));
     const region = body.querySelector(".picture");
     requestAnimationFrame(() => (region.scrollTop = (region.scrollHeight - region.clientHeight) / 2));
   } catch (error) {
@@ -40,14 +40,13 @@ async function picture(found) {
 function facts(found) {
   const names = Object.fromEntries(found.nodes.map((node) => [node.id, node.label]));
   const linked = found.edges.filter((edge) => edge.kind === "fact");
-  if (!linked.length) return [make("p", { class: "quiet" }, "No fact is linked to the question.")];
+  const notes = found.notes.map((note) => make("p", { class: "quiet", dir: "auto" }, note));
+  if (!linked.length) return [make("p", { class: "quiet" }, "No fact is linked to the question."), ...notes];
   const chip = (kind, value) => make("span", { class: `chip ${kind}`, dir: "auto" }, value || "–");
   // Where the picture does not fit, people read the facts.
   const open = !matchMedia("(min-width: 960px)").matches;
   return [make("details", { open }, make("summary", {}, `Facts linked to the question (${linked.length})`),
     make("ol", { class: "facts" }, linked.map((edge) => make("li", {},
       chip("entity", names[edge.source]), " → ", chip("fact", edge.label), " → ", chip("entity", names[edge.target]),
-      make("span", { class: "kind" }, ` ${number(edge.weight)}`)))))];
+      make("span", { class: "kind" }, ` ${number(edge.weight)}`)))), notes)];
 }
-
-const notes = (found) => found.notes.map((note) => make("p", { class: "quiet", dir: "auto" }, note));

@@ -18,7 +18,7 @@ export function list(asked, hits, spans, judged) {
 function card(asked, hit, spans, share, judged) {
   // What only repeats the hit is left out.
   const reasons = (hit.reasons ?? []).filter((reason) => reason.kind !== "next token" && reason.text !== hit.question);
-  const sentences = reasons.filter((reason) => reason.kind === "sentence").map((reason) => reason.text);
+  const sentences = [...reasons.filter((reason) => reason.kind === "sentence").map((reason) => reason.text), ...(hit.answers ?? [])];
   const body = hit.text === null || hit.text === undefined ? [] : hit.token === undefined
     ? marked(hit.text, spans, sentences) : [context(hit)];
   const canJudge = judged && hit.key !== null && hit.token === undefined;

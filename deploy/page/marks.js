@@ -1,8 +1,8 @@
-// The text of a hit with its evidence in it: the nearest sentence underlined, the question's words marked.
+// The text of a hit with its evidence in it: the nearest sentence or the answer underlined, the question's words marked.
 
 import { make, shown } from "./dom.js";
 
-const LONG = 700, BEFORE = 160;
+const LONG = 480, BEFORE = 120;
 
 /** Return where sentences are in a text, as [start, end) in UTF-16 units; line ends count as blanks. */
 function places(text, sentences) {
@@ -37,7 +37,8 @@ export function marked(text, spans, sentences) {
     return [paragraph];
   }
   const first = lines[0]?.[0] ?? words[0]?.[0] ?? 0;
-  const [begin, end] = around(text, first);
+  const [begin, last] = around(text, first);
+  const end = begin + text.slice(begin, last).trimEnd().length;
   const part = () => paragraph.replaceChildren(
     begin ? "… " : "", ...parts(text, words, lines, begin, end), end < text.length ? " …" : "");
   part();
