@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -12,6 +13,7 @@ from hostile import TEXTS, build_hostile
 from readability import CONTRAST, SIZES
 
 from mnemodex.deploy.app import http_app
+from mnemodex.deploy.key_file import Key, add_key, new_token, now
 from mnemodex.deploy.service import Service
 from mnemodex.deploy.settings import ServerSettings
 from mnemodex.retrievers.queries import read_queries
@@ -38,15 +40,11 @@ def feedback(tmp_path_factory):
     return tmp_path_factory.mktemp("feedback") / "feedback.jsonl"
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory, feedback):
-    """The page of a server of a memory in which all texts are hostile."""
+@contextlib.contextmanager
+def serving(settings, service):
+    """The address of a server in a thread of this process."""
     import uvicorn
 
-    memories = {"hostile": build_hostile(tmp_path_factory.mktemp("hostile"))}
-    settings = ServerSettings(memories=memories, sql=True, feedback=feedback)
-    service = Service(settings)
-    service.warm()
     server = uvicorn.Server(uvicorn.Config(http_app(settings, service), log_level="error"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, args=([listening],))
@@ -54,6 +52,22 @@ def address(tmp_path_factory, feedback):
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
         server.should_exit = True
         thread.join(30)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory, feedback):
+    """A service of a memory in which all texts are hostile."""
+    memories = {"hostile": build_hostile(tmp_path_factory.mktemp("hostile"))}
+    made = Service(ServerSettings(memories=memories, sql=True, feedback=feedback))
+    made.warm()
+    return made
+
+
+@pytest.fixture(scope="module")
+def address(service):
+    """The page of the service, without keys."""
+    with serving(service.settings, service) as made:
+        yield made
 
 
 @pytest.fixture
@@ -234,6 +248,38 @@ class TestKeyboard:
             )
         assert seen == [["sql"], ["contents"], ["ask"]]
         assert browser.evaluate(ACTIVE) == "tab-ask"
+
+
+class TestKeys:
+    def test_a_key_is_asked_for_and_sent_in_a_header_alone(self, browser, service, tmp_path):
+        token, digest = new_token()
+        add_key(tmp_path / "keys.json", Key(name="reader", sha256=digest, created=now(), scopes=["search"]))
+        settings = service.settings.model_copy(update={"keys": tmp_path / "keys.json"})
+        with serving(settings, service) as address:
+            browser.visit(address, 1280)
+            browser.wait_for("document.querySelector('#key-dialog').open")
+            for typed in ("mnx_wrong", token):
+                browser.evaluate("document.querySelector('#key').value = ''; document.querySelector('#key').focus()")
+                browser.write(typed)
+                browser.press("Enter")
+                if typed != token:
+                    browser.wait_for("document.querySelector('#key-error').textContent.includes('unknown or revoked')")
+            browser.wait_for(READY)
+            assert not browser.evaluate("document.querySelector('#key-dialog').open")
+            ask(browser, "words")
+            assert browser.evaluate("document.querySelectorAll('.hit').length") == 10
+            # Its scope is not that of SQL.
+            assert browser.evaluate("document.querySelector('#tab-sql').hidden")
+            seen = "[location.href, document.cookie, document.body.innerHTML, JSON.stringify({...localStorage})].join()"
+            assert token not in browser.evaluate(seen)
+            browser.visit(address, 1280)
+            browser.wait_for(READY)
+            browser.evaluate(
+                "document.querySelector('#key-open').click(); document.querySelector('#key-forget').click()"
+            )
+            browser.wait_for("document.querySelector('#key-dialog').open")
+            assert browser.evaluate("sessionStorage.length") == 0
+        browser.complaints.clear()
 
 
 class TestRefusals:
