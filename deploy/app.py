@@ -21,9 +21,11 @@ from mnemodex.deploy.errors import Problem, problem_of
 from mnemodex.deploy.guard import Guard
 from mnemodex.deploy.mcp_http import Tools
 from mnemodex.deploy.metrics import CONTENT_TYPE, exposition
+from mnemodex.deploy.operations.answer import AnswerForm
 from mnemodex.deploy.operations.base import Form
 from mnemodex.deploy.operations.indexes import indexes
 from mnemodex.deploy.page.routes import add_page
+from mnemodex.deploy.streams import stream_answers
 from mnemodex.schemas.errors import MnemodexError, SnapshotRefusedError
 
 if TYPE_CHECKING:
@@ -120,6 +122,8 @@ class Routes:
             if isinstance(body, Problem):
                 return refuse(body)
             form = request.state.form = operation.form.model_validate_json(body)
+            if isinstance(form, AnswerForm) and form.stream:
+                return stream_answers(self._state, form, access)
             return answer(await self._state.run(operation.name, form, access))
 
         return endpoint

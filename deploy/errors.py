@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from mnemodex.schemas.errors import (
     AccessError,
     BusyError,
+    ChatServerError,
     CorruptFileError,
     FeedbackError,
     KeyRefusedError,
@@ -43,6 +44,7 @@ _KNOWN: tuple[tuple[type[Exception], int, str], ...] = (
     (SnapshotRefusedError, 409, "snapshot_refused"),
     (BusyError, 429, "busy"),
     (RequestTimeoutError, 504, "timeout"),
+    (ChatServerError, 502, "reader"),
     (CorruptFileError, 503, "corrupt"),
     (FeedbackError, 507, "storage"),
     (ModelError, 503, "model"),
@@ -55,6 +57,7 @@ _REMEDIES = {
     "corrupt": "Restore the memory's files or build it again, then reload",
     "failed": "See the server's log",
     "internal": "Report it, with the request's id; the server's log says more",
+    "reader": "Look after the server of the reader's model, then ask again",
     "model": "Install the model on the server, then reload",
 }
 _REMEDY = "Correct the request; /docs describes it"

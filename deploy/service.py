@@ -16,6 +16,7 @@ from mnemodex.deploy.memories import Memories
 from mnemodex.deploy.metrics import Metrics
 from mnemodex.deploy.operations import operations_of
 from mnemodex.deploy.operations.search import SearchForm
+from mnemodex.deploy.readers import Readers
 from mnemodex.deploy.reasons import shown
 from mnemodex.deploy.replicas import OneProcess, Replicas
 from mnemodex.schemas.errors import BusyError, QueryError, RequestTimeoutError, SnapshotRefusedError
@@ -46,6 +47,7 @@ class Service:
     Attributes:
         settings: the server's.
         memories: that are served.
+        readers: the models that write answers.
         operations: that are answered, by their names.
         metrics: of this process.
         replicas: all processes of the server.
@@ -56,7 +58,8 @@ class Service:
         self.settings = settings
         self.memories = Memories(settings.memories, settings.limits)
         self.metrics = Metrics(self.memories)
-        self.operations = operations_of(settings)
+        self.readers = Readers.open(settings.readers, seconds=settings.limits.seconds)
+        self.operations = operations_of(settings, self.readers)
         self.replicas: Replicas = OneProcess(self)
         self.ready = False
         self._running = 0
@@ -113,7 +116,12 @@ class Service:
         """Start an operation in a thread; it counts as running until it ends, be its request given up before."""
         admitted = contextlib.ExitStack()
         admitted.enter_context(self._admitted())
-        future = self._threads.submit(self.operations[name].run, served, form, access)
+        operation = self.operations[name]
+        try:
+            future = (operation.threads or self._threads).submit(operation.run, served, form, access)
+        except BusyError:
+            admitted.close()
+            raise
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(admitted.close))
         return future

@@ -53,7 +53,7 @@ class ServerSettings(BaseModel):
         tls_cert: the certificate for HTTPS, PEM.
         tls_key: its private key, PEM.
         limits: of requests.
-        reader: the model that writes answers, if one does.
+        readers: the models that write answers, by their names; see `readers.name_readers`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,7 +70,7 @@ class ServerSettings(BaseModel):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     limits: Limits = Limits()
-    reader: str | None = None
+    readers: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:

@@ -33,13 +33,16 @@ def serve(
     audit: Annotated[Path | None, typer.Option(help="The file of the audit log.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="The certificate for HTTPS, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
-    reader: Annotated[str | None, typer.Option(help="The model that writes answers.")] = None,
+    reader: Annotated[
+        list[str] | None, typer.Option(help="A model that writes answers: NAME=MODEL, or NAME=URL#MODEL.")
+    ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that a request may take.", min=0.001)] = 30.0,
     queue: Annotated[int, typer.Option(help="Requests that a replica takes at a time.", min=1)] = 256,
 ) -> None:
     """Serve memories over HTTP until it is stopped."""
     from mnemodex.deploy.log import printed
     from mnemodex.deploy.ray_serve import serving
+    from mnemodex.deploy.readers import name_readers
     from mnemodex.deploy.settings import make_settings, name_memories
 
     files = {"keys": keys, "feedback": feedback, "audit": audit, "tls_cert": tls_cert, "tls_key": tls_key}
@@ -50,7 +53,7 @@ def serve(
         "replicas": replicas,
         "follow": follow,
         "sql": sql,
-        "reader": reader,
+        "readers": name_readers(reader or []),
         "limits": {"seconds": timeout, "queued": queue},
     }
     settings = make_settings(given | {name: path and path.absolute() for name, path in files.items()})

@@ -11,6 +11,7 @@ from mnemodex.schemas.errors import LimitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor
 
     from mnemodex.deploy.access import Access
     from mnemodex.deploy.memories import Served
@@ -37,12 +38,14 @@ class Operation:
         form: of its requests.
         run: answers a request, in a thread; checks first whether its access allows it.
         summary: one line for the documentation.
+        threads: those that it runs in; by default those of all operations.
     """
 
     name: str
     form: type[Form]
     run: Callable[[Served, Any, Access], dict[str, Any]]
     summary: str
+    threads: Executor | None = None
 
 
 def check_number(what: str, values: Sequence[Any], most: int) -> None:

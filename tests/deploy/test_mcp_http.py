@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import socket
-import threading
-import time
 
 import httpx
 import httpx2
 import pytest
-import uvicorn
+from http_server import serving
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from starlette.testclient import TestClient
@@ -21,24 +17,6 @@ from mnemodex.deploy.app import http_app
 from mnemodex.deploy.key_file import Key, add_key, new_token, now
 from mnemodex.deploy.service import Service
 from mnemodex.deploy.settings import Limits, ServerSettings
-
-
-@contextlib.contextmanager
-def serving(settings):
-    """Serve in a thread, without Ray; gives the address."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    app = http_app(settings, Service(settings))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(scope="module")
