@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Event
@@ -112,7 +113,7 @@ def count(served):
 def test_more_statements_than_run_and_wait_are_refused(served, statements, monkeypatch):
     running, end = [], Event()
 
-    def hold(memory, query):
+    def hold(query):
         running.append(query)
         assert end.wait(60)
 
@@ -121,7 +122,8 @@ def test_more_statements_than_run_and_wait_are_refused(served, statements, monke
     with ThreadPoolExecutor(4) as pool:
         futures = [pool.submit(made.run, served.memory, f"SELECT {number}") for number in range(4)]
         while len(running) < 4:
-            pass
+            assert not any(future.done() for future in futures)
+            time.sleep(0.01)
         with pytest.raises(BusyError, match="Try again later"):
             made.run(served.memory, "SELECT 5")
         end.set()
@@ -136,8 +138,8 @@ class Holding:
     def __init__(self, hold):
         self._hold = hold
 
-    def ask(self, query, seconds):
-        return self._hold(None, query)
+    def ask(self, query, form, seconds):
+        return self._hold(query)
 
 
 def test_sql_that_is_off_or_not_allowed_is_refused(served, statements):
