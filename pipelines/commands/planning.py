@@ -89,9 +89,9 @@ def report(made: CapacityPlan) -> None:
     say()
     say(("What breaks first", "bold"))
     for limit in made.limits:
-        at = "never" if math.isinf(limit.documents) else f"at about {_rounded(limit.documents):,} documents"
-        mark = "breaks" if limit.documents <= build.documents else "holds"
-        say(f"{mark}, {at}: {limit.what}", indent=2)
+        if not math.isinf(limit.documents):
+            beyond = "within this plan" if limit.documents <= build.documents else "beyond this plan"
+            say(f"at about {_rounded(limit.documents):,} documents, {beyond}: {limit.what}", indent=2)
 
 
 def _report_machines(made: CapacityPlan) -> None:

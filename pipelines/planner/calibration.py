@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import tempfile
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.planner.sample import Sample
     from mnemodex.schemas.recipe import Recipe
 
-_FIRST = 64
-"""Documents of the first build; the second one has two times as many, and both show how long one takes."""
+_FIRST, _FEWEST, _FIRST_BYTES = 64, 8, 16 << 10
+"""Documents of the first build, at most and at least, and the bytes of their lines; the second one has two times as
+many, and both show how long a document takes."""
 _MOST = 32_768
 """Documents of a sample at most."""
 _GROWTH = 4
@@ -104,7 +106,9 @@ def _build(
 
     most = len(sample.lines)
     # The first build compiles and loads what later ones find, so that it counts only where there is no other.
-    trials = [build(size) for size in dict.fromkeys((min(_FIRST, most), min(2 * _FIRST, most)))]
+    lengths = accumulate(len(line.encode()) for line in sample.lines[:_FIRST])
+    first = max(_FEWEST, sum(length <= _FIRST_BYTES for length in lengths))
+    trials = [build(size) for size in dict.fromkeys((min(first, most), min(2 * first, most)))]
     if most > trials[-1].documents:
         largest = _affordable(trials, seconds, most)
         between = max(trials[-1].documents, largest // _GROWTH)

@@ -33,6 +33,7 @@ class Part:
         bytes: on the disk.
         cpu: CPU seconds of all processes.
         memory: bytes of the largest unit's process, roughly.
+        bounded: whether that memory has a bound: a partition or shard is of so many rows at most.
         layout: which index over vectors it is.
         search: CPU seconds of a query in a batch, of an index that was searched.
     """
@@ -44,6 +45,7 @@ class Part:
     bytes: Estimate
     cpu: Estimate
     memory: int = 0
+    bounded: bool = True
     layout: str = ""
     search: Estimate | None = None
 
@@ -207,7 +209,7 @@ class _Estimator:
         found = ([predict(points, (1.0, goal)) for goal in goals] for points in (spent, written))
         cpu, size = (Estimate(middle.value, low.low, high.high) for low, middle, high in found)
         memory = self._base_memory + (2 * round(size.value) if rows.value else 0)
-        return Part(name, kind, round(rows.value), max(1, len(measured[-1][0].units)), size, cpu, memory)
+        return Part(name, kind, round(rows.value), max(1, len(measured[-1][0].units)), size, cpu, memory, False)
 
     def _vector_parts(self, name: str, settings: VectorSettings) -> list[Part]:
         rows = rows_of(self._trials, name, self.documents)
@@ -223,7 +225,7 @@ class _Estimator:
             parts.append(part)
         memory = self._base_memory + 2 * max(found.shards, default=0) * vector
         size, count = others + found.bytes, found.shards.total()
-        parts.append(Part(name, "index", rows, count, size, found.build, memory, found.layout, found.search))
+        parts.append(Part(name, "index", rows, count, size, found.build, memory, True, found.layout, found.search))
         return parts
 
     def _between(self, parts: list[Part], share: float) -> Part:

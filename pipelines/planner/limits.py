@@ -12,7 +12,7 @@ from mnemodex.pipelines.planner.machine import USABLE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnemodex.pipelines.planner.estimate import BuildPlan, Part
+    from mnemodex.pipelines.planner.estimate import BuildPlan
     from mnemodex.pipelines.planner.machine import Machine
 
 _WEEK = 7 * 24 * 3600
@@ -39,20 +39,22 @@ def limits(plan: BuildPlan, machine: Machine, folder: Path) -> list[Limit]:
     found = [_disk(plan, folder)]
     searched = sum(part.bytes.value for part in plan.of("index"))
     if searched:
-        what = f"the indexes no longer fit into the memory of one machine ({machine}): searches read the disk"
-        found.append(Limit(documents * memory / searched, f"{what}; serve them from several machines"))
+        what = f"the indexes fill the memory of one machine ({machine}), and searches read the disk"
+        found.append(Limit(documents * memory / searched, f"{what}; spread them over several machines"))
     largest = max(plan.parts, key=lambda part: part.memory)
-    found.append(
-        Limit(
-            documents * memory / max(largest.memory, 1) if _grows(largest) else math.inf,
-            f"building {largest.name} takes the memory of one machine; use one with more, or a smaller shard_rows",
-        )
+    # Partitions and shards are bounded: what fits now fits for any number of documents.
+    grows = not largest.bounded or largest.memory > memory
+    what = f"building {largest.name} takes the memory of one machine ({machine})"
+    remedy = (
+        "a smaller shard_rows, or machines with more" if largest.bounded else "machines with more, or several memories"
     )
-    hours = plan.cpu.value / machine.cores
-    slowest = max(plan.parts, key=lambda part: part.cpu.value)
-    share = slowest.cpu.value / max(plan.cpu.value, 1e-9)
-    what = f"one machine builds for more than a week, {share:.0%} of it {slowest.name}"
-    found.append(Limit(documents * _WEEK / max(hours, 1e-9), f"{what}; build on a cluster, or with GPUs"))
+    found.append(Limit(documents * memory / max(largest.memory, 1) if grows else math.inf, f"{what}; {remedy}"))
+    units = [part for part in plan.parts if part.kind != "start"]
+    seconds = sum(part.cpu.value for part in units) / machine.cores
+    slowest = max(units, key=lambda part: part.cpu.value)
+    share = slowest.cpu.value / machine.cores / max(seconds, 1e-9)
+    what = f"one machine builds for a week, {share:.0%} of it {slowest.name}"
+    found.append(Limit(documents * _WEEK / max(seconds, 1e-9), f"{what}; build on a cluster, or models on GPUs"))
     rows = max((part.rows for part in plan.of("table")), default=documents)
     collision = math.sqrt(2 * _IDS * -math.log(1 - _RISK))
     found.append(
@@ -64,13 +66,10 @@ def limits(plan: BuildPlan, machine: Machine, folder: Path) -> list[Limit]:
     return sorted(found, key=lambda limit: limit.documents)
 
 
-def _grows(part: Part) -> bool:
-    """Return whether a part is made at once: the memory of shards and partitions has a bound."""
-    return part.units == 1
-
-
 def _disk(plan: BuildPlan, folder: Path) -> Limit:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free
     # Files of a build are written beside those that are published.
-    return Limit(plan.documents * free / max(plan.bytes.value * 1.1, 1), f"the disk of {existing} is full; use another")
+    return Limit(
+        plan.documents * free / max(plan.bytes.value * 1.1, 1), f"the disk of {existing} is full; build on another"
+    )

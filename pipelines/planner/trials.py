@@ -21,6 +21,7 @@ from mnemodex.schemas.errors import StageFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from mnemodex.pipelines.planner.sample import Sample
     from mnemodex.schemas.manifest import Artifact, Manifest
@@ -42,7 +43,7 @@ def run_alone(words: Sequence[str], cwd: Path) -> tuple[str, float, int]:
     with errors, (cwd / "output.txt").open("w+", encoding="utf-8") as output:
         allowed = os.sched_getaffinity(0)
         # The child inherits what its parent's thread has: one CPU, so that no thread waits for another.
-        os.sched_setaffinity(0, {min(allowed)})
+        os.sched_setaffinity(0, {_least_busy(allowed)})
         try:
             command = [sys.executable, "-m", *words]
             process = subprocess.Popen(command, cwd=cwd, stdout=output, stderr=errors)  # noqa: S603 - our own module
@@ -63,6 +64,11 @@ def run_alone(words: Sequence[str], cwd: Path) -> tuple[str, float, int]:
             file.seek(0)
         _check(process.returncode, errors.read())
         return output.read(), usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10
+
+
+def _least_busy(allowed: AbstractSet[int]) -> int:
+    shares = psutil.cpu_percent(0.2, percpu=True)
+    return min(allowed, key=lambda cpu: shares[cpu] if cpu < len(shares) else 0.0)
 
 
 def build_sample(recipe: Recipe, sample: Sample, documents: int, folder: Path) -> TrialBuild:
