@@ -84,6 +84,7 @@ def written(recipe, indexes=(), vectors=None):
         trials=builds,
         ray=trial(100, indexes=indexes),
         ray_cpus=2,
+        hashed=1e9,
         vectors=vectors or {},
         layouts=dict.fromkeys(vectors or {}, "Flat"),
         searches=tuple(

@@ -27,7 +27,7 @@ def plan(
         float, typer.Option(help="Questions a second that each index is to answer.", min=0.0)
     ] = 0.0,
     machine: Annotated[
-        str | None, typer.Option(help="The machines, as cores=32,memory=256GiB,gpus=1; by default this one.")
+        str | None, typer.Option(help="The machines, as cores=32,memory=256GiB,gpus=1,disk=2TiB; by default this one.")
     ] = None,
     gpu_tflops: Annotated[
         float, typer.Option(help="What a GPU computes in models, an assumption: 10^12 operations a second.", min=0.1)
@@ -47,7 +47,7 @@ def plan(
     from mnemodex.pipelines.planner.machine import Machine
     from mnemodex.pipelines.planner.plan import PlanOptions, make_plan
 
-    size_of = Machine.here() if machine is None else Machine.parse(machine)
+    size_of = None if machine is None else Machine.parse(machine)
     options = PlanOptions(size_of, queries_per_second, gpu_tflops, seconds)
     made = make_plan(recipe, documents, options, keep=calibration, progress=lambda line: say(line, err=True))
     if as_json:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import platform
 import shutil
 import tempfile
+import time
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +40,7 @@ _GROWTH = 4
 """The last build has so many times the documents of the one before."""
 _BUILDS, _VECTORS = 0.5, 0.2
 """The parts of the time that builds and indexes over vectors may take; the rest is for Ray and for questions."""
+_HASHED_BYTES = 64 << 20
 _FREE_BYTES = 1 << 30
 """Of the disk that the builds are on, at least."""
 
@@ -86,6 +89,7 @@ def calibrate(
             trials=tuple(trials),
             ray=ray,
             ray_cpus=len(os.sched_getaffinity(0)),
+            hashed=hash_rate(),
             vectors=vectors,
             layouts=layouts(recipe, trials, documents),
             searches=tuple(searches),
@@ -127,6 +131,14 @@ def _affordable(trials: Sequence[TrialBuild], seconds: float, most: int) -> int:
     left = seconds - sum(trial.cpu for trial in trials) - 2 * start
     wanted = left / each / (1 + 1 / _GROWTH)
     return min(most, max(2 * last.documents, 1 << max(1, math.floor(math.log2(max(2.0, wanted))))))
+
+
+def hash_rate() -> float:
+    """Return how many bytes a CPU hashes in a second."""
+    block = bytes(_HASHED_BYTES)
+    began = time.process_time()
+    hashlib.sha256(block)
+    return _HASHED_BYTES / max(time.process_time() - began, 1e-6)
 
 
 def recipe_hash(recipe: Recipe) -> str:

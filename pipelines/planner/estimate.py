@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from mnemodex.schemas.recipe import Recipe
 
 
+_HASHED = 3
+"""How often a byte is hashed: when it is published, and when those that follow and an index read it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """What one result of a build takes.
@@ -127,7 +131,7 @@ class _Estimator:
             return [self._partitioned(name, kind, cost)]
         if cost.cut == "shards":
             return [self._sharded(name, kind, shard_sizes(self.documents, self._shard_rows(settings, cost)))]
-        return [self._whole(name, kind)]
+        return [self._whole(name, kind, bounded=cost.cut == "ranges")]
 
     def _points(self, name: str) -> list[tuple[int, int, Any]]:
         """Return the number of the trial, the unit's number and the unit of a result, of all trials."""
@@ -194,7 +198,7 @@ class _Estimator:
         declared = indexer.memory if isinstance(indexer.memory, int) else 0
         return Part(name, kind, rows, sizes.total(), self._file_bytes(name, sizes), cpu, self._base_memory + declared)
 
-    def _whole(self, name: str, kind: str) -> Part:
+    def _whole(self, name: str, kind: str, *, bounded: bool) -> Part:
         """Return a result that is made at once, or of ranges of ids: by its own rows, or the documents."""
         trials = [trial for trial in self._trials if name in trial.results]
         counts = [trial.results[name].rows for trial in trials]
@@ -208,8 +212,9 @@ class _Estimator:
         written = [Point((1.0, size), cost.bytes, number) for number, (cost, size) in enumerate(measured)]
         found = ([predict(points, (1.0, goal)) for goal in goals] for points in (spent, written))
         cpu, size = (Estimate(middle.value, low.low, high.high) for low, middle, high in found)
-        memory = self._base_memory + (2 * round(size.value) if rows.value else 0)
-        return Part(name, kind, round(rows.value), max(1, len(measured[-1][0].units)), size, cpu, memory, False)
+        # What is made at once holds its rows, and for a while a copy of them.
+        memory = self._base_memory + (2 * round(size.value) if rows.value and not bounded else 0)
+        return Part(name, kind, round(rows.value), max(1, len(measured[-1][0].units)), size, cpu, memory, bounded)
 
     def _vector_parts(self, name: str, settings: VectorSettings) -> list[Part]:
         rows = rows_of(self._trials, name, self.documents)
@@ -231,15 +236,15 @@ class _Estimator:
     def _between(self, parts: list[Part], share: float) -> Part:
         """Return the work between units: starting processes, loading models, planning, hashing, publishing."""
         units = sum(part.units for part in parts)
-        size = total(part.bytes for part in parts)
         points = [self._rest(trial, number) for number, trial in enumerate(self._trials)]
-        grown = predict(points, (0.0, units, size.value))
+        each = predict(points, (0.0, units))
+        hashed = total(part.bytes for part in parts).times(_HASHED / self.calibration.hashed)
         ray = self._rest(self.calibration.ray, 0)
-        return Part("between units", "start", 0, 0, Estimate.exact(0), grown.widened(share) + Estimate.exact(ray.cost))
+        grown = (each + hashed).widened(share)
+        return Part("between units", "start", 0, 0, Estimate.exact(0), grown + Estimate.exact(ray.cost))
 
     @staticmethod
     def _rest(trial: TrialBuild, number: int) -> Point:
         units = sum(len(cost.units) for cost in trial.results.values())
-        size = sum(cost.bytes for cost in trial.results.values())
         spent = sum(cost.cpu for cost in trial.results.values())
-        return Point((1.0, float(units), float(size)), max(0.0, trial.cpu - spent), number)
+        return Point((1.0, float(units)), max(0.0, trial.cpu - spent), number)

@@ -26,11 +26,11 @@ class ResultCost(Frozen):
     """The units of one result of a build, in their order.
 
     Attributes:
-        cut: a unit a partition of documents, a unit for so many rows, or one for all.
+        cut: a unit a partition of documents, a unit for so many rows, one a range of ids, or one for all.
         shard_rows: rows of a unit at most, where it is for so many rows.
     """
 
-    cut: Literal["partitions", "shards", "whole"]
+    cut: Literal["partitions", "shards", "ranges", "whole"]
     units: tuple[UnitCost, ...]
     shard_rows: int = 0
 
@@ -127,6 +127,7 @@ class Calibration(Frozen):
         trials: builds, from the smallest to the largest.
         ray: the build of the smallest size by Ray, with all of its processes.
         ray_cpus: that Ray had.
+        hashed: bytes that a CPU hashes in a second (SHA-256).
         vectors: of each index over vectors, by the index's name, from the smallest to the largest.
         layouts: of these, their factory strings.
         searches: of the smallest and of the largest build.
@@ -140,6 +141,7 @@ class Calibration(Frozen):
     trials: tuple[TrialBuild, ...] = Field(min_length=1)
     ray: TrialBuild
     ray_cpus: int
+    hashed: float
     vectors: dict[str, tuple[VectorTrial, ...]]
     layouts: dict[str, str]
     searches: tuple[SearchTrial, ...]

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 Law = Callable[[float], float]
 
+_NOISE = 0.1
+"""The part of a cost that may grow unseen among sizes that are near each other."""
+
 
 def constant(size: float) -> float:
     """Return what does not depend on the size."""
@@ -100,7 +103,8 @@ def solve(points: Sequence[Point]) -> Float64s:
 def predict(points: Sequence[Point], target: Sequence[float]) -> Estimate:
     """Return the cost at the laws' values of another size.
 
-    The interval holds what follows when the points of any one group are left out.
+    The interval holds what follows when the points of any one group are left out, and what follows when a tenth of the
+    largest cost, which may have been taken for constant, grows.
     """
     if not points or not any(point.cost for point in points):
         return Estimate.exact(0.0)
@@ -113,7 +117,14 @@ def predict(points: Sequence[Point], target: Sequence[float]) -> Estimate:
             kept = [point for point in points if point.group != group]
             if any(point.cost for point in kept):
                 others.append(float(solve(kept) @ goal))
-    return Estimate(value, min(others), max(others))
+    return Estimate(value, min(others), max(*others, _unseen(points, goal)))
+
+
+def _unseen(points: Sequence[Point], goal: Float64s) -> float:
+    """Return what may grow, for all that is seen: a tenth of the cost at the largest size."""
+    largest = max(points, key=lambda point: max(point.features))
+    ratios = [end / start for start, end in zip(largest.features, goal.tolist(), strict=True) if start > 0]
+    return _NOISE * largest.cost * max(ratios, default=0.0)
 
 
 def power(sizes: Sequence[float], counts: Sequence[float], target: float) -> Estimate:

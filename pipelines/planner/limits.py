@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.planner.machine import USABLE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mnemodex.pipelines.planner.estimate import BuildPlan
     from mnemodex.pipelines.planner.machine import Machine
 
 _WEEK = 7 * 24 * 3600
 _RISK = 0.05
+_BESIDES = 1.1
 _IDS = 2.0**63
 
 
@@ -33,10 +31,14 @@ class Limit:
     what: str
 
 
-def limits(plan: BuildPlan, machine: Machine, folder: Path) -> list[Limit]:
+def limits(plan: BuildPlan, machine: Machine) -> list[Limit]:
     """Return the limits of a plan on machines of a size, the first one to break first."""
     documents, memory = plan.documents, machine.memory * USABLE
-    found = [_disk(plan, folder)]
+    found = []
+    if machine.disk is not None:
+        # Files of a build are written before others that they replace are gone.
+        room = documents * machine.disk / max(plan.bytes.value * _BESIDES, 1)
+        found.append(Limit(room, "the disk is full; build on a larger one"))
     searched = sum(part.bytes.value for part in plan.of("index"))
     if searched:
         what = f"the indexes fill the memory of one machine ({machine}), and searches read the disk"
@@ -64,12 +66,3 @@ def limits(plan: BuildPlan, machine: Machine, folder: Path) -> list[Limit]:
         )
     )
     return sorted(found, key=lambda limit: limit.documents)
-
-
-def _disk(plan: BuildPlan, folder: Path) -> Limit:
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(existing).free
-    # Files of a build are written beside those that are published.
-    return Limit(
-        plan.documents * free / max(plan.bytes.value * 1.1, 1), f"the disk of {existing} is full; build on another"
-    )

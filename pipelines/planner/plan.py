@@ -13,7 +13,7 @@ from mnemodex.pipelines.planner.demand import Demand, demands
 from mnemodex.pipelines.planner.estimate import BuildPlan, estimate
 from mnemodex.pipelines.planner.laws import Estimate, total
 from mnemodex.pipelines.planner.limits import Limit, limits
-from mnemodex.pipelines.planner.machine import BUSY, USABLE
+from mnemodex.pipelines.planner.machine import BUSY, USABLE, Machine
 from mnemodex.pipelines.preflight import check_inputs
 from mnemodex.schemas.recipe import load_recipe
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mnemodex.pipelines.planner.figures import Calibration
-    from mnemodex.pipelines.planner.machine import Machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +28,13 @@ class PlanOptions:
     """What is planned with.
 
     Attributes:
-        machine: the size of the machines.
+        machine: the size of the machines; this one without it.
         queries_per_second: that each index is to answer.
         gpu_tflops: 10^12 operations a second that a GPU is taken to compute in models.
         seconds: of one CPU that the calibration may take, roughly.
     """
 
-    machine: Machine
+    machine: Machine | None = None
     queries_per_second: float = 0.0
     gpu_tflops: float = 100.0
     seconds: float = 120.0
@@ -47,6 +46,7 @@ class CapacityPlan:
 
     Attributes:
         calibration: that it is computed from.
+        machine: the size of the machines.
         build: what a build takes.
         demands: what questions take of each index.
         options: what it was planned with.
@@ -55,16 +55,12 @@ class CapacityPlan:
     """
 
     calibration: Calibration
+    machine: Machine
     build: BuildPlan
     demands: list[Demand]
     options: PlanOptions
     gpu_seconds: dict[str, Estimate]
     limits: list[Limit]
-
-    @property
-    def machine(self) -> Machine:
-        """The size of the machines."""
-        return self.options.machine
 
     @property
     def rate(self) -> float:
@@ -175,7 +171,7 @@ def make_plan(
         found = calibrate(checked, documents, seconds=options.seconds, say=progress)
         if keep is not None:
             keep.write_text(json.dumps(found.model_dump(mode="json")) + "\n", encoding="utf-8")
-    machine = options.machine
+    machine = options.machine or Machine.here(Path(checked.memory))
     built = estimate(checked, found, documents, machine)
     asked = demands(checked, found, built, machine, rate=options.queries_per_second)
     gpu = {
@@ -183,5 +179,4 @@ def make_plan(
         for label, use in found.models.items()
         if use.parameters
     }
-    broken = limits(built, machine, Path(checked.memory))
-    return CapacityPlan(found, built, asked, options, gpu, broken)
+    return CapacityPlan(found, machine, built, asked, options, gpu, limits(built, machine))

@@ -62,13 +62,13 @@ def draw(recipe: Recipe, most: int, *, seed: int = 0) -> Sample:
         pairs = recipe.qa_pairs
         assert isinstance(pairs, PairFile)  # noqa: S101 - a recipe without documents is refused otherwise
         rows = _first_pairs(Path(pairs.path), most)
-        return Sample([json.dumps(row) for row in rows], [], "the first pairs of the file", None)
+        return Sample([json.dumps(row) for row in rows], [], "pairs, the first ones of the file", None)
     opened = open_source(source, Packing())
     if isinstance(opened, FileSource):
         records, drawn = _from_places(opened, seed), "documents from random places of the source"
     else:
         records = (record for split in opened.plan() for record in opened.read(split))
-        drawn = "the first documents of the source"
+        drawn = "documents, the first ones of the source"
     lines, keys = [], []
     for record in records:
         if isinstance(record, Record) and (record.title.strip() or record.text.strip()):

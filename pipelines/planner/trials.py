@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -170,7 +171,8 @@ def _cost(parts: list[Artifact], labels: set[str]) -> ResultCost:
     if shard_rows > 1:
         return ResultCost(cut="shards", units=units, shard_rows=shard_rows)
     same = {part.label.partition("-row")[0] for part in parts} <= labels
-    return ResultCost(cut="partitions" if same else "whole", units=units)
+    ranges = all(re.fullmatch("[0-9]{5}", part.label) for part in parts)
+    return ResultCost(cut="partitions" if same else "ranges" if ranges else "whole", units=units)
 
 
 def _files(part: Artifact) -> dict[str, int]:

@@ -44,6 +44,11 @@ def test_the_interval_holds_what_each_size_says_and_widens_with_the_noise():
     assert predict(points(lambda size: 0.001 * size, float), (1e6,)).high == pytest.approx(1000)
 
 
+def test_a_constant_of_small_sizes_may_hide_growth():
+    found = predict(points(lambda size: 5.0, lambda _: 1.0, float), (1.0, 6_400_000.0))
+    assert found.value == pytest.approx(5) and found.high == pytest.approx(500)
+
+
 def test_no_part_of_a_cost_is_negative():
     falling = points(lambda size: 5 - size / 2000, lambda _: 1.0, float)
     assert predict(falling, (1.0, 1e6)).value > 0

@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 from commands import assert_refused
 from library import records, write_jsonl
 from planning import stay_here, vector_trial, written
 
+from mnemodex.indexers.settings import DenseSettings
 from mnemodex.pipelines.planner import calibration, sample, trials
 from mnemodex.pipelines.planner.estimate import estimate
 from mnemodex.pipelines.planner.limits import limits
 from mnemodex.pipelines.planner.machine import Machine
+from mnemodex.pipelines.planner.models import parameters
+from mnemodex.pipelines.planner.vector_laws import plan_vectors
+from mnemodex.pipelines.planner.vectors import layout_of, measure, vectors_like
 from mnemodex.pipelines.preflight import check_inputs
 from mnemodex.schemas.errors import StageFailedError, UserError
 from mnemodex.schemas.recipe import load_recipe
+from mnemodex.schemas.sections import DEFAULT_MODEL
 
 DENSE = {"dense": tuple(map(vector_trial, (2048, 4096, 8192)))}
 MACHINE = Machine(cores=4, memory=8 << 30)
@@ -57,6 +63,12 @@ class TestEstimates:
         # The farther away, the wider.
         assert large.bytes.high / large.bytes.value > small.bytes.high / small.bytes.value > 1
 
+    def test_bytes_that_are_written_are_hashed(self, recipe):
+        small, large = (plan_of(recipe, documents) for documents in (10**6, 10**8))
+        (start,), (hashed,) = small.of("start"), large.of("start")
+        more = 3 * (large.bytes.value - small.bytes.value) / 1e9
+        assert hashed.cpu.value - start.cpu.value == pytest.approx(more, rel=0.3)
+
     def test_starting_processes_is_counted_once(self, recipe):
         (start,) = plan_of(recipe, 1_000_000).of("start")
         assert start.cpu.value == pytest.approx(3, rel=0.4)
@@ -82,9 +94,11 @@ class TestEstimates:
 class TestLimits:
     def test_the_first_to_break_comes_first_with_its_number_of_documents(self, recipe):
         plan = plan_of(recipe, 1_000_000)
-        found = limits(plan, MACHINE, recipe.parent / "memories" / "new")
+        found = limits(plan, MACHINE)
         assert [limit.documents for limit in found] == sorted(limit.documents for limit in found)
-        memory = next(limit for limit in found if "memory of one machine (4 cores" in limit.what)
+        memory = next(
+            limit for limit in found if limit.what.startswith("the indexes fill the memory of one machine (4 cores")
+        )
         searched = sum(part.bytes.value for part in plan.of("index"))
         assert memory.documents == pytest.approx(1_000_000 * 0.8 * (8 << 30) / searched)
         assert next(limit.documents for limit in found if "id_salt" in limit.what) == pytest.approx(0.97e9, rel=0.01)
@@ -94,9 +108,10 @@ class TestMachines:
     def test_a_machine_is_written_in_words(self):
         found = Machine.parse("cores=32, memory=256GiB,gpus=2")
         assert (found.cores, found.memory, found.gpus) == (32, 256 << 30, 2)
+        assert Machine.parse("disk=2TB").disk == 2 * 10**12 and found.disk is None
         assert Machine.parse("memory=1.5TiB") == Machine.here().model_copy(update={"memory": 3 << 39})
 
-    @pytest.mark.parametrize("text", ["", "cores", "cores=0", "cores=4GiB", "memory=4 parsecs", "disk=3TB", "cores=-1"])
+    @pytest.mark.parametrize("text", ["", "cores", "cores=0", "cores=4GiB", "memory=4 parsecs", "tape=3TB", "cores=-1"])
     def test_what_says_nothing_of_a_machine_is_refused(self, text):
         with pytest.raises(UserError, match="cores=32,memory=256GiB"):
             Machine.parse(text)
@@ -113,7 +128,12 @@ class TestCommand:
     def test_json_has_each_figure_with_its_interval(self, recipe, kept, cli):
         words = ("plan", recipe, "--documents", 2_000_000, "--calibration", kept, "--machine", "cores=1,memory=1GiB")
         made = cli(*words, "--queries-per-second", 3, "--json").json
-        assert made["documents"] == 2_000_000 and made["machine"] == {"cores": 1, "memory": 1 << 30, "gpus": 0}
+        assert made["documents"] == 2_000_000 and made["machine"] == {
+            "cores": 1,
+            "memory": 1 << 30,
+            "gpus": 0,
+            "disk": None,
+        }
         assert made["bytes"]["low"] < made["bytes"]["value"] < made["bytes"]["high"]
         assert {part["name"] for part in made["parts"]} == {"documents", "chunks", "words", "between units"}
         # A question takes two seconds.
@@ -197,26 +217,53 @@ class TestSample:
 
 def test_a_plan_is_made_from_builds_of_the_source(recipe, tmp_path, cli, inline, monkeypatch):
     stay_here(monkeypatch)
-    recipe.write_text(
-        "source: notes.jsonl\nindexes:\n  words: {type: bm25}\n  dense: {type: dense}\n"
-        "  both: {type: hybrid, of: [dense, words]}\n"
-    )
     kept = tmp_path / "calibration.json"
-    ran = cli("plan", recipe, "--documents", 5000, "--seconds", 1, "--calibration", kept, "--json")
-    made = ran.json
+    made = cli("plan", recipe, "--documents", 5000, "--seconds", 1, "--calibration", kept, "--json").json
     parts = {part["name"]: part for part in made["parts"]}
-    assert {"documents", "chunks", "embeddings/minilm", "words", "dense", "between units"} <= set(parts)
-    assert parts["chunks"]["rows"] == parts["dense"]["rows"] == 5000
-    # 384 numbers of four bytes for each row.
-    assert parts["dense"]["bytes"]["value"] == pytest.approx(5000 * 384 * 4, rel=0.1)
-    assert parts["dense"]["layout"] == "Flat" and parts["embeddings/minilm"]["cpu_seconds"]["value"] > 1
-    assert {asked["index"] for asked in made["questions"]} == {"words", "dense", "both"}
-    assert made["gpu_seconds"]["embeddings/minilm"]["value"] > 0
+    assert {"documents", "chunks", "words", "between units"} <= set(parts)
+    assert parts["chunks"]["rows"] == parts["words"]["rows"] == 5000
+    assert {asked["index"] for asked in made["questions"]} == {"words"}
     # Nothing is left of the builds.
     assert not (tmp_path / "memories").exists()
     again = cli("plan", recipe, "--documents", 5000, "--calibration", kept, "--json").json
     # The disk has become fuller or emptier meanwhile.
-    assert {**again, "limits": []} == {**made, "limits": []}
+    varying = {"limits": [], "machine": {}}
+    assert {**again, **varying} == {**made, **varying}
+
+
+@pytest.mark.parametrize(
+    ("given", "layout"),
+    [
+        ({}, "Flat"),
+        ({"factory": "HNSW8"}, "HNSW8"),
+        ({"factory": "IVF4096,SQ8"}, "IVF4096,SQ8"),
+        ({"engine": "hnswlib"}, "hnswlib"),
+    ],
+)
+def test_an_index_over_vectors_is_measured_by_itself_as_it_would_be(given, layout):
+    settings = DenseSettings(embed="any", **given)
+    few = np.random.default_rng(0).standard_normal((50, 16)).astype(np.float32)
+    trials = [measure(settings, 10_000, vectors_like(few, rows)) for rows in (400, 800)]
+    assert [trial.rows for trial in trials] == [400, 800] and trials[0].probes == 20
+    # A hundred rows a list at least, of the 4,096 that many rows would have.
+    assert [trial.lists for trial in trials] == ([4, 8] if "IVF" in layout else [0, 0])
+    assert layout_of(settings, 10_000) == layout
+    assert 1.5 < trials[1].bytes / trials[0].bytes < 2.5
+    assert plan_vectors(settings, 10_000, trials).build.value >= 0
+
+
+def test_vectors_beyond_those_of_the_sample_are_like_them():
+    few = np.eye(4, dtype=np.float32)
+    many = vectors_like(few, 100)
+    assert many.shape == (100, 4) and (many[:4] == few).all()
+    assert np.allclose(np.linalg.norm(many, axis=1), 1, atol=1e-5)
+    assert vectors_like(few, 2).shape == (2, 4)
+
+
+def test_weights_that_are_looked_up_are_not_multiplied():
+    # Six layers of 384: 6 x 12 x 384^2, and small ones; the table of words has 11.7 million.
+    assert parameters(DEFAULT_MODEL) == pytest.approx(6 * 12 * 384**2, rel=0.05)
+    assert parameters(DEFAULT_MODEL, with_output=True) > 20_000_000
 
 
 def test_a_build_of_a_sample_that_fails_says_why(tmp_path):
