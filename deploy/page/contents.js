@@ -15,6 +15,8 @@ export function contents(memory) {
   byId("contents-body").replaceChildren(
     panel(memory.name, make("dl", { class: "totals" }, totals.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))))),
     panel("Indexes",
+      memory.indexes.filter((index) => index.problem).map((index) => make("div", { class: "error" },
+        make("strong", {}, `${index.name} is not served.`), make("p", { dir: "auto" }, index.problem))),
       table("Indexes", ["index", "type", "rows", "size", "recall"], memory.indexes.map((index) => [
         index.name, index.served === false ? `${index.type} (damaged)` : index.type, index.rows, size(index.bytes), index.recall ? index.recall.recall.toFixed(3) : null]), ["size", "recall"]),
       make("details", {}, make("summary", {}, "Settings of the indexes"), memory.indexes.map(settings))),

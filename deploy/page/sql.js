@@ -39,8 +39,9 @@ export async function run(memory) {
     if (running !== control) return;
     const rows = found.rows.slice(0, MOST);
     byId("rows").replaceChildren(make("div", { class: "panel" }, table("Rows of the answer", found.columns, rows)));
-    const shown = rows.length < found.rows.length ? `, of which the first ${MOST} are shown` : "";
-    byId("sql-status").textContent = `${count(found.rows.length, "row")}${shown} in ${elapsed(begun)}, snapshot ${found.snapshot}`;
+    const more = found.truncated ? "The first " : "";
+    const shown = rows.length < found.rows.length ? `, of which ${MOST} are shown,` : "";
+    byId("sql-status").textContent = `${more}${count(found.rows.length, "row")}${shown} in ${elapsed(begun)}, snapshot ${found.snapshot}`;
   } catch (error) {
     if (error.name === "AbortError" || running !== control) return;
     byId("rows").replaceChildren();

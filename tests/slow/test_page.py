@@ -17,6 +17,7 @@ from mnemodex.deploy.key_file import Key, add_key, new_token, now
 from mnemodex.deploy.service import Service
 from mnemodex.deploy.settings import ServerSettings
 from mnemodex.retrievers.queries import read_queries
+from mnemodex.schemas.errors import CorruptFileError
 
 pytestmark = pytest.mark.slow
 
@@ -170,6 +171,21 @@ class TestReading:
         text = browser.evaluate("document.querySelector('#contents').innerText")
         assert "lists" in text and "KiB" in text and "target 0.95" in text
         assert browser.evaluate("document.querySelectorAll('.curve circle').length") >= 2
+
+    def test_an_index_that_is_not_served_says_why_and_cannot_be_chosen(self, browser, service):
+        service.memories.get("hostile", OPEN).refused["lists"] = CorruptFileError(
+            "a file is <b>damaged</b>; build again"
+        )
+        try:
+            with serving(service.settings, service) as address:
+                browser.visit(address, 1280)
+                browser.wait_for(READY)
+                disabled = "[...document.querySelectorAll('#index option:disabled')].map(e => e.value)"
+                assert browser.evaluate(disabled) == ["lists"]
+                text = browser.evaluate("document.querySelector('#contents').textContent")
+                assert "lists is not served." in text and "<b>damaged</b>" in text
+        finally:
+            del refused["lists"]
 
 
 class TestSafety:
