@@ -173,9 +173,8 @@ class TestReading:
         assert browser.evaluate("document.querySelectorAll('.curve circle').length") >= 2
 
     def test_an_index_that_is_not_served_says_why_and_cannot_be_chosen(self, browser, service):
-        service.memories.get("hostile", OPEN).refused["lists"] = CorruptFileError(
-            "a file is <b>damaged</b>; build again"
-        )
+        refused = service.memories.get("hostile").refused
+        refused["lists"] = CorruptFileError("a file is <b>damaged</b>; build again")
         try:
             with serving(service.settings, service) as address:
                 browser.visit(address, 1280)
