@@ -168,6 +168,7 @@ class Service:
         """Serve new snapshots as they are committed; one that was refused is tried again after a while."""
         # The first look finds what was committed while the memories were opened.
         seen = {served.name: ("", 0.0) for served in self.memories}
+        failing: set[str] = set()
         while not self._stopped.wait(_FOLLOW_SECONDS):
             for name, (former, again) in seen.items():
                 try:
@@ -176,6 +177,9 @@ class Service:
                         continue
                     refused = any(told["problem"] for told in self.reload(name))
                     seen[name] = (mark, time.monotonic() + _AGAIN_SECONDS if refused else 0.0)
+                    failing.discard(name)
                 except Exception:
-                    # Whatever a damaged folder or a lost disk makes of it: the former snapshot is served.
-                    _log.exception("%s: cannot be followed", name)
+                    # Whatever a lost disk makes of it: the former snapshot is served, and it is said once.
+                    if name not in failing:
+                        _log.exception("%s: cannot be followed", name)
+                    failing.add(name)
