@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 SETS_UP = {"make", "pip", ".", "ray", "export", "docker", "helm", "kubectl"}
 """Programs that make an environment or a cluster, which a test has already."""
+_ENDLESS = {"serve", "mcp"}
+"""Commands that end when they are stopped; what is typed is parsed."""
 _SHOWN = {"text", "mermaid"}
 """Languages of blocks that are only looked at."""
 _PLACEHOLDER = re.compile(r"\b[A-Z]{3,}:\d+")
@@ -94,7 +96,7 @@ class Typist:
     def run(self, line: str, where: str) -> None:
         """Run one line of a shell."""
         program, *words = shlex.split(line, comments=True) or [""]
-        if program == "mnemodex" and _PLACEHOLDER.search(line):
+        if program == "mnemodex" and (_PLACEHOLDER.search(line) or words[0] in _ENDLESS):
             _parse(words)
         elif program == "mnemodex":
             ran = run_main(*words)

@@ -71,7 +71,9 @@ class Server:
             with urllib.request.urlopen(request, timeout=timeout, context=context) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read())
+            # Of a replica that dies, Ray Serve says so in plain text.
+            body = error.read()
+            return error.code, json.loads(body) if "json" in error.headers["Content-Type"] else body.decode()
 
     def search(self, index="words", question="Town 7"):
         return self.ask("/v1/search", {"index": index, "queries": [question], "k": 1})

@@ -17,7 +17,11 @@ _OPTIONS: dict[int | str, str] = {"scopes": "scope", "memories": "memory", "inde
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke the keys of a server.")
+    keys = typer.Typer(
+        no_args_is_help=True,
+        help="Make, list and revoke the keys of a server.",
+        epilog="Example: mnemodex keys add keys.json --name reader --scope search",
+    )
     keys.command(epilog="Example: mnemodex keys add keys.json --name reader --scope search --scope answer")(add)
     keys.command("list", epilog="Example: mnemodex keys list keys.json")(list_keys)
     keys.command(epilog="Example: mnemodex keys revoke keys.json reader")(revoke)
