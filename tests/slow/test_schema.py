@@ -55,9 +55,10 @@ def url(app):
 
 def described(app):
     """The description of the server, with the names of what it serves: others are refused before anything is asked."""
-    with TestClient(app, base_url="http://127.0.0.1") as client:
-        schema = client.get("/openapi.json").json()
-        (memory,) = client.get("/v1/indexes").json()["memories"]
+    # It does not start the application, which the server has done.
+    client = TestClient(app, base_url="http://127.0.0.1")
+    schema = client.get("/openapi.json").json()
+    (memory,) = client.get("/v1/indexes").json()["memories"]
     names = {"index": [index["name"] for index in memory["indexes"]], "memory": [None, memory["name"]]}
     operations = [operation for methods in schema["paths"].values() for operation in methods.values()]
     for operation in operations:
