@@ -150,11 +150,11 @@ async def ask(url: str, job: dict[str, Any]) -> dict[str, Any]:
     if job.get("key"):
         headers["authorization"] = f"Bearer {job['key']}"
     asked: list[Asked] = []
-    end = time.perf_counter() + job["seconds"]
+    end, most = time.perf_counter() + job["seconds"], job.get("most", sys.maxsize)
 
     async def client(session: aiohttp.ClientSession, number: int) -> None:
         place = number * 7 % len(bodies)
-        while time.perf_counter() < end:
+        while time.perf_counter() < end and len(asked) < most:
             begun, moment = time.perf_counter(), time.time()
             try:
                 async with session.post(url, data=bodies[place], headers=headers) as response:
