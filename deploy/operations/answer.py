@@ -82,6 +82,9 @@ def check_answer(served: Served, request: AnswerForm, access: Access, *, readers
         raise QueryError(f"reader: {PAIRS!r} answers by pairs, which {request.index!r} has not. Name a model")
     if not _by_pairs(request, kind):
         readers.find(request.reader)
+    fallback = served.memory.snapshot.index(request.index).settings.get("fallback")
+    if fallback is not None:
+        access.require_index(fallback)
     return access.where_of(request.where)
 
 

@@ -207,6 +207,19 @@ def test_an_access_that_is_for_something_else_is_refused(library):
             answer(served, form, replace(OPEN, **changes), readers=Readers({}, {}))
 
 
+def test_an_access_without_the_index_of_passages_gets_no_answers_that_fall_back_to_it(library, monkeypatch):
+    settings = ServerSettings(memories={"library": library})
+    served = Service(settings).memories.get(None)
+    monkeypatch.setitem(served.memory.snapshot.index("asked").settings, "fallback", "words")
+    with pytest.raises(AccessError, match="words"):
+        answer(
+            served,
+            AnswerForm(index="asked", questions=QUESTIONS),
+            replace(OPEN, indexes=frozenset({"asked"})),
+            readers=Readers({}, {}),
+        )
+
+
 def test_more_calls_than_run_and_wait_are_refused():
     end = threading.Event()
     with BoundedThreads("answer", running=1, waiting=1) as pool:
