@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,12 @@ class TestImport:
     def test_heavy_libraries_are_imported_in_functions(self, path):
         heavy = {module.split(".")[0] for module, at_once in imports(path) if at_once} & HEAVY
         assert heavy <= AT_ONCE.get(path.relative_to(ROOT).as_posix(), set())
+
+
+def test_test_modules_have_names_of_their_own():
+    """Pytest cannot import two of one name in one run."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 class TestLayers:

@@ -1,4 +1,4 @@
-"""LangChain's own tests of retrievers, and what ours promises besides. Run by `tests/slow/test_adapters.py`."""
+"""LangChain's own tests of retrievers, and what ours promises besides. Run by `tests/slow/test_adapter_suites.py`."""
 
 from __future__ import annotations
 

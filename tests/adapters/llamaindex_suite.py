@@ -1,4 +1,4 @@
-"""What our retriever for LlamaIndex promises. Run by `tests/slow/test_adapters.py`."""
+"""What our retriever for LlamaIndex promises. Run by `tests/slow/test_adapter_suites.py`."""
 
 from __future__ import annotations
 

@@ -261,9 +261,12 @@ class TestSearch:
                     "rank": c.rank,
                     "score": c.score,
                     "chunk_id": str(c.chunk_id),
+                    "doc_id": str(c.doc_id),
                     "key": c.key,
                     "title": c.title,
                     "text": c.text,
+                    "start": c.start,
+                    "end": c.end,
                     "metadata": c.metadata,
                 }
                 for c in chunks

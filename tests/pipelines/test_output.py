@@ -179,4 +179,4 @@ class TestEncoding:
         ran = self.run("ascii", "search", library, "灯台", "a")
         assert ran.returncode == 2 and rb"no index '\u706f\u53f0'" in ran.stderr
         ran = self.run("ascii", "search", library, "灯台", "a", "--debug")
-        assert ran.returncode == 1 and rb"QueryError" in ran.stderr
+        assert ran.returncode == 1 and rb"UnknownIndexError" in ran.stderr
