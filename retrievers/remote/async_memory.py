@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from mnemodex.retrievers.display import memory_html, memory_text
 from mnemodex.retrievers.remote.async_retrievers import ASYNC_RETRIEVERS, AsyncRemoteEncoder, AsyncRemoteRetriever
 from mnemodex.retrievers.remote.catalogue import catalogue_call
+from mnemodex.retrievers.remote.connected import ConnectedMemory
 from mnemodex.retrievers.remote.connection import SECONDS, Address, AsyncConnection
 from mnemodex.retrievers.remote.reading import fetch_call, sql_call
 
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from mnemodex.retrievers.remote.reading import Fetched
 
 
-class AsyncRemoteMemory:
+class AsyncRemoteMemory(ConnectedMemory):
     """A memory of a server, as `RemoteMemory` is, whose answers are awaited: `await AsyncRemoteMemory.connect(url)`.
 
     Attributes:
         catalogue: what the memory held when this was connected.
     """
+
+    _connection: AsyncConnection
 
     def __init__(self, connection: AsyncConnection, catalogue: Catalogue) -> None:
         self._connection = connection
@@ -54,27 +56,6 @@ class AsyncRemoteMemory:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-    def __repr__(self) -> str:
-        return memory_text(self.url, self.catalogue.shown)
-
-    def _repr_html_(self) -> str:
-        return memory_html(self.url, self.catalogue.shown)
-
-    @property
-    def url(self) -> str:
-        """The server's address."""
-        return self._connection.address.url
-
-    @property
-    def name(self) -> str:
-        """The memory's name on the server."""
-        return self.catalogue.name
-
-    @property
-    def indexes(self) -> list[str]:
-        """The names of the indexes."""
-        return [index.name for index in self.catalogue.indexes]
 
     def retriever(self, name: str) -> AsyncRemoteRetriever:
         """Return the retriever of an index.

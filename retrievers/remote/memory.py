@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from mnemodex.retrievers.display import memory_html, memory_text
 from mnemodex.retrievers.remote.catalogue import catalogue_call
+from mnemodex.retrievers.remote.connected import ConnectedMemory
 from mnemodex.retrievers.remote.connection import SECONDS, Address, Connection
 from mnemodex.retrievers.remote.encoder import RemoteEncoder
 from mnemodex.retrievers.remote.reading import fetch_call, sql_call
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mnemodex.retrievers.remote.reading import Fetched
 
 
-class RemoteMemory:
+class RemoteMemory(ConnectedMemory):
     """A memory of a server, its retrievers and its SQL, as `Memory` has them; may be used by several threads.
 
     Requests that a broken connection or a busy server left without an answer are repeated, four times at most: all that
@@ -30,6 +30,8 @@ class RemoteMemory:
     Attributes:
         catalogue: what the memory held when this was connected.
     """
+
+    _connection: Connection
 
     def __init__(
         self,
@@ -63,27 +65,6 @@ class RemoteMemory:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def __repr__(self) -> str:
-        return memory_text(self.url, self.catalogue.shown)
-
-    def _repr_html_(self) -> str:
-        return memory_html(self.url, self.catalogue.shown)
-
-    @property
-    def url(self) -> str:
-        """The server's address."""
-        return self._connection.address.url
-
-    @property
-    def name(self) -> str:
-        """The memory's name on the server."""
-        return self.catalogue.name
-
-    @property
-    def indexes(self) -> list[str]:
-        """The names of the indexes."""
-        return [index.name for index in self.catalogue.indexes]
 
     def retriever(self, name: str) -> RemoteRetriever:
         """Return the retriever of an index.
