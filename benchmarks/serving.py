@@ -1,4 +1,4 @@
-"""Measure the server: questions a second and latency by clients and index, beside a plain FastAPI server.
+"""Measure the server: questions a second and latency by clients and index, and those of a plain FastAPI server.
 
     python benchmarks/serving.py --memory MEMORY [--queries FILE] [--indexes NAME...] [--clients N...] [--seconds S]
         [--questions N] [--haproxy] [--replicas N] [--json FILE]
@@ -124,9 +124,9 @@ def parts(server: Server, index: str, asked: Sequence[str], memory: Memory, args
     )
     search = median(lambda number: retriever.search([asked[number]], K))
     hits = [retriever.search([one], K) for one in asked[:60]]
-    told = median(lambda number: json.dumps([chunk.to_json() for chunk in hits[number].chunks()[0]]))
-    row = {"index": index, "request": whole["p50_ms"], "/healthz": health, "search": search, "hits as JSON": told}
-    return {**row, "rest": whole["p50_ms"] - health - search - told}
+    written = median(lambda number: json.dumps([chunk.to_json() for chunk in hits[number].chunks()[0]]))
+    row = {"index": index, "request": whole["p50_ms"], "/healthz": health, "search": search, "hits as JSON": written}
+    return {**row, "rest": whole["p50_ms"] - health - search - written}
 
 
 def commands(args: Any, folder: Path) -> Iterator[tuple[str, list[str], dict[str, str], str | None]]:

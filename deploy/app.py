@@ -169,8 +169,8 @@ class Routes:
     async def readyz(self, request: Request) -> Response:
         """Say whether all memories are open and warm, and how many of them have a problem."""
         ready = self._state.ready
-        told = {"status": "ready" if ready else "opening", "problems": len(self._state.memories.problems)}
-        return answer(told, 200 if ready else 503)
+        state = {"status": "ready" if ready else "opening", "problems": len(self._state.memories.problems)}
+        return answer(state, 200 if ready else 503)
 
     async def metrics(self, request: Request) -> Response:
         """Return what all replicas count and measure, for Prometheus."""
@@ -189,7 +189,7 @@ class Routes:
             # Refuses memories that are not there, and those that the key is not for.
             form = Form(memory=self._state.memories.get(form.memory, access).name)
         replicas = await self._state.replicas.reload(form.memory)
-        problems = [told["problem"] for memories in replicas.values() for told in memories if told["problem"]]
+        problems = [one["problem"] for memories in replicas.values() for one in memories if one["problem"]]
         if problems:
             raise SnapshotRefusedError(problems[0])
         return answer({"replicas": replicas})

@@ -206,7 +206,7 @@ def _again(error: MnemodexError) -> MnemodexError:
 
 
 def _release(name: str, memory: Memory) -> None:
-    """Close a snapshot that no request has any more, in a thread: whoever drops the last reference goes on."""
+    """Close a snapshot that no request uses any more, in a thread, so that the last request does not wait for it."""
     snapshot = memory.snapshot.manifest.name
 
     def release() -> None:

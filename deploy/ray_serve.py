@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from mnemodex.deploy.replicas import Reloaded
     from mnemodex.deploy.service import Service
     from mnemodex.deploy.settings import ServerSettings
 
@@ -36,7 +37,7 @@ _METRICS_SECONDS = 2.0
 _EVERYWHERE = tuple(
     f"RAY_SERVE_{name}" for name in ("ENABLE_HA_PROXY", "ENABLE_DIRECT_INGRESS", "THROUGHPUT_OPTIMIZED")
 )
-"""With these, Ray Serve listens at all addresses of the machine, whatever host it is told."""
+"""With these, Ray Serve listens at all addresses of the machine, and ignores the host that is set."""
 
 
 def check_environment(settings: ServerSettings) -> None:
@@ -158,7 +159,7 @@ def _application(settings: ServerSettings, *, log: Path | None = None) -> Any:
         async def started(self) -> dict[str, float]:
             return self._started
 
-        async def reload(self, memory: str | None) -> tuple[str, list[dict[str, Any]]]:
+        async def reload(self, memory: str | None) -> tuple[str, list[Reloaded]]:
             return _replica(), (await OneProcess(self._service).reload(memory))["0"]
 
         async def families(self) -> tuple[str, list[dict[str, Any]]]:
@@ -182,7 +183,7 @@ class _AllReplicas(Replicas):
         self._service = service
 
     @override
-    async def reload(self, memory: str | None) -> dict[str, list[dict[str, Any]]]:
+    async def reload(self, memory: str | None) -> dict[str, list[Reloaded]]:
         return dict(await self._ask("reload", memory, seconds=_RELOAD_SECONDS))
 
     @override

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from typing_extensions import override
 
@@ -11,10 +11,26 @@ if TYPE_CHECKING:
     from mnemodex.deploy.service import Service
 
 
+class Reloaded(TypedDict):
+    """What a process serves of a memory after it has looked for a newer snapshot.
+
+    Attributes:
+        name: the memory's.
+        snapshot: that is served.
+        changed: whether it is another one than before.
+        problem: why the newest is not served; None where it is.
+    """
+
+    name: str
+    snapshot: str
+    changed: bool
+    problem: str | None
+
+
 class Replicas(Protocol):
     """All processes of a server; each answer is by the name of a process."""
 
-    async def reload(self, memory: str | None) -> dict[str, list[dict[str, Any]]]:
+    async def reload(self, memory: str | None) -> dict[str, list[Reloaded]]:
         """Let each serve the newest snapshot, and return what `Service.reload` does."""
 
     async def families(self) -> dict[str, list[dict[str, Any]]]:
@@ -28,7 +44,7 @@ class OneProcess(Replicas):
         self._service = service
 
     @override
-    async def reload(self, memory: str | None) -> dict[str, list[dict[str, Any]]]:
+    async def reload(self, memory: str | None) -> dict[str, list[Reloaded]]:
         return {"0": await asyncio.to_thread(self._service.reload, memory)}
 
     @override

@@ -18,7 +18,7 @@ from mnemodex.deploy.operations import operations_of
 from mnemodex.deploy.operations.search import SearchForm
 from mnemodex.deploy.readers import Readers
 from mnemodex.deploy.reasons import shown
-from mnemodex.deploy.replicas import OneProcess, Replicas
+from mnemodex.deploy.replicas import OneProcess, Reloaded, Replicas
 from mnemodex.schemas.errors import BusyError, QueryError, RequestTimeoutError, SnapshotRefusedError
 
 if TYPE_CHECKING:
@@ -148,9 +148,9 @@ class Service:
         if self._batches.longest() > _HUNG * self.settings.limits.seconds:
             raise RequestTimeoutError("a search does not end. Start the process again")
 
-    def reload(self, name: str | None = None) -> list[dict[str, Any]]:
+    def reload(self, name: str | None = None) -> list[Reloaded]:
         """Serve the newest snapshot of a memory, or of each; return what is served, and why that is not the newest."""
-        told = []
+        reloaded: list[Reloaded] = []
         for memory in [name] if name is not None else [served.name for served in self.memories]:
             problem, changed = None, False
             try:
@@ -161,8 +161,8 @@ class Service:
                 self.metrics.reload(memory, "refused")
                 problem = str(error)
             served = self.memories.get(memory)
-            told.append({"name": memory, "snapshot": served.snapshot, "changed": changed, "problem": problem})
-        return told
+            reloaded.append({"name": memory, "snapshot": served.snapshot, "changed": changed, "problem": problem})
+        return reloaded
 
     def _follow(self) -> None:
         """Serve new snapshots as they are committed; one that was refused is tried again after a while."""
@@ -175,7 +175,7 @@ class Service:
                     mark = self.memories.mark(name)
                     if mark == former and not (again and time.monotonic() > again):
                         continue
-                    refused = any(told["problem"] for told in self.reload(name))
+                    refused = any(memory["problem"] for memory in self.reload(name))
                     seen[name] = (mark, time.monotonic() + _AGAIN_SECONDS if refused else 0.0)
                     failing.discard(name)
                 except Exception:

@@ -1,4 +1,4 @@
-"""What a server is told: memories, addresses, keys and limits."""
+"""The settings of a server: memories, addresses, keys and limits."""
 
 from __future__ import annotations
 

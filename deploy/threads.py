@@ -1,4 +1,4 @@
-"""Threads for work that is slow, beside those that answer searches."""
+"""Threads for slow work, apart from those that answer searches."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from mnemodex.pipelines.stages.lm_tokens import TokenStats
 from mnemodex.pipelines.vectors.encode import EncodeOutcome
 from mnemodex.retrievers.snapshot import Snapshot
 from mnemodex.schemas.sections import Embedding
+from mnemodex.schemas.tables import TableKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,17 +29,19 @@ def models_of(recipe: Recipe, memory: Path, documents: int) -> dict[str, ModelUs
     tables = Snapshot.open(memory).manifest.tables
     found = {}
     for label, table in tables.items():
-        family, _, rest = label.partition("/")
-        spec = recipe.embed.get(rest.partition("/")[0]) if family == "embeddings" else None
+        key = TableKey.parse(label)
+        spec = recipe.embed.get(key.name) if key.family == "embeddings" else None
         if isinstance(spec, Embedding):
             tokens = sum(part.stats.of(EncodeOutcome).tokens for part in table.partitions)
             found[label] = ModelUse(tokens=tokens / documents, parameters=parameters(spec.model))
     for name, states in recipe.lm.items():
-        tokens_read = sum(part.stats.of(TokenStats).predicted for part in tables[f"lm_tokens/{name}"].partitions)
+        tokens_read = sum(
+            part.stats.of(TokenStats).predicted for part in tables[TableKey("lm_tokens", name).label].partitions
+        )
         # A window's overlap is read once more.
         again = states.window / (states.window - states.overlap)
         use = ModelUse(tokens=tokens_read * again / documents, parameters=parameters(states.model, states.surprisal))
-        found[f"lm_states/{name}"] = use
+        found[TableKey("lm_states", name).label] = use
     return found
 
 
