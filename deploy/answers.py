@@ -23,7 +23,7 @@ def answer(content: dict[str, Any], status: int = 200, **headers: str) -> Respon
 def refuse(problem: Problem) -> Response:
     """Return the answer to a request that fails."""
     headers = {}
-    if problem.status == 429:
+    if problem.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"

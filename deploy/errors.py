@@ -77,14 +77,14 @@ class Problem(NamedTuple):
         code: what went wrong, for programs.
         message: likewise, for people.
         remedy: what to do.
-        retry_after: seconds after which a request that came too early may come again.
+        retry_after: seconds after which the request may come again; None where that does not help.
     """
 
     status: int
     code: str
     message: str
     remedy: str
-    retry_after: float = 1.0
+    retry_after: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the body."""
@@ -106,9 +106,14 @@ def problem_of(error: Exception, folders: Mapping[str, Path]) -> Problem:
     for kind, status, code in _KNOWN:
         if isinstance(error, kind):
             message, remedy = _split(hide_paths(str(error), folders))
-            retry_after = error.retry_after if isinstance(error, RateError) else 1.0
-            return Problem(status, code, message, remedy or _REMEDIES.get(code, _REMEDY), retry_after)
+            return Problem(status, code, message, remedy or _REMEDIES.get(code, _REMEDY), _retry_after(error))
     return Problem(500, "internal", "the server failed at this request", _REMEDIES["internal"])
+
+
+def _retry_after(error: Exception) -> float | None:
+    if isinstance(error, RateError):
+        return error.retry_after
+    return 1.0 if isinstance(error, BusyError) else None
 
 
 def hide_paths(text: str, folders: Mapping[str, Path]) -> str:

@@ -34,6 +34,8 @@ _STOP_SECONDS = 10.0
 _HEALTH_SECONDS = 10.0
 _RELOAD_SECONDS = 600.0
 _METRICS_SECONDS = 2.0
+_PROXY = ("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "mnemodex.deploy.proxy:middlewares")
+"""What Ray Serve puts around its proxy. Its processes read it from the environment of Ray."""
 _EVERYWHERE = tuple(
     f"RAY_SERVE_{name}" for name in ("ENABLE_HA_PROXY", "ENABLE_DIRECT_INGRESS", "THROUGHPUT_OPTIMIZED")
 )
@@ -70,6 +72,7 @@ def serving(settings: ServerSettings, *, log: Path | None = None) -> Iterator[di
     for folder in settings.memories.values():
         open_store(folder)
     seconds = _Stopwatch()
+    os.environ.setdefault(*_PROXY)
     start_ray(None, only_here=True)
     import ray
     from ray import serve

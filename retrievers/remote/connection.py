@@ -7,10 +7,9 @@ import json
 import os
 import time
 from dataclasses import dataclass, field
-from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mnemodex.retrievers.remote.problems import Answer, NoConnection, pause_before_next, read_answer
+from mnemodex.retrievers.remote.problems import Answer, Attempts, NoConnection, read_answer
 from mnemodex.schemas.errors import ForkedProcessError, UserError
 
 if TYPE_CHECKING:
@@ -124,13 +123,13 @@ class Connection:
 
     def _answer(self, request: Request) -> Any:
         sent = self.address.sent(request)
-        for attempt in count(1):
+        attempts = Attempts(self.address.seconds)
+        while True:
             outcome = self._send(sent)
-            seconds = pause_before_next(outcome, attempt)
+            seconds = attempts.pause_after(outcome)
             if seconds is None:
                 return read_answer(self.address.url, outcome)
             time.sleep(seconds)
-        raise AssertionError
 
     def _send(self, sent: dict[str, Any]) -> Answer | NoConnection:
         from httpx2 import TransportError
@@ -170,13 +169,13 @@ class AsyncConnection:
 
     async def _answer(self, request: Request) -> Any:
         sent = self.address.sent(request)
-        for attempt in count(1):
+        attempts = Attempts(self.address.seconds)
+        while True:
             outcome = await self._send(sent)
-            seconds = pause_before_next(outcome, attempt)
+            seconds = attempts.pause_after(outcome)
             if seconds is None:
                 return read_answer(self.address.url, outcome)
             await asyncio.sleep(seconds)
-        raise AssertionError
 
     async def _send(self, sent: dict[str, Any]) -> Answer | NoConnection:
         from httpx2 import TransportError

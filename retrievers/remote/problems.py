@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnemodex.schemas import errors
@@ -14,12 +16,14 @@ from mnemodex.schemas.errors import MnemodexError, RateError, ServerError, UserE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ATTEMPTS = 4
-"""How often a request is sent at most."""
-_LONGEST_PAUSE = 30.0
-"""Seconds that are waited before a request is repeated, whatever the server asks for."""
+LOSSES = 5
+"""How often a request is sent at most whose connection or replica is lost: it may itself be what ends them."""
 _FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+"""Seconds between two attempts, where the server does not ask for more."""
 _BUSY = (429, 503)
+_GATEWAY = (500, 502, 503, 504)
+"""What a proxy says of a server that it cannot ask; where the server itself says it, there is an error in the body."""
 
 
 class Answer(NamedTuple):
@@ -42,23 +46,44 @@ class NoConnection(NamedTuple):
     repeat: bool
 
 
-def pause_before_next(outcome: Answer | NoConnection, attempt: int) -> float | None:
-    """Return the seconds after which a request is sent again; None where the outcome stands.
+class Attempts:
+    """When a request is sent again: as long as its time is not up, and a pause would not use it up.
 
     Args:
-        outcome: of this attempt.
-        attempt: its number, from 1.
+        seconds: that the request has.
     """
-    if attempt >= ATTEMPTS:
-        return None
-    if isinstance(outcome, NoConnection):
+
+    def __init__(self, seconds: float) -> None:
+        self._end = monotonic() + seconds
+        self._number = 0
+
+    def pause_after(self, outcome: Answer | NoConnection) -> float | None:
+        """Return the seconds after which the request is sent again; None where the outcome of an attempt stands."""
+        self._number += 1
+        asked = _least_pause(outcome, self._number)
+        if asked is None:
+            return None
         # Clients that lost one server do not all return at the same moment.
         spread = 0.5 + random.random()  # noqa: S311 - not for secrets
-        return _FIRST_PAUSE * 2 ** (attempt - 1) * spread if outcome.repeat else None
-    if outcome.status not in _BUSY:
+        pause = max(asked, spread * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (self._number - 1)))
+        return pause if monotonic() + pause < self._end else None
+
+
+def _least_pause(outcome: Answer | NoConnection, attempt: int) -> float | None:
+    """Return the seconds that have to go by before another attempt; None where it would be of no use."""
+    if _is_lost(outcome):
+        return 0.0 if attempt < LOSSES else None
+    if isinstance(outcome, NoConnection) or outcome.status not in _BUSY:
         return None
-    asked = _seconds(outcome.headers.get("retry-after", ""))
-    return None if asked is None else min(asked, _LONGEST_PAUSE)
+    return _seconds(outcome.headers.get("retry-after", ""))
+
+
+def _is_lost(outcome: Answer | NoConnection) -> bool:
+    """Return whether what was to answer is gone, by the connection, by the server, or by a proxy before it."""
+    if isinstance(outcome, NoConnection):
+        return outcome.repeat
+    problem = _problem_in(outcome)
+    return problem[0] == "replica_lost" if problem is not None else outcome.status in _GATEWAY
 
 
 def _seconds(retry_after: str) -> float | None:
@@ -82,20 +107,30 @@ def read_answer(url: str, outcome: Answer | NoConnection) -> Any:
     """
     if isinstance(outcome, NoConnection):
         raise ServerError(f"{url}: {outcome.text}. Check the address and that the server runs")
-    try:
-        body = json.loads(outcome.body)
-        if outcome.status == 200:
-            return body
-        problem = body["error"]
-        code, message, remedy = (str(problem[name]) for name in ("code", "message", "remedy"))
-    except (ValueError, LookupError, TypeError) as error:
+    problem = _problem_in(outcome)
+    if problem is None:
+        with contextlib.suppress(ValueError):
+            if outcome.status == 200:
+                return json.loads(outcome.body)
         raise ServerError(
             f"{url}: answers with status {outcome.status}, and not as a Mnemodex server does. Check the address"
-        ) from error
-    text = f"{message}. {remedy}"
+        )
+    code, text = problem
     if code == "rate":
         raise RateError(text, retry_after=_seconds(outcome.headers.get("retry-after", "")) or 0.0)
     raise _CLASSES.get(code, _class_of(outcome.status))(text)
+
+
+def _problem_in(answer: Answer) -> tuple[str, str] | None:
+    """Return the code and the text of an answer that is an error of a Mnemodex server; None for any other."""
+    if answer.status == 200:
+        return None
+    try:
+        problem = json.loads(answer.body)["error"]
+        code, message, remedy = (str(problem[name]) for name in ("code", "message", "remedy"))
+    except (ValueError, LookupError, TypeError):
+        return None
+    return code, f"{message}. {remedy}"
 
 
 def _class_of(status: int) -> type[MnemodexError]:
@@ -117,6 +152,8 @@ _CLASSES: dict[str, type[MnemodexError]] = {
     "not_json": errors.QueryError,
     "bad_request": errors.UserError,
     "busy": errors.BusyError,
+    "replica_lost": errors.ServerError,
+    "unavailable": errors.ServerError,
     "timeout": errors.RequestTimeoutError,
     "snapshot_refused": errors.SnapshotRefusedError,
     "storage": errors.FeedbackError,

@@ -1,0 +1,56 @@
+"""What the proxy of Ray Serve leaves unanswered is answered as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from mnemodex.deploy.proxy import middlewares
+
+
+def asked(app, path="/"):
+    (around,) = middlewares()
+    client = TestClient(around.cls(app), raise_server_exceptions=False)
+    return client.get(path, headers={"x-request-id": "abc"})
+
+
+def app_of(response, path="/"):
+    return Starlette(routes=[Route(path, lambda request: response)])
+
+
+def test_an_answer_of_a_replica_passes():
+    refused = JSONResponse({"error": {"code": "invalid"}}, 422)
+    for given in (refused, PlainTextResponse("mnemodex_snapshot 1")):
+        answer = asked(app_of(given))
+        assert (answer.status_code, answer.content) == (given.status_code, given.body)
+
+
+def test_the_health_of_the_proxy_is_its_own():
+    assert asked(app_of(PlainTextResponse("draining", 503), "/-/healthz"), "/-/healthz").text == "draining"
+
+
+async def silent(scope, receive, send):
+    """As the proxy does when the replica that was answering dies."""
+    await asyncio.sleep(0)
+
+
+def test_a_request_whose_replica_died_may_be_sent_again():
+    answer = asked(silent)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.headers["x-request-id"] == "abc"
+    error = answer.json()["error"]
+    assert error["code"] == "replica_lost" and error["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("status", "given", "code"), [(503, 503, "unavailable"), (404, 503, "unavailable"), (408, 504, "timeout")]
+)
+def test_refusals_of_the_proxy_are_json(status, given, code):
+    answer = asked(app_of(PlainTextResponse("Deployment is unavailable", status)))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (given, code)
+    assert ("retry-after" in answer.headers) == (given == 503)
