@@ -31,6 +31,7 @@ from mnemodex.schemas.errors import MnemodexError, SnapshotRefusedError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from mnemodex.deploy.access import Access
     from mnemodex.deploy.operations.base import Operation
     from mnemodex.deploy.service import Service
     from mnemodex.deploy.settings import ServerSettings
@@ -158,9 +159,16 @@ class Routes:
         """Return what the memories hold."""
         access = request.state.access
         allowed = [served for served in self._state.memories if access.sees_memory(served.name)]
-        memories = [indexes(served, Form(), access) for served in allowed]
+        memories = [
+            {**indexes(served, Form(), access), "problem": self._problem(served.name, access)} for served in allowed
+        ]
         limits = self._settings.limits.model_dump(mode="json")
         return answer({"limits": limits, "can": self._state.offers(access), "memories": memories})
+
+    def _problem(self, memory: str, access: Access) -> str | None:
+        """Return why something of a memory is not served; it may name any index, and rows by their files."""
+        sees_all = access.indexes is None and access.where is None
+        return self._state.memories.problem(memory) if sees_all else None
 
     async def healthz(self, request: Request) -> Response:
         """Say that the process lives."""

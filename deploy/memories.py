@@ -112,14 +112,14 @@ class Memories:
         problems: why something of a memory is not served, or its newest snapshot is not, by its name.
 
     Raises:
-        MnemodexError: one of them is no memory, or its manifest is damaged.
+        MnemodexError: one of them is no memory, or none of its manifests is sound.
     """
 
     def __init__(self, folders: Mapping[str, Path], limits: Limits) -> None:
         self._limits = limits
-        self._served = {name: Served(name, Memory(folder), limits) for name, folder in folders.items()}
         self._reloading = threading.Lock()
         self.problems: dict[str, str] = {}
+        self._served = {name: Served(name, self._open(name, folder), limits) for name, folder in folders.items()}
 
     def warm(self) -> dict[str, float]:
         """Open and search every index once; return the seconds that each took, by `MEMORY/INDEX`."""
@@ -189,6 +189,23 @@ class Memories:
                 self._note(name, f"index {index!r}: {refusal}")
         _log.info("%s: snapshot %s is served", name, served.snapshot)
         return True
+
+    def problem(self, name: str) -> str | None:
+        """Return why something of a memory is not served, without the paths of this machine; None where all is."""
+        found = self.problems.get(name)
+        return None if found is None else hide_paths(found, {name: self._served[name].memory.snapshot.store.root})
+
+    def _open(self, name: str, folder: Path) -> Memory:
+        """Open the newest snapshot; where its manifest is damaged, the newest one whose manifest is not."""
+        try:
+            return Memory(folder)
+        except CorruptFileError as error:
+            memory = Memory.sound(folder)
+            if memory is None:
+                raise
+            served = memory.snapshot.manifest.name
+            self._note(name, f"{name}: the newest snapshot is refused, {served} is served: {error}")
+            return memory
 
     def mark(self, name: str) -> str:
         """Return what is another text when another snapshot of a memory was committed."""

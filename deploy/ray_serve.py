@@ -12,8 +12,8 @@ from typing_extensions import override
 
 from mnemodex.deploy.replicas import OneProcess, Replicas
 from mnemodex.pipelines.cluster import start_ray
-from mnemodex.schemas.errors import UserError
-from mnemodex.schemas.store.store import open_store
+from mnemodex.schemas.errors import CorruptFileError, UserError
+from mnemodex.schemas.store.store import Store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,12 +65,12 @@ def serving(settings: ServerSettings, *, log: Path | None = None) -> Iterator[di
 
     Raises:
         UserError: other machines could ask without a key, or a folder is no memory.
-        CorruptFileError: a memory's manifest is damaged.
+        CorruptFileError: no manifest of a memory is sound.
         RayStartError: Ray cannot be started.
     """
     check_environment(settings)
     for folder in settings.memories.values():
-        open_store(folder)
+        _check_memory(folder)
     seconds = _Stopwatch()
     os.environ.setdefault(*_PROXY)
     start_ray(None, only_here=True)
@@ -99,6 +99,16 @@ def serving(settings: ServerSettings, *, log: Path | None = None) -> Iterator[di
         with contextlib.suppress(Exception):
             serve.delete(_NAME)
         ray.shutdown()
+
+
+def _check_memory(folder: Path) -> None:
+    """Refuse a folder that replicas could not serve either, before they are started."""
+    try:
+        open_store(folder)
+    except CorruptFileError:
+        # Replicas serve a former snapshot, and say so.
+        if Store(folder).sound() is None:
+            raise
 
 
 def application(args: dict[str, Any]) -> Any:

@@ -22,6 +22,7 @@ from mnemodex.schemas.errors import (
 from mnemodex.schemas.kinds import ENCODERS, KINDS, load
 from mnemodex.schemas.passed import PassedEmbedding, identity_of
 from mnemodex.schemas.spec import Ref
+from mnemodex.schemas.store.store import Store
 from mnemodex.schemas.validation import say_first
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Memory:
             MemoryNotFoundError: there is no memory, or nothing was committed yet.
             CorruptFileError: `CURRENT` or the manifest is damaged.
         """
-        self._begin(Snapshot.open(path), {f"embed/{name}": encoder for name, encoder in (encoders or {}).items()})
+        self._begin(Snapshot.open(path), _sections(encoders or {}))
 
     def _begin(self, snapshot: Snapshot, objects: Mapping[str, Any]) -> None:
         self.snapshot = snapshot
@@ -71,6 +72,16 @@ class Memory:
         memory = cls.__new__(cls)
         memory._begin(snapshot, objects)
         return memory
+
+    @classmethod
+    def sound(cls, path: str | Path) -> Memory | None:
+        """Open the newest snapshot whose manifest is not damaged; None where there is none.
+
+        It may be an old one: for servers, which say so.
+        """
+        store = Store(path)
+        manifest = store.sound()
+        return None if manifest is None else cls.of(Snapshot(store, manifest), objects={})
 
     def __repr__(self) -> str:
         from mnemodex.retrievers.display import memory_text, shown_of
@@ -214,13 +225,16 @@ class Memory:
 
 def reopen(path: Path, name: str, created: str, encoders: Mapping[str, Any]) -> Memory:
     """Open a snapshot that may be older than the current one."""
-    memory = Memory(path, encoders=encoders)
-    store = memory.snapshot.store
-    for manifest in store.history(memory.snapshot.manifest):
-        if (manifest.name, manifest.created) == (name, created):
-            memory.snapshot = Snapshot(store, manifest)
-            return memory
-    raise MemoryNotFoundError(f"{path}: snapshot {name} of {created} is no longer there; open the memory again")
+    store = Store(path)
+    manifest = store.named(name)
+    if manifest.created != created:
+        raise MemoryNotFoundError(f"{path}: snapshot {name} of {created} is no longer there; open the memory again")
+    return Memory.of(Snapshot(store, manifest), objects=_sections(encoders))
+
+
+def _sections(encoders: Mapping[str, Any]) -> dict[str, Any]:
+    """Return encoders by the names of their sections of a recipe."""
+    return {f"embed/{name}": encoder for name, encoder in encoders.items()}
 
 
 def _check_filled(name: str, settings: Spec) -> None:

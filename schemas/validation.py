@@ -120,3 +120,16 @@ def _known_keys(model: type[BaseModel], path: list[str]) -> list[str]:
             (arg for arg in getattr(field.annotation, "__args__", ()) if hasattr(arg, "model_fields")), field.annotation
         )
     return [field.alias or name for name, field in getattr(current, "model_fields", {}).items()]
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Return whether a JSON value is nested more levels deep."""
+    level = [value]
+    for _ in range(levels):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(level)

@@ -7,7 +7,7 @@ import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -17,19 +17,20 @@ from mnemodex.schemas.errors import (
     CommitStateUnknownError,
     CorruptFileError,
     MemoryNotFoundError,
+    MnemodexError,
     NewerFormatError,
     OlderFormatError,
     reason,
 )
 from mnemodex.schemas.manifest import FORMAT, UPGRADABLE, Manifest, digest, own_digest
+from mnemodex.schemas.store.current import read_line, write_line
 from mnemodex.schemas.store.lists import Lists
 from mnemodex.schemas.store.local_files import LocalFiles
-from mnemodex.schemas.validation import say_first
+from mnemodex.schemas.validation import is_deeper, say_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CURRENT = re.compile(rb"(\d{6}) ([0-9a-f]{64})\n")
 _SNAPSHOT = re.compile(r"\d{6}\.json")
 _LEVELS = 64
 """Levels of a manifest's JSON: what prints a recipe, or compares it, walks down all of them."""
@@ -69,6 +70,26 @@ class Snapshots:
             )
         return manifest
 
+    def sound(self) -> Manifest | None:
+        """Return the newest manifest of this format whose own checksum is right, for who goes on and says so."""
+        for name in sorted(self._snapshots(), reverse=True):
+            with contextlib.suppress(MnemodexError):
+                manifest = self.named(name)
+                if manifest.format == FORMAT:
+                    return manifest
+        return None
+
+    def named(self, name: str) -> Manifest:
+        """Return the manifest of a snapshot, whatever became of newer ones.
+
+        Raises:
+            CorruptFileError: it is missing, or differs from the checksum inside it.
+        """
+        data = self._read(name, named_in="snapshots")
+        if own_digest(data) is None:
+            raise CorruptFileError(f"{self.root / _file(name)}: differs from its checksum; restore it from a copy")
+        return self._parse(name, data)
+
     def mark(self) -> str:
         """Return a text that is another one after a snapshot was committed."""
         return f"{self._named()} {max(self._snapshots(), default='')}"
@@ -85,8 +106,8 @@ class Snapshots:
         """
         self.files.remove_abandoned()
         newest = self._newest()
-        line = _line(*newest) if newest is not None else b""
-        if line and self._named() != _name_and_digest(line):
+        line = write_line(*newest) if newest is not None else b""
+        if line and self._named() != read_line(line):
             self.files.put("CURRENT", line)
 
     def upgrade(self) -> Manifest:
@@ -148,7 +169,7 @@ class Snapshots:
     def _named(self) -> tuple[str, str] | None:
         """Return what `CURRENT` says; None where it is missing or damaged."""
         try:
-            return _name_and_digest(self.files.read("CURRENT", most=100))
+            return read_line(self.files.read("CURRENT", most=100))
         except OSError:
             return None
 
@@ -164,7 +185,7 @@ class Snapshots:
         path = self.root / _file(name)
         try:
             content = json.loads(data)
-            if _is_deeper(content, _LEVELS):
+            if is_deeper(content, _LEVELS):
                 raise CorruptFileError(f"{path}: is nested more than {_LEVELS} levels deep; {START_OVER}")
             version = content.get("format") if isinstance(content, dict) else None
             if isinstance(version, int) and version > FORMAT:
@@ -246,7 +267,7 @@ class Snapshots:
         data = manifest.to_bytes()
         try:
             # Both written before, so that nothing needs room on the disk any more.
-            with self.files.draft(data) as draft, self.files.draft(_line(manifest.name, data)) as current:
+            with self.files.draft(data) as draft, self.files.draft(write_line(manifest.name, data)) as current:
                 created = self.files.put_if_absent(path, draft)
                 # Only a hint: a reader that does not find the newest snapshot by it looks for it.
                 if created:
@@ -267,32 +288,9 @@ class Snapshots:
             raise CommitFailedError(msg)
 
 
-def _is_deeper(value: Any, levels: int) -> bool:
-    """Return whether a JSON value is nested more levels deep."""
-    level = [value]
-    for _ in range(levels):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-    return bool(level)
-
-
 def _file(name: str) -> str:
     """Return where a snapshot's manifest is."""
     return f"snapshots/{name}.json"
-
-
-def _line(name: str, data: bytes) -> bytes:
-    """Return what `CURRENT` says of a manifest's file."""
-    return f"{name} {digest(data)}\n".encode()
-
-
-def _name_and_digest(line: bytes) -> tuple[str, str] | None:
-    match = _CURRENT.fullmatch(line)
-    return (match[1].decode(), match[2].decode()) if match else None
 
 
 def _after(name: str) -> str:

@@ -166,7 +166,27 @@ class TestDamageAtTheStart:
         (told,) = client.get("/v1/indexes").json()["memories"]
         assert {index["name"]: index["served"] for index in told["indexes"]} == {"flat": True, "words": False}
 
-    def test_a_damaged_manifest_ends_the_start(self, folder):
+    @pytest.mark.parametrize("harm", [damage, lambda folder, pattern: next(folder.glob(pattern)).unlink()])
+    def test_with_a_damaged_newest_manifest_the_one_before_is_served_and_said(self, folder, tmp_path, caplog, harm):
+        grow(folder)
+        shutil.copytree(folder, tmp_path / "copy")
+        harm(folder, "memory/snapshots/000002.json")
+        _, client = start(folder, sql=True)
+        assert ask(client)["snapshot"] == ask(client, "flat")["snapshot"] == "000001"
+        assert client.get("/readyz").json() == {"status": "ready", "problems": 1}
+        assert 'mnemodex_memory_problem{memory="towns",replica="0"} 1.0' in client.get("/metrics").text
+        (told,) = client.get("/v1/indexes").json()["memories"]
+        said = "the newest snapshot is refused, 000001 is served: "
+        assert said in told["problem"] and str(folder) not in told["problem"] and said in caplog.text
+        counted = client.post("/v1/sql", json={"query": "SELECT count(*) AS n FROM documents"}).json()
+        assert counted["rows"] == [[6]] or counted["rows"] == [["6"]]
+        assert client.post("/v1/reload", json={}).status_code == 409
+        shutil.copytree(tmp_path / "copy", folder, dirs_exist_ok=True)
+        assert client.post("/v1/reload", json={}).status_code == 200
+        assert ask(client)["snapshot"] == "000002"
+        assert client.get("/v1/indexes").json()["memories"][0]["problem"] is None
+
+    def test_without_a_sound_manifest_nothing_is_served(self, folder):
         damage(folder, "memory/snapshots/000001.json")
         with pytest.raises(CorruptFileError):
             start(folder)
