@@ -65,10 +65,10 @@ def software() -> dict[str, str]:
     found = {"mnemodex": f"{mnemodex.__version__} (code {code.hexdigest()[:12]})"}
     # What follows the plus sign says what a wheel was built for: another one on nodes with a GPU.
     found |= {name: version.partition("+")[0] for name, version in installed(LIBRARIES).items()}
-    for group in PLUGINS:
-        for entry in metadata.entry_points(group=group):
-            if entry.dist is not None:
-                found[entry.dist.name] = entry.dist.version
+    # Of two of one name, that which comes first on the path is imported.
+    for package in reversed(list(metadata.distributions())):
+        if any(entry.group in PLUGINS for entry in package.entry_points):
+            found[package.name] = package.version
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,14 @@ def file_partitions() -> Iterator[None]:
     """Every file of a corpus is a partition, so that the small corpora of tests have several; see `packed`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(source_plan, "PACKING", Packing(most=0))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_power_cuts() -> Iterator[None]:
+    """Nothing waits for the disk: no test cuts the power, and what was written outlives a killed process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
         yield
 
 

@@ -169,6 +169,9 @@ def train_index(factory: str, metric: Metric, vectors: Vectors, out: Path, *, se
     if 0 < len(vectors) < FEWEST_POINTS_PER_LIST * lists:
         message = "factory %s has %d lists for %d rows, but good lists take %d rows each; use `auto` or fewer lists"
         logger.warning(message, factory, lists, len(vectors), FEWEST_POINTS_PER_LIST)
+    if hasattr(leaf(index), "do_polysemous_training"):
+        # It orders centroids so that codes can be compared bit by bit, which no search does; of 8 bits, for minutes.
+        leaf(index).do_polysemous_training = False
     sample = vectors.sample(sample_size(index), seed=seed)
     use_threads()
     try:

@@ -136,7 +136,7 @@ def test_texts_that_say_nothing_to_it_are_no_trouble(extractor, text):
 
 
 def test_a_long_text_is_read_to_its_end(extractor):
-    found = facts(extractor, "A town", "It grows. " * 30_000 + "It lies near London.")
+    found = facts(extractor, "A town", "It grows. " * 4_500 + "It lies near London.")
     assert found == [("A town", "lies near", "London")]
 
 
