@@ -127,12 +127,18 @@ class _State(Collector):
         snapshots = Metric("mnemodex_snapshot", "The number of the snapshot that is served", "gauge")
         refused = Metric("mnemodex_index_refused", "Whether an index cannot be searched", "gauge")
         problems = Metric("mnemodex_memory_problem", "Whether something of a memory is not served", "gauge")
+        kept = Metric("mnemodex_rows_bytes", "Memory of the rows of hits that are kept, decoded", "gauge")
+        rows = Metric("mnemodex_rows", "Columns of row groups that hits were taken from: kept, or read then", "counter")
         for served in self._memories:
             label = {"memory": served.name}
+            cache = served.memory.snapshot.rows
+            kept.add_sample(kept.name, label, float(cache.bytes))
+            for result, count in (("kept", cache.found), ("read", cache.read)):
+                rows.add_sample(f"{rows.name}_total", {**label, "result": result}, float(count))
             snapshots.add_sample(snapshots.name, label, float(served.snapshot))
             problems.add_sample(problems.name, label, float(served.name in self._memories.problems))
             for index in served.memory.indexes:
                 refused.add_sample(refused.name, {**label, "index": index}, float(index in served.refused))
         lost = Metric("mnemodex_audit_lost", "Entries of the audit log that could not be written", "gauge")
         lost.add_sample(lost.name, {}, float(self._metrics.audit.lost if self._metrics.audit else 0))
-        yield from (snapshots, refused, problems, lost)
+        yield from (snapshots, refused, problems, kept, rows, lost)

@@ -121,7 +121,8 @@ class Memory:
         return memory
 
     def close(self) -> None:
-        """Let go of the retrievers, the encoders and the database; a search that runs still ends."""
+        """Let go of the retrievers, the encoders, the database and the rows that are kept; a search that runs ends."""
+        self.snapshot.release()
         self._retrievers.clear()
         self._encoders.clear()
         connection = self.__dict__.pop("_sql", None)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from mnemodex.indexers.arrays import Array
+    from mnemodex.indexers.arrays import Array, Int64s
 
 
 class RowSource(Protocol):
@@ -29,5 +29,5 @@ class RowSource(Protocol):
     def column(self, table: str, label: str, name: str) -> Array:
         """Return one column of a partition as an array."""
 
-    def take(self, table: str, label: str, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
+    def take(self, table: str, label: str, rows: Sequence[int] | Int64s, columns: Sequence[str]) -> pa.Table:
         """Return columns of some rows of a partition, in the order given."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING
 
 from mnemodex.schemas.errors import START_OVER, CorruptFileError, UnknownIndexError
 from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.row_groups import RowGroups
 from mnemodex.schemas.store.store import open_store
 from mnemodex.schemas.tables import DOCUMENTS, TableKey
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from mnemodex.indexers.arrays import Array
+    from mnemodex.indexers.arrays import Array, Int64s
     from mnemodex.schemas.manifest import Artifact, Artifacts, IndexEntry, Manifest
     from mnemodex.schemas.store.store import Store
 
@@ -28,11 +29,13 @@ class Snapshot:
 
     Attributes:
         column: returns one column of one partition, by table, label and name, as an array; the last ones are kept.
+        rows: of tables, those that were taken last.
     """
 
     def __init__(self, store: Store, manifest: Manifest) -> None:
         self.store = store
         self.manifest = manifest
+        self.rows = RowGroups()
         self._counted: set[Path] = set()
         self.column = lru_cache(maxsize=256)(self._column)
 
@@ -110,9 +113,14 @@ class Snapshot:
             self._counted.add(path)
         return path
 
-    def take(self, table: str, label: str, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
-        """Read rows of one partition by position, in the order given."""
-        return parquet.take(self.path(table, label), rows, columns=columns)
+    def take(self, table: str, label: str, rows: Sequence[int] | Int64s, columns: Sequence[str]) -> pa.Table:
+        """Return rows of one partition by position, in the order given."""
+        return self.rows.take((table, label), partial(self.path, table, label), rows, columns)
+
+    def release(self) -> None:
+        """Let go of what was read and is kept in memory; what is asked afterwards is read again."""
+        self.rows.clear()
+        self.column.cache_clear()
 
     def _column(self, table: str, label: str, name: str) -> Array:
         return parquet.column(self.path(table, label), name)

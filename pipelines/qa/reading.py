@@ -19,6 +19,7 @@ from mnemodex.schemas.pair_sections import PairFilter, RulePairs
 from mnemodex.schemas.sections import SPACY_MODEL
 from mnemodex.schemas.spec import ModelRef, RunOnly, Spec
 from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.row_groups import RowGroups
 
 if TYPE_CHECKING:
     from mnemodex.indexers.arrays import Int64s
@@ -56,10 +57,12 @@ class OwnChunks(PassageSource):
     def __init__(self, inputs: Inputs) -> None:
         self._path = inputs.partition(1).files["parquet"]
         self._ids = parquet.column(self._path, "chunk_id")
+        self._rows = RowGroups()
 
     @override
     def find(self, questions: list[str], chunk_ids: Int64s) -> tuple[list[Passages], list[bool | None]]:
-        own = parquet.take(self._path, find_ids(self._ids, chunk_ids).tolist(), columns=("title", "text"))
+        rows = find_ids(self._ids, chunk_ids)
+        own = self._rows.take("chunks", lambda: self._path, rows, ("title", "text"))
         texts = zip(own["title"].to_pylist(), own["text"].to_pylist(), strict=True)
         return [[text] for text in texts], [None] * len(questions)
 

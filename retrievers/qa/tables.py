@@ -11,7 +11,6 @@ import pyarrow as pa
 from mnemodex.indexers.arrays import begins
 from mnemodex.retrievers.hits import MISSING_ID
 from mnemodex.retrievers.readers.answers import merge_answers
-from mnemodex.retrievers.row_groups import RowGroups
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.columns import numbers, to_column
 from mnemodex.schemas.tables import CHUNKS, QA_PAIRS, QUESTIONS
@@ -39,7 +38,6 @@ class PairTables:
         tables = snapshot.manifest.tables
         self.labels = tuple(part.label for part in tables[QA_PAIRS.label].partitions)
         self._ranges = [part.label for part in tables[QUESTIONS.label].partitions]
-        self._questions = RowGroups(snapshot, QUESTIONS.label, self._ranges)
         self._chunk_ids = lru_cache(maxsize=_PARTITIONS)(self._read_chunk_ids)
         self._order = lru_cache(maxsize=_PARTITIONS)(self._read_order)
 
@@ -118,11 +116,13 @@ class PairTables:
         """Return rows of questions, ids ascending."""
         bits = len(self._ranges).bit_length() - 1
         bucket = ids >> (63 - bits)
-        parts = [self._questions.empty()]
-        for number in np.unique(bucket).tolist():
-            known = self._snapshot.column(QUESTIONS.label, self._ranges[number], "question_id")
-            parts += self._questions.take(number, np.searchsorted(known, ids[bucket == number]))
-        return pa.concat_tables(parts).select(columns)
+        parts = []
+        for number in np.unique(bucket).tolist() or [0]:
+            label = self._ranges[number]
+            known = self._snapshot.column(QUESTIONS.label, label, "question_id")
+            rows = np.searchsorted(known, ids[bucket == number])
+            parts.append(self._snapshot.take(QUESTIONS.label, label, rows, columns))
+        return pa.concat_tables(parts)
 
     def _read_chunk_ids(self, number: int) -> Int64s:
         """Return the chunk of each pair of a partition, -1 where there is none."""

@@ -57,7 +57,7 @@ class ReceivedRows(RowSource):
         return numbers(self._column(table, name))
 
     @override
-    def take(self, table: str, label: str, rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
+    def take(self, table: str, label: str, rows: Sequence[int] | Int64s, columns: Sequence[str]) -> pa.Table:
         schema = self._schemas[table]
         chosen = pa.schema([schema.field(name) for name in columns])
         wanted = to_column(rows, pa.int64())

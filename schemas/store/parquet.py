@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mnemodex.schemas.errors import START_OVER, CorruptFileError
-from mnemodex.schemas.store.columns import numbers, to_column
+from mnemodex.schemas.store.columns import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -82,38 +82,19 @@ def _only(rows: _Rows, columns: Sequence[str] | None) -> _Rows:
 
 
 def group_starts(path: Path) -> NDArray[np.int64]:
-    """Return the first row of each row group of a partition, int64 of shape (groups,)."""
+    """Return the first row of each row group of a partition and the number of rows, int64 of shape (groups + 1,)."""
     about = pq.read_metadata(path)
-    sizes = [about.row_group(number).num_rows for number in range(about.num_row_groups)]
-    return np.cumsum([0, *sizes])[:-1]
+    return np.cumsum([0, *(about.row_group(number).num_rows for number in range(about.num_row_groups))])
 
 
-def read_group(path: Path, number: int) -> pa.Table:
-    """Read one row group of a partition, page checksums verified."""
+def read_groups(path: Path, groups: Sequence[int], *, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Read row groups of a partition, page checksums verified."""
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        return file.read_row_group(number, use_threads=False).combine_chunks()
+        for number in groups:
+            # For so little, handing columns to threads takes as long as reading them.
+            yield _only(file.read_row_group(number, columns=list(columns), use_threads=False), columns)
 
 
 def column(path: Path, name: str) -> NDArray[Any]:
     """Read one column of a whole partition as an array, page checksums verified."""
     return numbers(read(path, columns=[name])[name])
-
-
-def take(path: Path, rows: Sequence[int], *, columns: Sequence[str]) -> pa.Table:
-    """Read single rows by position, in the order asked for, decoding only the row groups that hold them."""
-    wanted = np.asarray(rows, dtype=np.int64)
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
-        starts = np.cumsum([0, *sizes])
-        if len(wanted) and not 0 <= wanted.min() <= wanted.max() < starts[-1]:
-            raise CorruptFileError(
-                f"{path}: has {starts[-1]} rows, but an index names row {wanted.max()}; build the index again"
-            )
-        group_of = np.searchsorted(starts, wanted, side="right") - 1
-        groups = np.unique(group_of)
-        # For so little, handing columns to threads takes as long as reading them.
-        table = file.read_row_groups(groups.tolist(), columns=list(columns), use_threads=False)
-    if missing := set(columns).difference(table.column_names):
-        raise CorruptFileError(f"{path}: has no column {min(missing)!r}; {START_OVER}")
-    offsets = np.cumsum([0, *(sizes[group] for group in groups)])
-    return table.take(to_column(offsets[np.searchsorted(groups, group_of)] + wanted - starts[group_of], pa.int64()))

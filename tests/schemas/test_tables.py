@@ -4,8 +4,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import CHUNKS as CHUNKS_KEY
@@ -43,13 +41,6 @@ def test_a_partition_reads_back_whole_and_by_columns(partition):
     batches = list(parquet.read_batches(partition, columns=["chunk_id"], rows=700))
     assert [batch.num_rows for batch in batches] == [700, 700, 700, 400]
     assert pa.Table.from_batches(batches)["chunk_id"].to_pylist() == list(range(2500))
-
-
-@given(st.lists(st.integers(0, 2499), max_size=30))
-def test_rows_are_taken_in_the_order_asked_for(partition, wanted):
-    taken = parquet.take(partition, wanted, columns=["chunk_id", "text"])
-    assert taken["chunk_id"].to_pylist() == wanted
-    assert taken["text"].to_pylist() == [f"text {n}" for n in wanted]
 
 
 def test_row_groups_are_as_small_as_the_table_says(partition):
