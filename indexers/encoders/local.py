@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from mnemodex.indexers.arrays import Int64s
+    from mnemodex.indexers.arrays import Float32s, Int64s
     from mnemodex.indexers.encoders.base import Window
     from mnemodex.schemas.sections import Embedding
 
@@ -33,8 +34,8 @@ _CPU_TOKENS = 4096
 _GPU_TOKENS = 65536
 """Padded tokens a batch: about what fills a CPU's caches, or a GPU's multiprocessors, with an encoder of base size."""
 _FEW_TOKENS = 128
-"""Padded tokens that one thread computes, as those of a question: several wait for each other ten times as long on busy
-cores, and save some 10 ms on idle ones."""
+"""Padded tokens that one thread computes, as those of a question: several of torch wait for each other after each step,
+on busy cores ten times as long as they compute."""
 
 
 class Encoder(TextEncoder):
@@ -51,6 +52,7 @@ class Encoder(TextEncoder):
         self.settings: Any = with_own(settings)
         self.stats = EncodeStats()
         self._torch = torch
+        self._threads = torch.get_num_threads()
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         path = locate(settings.model)
         try:
@@ -96,6 +98,31 @@ class Encoder(TextEncoder):
         return self._modules.max_length
 
     @override
+    def encode(self, texts: Sequence[str]) -> Float32s:
+        if self._device != "cpu" or self._threads == 1:
+            return super().encode(texts)
+        claim_threads()
+        encodings = self._tokenize(list(texts))
+        lengths = _lengths(encodings)
+        share = max(-(-int(lengths.sum()) // self._threads), _FEW_TOKENS)
+        batches = list(length_buckets(lengths, max_tokens=min(share, self._max_tokens)))
+        vectors = np.empty((len(texts), self.dimension), np.float32)
+        # Each thread has batches of its own, and waits for the others once.
+        each = max(self._threads // max(len(batches), 1), 1)
+        work = self._pool.map if len(batches) > 1 else map
+        for rows, part in zip(
+            batches, work(lambda rows: self._forward(encodings, lengths, rows, each), batches), strict=True
+        ):
+            vectors[rows] = part
+            self.stats.padded += len(rows) * int(lengths[rows].max())
+        self._count(texts, encodings, lengths)
+        return vectors
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._threads, "encode")
+
+    @override
     def stream(self, windows: Iterable[Window]) -> Iterator[Encoded]:
         claim_threads()
         # One thread tokenises a window by one call while the model works on the one before.
@@ -108,24 +135,33 @@ class Encoder(TextEncoder):
         return list(self._tokenizer.encode_batch(texts, add_special_tokens=self._modules.special_tokens))
 
     def _encode(self, number: int, window: Window, encodings: list[Any]) -> Iterator[Encoded]:
-        torch = self._torch
-        lengths = np.fromiter((len(item.ids) for item in encodings), np.int64, len(encodings))
+        lengths = _lengths(encodings)
         truncated = np.fromiter((bool(item.overflowing) for item in encodings), np.bool_, len(encodings))
         for rows in length_buckets(lengths, max_tokens=self._max_tokens):
             # Batches are those of the whole window, so that vectors are the same after an interruption.
             if window.done is not None and window.done[rows].all():
                 continue
-            features = self._features(encodings, lengths, rows)
-            tokens = int(features["input_ids"].numel())
-            with torch.inference_mode(), _threads_for(tokens):
-                vectors = self._modules.forward(features).float()
-                if self.settings.normalize:
-                    vectors = torch.nn.functional.normalize(vectors, dim=1)
-            self.stats.padded += tokens
-            yield Encoded(number, rows, vectors.cpu().numpy(), truncated[rows])
+            vectors = self._forward(encodings, lengths, rows, self._threads)
+            self.stats.padded += len(rows) * int(lengths[rows].max())
+            yield Encoded(number, rows, vectors, truncated[rows])
+        self._count(window.texts, encodings, lengths)
+
+    def _forward(self, encodings: list[Any], lengths: Int64s, rows: Int64s, threads: int) -> Float32s:
+        """Return the vectors of a batch, computed by so many threads of torch, or by one where it has few tokens."""
+        torch = self._torch
+        features = self._features(encodings, lengths, rows)
+        few = features["input_ids"].numel() <= _FEW_TOKENS
+        with torch.inference_mode(), _threads(1 if few else threads):
+            vectors = self._modules.forward(features).float()
+            if self.settings.normalize:
+                vectors = torch.nn.functional.normalize(vectors, dim=1)
+        array: Float32s = vectors.cpu().numpy()
+        return array
+
+    def _count(self, texts: Sequence[str], encodings: list[Any], lengths: Int64s) -> None:
         self.stats.texts += len(encodings)
         self.stats.tokens += int(lengths.sum())
-        self._count_characters(window.texts, encodings)
+        self._count_characters(texts, encodings)
 
     def _count_characters(self, texts: Sequence[str], encodings: list[Any]) -> None:
         for text, encoding in zip(texts, encodings, strict=True):
@@ -147,20 +183,24 @@ class Encoder(TextEncoder):
         return features
 
 
+def _lengths(encodings: list[Any]) -> Int64s:
+    return np.fromiter((len(item.ids) for item in encodings), np.int64, len(encodings))
+
+
 @contextlib.contextmanager
-def _threads_for(tokens: int) -> Iterator[None]:
-    """Let one thread of torch compute a batch of few tokens; the number is one of the calling thread."""
+def _threads(number: int) -> Iterator[None]:
+    """Let so many threads of torch compute; the number is one of the calling thread."""
     import torch
 
-    threads = torch.get_num_threads()
-    if tokens > _FEW_TOKENS or threads == 1:
+    before = torch.get_num_threads()
+    if number == before:
         yield
         return
-    torch.set_num_threads(1)
+    torch.set_num_threads(number)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def _load(path: Path, device: str, dtype: Any) -> Modules:
