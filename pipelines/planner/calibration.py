@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import platform
 import shutil
@@ -31,9 +30,9 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.planner.sample import Sample
     from mnemodex.schemas.recipe import Recipe
 
-_FIRST, _FEWEST, _FIRST_BYTES = 64, 8, 16 << 10
-"""Documents of the first build, at most and at least, and the bytes of their lines; the second one has two times as
-many, and both show how long a document takes."""
+_FIRST, _FEWEST, _FIRST_BYTES = 64, 8, 4 << 10
+"""Documents of the first build, at most and at least, and the bytes of their lines, which a language model reads in
+some seconds; the second one has two times as many, and both show how long a document takes."""
 _MOST = 32_768
 """Documents of a sample at most."""
 _GROWTH = 4
@@ -71,9 +70,8 @@ def calibrate(
             )
         sample = draw(recipe, min(_MOST, documents))
         trials = _build(recipe, sample, folder, seconds * _BUILDS, say)
-        say("a build by Ray, for what its processes take")
-        ray = build_with_ray(recipe, sample, trials[0].documents, folder / "ray")
         largest = trials[-1]
+        ray = _build_with_ray(recipe, sample, trials, folder, say)
         memory = folder / str(largest.documents) / "memory"
         say("questions to every index")
         asked = {trial.documents: trial for trial in (trials[0], largest)}
@@ -113,24 +111,37 @@ def _build(
     lengths = accumulate(len(line.encode()) for line in sample.lines[:_FIRST])
     first = max(_FEWEST, sum(length <= _FIRST_BYTES for length in lengths))
     trials = [build(size) for size in dict.fromkeys((min(first, most), min(2 * first, most)))]
-    if most > trials[-1].documents:
-        largest = _affordable(trials, seconds, most)
-        between = max(trials[-1].documents, largest // _GROWTH)
-        trials += [build(size) for size in dict.fromkeys((between, largest)) if size > trials[-1].documents]
+    # What the build in between took says better than the small ones how large the last one can be.
+    for before in (1 / (_GROWTH + 1), 1.0):
+        size = min(most, _affordable(trials, seconds, before))
+        if size > trials[-1].documents:
+            trials.append(build(size))
     return trials[1:] if len(trials) > 2 else trials
 
 
-def _affordable(trials: Sequence[TrialBuild], seconds: float, most: int) -> int:
-    """Return how many documents the largest build has: the second largest has a fourth of them."""
-    first, last = trials
-    spent = [sum(cost.cpu for cost in trial.results.values()) for trial in trials]
-    grown = last.documents - first.documents
+def _affordable(trials: Sequence[TrialBuild], seconds: float, share: float) -> int:
+    """Return how many documents one more build has that takes a share of what is left of the time."""
+    if len(trials) < 2:
+        return 0
+    first, last = trials[-2:]
+    spent = [sum(cost.cpu for cost in trial.results.values()) for trial in (first, last)]
     # Some of what small builds take is no document's, and how much is not seen in two of them.
-    each = max((spent[1] - spent[0]) / grown, 0.15 * spent[1] / last.documents, 1e-6)
+    each = max((spent[1] - spent[0]) / (last.documents - first.documents), 0.15 * spent[1] / last.documents, 1e-6)
     start = max(0.0, last.cpu - each * last.documents)
-    left = seconds - sum(trial.cpu for trial in trials) - 2 * start
-    wanted = left / each / (1 + 1 / _GROWTH)
-    return min(most, max(2 * last.documents, 1 << max(1, math.floor(math.log2(max(2.0, wanted))))))
+    left = seconds - sum(trial.cpu for trial in trials) - start * (1 if share == 1 else 2)
+    # Twice the last one at least: sizes that are near each other do not tell what grows.
+    return max(2 * last.documents, round(share * left / each))
+
+
+def _build_with_ray(
+    recipe: Recipe, sample: Sample, trials: Sequence[TrialBuild], folder: Path, say: Callable[[str], None]
+) -> tuple[TrialBuild, ...]:
+    """Build the smallest and the second largest size with Ray: what its processes take, and the first units of each."""
+    found = []
+    for size in dict.fromkeys((trials[0].documents, trials[max(len(trials) - 2, 0)].documents)):
+        say(f"a build of {size:,} documents by Ray, for what its processes take")
+        found.append(build_with_ray(recipe, sample, size, folder / f"ray-{size}"))
+    return tuple(found)
 
 
 def hash_rate() -> float:

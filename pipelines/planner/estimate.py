@@ -154,7 +154,7 @@ class _Estimator:
 
     def _first_units(self, name: str, points: list[Point]) -> Estimate:
         """Return what first units of workers take besides: of Ray, each loads what one process has."""
-        cost = self.calibration.ray.results.get(name)
+        cost = self.calibration.ray[-1].results.get(name)
         local = predict(points, (1.0, 0.0, 0.0))
         if cost is None or not cost.units:
             return local.times(self._workers)
@@ -236,15 +236,16 @@ class _Estimator:
     def _between(self, parts: list[Part], share: float) -> Part:
         """Return the work between units: starting processes, loading models, planning, hashing, publishing."""
         units = sum(part.units for part in parts)
-        points = [self._rest(trial, number) for number, trial in enumerate(self._trials)]
-        each = predict(points, (0.0, units))
-        hashed = total(part.bytes for part in parts).times(_HASHED / self.calibration.hashed)
-        ray = self._rest(self.calibration.ray, 0)
-        grown = (each + hashed).widened(share)
-        return Part("between units", "start", 0, 0, Estimate.exact(0), grown + Estimate.exact(ray.cost))
+        points = [self._rest(trial, number) for number, trial in enumerate(self.calibration.ray)]
+        spent = predict(points, (1.0, float(units))) + total(part.bytes for part in parts).times(self._hashing)
+        return Part("between units", "start", 0, 0, Estimate.exact(0), spent.widened(share))
 
-    @staticmethod
-    def _rest(trial: TrialBuild, number: int) -> Point:
-        units = sum(len(cost.units) for cost in trial.results.values())
-        spent = sum(cost.cpu for cost in trial.results.values())
-        return Point((1.0, float(units)), max(0.0, trial.cpu - spent), number)
+    @property
+    def _hashing(self) -> float:
+        return _HASHED / self.calibration.hashed
+
+    def _rest(self, trial: TrialBuild, number: int) -> Point:
+        """Return what the units of a build did not take, but for the hashing of their bytes."""
+        results = trial.results.values()
+        spent = sum(cost.cpu + cost.bytes * self._hashing for cost in results)
+        return Point((1.0, float(sum(len(cost.units) for cost in results))), max(0.0, trial.cpu - spent), number)

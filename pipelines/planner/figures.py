@@ -125,7 +125,7 @@ class Calibration(Frozen):
         drawn: how the sample was chosen, in words.
         load: of the machine meanwhile, processes that wanted a CPU.
         trials: builds, from the smallest to the largest.
-        ray: the build of the smallest size by Ray, with all of its processes.
+        ray: builds by Ray with all of its processes, the smallest one first.
         ray_cpus: that Ray had.
         hashed: bytes that a CPU hashes in a second (SHA-256).
         vectors: of each index over vectors, by the index's name, from the smallest to the largest.
@@ -139,7 +139,7 @@ class Calibration(Frozen):
     drawn: str
     load: float
     trials: tuple[TrialBuild, ...] = Field(min_length=1)
-    ray: TrialBuild
+    ray: tuple[TrialBuild, ...] = Field(min_length=1)
     ray_cpus: int
     hashed: float
     vectors: dict[str, tuple[VectorTrial, ...]]

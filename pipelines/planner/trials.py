@@ -149,12 +149,21 @@ def _check(code: int, errors: str) -> None:
 
 
 def results_of(manifest: Manifest) -> dict[str, ResultCost]:
-    """Return what each result of a snapshot took, by its label; documents first."""
+    """Return what each result of a snapshot took, by its label; documents first.
+
+    What a table and an intermediate result share is the table's.
+    """
     kept: dict[str, Any] = {name: entry.partitions for name, entry in manifest.tables.items()}
     kept |= {name: entry.partitions for name, entry in manifest.caches.items()}
     kept |= {name: entry.shards for name, entry in manifest.indexes.items()}
     labels = {part.label for part in manifest.tables["documents"].partitions} if "documents" in manifest.tables else ()
-    return {name: _cost(list(parts), set(labels)) for name, parts in kept.items() if len(parts)}
+    found: dict[str, ResultCost] = {}
+    counted: set[str] = set()
+    for name, artifacts in kept.items():
+        if parts := [part for part in artifacts if part.place not in counted]:
+            counted.update(part.place for part in parts)
+            found[name] = _cost(parts, set(labels))
+    return found
 
 
 def _cost(parts: list[Artifact], labels: set[str]) -> ResultCost:
