@@ -82,6 +82,7 @@ def written(recipe, indexes=(), vectors=None):
         drawn="1,600 documents from random places of the source",
         load=0.5,
         trials=builds,
+        texts=(),
         ray=(trial(100, indexes=indexes),),
         ray_cpus=2,
         hashed=1e9,

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from mnemodex.pipelines.planner.figures import Calibration, SearchTrial
 from mnemodex.pipelines.planner.models import models_of
-from mnemodex.pipelines.planner.sample import draw
+from mnemodex.pipelines.planner.sample import draw, of_texts
 from mnemodex.pipelines.planner.searches import search_alone
 from mnemodex.pipelines.planner.trials import build_sample, build_with_ray
 from mnemodex.pipelines.planner.vectors import layouts, try_vectors
@@ -37,8 +37,9 @@ _MOST = 32_768
 """Documents of a sample at most."""
 _GROWTH = 4
 """The last build has so many times the documents of the one before."""
-_BUILDS, _VECTORS = 0.5, 0.2
-"""The parts of the time that builds and indexes over vectors may take; the rest is for Ray and for questions."""
+_BUILDS, _TEXTS, _VECTORS = 0.4, 0.1, 0.2
+"""The parts of the time that builds, one of texts alone, and indexes over vectors may take; the rest is for Ray and for
+questions."""
 _HASHED_BYTES = 64 << 20
 _FREE_BYTES = 1 << 30
 """Of the disk that the builds are on, at least."""
@@ -71,6 +72,7 @@ def calibrate(
         sample = draw(recipe, min(_MOST, documents))
         trials = _build(recipe, sample, folder, seconds * _BUILDS, say)
         largest = trials[-1]
+        texts = _build_texts(recipe, sample, largest, folder, seconds * _TEXTS, say)
         ray = _build_with_ray(recipe, sample, trials, folder, say)
         memory = folder / str(largest.documents) / "memory"
         say("questions to every index")
@@ -85,6 +87,7 @@ def calibrate(
             drawn=f"{largest.documents:,} {sample.drawn}",
             load=os.getloadavg()[0],
             trials=tuple(trials),
+            texts=texts,
             ray=ray,
             ray_cpus=len(os.sched_getaffinity(0)),
             hashed=hash_rate(),
@@ -131,6 +134,27 @@ def _affordable(trials: Sequence[TrialBuild], seconds: float, share: float) -> i
     left = seconds - sum(trial.cpu for trial in trials) - start * (1 if share == 1 else 2)
     # Twice the last one at least: sizes that are near each other do not tell what grows.
     return max(2 * last.documents, round(share * left / each))
+
+
+def _build_texts(
+    recipe: Recipe,
+    sample: Sample,
+    largest: TrialBuild,
+    folder: Path,
+    seconds: float,
+    say: Callable[[str], None],
+) -> tuple[TrialBuild, ...]:
+    """Build more documents without what models read of them, which are few where a model is slow."""
+    part = of_texts(recipe)
+    if not sample.keys or part == recipe:
+        return ()
+    names = {"documents", "chunks", *part.indexes}
+    each = sum(cost.cpu for name, cost in largest.results.items() if name in names) / largest.documents
+    size = min(len(sample.lines), int(seconds / max(each, 1e-6)))
+    if size < 2 * largest.documents:
+        return ()
+    say(f"a build of {size:,} documents, without models")
+    return (build_sample(part, sample, size, folder / "texts"),)
 
 
 def _build_with_ray(

@@ -99,18 +99,28 @@ class _Estimator:
     _layout: Counter[int] = field(default_factory=Counter)
 
     def plan(self) -> BuildPlan:
-        last = self._trials[-1]
-        self._layout = partition_rows(self.documents, last.source_bytes / last.documents)
+        largest, last = self._builds[-1], self._trials[-1]
+        self._layout = partition_rows(self.documents, largest.source_bytes / largest.documents)
+        parts = []
+        for name in last.results:
+            share = spread(self.documents / self._largest(name).documents)
+            found = self._parts(name, self._largest(name).results[name])
+            parts += [replace(part, bytes=part.bytes.widened(share), cpu=part.cpu.widened(share)) for part in found]
         extrapolation = self.documents / last.documents
-        share = spread(extrapolation)
-        parts = [part for name, cost in last.results.items() for part in self._parts(name, cost)]
-        parts = [replace(part, bytes=part.bytes.widened(share), cpu=part.cpu.widened(share)) for part in parts]
-        parts.append(self._between(parts, share))
+        parts.append(self._between(parts, spread(extrapolation)))
         return BuildPlan(self.documents, extrapolation, parts, self._layout.total())
 
     @property
     def _trials(self) -> Sequence[TrialBuild]:
         return self.calibration.trials
+
+    @property
+    def _builds(self) -> Sequence[TrialBuild]:
+        return (*self._trials, *self.calibration.texts)
+
+    def _largest(self, name: str) -> TrialBuild:
+        """Return the largest build that has a result."""
+        return next(trial for trial in reversed(self._builds) if name in trial.results)
 
     @property
     def _workers(self) -> int:
@@ -137,13 +147,13 @@ class _Estimator:
         """Return the number of the trial, the unit's number and the unit of a result, of all trials."""
         return [
             (number, place, unit)
-            for number, trial in enumerate(self._trials)
+            for number, trial in enumerate(self._builds)
             if name in trial.results
             for place, unit in enumerate(trial.results[name].units)
         ]
 
     def _partitioned(self, name: str, kind: str, cost: ResultCost) -> Part:
-        ratio = cost.rows / self._trials[-1].documents
+        ratio = cost.rows / self._largest(name).documents
         sizes = {round(rows * ratio): count for rows, count in self._layout.items()}
         units, rows = self._layout.total(), round(self.documents * ratio)
         points = [
@@ -200,7 +210,7 @@ class _Estimator:
 
     def _whole(self, name: str, kind: str, *, bounded: bool) -> Part:
         """Return a result that is made at once, or of ranges of ids: by its own rows, or the documents."""
-        trials = [trial for trial in self._trials if name in trial.results]
+        trials = [trial for trial in self._builds if name in trial.results]
         counts = [trial.results[name].rows for trial in trials]
         rows = power([trial.documents for trial in trials], counts, self.documents)
         by_rows = all(counts)

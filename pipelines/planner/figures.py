@@ -125,6 +125,7 @@ class Calibration(Frozen):
         drawn: how the sample was chosen, in words.
         load: of the machine meanwhile, processes that wanted a CPU.
         trials: builds, from the smallest to the largest.
+        texts: a larger one of what no model reads, of a recipe that has models.
         ray: builds by Ray with all of its processes, the smallest one first.
         ray_cpus: that Ray had.
         hashed: bytes that a CPU hashes in a second (SHA-256).
@@ -139,6 +140,7 @@ class Calibration(Frozen):
     drawn: str
     load: float
     trials: tuple[TrialBuild, ...] = Field(min_length=1)
+    texts: tuple[TrialBuild, ...] = Field(max_length=1)
     ray: tuple[TrialBuild, ...] = Field(min_length=1)
     ray_cpus: int
     hashed: float

@@ -149,6 +149,17 @@ def sample_recipe(recipe: Recipe, sample: Sample, documents: int, folder: Path) 
     return data
 
 
+def of_texts(recipe: Recipe) -> Recipe:
+    """Return the part of a recipe that no model reads: documents, chunks and the indexes of their words."""
+    kept = {
+        name: settings
+        for name, settings in recipe.indexes.items()
+        if not any(getattr(settings, made_of, None) for made_of in ("embed", "lm", "of"))
+    }
+    left_out: dict[str, Any] = {"lm": {}, "ngram_pairs": {}, "triples": None, "qa_pairs": None}
+    return recipe.model_copy(update={"indexes": kept, **left_out})
+
+
 def _triples_of(path: Path, keys: set[str]) -> Iterator[str]:
     from mnemodex.pipelines.sources.reading import read_lines
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from commands import assert_refused
 from library import records, write_jsonl
-from planning import stay_here, vector_trial, written
+from planning import stay_here, trial, vector_trial, written
 
 from mnemodex.indexers.settings import DenseSettings
 from mnemodex.pipelines.planner import calibration, sample, trials
@@ -68,6 +68,15 @@ class TestEstimates:
         (start,), (hashed,) = small.of("start"), large.of("start")
         more = 3 * (large.bytes.value - small.bytes.value) / 1e9
         assert hashed.cpu.value - start.cpu.value == pytest.approx(more, rel=0.3)
+
+    def test_a_larger_build_without_models_says_what_texts_take(self, recipe):
+        checked = load_recipe(recipe)
+        found = written(checked, ["words"])
+        larger = trial(16_000, indexes=["words"], cpu=0.0015)
+        plan = estimate(checked, found.model_copy(update={"texts": (larger,)}), 1_000_000, MACHINE)
+        (chunks,) = (part for part in plan.parts if part.name == "chunks")
+        assert chunks.cpu.value > 0.0014 * 1_000_000 > chunks.cpu.low
+        assert plan.extrapolation == pytest.approx(1_000_000 / 1600)
 
     def test_starting_processes_is_counted_once(self, recipe):
         (start,) = plan_of(recipe, 1_000_000).of("start")
@@ -206,6 +215,13 @@ class TestSample:
         for name in ("pairs", "triples"):
             assert len((tmp_path / "trial" / f"{name}.jsonl").read_text().splitlines()) == 5
         assert written_recipe["indexes"]["qa"]["factory"] == "auto"
+
+    def test_what_no_model_reads_is_a_recipe_of_its_own(self, recipe):
+        recipe.write_text(
+            "source: notes.jsonl\nindexes: {words: {type: bm25}, dense: {type: dense}, both: {type: hybrid, "
+            "of: [dense, words]}}\n"
+        )
+        assert set(sample.of_texts(load_recipe(recipe)).indexes) == {"words"}
 
     def test_pairs_alone_are_sampled_as_documents_are(self, tmp_path):
         write_jsonl(tmp_path / "pairs.jsonl", [{"question": f"what is {n}?", "answer": "a"} for n in range(50)])
