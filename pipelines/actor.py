@@ -114,6 +114,9 @@ class MnemodexWorker:
         # Read by OpenMP, BLAS, Arrow and Rust's pools when they are loaded; they would take what the shell of the node
         # says, or every core of it.
         os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = str(cpus)
+        # OpenMP's threads burn a core while one waits for another: a graph of HNSW took two times the CPU time on a
+        # busy node, and longer.
+        os.environ["OMP_WAIT_POLICY"] = "passive"
         node, rows_file = place
         self._written = 0.0
         self._refusal = difference(home)

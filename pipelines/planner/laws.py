@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Law = Callable[[float], float]
 
+_ROUNDS = 5
+"""Of weighting the squares; by then the weights change little."""
 _NOISE = 0.1
 """The part of a cost that may grow unseen among sizes that are near each other."""
 
@@ -86,18 +88,24 @@ class Point:
 def solve(points: Sequence[Point]) -> Float64s:
     """Return how much of each law the costs have: none negative, of shape (laws,), by least squares (NNLS).
 
-    Points count by the inverse root of their costs, so that the large ones, from which is extrapolated, count most, and
-    small ones still decide what does not grow.
+    Squares count by the inverse of the costs that the laws give, found in a few rounds: large points, from which is
+    extrapolated, count most, small ones still decide what does not grow, and the sum of all costs is kept. By the
+    inverse of measured costs, units that took long by chance would count least.
     """
     from scipy.optimize import nnls
 
     matrix = np.array([point.features for point in points], dtype=np.float64)
     costs = np.array([point.cost for point in points], dtype=np.float64)
     # Columns of like size, or the solver's tolerance swallows the small ones.
-    scale = np.maximum(np.abs(matrix).max(axis=0), 1e-300)
-    weights = 1 / np.sqrt(np.maximum(costs, max(costs.max(), 1e-300) * 1e-4))
-    found: Float64s = nnls(matrix / scale * weights[:, None], costs * weights)[0] / scale
-    return found
+    scale: Float64s = np.maximum(np.abs(matrix).max(axis=0), 1e-300)
+    matrix /= scale
+    least = max(costs.max(), 1e-300) * 1e-4
+    found, expected = np.zeros(matrix.shape[1]), costs
+    for _ in range(_ROUNDS):
+        weights = 1 / np.sqrt(np.maximum(expected, least))
+        found = nnls(matrix * weights[:, None], costs * weights)[0]
+        expected = matrix @ found
+    return found / scale
 
 
 def predict(points: Sequence[Point], target: Sequence[float]) -> Estimate:

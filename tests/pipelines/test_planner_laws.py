@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from planning import vector_trial
 
@@ -47,6 +48,13 @@ def test_the_interval_holds_what_each_size_says_and_widens_with_the_noise():
 def test_a_constant_of_small_sizes_may_hide_growth():
     found = predict(points(lambda size: 5.0, lambda _: 1.0, float), (1.0, 6_400_000.0))
     assert found.value == pytest.approx(5) and found.high == pytest.approx(500)
+
+
+def test_units_that_took_long_by_chance_count_as_the_others():
+    generator = np.random.default_rng(0)
+    measured = [Point((1.0, 1000.0), 0.2 if slow else 0.02) for slow in generator.random(200) < 0.05]
+    spent = sum(point.cost for point in measured)
+    assert predict(measured, (2000.0, 2_000_000.0)).value == pytest.approx(10 * spent, rel=0.01)
 
 
 def test_no_part_of_a_cost_is_negative():
