@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import deque
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -61,8 +62,7 @@ def draw(recipe: Recipe, most: int, *, seed: int = 0) -> Sample:
     if isinstance(source, NoSource):
         pairs = recipe.qa_pairs
         assert isinstance(pairs, PairFile)  # noqa: S101 - a recipe without documents is refused otherwise
-        rows = _first_pairs(Path(pairs.path), most)
-        return Sample([json.dumps(row) for row in rows], [], "pairs, the first ones of the file", None)
+        return Sample(_first_pairs(Path(pairs.path), most), [], "pairs, the first ones of the file", None)
     opened = open_source(source, Packing())
     if isinstance(opened, FileSource):
         records, drawn = _from_places(opened, seed), "documents from random places of the source"
@@ -100,20 +100,18 @@ def _from_places(source: FileSource, seed: int) -> Iterator[Any]:
         open_places.append(pieces)
 
 
-def _first_pairs(path: Path, most: int) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for row in read_pairs(path):
-        if isinstance(row, PairRow):
-            rows.append(_pair(row) | {"passage_id": None})
-            if len(rows) == most:
-                break
-    if not rows:
+def _first_pairs(path: Path, most: int) -> list[str]:
+    rows = islice((row for row in read_pairs(path) if isinstance(row, PairRow)), most)
+    # Passages are not part of the sample.
+    lines = [_pair(row._replace(passage="")) for row in rows]
+    if not lines:
         raise SourceError(f"{path}: no question-answer pairs; a plan needs some, so correct qa_pairs.from")
-    return rows
+    return lines
 
 
-def _pair(row: PairRow) -> dict[str, Any]:
-    return {"id": row.key, "question": row.question, "answers": row.answers, "passage_id": row.passage or None}
+def _pair(row: PairRow) -> str:
+    written = {"id": row.key, "question": row.question, "answers": row.answers, "passage_id": row.passage or None}
+    return json.dumps(written)
 
 
 def sample_recipe(recipe: Recipe, sample: Sample, documents: int, folder: Path) -> dict[str, Any]:
@@ -141,7 +139,7 @@ def sample_recipe(recipe: Recipe, sample: Sample, documents: int, folder: Path) 
     keys = set(sample.keys[:documents])
     if isinstance(recipe.qa_pairs, PairFile):
         rows = _limited(read_pairs(Path(recipe.qa_pairs.path)))
-        pairs = [json.dumps(_pair(row)) for row in rows if isinstance(row, PairRow) and row.passage in keys]
+        pairs = [_pair(row) for row in rows if isinstance(row, PairRow) and row.passage in keys]
         data["qa_pairs"] |= {"from": _write(folder / "pairs.jsonl", pairs), "max_errors": "100%"}
     if isinstance(recipe.triples, TripleFile):
         lines = list(_triples_of(Path(recipe.triples.path), keys))
@@ -173,7 +171,7 @@ def _triples_of(path: Path, keys: set[str]) -> Iterator[str]:
 
 
 def _limited(rows: Iterator[Any]) -> Iterator[Any]:
-    return (row for _, row in zip(range(_LINES), rows, strict=False))
+    return islice(rows, _LINES)
 
 
 def _write(path: Path, lines: Sequence[str]) -> str:

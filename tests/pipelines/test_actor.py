@@ -145,9 +145,11 @@ def test_libraries_use_the_cpus_of_the_worker_whatever_the_shell_of_its_node_say
         "import faiss, os, pyarrow\n"
         "print(faiss.omp_get_max_threads(), pyarrow.cpu_count(), os.environ['RAYON_NUM_THREADS'])"
     )
-    env = {**os.environ, "OMP_NUM_THREADS": "7", "RAYON_NUM_THREADS": "7"}
+    shell = {"OMP_NUM_THREADS": "7", "RAYON_NUM_THREADS": "7", "OMP_WAIT_POLICY": "active", "OMP_DISPLAY_ENV": "true"}
+    env = {**os.environ, **shell}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=env)
     assert done.stdout == "3 3 3\n", done.stderr
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in done.stderr
 
 
 class Loads(Spec):
