@@ -45,7 +45,6 @@ class _Pipe(logging.Handler):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.setFormatter(JsonLines())
         self._file = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
 
     @override
@@ -57,10 +56,12 @@ class _Pipe(logging.Handler):
             return
 
 
-def log_to(path: Path) -> None:
-    """Let this process write its log to a pipe that `printed` made."""
+def log_to(path: Path | None) -> None:
+    """Let this process log to a pipe that `printed` made; without one to stderr, which the Ray of a cluster keeps."""
+    handler: logging.Handler = logging.StreamHandler() if path is None else _Pipe(path)
+    handler.setFormatter(JsonLines())
     logger = logging.getLogger(LOGGER)
-    logger.addHandler(_Pipe(path))
+    logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
 

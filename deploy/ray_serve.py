@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from mnemodex.deploy.replicas import OneProcess, Replicas
-from mnemodex.pipelines.cluster import start_ray
+from mnemodex.pipelines.cluster import nodes, start_ray
 from mnemodex.schemas.errors import CorruptFileError, UserError
 from mnemodex.schemas.store.store import Store, open_store
 
@@ -34,7 +34,7 @@ _STOP_SECONDS = 10.0
 _HEALTH_SECONDS = 10.0
 _RELOAD_SECONDS = 600.0
 _METRICS_SECONDS = 2.0
-_PROXY = ("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "mnemodex.deploy.proxy:middlewares")
+PROXY = ("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "mnemodex.deploy.proxy:middlewares")
 """What Ray Serve puts around its proxy. Its processes read it from the environment of Ray."""
 _EVERYWHERE = tuple(
     f"RAY_SERVE_{name}" for name in ("ENABLE_HA_PROXY", "ENABLE_DIRECT_INGRESS", "THROUGHPUT_OPTIMIZED")
@@ -53,30 +53,43 @@ def check_environment(settings: ServerSettings) -> None:
 
 
 @contextlib.contextmanager
-def serving(settings: ServerSettings, *, log: Path | None = None) -> Iterator[dict[str, float]]:
-    """Serve on a Ray of this machine as long as the context lasts; all of it ends with it.
+def serving(
+    settings: ServerSettings, *, address: str | None = None, log: Path | None = None
+) -> Iterator[dict[str, float]]:
+    """Serve as long as the context lasts; all of it ends with it, but a cluster that was there before.
 
     Args:
         settings: the server's.
-        log: the pipe that replicas write their log to.
+        address: of a Ray cluster, all of whose nodes have the files that the settings name; by default a Ray of this
+            machine.
+        log: the pipe that replicas of this machine write their log to.
 
     Yields:
         What the start took, seconds, by the names of its parts.
 
     Raises:
-        UserError: other machines could ask without a key, or a folder is no memory.
+        UserError: other machines could ask without a key, a folder is no memory, or the cluster serves something.
         CorruptFileError: no manifest of a memory is sound.
-        RayStartError: Ray cannot be started.
+        RayStartError: Ray cannot be started, or no cluster answers.
     """
     check_environment(settings)
+    if address is not None and settings.keys is None:
+        raise UserError(
+            "--address: other machines reach the nodes of a cluster, and could ask without a key. Make one with "
+            "`mnemodex keys add FILE` and pass --keys FILE"
+        )
     for folder in settings.memories.values():
         _check_memory(folder)
     seconds = _Stopwatch()
-    os.environ.setdefault(*_PROXY)
-    start_ray(None, only_here=True)
+    if address is None:
+        os.environ.setdefault(*PROXY)
+        start_ray(None, only_here=True)
+    else:
+        start_ray(address, {"env_vars": dict([PROXY])})
     import ray
     from ray import serve
 
+    _refuse_another(address)
     seconds.lap("Ray")
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
@@ -91,14 +104,28 @@ def serving(settings: ServerSettings, *, log: Path | None = None) -> Iterator[di
             logging_config={"log_level": "WARNING", "enable_access_log": False},
         )
         seconds.lap("proxy")
-        handle = serve.run(_application(settings, log=log), name=_NAME)
+        handle = serve.run(_application(settings, log=log, of_nodes=len(nodes())), name=_NAME)
         seconds.lap("replicas")
         yield seconds.laps | handle.started.remote().result()
     finally:
         # Requests that run end; what is left of Serve ends with Ray.
         with contextlib.suppress(Exception):
             serve.delete(_NAME)
+            if address is not None:
+                serve.shutdown()
         ray.shutdown()
+
+
+def _refuse_another(address: str | None) -> None:
+    """Refuse a cluster where Ray Serve runs: it listens where it was told before, and ends with whoever ends it."""
+    import ray
+
+    if any(actor["namespace"] == "serve" for actor in ray.util.list_named_actors(all_namespaces=True)):
+        ray.shutdown()
+        raise UserError(
+            f"{address}: Ray Serve runs there already. End it (`serve shutdown`), or give its configuration the "
+            f"application {__name__}:{application.__name__}"
+        )
 
 
 def _check_memory(folder: Path) -> None:
@@ -125,11 +152,14 @@ def application(args: dict[str, Any]) -> Any:
     return _application(make_settings(args, at="args"))
 
 
-def _application(settings: ServerSettings, *, log: Path | None = None) -> Any:
-    """Return the application for Ray Serve; replicas write their log to a pipe, if there is one."""
+def _application(settings: ServerSettings, *, log: Path | None = None, of_nodes: int = 1) -> Any:
+    """Return the application for Ray Serve; replicas write their log to a pipe, or to stderr.
+
+    Those of a node share its CPUs; a node is taken to have as many as this one.
+    """
     from ray import serve
 
-    threads = max(1, (os.cpu_count() or 1) // settings.replicas)
+    threads = max(1, (os.cpu_count() or 1) // -(-settings.replicas // of_nodes))
 
     @serve.deployment(
         name=_DEPLOYMENT,
@@ -147,10 +177,9 @@ def _application(settings: ServerSettings, *, log: Path | None = None) -> Any:
         """A process that answers."""
 
         def __init__(self, settings: ServerSettings, log: Path | None) -> None:
-            if log is not None:
-                from mnemodex.deploy.log import log_to
+            from mnemodex.deploy.log import log_to
 
-                log_to(log)
+            log_to(log)
             seconds = _Stopwatch()
             from mnemodex.deploy.service import Service
 

@@ -28,6 +28,7 @@ class Server:
     """A server that is ready.
 
     Attributes:
+        port: that it listens at.
         process: its command.
         lines: what it printed.
         cafile: the certificate that is trusted, where it serves HTTPS.
@@ -35,6 +36,7 @@ class Server:
 
     def __init__(self, process, port, cafile=None):
         self.process = process
+        self.port = port
         self.lines = []
         self.cafile = cafile
         self._url = f"{'https' if cafile else 'http'}://localhost:{port}"

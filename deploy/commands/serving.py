@@ -25,6 +25,9 @@ def serve(
     memories: Annotated[list[str], typer.Argument(help="Folders of memories, or NAME=FOLDER.", metavar="MEMORY...")],
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Its port.", min=1, max=65535)] = 8000,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster's address; a local Ray of its own by default.")
+    ] = None,
     keys: Annotated[Path | None, typer.Option(help="The file of API keys; see `mnemodex keys`.")] = None,
     replicas: Annotated[int, typer.Option(help="Processes that answer.", min=1)] = 1,
     follow: Annotated[bool, typer.Option("--follow", help="Serve new snapshots as they are committed.")] = False,
@@ -59,7 +62,10 @@ def serve(
     settings = make_settings(given | {name: path and path.absolute() for name, path in files.items()})
     begun = time.monotonic()
     # How it ends: by Ctrl-C or SIGTERM.
-    with contextlib.suppress(KeyboardInterrupt), printed() as log, serving(settings, log=log) as parts:
+    with contextlib.ExitStack() as stack, contextlib.suppress(KeyboardInterrupt):
+        # Replicas of a cluster log where Ray keeps the logs of its nodes.
+        log = stack.enter_context(printed()) if address is None else None
+        parts = stack.enter_context(serving(settings, address=address, log=log))
         _say_ready(settings, time.monotonic() - begun, parts)
         while True:
             signal.pause()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
@@ -11,6 +13,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from mnemodex.deploy.proxy import middlewares
+from mnemodex.deploy.ray_serve import PROXY
 
 
 def asked(app, path="/"):
@@ -54,3 +57,11 @@ def test_refusals_of_the_proxy_are_json(status, given, code):
     answer = asked(app_of(PlainTextResponse("Deployment is unavailable", status)))
     assert (answer.status_code, answer.json()["error"]["code"]) == (given, code)
     assert ("retry-after" in answer.headers) == (given == 503)
+
+
+def test_the_image_names_it_to_ray_serve():
+    dockerfile = (Path(__file__).parents[2] / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    name, path = PROXY
+    assert f"{name}={path} " in dockerfile
+    module, _, function = path.partition(":")
+    assert getattr(importlib.import_module(module), function) is middlewares

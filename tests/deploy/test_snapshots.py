@@ -196,6 +196,9 @@ class TestCommand:
     def test_other_machines_need_keys(self, cli, tmp_path):
         assert_refused(cli("serve", tmp_path, "--host", "0.0.0.0"), saying="mnemodex keys add")
 
+    def test_a_cluster_needs_keys(self, cli, tmp_path):
+        assert_refused(cli("serve", tmp_path, "--address", "auto"), saying="mnemodex keys add")
+
     @pytest.mark.parametrize("name", ["ENABLE_HA_PROXY", "ENABLE_DIRECT_INGRESS", "THROUGHPUT_OPTIMIZED"])
     def test_a_mode_that_listens_everywhere_needs_keys(self, cli, tmp_path, monkeypatch, name):
         monkeypatch.setenv(f"RAY_SERVE_{name}", "1")

@@ -6,6 +6,8 @@ import contextlib
 import copy
 import random
 import socket
+import subprocess
+import sys
 
 import httpx
 import pytest
@@ -13,6 +15,7 @@ from documentation import run_main
 from library import records, words_recipe, write_jsonl
 from manifests import documents
 from processes import wait_until
+from serving import served
 
 import mnemodex
 
@@ -65,6 +68,26 @@ def test_the_services_configuration_answers_from_two_nodes(cluster, config, tmp_
         assert len({replica["node_id"] for replica in deployed["replicas"]}) == 2
     finally:
         client.shutdown()
+
+
+def test_the_command_serves_on_a_cluster_that_runs(cluster, library, tmp_path):
+    made = run_main("keys", "add", str(tmp_path / "keys.json"), "--name", "reader", "--scope", "search")
+    key = made.out.strip()
+    on_cluster = ("--address", cluster.address, "--keys", tmp_path / "keys.json", "--replicas", 2)
+    cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+    with served(library, *on_cluster) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        with mnemodex.connect(url, key=key) as memory:
+            (hits,) = memory.retriever("words").search([records()[0]["text"]], 1).chunks()
+            assert hits[0].key == records()[0]["id"]
+        assert status(f"{url}/v1/indexes") == 401
+        command = [sys.executable, "-m", "mnemodex", "serve", library, *on_cluster]
+        refused = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+        assert refused.returncode != 0 and "Ray Serve runs there already" in refused.stderr
+        assert server.stop()[0] == 0
+    # The cluster goes on, and may serve again.
+    with served(library, *on_cluster) as server:
+        assert status(f"http://127.0.0.1:{server.port}/readyz") == 200
 
 
 def free_port():
