@@ -199,7 +199,8 @@ class Routes:
         replicas = await self._state.replicas.reload(form.memory)
         problems = [one["problem"] for memories in replicas.values() for one in memories if one["problem"]]
         if problems:
-            raise SnapshotRefusedError(problems[0])
+            # Replicas say the same of a memory; each memory is named.
+            raise SnapshotRefusedError("; ".join(dict.fromkeys(problems)))
         return answer({"replicas": replicas})
 
     async def strayed(self, request: Request, error: Exception) -> Response:

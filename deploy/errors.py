@@ -39,7 +39,7 @@ _KNOWN: tuple[tuple[type[Exception], int, str], ...] = (
     (UnknownMemoryError, 404, "unknown_memory"),
     (UnknownIndexError, 404, "unknown_index"),
     (LimitError, 422, "limit"),
-    (QueryError, 422, "bad_query"),
+    (QueryError, 400, "bad_query"),
     (RateError, 429, "rate"),
     (SnapshotRefusedError, 409, "snapshot_refused"),
     (BusyError, 429, "busy"),

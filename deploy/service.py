@@ -68,15 +68,19 @@ class Service:
         self._stopped = threading.Event()
 
     def warm(self) -> dict[str, float]:
-        """Open and search every index once; return the seconds that each took. The service is ready then."""
+        """Open and search every index once, and follow; return the seconds that each took."""
         seconds = self.memories.warm()
         self.ready = True
         # What libraries made is not looked at again each time that a snapshot is released.
         gc.collect()
         gc.freeze()
+        self.follow()
+        return seconds
+
+    def follow(self) -> None:
+        """Serve new snapshots from now on as they are committed, where the settings say so."""
         if self.settings.follow:
             threading.Thread(target=self._follow, name="follow", daemon=True).start()
-        return seconds
 
     def close(self) -> None:
         """Follow no snapshots any more, and start no threads."""

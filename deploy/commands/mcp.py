@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
 def mcp(
     memories: Annotated[list[str], typer.Argument(help="Folders of memories, or NAME=FOLDER.", metavar="MEMORY...")],
     sql: Annotated[bool, typer.Option(help="Offer SQL too, read-only.")] = True,
+    follow: Annotated[bool, typer.Option("--follow", help="Serve new snapshots as they are committed.")] = False,
 ) -> None:
     """Serve memories as tools to an assistant of this machine, which starts this command (MCP over stdio)."""
     import asyncio
@@ -29,5 +30,6 @@ def mcp(
     from mnemodex.schemas.validation import validate
 
     named = name_memories(memories)
-    service = Service(validate(ServerSettings, {"memories": named, "sql": sql}, name="mcp"))
+    service = Service(validate(ServerSettings, {"memories": named, "sql": sql, "follow": follow}, name="mcp"))
+    service.follow()
     asyncio.run(mcp_server(service, lambda context: OPEN).run_stdio_async())

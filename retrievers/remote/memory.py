@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class RemoteMemory(ConnectedMemory):
     """A memory of a server, its retrievers and its SQL, as `Memory` has them; may be used by several threads.
 
-    Requests that a broken connection or a busy server left without an answer are repeated, four times at most: all that
-    a client asks changes nothing. A search, or another call, is answered from one snapshot; a later one from
-    that which the server has then.
+    Requests that a broken connection, a dying replica or a busy server left without an answer are repeated within their
+    time-out: all that a client asks changes nothing. A search, or another call, is answered from one snapshot; a later
+    one from that which the server has then.
 
     Attributes:
         catalogue: what the memory held when this was connected.
@@ -48,7 +48,7 @@ class RemoteMemory(ConnectedMemory):
             url: of the server: `https://HOST:PORT`.
             key: that its operator gave; servers for one machine need none.
             memory: the name of the memory; needed where the server has several.
-            timeout: seconds that a request may take.
+            timeout: seconds that a request may take, and after which it is not repeated.
             client: of httpx2, for proxies or certificates of your own; `timeout` does not change it.
 
         Raises:

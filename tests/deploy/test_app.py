@@ -42,7 +42,7 @@ class TestSearch:
         assert document["text"][hit["start"] : hit["end"]] == hit["text"] and document["doc_id"] == hit["doc_id"]
 
     def test_hits_of_another_kind_than_asked_for_are_refused(self, post):
-        assert "chunk" in error(post("search", 422, index="words", queries=["x"], kind="pair"), "bad_query")
+        assert "chunk" in error(post("search", 400, index="words", queries=["x"], kind="pair"), "bad_query")
         assert post("search", index="asked", queries=["x"], kind="pair")["hits"]
 
 
@@ -74,7 +74,7 @@ class TestEmbed:
         assert answer["dimension"] == encoder.dimension == len(answer["vectors"][0])
 
     def test_an_embedding_that_is_not_there_is_refused(self, post):
-        error(post("embed", 422, texts=["a"], embedding="none"), "bad_query")
+        error(post("embed", 400, texts=["a"], embedding="none"), "bad_query")
 
 
 class TestIndexes:

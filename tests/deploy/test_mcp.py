@@ -12,6 +12,7 @@ import pytest
 from commands import assert_refused
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters
+from small_memory import build_inline, write_corpus
 
 from mnemodex.deploy.access import OPEN
 from mnemodex.deploy.mcp_server import mcp_server
@@ -179,6 +180,31 @@ def test_an_assistant_of_this_machine_starts_the_command(library):
     name, found, rows = asyncio.run(run())
     assert name == "mnemodex" and found["results"][0]["id"].startswith("notes/lighthouse")
     assert rows["rows"] == [[1]]
+
+
+def test_the_command_follows_new_snapshots(tmp_path):
+    source, memory = tmp_path / "source", tmp_path / "towns"
+    write_corpus(source, "a.jsonl", range(4))
+    build_inline(source, memory, {"words": {"type": "bm25"}})
+
+    async def run():
+        command = StdioServerParameters(command=sys.executable, args=["-m", "mnemodex", "mcp", str(memory), "--follow"])
+        async with Client(command) as client:
+
+            async def found():
+                results = read(await client.call_tool("search", {"query": "Town 5"}))["results"]
+                return {result["id"] for result in results}
+
+            assert "towns/d5" not in await found()
+            write_corpus(source, "b.jsonl", range(4, 8))
+            build_inline(source, memory, {"words": {"type": "bm25"}})
+            for _ in range(300):
+                if "towns/d5" in await found():
+                    return
+                await asyncio.sleep(0.1)
+            raise AssertionError("the new snapshot was not served")
+
+    asyncio.run(run())
 
 
 def test_the_command_refuses_what_is_no_memory(cli, tmp_path):

@@ -177,14 +177,14 @@ def test_a_server_that_is_not_there_is_named_without_its_address(library):
     ("body", "status"),
     [
         ({"index": "nothing"}, 404),
-        ({"index": "next"}, 422),
-        ({"index": "words", "reader": "other"}, 422),
-        ({"index": "words", "reader": "pairs"}, 422),
+        ({"index": "next"}, 400),
+        ({"index": "words", "reader": "other"}, 400),
+        ({"index": "words", "reader": "pairs"}, 400),
         ({"index": "words", "questions": []}, 422),
         ({"index": "words", "questions": ["a"] * 65}, 422),
         ({"index": "words", "k": 1001}, 422),
         ({"index": "words", "k": 0}, 422),
-        ({"index": "words", "where": "1; DROP"}, 422),
+        ({"index": "words", "where": "1; DROP"}, 400),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
@@ -196,7 +196,7 @@ def test_what_cannot_be_answered_is_refused(client, body, status, stream):
 
 def test_a_server_without_models_says_how_it_gets_one(library):
     with asking(library) as client:
-        assert "--reader" in str(post(client, 422, index="words")["error"])
+        assert "--reader" in str(post(client, 400, index="words")["error"])
 
 
 def test_an_access_that_is_for_something_else_is_refused(library):

@@ -171,10 +171,10 @@ class TestBadInput:
             ({"index": "../../etc/passwd"}, 404, "unknown_index"),
             ({"memory": "none"}, 404, "unknown_memory"),
             ({"memory": "../library"}, 404, "unknown_memory"),
-            ({"where": "1=1) OR (1=1"}, 422, "bad_query"),
-            ({"where": "no_such_column = 1"}, 422, "bad_query"),
-            ({"where": "d.key"}, 422, "bad_query"),
-            ({"where": "read_text('/etc/passwd') = 'a'"}, 422, "bad_query"),
+            ({"where": "1=1) OR (1=1"}, 400, "bad_query"),
+            ({"where": "no_such_column = 1"}, 400, "bad_query"),
+            ({"where": "d.key"}, 400, "bad_query"),
+            ({"where": "read_text('/etc/passwd') = 'a'"}, 400, "bad_query"),
             ({"unknown": 1}, 422, "invalid"),
         ],
     )
@@ -219,4 +219,4 @@ class TestBadInput:
         for statement in [statement for kind in ATTACKS.values() for statement in kind][::7]:
             for where in (statement, f"EXISTS ({statement})", f"1=1); {statement}; --"):
                 answer = client.post("/v1/search", json=SEARCH | {"where": where})
-                error(answer, 422, "bad_query")
+                error(answer, 400, "bad_query")

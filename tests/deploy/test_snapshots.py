@@ -118,6 +118,17 @@ class TestReload:
         assert client.get("/readyz").json() == {"status": "ready", "problems": 1}
         assert 'mnemodex_reloads_total{memory="towns",replica="0",result="refused"} 1.0' in client.get("/metrics").text
 
+    def test_every_memory_whose_newest_snapshot_is_refused_is_named(self, folder, tmp_path):
+        other = shutil.copytree(folder, tmp_path / "other")
+        service = Service(ServerSettings(memories={"towns": folder / "memory", "others": other / "memory"}))
+        client = TestClient(http_app(service.settings, service), base_url="http://127.0.0.1")
+        for each in (folder, other):
+            grow(each)
+            damage(each, "memory/indexes/words/*/*.npy")
+        error = client.post("/v1/reload", json={}).json()["error"]
+        assert "towns: snapshot 000002 is refused" in error["message"]
+        assert "others: snapshot 000002 is refused" in error["message"]
+
     def test_a_snapshot_that_was_repaired_is_served(self, folder, tmp_path):
         _, client = start(folder)
         grow(folder)
