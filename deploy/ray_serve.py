@@ -112,7 +112,7 @@ def serving(
         with contextlib.suppress(Exception):
             serve.delete(_NAME)
             if address is not None:
-                serve.shutdown()
+                serve.shutdown()  # type: ignore[no-untyped-call] # Ray leaves it so
         ray.shutdown()
 
 

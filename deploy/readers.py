@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urldefrag
 
-from mnemodex.schemas.errors import QueryError, UserError
+from mnemodex.schemas.errors import NoAnswerError, QueryError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from mnemodex.indexers.models.chat import Answer, Messages
+    from mnemodex.indexers.models.chat import Answer, Chat, Messages
     from mnemodex.retrievers.readers.asking import Model
-    from mnemodex.schemas.errors import NoAnswerError
 
 PAIRS = "pairs"
 """The reader without a model: the answer of the best pair."""
@@ -67,6 +66,29 @@ class Readers:
         if chosen not in self.models:
             raise QueryError(f"reader: none is called {chosen!r}. Name one of {', '.join(map(repr, self.models))}")
         return chosen, self.models[chosen]
+
+
+class Watched:
+    """A model of a server, what it writes of which is seen as it comes.
+
+    Args:
+        model: the model.
+        watch: is given the next words that it writes, in another thread.
+    """
+
+    def __init__(self, model: Chat, watch: Callable[[str], None]) -> None:
+        self._model = model
+        self._watch = watch
+
+    def ask_many(self, conversations: Sequence[Messages]) -> list[Answer | NoAnswerError]:
+        """Ask one after the other: words of several answers would mix."""
+        return list(map(self._ask, conversations))
+
+    def _ask(self, messages: Messages) -> Answer | NoAnswerError:
+        try:
+            return self._model.ask(messages, watch=self._watch)
+        except NoAnswerError as error:
+            return error
 
 
 class _OneAtATime:

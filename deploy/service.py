@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.deploy.batches import Batches
@@ -22,7 +23,7 @@ from mnemodex.deploy.replicas import OneProcess, Reloaded, Replicas
 from mnemodex.schemas.errors import BusyError, QueryError, RequestTimeoutError, SnapshotRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
     from mnemodex.deploy.access import Access
@@ -93,8 +94,16 @@ class Service:
         feedback = ["feedback"] if self.settings.feedback is not None and "search" in scopes else []
         return [*sorted(scopes), *feedback]
 
-    async def run(self, name: str, form: Form, access: Access) -> dict[str, Any]:
+    async def run(
+        self, name: str, form: Form, access: Access, *, watch: Callable[[str], None] | None = None
+    ) -> dict[str, Any]:
         """Return the answer of an operation.
+
+        Args:
+            name: the operation's.
+            form: the request.
+            access: what may be done.
+            watch: of `answer`: is given what a model writes, as it comes, in another thread.
 
         Raises:
             MnemodexError: it is refused or fails, or takes longer than a request may.
@@ -109,20 +118,23 @@ class Service:
                         answer = await self._batches.search(served, form, access)
                     self.metrics.search(served.name, form.index, time.perf_counter() - begun)
                 else:
-                    answer = await asyncio.wrap_future(self._submit(name, served, form, access))
+                    answer = await asyncio.wrap_future(self._submit(name, served, form, access, watch))
             return shown(answer, access)
         except QueryError as error:
             raise access.shown(error) from error
         except TimeoutError as error:
             raise RequestTimeoutError(f"{name}: took more than {seconds:g} seconds. Ask for less, or later") from error
 
-    def _submit(self, name: str, served: Served, form: Form, access: Access) -> Future[dict[str, Any]]:
+    def _submit(
+        self, name: str, served: Served, form: Form, access: Access, watch: Callable[[str], None] | None
+    ) -> Future[dict[str, Any]]:
         """Start an operation in a thread; it counts as running until it ends, be its request given up before."""
         admitted = contextlib.ExitStack()
         admitted.enter_context(self._admitted())
         operation = self.operations[name]
+        run = operation.run if watch is None else partial(operation.run, watch=watch)
         try:
-            future = (operation.threads or self._threads).submit(operation.run, served, form, access)
+            future = (operation.threads or self._threads).submit(run, served, form, access)
         except BusyError:
             admitted.close()
             raise

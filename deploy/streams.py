@@ -1,4 +1,4 @@
-"""Answers as server-sent events: one a question, as soon as it is there."""
+"""Answers as server-sent events: what a model writes, and the answer of each question as soon as it is there."""
 
 from __future__ import annotations
 
@@ -34,27 +34,40 @@ def stream_answers(service: Service, form: AnswerForm, access: Access) -> Stream
 
 
 async def _events(service: Service, form: AnswerForm, access: Access) -> AsyncIterator[bytes]:
-    """Yield the events `answer` or `error` of each question, with its number, and `end` after the last.
+    """Yield the events of each question, with its number, and `end` after the last.
 
-    Whoever stops reading stops the questions that have not begun.
+    They are `text`, what a model has written next, and at last `answer` or `error`. Whoever stops reading stops the
+    questions that have not begun.
     """
-    places = asyncio.Semaphore(_AT_ONCE)
+    places, loop = asyncio.Semaphore(_AT_ONCE), asyncio.get_running_loop()
+    events: asyncio.Queue[bytes | None] = asyncio.Queue()
 
-    async def ask(number: int, question: str) -> bytes:
-        async with places:
-            try:
-                one = form.model_copy(update={"questions": [question]})
-                answer = await service.run("answer", one, access)
-            except Exception as error:
-                problem = problem_of(error, service.settings.memories)
-                return _event("error", {"number": number, **problem.to_json()})
-        entries = answer.pop("answers")
-        return _event("answer", {"number": number, **answer, "answer": entries[0]})
+    async def ask(number: int, question: str) -> None:
+        def watch(text: str) -> None:
+            if text:
+                loop.call_soon_threadsafe(events.put_nowait, _event("text", {"number": number, "text": text}))
+
+        one = form.model_copy(update={"questions": [question]})
+        try:
+            async with places:
+                answer = await service.run("answer", one, access, watch=watch)
+        except Exception as error:
+            problem = problem_of(error, service.settings.memories)
+            events.put_nowait(_event("error", {"number": number, **problem.to_json()}))
+        else:
+            entries = answer.pop("answers")
+            events.put_nowait(_event("answer", {"number": number, **answer, "answer": entries[0]}))
+        events.put_nowait(None)
 
     tasks = [asyncio.create_task(ask(number, question)) for number, question in enumerate(form.questions)]
     try:
-        for task in asyncio.as_completed(tasks):
-            yield await task
+        done = 0
+        while done < len(tasks):
+            event = await events.get()
+            if event is None:
+                done += 1
+            else:
+                yield event
         yield _event("end", {"questions": len(tasks)})
     finally:
         for waiting in tasks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ class Reply:
         finish: why the model stopped.
         message: what an error says.
         drip: seconds before each byte, from the first of the head to the last of the body.
+        streams: seconds before each word, where the request asks for a stream; None for a server that knows none.
     """
 
     content: str | None = ""
@@ -36,6 +38,7 @@ class Reply:
     finish: str = "stop"
     message: str = "as scripted"
     drip: float = 0.0
+    streams: float | None = None
 
 
 class ChatServer:
@@ -130,6 +133,9 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
                         time.sleep(reply.drip)
                         self.wfile.write(bytes([byte]))
                     return
+                if reply.streams is not None and request.get("stream"):
+                    self._stream(reply, reply.streams)
+                    return
                 self.send_response(reply.status)
                 for name, value in {"Content-Type": "application/json", **reply.headers}.items():
                     self.send_header(name, value)
@@ -139,6 +145,22 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
             except OSError:
                 # Who asked has given up waiting.
                 self.close_connection = True
+
+        def _stream(self, reply: Reply, seconds: float) -> None:
+            """Send a word at a time, and the numbers of tokens at the end; with it the connection ends."""
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            words = re.findall(r"\S+\s*|\s+", reply.content or "")
+            chunks = [{"choices": [{"index": 0, "delta": {"content": word}}]} for word in words]
+            chunks += [{"choices": [{"index": 0, "delta": {}, "finish_reason": reply.finish}]}]
+            chunks += [{"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": len(words)}}]
+            for chunk in [*map(json.dumps, chunks), "[DONE]"]:
+                time.sleep(seconds)
+                self.wfile.write(f"data: {chunk}\n\n".encode())
+                self.wfile.flush()
+            self.close_connection = True
 
         def log_message(self, *arguments: object) -> None:
             """Say nothing."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import Field
 
 from mnemodex.deploy.operations.base import Form, check_number
-from mnemodex.deploy.readers import PAIRS
+from mnemodex.deploy.readers import PAIRS, Watched
 from mnemodex.retrievers.base import check
 from mnemodex.schemas.errors import ChatServerError, LimitError, QueryError
 
@@ -35,7 +35,8 @@ class AnswerForm(Form):
         reader: a model of the server by its name, or `pairs` for the answers of the nearest pairs, without a model; by
             default `pairs` for an index of pairs, and the first model for others.
         k: hits that are read for each question; `pairs` reads as many as its index was tuned for.
-        stream: whether answers come as server-sent events, each as soon as it is there.
+        stream: whether answers come as server-sent events, each as soon as it is there, and before it what the model
+            writes.
     """
 
     index: str
@@ -46,10 +47,12 @@ class AnswerForm(Form):
     stream: bool = False
 
 
-def answer(served: Served, request: AnswerForm, access: Access, *, readers: Readers) -> dict[str, Any]:
+def answer(
+    served: Served, request: AnswerForm, access: Access, *, readers: Readers, watch: Callable[[str], None] | None = None
+) -> dict[str, Any]:
     """Return an answer to each question, with the hits that it was read from; `error` says why there is none."""
     where = check_answer(served, request, access, readers=readers)
-    name, read = _reader(served, request, readers)
+    name, read = _reader(served, request, readers, watch)
     try:
         answers = [entry.to_json() for entry in read(request.questions, where)]
     except ChatServerError as error:
@@ -93,9 +96,13 @@ def _by_pairs(request: AnswerForm, kind: str) -> bool:
 
 
 def _reader(
-    served: Served, request: AnswerForm, readers: Readers
+    served: Served, request: AnswerForm, readers: Readers, watch: Callable[[str], None] | None
 ) -> tuple[str, Callable[[list[str], str | None], Answers]]:
-    """Return the name of a request's reader, and what answers questions by it."""
+    """Return the name of a request's reader, and what answers questions by it.
+
+    `watch` is given what a model of a server writes, as it comes.
+    """
+    from mnemodex.indexers.models.chat import Chat
     from mnemodex.retrievers.readers.hippo_reader import HippoReader
     from mnemodex.retrievers.readers.qa_memory_reader import QAMemoryReader, RePAQReader
 
@@ -104,6 +111,8 @@ def _reader(
     if _by_pairs(request, kind):
         return PAIRS, lambda questions, where: RePAQReader(retriever).answer(questions, where=where)
     name, model = readers.find(request.reader)
+    if watch is not None and isinstance(model, Chat):
+        model = Watched(model, watch)
     if kind == "pair":
         pairs = QAMemoryReader(retriever, model, k=request.k)
         return name, lambda questions, where: pairs.answer(questions, where=where)

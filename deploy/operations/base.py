@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
-    from mnemodex.deploy.access import Access
-    from mnemodex.deploy.memories import Served
-
 
 class Form(BaseModel):
     """What a request says.
@@ -36,14 +33,15 @@ class Operation:
     Attributes:
         name: its name.
         form: of its requests.
-        run: answers a request, in a thread; checks first whether its access allows it.
+        run: answers a request, in a thread, given the memory, the form and the access; checks first whether the access
+            allows it.
         summary: one line for the documentation.
         threads: those that it runs in; by default those of all operations.
     """
 
     name: str
     form: type[Form]
-    run: Callable[[Served, Any, Access], dict[str, Any]]
+    run: Callable[..., dict[str, Any]]
     summary: str
     threads: Executor | None = None
 

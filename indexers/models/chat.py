@@ -26,6 +26,8 @@ Schema = dict[str, object]
 
 _MOST = 16 << 20
 """Bytes of an answer; a million tokens are a quarter of it."""
+_STREAM: dict[str, object] = {"stream": True, "stream_options": {"include_usage": True}}
+"""Options of a request whose answer comes in parts, and says at its end how many tokens it has."""
 _FAILURES = 10
 """Questions in a row that a server fails at before no other one is asked."""
 _TOO_LONG = re.compile(
@@ -103,11 +105,19 @@ class Chat:
         """Close the connections."""
         self._client.close()
 
-    def ask(self, messages: Messages, *, schema: Schema | None = None) -> Answer:
+    def ask(
+        self, messages: Messages, *, schema: Schema | None = None, watch: Callable[[str], None] | None = None
+    ) -> Answer:
         """Ask one question, by a conversation.
 
         With a JSON schema of the answer, the conversation should also say that the answer is JSON, and of which form,
         for servers that do not know schemas.
+
+        Args:
+            messages: the conversation.
+            schema: of the answer.
+            watch: is given what the model writes, its thoughts too, as the server sends it, in another thread. A
+                server that does not stream sends nothing before its answer; an attempt that is repeated begins anew.
 
         Raises:
             ChatServerError: no question can be answered: the server is not there, refuses the key or the model, or
@@ -117,8 +127,11 @@ class Chat:
         while True:
             dialect = self._dialect
             try:
-                answer = self._ask(dialect, messages, schema)
+                answer = self._ask(dialect, messages, schema, watch)
             except RequestFailedError as failure:
+                if watch is not None and failure.status in range(400, 500) and "stream" in failure.words.casefold():
+                    watch = None
+                    continue
                 simpler = dialect.simpler(dialect.request(messages, self._options, schema), failure)
                 if simpler is not None:
                     # Another thread may have come further in the meantime.
@@ -172,10 +185,18 @@ class Chat:
             return answer
         return None
 
-    def _ask(self, dialect: Dialect, messages: Messages, schema: Schema | None) -> Answer:
-        body = dialect.request(messages, self._options, schema).body()
+    def _ask(
+        self,
+        dialect: Dialect,
+        messages: Messages,
+        schema: Schema | None,
+        watch: Callable[[str], None] | None = None,
+    ) -> Answer:
+        options = self._options if watch is None else self._options | _STREAM
+        body = dialect.request(messages, options, schema).body()
+        seen = None if watch is None else lambda event: watch(_written(event))
         try:
-            answer = self._client.post("chat", {"model": self._server.model, **body})
+            answer = self._client.post("chat", {"model": self._server.model, **body}, watch=seen)
         except ValueError as error:
             answer, text = None, str(error)
         else:
@@ -183,7 +204,8 @@ class Chat:
         choice = _merge(answer) if isinstance(answer, list) else _first(_get(answer, "choices"))
         message = _get(choice, "message")
         content = _text(_get(message, "content"))
-        usage = _get(answer, "usage")
+        parts = answer if isinstance(answer, list) else [answer]
+        usage = next((found for part in reversed(parts) if (found := _get(part, "usage"))), None)
         if content is None and (_get(message, "reasoning_content") or _get(message, "reasoning")):
             content = ""
         if content is None:
@@ -216,6 +238,12 @@ def _text(content: Any) -> str | None:
     parts = [part if isinstance(part, str) else _get(part, "text") for part in content]
     texts = [part for part in parts if isinstance(part, str)]
     return "".join(texts) if texts else None
+
+
+def _written(event: dict[str, Any]) -> str:
+    """Return what an event of a stream adds to the answer."""
+    delta = _get(_first(event.get("choices")), "delta")
+    return _text(_get(delta, "content")) or ""
 
 
 def _merge(events: list[Any]) -> dict[str, Any]:

@@ -8,18 +8,19 @@ import functools
 import json
 import os
 import re
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic_core import from_json
 
+from mnemodex.indexers.models.bounded_client import bounded_client
+from mnemodex.indexers.models.events import WATCHED, Events, read_events
 from mnemodex.indexers.models.locate import need
 from mnemodex.schemas.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
     from mnemodex.schemas.sections import ServedEmbedding
@@ -117,8 +118,20 @@ class Client:
         self._thread = threading.local()
         self._opened: tuple[int, asyncio.AbstractEventLoop, Any] | None = None
 
-    def post(self, path: Literal["chat", "embeddings"], body: dict[str, Any]) -> Any:
+    def post(
+        self,
+        path: Literal["chat", "embeddings"],
+        body: dict[str, Any],
+        *,
+        watch: Callable[[dict[str, Any]], None] | None = None,
+    ) -> Any:
         """Return the JSON that a request is answered; of a stream of events, the list of their JSON.
+
+        Args:
+            path: what is asked.
+            body: the request's JSON.
+            watch: is given the JSON of each event as it comes, in the thread of all requests; those of an attempt that
+                fails too.
 
         Raises:
             RequestFailedError: there is no answer, or it is an error.
@@ -131,6 +144,7 @@ class Client:
         # What the client does not know of is sent too.
         known = {name: body[name] for name in ("model", "messages", "input", "encoding_format") if name in body}
         extra = {name: value for name, value in body.items() if name not in known}
+        watched = WATCHED.set(None if watch is None else Events(watch))
         try:
             request = resource.with_raw_response.create(**known, extra_body=extra)
             content = self._wait(asyncio.run_coroutine_threadsafe(request, loop)).content
@@ -138,6 +152,8 @@ class Client:
             raise self._refusal(error.status_code, error.body, error.response.headers.get("location")) from error
         except openai.APIConnectionError as error:
             raise self._lost(error) from error
+        finally:
+            WATCHED.reset(watched)
         if len(content) > self._most:
             raise RequestFailedError(
                 f"{self._server.base_url}: its answer is larger than {self._most >> 20} MiB", status=200
@@ -182,7 +198,7 @@ class Client:
                 api_key=self._key or "none",
                 max_retries=self._server.max_retries,
                 timeout=None,
-                http_client=_bounded_client(self._server.timeout, self._most),
+                http_client=bounded_client(self._server.timeout, self._most),
             )
             self._opened = os.getpid(), _loop(os.getpid()), client
         return self._opened[1:]
@@ -229,39 +245,11 @@ def _loop(process: int) -> asyncio.AbstractEventLoop:
     return loop
 
 
-def _bounded_client(seconds: float, most: int) -> Any:
-    """Return an HTTP client that reads an answer within a time, and little more than so many bytes of it."""
-    import openai
-
-    class BoundedClient(openai.DefaultAsyncHttpxClient):
-        async def send(self, request: Any, **options: Any) -> Any:
-            content = bytearray()
-            try:
-                async with asyncio.timeout(seconds):
-                    response = await super().send(request, **{**options, "stream": True})
-                    try:
-                        async for part in response.aiter_bytes():
-                            content += part
-                            if len(content) > most:
-                                break
-                    finally:
-                        await response.aclose()
-            except TimeoutError as error:
-                # Only its own errors are tried again; httpx or its successor, as the version has it.
-                library: Any = sys.modules[type(request).__module__.partition(".")[0]]
-                raise library.ReadTimeout(str(error), request=request) from error
-            coded = ("content-encoding", "content-length", "transfer-encoding")
-            headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in coded]
-            return type(response)(response.status_code, headers=headers, content=bytes(content), request=request)
-
-    return BoundedClient(follow_redirects=False, timeout=None)
-
-
 def _read(text: str) -> Any:
-    events = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
     try:
-        if events and not text.lstrip().startswith(("{", "[")):
-            return [json.loads(event) for event in events if event and event != "[DONE]"]
+        events = read_events(text)
+        if events is not None:
+            return events
         try:
             return from_json(text)
         except ValueError:

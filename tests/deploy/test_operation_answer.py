@@ -115,6 +115,35 @@ def test_answers_are_streamed_as_they_come(library):
     assert [event[1]["answer"] for event in (first, second)] == whole["answers"]
 
 
+def test_what_a_model_writes_is_streamed_as_it_writes(library):
+    with ChatServer(lambda request: Reply(written(request), streams=0.02)) as server, asking(library, server) as client:
+        body = {"questions": QUESTIONS, "index": "words"}
+        streamed = events(client.post("/v1/answer", json={**body, "stream": True}).text)
+        whole = post(client, index="words")
+    for number, entry in enumerate(whole["answers"]):
+        own = [(name, data) for name, data in streamed if data.get("number") == number]
+        texts = [data["text"] for name, data in own if name == "text"]
+        assert len(texts) > 3 and "".join(texts) == f"It is asked. Answer: {entry['answer']}"
+        assert [name for name, _ in own] == ["text"] * len(texts) + ["answer"]
+        answer = own[-1][1]["answer"]
+        assert {**answer, "tokens": None} == {**entry, "tokens": None}
+        assert answer["tokens"] == {"prompt": 7, "completion": len(texts)}
+    assert all(request["stream_options"] == {"include_usage": True} for request in server.requests[:2])
+    assert "stream" not in server.requests[-1]
+
+
+def test_a_server_that_refuses_streams_answers_at_once(library):
+    def refusing(request):
+        if "stream" in request:
+            return Reply(status=400, message="stream is not supported")
+        return written(request)
+
+    with ChatServer(refusing) as server, asking(library, server) as client:
+        body = {"questions": QUESTIONS[:1], "index": "words", "stream": True}
+        streamed = events(client.post("/v1/answer", json=body).text)
+    assert [name for name, _ in streamed] == ["answer", "end"] and streamed[0][1]["answer"]["answer"] == "lighthouse"
+
+
 def test_a_question_that_fails_is_an_event_and_the_others_are_answered(library):
     with asking(library) as client:
         body = {"questions": ["a", "\ud800"], "index": "asked", "stream": True}
