@@ -76,9 +76,9 @@ def calibrate(
         ray = _build_with_ray(recipe, sample, trials, folder, say)
         memory = folder / str(largest.documents) / "memory"
         say("questions to every index")
-        asked = {trial.documents: trial for trial in (trials[0], largest)}
+        sizes = dict.fromkeys(trial.documents for trial in (trials[0], largest, *texts))
         searches = [
-            SearchTrial(documents=size, seconds=search_alone(folder / str(size) / "memory", sample)) for size in asked
+            SearchTrial(documents=size, seconds=search_alone(folder / str(size) / "memory", sample)) for size in sizes
         ]
         vectors = try_vectors(recipe, memory, trials, documents, seconds * _VECTORS, say)
         return Calibration(
@@ -154,7 +154,7 @@ def _build_texts(
     if size < 2 * largest.documents:
         return ()
     say(f"a build of {size:,} documents, without models")
-    return (build_sample(part, sample, size, folder / "texts"),)
+    return (build_sample(part, sample, size, folder / str(size)),)
 
 
 def _build_with_ray(

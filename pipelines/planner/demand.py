@@ -61,7 +61,8 @@ def demands(
             # The model's part, measured with a small index, and the search of the large one.
             seconds = Estimate.exact(measured[-1][1]) + part.search
         elif below:
-            own = sum(last for _, last in measured[-1:]) - sum(_last(calibration, one.index) for one in below)
+            last = next(trial.seconds for trial in reversed(calibration.searches) if name in trial.seconds)
+            own = last[name] - sum(last.get(one.index, 0.0) for one in below)
             seconds = total(one.seconds for one in below) + Estimate.exact(max(0.0, own))
         else:
             law = logarithm if settings.type in _BY_LOGARITHM else float
@@ -71,10 +72,6 @@ def demands(
         size = part.bytes if part is not None else total(one.bytes for one in below)
         found[name] = Demand(name, seconds, size, _machines(seconds, size, machine, rate))
     return list(found.values())
-
-
-def _last(calibration: Calibration, name: str) -> float:
-    return next((trial.seconds[name] for trial in reversed(calibration.searches) if name in trial.seconds), 0.0)
 
 
 def _machines(seconds: Estimate, size: Estimate, machine: Machine, rate: float) -> int:

@@ -131,7 +131,7 @@ class Calibration(Frozen):
         hashed: bytes that a CPU hashes in a second (SHA-256).
         vectors: of each index over vectors, by the index's name, from the smallest to the largest.
         layouts: of these, their factory strings.
-        searches: of the smallest and of the largest build.
+        searches: of the smallest and of the largest build, and of the one of texts.
         models: that make vectors or states, by the label of the table of these.
     """
 
