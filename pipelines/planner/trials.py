@@ -151,7 +151,7 @@ def _check(code: int, errors: str) -> None:
 def results_of(manifest: Manifest) -> dict[str, ResultCost]:
     """Return what each result of a snapshot took, by its label; documents first.
 
-    What a table and an intermediate result share is the table's.
+    Files that a table and an intermediate result share are the table's; what two indexes share was built once.
     """
     kept: dict[str, Any] = {name: entry.partitions for name, entry in manifest.tables.items()}
     kept |= {name: entry.partitions for name, entry in manifest.caches.items()}
@@ -160,17 +160,18 @@ def results_of(manifest: Manifest) -> dict[str, ResultCost]:
     found: dict[str, ResultCost] = {}
     counted: set[str] = set()
     for name, artifacts in kept.items():
-        if parts := [part for part in artifacts if part.place not in counted]:
+        parts = [part for part in artifacts if name in manifest.indexes or part.place not in counted]
+        if parts:
+            found[name] = _cost(parts, set(labels), counted)
             counted.update(part.place for part in parts)
-            found[name] = _cost(parts, set(labels))
     return found
 
 
-def _cost(parts: list[Artifact], labels: set[str]) -> ResultCost:
+def _cost(parts: list[Artifact], labels: set[str], counted: set[str]) -> ResultCost:
     units = tuple(
         UnitCost(
             rows=part.rows,
-            cpu=part.stats.cpu_seconds,
+            cpu=0.0 if part.place in counted else part.stats.cpu_seconds,
             files=_files(part),
         )
         for part in parts
@@ -179,7 +180,8 @@ def _cost(parts: list[Artifact], labels: set[str]) -> ResultCost:
     shard_rows = parts[0].stats.of(IndexStats).shard_rows if "rows" in stats else 0
     if shard_rows > 1:
         return ResultCost(cut="shards", units=units, shard_rows=shard_rows)
-    same = {part.label.partition("-row")[0] for part in parts} <= labels
+    # A shard is called by the first of its partitions.
+    same = {part.label.partition("-row")[0] for part in parts} == labels
     ranges = all(re.fullmatch("[0-9]{5}", part.label) for part in parts)
     return ResultCost(cut="partitions" if same else "ranges" if ranges else "whole", units=units)
 
