@@ -11,6 +11,7 @@ from commands import assert_refused
 from library import records, write_jsonl
 from planning import stay_here, trial, vector_trial, written
 
+import mnemodex
 from mnemodex.indexers.settings import DenseSettings
 from mnemodex.pipelines.planner import calibration, sample, trials
 from mnemodex.pipelines.planner.estimate import estimate
@@ -245,6 +246,15 @@ def test_a_plan_is_made_from_builds_of_the_source(recipe, tmp_path, cli, inline,
     # The disk has become fuller or emptier meanwhile.
     varying = {"limits": [], "machine": {}}
     assert {**again, **varying} == {**made, **varying}
+
+
+def test_files_that_results_share_were_built_once(recipe, tmp_path):
+    recipe.write_text("source: notes.jsonl\nindexes: {words: {type: bm25}, again: {type: bm25}}\n")
+    mnemodex.build(recipe, local=True)
+    found = trials.results_of(mnemodex.open(tmp_path / "memories" / "recipe").snapshot.manifest)
+    assert "tables/documents" not in found
+    assert found["words"].cpu > 0 and found["again"].cpu == 0
+    assert found["words"].bytes == found["again"].bytes > 0
 
 
 @pytest.mark.parametrize(
