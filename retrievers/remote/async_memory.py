@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from mnemodex.retrievers.remote.answering import AnswerStream, answers_call
 from mnemodex.retrievers.remote.async_retrievers import ASYNC_RETRIEVERS, AsyncRemoteEncoder, AsyncRemoteRetriever
 from mnemodex.retrievers.remote.catalogue import catalogue_call
 from mnemodex.retrievers.remote.connected import ConnectedMemory
@@ -11,11 +12,14 @@ from mnemodex.retrievers.remote.connection import SECONDS, Address, AsyncConnect
 from mnemodex.retrievers.remote.reading import fetch_call, sql_call
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     import httpx2
 
     from mnemodex.retrievers.answer import Answer
+    from mnemodex.retrievers.readers.answers import Answered
+    from mnemodex.retrievers.readers.pair_answers import PairAnswered
+    from mnemodex.retrievers.remote.answering import AnswerPart
     from mnemodex.retrievers.remote.catalogue import Catalogue
     from mnemodex.retrievers.remote.reading import Fetched
 
@@ -73,6 +77,31 @@ class AsyncRemoteMemory(ConnectedMemory):
     async def fetch(self, *, keys: Sequence[str] | None = None, chunk_ids: Sequence[int] | None = None) -> Fetched:
         """Return documents by their keys, or chunks by their ids, as `RemoteMemory.fetch`."""
         return await self._connection.ask(fetch_call(self.catalogue, keys, chunk_ids))
+
+    async def answers(
+        self,
+        index: str,
+        questions: Sequence[str],
+        *,
+        reader: str | None = None,
+        k: int = 5,
+        where: str | None = None,
+    ) -> list[Answered | PairAnswered]:
+        """Return an answer to each question, as `RemoteMemory.answers`."""
+        call = answers_call(self.catalogue, index, questions, reader=reader, k=k, where=where)
+        return await self._connection.ask(call)
+
+    def stream_answers(
+        self,
+        index: str,
+        questions: Sequence[str],
+        *,
+        reader: str | None = None,
+        k: int = 5,
+        where: str | None = None,
+    ) -> AsyncIterator[AnswerPart]:
+        """Yield answers as they come, as `RemoteMemory.stream_answers`, for `async for`."""
+        return self._connection.stream(AnswerStream(self.catalogue, index, questions, reader=reader, k=k, where=where))
 
     def encoder(self, name: str) -> AsyncRemoteEncoder:
         """Return the encoder of an embedding, for questions.

@@ -13,8 +13,11 @@ from mnemodex.retrievers.remote.problems import Answer, Attempts, NoConnection, 
 from mnemodex.schemas.errors import ForkedProcessError, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
     import httpx2
 
+    from mnemodex.retrievers.remote.answering import AnswerPart, AnswerStream
     from mnemodex.retrievers.remote.calls import Call, Request
 
 _T = TypeVar("_T")
@@ -116,6 +119,34 @@ class Connection:
         """
         return call.result([self._answer(request) for request in call.requests], self.address.url)
 
+    def stream(self, asked: AnswerStream) -> Iterator[AnswerPart]:
+        """Yield the parts of answers as they come.
+
+        Raises:
+            ServerError: there is no answer, or it ends too early.
+            MnemodexError: as `ask` does.
+        """
+        import httpx2
+
+        attempts = Attempts(self.address.seconds)
+        while True:
+            check_process(self._process)
+            outcome: Answer | NoConnection | None = None
+            try:
+                with self._client.stream(**self.address.sent(asked.request)) as response:
+                    if response.status_code == 200:
+                        for line in response.iter_lines():
+                            yield from asked.read(line)
+                    else:
+                        outcome = Answer(response.status_code, response.headers, response.read())
+            except httpx2.TransportError as error:
+                outcome = self.address.failed(error)
+            seconds = None if outcome is None or asked.begun else attempts.pause_after(outcome)
+            if seconds is None:
+                asked.finish(self.address.url, outcome)
+                return
+            time.sleep(seconds)
+
     def close(self) -> None:
         """Close the connection."""
         if self._given is None:
@@ -161,6 +192,30 @@ class AsyncConnection:
     async def ask(self, call: Call[_T]) -> _T:
         """Return the result of a call, as `Connection.ask`."""
         return call.result([await self._answer(request) for request in call.requests], self.address.url)
+
+    async def stream(self, asked: AnswerStream) -> AsyncIterator[AnswerPart]:
+        """Yield the parts of answers as they come, as `Connection.stream`."""
+        import httpx2
+
+        attempts = Attempts(self.address.seconds)
+        while True:
+            check_process(self._process)
+            outcome: Answer | NoConnection | None = None
+            try:
+                async with self._client.stream(**self.address.sent(asked.request)) as response:
+                    if response.status_code == 200:
+                        async for line in response.aiter_lines():
+                            for part in asked.read(line):
+                                yield part
+                    else:
+                        outcome = Answer(response.status_code, response.headers, await response.aread())
+            except httpx2.TransportError as error:
+                outcome = self.address.failed(error)
+            seconds = None if outcome is None or asked.begun else attempts.pause_after(outcome)
+            if seconds is None:
+                asked.finish(self.address.url, outcome)
+                return
+            await asyncio.sleep(seconds)
 
     async def close(self) -> None:
         """Close the connection."""

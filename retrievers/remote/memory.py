@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from mnemodex.retrievers.remote.answering import AnswerStream, answers_call
 from mnemodex.retrievers.remote.catalogue import catalogue_call
 from mnemodex.retrievers.remote.connected import ConnectedMemory
 from mnemodex.retrievers.remote.connection import SECONDS, Address, Connection
@@ -12,11 +13,14 @@ from mnemodex.retrievers.remote.reading import fetch_call, sql_call
 from mnemodex.retrievers.remote.retrievers import RETRIEVERS, RemoteRetriever
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import httpx2
 
     from mnemodex.retrievers.answer import Answer
+    from mnemodex.retrievers.readers.answers import Answered
+    from mnemodex.retrievers.readers.pair_answers import PairAnswered
+    from mnemodex.retrievers.remote.answering import AnswerPart
     from mnemodex.retrievers.remote.reading import Fetched
 
 
@@ -93,6 +97,53 @@ class RemoteMemory(ConnectedMemory):
             QueryError: both are given, or neither.
         """
         return self._connection.ask(fetch_call(self.catalogue, keys, chunk_ids))
+
+    def answers(
+        self,
+        index: str,
+        questions: Sequence[str],
+        *,
+        reader: str | None = None,
+        k: int = 5,
+        where: str | None = None,
+    ) -> list[Answered | PairAnswered]:
+        """Return an answer to each question, read by the server from the hits of an index.
+
+        Args:
+            index: of pairs or passages.
+            questions: more than the server takes at once are sent in several requests.
+            reader: a model of the server, or "pairs"; by default pairs answer for an index of pairs, and the server's
+                first model for others.
+            k: hits that a model reads for each question.
+            where: see `Retriever.search`.
+
+        Returns:
+            What the readers of an opened memory return; pairs come without their chunks.
+
+        Raises:
+            QueryError: there is no such reader, or the index has hits that it does not read.
+            ChatServerError: the server of the reader's model answers no question.
+        """
+        return self._connection.ask(answers_call(self.catalogue, index, questions, reader=reader, k=k, where=where))
+
+    def stream_answers(
+        self,
+        index: str,
+        questions: Sequence[str],
+        *,
+        reader: str | None = None,
+        k: int = 5,
+        where: str | None = None,
+    ) -> Iterator[AnswerPart]:
+        """Yield the answers of `answers` as they come, and before each what the model writes, as it writes it.
+
+        Who stops the iteration stops the questions that have not begun. A question that fails has an `error`.
+
+        Raises:
+            ServerError: the connection broke before all questions were answered.
+            MnemodexError: as `answers` does, before the first part.
+        """
+        return self._connection.stream(AnswerStream(self.catalogue, index, questions, reader=reader, k=k, where=where))
 
     def encoder(self, name: str) -> RemoteEncoder:
         """Return the encoder of an embedding, for questions.

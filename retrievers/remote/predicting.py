@@ -36,15 +36,16 @@ def predictions_call(
 
 def _prediction(answer: Mapping[str, Any]) -> Prediction:
     confidence = float(MISSING_SCORE) if answer["confidence"] is None else answer["confidence"]
-    pair = None if answer["pair"] is None else _pair(answer["pair"])
-    passages = tuple(map(_chunk, answer["passages"]))
+    pair = None if answer["pair"] is None else read_pair(answer["pair"])
+    passages = tuple(map(read_chunk, answer["passages"]))
     return Prediction(answer["answer"], confidence, pair, answer["declined"], passages)
 
 
-def _pair(pair: Mapping[str, Any]) -> Pair:
-    """Return a pair without its chunk, as predictions have it."""
+def read_pair(pair: Mapping[str, Any]) -> Pair:
+    """Return a pair without its chunk."""
     return Pair(pair["rank"], pair["score"], int(pair["question_id"]), pair["question"], tuple(pair["answers"]))
 
 
-def _chunk(chunk: Mapping[str, Any]) -> Chunk:
+def read_chunk(chunk: Mapping[str, Any]) -> Chunk:
+    """Return a chunk, whose ids are strings in JSON."""
     return Chunk(**{**chunk, "chunk_id": int(chunk["chunk_id"]), "doc_id": int(chunk["doc_id"])})

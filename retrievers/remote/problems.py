@@ -152,6 +152,7 @@ _CLASSES: dict[str, type[MnemodexError]] = {
     "not_json": errors.QueryError,
     "bad_request": errors.UserError,
     "busy": errors.BusyError,
+    "reader": errors.ChatServerError,
     "replica_lost": errors.ServerError,
     "unavailable": errors.ServerError,
     "timeout": errors.RequestTimeoutError,
