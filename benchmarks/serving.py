@@ -1,7 +1,7 @@
 """Measure the server: questions a second and latency by clients and index, and those of a plain FastAPI server.
 
     python benchmarks/serving.py --memory MEMORY [--queries FILE] [--indexes NAME...] [--clients N...] [--seconds S]
-        [--questions N] [--haproxy] [--replicas N] [--json FILE]
+        [--questions N] [--no-plain] [--haproxy] [--replicas N...] [--json FILE]
 
 Each answer is compared with the library's. Rows: `library` asks one question after the other in one process, and all in
 batches of 64; `plain` is `serving_plain.py`; `serve` is `mnemodex serve`, with `--haproxy` behind Ray's HAProxy too.
@@ -42,6 +42,13 @@ def questions_of(queries: Path | None, memory: Memory, most: int) -> list[str]:
     texts = [text for (text,) in memory.sql("SELECT text FROM chunks ORDER BY chunk_id").fetchall()]
     parts = [" ".join(sentence.split()[:10]) for text in texts for sentence in text.split(". ")[:1]]
     return [part for part in dict.fromkeys(parts) if len(part) > 20 and part.isascii()][:most]
+
+
+def phrased(memory: Memory, index: str, questions: Sequence[str]) -> list[str]:
+    """The questions as an index is asked: of n-grams, their first two words."""
+    if memory.snapshot.index(index).type != "ngram":
+        return list(questions)
+    return list(dict.fromkeys(" ".join(question.split()[:2]) for question in questions))
 
 
 def of_library(memory: Memory, index: str, questions: Sequence[str]) -> tuple[list[dict[str, Any]], list[Any]]:
@@ -132,7 +139,8 @@ def parts(server: Server, index: str, asked: Sequence[str], memory: Memory, args
 def commands(args: Any, folder: Path) -> Iterator[tuple[str, list[str], dict[str, str], str | None]]:
     """The servers that are measured: name, command, environment and key."""
     program = [sys.executable, "-m", "mnemodex"]
-    yield "plain", [sys.executable, str(Path(__file__).with_name("serving_plain.py")), str(args.memory)], {}, None
+    if args.plain:
+        yield "plain", [sys.executable, str(Path(__file__).with_name("serving_plain.py")), str(args.memory)], {}, None
     for replicas in args.replicas:
         yield f"serve, {replicas}", [*program, "serve", str(args.memory), "--replicas", str(replicas)], {}, None
     if args.haproxy:
@@ -157,6 +165,7 @@ def main() -> None:
     parser.add_argument("--replicas", nargs="+", type=int, default=[1])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--questions", type=int, default=640)
+    parser.add_argument("--plain", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--haproxy", action="store_true")
     parser.add_argument("--port", type=int, default=8730)
     parser.add_argument("--json", type=Path)
@@ -166,10 +175,11 @@ def main() -> None:
     rows, where, started = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         memory = mnemodex.open(args.memory)
-        asked = questions_of(args.queries, memory, args.questions)
+        questions = questions_of(args.queries, memory, args.questions)
+        asked = {index: phrased(memory, index, questions) for index in args.indexes}
         expected = {}
         for index in args.indexes:
-            own, expected[index] = of_library(memory, index, asked)
+            own, expected[index] = of_library(memory, index, asked[index])
             rows += own
         for number, (name, command, env, key) in enumerate(commands(args, Path(folder))):
             port = args.port + number
@@ -177,10 +187,10 @@ def main() -> None:
             with running(full, port, env=env, key=key) as server:
                 started.append({"server": name, "ready_after_s": server.start_seconds})
                 for index in args.indexes:
-                    rows += of_server(name, server, index, asked, expected[index], args)
-                    rows.append(batched(name, server, index, asked, expected[index], args))
+                    rows += of_server(name, server, index, asked[index], expected[index], args)
+                    rows.append(batched(name, server, index, asked[index], expected[index], args))
                 if name == "serve, 1":
-                    where = [parts(server, index, asked, memory, args) for index in args.indexes]
+                    where = [parts(server, index, asked[index], memory, args) for index in args.indexes]
     publish("Start", started, json_path=args.json and args.json.with_suffix(".start.json"))
     publish(
         "One request's parts, ms, at one client", where, json_path=args.json and args.json.with_suffix(".parts.json")

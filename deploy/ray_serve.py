@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from mnemodex.deploy.proxy import MOST
 from mnemodex.deploy.replicas import OneProcess, Replicas
 from mnemodex.pipelines.cluster import nodes, start_ray
 from mnemodex.schemas.errors import CorruptFileError, UserError
@@ -81,11 +82,13 @@ def serving(
     for folder in settings.memories.values():
         _check_memory(folder)
     seconds = _Stopwatch()
+    most = {MOST: str(settings.replicas * settings.limits.queued)}
     if address is None:
         os.environ.setdefault(*PROXY)
+        os.environ.update(most)
         start_ray(None, only_here=True)
     else:
-        start_ray(address, {"env_vars": dict([PROXY])})
+        start_ray(address, {"env_vars": dict([PROXY]) | most})
     import ray
     from ray import serve
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from mnemodex.deploy.proxy import middlewares
+from mnemodex.deploy.proxy import MOST, middlewares
 from mnemodex.deploy.ray_serve import PROXY
 
 
@@ -65,3 +66,39 @@ def test_the_image_names_it_to_ray_serve():
     assert f"{name}={path} " in dockerfile
     module, _, function = path.partition(":")
     assert getattr(importlib.import_module(module), function) is middlewares
+
+
+def test_more_requests_than_the_proxy_takes_are_refused_at_once(monkeypatch):
+    monkeypatch.setenv(MOST, "2")
+    (around,) = middlewares()
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slow(scope, receive, send):
+        begun.set()
+        await may_end.wait()
+        await JSONResponse({"hits": []})(scope, receive, send)
+
+    async def ask(app, path):
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"x-request-id", b"abc")]}
+        await app(scope, None, send)
+        return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
+
+    async def scene():
+        app = around.cls(slow, **around.kwargs)
+        waiting = [asyncio.create_task(ask(app, "/v1/search")) for _ in range(2)]
+        await begun.wait()
+        await asyncio.sleep(0)
+        status, headers, body = await ask(app, "/v1/search")
+        assert (status, headers[b"retry-after"], headers[b"x-request-id"]) == (429, b"1", b"abc")
+        assert json.loads(body)["error"]["code"] == "busy"
+        health = asyncio.create_task(ask(app, "/healthz"))
+        may_end.set()
+        assert [status for status, *_ in await asyncio.gather(*waiting, health)] == [200] * 3
+        assert (await ask(app, "/v1/search"))[0] == 200
+
+    asyncio.run(scene())
