@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
@@ -18,6 +19,7 @@ from mnemodex.schemas.store.store import Store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from mnemodex.deploy.settings import ServerSettings
 
 _NAME = "mnemodex"
+_CONTROLLER = "SERVE_CONTROLLER_ACTOR"
+_POLL_SECONDS = 0.05
 _DEPLOYMENT = "replica"
 _MORE = 64
 """Requests of a replica beyond those that it takes: it answers that it is busy, and is asked how it is."""
@@ -96,19 +100,24 @@ def serving(
     seconds.lap("Ray")
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
-        serve.start(
-            proxy_location="HeadOnly",
-            http_options={
-                "host": settings.host,
-                "port": settings.port,
-                "ssl_certfile": settings.tls_cert and str(settings.tls_cert),
-                "ssl_keyfile": settings.tls_key and str(settings.tls_key),
-            },
-            logging_config={"log_level": "WARNING", "enable_access_log": False},
-        )
-        seconds.lap("proxy")
-        handle = serve.run(_application(settings, log=log, of_nodes=len(nodes())), name=_NAME)
-        seconds.lap("replicas")
+        with ThreadPoolExecutor(1, "proxy") as threads:
+            # It ends when the proxy is ready, which begins at the same time as the replicas.
+            proxy = threads.submit(
+                serve.start,
+                proxy_location="HeadOnly",
+                http_options={
+                    "host": settings.host,
+                    "port": settings.port,
+                    "ssl_certfile": settings.tls_cert and str(settings.tls_cert),
+                    "ssl_keyfile": settings.tls_key and str(settings.tls_key),
+                },
+                logging_config={"log_level": "WARNING", "enable_access_log": False},
+            )
+            _await_controller(proxy)
+            seconds.lap("Ray Serve")
+            handle = serve.run(_application(settings, log=log, of_nodes=len(nodes())), name=_NAME)
+            proxy.result()
+        seconds.lap("proxy and replicas")
         yield seconds.laps | handle.started.remote().result()
     finally:
         # Requests that run end; what is left of Serve ends with Ray.
@@ -129,6 +138,17 @@ def _refuse_another(address: str | None) -> None:
             f"{address}: Ray Serve runs there already. End it (`serve shutdown`), or give its configuration the "
             f"application {__name__}:{application.__name__}"
         )
+
+
+def _await_controller(proxy: Future[Any]) -> None:
+    """Wait until Ray Serve can be told what to run, or its start has failed."""
+    from ray.util import list_named_actors
+
+    while not proxy.done():
+        if any(actor["name"] == _CONTROLLER for actor in list_named_actors(all_namespaces=True)):
+            return
+        time.sleep(_POLL_SECONDS)
+    proxy.result()
 
 
 def _check_memory(folder: Path) -> None:

@@ -62,6 +62,26 @@ def test_the_order_of_texts_is_kept_and_batches_change_nothing(encoder):
     np.testing.assert_allclose(together, alone, atol=2e-6)
 
 
+def test_several_threads_give_the_vectors_and_counts_of_one(encoder):
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        several = Encoder(Embedding(), threads=3)
+        assert several.encode([]).shape == (0, 384)
+        texts = [text for number in range(40) for text in (*TEXTS, f"lamp {number}")]
+        found = [several.encode(texts)]
+        assert several.stats.texts == len(texts)
+        assert several.stats.tokens <= several.stats.padded
+        with ThreadPoolExecutor(4) as pool:
+            found += pool.map(several.encode, [texts] * 4)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    for vectors in found:
+        np.testing.assert_allclose(vectors, encoder.encode(texts), atol=2e-6)
+
+
 def test_windows_come_in_order_and_may_be_empty(encoder):
     windows = [TEXTS[:3], [], TEXTS[3:4], TEXTS[4:]]
     found, came = gathered(encoder.stream(map(Window, windows)), [3, 0, 1, 4])
