@@ -74,9 +74,11 @@ def concordances(
 ) -> list[list[Concordance]]:
     """Return the hits of `NgramIndex.search`, k a phrase, with the first occurrences in each, `most` at the most.
 
-    Texts are read from the snapshot; only the hits' documents are tokenised again.
+    Texts are read from the snapshot; only the hits' documents are tokenised again. With `where`, nothing is shown of
+    chunks that it does not keep.
     """
     corpus = index.corpus
+    allowed = None if where is None else index.ids_where(where)
 
     @cache
     def read(number: int) -> _Document:
@@ -88,12 +90,13 @@ def concordances(
     def concordance(chunk: int, count: int, ngrams: list[Integers]) -> Concordance:
         number, start, stop = (int(column[0]) for column in corpus.owned(np.array([chunk])))
         document = read(number)
+        kept = (0, len(document.tokens.ids)) if allowed is None else index.kept_around(chunk, allowed)
         spans = sorted(
             (first, first + len(ngram))
             for ngram in ngrams
-            for first in _find(document.tokens.ids[start : stop + len(ngram) - 1], ngram, start)
+            for first in _find(document.tokens.ids[start : min(stop + len(ngram) - 1, kept[1])], ngram, start)
         )
-        occurrences = [_occurrence(document, first, after) for first, after in spans[:most]]
+        occurrences = [_occurrence(document, first, after, kept) for first, after in spans[:most]]
         return Concordance(document.key, document.title, count, occurrences)
 
     texts = check(phrases, k)
@@ -107,16 +110,18 @@ def concordances(
     return answers
 
 
-def _occurrence(document: _Document, first: int, after: int) -> Occurrence:
-    """Return the tokens [first, after) of a document in their context."""
-    text = document.text
-    start, end = int(document.tokens.offsets[first, 0]), int(document.tokens.offsets[after - 1, 1])
+def _occurrence(document: _Document, first: int, after: int, kept: tuple[int, int]) -> Occurrence:
+    """Return the tokens [first, after) of a document in their context, which is of the tokens that are kept."""
+    offsets = document.tokens.offsets
+    whole = kept == (0, len(offsets))
+    text = document.text if whole else document.text[: int(offsets[kept[1] - 1, 1])]
+    start, end = int(offsets[first, 0]), int(offsets[after - 1, 1])
     # Byte-pair tokens hold the space before them.
     start += len(text[start:end]) - len(text[start:end].lstrip())
     # Marks that a tokenizer drops belong to the letter before them.
     while unicodedata.category(text[end : end + 1] or " ").startswith("M"):
         end += 1
-    left, right = words_around(text, start, end)
+    left, right = words_around(text, start, end, first=0 if whole else int(offsets[kept[0], 0]))
     return Occurrence(start, end, left, text[start:end], right)
 
 

@@ -35,7 +35,8 @@ class NgramIndex(Retriever):
     A phrase ends with a token, so that it is also found at the beginning of a longer word that starts with this token.
 
     `search` returns the chunks in which the exact phrase occurs, by how often it begins in them. A phrase has fewer
-    than k hits where fewer chunks (that `where` keeps) hold it, and one without a token has none.
+    than k hits where fewer chunks (that `where` keeps) hold it, and one without a token has none. With `where`, an
+    occurrence counts if all chunks that it touches are kept.
 
     Raises:
         ModelError: the tokenizer is not the one that the index was built with; a token id is not in the vocabulary.
@@ -123,20 +124,51 @@ class NgramIndex(Retriever):
 
     def best_chunks(self, phrases: list[str], k: int, *, where: str | None) -> Iterator[tuple[Int64s, Float32s]]:
         """Yield the numbers and counts of the hits of each phrase."""
-        allowed = None if where is None else self._memory.ids_where(where)
+        allowed = None if where is None else self.ids_where(where)
         variants = self.phrases.variants(phrases)
         occurrences = self.corpus.body.locate(variants.ngrams)
         chunks = self.corpus.chunks_of(occurrences.documents, occurrences.positions)
         inside = chunks >= 0
+        if allowed is not None:
+            lengths = np.repeat(variants.ngrams.lengths, np.diff(occurrences.offsets))
+            last = self.corpus.chunks_of(occurrences.documents, occurrences.positions + lengths - 1)
+            inside &= self._are_kept(chunks, last, allowed)
         phrase = np.repeat(variants.phrase, np.diff(occurrences.offsets))[inside]
         phrase, chunks, sums = _sums(phrase, chunks[inside], np.ones(int(inside.sum()), np.int64))
         counts = sums.astype(np.float32)
         ids = self.corpus.chunks.at(chunks).ids
-        allowed_rows = np.flatnonzero(ids >= 0 if allowed is None else np.isin(ids, allowed))
-        for start, stop in pairwise(_offsets(phrase[allowed_rows], len(phrases)).tolist()):
-            rows = allowed_rows[start:stop]
-            best = rows[top_k(counts[rows], k, ids=ids[rows])]
+        for start, stop in pairwise(_offsets(phrase, len(phrases)).tolist()):
+            best = start + top_k(counts[start:stop], k, ids=ids[start:stop])
             yield chunks[best], counts[best]
+
+    def ids_where(self, where: str) -> Int64s:
+        """Return the ids of the chunks that a filter keeps, int64, ascending."""
+        return self._memory.ids_where(where)
+
+    def kept_around(self, chunk: int, allowed: Int64s) -> tuple[int, int]:
+        """Return the tokens [first, after) of a document that may be seen around a chunk that is kept.
+
+        They are those of all chunks beside it, in one run, whose ids, int64, ascending, are allowed.
+        """
+        number, _, _ = self.corpus.owned(np.array([chunk]))
+        (first,), (size,) = self.corpus.chunks_in(number)
+        refused = first + np.flatnonzero(~np.isin(self.corpus.chunks.at(np.arange(first, first + size)).ids, allowed))
+        begin = int(refused[refused < chunk].max(initial=first - 1)) + 1
+        end = int(refused[refused > chunk].min(initial=first + size))
+        _, starts, stops = self.corpus.owned(np.array([begin, end - 1]))
+        return int(starts[0]), int(stops[1])
+
+    def _are_kept(self, first: Int64s, last: Int64s, allowed: Int64s) -> Bools:
+        """Return whether all chunks from the first to the last of each occurrence are allowed: bool of shape (n,)."""
+        numbers, at = np.unique(np.concatenate([first, last]), return_inverse=True)
+        ids = self.corpus.chunks.at(np.maximum(numbers, 0)).ids
+        kept = (numbers >= 0) & np.isin(ids, allowed)
+        both: Bools = kept[at[: len(first)]] & kept[at[len(first) :]]
+        for row in np.flatnonzero(both & (last - first > 1)):
+            # A phrase that is longer than a chunk.
+            between = self.corpus.chunks.at(np.arange(first[row] + 1, last[row])).ids
+            both[row] = bool(np.isin(between, allowed).all())
+        return both
 
     def _variants(self, phrases: Phrases) -> Variants:
         variants = self.phrases.variants(phrases)

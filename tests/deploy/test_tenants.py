@@ -67,6 +67,11 @@ def ask(service):
     return run
 
 
+def words_at(text, border):
+    """The two words before a place of a text, and the one after it."""
+    return re.search(r"\S+\s+\S+$", text[:border])[0], re.match(r"\s*\S+", text[border:])[0]
+
+
 class TestATenant:
     @pytest.mark.parametrize("index", INDEXES)
     @pytest.mark.parametrize("where", [None, "true", "d.year > 0 OR true", "d.key LIKE 'mill-%' OR text LIKE '%a%'"])
@@ -103,6 +108,27 @@ class TestATenant:
         answer = ask("ngrams", NgramsForm(index="ngrams", phrases=["the", "slate"], what="concordance", limit=50))
         assert answer["concordance"][0] and not answer["concordance"][1]
         check_own(answer["concordance"], "slate")
+
+    def test_learns_nothing_of_the_chunks_beside_its_own_by_phrases_across_their_border(self, ask, memory):
+        access = Access(key_name="k", scopes=frozenset({"search"}), where="c.ordinal = 0")
+        rows = memory.sql(
+            'SELECT d.key, d.text, c.chunk_id, c."end" FROM chunks c JOIN documents d USING (doc_id) '
+            'WHERE c.ordinal = 0 AND c."end" < length(d.text) - 20'
+        ).fetchall()
+        borders = [(key, text, chunk_id, border, *words_at(text, border)) for key, text, chunk_id, border in rows]
+        once = [row for row in borders if row[1].count("".join(row[4:])) == 1]
+        assert len(once) > 3
+        for key, _, chunk_id, border, own, following in once:
+            across = own + following
+            for who, there in ((access, False), (OPEN, True)):
+                form = SearchForm(index="ngrams", queries=[across], k=50, kind="chunk")
+                assert (str(chunk_id) in [hit["chunk_id"] for hit in ask("search", form, who)["hits"][0]]) == there
+                form = NgramsForm(index="ngrams", phrases=[across, own], what="concordance", limit=50)
+                crossing, beside = ask("ngrams", form, who)["concordance"]
+                assert (key in [found["key"] for found in crossing]) == there
+                contexts = [one for found in beside if found["key"] == key for one in found["occurrences"]]
+                last = next(one["after"] for one in contexts if one["end"] == border)
+                assert (last.split()[:1] == following.split()) == there
 
     @pytest.mark.parametrize(
         ("operation", "form"),
