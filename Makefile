@@ -9,6 +9,8 @@ export HF_HUB_OFFLINE := 1
 demo: $(VENV)/installed
 	$(BIN)/mnemodex demo $(ARGS)
 
+# One thread for each of the two workers: those of OpenMP wait for each other, busily, where cores are few.
+test: export OMP_NUM_THREADS := 1
 test: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -155,6 +155,17 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`source` and `memory`, of two snapshots, with rows in all tables and all kinds of indexes. Leave it as it is."""
+    # It imports Transformers.
+    from small_memory import build_small
+
+    folder = tmp_path_factory.mktemp("small")
+    build_small(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def memory(library: Path) -> Memory:
     """The library, opened."""
     return mnemodex.open(library)

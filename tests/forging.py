@@ -5,8 +5,20 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import shutil
 
 import pyarrow.parquet as pq
+
+
+def linked(memory, folder):
+    """A copy of a memory whose files are hard links: `put` takes the place of a file, and never writes into it."""
+    return shutil.copytree(memory, folder, copy_function=os.link)
+
+
+def put(path, data):
+    path.unlink(missing_ok=True)
+    path.write_bytes(data)
 
 
 def forge(root, change=None, *, data=None):
@@ -18,8 +30,8 @@ def forge(root, change=None, *, data=None):
         change(content)
     body = data if data is not None else (json.dumps(content) + "\n").encode()[1:]
     sealed = f'{{"sha256": "{hashlib.sha256(body).hexdigest()}",\n'.encode() + body
-    path.write_bytes(sealed)
-    (root / "CURRENT").write_text(f"{path.stem} {hashlib.sha256(body).hexdigest()}\n")
+    put(path, sealed)
+    put(root / "CURRENT", f"{path.stem} {hashlib.sha256(body).hexdigest()}\n".encode())
 
 
 def forge_list(root, of, change):
@@ -43,7 +55,7 @@ def forge_list(root, of, change):
         sink = io.BytesIO()
         pq.write_table(schema.empty_table().from_pydict(columns, schema=schema), sink)
         name = hashlib.sha256(sink.getvalue()).hexdigest()
-        (root / f"snapshots/lists/{name}.parquet").write_bytes(sink.getvalue())
+        put(root / f"snapshots/lists/{name}.parquet", sink.getvalue())
         size = sum(file["bytes"] for row in rows for file in row["files"])
         totals = {"count": len(rows), "rows": sum(row["rows"] for row in rows), "bytes": size}
         parts |= totals | {"lists": [{"sha256": name, "content": "0", **totals}]}

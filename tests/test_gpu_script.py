@@ -61,6 +61,7 @@ def bare(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_without_ray_faiss_and_duckdb_everything_else_is_checked_and_timed(bare):
     done, found = bare("--device", "cpu")
     assert done.returncode == 0, done.stdout + done.stderr

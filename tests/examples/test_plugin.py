@@ -217,6 +217,7 @@ class TestRebuild:
             (copied.folder / "recipe.yaml").write_text(json.dumps(recipe))
             assert computed(copied.build("--local")) == steps
 
+    @pytest.mark.slow
     @pytest.mark.ray
     def test_workers_on_ray_load_the_package_too(self, built, place, tmp_path):
         there = place(tmp_path)

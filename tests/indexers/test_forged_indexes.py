@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
+import io
 
+import forging
 import numpy as np
 import pytest
-from forging import forge_list
-from small_memory import QUESTIONS, build_small
+from forging import forge_list, linked
+from small_memory import QUESTIONS
 
 from mnemodex.retrievers.memory import Memory
 from mnemodex.schemas.errors import CorruptFileError
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return build_small(tmp_path_factory.mktemp("built"))
-
-
 @pytest.fixture
-def folder(built, tmp_path):
-    shutil.copytree(built, tmp_path / "memory")
-    return tmp_path / "memory"
+def folder(small_memory, tmp_path):
+    return linked(small_memory / "memory", tmp_path / "memory")
 
 
 def forge_file(root, index, ending, change):
@@ -30,10 +25,11 @@ def forge_file(root, index, ending, change):
     shard = next(iter(Memory(root).snapshot.index(index).shards))
     path = root / next(file.path for file in shard.files if file.path.endswith(ending))
     if path.suffix == ".npy":
-        array = np.load(path)
-        np.save(path, change(array))
+        changed = io.BytesIO()
+        np.save(changed, change(np.load(path)))
+        forging.put(path, changed.getvalue())
     else:
-        path.write_bytes(change(bytearray(path.read_bytes())))
+        forging.put(path, change(bytearray(path.read_bytes())))
 
     def entries(rows):
         for file in (file for row in rows for file in row["files"]):

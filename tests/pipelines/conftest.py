@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from library import records, words_recipe, write_parts
-from small_memory import build_small
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,11 +22,3 @@ def recipe_file(tmp_path: Path, recipe: dict[str, Any]) -> Path:
     path = tmp_path / "recipe.yaml"
     path.write_text(json.dumps(recipe))
     return path
-
-
-@pytest.fixture(scope="session")
-def small_memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`source` and `memory`, of two snapshots, with rows in all tables and all kinds of indexes. Leave it as it is."""
-    folder = tmp_path_factory.mktemp("small")
-    build_small(folder)
-    return folder

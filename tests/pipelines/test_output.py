@@ -119,44 +119,47 @@ def plain(line):
     return re.sub(r"\x1b\[[\d;]*m", "", line)
 
 
+@pytest.fixture
+def lines(cli, monkeypatch):
+    """The lines of a search in a terminal of some width."""
+
+    def run(memory, width, *arguments):
+        for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": str(width)}.items():
+            monkeypatch.setenv(name, value)
+        ran = cli("search", memory, *arguments)
+        assert ran.code == 0, ran.err
+        return ran.out.splitlines()
+
+    return run
+
+
 class TestTerminal:
     """As a terminal of a certain width shows hits."""
 
-    def lines(self, library, width, *arguments):
-        ran = subprocess.run(
-            [sys.executable, "-m", "mnemodex", "search", str(library), *arguments],
-            env={**os.environ, "FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": str(width)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=True,
-        )
-        return ran.stdout.splitlines()
-
     @pytest.mark.parametrize("width", [80, 120])
     @pytest.mark.parametrize("index", ["words", "ngrams"])
-    def test_hits_are_wrapped_and_indented(self, library, width, index):
-        lines = list(map(plain, self.lines(library, width, index, "slice of lemon")))
-        assert max(map(len, lines)) <= width
-        assert all(line.startswith(" " * 10) or re.match(r" *\d+  ", line) for line in lines[1:] if line)
+    def test_hits_are_wrapped_and_indented(self, library, lines, width, index):
+        shown = list(map(plain, lines(library, width, index, "slice of lemon")))
+        assert max(map(len, shown)) <= width
+        assert all(line.startswith(" " * 10) or re.match(r" *\d+  ", line) for line in shown[1:] if line)
 
     @pytest.mark.parametrize("width", [40, 80, 120])
     @pytest.mark.parametrize("index", ["words", "ngrams"])
-    def test_no_line_is_wider_than_the_terminal_in_any_script(self, wide, width, index):
-        lines = list(map(plain, self.lines(wide, width, index, "lemon", "灯台", "--explain")))
-        assert max(map(cell_len, lines)) <= width
-        assert sum("[" in line for line in lines) >= 5 and any("灯台" in line for line in lines[1:])
+    def test_no_line_is_wider_than_the_terminal_in_any_script(self, wide, lines, width, index):
+        shown = list(map(plain, lines(wide, width, index, "lemon", "灯台", "--explain")))
+        assert max(map(cell_len, shown)) <= width
+        assert sum("[" in line for line in shown) >= 5 and any("灯台" in line for line in shown[1:])
         assert all(
-            line.startswith(" ") for line in lines if line and line not in ("lemon", "灯台") and "  occ" not in line
+            line.startswith(" ") for line in shown if line and line not in ("lemon", "灯台") and "  occ" not in line
         )
 
-    def test_without_colours_words_are_bold_still(self, wide, monkeypatch):
+    def test_without_colours_words_are_bold_still(self, wide, lines, monkeypatch):
         monkeypatch.setenv("NO_COLOR", "1")
-        codes = set(re.findall(r"\x1b\[([\d;]*)m", "\n".join(self.lines(wide, 80, "words", "lemon", "--explain"))))
+        codes = set(re.findall(r"\x1b\[([\d;]*)m", "\n".join(lines(wide, 80, "words", "lemon", "--explain"))))
         assert codes == {"0", "1", "2"}
 
-    def test_words_of_the_question_are_bold_in_any_form(self, library):
-        printed = "\n".join(self.lines(library, 80, "words", "the lemons"))
+    def test_words_of_the_question_are_bold_in_any_form(self, library, lines):
+        printed = "\n".join(lines(library, 80, "words", "the lemons"))
         assert re.search(r"\x1b\[1mlemon\x1b\[0m", printed) and not re.search(r"\x1b\[1mthe\x1b\[0m", printed)
 
 

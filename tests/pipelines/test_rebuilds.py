@@ -6,4 +6,4 @@ from hypothesis import settings
 from rebuilds import Rebuilds
 
 TestRebuilds = Rebuilds.TestCase
-TestRebuilds.settings = settings(max_examples=3, stateful_step_count=15, deadline=None)
+TestRebuilds.settings = settings(max_examples=2, stateful_step_count=12, deadline=None)

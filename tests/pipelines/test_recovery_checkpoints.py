@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from library import records, write_jsonl, write_triples
 import mnemodex
 from mnemodex.indexers.encoders.local import Encoder
 from mnemodex.indexers.lm.reader import StateReader
+from mnemodex.pipelines import trial
 from mnemodex.pipelines.extractors.file import FileExtractor
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.store import parquet
@@ -65,6 +67,8 @@ def undisturbed(sections, tmp_path_factory):
 def counted(patch):
     """A list that grows by the rows, or windows, of every batch that a model works on."""
     found = []
+    # A model is tried once in a process, which counts too.
+    patch.setattr(trial, "_here", set())
     features, start = Encoder._features, StateReader._start
     patch.setattr(Encoder, "_features", lambda self, *given: found.append(len(given[2])) or features(self, *given))
     patch.setattr(StateReader, "_start", lambda self, *given: found.append(len(given[1])) or start(self, *given))
@@ -77,6 +81,23 @@ def killed(recipe, folder, times):
     path.write_text(json.dumps(recipe))
     done = subprocess.run([sys.executable, str(PROGRAM), str(path), str(times)], capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+@pytest.fixture(scope="module")
+def stopped(sections, tmp_path_factory):
+    """Gives a test its own copy of a build that was killed: the recipe, and the memory as it was left."""
+    left = {}
+
+    def copied(what, folder):
+        if what not in left:
+            left[what] = tmp_path_factory.mktemp(what)
+            source = write_jsonl(left[what] / "notes.jsonl", records())
+            recipe = {"source": str(source), "memory": str(left[what] / "memory"), **sections[what]}
+            killed(recipe, left[what], TIMES[what])
+        memory = shutil.copytree(left[what] / "memory", folder / "memory")
+        return {"source": str(left[what] / "notes.jsonl"), "memory": str(memory), **sections[what]}, memory
+
+    return copied
 
 
 def kept(memory):
@@ -99,12 +120,10 @@ def assert_same_numbers(memory, other, table):
 
 @pytest.mark.parametrize("what", TABLES)
 def test_the_next_build_does_the_rest_and_its_numbers_are_those_of_one_build(
-    sections, undisturbed, tmp_path, monkeypatch, what
+    stopped, undisturbed, tmp_path, monkeypatch, what
 ):
-    source, memory = write_jsonl(tmp_path / "notes.jsonl", records()), tmp_path / "memory"
-    recipe = {"source": str(source), "memory": str(memory), **sections[what]}
+    recipe, memory = stopped(what, tmp_path)
     peaceful, total = undisturbed[what]
-    killed(recipe, tmp_path, TIMES[what])
     first = kept(memory)
     killed(recipe, tmp_path, 1)
     assert 0 < first < kept(memory) < total, "the second goes on from there too"
@@ -119,10 +138,8 @@ def test_the_next_build_does_the_rest_and_its_numbers_are_those_of_one_build(
 
 
 @pytest.mark.parametrize("what", TABLES)
-def test_what_was_kept_and_is_damaged_is_done_again(sections, undisturbed, tmp_path, monkeypatch, what):
-    source, memory = write_jsonl(tmp_path / "notes.jsonl", records()), tmp_path / "memory"
-    recipe = {"source": str(source), "memory": str(memory), **sections[what]}
-    killed(recipe, tmp_path, TIMES[what])
+def test_what_was_kept_and_is_damaged_is_done_again(stopped, undisturbed, tmp_path, monkeypatch, what):
+    recipe, memory = stopped(what, tmp_path)
     peaceful, total = undisturbed[what]
     first, *_, last = sorted(memory.glob("work/partial/*.arrow"))
     data = bytearray(first.read_bytes())
@@ -135,10 +152,8 @@ def test_what_was_kept_and_is_damaged_is_done_again(sections, undisturbed, tmp_p
     assert_same_numbers(memory, peaceful, TABLES[what])
 
 
-def test_what_was_kept_under_other_settings_is_not_used(sections, tmp_path, monkeypatch):
-    source, memory = write_jsonl(tmp_path / "notes.jsonl", records()), tmp_path / "memory"
-    recipe = {"source": str(source), "memory": str(memory), **sections["vectors"]}
-    killed(recipe, tmp_path, TIMES["vectors"])
+def test_what_was_kept_under_other_settings_is_not_used(stopped, tmp_path, monkeypatch):
+    recipe, memory = stopped("vectors", tmp_path)
     worked = counted(monkeypatch)
     bare = {**recipe, "embed": {"minilm": {"with_title": False}}}
     mnemodex.build(bare, local=True)

@@ -6,22 +6,21 @@ import gc
 import multiprocessing
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 import weakref
 
 import pytest
-from small_memory import QUESTIONS, build_again, build_small, write_corpus
+from small_memory import QUESTIONS, build_again, write_corpus
 
 from mnemodex.retrievers.memory import Memory
 from mnemodex.schemas.errors import ForkedProcessError, MemoryNotFoundError
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("built")
-    build_small(folder)
-    return folder
+def built(small_memory, tmp_path_factory):
+    return shutil.copytree(small_memory, tmp_path_factory.mktemp("built"), dirs_exist_ok=True)
 
 
 def ask(memory, name, where=None):

@@ -1,6 +1,7 @@
-"""A writer that kills itself (SIGKILL) before its nth operation on the memory's files, for every n.
+"""A writer that kills itself (SIGKILL) before its nth operation on the memory's files, for n = 0, STEP, 2 STEP…
 
-Run as a program in a process of its own, since it forks: `killed_writer.py FINISHED BASE SCRATCH [DAMAGED…]`. It prints
+Run as a program in a process of its own, since it forks: `killed_writer.py FINISHED BASE SCRATCH STEP
+[DAMAGED…]`. It prints
 one JSON object: how many operations there were, and what was wrong after which of them. The operations are seen by an
 audit hook of the interpreter: the store needs no hook for tests, and none of its steps can be forgotten here.
 """
@@ -162,10 +163,10 @@ class Trial:
             yield f"clean() left {left}"
 
 
-def main(finished: Path, base: Path, scratch: Path, *damaged: str) -> None:
+def main(finished: Path, base: Path, scratch: Path, step: int, *damaged: str) -> None:
     trial = Trial(finished, opened(base), set(damaged))
     problems = []
-    for operation in range(_LIMIT):
+    for operation in range(0, _LIMIT, step):
         root = scratch / str(operation)
         if base.exists():
             shutil.copytree(base, root)
@@ -178,4 +179,4 @@ def main(finished: Path, base: Path, scratch: Path, *damaged: str) -> None:
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    main(*map(Path, arguments[:3]), *arguments[3:])
+    main(*map(Path, arguments[:3]), int(arguments[3]), *arguments[4:])

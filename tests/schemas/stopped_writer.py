@@ -1,9 +1,9 @@
-"""A writer that stops (SIGSTOP) before its nth operation on the memory's files, for every n, and wakes up late.
+"""A writer that stops (SIGSTOP) before its nth operation on a memory's files, for n = 0, STEP, 2 STEP…; it wakes late.
 
-Run as a program in a process of its own, since it forks: `stopped_writer.py FINISHED OTHERWISE SCRATCH`. While the
-writer sleeps its lease is lost, and another one writes the same results, with other bytes, and commits. It prints one
-JSON object: how many operations there were, how often the sleeper found itself too late, and what was wrong after which
-operation.
+Run as a program in a process of its own, since it forks: `stopped_writer.py FINISHED OTHERWISE SCRATCH STEP`.
+While the writer sleeps its lease is lost, and another one writes the same results, with other bytes, and commits. It
+prints one JSON object: how many operations there were, how often the sleeper found itself too late and how often not,
+and what was wrong after which operation.
 """
 
 from __future__ import annotations
@@ -90,10 +90,10 @@ def problems(root: Path, other: Manifest, status: int, *, sleeper_first: bool) -
         yield f"{left} are left"
 
 
-def main(finished: Path, otherwise: Path, scratch: Path) -> None:
+def main(finished: Path, otherwise: Path, scratch: Path, step: int) -> None:
     found = []
-    late = 0
-    for operation in range(_LIMIT):
+    late = early = 0
+    for operation in range(0, _LIMIT, step):
         root = scratch / str(operation)
         child = start(operation, root, finished)
         if child is None:
@@ -103,10 +103,11 @@ def main(finished: Path, otherwise: Path, scratch: Path) -> None:
         other = write_otherwise(root, otherwise)
         status = wake(child)
         late += status == _LATE
+        early += status != _LATE
         found += [[operation, one] for one in problems(root, other, status, sleeper_first=sleeper_first)]
         shutil.rmtree(root)
-    print(json.dumps({"operations": operation, "late": late, "problems": found}))
+    print(json.dumps({"operations": operation, "late": late, "early": early, "problems": found}))
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]))
+    main(*map(Path, sys.argv[1:4]), int(sys.argv[4]))

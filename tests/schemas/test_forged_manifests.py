@@ -6,25 +6,17 @@ import os
 import shutil
 
 import pytest
-from forging import forge, forge_list
-from small_memory import answers, build_again, build_small
+from forging import forge, forge_list, linked
+from small_memory import answers, build_again
 
 from mnemodex.retrievers.memory import Memory
 from mnemodex.schemas.errors import CorruptFileError
 from mnemodex.schemas.store.store import open_store
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("built")
-    build_small(folder)
-    return folder
-
-
 @pytest.fixture
-def folder(built, tmp_path):
-    shutil.copytree(built / "memory", tmp_path / "memory")
-    return tmp_path / "memory"
+def folder(small_memory, tmp_path):
+    return linked(small_memory / "memory", tmp_path / "memory")
 
 
 def deep(content, levels):
@@ -149,8 +141,8 @@ def test_a_pipe_in_place_of_a_manifest_or_a_partition_is_refused(folder):
 
 
 @pytest.mark.parametrize("case", ["a manifest", "a list"])
-def test_the_remedy_of_a_forged_manifest_works_in_the_same_folder(built, case):
-    root = built / "memory"
+def test_the_remedy_of_a_forged_manifest_works_in_the_same_folder(small_memory, case):
+    root = small_memory / "memory"
     before = answers(root)
     files = {path for path in root.rglob("*.parquet") if "lists" not in path.parts}
     if case == "a list":
@@ -161,7 +153,7 @@ def test_the_remedy_of_a_forged_manifest_works_in_the_same_folder(built, case):
         list(open_store(root)[1].indexes["words"].shards)
     (root / "CURRENT").unlink()
     shutil.rmtree(root / "snapshots")
-    build_again(built, root)
+    build_again(small_memory, root)
     after = answers(root)
     assert {name: answer for name, answer in after.items() if name.startswith("search")} == {
         name: answer for name, answer in before.items() if name.startswith("search")

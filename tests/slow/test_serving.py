@@ -8,6 +8,7 @@ import pytest
 from serving import served
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_it_answers_is_closed_to_others_and_leaves_nothing(library):
     with served(library) as server:
