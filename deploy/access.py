@@ -34,6 +34,19 @@ class Access:
     where: str | None = None
     rate: float | None = None
 
+    def admit(self, scope: Scope, memory: str, index: str | None = None) -> None:
+        """Refuse what the key is not for, by an `AccessError`: every operation asks this first.
+
+        Args:
+            scope: that the operation needs.
+            memory: that is asked.
+            index: of it that is asked, if it is one.
+        """
+        self.require(scope)
+        self.require_memory(memory)
+        if index is not None:
+            self.require_index(index)
+
     def require(self, scope: Scope) -> None:
         """Refuse a key without a scope, by an `AccessError`."""
         if scope not in self.scopes:

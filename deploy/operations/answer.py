@@ -71,9 +71,7 @@ def answer(
 
 def check_answer(served: Served, request: AnswerForm, access: Access, *, readers: Readers) -> str | None:
     """Return the filter of questions that may be asked; what may not be asked is an error of ours."""
-    access.require("answer")
-    access.require_memory(served.name)
-    access.require_index(request.index)
+    access.admit("answer", served.name, request.index)
     check_number("questions", request.questions, served.limits.questions)
     if request.k > served.limits.k:
         raise LimitError(f"k: is {request.k}. Ask for at most {served.limits.k} hits")

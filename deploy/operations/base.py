@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from mnemodex.schemas.errors import LimitError
+from mnemodex.schemas.errors import LimitError, QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
+
+    from mnemodex.deploy.memories import Served
+    from mnemodex.retrievers.base import Retriever
+
+_Retriever = TypeVar("_Retriever", bound="Retriever")
 
 
 class Form(BaseModel):
@@ -52,3 +57,18 @@ def check_number(what: str, values: Sequence[Any], most: int) -> None:
         raise LimitError(f"{what}: is empty. Give one or more")
     if len(values) > most:
         raise LimitError(f"{what}: {len(values)} of them. Give at most {most} in a request")
+
+
+def retriever_of(served: Served, index: str, kind: type[_Retriever], type_: str) -> _Retriever:
+    """Return the retriever of an index that has to be of one type.
+
+    Raises:
+        QueryError: it is of another type; the message lists those of this one.
+        MnemodexError: there is no such index, or it cannot be opened.
+    """
+    retriever = served.retriever(index)
+    if not isinstance(retriever, kind):
+        entries = served.memory.snapshot.manifest.indexes.values()
+        others = ", ".join(entry.name for entry in entries if entry.type == type_) or "none"
+        raise QueryError(f"index {index!r}: is not of type {type_}. Ask one of these: {others}")
+    return retriever

@@ -27,8 +27,7 @@ class EmbedForm(Form):
 
 def embed(served: Served, request: EmbedForm, access: Access) -> dict[str, Any]:
     """Return the vectors of questions, as a dense index of that embedding is searched by them."""
-    access.require("search")
-    access.require_memory(served.name)
+    access.admit("search", served.name)
     check_number("texts", request.texts, served.limits.questions)
     texts = check(request.texts, 1)
     names = list(served.memory.snapshot.manifest.encoders)

@@ -42,9 +42,7 @@ def feedback(served: Served, request: FeedbackForm, access: Access, *, file: Fee
 
     A hit that answers its question is the line's `gold_ids`; one that does not is in `bad_ids`, and nothing is gold.
     """
-    access.require("search")
-    access.require_memory(served.name)
-    access.require_index(request.index)
+    access.admit("search", served.name, request.index)
     if file is None:
         raise AccessError("feedback is off on this server; start it with --feedback FILE")
     served.memory.snapshot.index(request.index)

@@ -48,8 +48,7 @@ class FetchForm(Form):
 
 def fetch(served: Served, request: FetchForm, access: Access) -> dict[str, Any]:
     """Return documents or chunks, in the order of the request; what the memory lacks is `missing`."""
-    access.require("search")
-    access.require_memory(served.name)
+    access.admit("search", served.name)
     snapshot, where = served.memory.snapshot, access.where_of(None)
     allowed = None if where is None else served.memory.ids_where(where)
     names = request.keys or request.chunk_ids or []

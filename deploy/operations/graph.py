@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from mnemodex.deploy.operations.base import Form
-from mnemodex.schemas.errors import QueryError
+from mnemodex.deploy.operations.base import Form, retriever_of
 
 if TYPE_CHECKING:
     from mnemodex.deploy.access import Access
@@ -40,15 +39,9 @@ def graph(served: Served, request: GraphForm, access: Access) -> dict[str, Any]:
     from mnemodex.retrievers.graph.drawing.svg import to_svg
     from mnemodex.retrievers.graph.retriever import GraphRetriever
 
-    access.require("search")
-    access.require_memory(served.name)
-    access.require_index(request.index)
+    access.admit("search", served.name, request.index)
     access.require_all_rows("the picture of a graph", "its facts and names are those of the whole corpus")
-    retriever = served.retriever(request.index)
-    if not isinstance(retriever, GraphRetriever):
-        entries = served.memory.snapshot.manifest.indexes.values()
-        others = ", ".join(entry.name for entry in entries if entry.type == "graph") or "none"
-        raise QueryError(f"index {request.index!r}: is not of type graph. Ask one of these: {others}")
+    retriever = retriever_of(served, request.index, GraphRetriever, "graph")
     with served.locks[request.index]:
         subgraph = retriever.subgraph(request.question, request.k)
     return {

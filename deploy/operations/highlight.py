@@ -33,9 +33,7 @@ def highlight(served: Served, request: HighlightForm, access: Access) -> dict[st
     from mnemodex.indexers.words import find_words, split_words
     from mnemodex.pipelines.commands.rendering import language_of
 
-    access.require("search")
-    access.require_memory(served.name)
-    access.require_index(request.index)
+    access.admit("search", served.name, request.index)
     check_number("texts", request.texts, served.limits.k)
     language = language_of(served.memory.snapshot, request.index)
     words = set(split_words([request.question], language=language).names.to_pylist())

@@ -18,8 +18,7 @@ def indexes(served: Served, request: Form, access: Access) -> dict[str, Any]:
 
     An access with a filter sees no tables and no numbers of rows and bytes, which count rows of others.
     """
-    access.require("search")
-    access.require_memory(served.name)
+    access.admit("search", served.name)
     sees_all = access.where is None
     manifest = served.memory.snapshot.manifest
     return {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from mnemodex.deploy.operations.base import Form
+from mnemodex.deploy.operations.base import Form, retriever_of
 from mnemodex.schemas.errors import LimitError, QueryError
 from mnemodex.schemas.packed import Packed
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from mnemodex.deploy.memories import Served
     from mnemodex.indexers.arrays import Float32s, Int64s
     from mnemodex.retrievers.datastore import DatastoreInfo, Neighbours
-    from mnemodex.retrievers.next_token import NextTokenRetriever
 
 KEYS = 1024
 """Keys of a request: a model's states at so many tokens."""
@@ -50,12 +49,12 @@ def next_token(served: Served, request: NextTokenForm, access: Access) -> dict[s
 
     In lists, a missing neighbour has the distance None, and positions are strings.
     """
-    access.require("search")
-    access.require_memory(served.name)
-    access.require_index(request.index)
+    from mnemodex.retrievers.next_token import NextTokenRetriever
+
+    access.admit("search", served.name, request.index)
     access.require_all_rows("a datastore", "its entries are of the whole corpus")
     answer = {"memory": served.name, "snapshot": served.snapshot, "index": request.index}
-    datastore = _datastore(served, request.index)
+    datastore = retriever_of(served, request.index, NextTokenRetriever, "knn_lm")
     if request.what == "describe":
         return {**answer, "datastore": _description(datastore.info)}
     keys = _keys(request, datastore.info.dimension)
@@ -65,17 +64,6 @@ def next_token(served: Served, request: NextTokenForm, access: Access) -> dict[s
         _check_size(len(keys), request.k, served.limits.k)
         neighbours = datastore.nearest(keys, request.k)
     return {**answer, **(_pack if isinstance(request.keys, Packed) else _list)(neighbours)}
-
-
-def _datastore(served: Served, name: str) -> NextTokenRetriever:
-    from mnemodex.retrievers.next_token import NextTokenRetriever
-
-    retriever = served.retriever(name)
-    if not isinstance(retriever, NextTokenRetriever):
-        entries = served.memory.snapshot.manifest.indexes.values()
-        others = ", ".join(entry.name for entry in entries if entry.type == "knn_lm") or "none"
-        raise QueryError(f"index {name!r}: is not of type knn_lm. Ask one of these: {others}")
-    return retriever
 
 
 def _keys(request: NextTokenForm, dimension: int) -> Float32s:

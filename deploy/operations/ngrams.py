@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from mnemodex.deploy.operations.base import Form, check_number
+from mnemodex.deploy.operations.base import Form, check_number, retriever_of
 from mnemodex.retrievers.base import check
-from mnemodex.schemas.errors import LimitError, QueryError
+from mnemodex.schemas.errors import LimitError
 from mnemodex.schemas.tables import DOCUMENTS
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def ngrams(served: Served, request: NgramsForm, access: Access) -> dict[str, Any
 
     An access with a filter has only the concordance of its documents: counts are of the whole memory.
     """
-    access.require("search")
-    access.require_memory(served.name)
-    access.require_index(request.index)
+    from mnemodex.retrievers.ngram.index import NgramIndex
+
+    access.admit("search", served.name, request.index)
     where = access.where_of(None)
     if request.what != "concordance":
         access.require_all_rows(f"{_NOUNS[request.what]} of phrases", "they are of the whole corpus")
@@ -58,7 +58,7 @@ def ngrams(served: Served, request: NgramsForm, access: Access) -> dict[str, Any
     if request.limit > served.limits.k:
         raise LimitError(f"limit: is {request.limit}. Ask for at most {served.limits.k} of a phrase")
     phrases = check(request.phrases, request.limit)
-    index = _index(served, request.index)
+    index = retriever_of(served, request.index, NgramIndex, "ngram")
     answer: dict[str, Any] = {"memory": served.name, "snapshot": served.snapshot, "index": request.index}
     if request.what == "concordance":
         return {**answer, "concordance": _concordance(served, index, phrases, request.limit, where)}
@@ -68,17 +68,6 @@ def ngrams(served: Served, request: NgramsForm, access: Access) -> dict[str, Any
     if request.what == "locate":
         answer["places"] = _places(served, index, phrases, request.limit)
     return answer
-
-
-def _index(served: Served, name: str) -> NgramIndex:
-    from mnemodex.retrievers.ngram.index import NgramIndex
-
-    retriever = served.retriever(name)
-    if not isinstance(retriever, NgramIndex):
-        entries = served.memory.snapshot.manifest.indexes.values()
-        others = ", ".join(entry.name for entry in entries if entry.type == "ngram") or "none"
-        raise QueryError(f"index {name!r}: is not of type ngram. Ask one of these: {others}")
-    return retriever
 
 
 def _continuations(index: NgramIndex, phrases: Sequence[str], limit: int) -> list[list[dict[str, Any]]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from mnemodex.deploy.operations.base import Form, check_number
+from mnemodex.deploy.operations.base import Form, check_number, retriever_of
 from mnemodex.retrievers.base import check
 from mnemodex.schemas.errors import LimitError, QueryError
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from mnemodex.deploy.access import Access
     from mnemodex.deploy.memories import Served
     from mnemodex.retrievers.qa.predictions import Prediction
-    from mnemodex.retrievers.qa.retriever import QARetriever
 
 
 class PredictionsForm(Form):
@@ -39,15 +38,15 @@ def predictions(served: Served, request: PredictionsForm, access: Access) -> dic
 
     No model writes anything: answers are those of the pairs. Without one, `answer` and `confidence` are None.
     """
-    access.require("search")
-    access.require_memory(served.name)
-    access.require_index(request.index)
+    from mnemodex.retrievers.qa.retriever import QARetriever
+
+    access.admit("search", served.name, request.index)
     check_number("questions", request.questions, served.limits.questions)
     if request.k > served.limits.k:
         raise LimitError(f"k: is {request.k}. Ask for at most {served.limits.k} passages")
     questions = check(request.questions, request.k)
     where = access.where_of(request.where)
-    retriever = _retriever(served, request.index)
+    retriever = retriever_of(served, request.index, QARetriever, "qa")
     if retriever.fallback is not None:
         access.require_index(retriever.fallback)
     try:
@@ -57,17 +56,6 @@ def predictions(served: Served, request: PredictionsForm, access: Access) -> dic
         raise access.shown(error) from error
     answers = [_shown(*pair) for pair in zip(questions, found, strict=True)]
     return {"memory": served.name, "snapshot": served.snapshot, "index": request.index, "answers": answers}
-
-
-def _retriever(served: Served, name: str) -> QARetriever:
-    from mnemodex.retrievers.qa.retriever import QARetriever
-
-    retriever = served.retriever(name)
-    if not isinstance(retriever, QARetriever):
-        entries = served.memory.snapshot.manifest.indexes.values()
-        others = ", ".join(entry.name for entry in entries if entry.type == "qa") or "none"
-        raise QueryError(f"index {name!r}: is not of type qa. Ask one of these: {others}")
-    return retriever
 
 
 def _shown(question: str, prediction: Prediction) -> dict[str, Any]:

@@ -50,9 +50,7 @@ def search(served: Served, request: SearchForm, access: Access) -> dict[str, Any
 
 def check_search(served: Served, request: SearchForm, access: Access) -> str | None:
     """Return the filter of a search that may be made; one that may not is an error of ours."""
-    access.require("search")
-    access.require_memory(served.name)
-    access.require_index(request.index)
+    access.admit("search", served.name, request.index)
     check_number("queries", request.queries, served.limits.questions)
     if request.k > served.limits.k:
         raise LimitError(f"k: is {request.k}. Ask for at most {served.limits.k} hits")

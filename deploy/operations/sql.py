@@ -33,8 +33,7 @@ def sql(served: Served, request: SqlForm, access: Access, *, statements: Stateme
 
     In JSON, ids, dates and numbers that JavaScript does not hold are strings, as `mnemodex sql --json` prints them.
     """
-    access.require("sql")
-    access.require_memory(served.name)
+    access.admit("sql", served.name)
     access.require_all_rows("SQL", "it reads every table")
     if statements is None:
         raise AccessError("SQL is off on this server; start it with --sql")
