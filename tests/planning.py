@@ -69,6 +69,7 @@ def vector_trial(rows, *, lists=0, parameter=None, dimension=64):
         exact=1e-8 * probes * rows,
         probe=1e-8 * probes * rows,
         bytes=4 * dimension * rows + 45,
+        cache=1 << 40,
         search=1e-8 * rows,
     )
 

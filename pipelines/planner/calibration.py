@@ -37,7 +37,7 @@ _MOST = 32_768
 """Documents of a sample at most."""
 _GROWTH = 4
 """The last build has so many times the documents of the one before."""
-_BUILDS, _TEXTS, _VECTORS = 0.4, 0.1, 0.2
+_BUILDS, _TEXTS, _VECTORS = 0.4, 0.1, 0.25
 """The parts of the time that builds, one of texts alone, and indexes over vectors may take; the rest is for Ray and for
 questions."""
 _HASHED_BYTES = 64 << 20

@@ -245,17 +245,37 @@ class _Estimator:
 
     def _between(self, parts: list[Part], share: float) -> Part:
         """Return the work between units: starting processes, loading models, planning, hashing, publishing."""
-        units = sum(part.units for part in parts)
-        points = [self._rest(trial, number) for number, trial in enumerate(self.calibration.ray)]
-        spent = predict(points, (1.0, float(units))) + total(part.bytes for part in parts).times(self._hashing)
+        local = [
+            Point((1.0, float(_units(trial))), self._rest(trial), number) for number, trial in enumerate(self._trials)
+        ]
+        unit = predict(local, (0.0, 1.0))
+        # Ray's own processes run as long as a build does.
+        ray = [
+            Point(
+                (1.0, _spent(trial) / self.calibration.ray_cpus),
+                max(0.0, self._rest(trial) - unit.value * _units(trial)),
+                number,
+            )
+            for number, trial in enumerate(self.calibration.ray)
+        ]
+        seconds = total(part.cpu for part in parts).value / self.machine.cores
+        spent = predict(ray, (1.0, seconds)) + unit.times(sum(part.units for part in parts))
+        spent += total(part.bytes for part in parts).times(self._hashing)
         return Part("between units", "start", 0, 0, Estimate.exact(0), spent.widened(share))
 
     @property
     def _hashing(self) -> float:
         return _HASHED / self.calibration.hashed
 
-    def _rest(self, trial: TrialBuild, number: int) -> Point:
-        """Return what the units of a build did not take, but for the hashing of their bytes."""
-        results = trial.results.values()
-        spent = sum(cost.cpu + cost.bytes * self._hashing for cost in results)
-        return Point((1.0, float(sum(len(cost.units) for cost in results))), max(0.0, trial.cpu - spent), number)
+    def _rest(self, trial: TrialBuild) -> float:
+        """Return the CPU seconds of a build that its units did not take, but for the hashing of their bytes."""
+        hashing = sum(cost.bytes for cost in trial.results.values()) * self._hashing
+        return max(0.0, trial.cpu - _spent(trial) - hashing)
+
+
+def _units(trial: TrialBuild) -> int:
+    return sum(len(cost.units) for cost in trial.results.values())
+
+
+def _spent(trial: TrialBuild) -> float:
+    return sum(cost.cpu for cost in trial.results.values())

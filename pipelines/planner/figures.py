@@ -85,6 +85,7 @@ class VectorTrial(Frozen):
         exact: of the exact search of the probes.
         probe: of searching the index for the probes, with every value of its parameter.
         bytes: of the index's own file.
+        cache: bytes of the CPU's largest cache.
         search: CPU seconds of a query in a batch, at the value that reaches the target recall.
     """
 
@@ -99,6 +100,7 @@ class VectorTrial(Frozen):
     exact: float
     probe: float
     bytes: int
+    cache: int
     search: float
 
 

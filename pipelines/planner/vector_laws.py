@@ -25,6 +25,8 @@ _MOST_POINTS_PER_LIST = 256
 """FAISS trains centroids with so many points each at most."""
 _GRAPHS = {"efSearch", "ef"}
 """Search parameters of graphs."""
+_CACHED = 0.75
+"""The part of the cache that a graph has for itself."""
 _MOST_VALUES = 10
 """Numbers of lists that the measurement of recall tries: powers of two up to 512."""
 
@@ -111,15 +113,23 @@ class _Growth:
 
     def _adding(self, size: int, clusters: int) -> tuple[float, ...]:
         if self.is_graph:
-            return (sorting(size),)
+            return (sorting(size), sorting(size) * self._missing(size))
         if not clusters:
             return (float(size),)
         return (float(size), size * (logarithm(clusters) if self.by_graph else float(clusters)))
 
+    def _missing(self, size: int) -> float:
+        """Return the part of a graph of so many rows that is not in the CPU's cache: a walk waits for it."""
+        last = self.trials[-1]
+        return max(0.0, 1.0 - _CACHED * last.cache * last.rows / max(last.bytes * size, 1))
+
+    def _walking(self, size: int, clusters: int) -> tuple[float, ...]:
+        return (logarithm(size), logarithm(size) * self._missing(size))
+
     def _probing(self, size: int, clusters: int) -> tuple[float, ...]:
         probes = held_out_rows(size)
         if self.is_graph:
-            return (probes * logarithm(size),)
+            return (probes * logarithm(size), probes * logarithm(size) * self._missing(size))
         if not clusters:
             return (float(probes * size),)
         looked_at = sum(1 << power for power in range(_MOST_VALUES) if 1 << power < clusters)
@@ -135,8 +145,8 @@ class _Growth:
         if self.is_graph:
             # Every shard's graph is searched from its top.
             shards = max(1, self.shards.total())
-            points = self._points(lambda one: one.search, lambda size, clusters: (logarithm(size),))
-            return predict(points, (logarithm(rows // shards),)).times(shards)
+            points = self._points(lambda one: one.search, self._walking)
+            return predict(points, self._walking(rows // shards, 0)).times(shards)
         points = self._points(lambda one: one.search, self._looking)
         found = predict(points, self._looking(rows, self.lists))
         if not self.lists:

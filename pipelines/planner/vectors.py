@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _FIRST = 2048
 _MOST = 131_072
 """Rows of the smallest and of the largest index."""
+_LONGER = 2.5
+"""An index of twice the rows takes so many times as long, roughly."""
 _QUERIES = 64
 """Queries whose search is timed."""
 _LISTS = re.compile(r"(?<=IVF)\d+")
@@ -78,7 +80,8 @@ def try_vectors(
     found: dict[str, tuple[VectorTrial, ...]] = {}
     made: dict[str, tuple[VectorTrial, ...]] = {}
     names = [name for name, settings in recipe.indexes.items() if isinstance(settings, VectorSettings)]
-    for name in names:
+    spent = 0.0
+    for number, name in enumerate(names):
         settings: Any = recipe.indexes[name]
         rows = rows_of(trials, name, documents)
         files = _vector_files(settings, memory)
@@ -86,8 +89,11 @@ def try_vectors(
         if given not in made:
             say(f"index {name}, by itself at growing sizes")
             path = memory.parent / "vectors.json"
-            path.write_text(json.dumps({**json.loads(given), "seconds": seconds / len(names)}), encoding="utf-8")
-            output, _, _ = run_alone(("mnemodex.pipelines.planner.vectors", str(path)), memory.parent)
+            # What one of them does not need is for the others.
+            allowed = (seconds - spent) / (len(names) - number)
+            path.write_text(json.dumps({**json.loads(given), "seconds": allowed}), encoding="utf-8")
+            output, cpu, _ = run_alone(("mnemodex.pipelines.planner.vectors", str(path)), memory.parent)
+            spent += cpu
             lines = output.strip().splitlines()
             made[given] = tuple(map(VectorTrial.model_validate_json, lines))
         found[name] = made[given]
@@ -115,14 +121,15 @@ def main() -> None:
     given = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     settings = VectorSettings.model_validate({k: v for k, v in given["settings"].items() if k in _FIELDS})
     source = np.concatenate([np.load(path, allow_pickle=False).astype(np.float32) for path in given["files"]])
-    began, size = time.process_time(), _FIRST
+    began, spent, size = time.process_time(), 0.0, _FIRST
     while True:
         size = min(size, max(2, given["rows"]))
         trial = measure(settings, given["rows"], vectors_like(source, size))
         sys.stdout.write(trial.model_dump_json() + "\n")
-        spent = time.process_time() - began
-        # The next one takes more than two times as long as the last, which took half of all.
-        if size >= min(_MOST, given["rows"]) or (spent * 2.5 > given["seconds"] and size >= 4 * _FIRST):
+        before, spent = spent, time.process_time() - began
+        if size >= min(_MOST, given["rows"]):
+            break
+        if spent + _LONGER * (spent - before) > given["seconds"] and size >= 4 * _FIRST:
             break
         size *= 2
 
@@ -203,8 +210,17 @@ def measure(settings: VectorSettings, planned: int, vectors: Float32s) -> Vector
         exact=exact,
         probe=max(0.0, probed - exact),
         bytes=size,
+        cache=cache_bytes(),
         search=search,
     )
+
+
+def cache_bytes() -> int:
+    """Return the bytes of a CPU's largest cache, 32 MiB where the machine does not say."""
+    levels = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
+    sizes = [path.read_text(encoding="utf-8").strip() for path in levels]
+    known = [int(size[:-1]) << (10 if size[-1] == "K" else 20) for size in sizes if re.fullmatch(r"\d+[KM]", size)]
+    return max(known, default=32 << 20)
 
 
 def _stored(path: Path, rows: int, dimension: int) -> Any:

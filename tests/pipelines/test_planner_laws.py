@@ -132,3 +132,18 @@ class TestVectors:
         one, ten = (plan_vectors(settings, rows, trials) for rows in (1_000_000, 10_000_000))
         assert ten.search.value == pytest.approx(10 * one.search.value)
         assert ten.build.value == pytest.approx(10 * one.build.value)
+
+    def test_a_graph_that_the_cache_does_not_hold_takes_longer_a_row(self):
+        settings = DenseSettings(embed="any", factory="HNSW32")
+        sizes = (2048, 8192, 32_768, 65_536)
+        held = [vector_trial(rows, parameter="efSearch").model_copy(update={"cache": 8 << 20}) for rows in sizes]
+        # Beyond 6 MiB a row waits for memory.
+        waiting = [
+            one.model_copy(update={"add": one.add * (1 + 2 * max(0.0, 1 - (6 << 20) / one.bytes))}) for one in held
+        ]
+        small, large = (
+            [plan_vectors(settings, rows, trials).build.value for trials in (held, waiting)]
+            for rows in (10_000, 1_000_000)
+        )
+        assert small[1] == pytest.approx(small[0], rel=0.15)
+        assert large[1] > 1.3 * large[0]
