@@ -93,5 +93,6 @@ def test_a_question_is_computed_by_one_thread(tmp_path, monkeypatch):
     question, many = found.encode(TEXTS[:1]), found.encode(TEXTS[:1] * 50)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    assert (used, threads) == ([1, 3], 3)
+    # Of many, each batch has a thread of its own.
+    assert used == [1] * len(used) and len(used) > 3 and threads == 3
     np.testing.assert_allclose(many, np.repeat(question, 50, axis=0), atol=1e-6)
