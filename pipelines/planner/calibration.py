@@ -37,9 +37,9 @@ _MOST = 32_768
 """Documents of a sample at most."""
 _GROWTH = 4
 """The last build has so many times the documents of the one before."""
-_BUILDS, _TEXTS, _VECTORS = 0.4, 0.1, 0.25
-"""The parts of the time that builds, one of texts alone, and indexes over vectors may take; the rest is for Ray and for
-questions."""
+_BUILDS, _TEXTS, _VECTORS, _RAY = 0.4, 0.1, 0.25, 0.1
+"""The parts of the time that builds, one of texts alone, indexes over vectors, and a second build by Ray may take; the
+rest is for a first one, and for questions."""
 _HASHED_BYTES = 64 << 20
 _FREE_BYTES = 1 << 30
 """Of the disk that the builds are on, at least."""
@@ -73,7 +73,7 @@ def calibrate(
         trials = _build(recipe, sample, folder, seconds * _BUILDS, say)
         largest = trials[-1]
         texts = _build_texts(recipe, sample, largest, folder, seconds * _TEXTS, say)
-        ray = _build_with_ray(recipe, sample, trials, folder, say)
+        ray = _build_with_ray(recipe, sample, trials, folder, seconds * _RAY, say)
         memory = folder / str(largest.documents) / "memory"
         say("questions to every index")
         sizes = dict.fromkeys(trial.documents for trial in (trials[0], largest, *texts))
@@ -132,8 +132,9 @@ def _affordable(trials: Sequence[TrialBuild], seconds: float, share: float) -> i
     each = max((spent[1] - spent[0]) / (last.documents - first.documents), 0.15 * spent[1] / last.documents, 1e-6)
     start = max(0.0, last.cpu - each * last.documents)
     left = seconds - sum(trial.cpu for trial in trials) - start * (1 if share == 1 else 2)
+    affordable = round(share * left / each)
     # Twice the last one at least: sizes that are near each other do not tell what grows.
-    return max(2 * last.documents, round(share * left / each))
+    return max(2 * last.documents, affordable) if affordable >= last.documents else 0
 
 
 def _build_texts(
@@ -158,13 +159,19 @@ def _build_texts(
 
 
 def _build_with_ray(
-    recipe: Recipe, sample: Sample, trials: Sequence[TrialBuild], folder: Path, say: Callable[[str], None]
+    recipe: Recipe,
+    sample: Sample,
+    trials: Sequence[TrialBuild],
+    folder: Path,
+    seconds: float,
+    say: Callable[[str], None],
 ) -> tuple[TrialBuild, ...]:
-    """Build the smallest and the second largest size with Ray: what its processes take, and the first units of each."""
+    """Build the smallest size with Ray, and a larger one that takes so long at most: see `Calibration.ray`."""
+    larger = [trial for trial in trials[1:-1] if trial.cpu <= seconds]
     found = []
-    for size in dict.fromkeys((trials[0].documents, trials[max(len(trials) - 2, 0)].documents)):
-        say(f"a build of {size:,} documents by Ray, for what its processes take")
-        found.append(build_with_ray(recipe, sample, size, folder / f"ray-{size}"))
+    for trial in (trials[0], *larger[-1:]):
+        say(f"a build of {trial.documents:,} documents by Ray, for what its processes take")
+        found.append(build_with_ray(recipe, sample, trial.documents, folder / f"ray-{trial.documents}"))
     return tuple(found)
 
 
