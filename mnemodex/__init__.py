@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.models.language_model import load_model as load_model
     from mnemodex.pipelines.build import build as build
+    from mnemodex.pipelines.changes.memory import ChangeableMemory as ChangeableMemory
     from mnemodex.pipelines.outcome import BuildResult as BuildResult
     from mnemodex.retrievers.hits import Chunk as Chunk
     from mnemodex.retrievers.hits import Hits as Hits
@@ -38,6 +39,7 @@ _PLACES = {
     "AsyncRemoteMemory": "mnemodex.retrievers.remote.async_memory",
     "build": "mnemodex.pipelines.build",
     "BuildResult": "mnemodex.pipelines.outcome",
+    "ChangeableMemory": "mnemodex.pipelines.changes.memory",
     "Chunk": "mnemodex.retrievers.hits",
     "Hits": "mnemodex.retrievers.hits",
     "load_model": "mnemodex.indexers.models.language_model",
@@ -51,6 +53,7 @@ _PLACES = {
 __all__ = [
     "AsyncRemoteMemory",
     "BuildResult",
+    "ChangeableMemory",
     "Chunk",
     "Hits",
     "Memory",
@@ -66,8 +69,8 @@ __all__ = [
 ]
 
 
-def open(path: str | Path, *, encoders: Mapping[str, Any] | None = None) -> Memory:
-    """Open a memory's current snapshot for searching and SQL.
+def open(path: str | Path, *, encoders: Mapping[str, Any] | None = None) -> ChangeableMemory:
+    """Open a memory's current snapshot for searching and SQL, and for changes.
 
     Args:
         path: the memory's folder.
@@ -77,9 +80,9 @@ def open(path: str | Path, *, encoders: Mapping[str, Any] | None = None) -> Memo
         MemoryNotFoundError: there is no memory, or nothing was committed in it yet.
         CorruptFileError: the snapshot's manifest is damaged.
     """
-    from mnemodex.retrievers.memory import Memory
+    from mnemodex.pipelines.changes.memory import ChangeableMemory
 
-    return Memory(path, encoders=encoders)
+    return ChangeableMemory(path, encoders=encoders)
 
 
 def connect(

@@ -31,6 +31,7 @@ from mnemodex.schemas.tables import DOCUMENTS, ERRORS, TableKey, TableSpec, tabl
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from mnemodex.pipelines.documents.changes import ChangeLog
     from mnemodex.pipelines.results import BuildResults
     from mnemodex.schemas.manifest import Abstention, Artifact, Stats
     from mnemodex.schemas.recipe import IndexSettings, Recipe
@@ -53,9 +54,10 @@ _LIBRARIES = (
 )
 
 
-def make_manifest(recipe: Recipe, results: BuildResults) -> Manifest:
+def make_manifest(recipe: Recipe, results: BuildResults, log: ChangeLog) -> Manifest:
     """Return the manifest of a finished build; `commit` fills in its name and parent."""
     tables, caches = _tables(recipe, results)
+    caches |= log.entry
     indexes = {name: _index(recipe, results, name) for name in recipe.indexes}
     return Manifest(
         name="",

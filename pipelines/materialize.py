@@ -139,7 +139,8 @@ class Materializer:
         rows = sum(part.rows for part in draft.inputs[0]) if draft.inputs else 0
         kept = draft.kept or self._results.lasting(results, rows)
         if kept is not None:
-            self._finished(results, draft.label, [kept], computed=False)
+            also = [other for place in kept.also if (other := self._whole(place)) is not None]
+            self._finished(results, draft.label, [kept, *also], computed=False)
             return
         name = unit_fingerprint(results.identity, step, draft)
         found = self._find(step.result.path, draft.label, name)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from mnemodex.pipelines.caller import spooled
 from mnemodex.pipelines.cluster import check_address
 from mnemodex.pipelines.declarations import declarations
+from mnemodex.pipelines.documents.changes import ChangeLog
+from mnemodex.pipelines.documents.kept import kept_documents
 from mnemodex.pipelines.documents.typed import inferred_columns
 from mnemodex.pipelines.engine import choose_engine, estimate
 from mnemodex.pipelines.entries import declared_tables, low_recall, make_manifest
@@ -21,23 +23,39 @@ from mnemodex.pipelines.trial import try_models, try_recognition
 from mnemodex.pipelines.unchanged import UpToDate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from mnemodex.pipelines.caller import Passed
     from mnemodex.pipelines.engine import Place
     from mnemodex.pipelines.progress import Progress
+    from mnemodex.pipelines.source_plan import SourcePlan
     from mnemodex.schemas.manifest import Manifest
     from mnemodex.schemas.recipe import Recipe
+    from mnemodex.schemas.steps import SourceUnit
     from mnemodex.schemas.store.store import Store
 
 
 class Run:
-    """One build of a memory whose lock is held, or the plan of one; with what the caller of `build` passed."""
+    """One build of a memory whose lock is held, or the plan of one; with what the caller of `build` passed.
 
-    def __init__(self, store: Store, recipe: Recipe, progress: Progress, passed: Passed) -> None:
+    Args:
+        store: the memory.
+        recipe: what is built.
+        progress: follows it.
+        passed: by the caller of `build`.
+        log: the change log that the new snapshot has; by default the current one's, after the source was read again.
+    """
+
+    def __init__(
+        self, store: Store, recipe: Recipe, progress: Progress, passed: Passed, *, log: ChangeLog | None = None
+    ) -> None:
         self._started = time.perf_counter()
         self._store, self._recipe, self._passed, self._progress = store, recipe, passed, progress
         # What this build writes there may be needed when it is no longer the only one.
         self._leftovers = list(leftovers(store))
         self._former = store.found()
+        self._log = log if log is not None else ChangeLog.of(self._former)
+        self._changes = log is not None
         self._up_to_date = UpToDate(store, recipe, self._former)
         self._files = RunFiles(store, declared_tables(recipe))
 
@@ -77,22 +95,23 @@ class Run:
                 self._work.compute(engine)
             finally:
                 engine.close()
-        warnings = [*probed, *self._source.warnings, *self._fields_left]
+        warnings = [*probed, *self._warnings]
         warnings += [warning for step in self._results.steps.values() for warning in step.warnings or ()]
         # Compared by its list files, most of which are the same.
-        manifest = self._store.listed(make_manifest(self._recipe, self._results), self._former)
+        manifest = self._store.listed(make_manifest(self._recipe, self._results, self._log), self._former)
         warnings += low_recall(manifest.indexes)
         changed = self._former is None or not manifest.same_files(self._former)
         current = self._store.commit(manifest, former=self._former) if changed else self._former
         assert current is not None  # noqa: S101 - without a former snapshot something has changed
         for path in self._leftovers:
-            if not self._source.has(path):
+            if self._source is not None and not self._source.has(path):
                 self._store.files.delete(path)
         result = self._result(current, committed=changed)
         result.warnings = warnings
         if engine is not None:
             result.engine, result.start_seconds = engine.name, engine.start_seconds
-        self._up_to_date.remember(current, result)
+        if self._source is not None:
+            self._up_to_date.remember(current, result)
         return result
 
     def _probe(self) -> list[str]:
@@ -109,12 +128,23 @@ class Run:
         if self._passed.source is not None:
             recipe = spooled(recipe, self._passed.source, self._store.root / self._files.run)
         self._results = BuildResults(recipe, self._store, self._former)
-        self._source = plan_source(self._store, recipe, place=place, files=self._files, progress=self._progress)
-        fields, self._fields_left = inferred_columns(self._store, recipe, self._source.units, self._former)
-        self._plan = Plan(declarations(recipe, self._source.units, fields))
+        units, fields = self._documents(recipe, place)
+        self._plan = Plan(declarations(recipe, (*units, *self._log.units), fields))
         self._work = Materializer(
             self._store, self._plan, self._results, former=self._former, files=self._files, progress=self._progress
         )
+
+    def _documents(self, recipe: Recipe, place: Place) -> tuple[Sequence[SourceUnit], Mapping[str, str]]:
+        """Return the splits of the source and the inferred types of metadata; a change takes both over."""
+        self._source: SourcePlan | None = None
+        self._warnings: list[str] = []
+        kept = kept_documents(self._store, recipe, self._former) if self._changes else None
+        if kept is not None:
+            return kept
+        self._source = plan_source(self._store, recipe, place=place, files=self._files, progress=self._progress)
+        fields, left = inferred_columns(self._store, recipe, self._source.units, self._former)
+        self._warnings = [*self._source.warnings, *left]
+        return self._source.units, fields
 
     def close(self) -> None:
         """End the display, and remove the files of the run."""

@@ -26,7 +26,7 @@ class Draft:
 
     Attributes:
         starts: partitions that are not read from their first row.
-        kept: a shard of the current snapshot, which is the unit's result as it is.
+        kept: a result of the current snapshot, which is the unit's as it is.
     """
 
     label: str
@@ -76,7 +76,7 @@ class Cutter:
         """Yield the units that can be made now and were not before, in order."""
         if not self._reads and not self.done:
             self.done = True
-            yield from (Draft(unit.label, [], source=unit) for unit in self._source)
+            yield from (Draft(unit.label, [], source=unit, kept=unit.kept) for unit in self._source)
         as_they_come = self._reads and _in_parts(self._reads[0])
         whole = [read for read in self._reads if not (as_they_come and _in_parts(read))]
         if self.done or not all(results.complete(read.table) for read in whole):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import weakref
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import ValidationError
 
@@ -64,7 +64,7 @@ class Memory:
         self._encoders: dict[str, TextEncoder] = {}
 
     @classmethod
-    def of(cls, snapshot: Snapshot, *, objects: Mapping[str, Any]) -> Memory:
+    def of(cls, snapshot: Snapshot, *, objects: Mapping[str, Any]) -> Self:
         """Return the memory of a snapshot, which may be one that is still built.
 
         `objects` are what the caller of `build` passed, by the name of its section: `embed/NAME`.
@@ -114,7 +114,7 @@ class Memory:
             raise MemoryNotFoundError(f"{store.root}: has no snapshot any more; build the memory again")
         if not again and (manifest.name, manifest.created) == (own.name, own.created):
             return None
-        memory = Memory.of(Snapshot(store, manifest), objects=self._objects)
+        memory = type(self).of(Snapshot(store, manifest), objects=self._objects)
         for name, encoder in self._encoders.items():
             if manifest.encoders.get(name) == own.encoders[name]:
                 memory._encoders[name] = encoder
@@ -171,6 +171,11 @@ class Memory:
         """Return the ids of the chunks that a `where` expression keeps, int64, ascending."""
         claim_threads()
         return self._sql.ids_where(where)
+
+    def keys_where(self, where: str) -> list[str]:
+        """Return the keys of the documents that a boolean expression over `documents d` keeps, in no order."""
+        claim_threads()
+        return self._sql.keys_where(where)
 
     @cached_property
     def _sql(self) -> Connection:

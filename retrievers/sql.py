@@ -165,6 +165,16 @@ class Connection:
         # Refuses also what a cache cannot hold, such as the filters of other libraries.
         return self._cached_ids(check_where(where))
 
+    def keys_where(self, where: str) -> list[str]:
+        """Return the keys of the documents that a boolean expression keeps.
+
+        Raises:
+            QueryError: it is no such expression, or takes longer than a minute.
+        """
+        query = f"SELECT key FROM documents d WHERE (\n{check_where(where)}\n)"  # noqa: S608
+        keys: list[str] = self._kept(where, query, "documents d")["key"].to_pylist()
+        return keys
+
     def _ids_where(self, where: str) -> Int64s:
         # The lateral query gives the chunk's columns precedence over the document's, as an outer scope gives way to an
         # inner one.
@@ -172,14 +182,17 @@ class Connection:
             "SELECT filtered.chunk_id FROM documents d, LATERAL "  # noqa: S608
             f"(SELECT c.chunk_id FROM chunks c WHERE c.doc_id = d.doc_id AND (\n{where}\n)) filtered"
         )
+        return np.sort(self._kept(where, query, "chunks c and documents d")["chunk_id"].to_numpy())
+
+    def _kept(self, where: str, query: str, over: str) -> pa.Table:
+        """Run the query of a filter over some tables."""
         try:
             # Refuses what is more than one expression, such as one that closes the bracket around it.
             duckdb.SQLExpression(where)
-            ids = self.fetch(query, seconds=SECONDS)["chunk_id"].to_numpy()
+            return self.fetch(query, seconds=SECONDS)
         except (QueryError, duckdb.Error) as error:
-            msg = f"where {where!r} is not a boolean expression over chunks c and documents d: {_first_line(error)}"
+            msg = f"where {where!r} is not a boolean expression over {over}: {_first_line(error)}"
             raise QueryError(msg) from error
-        return np.sort(ids)
 
     def _run(
         self, cursor: duckdb.DuckDBPyConnection, judged: str, query: str, deadline: Deadline, most: int | None

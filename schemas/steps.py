@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mnemodex.schemas.tables import TableKey
 
 if TYPE_CHECKING:
+    from mnemodex.schemas.artifacts import Artifact
     from mnemodex.schemas.spec import Spec
 
 
@@ -164,6 +165,7 @@ class SourceUnit:
         data: what its op is given.
         affinity: units of one affinity go to one worker, in their order; empty for any worker.
         bytes: that it reads.
+        kept: the current snapshot's result, which is the unit's as it is.
     """
 
     label: str
@@ -171,6 +173,7 @@ class SourceUnit:
     data: str
     affinity: str = ""
     bytes: int = 0
+    kept: Artifact | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from mnemodex.schemas.table import TableKey, TableSpec, row_schema
 __all__ = [
     "ANSWER_SPANS",
     "CATALOGUE_VIEWS",
+    "CHANGES",
     "CHOSEN_PASSAGES",
     "CHUNKS",
     "DOCUMENTS",
@@ -30,6 +31,7 @@ __all__ = [
     "QA_PAIRS",
     "QUESTIONS",
     "QUESTION_TEXTS",
+    "READ_DOCUMENTS",
     "SINGLE_TABLES",
     "SYNONYMS",
     "TRIPLES",
@@ -46,6 +48,8 @@ CATALOGUE_VIEWS = ("files", "indexes", "shards", "snapshots")
 _CHECKS = "mnemodex.pipelines.checks.tables"
 
 DOCUMENTS = TableKey("documents")
+READ_DOCUMENTS = TableKey("documents", draft=True)
+CHANGES = TableKey("changes", draft=True)
 CHUNKS = TableKey("chunks")
 TRIPLES = TableKey("triples")
 EXTRACTIONS = TableKey("extractions", draft=True)
@@ -98,6 +102,19 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
         row_group_rows=1024,
         check=f"{_CHECKS}:check_documents",
         extensible=True,
+    ),
+    ("changes", ""): TableSpec(
+        # Documents that were added or deleted after the source was read: of a deleted one there is only its key.
+        row_schema(
+            key=pa.string(),
+            deleted=pa.bool_(),
+            title=pa.string(),
+            text=pa.string(),
+            metadata=pa.string(),
+            source=pa.string(),
+            line=pa.int64(),
+        ),
+        row_group_rows=1024,
     ),
     ("chunks", ""): TableSpec(
         # `start` and `end` are character offsets: `document.text[start:end] == chunk.text`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -12,8 +13,9 @@ from pydantic import Field
 from typing_extensions import override
 
 from mnemodex.pipelines.bad_row import BadRow
+from mnemodex.pipelines.documents.changes import Deletion, is_change, read_changes
 from mnemodex.pipelines.documents.splits import read_split
-from mnemodex.pipelines.ops.base import Finished, Op, Work
+from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.pipelines.sources import open_source
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.ids import hash_text
@@ -29,9 +31,10 @@ from mnemodex.schemas.typed_fields import TypedFields, metadata_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from mnemodex.pipelines.messages import Unit
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
-    from mnemodex.pipelines.sources.base import Record
+    from mnemodex.pipelines.sources.base import Record, Source
 
 _BATCH = 1024
 _LISTED = 5
@@ -65,32 +68,36 @@ class ReadStats(Stats):
 
 
 class ReadOp(Op):
-    """Reads one split, the unit's source; the reader stays open for the next split of the same file."""
+    """Reads one split, the unit's source; the reader stays open for the next split of the same file.
+
+    A partition of the change log is read in the same way. A deletion is a row without content, which is dropped later,
+    with the document that it is of.
+    """
 
     version: ClassVar[int] = 2
     Settings = ReadSettings
     seconds_per_megabyte = 0.05
     settings: ReadSettings
 
-    def __init__(self, settings: ReadSettings, work: Work) -> None:
-        super().__init__(settings, work)
-        self._source = open_source(settings.source)
+    @cached_property
+    def _source(self) -> Source:
+        return open_source(self.settings.source)
 
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
         bad: list[BadRow] = []
         typed = TypedFields(self.settings.fields, strict=self.settings.strict)
-        rows = _rows(
-            self._source.read(read_split(self.work.store, inputs.unit.source, inputs.unit.label)),
-            bad,
-            self.settings.id_salt,
-            typed,
-        )
+        rows = _rows(self._records(inputs.unit), bad, self.settings.id_salt, typed)
         table = documents_spec(self.settings.fields)
         batches = iter(lambda: list(islice(rows, _BATCH)), [])
         output.write(table, (_to_batch(batch, table.schema) for batch in batches))
         output.errors(bad)
         return ReadStats(errors=len(bad), filled=tuple(sorted(typed.filled)), misfits=dict(typed.misfits))
+
+    def _records(self, unit: Unit) -> Iterator[Record | Deletion | BadRow]:
+        if is_change(unit.source):
+            return read_changes(self.work.store, unit.source)
+        return self._source.read(read_split(self.work.store, unit.source, unit.label))
 
     @override
     @classmethod
@@ -152,12 +159,15 @@ def count_rows(count: int) -> str:
 
 
 def _rows(
-    records: Iterable[Record | BadRow], bad: list[BadRow], salt: str, typed: TypedFields
+    records: Iterable[Record | Deletion | BadRow], bad: list[BadRow], salt: str, typed: TypedFields
 ) -> Iterator[tuple[Any, ...]]:
     """Yield records as rows of the documents table; put bad rows into `bad`."""
     for record in records:
         if isinstance(record, BadRow):
             bad.append(record)
+            continue
+        if isinstance(record, Deletion):
+            yield 0, record.key, "", "", "{}", "", "", 0, *typed.convert({})
             continue
         metadata = metadata_text(record.metadata)
         try:

@@ -1,4 +1,7 @@
-"""Documents that a source has twice: found over all partitions, and dropped."""
+"""Documents that count no longer: those that a source has twice, and those that were changed or deleted since.
+
+They are found over all partitions, and dropped.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from typing_extensions import override
 
+from mnemodex.pipelines.documents.changes import layer_of
 from mnemodex.pipelines.documents.read import ReadSettings, count_rows
 from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.pipelines.ops.scatter import scatter
-from mnemodex.schemas.errors import DuplicateKeyError
+from mnemodex.schemas.errors import DuplicateKeyError, SourceError
 from mnemodex.schemas.ids import hash_strings
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.metadata import documents_spec
+from mnemodex.schemas.sections import NoSource
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.columns import spelling, to_column
 
@@ -37,8 +43,18 @@ _MEMORY = "2GB"
 """Of DuckDB; what is larger goes to files in an attempt's folder."""
 
 
+class RepeatStats(Stats):
+    """How many of the rows are dropped because a later change says something else of their key."""
+
+    superseded: int = 0
+
+
 class FindRepeats(Op):
-    """Writes, for every partition that has any, the rows of documents whose key and content came before."""
+    """Writes, for every partition that has any, the rows of documents that count no longer.
+
+    These are documents whose key and content came before in the source, or in the same layer of the change log, and
+    those whose key stands in a later layer. A deletion is such a row too.
+    """
 
     version: ClassVar[int] = 2
     Settings = ReadSettings
@@ -47,24 +63,30 @@ class FindRepeats(Op):
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
         parts = list(inputs.pages(0))
-        found = [np.zeros((0, 2), np.int64)]
+        none = np.zeros((0, 2), np.int64)
+        repeated, superseded = [none], [none, *_deletions(parts)]
         keys = (_hash_keys(number, path) for number, (_, path) in enumerate(parts))
         for suspects in _joined(map(_suspects, scatter(self.work.store.files, keys, inputs.rows(0)))):
             with _connected(self.work) as connection:
                 connection.register("rows", _rows(parts, suspects))
-                found.append(_find_repeats(connection))
-        repeats = {parts[number][0]: rows for number, rows in _by_partition(np.concatenate(found))}
+                same, older = _find_repeats(connection)
+            repeated.append(same)
+            superseded.append(older)
+        changed = np.unique(np.concatenate(superseded), axis=0)
+        places = np.unique(np.concatenate([*repeated, changed]), axis=0)
+        repeats = {parts[number][0]: rows for number, rows in _by_partition(places)}
         (output.folder / "repeats.txt").write_text("\n".join([str(len(repeats)), *repeats]))
         for label, rows in repeats.items():
             np.save(output.folder / f"{label}.npy", rows, allow_pickle=False)
-        output.rows = sum(map(len, repeats.values()))
-        return Stats()
+        output.rows = len(places)
+        return RepeatStats(superseded=len(changed))
 
     @override
     @classmethod
     def complete(cls, finished: Finished) -> list[str]:
-        rows = count_rows(finished.rows)
-        return [f"{rows} of the source repeat a document, key and content; each is kept once"] if finished.rows else []
+        rows = finished.rows - finished.total(RepeatStats).superseded
+        told = f"{count_rows(rows)} of the source repeat a document, key and content; each is kept once"
+        return [told] if rows else []
 
 
 class DropRepeats(Op):
@@ -80,6 +102,14 @@ class DropRepeats(Op):
         kept = _drop(inputs.batches(0), np.concatenate([np.zeros(0, np.int64), *rows]))
         output.write(documents_spec(self.settings.fields), kept)
         return Stats()
+
+    @override
+    @classmethod
+    def complete(cls, finished: Finished) -> list[str]:
+        settings: Any = finished.step.settings
+        if not finished.rows and not isinstance(settings.source, NoSource):
+            raise SourceError("no document is left: all of them are deleted; remove the memory's folder instead")
+        return []
 
 
 def _drop(batches: Iterator[pa.RecordBatch], rows: Int64s) -> Iterator[pa.RecordBatch]:
@@ -112,6 +142,15 @@ def _hash_keys(number: int, path: Path) -> Int64s:
     return np.stack([hashes, np.full(len(hashes), number), np.arange(len(hashes))], axis=1)
 
 
+def _deletions(parts: Sequence[tuple[str, Path]]) -> Iterator[Int64s]:
+    """Yield partition and row of the deletions of each partition of the change log, int64 of shape (rows, 2)."""
+    for number, (label, path) in enumerate(parts):
+        if layer_of(label):
+            contents = parquet.read(path, columns=["content_hash"])["content_hash"]
+            rows = np.flatnonzero(np.asarray(pc.equal(contents, "")))
+            yield np.stack([np.full(len(rows), number), rows], axis=1)
+
+
 def _suspects(hashed: Int64s) -> Int64s:
     """Return partition and row of all keys that have the hash of another, int64 of shape (rows, 2)."""
     order = np.argsort(hashed[:, 0])
@@ -140,28 +179,33 @@ def _by_partition(places: Int64s) -> Iterator[tuple[int, Int64s]]:
 
 
 def _rows(parts: Sequence[tuple[str, Path]], suspects: Int64s) -> pa.Table:
-    """Return key, content and place of some documents, and their numbers as `partition` and `row`."""
+    """Return key, content and place of some documents, and as `partition`, `row` and `layer` their numbers."""
     tables = []
     for number, rows in _by_partition(suspects):
         table = parquet.read(parts[number][1], columns=["key", "content_hash", "source", "line"]).take(rows)
-        tables.append(table.append_column("partition", [np.full(len(rows), number)]).append_column("row", [rows]))
+        layers = np.full(len(rows), layer_of(parts[number][0]))
+        for name, values in (("partition", np.full(len(rows), number)), ("row", rows), ("layer", layers)):
+            table = table.append_column(name, [values])
+        tables.append(table)
     return pa.concat_tables(tables)
 
 
-def _find_repeats(connection: duckdb.DuckDBPyConnection) -> Int64s:
-    """Return partition and row of all but the first of equal documents, int64 of shape (rows, 2)."""
+def _find_repeats(connection: duckdb.DuckDBPyConnection) -> tuple[Int64s, Int64s]:
+    """Return partition and row of repeated documents, and of those of an older layer, int64 of shape (rows, 2)."""
     connection.execute(
-        "CREATE TEMP TABLE repeated AS SELECT key, content_hash, source, line, partition, row FROM rows "
+        "CREATE TEMP TABLE repeated AS SELECT key, content_hash, source, line, partition, row, layer, "
+        "max(layer) OVER (PARTITION BY key) AS last, "
+        "row_number() OVER (PARTITION BY key, layer ORDER BY partition, row) AS place FROM rows "
         "WHERE key IN (SELECT key FROM rows GROUP BY key HAVING count(*) > 1)"
     )
     clash = connection.execute(
-        "SELECT arg_min(key, (partition, row)) FROM repeated WHERE key IN "
-        "(SELECT key FROM repeated GROUP BY key HAVING count(DISTINCT content_hash) > 1)"
+        "SELECT arg_min(key, (partition, row)) FROM repeated WHERE layer = last AND key IN "
+        "(SELECT key FROM repeated WHERE layer = last GROUP BY key HAVING count(DISTINCT content_hash) > 1)"
     ).fetchone()
     if clash is not None and clash[0] is not None:
         rows = connection.execute(
-            "SELECT arg_min(source, (partition, row)), arg_min(line, (partition, row)) FROM repeated WHERE key = ? "
-            "GROUP BY content_hash ORDER BY min((partition, row)) LIMIT 2",
+            "SELECT arg_min(source, (partition, row)), arg_min(line, (partition, row)) FROM repeated "
+            "WHERE layer = last AND key = ? GROUP BY content_hash ORDER BY min((partition, row)) LIMIT 2",
             clash,
         ).fetchall()
         first, second = (f"{source} line {line}" for source, line in rows)
@@ -169,8 +213,10 @@ def _find_repeats(connection: duckdb.DuckDBPyConnection) -> Int64s:
             f"two documents have the key {clash[0]!r} and different content: {first} and {second}; make the keys "
             "unique, or map another field with `source.fields.key`"
         )
-    found = connection.execute(
-        "SELECT partition, row FROM (SELECT partition, row, row_number() OVER (PARTITION BY key ORDER BY partition, "
-        "row) AS place FROM repeated) WHERE place > 1"
-    ).fetchnumpy()
+    return _places(connection, "layer = last AND place > 1"), _places(connection, "layer < last")
+
+
+def _places(connection: duckdb.DuckDBPyConnection, condition: str) -> Int64s:
+    """Return partition and row of those of `repeated` that a condition keeps, int64 of shape (rows, 2)."""
+    found = connection.execute(f"SELECT partition, row FROM repeated WHERE {condition}").fetchnumpy()  # noqa: S608
     return np.stack([np.asarray(found[name], np.int64) for name in ("partition", "row")], axis=1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mnemodex.pipelines.documents.read import ReadSettings
 from mnemodex.schemas.kinds import SOURCES
 from mnemodex.schemas.steps import All, Part, Read, Step
-from mnemodex.schemas.tables import DOCUMENTS, ERRORS, TableKey
+from mnemodex.schemas.tables import DOCUMENTS, ERRORS, READ_DOCUMENTS, TableKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.plan import PlanContext
     from mnemodex.schemas.steps import SourceUnit
 
-_ALL = TableKey("documents", draft=True)
 _REPEATS = TableKey("repeats", draft=True)
 
 
@@ -24,7 +23,7 @@ def document_steps(context: PlanContext, units: Sequence[SourceUnit], fields: Ma
 
     Args:
         context: of the plan.
-        units: the splits.
+        units: the splits, and the partitions of the change log after them.
         fields: of the metadata that become columns where the recipe declares none, and the names of their types.
     """
     recipe = context.recipe
@@ -39,13 +38,13 @@ def document_steps(context: PlanContext, units: Sequence[SourceUnit], fields: Ma
         "documents",
         f"{package}.read:ReadOp",
         (),
-        (_ALL, ERRORS),
+        (READ_DOCUMENTS, ERRORS),
         settings,
         identity=[settings.identity(), SOURCES.find(named).version if named is not None else "", *typed],
         source=tuple(units),
     )
-    keys = (Read(_ALL, All(), ("key", "content_hash", "source", "line")),)
+    keys = (Read(READ_DOCUMENTS, All(), ("key", "content_hash", "source", "line")),)
     find, drop = f"{package}.repeats:FindRepeats", f"{package}.repeats:DropRepeats"
     yield Step("documents: repeats", find, keys, (_REPEATS,), settings)
-    reads = (Read(_ALL), Read(_REPEATS, Part()))
+    reads = (Read(READ_DOCUMENTS), Read(_REPEATS, Part()))
     yield Step("documents: without repeats", drop, reads, (DOCUMENTS,), settings, pass_through=True)

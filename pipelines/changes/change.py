@@ -1,0 +1,221 @@
+"""One change of a memory: a layer of its change log, and a snapshot in which all indexes follow it."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mnemodex.pipelines.caller import Passed, spooled, with_passed
+from mnemodex.pipelines.changes.incoming import Incoming
+from mnemodex.pipelines.changes.lookup import check_keys, find_contents, keys_where
+from mnemodex.pipelines.documents.changes import ChangeLog, Deletion, write_layer
+from mnemodex.pipelines.engine import Place
+from mnemodex.pipelines.preflight import check_inputs
+from mnemodex.pipelines.progress import Progress
+from mnemodex.pipelines.run import Run
+from mnemodex.schemas.errors import (
+    DuplicateKeyError,
+    MemoryNotFoundError,
+    MnemodexError,
+    QueryError,
+    RecipeError,
+    SourceError,
+    reason,
+)
+from mnemodex.schemas.passed import PassedChunker, PassedEmbedding
+from mnemodex.schemas.recipe import parse_recipe
+from mnemodex.schemas.sections import NoSource
+from mnemodex.schemas.store.store import Store
+from mnemodex.schemas.tables import DOCUMENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from mnemodex.pipelines.outcome import BuildResult
+    from mnemodex.pipelines.sources.base import Record
+    from mnemodex.schemas.manifest import Manifest
+    from mnemodex.schemas.recipe import Recipe
+
+_PASSED_ROW = "documents.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a change is made to: a memory whose lock is held, its current snapshot and the recipe of that."""
+
+    store: Store
+    manifest: Manifest
+    recipe: Recipe
+
+
+class Change(Protocol):
+    """What is to be changed."""
+
+    def layer(self, base: Base, warnings: list[str]) -> tuple[int, Iterable[Record | Deletion]]:
+        """Return how many documents change, and what the log says of them; add to the warnings.
+
+        Raises:
+            MnemodexError: it cannot be done; nothing is changed.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Documents of a file or folder, or given as mappings, are added; or with `update` take the place of others.
+
+    Attributes:
+        source: a path, or mappings with the fields of the recipe's source.
+        update: whether each key is one that the memory has, instead of none.
+    """
+
+    source: str | Path | Iterable[Mapping[str, Any]]
+    update: bool = False
+
+    def layer(self, base: Base, warnings: list[str]) -> tuple[int, Iterator[Record]]:
+        """See `Change`: documents that the memory has as they are change nothing, and are counted."""
+        if isinstance(base.recipe.source, NoSource):
+            raise RecipeError(f"{base.store.root}: has question-answer pairs only; build it with a source")
+        incoming = self._open(base)
+        there = find_contents(base.store, base.manifest, incoming.contents)
+        if self.update:
+            check_keys(base.store, base.manifest, list(incoming.contents), there)
+        new = {key for key, content in incoming.contents.items() if there.get(key) != content}
+        clash = None if self.update else next((key for key in incoming.contents if key in new and key in there), None)
+        if clash is not None:
+            raise DuplicateKeyError(
+                f"{base.store.root}: has a document with the key {clash!r} and other content; update it instead"
+            )
+        warnings += incoming.warnings
+        same = len(incoming.contents) - len(new)
+        if same:
+            warnings.append(f"{same} document{'' if same == 1 else 's'} unchanged: in the memory with the same content")
+        return len(new), incoming.records(new)
+
+    def _open(self, base: Base) -> Incoming:
+        if isinstance(self.source, str | Path):
+            return Incoming.open(self.source, base.recipe)
+        folder = base.store.files.attempt()
+        rows: Any = spooled(base.recipe, self.source, folder).source
+        # A program's rows are all meant.
+        return Incoming.open(rows.path, base.recipe, max_errors=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Documents are deleted: those of some keys, or those that a boolean SQL expression over `documents d` keeps."""
+
+    keys: Sequence[str] | None = None
+    where: str | None = None
+
+    def layer(self, base: Base, warnings: list[str]) -> tuple[int, list[Deletion]]:
+        """See `Change`."""
+        if (self.keys is None) == (self.where is None):
+            raise QueryError("delete takes the keys of documents, or a `where` that keeps them: one of both")
+        if self.where is not None:
+            keys = keys_where(base.store, base.manifest, self.where)
+        else:
+            keys = list(dict.fromkeys(_checked_keys(self.keys)))
+            check_keys(base.store, base.manifest, keys, find_contents(base.store, base.manifest, keys))
+        if keys and len(keys) == base.manifest.tables[DOCUMENTS.label].rows:
+            raise QueryError(
+                f"{base.store.root}: this would delete all {len(keys)} documents; remove the memory's folder instead"
+            )
+        return len(keys), [Deletion(key) for key in keys]
+
+
+def _checked_keys(keys: Any) -> Sequence[str]:
+    if isinstance(keys, str | bytes) or not all(isinstance(key, str) for key in keys):
+        raise QueryError("delete takes a list of keys, each a string: delete(keys=[key])")
+    return list(keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a change did.
+
+    Attributes:
+        documents: how many were added, updated or deleted; 0 where nothing had to be done, and nothing was committed.
+        warnings: what was left out or unchanged.
+        build: of the new snapshot; None without one.
+    """
+
+    documents: int
+    warnings: list[str]
+    build: BuildResult | None
+
+
+def change(
+    path: str | Path,
+    what: Change,
+    *,
+    place: Place | None = None,
+    encoders: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Changed:
+    """Change a memory, in one snapshot; the source that it was built from is not read.
+
+    Args:
+        path: the memory's folder.
+        what: is changed.
+        place: where it is computed.
+        encoders: the objects that were passed to `build`, by the names of their embeddings.
+        progress: follows the work.
+
+    Raises:
+        MemoryNotFoundError: there is no memory.
+        UserError: what is to be changed is wrong; nothing is changed.
+        WriterBusyError: another build or change writes to this memory.
+    """
+    store = Store(Path(path).absolute())
+    if not store.root.is_dir():
+        raise MemoryNotFoundError(f"{path}: no such memory; build one with `mnemodex build RECIPE`")
+    with contextlib.ExitStack() as ending:
+        ending.enter_context(store.lock())
+        store.clean()
+        ending.callback(store.clean)
+        manifest = store.found()
+        if manifest is None:
+            raise MemoryNotFoundError(f"{path}: is not a memory; build one with `mnemodex build RECIPE`")
+        base = Base(store, manifest, _recipe(store, manifest, dict(encoders or {})))
+        try:
+            warnings: list[str] = []
+            count, rows = what.layer(base, warnings)
+            if not count:
+                return Changed(0, warnings, None)
+            log = ChangeLog.of(manifest)
+            log = log.extended(write_layer(store, log.layer + 1, rows))
+            run = Run(store, base.recipe, progress or Progress(), Passed(encoders=dict(encoders or {})), log=log)
+            ending.callback(run.close)
+            return Changed(count, warnings, run.run(place or Place()))
+        except OSError as error:
+            at = f": {error.filename}" if error.filename else ""
+            raise MnemodexError(
+                f"{store.root}: {reason(error)}{at}. Correct that and try again: the memory is unchanged"
+            ) from error
+
+
+def _recipe(store: Store, manifest: Manifest, encoders: dict[str, Any]) -> Recipe:
+    """Return the recipe of a snapshot, with the objects that were passed to its build.
+
+    Raises:
+        RecipeError: an object that was passed is missing.
+        MnemodexError: something that the recipe names is missing.
+    """
+    recipe = parse_recipe(manifest.recipe, name=f"{store.root}: the recipe", base=store.root)
+    if isinstance(recipe.chunks, PassedChunker):
+        raise RecipeError(
+            f"{store.root}: its chunks were made by a chunker that was passed to `build`; change its source, and pass "
+            "the chunker to `build` again"
+        )
+    for name, spec in recipe.embed.items():
+        if isinstance(spec, PassedEmbedding) and name not in encoders:
+            raise RecipeError(
+                f"{store.root}: the encoder {name!r} was passed to `build`; open the memory with "
+                f"mnemodex.open(path, encoders={{{name!r}: …}})"
+            )
+    try:
+        return check_inputs(with_passed(recipe, Passed(encoders=encoders), store))
+    except SourceError as error:
+        raise SourceError(f"{store.root}: {error}") from error

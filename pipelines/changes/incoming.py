@@ -1,0 +1,99 @@
+"""Documents that come into a memory: read twice, first for what they say of keys, then for their texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnemodex.pipelines.bad_row import BadRow
+from mnemodex.pipelines.documents.read import content_hash, count_rows
+from mnemodex.pipelines.sources import open_source
+from mnemodex.pipelines.sources.files import FileSource
+from mnemodex.schemas.errors import DuplicateKeyError, SourceError
+from mnemodex.schemas.limits import exceeds
+from mnemodex.schemas.sections import Source
+from mnemodex.schemas.typed_fields import metadata_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mnemodex.pipelines.sources.base import Record
+    from mnemodex.pipelines.sources.base import Source as OpenSource
+    from mnemodex.schemas.recipe import Recipe
+
+
+@dataclass
+class Incoming:
+    """The documents of a file or folder.
+
+    Attributes:
+        contents: the hash of each document's content by its key; memory grows with the documents, not their texts.
+        warnings: of rows that are left out.
+    """
+
+    source: OpenSource
+    settings: Source
+    contents: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, path: str | Path, recipe: Recipe, *, max_errors: int | str | None = None) -> Incoming:
+        """Read the keys of a source, whose fields are called as in the recipe's.
+
+        Raises:
+            SourceError: it is missing, empty, of no known format, or has more bad rows than the recipe accepts.
+            DuplicateKeyError: two documents have one key and different content.
+        """
+        settings = _settings(path, recipe)
+        if max_errors is not None:
+            settings = settings.model_copy(update={"max_errors": max_errors})
+        incoming = cls(open_source(settings), settings)
+        incoming._read_keys()
+        return incoming
+
+    def records(self, keys: set[str]) -> Iterator[Record]:
+        """Yield the documents of some keys, each once."""
+        left = set(keys)
+        for record in self._rows():
+            if not isinstance(record, BadRow) and record.key in left:
+                left.remove(record.key)
+                yield record
+
+    def _read_keys(self) -> None:
+        bad: list[BadRow] = []
+        for record in self._rows():
+            if isinstance(record, BadRow):
+                bad.append(record)
+                continue
+            content = content_hash(record.title, record.text, metadata_text(record.metadata))
+            if self.contents.setdefault(record.key, content) != content:
+                raise DuplicateKeyError(
+                    f"two documents have the key {record.key!r} and different content, the second in {record.source} "
+                    f"line {record.line}; make the keys unique"
+                )
+        self._judge(bad)
+
+    def _judge(self, bad: list[BadRow]) -> None:
+        first = f": {bad[0].source} line {bad[0].line}: {bad[0].reason}" if bad else ""
+        limit = self.settings.max_errors
+        if exceeds(limit, len(bad), len(self.contents) + len(bad), complete=True):
+            problem = f"{count_rows(len(bad))} cannot be read, more than `source.max_errors: {limit}`"
+            raise SourceError(f"{self.settings.path}: {problem}{first}")
+        if not self.contents:
+            raise SourceError(f"{self.settings.path}: no documents{first}")
+        if bad:
+            self.warnings.append(f"{count_rows(len(bad))} left out{first}")
+
+    def _rows(self) -> Iterator[Record | BadRow]:
+        for split in self.source.plan():
+            yield from self.source.read(split)
+
+
+def _settings(path: str | Path, recipe: Recipe) -> Source:
+    """Return the settings of a source that is read as the recipe's; other formats have no fields to name."""
+    given: Any = recipe.source
+    fields = getattr(given, "fields", {})
+    plain = Source(path=str(Path(path).absolute()), max_errors=getattr(given, "max_errors", 100))
+    opened = open_source(plain)
+    return plain.model_copy(update={"fields": fields}) if isinstance(opened, FileSource) and opened.keys else plain

@@ -1,0 +1,66 @@
+"""Which documents a snapshot has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mnemodex.retrievers.memory import Memory
+from mnemodex.retrievers.snapshot import Snapshot
+from mnemodex.schemas.errors import QueryError
+from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.columns import to_column
+from mnemodex.schemas.tables import DOCUMENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from mnemodex.schemas.manifest import Manifest
+    from mnemodex.schemas.store.store import Store
+
+
+def find_contents(store: Store, manifest: Manifest, keys: Collection[str]) -> dict[str, str]:
+    """Return the content's hash of those documents that are there, by key."""
+    wanted = to_column(list(keys), pa.string())
+    found: dict[str, str] = {}
+    for part in manifest.tables[DOCUMENTS.label].partitions:
+        path = store.files.local(part.file(".parquet"))
+        rows = parquet.read(path, columns=["key", "content_hash"])
+        rows = rows.filter(pc.is_in(rows["key"], value_set=wanted))
+        found.update(zip(rows["key"].to_pylist(), rows["content_hash"].to_pylist(), strict=True))
+    return found
+
+
+def check_keys(store: Store, manifest: Manifest, keys: Sequence[str], found: Collection[str]) -> None:
+    """Refuse keys of which there is no document.
+
+    Raises:
+        QueryError: names the first one, and the key that is most like it.
+    """
+    missing = [key for key in dict.fromkeys(keys) if key not in found]
+    if not missing:
+        return
+    memory = Memory.of(Snapshot(store, manifest), objects={})
+    quoted = missing[0].replace("'", "''")
+    near = memory.sql(
+        f"SELECT key FROM documents ORDER BY levenshtein(key, '{quoted}'), key LIMIT 1"  # noqa: S608 - it is quoted
+    ).fetchone()
+    memory.close()
+    more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+    hint = f"; did you mean {near[0]!r}?" if near is not None else ""
+    raise QueryError(f"{store.root}: no document has the key {missing[0]!r}{more}{hint}")
+
+
+def keys_where(store: Store, manifest: Manifest, where: str) -> list[str]:
+    """Return the keys of the documents that a boolean expression keeps.
+
+    Raises:
+        QueryError: it is no such expression over the columns of documents.
+    """
+    memory = Memory.of(Snapshot(store, manifest), objects={})
+    try:
+        return memory.keys_where(where)
+    finally:
+        memory.close()

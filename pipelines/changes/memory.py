@@ -1,0 +1,86 @@
+"""A memory that its program may change."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from mnemodex.retrievers.memory import Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from mnemodex.pipelines.changes.change import Change
+
+
+_log = logging.getLogger("mnemodex")
+
+
+class ChangeableMemory(Memory):
+    """A memory with `add`, `update` and `delete`, each of which commits one snapshot.
+
+    After a change the memory shows the new snapshot. Retrievers that were taken from it before go on showing the
+    former one.
+    """
+
+    def add(self, rows: str | Path | Iterable[Mapping[str, Any]]) -> int:
+        """Add documents: mappings with the fields of the recipe's source, or a file or folder of them.
+
+        Args:
+            rows: the documents. One that the memory has with the same content is left out.
+
+        Returns:
+            The number of documents that were added.
+
+        Raises:
+            SourceError: a row is no document, or there is none.
+            DuplicateKeyError: the memory has a document with one of the keys and other content.
+            WriterBusyError: another build or change writes to the memory.
+        """
+        from mnemodex.pipelines.changes.change import Add
+
+        return self._change(Add(rows))
+
+    def update(self, rows: str | Path | Iterable[Mapping[str, Any]]) -> int:
+        """Give documents that the memory has another content; see `add`.
+
+        Returns:
+            The number of documents whose content is another one now.
+
+        Raises:
+            QueryError: the memory has no document with one of the keys.
+        """
+        from mnemodex.pipelines.changes.change import Add
+
+        return self._change(Add(rows, update=True))
+
+    def delete(self, keys: Sequence[str] | None = None, where: str | None = None) -> int:
+        """Delete the documents of some keys, or those that a boolean SQL expression over `documents d` keeps.
+
+        No later build over the same source brings them back, unless it is told to forget deletions.
+
+        Returns:
+            The number of documents that were deleted.
+
+        Raises:
+            QueryError: both or none of the arguments are given; there is no document with one of the keys; `where` is
+                no such expression; or nothing would be left.
+        """
+        from mnemodex.pipelines.changes.change import Delete
+
+        return self._change(Delete(keys, where))
+
+    def _change(self, what: Change) -> int:
+        from mnemodex.pipelines.changes.change import change
+
+        encoders = {name.removeprefix("embed/"): encoder for name, encoder in self._objects.items()}
+        changed = change(self.snapshot.store.root, what, encoders=encoders)
+        for warning in changed.warnings:
+            _log.warning("%s", warning)
+        newer = self.newer()
+        if newer is not None:
+            self.close()
+            self._begin(newer.snapshot, self._objects)
+            self._encoders.update(newer._encoders)
+        return changed.documents
