@@ -69,20 +69,24 @@ __all__ = [
 ]
 
 
-def open(path: str | Path, *, encoders: Mapping[str, Any] | None = None) -> ChangeableMemory:
-    """Open a memory's current snapshot for searching and SQL, and for changes.
+def open(
+    path: str | Path, snapshot: str | int | None = None, *, encoders: Mapping[str, Any] | None = None
+) -> ChangeableMemory:
+    """Open a snapshot of a memory for searching and SQL, and for changes.
 
     Args:
         path: the memory's folder.
+        snapshot: its number; the current one by default. Changes are made to the current one only.
         encoders: the objects that were passed to `build` as encoders, by the names of their embeddings.
 
     Raises:
         MemoryNotFoundError: there is no memory, or nothing was committed in it yet.
+        SnapshotNotFoundError: there is no snapshot of that number.
         CorruptFileError: the snapshot's manifest is damaged.
     """
     from mnemodex.pipelines.changes.memory import ChangeableMemory
 
-    return ChangeableMemory(path, encoders=encoders)
+    return ChangeableMemory(path, snapshot=snapshot, encoders=encoders)
 
 
 def connect(

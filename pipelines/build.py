@@ -29,6 +29,7 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
     local: bool = False,
     runtime_env: str | Path | Mapping[str, Any] | None = None,
     dry_run: bool = False,
+    forget_deletions: bool = False,
     source: Iterable[Mapping[str, Any]] | None = None,
     chunker: Any = None,
     encoders: Mapping[str, Any] | None = None,
@@ -44,6 +45,7 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
         runtime_env: of Ray's workers, as `ray.init` takes it, or a YAML or JSON file of it; with one, Ray is used.
         dry_run: plan only: what is there, what would be computed. Nothing is written but below `work/`, and another
             build may write meanwhile.
+        forget_deletions: documents that were deleted from the memory and are in the source come back.
         source: documents as mappings, instead of the recipe's `source`.
         chunker: a `Chunker`, instead of the recipe's `chunks`.
         encoders: `TextEncoder`s or `PlainEncoder`s by the names of the recipe's section `embed`.
@@ -70,7 +72,13 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
             ending.enter_context(store.lock())
             store.clean()
             ending.callback(store.clean)
-        work = Run(store, with_passed(checked, passed, store), progress or Progress(), passed)
+        work = Run(
+            store,
+            with_passed(checked, passed, store),
+            progress or Progress(),
+            passed,
+            forget_deletions=forget_deletions,
+        )
         ending.callback(work.close)
         try:
             if (unchanged := work.unchanged()) is not None:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnemodex import __version__
-from mnemodex.pipelines.commands import building, evaluation, inspection, planning, searching
+from mnemodex.pipelines.commands import building, changing, evaluation, inspection, planning, searching
 from mnemodex.pipelines.commands.output import prepare_streams, say
 from mnemodex.schemas.errors import MnemodexError, reason, shorten
 
 if TYPE_CHECKING:
     from types import FrameType
 
-_BUILDING = (["build"], ["demo"])
+_BUILDING = (["build"], ["demo"], ["add"], ["update"], ["delete"])
 """Commands whose work is kept where they are stopped."""
 
 app = typer.Typer(
@@ -44,7 +44,7 @@ def options(
     """Turn a corpus into memory indexes on Ray; search, inspect and measure them."""
 
 
-for module in (building, searching, inspection, evaluation, planning):
+for module in (building, changing, searching, inspection, evaluation, planning):
     module.register(app)
 
 

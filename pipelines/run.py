@@ -44,24 +44,34 @@ class Run:
         progress: follows it.
         passed: by the caller of `build`.
         log: the change log that the new snapshot has; by default the current one's, after the source was read again.
+        forget_deletions: whether that is without its deletions.
     """
 
     def __init__(
-        self, store: Store, recipe: Recipe, progress: Progress, passed: Passed, *, log: ChangeLog | None = None
+        self,
+        store: Store,
+        recipe: Recipe,
+        progress: Progress,
+        passed: Passed,
+        *,
+        log: ChangeLog | None = None,
+        forget_deletions: bool = False,
     ) -> None:
         self._started = time.perf_counter()
         self._store, self._recipe, self._passed, self._progress = store, recipe, passed, progress
         # What this build writes there may be needed when it is no longer the only one.
         self._leftovers = list(leftovers(store))
         self._former = store.found()
-        self._log = log if log is not None else ChangeLog.of(self._former)
+        former = ChangeLog.of(self._former)
+        self._log = log if log is not None else former.without_deletions(store) if forget_deletions else former
         self._changes = log is not None
+        self._same_log = self._log == former
         self._up_to_date = UpToDate(store, recipe, self._former)
         self._files = RunFiles(store, declared_tables(recipe))
 
     def unchanged(self) -> BuildResult | None:
         """Return what a build gives that has nothing to do, where that is known without a plan."""
-        outcome = self._up_to_date.outcome()
+        outcome = self._up_to_date.outcome() if self._same_log else None
         if outcome is None:
             return None
         result = self._result(self._former, committed=False)

@@ -44,18 +44,22 @@ _T = TypeVar("_T")
 class Memory:
     """One snapshot of a memory, its retrievers and its SQL. Not changed by later builds; open it again to see those."""
 
-    def __init__(self, path: str | Path, *, encoders: Mapping[str, Any] | None = None) -> None:
-        """Open the current snapshot.
+    def __init__(
+        self, path: str | Path, *, snapshot: str | int | None = None, encoders: Mapping[str, Any] | None = None
+    ) -> None:
+        """Open a snapshot.
 
         Args:
             path: the memory's folder.
+            snapshot: its number; the current one by default.
             encoders: the objects that were passed to `build`, by the names of their embeddings.
 
         Raises:
             MemoryNotFoundError: there is no memory, or nothing was committed yet.
+            SnapshotNotFoundError: there is no snapshot of that number.
             CorruptFileError: `CURRENT` or the manifest is damaged.
         """
-        self._begin(Snapshot.open(path), _sections(encoders or {}))
+        self._begin(Snapshot.open(path, snapshot=snapshot), _sections(encoders or {}))
 
     def _begin(self, snapshot: Snapshot, objects: Mapping[str, Any]) -> None:
         self.snapshot = snapshot

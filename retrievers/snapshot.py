@@ -40,13 +40,14 @@ class Snapshot:
         self.column = lru_cache(maxsize=256)(self._column)
 
     @classmethod
-    def open(cls, root: str | Path) -> Snapshot:
-        """Open the current snapshot of a memory.
+    def open(cls, root: str | Path, *, snapshot: str | int | None = None) -> Snapshot:
+        """Open the current snapshot of a memory, or one by its number.
 
         Raises:
             MemoryNotFoundError: there is no memory, or nothing was committed yet.
+            SnapshotNotFoundError: there is no snapshot of that number.
         """
-        return cls(*open_store(root))
+        return cls(*open_store(root, snapshot=snapshot))
 
     @property
     def name(self) -> str:

@@ -115,6 +115,10 @@ class MemoryNotFoundError(UserError):
     """The folder is not a memory, or has no committed snapshot."""
 
 
+class SnapshotNotFoundError(UserError):
+    """A memory has no snapshot of that number."""
+
+
 class SnapshotRefusedError(MnemodexError):
     """A server does not serve the newest snapshot of a memory, but the one before."""
 

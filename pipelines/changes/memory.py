@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.retrievers.memory import Memory
+from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +37,7 @@ class ChangeableMemory(Memory):
         Raises:
             SourceError: a row is no document, or there is none.
             DuplicateKeyError: the memory has a document with one of the keys and other content.
+            QueryError: another snapshot than the current one is opened.
             WriterBusyError: another build or change writes to the memory.
         """
         from mnemodex.pipelines.changes.change import Add
@@ -74,6 +76,13 @@ class ChangeableMemory(Memory):
     def _change(self, what: Change) -> int:
         from mnemodex.pipelines.changes.change import change
 
+        current = self.snapshot.store.current()
+        if current is not None and current.name != self.snapshot.name:
+            # What was looked at before it was changed may be another document by now.
+            raise QueryError(
+                f"{self.snapshot.store.root}: snapshot {self.snapshot.name} is opened, and {current.name} is the "
+                "current one; open the memory again to change it"
+            )
         encoders = {name.removeprefix("embed/"): encoder for name, encoder in self._objects.items()}
         changed = change(self.snapshot.store.root, what, encoders=encoders)
         for warning in changed.warnings:

@@ -51,6 +51,9 @@ def build(
         Path | None, typer.Option(help="A YAML or JSON file: Ray's runtime environment of the workers.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be computed, and stop.")] = False,
+    forget_deletions: Annotated[
+        bool, typer.Option("--forget-deletions", help="Bring back deleted documents that the source has.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Build a memory, or bring it up to date with its recipe and source.
@@ -67,6 +70,7 @@ def build(
         local=local,
         runtime_env=runtime_env,
         dry_run=dry_run,
+        forget_deletions=forget_deletions,
         progress=Progress(bars=on_terminal() and not dry_run),
     )
     if as_json:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from mnemodex.pipelines.commands.output import print_json, print_table, say
+from mnemodex.pipelines.commands.texts import SnapshotOption
 from mnemodex.schemas.errors import UserError
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def evaluate(
     generate: Annotated[
         int | None, typer.Option(help="Generate so many tokens, with the memory and without.", **_NEXT)
     ] = None,
+    snapshot: SnapshotOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure an index: recall over documents, answers of pairs, or perplexity of a next-token index."""
@@ -80,7 +82,7 @@ def evaluate(
     mixing = {"weight": weight, "temperature": temperature, "gate": gate, "rescore": rescore, "pointers": pointers}
     predicting = {"text": text, "settings": settings, "tune": tune or None, "save": save, "generate": generate}
     given = {name: value for name, value in (ranking | mixing | predicting | {"k": k}).items() if value is not None}
-    opened = Memory(memory)
+    opened = Memory(memory, snapshot=snapshot)
     evaluator = _evaluator(opened, index)
     _check_options(opened, index, evaluator, given)
     with KINDS.calling(opened.snapshot.index(index).type):
@@ -95,13 +97,14 @@ def compare(
     qrels: Annotated[Path | None, typer.Option(help=_QRELS)] = None,
     exclude_self: Annotated[bool, typer.Option("--exclude-self", help=_EXCLUDE)] = False,
     k: Annotated[int | None, typer.Option("-k", help="Documents a query, 10; or pairs, 50.")] = None,
+    snapshot: SnapshotOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compare two indexes by the same queries: differences, their confidence intervals, a paired randomisation test."""
     from mnemodex.retrievers.comparison import compare as run
     from mnemodex.retrievers.memory import Memory
 
-    opened = Memory(memory)
+    opened = Memory(memory, snapshot=snapshot)
     options = {"queries": queries, "qrels": qrels, "exclude_self": exclude_self or None, "k": k}
     given = {name: value for name, value in options.items() if value is not None}
     classes = [_evaluator(opened, index) for index in (first, second)]

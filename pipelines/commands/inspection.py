@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnemodex.pipelines.commands.output import print_json, print_table, say, size
-from mnemodex.pipelines.commands.texts import TextCommand
+from mnemodex.pipelines.commands.texts import SnapshotOption, TextCommand
 
 if TYPE_CHECKING:
     from mnemodex.schemas.manifest import EncoderEntry, IndexEntry, LanguageModelEntry, Manifest
@@ -35,6 +35,7 @@ def sql(
     query: Annotated[str, typer.Argument(help="One SELECT or EXPLAIN statement.")],
     timeout: Annotated[float, typer.Option(help="Seconds after which it is stopped.", min=0.001)] = 60.0,
     memory_limit: Annotated[str, typer.Option(help="Memory of the statement; its texts may take 2 GiB more.")] = "4GB",
+    snapshot: SnapshotOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Ask the memory's tables and indexes in SQL: read-only, without access to anything else."""
@@ -43,7 +44,7 @@ def sql(
     from mnemodex.retrievers.memory_limit import HEADROOM, bounded_memory
     from mnemodex.retrievers.sql import Connection
 
-    opened = Memory(memory)
+    opened = Memory(memory, snapshot=snapshot)
     made = Connection(
         opened.snapshot, opened.encoder, opened.retriever, memory_limit=memory_limit, answer_bytes=_ANSWER_BYTES
     )
@@ -66,25 +67,26 @@ def _shown(value: Any) -> Any:
 def show(
     memory: Annotated[Path, typer.Argument(help="The memory's folder.")],
     index: Annotated[str | None, typer.Argument(help="One index, in detail.")] = None,
+    snapshot: SnapshotOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what a memory holds: tables, indexes, shards, sizes, models, measured recall, history."""
     from mnemodex.retrievers.snapshot import Snapshot
 
-    snapshot = Snapshot.open(memory)
+    opened = Snapshot.open(memory, snapshot=snapshot)
     if index is not None:
-        entry = snapshot.index(index)
+        entry = opened.index(index)
         if as_json:
             shards = [shard.model_dump(mode="json") for shard in entry.shards]
             print_json({**entry.model_dump(mode="json"), "shards": shards})
         else:
-            _show_index(entry, snapshot.manifest.encoders.get(entry.settings.get("embed", "")))
+            _show_index(entry, opened.manifest.encoders.get(entry.settings.get("embed", "")))
         return
-    history = list(snapshot.store.history(snapshot.manifest))
+    history = list(opened.store.history(opened.manifest))
     if as_json:
-        print_json({**snapshot.manifest.model_dump(mode="json"), "history": [manifest.name for manifest in history]})
+        print_json({**opened.manifest.model_dump(mode="json"), "history": [manifest.name for manifest in history]})
         return
-    _show_memory(snapshot.manifest, history)
+    _show_memory(opened.manifest, history)
 
 
 def _show_memory(manifest: Manifest, history: list[Manifest]) -> None:

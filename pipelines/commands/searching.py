@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnemodex.pipelines.commands.output import print_json, say
-from mnemodex.pipelines.commands.texts import TextCommand
+from mnemodex.pipelines.commands.texts import SnapshotOption, TextCommand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,7 @@ def search(
     picture: Annotated[
         Path | None, typer.Option(help="Draw the part of a graph that answers one question: FILE.svg or .html.")
     ] = None,
+    snapshot: SnapshotOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Search an index."""
@@ -40,7 +41,7 @@ def search(
     from mnemodex.retrievers.memory import Memory
     from mnemodex.schemas.kinds import KINDS, load
 
-    opened = Memory(memory)
+    opened = Memory(memory, snapshot=snapshot)
     if picture is not None:
         _draw(opened.retriever(index), questions, picture)
     kind = opened.kind(index)

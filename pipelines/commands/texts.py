@@ -1,13 +1,19 @@
-"""Commands whose arguments are texts, which may begin with a dash."""
+"""What commands have in common: texts that may begin with a dash, and the snapshot that is read."""
 
 from __future__ import annotations
 
 import re
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from typer.core import TyperCommand
 from typing_extensions import override
+
+SnapshotOption = Annotated[
+    str | None, typer.Option("--snapshot", help="A snapshot's number; the current one by default.")
+]
+"""Of every command that reads a memory."""
 
 _OPTION = re.compile(r"--?[a-z][\w-]*(=.*)?", re.IGNORECASE | re.DOTALL)
 

@@ -85,22 +85,13 @@ class ChangeLog:
         """Return it as if nothing had been deleted; documents that were added before stay as they were added last."""
         kept: list[Artifact] = []
         for part in self.partitions:
-            rows = _read(store, part)
+            rows = parquet.read(store.files.local(part.file(".parquet")))
             added = rows.filter(pc.invert(rows["deleted"]))
             if len(added) == len(rows):
                 kept.append(part)
             elif len(added):
                 kept.append(_publish(store, part.label, added))
         return ChangeLog(tuple(kept))
-
-    def counts(self, store: Store) -> tuple[int, int]:
-        """Return how many keys are added, and how many deleted, at the end of the log."""
-        last: dict[str, bool] = {}
-        for part in self.partitions:
-            rows = _read(store, part, ("key", "deleted"))
-            last.update(zip(rows["key"].to_pylist(), rows["deleted"].to_pylist(), strict=True))
-        deleted = sum(last.values())
-        return len(last) - deleted, deleted
 
 
 def layer_of(label: str) -> int:
@@ -162,7 +153,3 @@ def _publish(store: Store, label: str, rows: pa.Table) -> Artifact:
     path = attempt / "data.parquet"
     parquet.write(path, spec_of(CHANGES), rows.combine_chunks().to_batches())
     return store.publish(attempt, CHANGES.path, label, fingerprint(sha256(path)), rows=len(rows))
-
-
-def _read(store: Store, part: Artifact, columns: tuple[str, ...] = ()) -> pa.Table:
-    return parquet.read(store.files.local(part.file(".parquet")), columns=columns or None)

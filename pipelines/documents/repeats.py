@@ -88,6 +88,12 @@ class FindRepeats(Op):
         told = f"{count_rows(rows)} of the source repeat a document, key and content; each is kept once"
         return [told] if rows else []
 
+    @override
+    @classmethod
+    def note(cls, finished: Finished) -> str:
+        rows = finished.total(RepeatStats).superseded
+        return f"{count_rows(rows)} superseded or deleted by later changes" if rows else ""
+
 
 class DropRepeats(Op):
     """Writes a partition without the rows that repeat a document."""

@@ -20,6 +20,7 @@ from mnemodex.schemas.errors import (
     MnemodexError,
     NewerFormatError,
     OlderFormatError,
+    SnapshotNotFoundError,
     reason,
 )
 from mnemodex.schemas.manifest import FORMAT, UPGRADABLE, Manifest, digest, own_digest
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SNAPSHOT = re.compile(r"\d{6}\.json")
+_LISTED = 20
+"""Snapshots that a message lists."""
 _LEVELS = 64
 """Levels of a manifest's JSON: what prints a recipe, or compares it, walks down all of them."""
 _FORMAT_2 = b'{\n "format": 2,\n'
@@ -89,6 +92,23 @@ class Snapshots:
         if own_digest(data) is None:
             raise CorruptFileError(f"{self.root / _file(name)}: differs from its checksum; restore it from a copy")
         return self._parse(name, data)
+
+    def at(self, name: str | int) -> Manifest:
+        """Return the manifest of a snapshot by its number, checked.
+
+        Raises:
+            SnapshotNotFoundError: there is none of that number; the message lists those there are.
+            CorruptFileError: it is damaged.
+        """
+        names = self._snapshots()
+        wanted = f"{int(name):06d}" if str(name).isdecimal() else str(name)
+        if wanted not in names:
+            listed = f"{min(names)} to {max(names)}" if len(names) > _LISTED else ", ".join(names) or "none"
+            raise SnapshotNotFoundError(f"{self.root}: has no snapshot {str(name)[:20]!r}; there are: {listed}")
+        current = self.current() if own_digest(self._read(wanted, named_in="snapshots")) is None else None
+        # A file of format 2 is vouched for by the snapshot after it.
+        older = self.history(current) if current is not None else ()
+        return next((manifest for manifest in older if manifest.name == wanted), None) or self.named(wanted)
 
     def mark(self) -> str:
         """Return a text that is another one after a snapshot was committed."""

@@ -168,16 +168,17 @@ def _digest(body: Any) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def open_store(root: str | Path) -> tuple[Store, Manifest]:
-    """Open a memory for reading and resolve its current snapshot.
+def open_store(root: str | Path, *, snapshot: str | int | None = None) -> tuple[Store, Manifest]:
+    """Open a memory for reading and resolve a snapshot: the current one, or one by its number.
 
     Raises:
         MemoryNotFoundError: the folder is missing, is something else, or nothing was committed in it yet.
+        SnapshotNotFoundError: there is no snapshot of that number.
     """
     store = Store(root)
     if not store.root.is_dir():
         raise MemoryNotFoundError(f"{root}: no such memory; build one with `mnemodex build RECIPE`")
-    manifest = store.current()
+    manifest = store.current() if snapshot is None else store.at(snapshot)
     if manifest is None:
         msg = f"{root}: is not a memory, or its first build has not finished; run `mnemodex build RECIPE`"
         raise MemoryNotFoundError(msg)

@@ -1,0 +1,93 @@
+"""`add`, `update` and `delete`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mnemodex.pipelines.commands.output import on_terminal, print_json, say
+from mnemodex.pipelines.commands.texts import TextCommand
+
+if TYPE_CHECKING:
+    from mnemodex.pipelines.changes.change import Change
+
+_MemoryArgument = Annotated[Path, typer.Argument(help="The memory's folder.")]
+_AddressOption = Annotated[
+    str | None, typer.Option("--address", help="A Ray cluster's address; a local one of its own by default.")
+]
+_LocalOption = Annotated[bool, typer.Option("--local", help="Compute in this process, without Ray.")]
+_JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Example: mnemodex add memories/python-manual notes.jsonl")(add)
+    app.command(epilog="Example: mnemodex update memories/python-manual notes.jsonl")(update)
+    app.command(cls=TextCommand, epilog="Example: mnemodex delete memories/python-manual with lambda")(delete)
+
+
+def add(
+    memory: _MemoryArgument,
+    source: Annotated[Path, typer.Argument(help="A file or folder of documents.")],
+    address: _AddressOption = None,
+    local: _LocalOption = False,
+    as_json: _JsonOption = False,
+) -> None:
+    """Add documents to a memory and all of its indexes."""
+    from mnemodex.pipelines.changes.change import Add
+
+    _change(memory, Add(source), "added", address=address, local=local, as_json=as_json)
+
+
+def update(
+    memory: _MemoryArgument,
+    source: Annotated[Path, typer.Argument(help="A file or folder of documents, whose keys the memory has.")],
+    address: _AddressOption = None,
+    local: _LocalOption = False,
+    as_json: _JsonOption = False,
+) -> None:
+    """Give documents of a memory another content."""
+    from mnemodex.pipelines.changes.change import Add
+
+    _change(memory, Add(source, update=True), "updated", address=address, local=local, as_json=as_json)
+
+
+def delete(
+    memory: _MemoryArgument,
+    keys: Annotated[list[str] | None, typer.Argument(help="Keys of documents.", metavar="[KEY...]")] = None,
+    where: Annotated[
+        str | None, typer.Option(help="A boolean SQL expression over documents d, instead of keys.")
+    ] = None,
+    address: _AddressOption = None,
+    local: _LocalOption = False,
+    as_json: _JsonOption = False,
+) -> None:
+    """Delete documents from a memory and all of its indexes; later builds over the same source leave them out."""
+    from mnemodex.pipelines.changes.change import Delete
+
+    _change(memory, Delete(keys or None, where), "deleted", address=address, local=local, as_json=as_json)
+
+
+def _change(memory: Path, what: Change, done: str, *, address: str | None, local: bool, as_json: bool) -> None:
+    from mnemodex.pipelines.changes.change import change
+    from mnemodex.pipelines.engine import Place
+    from mnemodex.pipelines.progress import Progress
+
+    started = time.perf_counter()
+    changed = change(memory, what, place=Place(address, local), progress=Progress(bars=on_terminal()))
+    result = changed.build
+    warnings = [*changed.warnings, *(result.warnings if result is not None else ())]
+    if as_json:
+        built = {"snapshot": result.snapshot, "committed": result.committed} if result is not None else {}
+        seconds = time.perf_counter() - started
+        report = {"memory": str(memory), "documents": changed.documents, "snapshot": None, "committed": False, **built}
+        print_json({**report, "seconds": seconds, "warnings": warnings})
+        return
+    for warning in warnings:
+        say(f"warning: {warning}", err=True)
+    plural = "" if changed.documents == 1 else "s"
+    state = f"snapshot {result.snapshot} committed" if result is not None else "nothing to change"
+    say(f"{memory}: {changed.documents} document{plural} {done}; {state}")
