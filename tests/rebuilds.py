@@ -160,16 +160,16 @@ class Rebuilds(RuleBasedStateMachine):
         """A build that dies after some writes; nothing of it reaches the disk after that."""
         self._write()
         with pytest.MonkeyPatch.context() as patch:
-            dead = _die_after(writes, patch)
+            dead = die_after(writes, patch)
             try:
                 self._build("memory")
             except (Killed, SourceError):
-                _unlock(dead)
+                unlock(dead)
 
     @rule()
     def rebuild(self) -> None:
         self._write()
-        if all(_is_blank(number) for rows in self.files.values() for number, _ in rows):
+        if all(is_blank(number) for rows in self.files.values() for number, _ in rows):
             with pytest.raises(SourceError, match="no document has any text"):
                 self._build("memory")
             return
@@ -191,7 +191,7 @@ class Rebuilds(RuleBasedStateMachine):
         (self.folder / "source").mkdir(exist_ok=True)
         wanted = {}
         for place, (name, rows) in enumerate(sorted(self.files.items())):
-            lines = [json.dumps(_note(number, edits[number])) for number, _ in rows]
+            lines = [json.dumps(note(number, edits[number])) for number, _ in rows]
             lines += ["{not json"] * (self.bad_rows if place == 0 else 0)
             data = "".join(f"{line}\n" for line in lines).encode()
             packed = name in self.compressed
@@ -228,7 +228,7 @@ class Rebuilds(RuleBasedStateMachine):
                 hits = memory.retriever(name).search(QUESTIONS, 7, where=where)
                 given[f"{name} {where}"] = hits.to_arrow().to_pylist()
         if "ngrams" in memory.indexes:
-            given |= _phrases(memory.retriever("ngrams"))
+            given |= phrases(memory.retriever("ngrams"))
         for view in memory.snapshot.views:
             given[view] = memory.sql(f"SELECT * FROM {view} ORDER BY ALL").to_arrow_table().to_pylist()
         for name in TRAINED.keys() & set(memory.indexes):
@@ -246,7 +246,7 @@ class Rebuilds(RuleBasedStateMachine):
             assert hit["score"] == pytest.approx(exact, abs=0.05)
 
 
-def _phrases(ngrams: Any) -> dict[str, Any]:
+def phrases(ngrams: Any) -> dict[str, Any]:
     """Places and documents are in the order of the shards, so they are compared as sets."""
     located, documents = ngrams.locate(PHRASES), ngrams.documents(PHRASES)
     following = ngrams.continuations(PHRASES)
@@ -263,21 +263,21 @@ def _phrases(ngrams: Any) -> dict[str, Any]:
     return {**found, "count": ngrams.count(PHRASES).tolist(), "continuations": following_tokens}
 
 
-def _note(number: int, edits: int) -> dict[str, Any]:
+def note(number: int, edits: int) -> dict[str, Any]:
     rng = np.random.default_rng([number, edits])
     # One has a title only.
     text = (
-        "" if _is_blank(number) or number % 9 == 3 else " ".join([*rng.choice(WORDS, rng.integers(0, 12)), str(number)])
+        "" if is_blank(number) or number % 9 == 3 else " ".join([*rng.choice(WORDS, rng.integers(0, 12)), str(number)])
     )
     return {"id": f"n{number}", "title": "" if number % 3 else f"Note {number}", "text": text, "year": number % 5}
 
 
-def _is_blank(number: int) -> bool:
+def is_blank(number: int) -> bool:
     """Whether a document has no chunk."""
     return number % 9 == 1
 
 
-def _die_after(writes: int, patch: pytest.MonkeyPatch) -> list[LocalFiles]:
+def die_after(writes: int, patch: pytest.MonkeyPatch) -> list[LocalFiles]:
     """Let nothing reach the disk after some writes; returns the doors to files that were used."""
     left, used = [writes], list[LocalFiles]()
 
@@ -296,7 +296,7 @@ def _die_after(writes: int, patch: pytest.MonkeyPatch) -> list[LocalFiles]:
     return used
 
 
-def _unlock(dead: list[LocalFiles]) -> None:
+def unlock(dead: list[LocalFiles]) -> None:
     """Let go of the locks that a process holds until it dies."""
     for files in dead:
         for descriptor in files._owned.values():

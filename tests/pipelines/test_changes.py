@@ -1,0 +1,124 @@
+"""Documents are added, updated and deleted: every index answers as if it had been built from what is left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from changes import Changes, small_partitions
+from hypothesis import Phase, settings
+from library import records, write_jsonl
+
+import mnemodex
+from mnemodex.schemas.errors import DuplicateKeyError, QueryError, SnapshotNotFoundError, SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from commands import Ran
+
+    from mnemodex.pipelines.outcome import BuildResult
+
+__all__ = ["small_partitions"]
+
+NEW = {"id": "kiln", "title": "Kiln", "text": "The kiln burns lime and oyster shells.", "lang": "en", "year": 1950}
+
+
+@pytest.fixture
+def changed(tmp_path: Path, build: Callable[..., BuildResult]) -> Any:
+    """A memory of BM25 over the library in one file."""
+    write_jsonl(tmp_path / "notes" / "notes.jsonl", records())
+    build()
+    return mnemodex.open(tmp_path / "memory")
+
+
+def keys(memory: Any, question: str) -> list[str]:
+    return [hit.key for hit in memory.retriever("words").search([question], 3)[0]]
+
+
+@pytest.mark.usefixtures("small_partitions")
+class TestChanges(Changes.TestCase):
+    settings = settings(
+        max_examples=2, stateful_step_count=5, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate]
+    )
+
+
+def test_what_was_added_is_found_and_what_was_deleted_is_not(changed: Any) -> None:
+    assert changed.add([NEW]) == 1
+    assert keys(changed, "lime kiln") == ["kiln"]
+    assert changed.update([{**NEW, "text": "It burns charcoal."}]) == 1
+    assert keys(changed, "oyster lime") == []
+    assert keys(changed, "charcoal") == ["kiln"]
+    assert changed.delete(["kiln"]) == 1
+    assert keys(changed, "charcoal kiln") == []
+
+
+def test_a_change_does_not_need_the_source(changed: Any, tmp_path: Path) -> None:
+    (tmp_path / "notes" / "notes.jsonl").unlink()
+    assert changed.delete(where="year = 1901") == 12
+    assert changed.sql("SELECT count(*) FROM documents").fetchone() == (len(records()) - 12,)
+
+
+def test_a_deletion_stays_until_it_is_forgotten(
+    changed: Any, tmp_path: Path, build: Callable[..., BuildResult], cli: Callable[..., Ran]
+) -> None:
+    changed.delete(["mill-1"])
+    assert not build().committed
+    assert keys(mnemodex.open(tmp_path / "memory"), "mill wheel in the north") != ["mill-1"]
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"source: {tmp_path}/notes\nmemory: {tmp_path}/memory\nindexes: {{words: {{type: bm25}}}}\n")
+    assert cli("build", recipe, "--forget-deletions").code == 0
+    assert "mill-1" in keys(mnemodex.open(tmp_path / "memory"), "mill wheel in the north")
+
+
+def test_earlier_snapshots_show_what_was_there(changed: Any, tmp_path: Path, cli: Callable[..., Ran]) -> None:
+    changed.delete(["mill-1"])
+    former = mnemodex.open(tmp_path / "memory", snapshot=1)
+    assert "mill-1" in keys(former, "mill wheel in the north")
+    with pytest.raises(QueryError, match="snapshot 000001 is opened, and 000002 is the current one"):
+        former.delete(["mill-2"])
+    with pytest.raises(SnapshotNotFoundError, match="has no snapshot '7'; there are: 000001, 000002"):
+        mnemodex.open(tmp_path / "memory", snapshot=7)
+    found = cli("search", tmp_path / "memory", "words", "mill wheel in the north", "--snapshot", 1)
+    assert "mill-1" in found.out
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda memory: memory.delete(["mil-1"]), QueryError, "no document has the key 'mil-1'; did you mean 'mill-1'"),
+        (lambda memory: memory.delete(), QueryError, "the keys of documents, or a `where`"),
+        (lambda memory: memory.delete("mill-1"), QueryError, "a list of keys"),
+        (lambda memory: memory.delete(where="true"), QueryError, "would delete all 56 documents"),
+        (lambda memory: memory.delete(where="yaer = 1"), QueryError, "not a boolean expression over documents d"),
+        (lambda memory: memory.update([NEW]), QueryError, "no document has the key 'kiln'"),
+        (lambda memory: memory.add([{**records()[0], "text": "x"}]), DuplicateKeyError, "other content; update it"),
+        (lambda memory: memory.add([NEW, {**NEW, "text": "x"}]), DuplicateKeyError, "two documents have the key"),
+        (lambda memory: memory.add([]), SourceError, "gives no rows"),
+        (lambda memory: memory.add([{"id": "a"}]), SourceError, "no field 'text'"),
+        (lambda memory: memory.add("nowhere.jsonl"), SourceError, "nowhere.jsonl"),
+    ],
+)
+def test_what_cannot_be_changed_changes_nothing(changed: Any, change: Any, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        change(changed)
+    assert changed.newer() is None
+
+
+def test_what_is_there_already_commits_nothing(changed: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert changed.add([records()[0]]) == 0
+    assert changed.update([records()[0]]) == 0
+    assert "1 document unchanged" in caplog.text
+    assert changed.newer() is None
+
+
+def test_commands_change_a_memory(changed: Any, tmp_path: Path, cli: Callable[..., Ran]) -> None:
+    memory, source = tmp_path / "memory", write_jsonl(tmp_path / "new.jsonl", [NEW])
+    assert "1 document added; snapshot 000002 committed" in cli("add", memory, source).out
+    assert "0 documents added; nothing to change" in cli("add", memory, source).out
+    write_jsonl(source, [{**NEW, "text": "It burns charcoal."}])
+    report = cli("update", memory, source, "--json").json
+    assert (report["documents"], report["snapshot"], report["committed"]) == (1, "000003", True)
+    assert "13 documents deleted" in cli("delete", memory, "--where", "year IN (1901, 1950)").out
+    assert cli("delete", memory, "kiln").code == 2

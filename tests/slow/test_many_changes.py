@@ -1,0 +1,16 @@
+"""Many sequences of changes, of more kinds of indexes."""
+
+from __future__ import annotations
+
+import pytest
+from changes import Changes, small_partitions
+from hypothesis import settings
+
+__all__ = ["small_partitions"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+
+@pytest.mark.usefixtures("small_partitions")
+class TestManyChanges(Changes.TestCase):
+    settings = settings(max_examples=30, stateful_step_count=15, deadline=None)
