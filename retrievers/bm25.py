@@ -42,7 +42,9 @@ class BM25Retriever(Retriever):
         self._rows = ShardRows([Rows.open(folder) for folder in folders])
         rows = self._rows.shards
         arrays = [open_counts(self.name, *shard) for shard in zip(folders, (len(own.ids) for own in rows), strict=True)]
-        self._shards = WordShards(arrays, rows)
+        tombstones = memory.snapshot.tombstones
+        masked = [tombstones.mask("chunk_id", np.asarray(own.ids)) for own in rows] if entry.masked else []
+        self._shards = WordShards(arrays, rows, masked)
         self._settings = settings = BM25Settings.model_validate(entry.settings)
         mean = max(self._shards.words / max(self._shards.rows, 1), 1e-9)
         relative = settings.b * np.arange(self._shards.longest + 1) / mean
@@ -68,15 +70,15 @@ class BM25Retriever(Retriever):
     def _ask(self, questions: list[str]) -> _Asked:
         words = split_words(questions, self._settings.tokenizer, self._settings.language)
         ranges = self._shards.find(words.names)
-        holders = (ranges[..., 1] - ranges[..., 0]).sum(axis=0)
+        holders = self._shards.holders(ranges)
         idf = np.log(1 + (self._shards.rows - holders + 0.5) / (holders + 0.5)).astype(np.float32)
         return _Asked(words, np.concatenate([[0], np.cumsum(words.lengths)]), idf, ranges)
 
     def _best(self, asked: _Asked, k: int, allowed: Int64s | None) -> _Best:
         """Return the best rows of each question."""
-        kept = np.ones(0, np.bool_)
+        kept = self._shards.live
         if allowed is not None:
-            kept = np.concatenate([kept, *(np.isin(rows.ids, allowed) for rows in self._rows.shards)])
+            kept = np.concatenate([np.ones(0, np.bool_), *(np.isin(rows.ids, allowed) for rows in self._rows.shards)])
         best = _Best.none((len(asked.offsets) - 1, k))
         _search(asked.words.ids, asked.offsets, asked.idf, asked.ranges, self._norms, self._shards.table, kept, best)
         return best

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 def open_searcher(snapshot: Snapshot, entry: IndexEntry) -> DenseSearcher:
     """Open the shards of an index over the vectors of a table."""
     vectors = partial(snapshot.path, str(entry.table), ending=".npy")
-    return DenseSearcher(snapshot.shards(entry), entry.search.value, vectors=vectors)
+    masked = partial(snapshot.tombstones.mask, "chunk_id") if entry.masked else None
+    return DenseSearcher(snapshot.shards(entry), entry.search.value, vectors=vectors, masked=masked)
 
 
 class DenseRetriever(Retriever):

@@ -56,7 +56,8 @@ def find_unknown_gold(memory: Memory, queries: Sequence[Query]) -> UnknownGold:
     gold = dict.fromkeys(key for query in queries for key in query.gold)
     unknown = dict(gold)
     for part in memory.snapshot.manifest.tables[DOCUMENTS.label].partitions:
-        for key in memory.snapshot.column(DOCUMENTS.label, part.label, "key"):
+        keys = memory.snapshot.column(DOCUMENTS.label, part.label, "key")
+        for key in keys[memory.snapshot.live_rows(part.label)]:
             unknown.pop(key, None)
     found = UnknownGold(len(unknown), len(gold), {key: _nearest(memory, key) for key in list(unknown)[:_EXAMPLES]})
     if gold and len(unknown) == len(gold):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from mnemodex.retrievers.tombstones import Tombstones
 from mnemodex.schemas.errors import START_OVER, CorruptFileError, UnknownIndexError
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.row_groups import RowGroups
@@ -63,6 +66,16 @@ class Snapshot:
     def views(self) -> dict[str, str]:
         """The tables by the names of their SQL views."""
         return {TableKey.parse(name).view: name for name in self.manifest.tables}
+
+    @cached_property
+    def tombstones(self) -> Tombstones:
+        """What readers leave out."""
+        return Tombstones.of(self.store, self.manifest)
+
+    def live_rows(self, label: str) -> Int64s:
+        """Return which rows of a partition of documents readers see, int64, ascending."""
+        ids = self.column(DOCUMENTS.label, label, "doc_id")
+        return np.flatnonzero(~self.tombstones.mask("doc_id", ids))
 
     def index(self, name: str) -> IndexEntry:
         """Return the manifest's entry of an index.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from mnemodex.schemas.store.columns import to_column
 from mnemodex.schemas.tables import CHUNKS, TableKey, spec_of
 
 if TYPE_CHECKING:
@@ -19,12 +20,20 @@ def empty_view(view: str) -> pa.Table:
 
 
 def dataset(snapshot: Snapshot, table: str) -> Any:
-    """Return the table as an Arrow dataset over checked files; page checksums are verified as pages are read."""
+    """Return the table as an Arrow dataset over checked files, without the rows that tombstones leave out.
+
+    Page checksums are verified as pages are read.
+    """
     import pyarrow.dataset as ds
 
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     paths = [str(path) for path in snapshot.paths(table)]
-    return ds.dataset(paths, format=ds.ParquetFileFormat(default_fragment_scan_options=options))
+    rows = ds.dataset(paths, format=ds.ParquetFileFormat(default_fragment_scan_options=options))
+    column = snapshot.tombstones.column(rows.schema.names)
+    if column is None:
+        return rows
+    left_out = to_column(getattr(snapshot.tombstones, column), pa.int64())
+    return rows.filter(~ds.field(column).isin(left_out))
 
 
 def catalogue(snapshot: Snapshot) -> dict[str, pa.Table]:

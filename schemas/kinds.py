@@ -52,12 +52,14 @@ KINDS = Registry(
             check=f"{_DENSE}.factory:check_settings",
             retriever="mnemodex.retrievers.dense:DenseRetriever",
             searched_in_builds=True,
+            masks=True,
         ),
         "bm25": Kind(
             settings=f"{_SETTINGS}:BM25Settings",
             indexer="mnemodex.indexers.bm25:BM25Indexer",
             retriever="mnemodex.retrievers.bm25:BM25Retriever",
             searched_in_builds=True,
+            masks=True,
         ),
         "ngram": Kind(
             settings=f"{_SETTINGS}:NgramSettings",
@@ -88,6 +90,7 @@ KINDS = Registry(
             settings=f"{_SETTINGS}:HybridSettings",
             retriever="mnemodex.retrievers.hybrid:HybridRetriever",
             searched_in_builds=True,
+            masks=True,
         ),
         "qa": Kind(
             settings=f"{_SETTINGS}:QASettings",

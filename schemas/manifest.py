@@ -62,10 +62,12 @@ class TableEntry(Frozen):
         identity: hash of the settings and code that made it, inputs left out: rows of two tables with one identity are
             equal where their ids are.
         fields: of the metadata that are columns of `documents`, and the names of their types.
+        masked: rows of the partitions that readers leave out, because a tombstone names their document.
     """
 
     name: str
     partitions: Artifacts
+    masked: Count = 0
     id_column: str | None = None
     parents: dict[str, str] = Field(default_factory=dict)
     identity: str = ""
@@ -79,8 +81,8 @@ class TableEntry(Frozen):
 
     @property
     def rows(self) -> int:
-        """Rows of all partitions."""
-        return self.partitions.rows
+        """Rows of all partitions that readers see."""
+        return self.partitions.rows - self.masked
 
     @property
     def bytes(self) -> int:
@@ -89,7 +91,10 @@ class TableEntry(Frozen):
 
 
 class IndexEntry(Frozen):
-    """An index: its settings and shards, what it is searched with, its measured recall, and when it abstains."""
+    """An index: its settings and shards, what it is searched with, its measured recall, and when it abstains.
+
+    Of the rows of the shards, searches leave the `masked` ones out, of which a tombstone names the document.
+    """
 
     name: str
     type: str
@@ -97,6 +102,7 @@ class IndexEntry(Frozen):
     fingerprint: str
     table: str | None = None
     rows: Count = 0
+    masked: Count = 0
     shards: Artifacts = Field(default_factory=Artifacts)
     search: SearchParameters = Field(default_factory=SearchParameters)
     recall: Recall | None = None
@@ -155,7 +161,10 @@ class LanguageModelEntry(Frozen):
 
 
 class Manifest(Frozen):
-    """One immutable snapshot of a memory; timestamps are naive UTC."""
+    """One immutable snapshot of a memory; timestamps are naive UTC.
+
+    Tombstones name documents, and their chunks, that are still in the files and that no reader sees.
+    """
 
     format: int = FORMAT
     name: str
@@ -182,8 +191,8 @@ class Manifest(Frozen):
         if taken := {TableKey.parse(name).view for name in self.tables} & {*CATALOGUE_VIEWS}:
             raise ValueError(f"a table is called {min(taken)!r}, as a view of the catalogue")
         for name, index in self.indexes.items():
-            if index.rows != index.shards.rows and index.shards:
-                raise ValueError(f"index {name!r} has {index.shards.rows} rows, not {index.rows}")
+            if index.rows + index.masked != index.shards.rows and index.shards:
+                raise ValueError(f"index {name!r} has {index.shards.rows} rows, not {index.rows + index.masked}")
         try:
             TopologicalSorter({name: index.made_of for name, index in self.indexes.items()}).prepare()
         except CycleError as error:

@@ -65,6 +65,7 @@ class Kind:
     renderer: str = "mnemodex.pipelines.commands.rendering:ChunkRenderer"
     evaluator: str = "mnemodex.pipelines.commands.evaluation:QueryEvaluator"
     searched_in_builds: bool = False
+    masks: bool = False
     version: str = ""
 
 

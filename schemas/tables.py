@@ -34,6 +34,7 @@ __all__ = [
     "READ_DOCUMENTS",
     "SINGLE_TABLES",
     "SYNONYMS",
+    "TOMBSTONES",
     "TRIPLES",
     "TableKey",
     "TableSpec",
@@ -50,6 +51,7 @@ _CHECKS = "mnemodex.pipelines.checks.tables"
 DOCUMENTS = TableKey("documents")
 READ_DOCUMENTS = TableKey("documents", draft=True)
 CHANGES = TableKey("changes", draft=True)
+TOMBSTONES = TableKey("tombstones", draft=True)
 CHUNKS = TableKey("chunks")
 TRIPLES = TableKey("triples")
 EXTRACTIONS = TableKey("extractions", draft=True)

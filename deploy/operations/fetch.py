@@ -73,7 +73,7 @@ def _documents(snapshot: Snapshot, keys: list[str], allowed: Int64s | None) -> I
     for part in snapshot.manifest.tables[DOCUMENTS.label].partitions:
         path = snapshot.path(DOCUMENTS.label, part.label)
         there = pc.is_in(parquet.read(path, columns=["key"])["key"], wanted)
-        numbers = np.flatnonzero(np.asarray(there))
+        numbers = np.intersect1d(np.flatnonzero(np.asarray(there)), snapshot.live_rows(part.label))
         for row in snapshot.take(DOCUMENTS.label, part.label, numbers.tolist(), _DOCUMENT).to_pylist():
             if allowed is None or _is_allowed(snapshot, part.label, row["doc_id"], allowed):
                 yield _shown(row)
@@ -90,6 +90,7 @@ def _chunks(snapshot: Snapshot, names: list[str], allowed: Int64s | None) -> Ite
     """Yield chunks that are allowed, with the keys and the metadata of their documents."""
     numbers = [int(name) for name in names if name.isascii() and name.isdigit() and len(name) < _LONGEST_ID]
     wanted = np.array([number for number in numbers if number < 1 << 63], np.int64)
+    wanted = wanted[~snapshot.tombstones.mask("chunk_id", wanted)]
     if allowed is not None:
         wanted = wanted[np.isin(wanted, allowed)]
     for part in snapshot.manifest.tables[CHUNKS.label].partitions:

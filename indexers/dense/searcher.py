@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from mnemodex.indexers.arrays import Float32s, Int64s
+    from mnemodex.indexers.arrays import Bools, Float32s, Int64s
 
 EXACT_SHARE = 0.1
 """Filters that keep no more of the rows are answered exactly: at 10 % a filtered graph has lost 3 points of recall, at
@@ -36,13 +36,25 @@ class DenseSearcher:
             largest value that is tried when measuring.
         vectors: gives the `.npy` file of an embedding partition by its label. It is asked when a search first has to be
             exact, so files that are never needed need not be checked.
+        masked: says of ids, int64 of shape (n,), which are no hits of any search; None where all may be.
 
     Attributes:
         rows: of all shards, whose partitions are those of embeddings.
     """
 
-    def __init__(self, shards: Sequence[Path], parameter: int | None, *, vectors: Callable[[str], Path]) -> None:
+    def __init__(
+        self,
+        shards: Sequence[Path],
+        parameter: int | None,
+        *,
+        vectors: Callable[[str], Path],
+        masked: Callable[[Int64s], Bools] | None = None,
+    ) -> None:
         self._shards = [Shard(folder, parameter, vectors) for folder in shards]
+        if masked is not None:
+            for shard in self._shards:
+                hidden = masked(shard.rows.ids)
+                shard.live = ~hidden if hidden.any() else None
         if len({(shard.header.dimension, shard.header.metric) for shard in self._shards}) != 1:
             raise CorruptFileError(
                 "an index needs at least one shard, and all of one dimension and metric; build it again"

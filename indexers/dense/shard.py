@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from mnemodex.indexers.arrays import Float32s, Int64s, check_places, open_arrays, save_arrays
-from mnemodex.indexers.dense.engine import GRAPH_LIMIT
+from mnemodex.indexers.arrays import Bools, Float32s, Int64s, check_places, open_arrays, save_arrays
+from mnemodex.indexers.dense.engine import GRAPH_LIMIT, keep_allowed, widened
 from mnemodex.indexers.dense.faiss_engine import FaissEngine
 from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
 from mnemodex.indexers.dense.vectors import Vectors, exact_search
@@ -30,6 +30,9 @@ HEADER = "shard.json"
 
 WIDENING = 4
 """A search with too few hits is repeated with so many times the parameter."""
+
+SPARE = 8
+"""Hits that are looked for beyond those that are expected to hold enough live ones."""
 
 MOST_TIES = 4096
 """Rows of equal score at the last place that are compared by id; with more it is open which of them come in."""
@@ -67,9 +70,13 @@ class Shard:
     """An opened shard, with its header, rows and engine, and the vectors that its index was built from.
 
     Its arrays are mapped; for the arguments see `DenseSearcher`.
+
+    Attributes:
+        live: which rows may be hits, bool of shape (rows,); None where all may.
     """
 
     engine: Engine
+    live: Bools | None = None
 
     def __init__(self, folder: Path, parameter: int | None, vectors: Callable[[str], Path]) -> None:
         self._folder = folder
@@ -121,6 +128,10 @@ class Shard:
 
         With `exact`, queries are compared with the vectors at these positions instead of asking the index.
         """
+        if allowed is None and self.live is not None:
+            allowed = np.flatnonzero(self.live)
+            find = partial(self._search_live, allowed, self.live)
+            return find_ranked(find, queries, k, matching=len(allowed), ids=self.rows.ids)
         find = partial(self._search_exactly if exact else self._search_index, allowed)
         matching = self.header.rows if allowed is None else len(allowed)
         return find_ranked(find, queries, k, matching=matching, ids=self.rows.ids)
@@ -140,6 +151,16 @@ class Shard:
             short = short[positions[short, -1] < 0]
         if len(short):
             scores[short], positions[short] = self._search_exactly(allowed, queries[short], k)
+        return scores, positions
+
+    def _search_live(self, allowed: Int64s, live: Bools, queries: Float32s, k: int) -> tuple[Float32s, Int64s]:
+        """Ask the index for more hits than are wanted, and keep the live ones: no filter costs less."""
+        fetch = min(self.header.rows, widened(k, live, self.header.rows) + SPARE)
+        scores, positions = self.engine.search(queries, fetch, parameter=self._parameter)
+        scores, positions = keep_allowed(scores, positions, live, k)
+        short = np.flatnonzero(positions[:, -1] < 0)
+        if len(short):
+            scores[short], positions[short] = self._search_index(allowed, queries[short], k)
         return scores, positions
 
     def _search_exactly(self, allowed: Int64s | None, queries: Float32s, k: int) -> tuple[Float32s, Int64s]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mnemodex.pipelines.caller import Passed, spooled, with_passed
 from mnemodex.pipelines.changes.incoming import Incoming
-from mnemodex.pipelines.changes.lookup import check_keys, find_contents, keys_where
+from mnemodex.pipelines.changes.lookup import check_keys, find_documents, keys_where
+from mnemodex.pipelines.changes.masking import can_mask, mask
 from mnemodex.pipelines.documents.changes import ChangeLog, Deletion, write_layer
 from mnemodex.pipelines.engine import Place
 from mnemodex.pipelines.preflight import check_inputs
@@ -53,7 +54,7 @@ class Base:
 class Change(Protocol):
     """What is to be changed."""
 
-    def layer(self, base: Base, warnings: list[str]) -> tuple[int, Iterable[Record | Deletion]]:
+    def layer(self, base: Base, warnings: list[str]) -> tuple[int, Iterable[Record] | list[Deletion]]:
         """Return how many documents change, and what the log says of them; add to the warnings.
 
         Raises:
@@ -78,7 +79,8 @@ class Add:
         if isinstance(base.recipe.source, NoSource):
             raise RecipeError(f"{base.store.root}: has question-answer pairs only; build it with a source")
         incoming = self._open(base)
-        there = find_contents(base.store, base.manifest, incoming.contents)
+        found = find_documents(base.store, base.manifest, incoming.contents)
+        there = {key: document.content for key, document in found.items()}
         if self.update:
             check_keys(base.store, base.manifest, list(incoming.contents), there)
         new = {key for key, content in incoming.contents.items() if there.get(key) != content}
@@ -117,7 +119,7 @@ class Delete:
             keys = keys_where(base.store, base.manifest, self.where)
         else:
             keys = list(dict.fromkeys(_checked_keys(self.keys)))
-            check_keys(base.store, base.manifest, keys, find_contents(base.store, base.manifest, keys))
+            check_keys(base.store, base.manifest, keys, find_documents(base.store, base.manifest, keys))
         if keys and len(keys) == base.manifest.tables[DOCUMENTS.label].rows:
             raise QueryError(
                 f"{base.store.root}: this would delete all {len(keys)} documents; remove the memory's folder instead"
@@ -186,6 +188,8 @@ def change(
                 return Changed(0, warnings, None)
             log = ChangeLog.of(manifest)
             log = log.extended(write_layer(store, log.layer + 1, rows))
+            if isinstance(what, Delete) and can_mask(manifest, count):
+                return Changed(count, warnings, mask(store, manifest, [row.key for row in rows], log))
             run = Run(store, base.recipe, progress or Progress(), Passed(encoders=dict(encoders or {})), log=log)
             ending.callback(run.close)
             return Changed(count, warnings, run.run(place or Place()))

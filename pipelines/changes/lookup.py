@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemodex.retrievers.memory import Memory
 from mnemodex.retrievers.snapshot import Snapshot
+from mnemodex.retrievers.tombstones import Tombstones
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.store.columns import to_column
+from mnemodex.schemas.store.columns import numbers, to_column
 from mnemodex.schemas.tables import DOCUMENTS
 
 if TYPE_CHECKING:
@@ -21,15 +23,25 @@ if TYPE_CHECKING:
     from mnemodex.schemas.store.store import Store
 
 
-def find_contents(store: Store, manifest: Manifest, keys: Collection[str]) -> dict[str, str]:
-    """Return the content's hash of those documents that are there, by key."""
+class Found(NamedTuple):
+    """A document that is there: its id, and the hash of its content."""
+
+    doc_id: int
+    content: str
+
+
+def find_documents(store: Store, manifest: Manifest, keys: Collection[str]) -> dict[str, Found]:
+    """Return those documents that are there, by key; partition by partition."""
     wanted = to_column(list(keys), pa.string())
-    found: dict[str, str] = {}
+    tombstones = Tombstones.of(store, manifest)
+    found: dict[str, Found] = {}
     for part in manifest.tables[DOCUMENTS.label].partitions:
         path = store.files.local(part.file(".parquet"))
-        rows = parquet.read(path, columns=["key", "content_hash"])
+        rows = parquet.read(path, columns=["doc_id", "key", "content_hash"])
         rows = rows.filter(pc.is_in(rows["key"], value_set=wanted))
-        found.update(zip(rows["key"].to_pylist(), rows["content_hash"].to_pylist(), strict=True))
+        live = np.flatnonzero(~tombstones.mask("doc_id", numbers(rows["doc_id"])))
+        columns = (rows[name].take(to_column(live, pa.int64())).to_pylist() for name in rows.schema.names)
+        found.update((key, Found(doc_id, content)) for doc_id, key, content in zip(*columns, strict=True))
     return found
 
 

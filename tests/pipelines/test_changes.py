@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from changes import Changes, small_partitions
+from changes import Changes, MaskedChanges, small_partitions
 from hypothesis import Phase, settings
 from library import records, write_jsonl
 
@@ -37,11 +37,19 @@ def keys(memory: Any, question: str) -> list[str]:
     return [hit.key for hit in memory.retriever("words").search([question], 3)[0]]
 
 
+FEW = settings(
+    max_examples=2, stateful_step_count=5, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate]
+)
+
+
 @pytest.mark.usefixtures("small_partitions")
 class TestChanges(Changes.TestCase):
-    settings = settings(
-        max_examples=2, stateful_step_count=5, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate]
-    )
+    settings = FEW
+
+
+@pytest.mark.usefixtures("small_partitions")
+class TestMaskedChanges(MaskedChanges.TestCase):
+    settings = FEW
 
 
 def test_what_was_added_is_found_and_what_was_deleted_is_not(changed: Any) -> None:
@@ -64,12 +72,34 @@ def test_a_deletion_stays_until_it_is_forgotten(
     changed: Any, tmp_path: Path, build: Callable[..., BuildResult], cli: Callable[..., Ran]
 ) -> None:
     changed.delete(["mill-1"])
+    build()
     assert not build().committed
     assert keys(mnemodex.open(tmp_path / "memory"), "mill wheel in the north") != ["mill-1"]
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"source: {tmp_path}/notes\nmemory: {tmp_path}/memory\nindexes: {{words: {{type: bm25}}}}\n")
     assert cli("build", recipe, "--forget-deletions").code == 0
     assert "mill-1" in keys(mnemodex.open(tmp_path / "memory"), "mill wheel in the north")
+
+
+def test_a_deletion_writes_no_file_but_of_ids(changed: Any, tmp_path: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("memory/[it]*/**/*") if path.is_file()}
+    changed.delete(["mill-1"])
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.glob("memory/[it]*/**/*") if path.is_file()}
+    assert before.items() <= after.items()
+    assert {path.parts[-3] if path.suffix == ".parquet" else path.parent.name for path in after.keys() - before} <= {
+        "tombstones",
+        "changes",
+        "tables",
+    }
+    tables = changed.snapshot.manifest.tables
+    assert (tables["documents"].rows, tables["documents"].masked) == (55, 1)
+    assert changed.snapshot.manifest.indexes["words"].rows == tables["chunks"].rows
+
+
+def test_where_many_documents_are_deleted_files_are_written(changed: Any) -> None:
+    changed.delete(where="year < 1904")
+    assert not changed.snapshot.manifest.tombstones
+    assert changed.snapshot.manifest.tables["documents"].partitions.rows == 20
 
 
 def test_earlier_snapshots_show_what_was_there(changed: Any, tmp_path: Path, cli: Callable[..., Ran]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from changes import Changes, small_partitions
+from changes import Changes, MaskedChanges, small_partitions
 from hypothesis import settings
 
 __all__ = ["small_partitions"]
@@ -14,3 +14,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 @pytest.mark.usefixtures("small_partitions")
 class TestManyChanges(Changes.TestCase):
     settings = settings(max_examples=30, stateful_step_count=15, deadline=None)
+
+
+@pytest.mark.usefixtures("small_partitions")
+class TestManyMaskedChanges(MaskedChanges.TestCase):
+    settings = settings(max_examples=60, stateful_step_count=15, deadline=None)

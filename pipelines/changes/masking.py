@@ -1,0 +1,120 @@
+"""Deletions by tombstones: the files stay as they are, and readers leave out what a tombstone names.
+
+So a deletion costs what it names, not what the memory holds, as in Lucene's live documents. The next build, or the next
+change that writes documents, writes the files without it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from mnemodex.pipelines.changes.lookup import find_documents
+from mnemodex.pipelines.outcome import BuildResult
+from mnemodex.retrievers.tombstones import Tombstones
+from mnemodex.schemas.errors import RecipeError
+from mnemodex.schemas.kinds import KINDS
+from mnemodex.schemas.manifest import Artifacts, fingerprint
+from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.columns import to_table
+from mnemodex.schemas.store.local_files import sha256
+from mnemodex.schemas.table import row_schema
+from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, ERRORS, TOMBSTONES, TableKey, TableSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnemodex.indexers.arrays import Int64s
+    from mnemodex.pipelines.documents.changes import ChangeLog
+    from mnemodex.schemas.manifest import Artifact, IndexEntry, Manifest, TableEntry
+    from mnemodex.schemas.store.store import Store
+
+MOST_MASKED = 0.2
+"""Share of the documents that are left out at most: more would slow searches down more than writing the files anew."""
+
+
+def can_mask(manifest: Manifest, count: int) -> bool:
+    """Return whether so many documents more can be left out: by every reader of a memory, and of not too many."""
+    documents = manifest.tables[DOCUMENTS.label]
+    return (
+        documents.masked + count <= MOST_MASKED * documents.partitions.rows
+        and all(map(_is_masked_by_id, manifest.tables))
+        and all(map(_masks, manifest.indexes.values()))
+    )
+
+
+def _is_masked_by_id(label: str) -> bool:
+    key = TableKey.parse(label)
+    return key in (DOCUMENTS, CHUNKS, ERRORS) or (key.family == "embeddings" and not key.part)
+
+
+def _masks(index: IndexEntry) -> bool:
+    try:
+        return KINDS.find(index.type).masks
+    except RecipeError:
+        return False
+
+
+def mask(store: Store, manifest: Manifest, keys: Sequence[str], log: ChangeLog) -> BuildResult:
+    """Commit a snapshot with the same files, of which readers leave out the documents of some keys, which are there."""
+    started = time.perf_counter()
+    ids = _find_ids(store, manifest, keys)
+    tables = {name: _masked(store, table, ids) for name, table in manifest.tables.items()}
+    indexes = {name: _masked_index(index, tables) for name, index in manifest.indexes.items()}
+    made = _publish(store, log, ids)
+    changed = manifest.model_copy(
+        update={
+            "tables": tables,
+            "indexes": indexes,
+            "caches": manifest.caches | log.entry,
+            "tombstones": Artifacts([*manifest.tombstones, made]),
+        }
+    )
+    snapshot = store.commit(changed, former=manifest).name
+    return BuildResult(store.root, snapshot, True, [], time.perf_counter() - started)
+
+
+def _find_ids(store: Store, manifest: Manifest, keys: Sequence[str]) -> Tombstones:
+    found = find_documents(store, manifest, keys)
+    doc_ids = np.sort(np.fromiter((document.doc_id for document in found.values()), np.int64, len(found)))
+    documents = Tombstones(np.zeros(0, np.int64), doc_ids)
+    chunk_ids = [doc_ids[:0]]
+    for part in manifest.tables[CHUNKS.label].partitions:
+        path = store.files.local(part.file(".parquet"))
+        chosen = documents.mask("doc_id", parquet.column(path, "doc_id"))
+        chunk_ids.append(parquet.column(path, "chunk_id")[chosen])
+    return Tombstones(np.sort(np.concatenate(chunk_ids)), doc_ids)
+
+
+def _masked(store: Store, table: TableEntry, ids: Tombstones) -> TableEntry:
+    """Return a table's entry with the number of rows that are left out now."""
+    column = ids.column([table.id_column or ""])
+    if column is None:
+        return table
+    more = sum(
+        int(ids.mask(column, parquet.column(store.files.local(part.file(".parquet")), column)).sum())
+        for part in table.partitions
+    )
+    return table.model_copy(update={"masked": table.masked + more})
+
+
+def _masked_index(index: IndexEntry, tables: dict[str, TableEntry]) -> IndexEntry:
+    if index.table is None:
+        return index
+    masked = tables[index.table].masked
+    return index.model_copy(update={"masked": masked, "rows": index.rows + index.masked - masked})
+
+
+def _publish(store: Store, log: ChangeLog, ids: Tombstones) -> Artifact:
+    attempt = store.files.attempt()
+    digests = []
+    for name in ids._fields:
+        column: Int64s = getattr(ids, name)
+        schema = row_schema(**{name: pa.int64()})
+        parquet.write(attempt / f"{name}.parquet", TableSpec(schema), to_table([column], schema).to_batches())
+        digests.append(sha256(attempt / f"{name}.parquet"))
+    label = f"+{log.layer:06d}"
+    return store.publish(attempt, TOMBSTONES.path, label, fingerprint(digests), rows=len(ids.doc_id), as_folder=True)

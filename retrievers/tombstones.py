@@ -1,0 +1,53 @@
+"""Tombstones: documents and chunks of a snapshot's files that readers leave out, until a build writes these again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from mnemodex.schemas.store import parquet
+
+if TYPE_CHECKING:
+    from mnemodex.indexers.arrays import Bools, Int64s
+    from mnemodex.schemas.manifest import Manifest
+    from mnemodex.schemas.store.store import Store
+
+
+class Tombstones(NamedTuple):
+    """The ids of what is left out, int64, ascending.
+
+    Attributes:
+        chunk_id: of chunks.
+        doc_id: of their documents.
+    """
+
+    chunk_id: Int64s
+    doc_id: Int64s
+
+    @classmethod
+    def of(cls, store: Store, manifest: Manifest) -> Tombstones:
+        """Read those of a snapshot; most have none.
+
+        Raises:
+            CorruptFileError: one of their files is missing or damaged.
+        """
+        none = np.zeros(0, np.int64)
+        found = [
+            [parquet.column(store.files.local(part.file(f"/{name}.parquet")), name) for part in manifest.tombstones]
+            for name in cls._fields
+        ]
+        return cls(*(np.sort(np.concatenate([none, *ids])) for ids in found))
+
+    def column(self, names: list[str]) -> str | None:
+        """Return by which column rows of a table with these columns are left out; None where none are."""
+        return next((name for name in self._fields if name in names and len(getattr(self, name))), None)
+
+    def mask(self, column: str, ids: Int64s) -> Bools:
+        """Return which ids of a column are left out, of the shape of `ids`."""
+        left_out: Int64s = getattr(self, column)
+        if not len(left_out):
+            return np.zeros(ids.shape, np.bool_)
+        places = np.minimum(np.searchsorted(left_out, ids), len(left_out) - 1)
+        masked: Bools = left_out[places] == ids
+        return masked
