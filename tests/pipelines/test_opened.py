@@ -49,7 +49,7 @@ def built(tmp_path_factory):
     given = []
     make_manifest = run_module.make_manifest
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "make_manifest", lambda *results: given.extend(results[:2]) or make_manifest(*results))
+        patch.setattr(run_module, "make_manifest", lambda *made: given.extend(made[:2]) or make_manifest(*made))
         mnemodex.build(recipe, encoders={"minilm": Hashed()}, local=True)
     return Build(mnemodex.open(recipe["memory"], encoders={"minilm": Hashed()}), *given)
 
