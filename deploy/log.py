@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import sys
 import tempfile
 import threading
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +66,7 @@ def log_to(path: Path | None) -> None:
     logger.propagate = False
 
 
-@contextmanager
+@contextlib.contextmanager
 def printed() -> Iterator[Path]:
     """Make a pipe, and print the lines that processes of this machine write to it on stderr as long as this lasts."""
     with tempfile.TemporaryDirectory(prefix="mnemodex-") as folder:
@@ -85,10 +85,11 @@ def printed() -> Iterator[Path]:
 
 
 def _print(descriptor: int) -> None:
-    """Print lines until an empty one."""
+    """Print lines until an empty one; those that a full disk does not take are lost."""
     with open(descriptor, "rb", closefd=False) as file:
         for line in file:
             if line == b"\n":
                 return
-            sys.stderr.write(line.decode("utf-8", "replace"))
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):
+                sys.stderr.write(line.decode("utf-8", "replace"))
+                sys.stderr.flush()

@@ -69,12 +69,18 @@ def serve(
         _say_ready(settings, time.monotonic() - begun, parts)
         while True:
             signal.pause()
-    say("stopped", err=True)
+    _note("stopped")
 
 
 def _say_ready(settings: ServerSettings, seconds: float, parts: dict[str, float]) -> None:
     """Say where the server is asked, and what its start took."""
     scheme = "http" if settings.tls_cert is None else "https"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    say(f"ready after {seconds:.1f} s: {scheme}://{host}:{settings.port}", err=True)
-    say(f"  {', '.join(f'{name} {taken:.1f} s' for name, taken in parts.items() if taken >= 0.05)}", err=True)
+    _note(f"ready after {seconds:.1f} s: {scheme}://{host}:{settings.port}")
+    _note(f"  {', '.join(f'{name} {taken:.1f} s' for name, taken in parts.items() if taken >= 0.05)}")
+
+
+def _note(text: str) -> None:
+    """Print a line on stderr; a full disk, where that leads to one, ends no server."""
+    with contextlib.suppress(OSError):
+        say(text, err=True)

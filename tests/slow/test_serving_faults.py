@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from served import Clients, serving
@@ -165,6 +166,31 @@ def test_an_index_with_a_damaged_shard_refuses_and_the_others_answer(tmp_path):
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "corrupt")
         assert str(tmp_path) not in refused.text
         assert served.search("words", "tides").status_code == 200
+
+
+def test_overload_is_refused_and_soon_over(memory, tmp_path):
+    asked = bodies(copies=16)
+    right = expected(memory, bodies())
+    with serving(memory, "--queue", "4", log=tmp_path / "log") as served:
+        with Clients(served, asked) as clients:
+            time.sleep(10)
+        ended = time.monotonic()
+        wait_for(lambda: served.search("words", "tides").status_code == 200, seconds=5)
+        recovered = time.monotonic() - ended
+    statuses = {status for _, status, _ in clients.answers}
+    assert statuses == {200, 429} and recovered < 5
+    for _, status, answer in clients.answers:
+        if status == 200:
+            assert given(answer) in right.values()
+        else:
+            assert json.loads(answer)["error"]["code"] == "busy"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_for_the_log_fails_no_request(memory):
+    with serving(memory, log=Path("/dev/full")) as served:
+        assert {served.search("words", f"tides {number}").status_code for number in range(300)} == {200}
+        assert served.search("none", "tides").status_code == 404
 
 
 def wait_for(true, seconds=120):
