@@ -103,6 +103,14 @@ class TestKeys:
         (memory,) = keyring.ask(limited, "/v1/indexes", method="GET").json()["memories"]
         assert [index["name"] for index in memory["indexes"]] == ["flat"]
 
+    def test_of_some_rows_or_indexes_see_no_problem_that_names_others(self, keyring, service, monkeypatch):
+        monkeypatch.setitem(service.memories.problems, "library", "index 'flat': is damaged")
+        some = [{"indexes": ["words"]}, {"where": "d.key LIKE 'mill%'"}]
+        for number, (fields, seen) in enumerate([({}, "index 'flat': is damaged"), *((one, None) for one in some)]):
+            token = keyring.add(f"key-{number}", **fields)
+            (memory,) = keyring.ask(token, "/v1/indexes", method="GET").json()["memories"]
+            assert memory["problem"] == seen
+
     def test_that_ask_too_often_are_told_when_to_ask_again(self, keyring):
         token = keyring.add("hasty", rate=0.01)
         assert keyring.ask(token).status_code == 200

@@ -1,4 +1,4 @@
-"""`mnemodex serve` with several replicas: they fail, follow new snapshots together, and speak HTTPS."""
+"""`mnemodex serve` with several replicas: they take new snapshots over together, and speak HTTPS."""
 
 from __future__ import annotations
 
@@ -52,24 +52,6 @@ class Clients:
         self._done.set()
         for thread in self._threads:
             thread.join()
-
-
-def test_a_replica_that_is_killed_is_replaced(towns):
-    with served(towns, "--replicas", 2) as server:
-        expected = server.search()[1]["hits"]
-        with Clients(server) as clients:
-            time.sleep(2)
-            before = {process.pid for process in server.replicas}
-            server.replicas[0].kill()
-            deadline = time.monotonic() + 300
-            while len({process.pid for process in server.replicas} - before) < 1:
-                assert time.monotonic() < deadline
-                time.sleep(0.5)
-            time.sleep(2)
-        right = [body["hits"] == expected for _, _, status, body in clients.answers if status == 200]
-        assert right and all(right)
-        assert max(seconds for _, seconds, status, _ in clients.answers if status == 200) < 10
-        assert clients.answers[-1][2] == 200
 
 
 def test_new_snapshots_reach_all_replicas_and_no_request_fails(towns, tmp_path):
