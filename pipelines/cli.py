@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnemodex import __version__
-from mnemodex.pipelines.commands import building, changing, evaluation, inspection, planning, searching
+from mnemodex.pipelines.commands import (
+    building,
+    changing,
+    evaluation,
+    inspection,
+    planning,
+    searching,
+    snapshots,
+)
 from mnemodex.pipelines.commands.output import prepare_streams, say
 from mnemodex.schemas.errors import MnemodexError, reason, shorten
 
@@ -44,7 +52,7 @@ def options(
     """Turn a corpus into memory indexes on Ray; search, inspect and measure them."""
 
 
-for module in (building, changing, searching, inspection, evaluation, planning):
+for module in (building, changing, snapshots, searching, inspection, evaluation, planning):
     module.register(app)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,8 +16,10 @@ from mnemodex.schemas.errors import CorruptFileError, MnemodexError, RecipeError
 from mnemodex.schemas.kinds import KINDS, load
 from mnemodex.schemas.recipe import parse_recipe
 from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.collected import COLLECTED
 from mnemodex.schemas.store.lists import is_list
 from mnemodex.schemas.store.sealed import unseal
+from mnemodex.schemas.store.snapshots import manifest_file
 from mnemodex.schemas.store.store import open_marker, open_store
 from mnemodex.schemas.tables import TableKey, table_spec
 
@@ -69,7 +72,7 @@ def _check_files(store: Store, manifest: Manifest, result: Verification) -> set[
     markers: dict[str, str] = {}
     try:
         for snapshot in store.history(manifest):
-            known.add(f"snapshots/{snapshot.name}.json")
+            known.add(manifest_file(snapshot.name))
             for artifact in _listed(store, snapshot, known, result, is_current=snapshot.name == manifest.name):
                 replaced = artifact.place in markers
                 markers.setdefault(artifact.place, artifact.marker)
@@ -125,8 +128,15 @@ def _is_of_a_desktop(path: str) -> bool:
 
 
 def _check_strays(store: Store, known: set[str], result: Verification) -> None:
-    """Check markers, results that no snapshot names yet, plans and answers; report what nobody wrote."""
+    """Check markers, results that no snapshot names yet, plans and answers; report what nobody wrote.
+
+    What a collection was removing when it was stopped is nobody's.
+    """
     walked = [path for folder in _FOLDERS for path in store.files.list(folder) if not _is_of_a_desktop(path)]
+    with contextlib.suppress(CorruptFileError):
+        known.update((COLLECTED, *map(manifest_file, store.removed())))
+        if store.collected().pending:
+            walked = [path for path in walked if path in known or not path.startswith(("tables/", "indexes/"))]
     for path in walked:
         if path.startswith("snapshots/") and path not in known:
             # A build that died before its commit leaves lists, which the next one may use.

@@ -113,18 +113,24 @@ class Memory:
             CorruptFileError: the newest snapshot's manifest is damaged.
         """
         store, own = self.snapshot.store, self.snapshot.manifest
-        manifest = store.current()
-        if manifest is None:
+        snapshot = Snapshot.current(store)
+        if snapshot is None:
             raise MemoryNotFoundError(f"{store.root}: has no snapshot any more; build the memory again")
+        manifest = snapshot.manifest
         if not again and (manifest.name, manifest.created) == (own.name, own.created):
             return None
-        memory = type(self).of(Snapshot(store, manifest), objects=self._objects)
+        memory = type(self).of(snapshot, objects=self._objects)
         for name, encoder in self._encoders.items():
             if manifest.encoders.get(name) == own.encoders[name]:
                 memory._encoders[name] = encoder
         return memory
 
     def close(self) -> None:
+        """Let go of the snapshot, which may be collected from there on, and of what `release` lets go of."""
+        self.release()
+        self.snapshot.unpin()
+
+    def release(self) -> None:
         """Let go of the retrievers, the encoders, the database and the rows that are kept; a search that runs ends."""
         self.snapshot.release()
         self._retrievers.clear()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
+import weakref
 from functools import cached_property, lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakMethod
 
 import numpy as np
 
 from mnemodex.retrievers.tombstones import Tombstones
-from mnemodex.schemas.errors import START_OVER, CorruptFileError, UnknownIndexError
+from mnemodex.schemas.errors import START_OVER, CorruptFileError, SnapshotNotFoundError, UnknownIndexError, reason
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.row_groups import RowGroups
 from mnemodex.schemas.store.store import open_store
 from mnemodex.schemas.tables import DOCUMENTS, TableKey
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -24,15 +29,18 @@ if TYPE_CHECKING:
     from mnemodex.schemas.manifest import Artifact, Artifacts, IndexEntry, Manifest
     from mnemodex.schemas.store.store import Store
 
+_log = logging.getLogger("mnemodex")
+
 
 class Snapshot:
     """One snapshot of a memory, resolved once: later commits do not change what it shows.
 
-    Every file is compared with its SHA-256 when it is first opened.
+    Every file is compared with its SHA-256 when it is first opened. The snapshot is not collected while it is open.
 
     Attributes:
         column: returns one column of one partition, by table, label and name, as an array; the last ones are kept.
         rows: of tables, those that were taken last.
+        unpin: lets go of the snapshot, which may be collected from there on.
     """
 
     def __init__(self, store: Store, manifest: Manifest) -> None:
@@ -40,17 +48,44 @@ class Snapshot:
         self.manifest = manifest
         self.rows = RowGroups()
         self._counted: set[Path] = set()
-        self.column = lru_cache(maxsize=256)(self._column)
+        # Without a reference to the snapshot itself, which would keep it, and its pin, until a collector comes by.
+        self.column = lru_cache(maxsize=256)(partial(_column, WeakMethod(self.path)))
+        self.unpin = self._pin()
 
     @classmethod
-    def open(cls, root: str | Path, *, snapshot: str | int | None = None) -> Snapshot:
+    def open(cls, root: str | Path, *, snapshot: str | int | None = None) -> Self:
         """Open the current snapshot of a memory, or one by its number.
 
         Raises:
             MemoryNotFoundError: there is no memory, or nothing was committed yet.
             SnapshotNotFoundError: there is no snapshot of that number.
         """
-        return cls(*open_store(root, snapshot=snapshot))
+        store, manifest = open_store(root, snapshot=snapshot)
+        if snapshot is not None:
+            return cls(store, manifest)
+        return cls.current(store, manifest) or cls(*open_store(root))
+
+    @classmethod
+    def current(cls, store: Store, manifest: Manifest | None = None) -> Self | None:
+        """Open the newest snapshot of a memory, whose manifest may be known; None where nothing was committed."""
+        while (manifest := manifest or store.current()) is not None:
+            # One that was collected meanwhile is no longer the newest.
+            with contextlib.suppress(SnapshotNotFoundError):
+                return cls(store, manifest)
+            manifest = None
+        return None
+
+    def _pin(self) -> Callable[[], Any]:
+        """Pin the snapshot; return what lets go of it."""
+        if not self.manifest.name:
+            # It is still built.
+            return lambda: None
+        try:
+            descriptor = self.store.pin(self.manifest.name)
+        except OSError as error:
+            _log.warning("%s: `gc` cannot know that it is read (%s); do not run it now", self.store.root, reason(error))
+            return lambda: None
+        return weakref.finalize(self, os.close, descriptor)
 
     @property
     def name(self) -> str:
@@ -136,5 +171,8 @@ class Snapshot:
         self.rows.clear()
         self.column.cache_clear()
 
-    def _column(self, table: str, label: str, name: str) -> Array:
-        return parquet.column(self.path(table, label), name)
+
+def _column(path: WeakMethod[Callable[[str, str], Path]], table: str, label: str, name: str) -> Array:
+    found = path()
+    assert found is not None  # noqa: S101 - the snapshot has the function
+    return parquet.column(found(table, label), name)

@@ -277,8 +277,8 @@ def is_blank(number: int) -> bool:
     return number % 9 == 1
 
 
-def die_after(writes: int, patch: pytest.MonkeyPatch) -> list[LocalFiles]:
-    """Let nothing reach the disk after some writes; returns the doors to files that were used."""
+def die_after(writes: int, patch: pytest.MonkeyPatch, *, deletes: bool = False) -> list[LocalFiles]:
+    """Let nothing reach the disk after some writes, or also deletions; returns the doors to files that were used."""
     left, used = [writes], list[LocalFiles]()
 
     def dying(method: Any, *, counts: bool) -> Any:
@@ -292,7 +292,7 @@ def die_after(writes: int, patch: pytest.MonkeyPatch) -> list[LocalFiles]:
         return call
 
     for name in ("attempt", "put_all", "put_if_absent", "delete"):
-        patch.setattr(LocalFiles, name, dying(getattr(LocalFiles, name), counts=name != "delete"))
+        patch.setattr(LocalFiles, name, dying(getattr(LocalFiles, name), counts=deletes or name != "delete"))
     return used
 
 

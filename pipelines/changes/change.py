@@ -11,6 +11,7 @@ from mnemodex.pipelines.caller import Passed, spooled, with_passed
 from mnemodex.pipelines.changes.incoming import Incoming
 from mnemodex.pipelines.changes.lookup import check_keys, find_documents, keys_where
 from mnemodex.pipelines.changes.masking import can_mask, mask
+from mnemodex.pipelines.changes.memory_lease import locked_memory
 from mnemodex.pipelines.documents.changes import ChangeLog, Deletion, write_layer
 from mnemodex.pipelines.engine import Place
 from mnemodex.pipelines.preflight import check_inputs
@@ -18,7 +19,6 @@ from mnemodex.pipelines.progress import Progress
 from mnemodex.pipelines.run import Run
 from mnemodex.schemas.errors import (
     DuplicateKeyError,
-    MemoryNotFoundError,
     MnemodexError,
     QueryError,
     RecipeError,
@@ -28,7 +28,6 @@ from mnemodex.schemas.errors import (
 from mnemodex.schemas.passed import PassedChunker, PassedEmbedding
 from mnemodex.schemas.recipe import parse_recipe
 from mnemodex.schemas.sections import NoSource
-from mnemodex.schemas.store.store import Store
 from mnemodex.schemas.tables import DOCUMENTS
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.sources.base import Record
     from mnemodex.schemas.manifest import Manifest
     from mnemodex.schemas.recipe import Recipe
+    from mnemodex.schemas.store.store import Store
 
 _PASSED_ROW = "documents.jsonl"
 
@@ -170,16 +170,8 @@ def change(
         UserError: what is to be changed is wrong; nothing is changed.
         WriterBusyError: another build or change writes to this memory.
     """
-    store = Store(Path(path).absolute())
-    if not store.root.is_dir():
-        raise MemoryNotFoundError(f"{path}: no such memory; build one with `mnemodex build RECIPE`")
     with contextlib.ExitStack() as ending:
-        ending.enter_context(store.lock())
-        store.clean()
-        ending.callback(store.clean)
-        manifest = store.found()
-        if manifest is None:
-            raise MemoryNotFoundError(f"{path}: is not a memory; build one with `mnemodex build RECIPE`")
+        store, manifest = ending.enter_context(locked_memory(path))
         base = Base(store, manifest, _recipe(store, manifest, dict(encoders or {})))
         try:
             warnings: list[str] = []

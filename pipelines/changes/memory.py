@@ -10,9 +10,11 @@ from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import timedelta
     from pathlib import Path
 
     from mnemodex.pipelines.changes.change import Change
+    from mnemodex.pipelines.changes.collect import Collection
 
 
 _log = logging.getLogger("mnemodex")
@@ -73,6 +75,31 @@ class ChangeableMemory(Memory):
 
         return self._change(Delete(keys, where))
 
+    def gc(
+        self, *, keep: int | None = None, older_than: str | timedelta | None = None, dry_run: bool = False
+    ) -> Collection:
+        """Remove snapshots that are not kept, and all files that no other one names.
+
+        The newest snapshot is always kept, and so is one that a reader has open. Without `keep` and `older_than` all
+        are kept, and only files are removed that no snapshot names.
+
+        Args:
+            keep: the newest so many snapshots are kept.
+            older_than: younger snapshots are kept: a time, or `7d`, `12h`, `30m`.
+            dry_run: only say what would be removed.
+
+        Returns:
+            What was removed, and the snapshots that readers pin.
+
+        Raises:
+            QueryError: `keep` is less than 1, or `older_than` no age.
+            CorruptFileError: a snapshot is damaged; nothing is removed.
+            WriterBusyError: a build or change writes to the memory.
+        """
+        from mnemodex.pipelines.changes.collect import Kept, collect
+
+        return collect(self.snapshot.store.root, Kept.of(keep, older_than), dry_run=dry_run)
+
     def _change(self, what: Change) -> int:
         from mnemodex.pipelines.changes.change import change
 
@@ -89,7 +116,7 @@ class ChangeableMemory(Memory):
             _log.warning("%s", warning)
         newer = self.newer()
         if newer is not None:
-            self.close()
+            self.release()
             self._begin(newer.snapshot, self._objects)
             self._encoders.update(newer._encoders)
         return changed.documents

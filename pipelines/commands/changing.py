@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnemodex.pipelines.commands.output import on_terminal, print_json, say
+from mnemodex.pipelines.commands.output import counted, on_terminal, print_json, say
 from mnemodex.pipelines.commands.texts import TextCommand
 
 if TYPE_CHECKING:
@@ -88,6 +88,5 @@ def _change(memory: Path, what: Change, done: str, *, address: str | None, local
         return
     for warning in warnings:
         say(f"warning: {warning}", err=True)
-    plural = "" if changed.documents == 1 else "s"
     state = f"snapshot {result.snapshot} committed" if result is not None else "nothing to change"
-    say(f"{memory}: {changed.documents} document{plural} {done}; {state}")
+    say(f"{memory}: {counted(changed.documents, 'document')} {done}; {state}")

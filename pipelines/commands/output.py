@@ -96,6 +96,11 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number and what it counts, whose plural ends in s."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def size(count: int) -> str:
     """Return bytes for people."""
     value = float(count)

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class Files(Protocol):
     """What the store asks of the place where a memory lies; paths are relative to it, with forward slashes.
 
-    Nobody but a file's writer takes it away, and nothing is changed under its name but small files that can be made
-    again: that needs no lock, on a file system or in an object store.
+    Nobody but a file's writer takes it away, or who collects what no snapshot names, with the lease held; nothing is
+    changed under its name but small files that can be made again: that needs no lock, on a file system or in an object
+    store.
     """
 
     def open_input(self, path: str) -> BinaryIO:

@@ -211,6 +211,22 @@ class LocalFiles(Files):
             _alive(target).unlink(missing_ok=True)
             os.close(descriptor)
 
+    def delete_all(self, paths: Iterable[str]) -> None:
+        """Delete files, durably."""
+        folders = set()
+        for path in paths:
+            self.delete(path)
+            folders.add((self.root / path).parent)
+        for folder in folders:
+            _sync(folder)
+
+    def prune(self, folder: str) -> None:
+        """Remove the empty folders below a folder."""
+        for path in sorted((self.root / folder).rglob("*"), reverse=True):
+            if path.is_dir() and not path.is_symlink():
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+
     @override
     @contextlib.contextmanager
     def lease(self) -> Iterator[None]:

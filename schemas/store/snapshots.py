@@ -1,11 +1,11 @@
-"""The snapshots of a memory: finding the newest one, its ancestors, and committing another."""
+"""The snapshots of a memory: finding the newest one and its ancestors."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,20 +13,18 @@ from pydantic import ValidationError
 
 from mnemodex.schemas.errors import (
     START_OVER,
-    CommitFailedError,
-    CommitStateUnknownError,
     CorruptFileError,
-    MemoryNotFoundError,
     MnemodexError,
     NewerFormatError,
     OlderFormatError,
     SnapshotNotFoundError,
-    reason,
 )
 from mnemodex.schemas.manifest import FORMAT, UPGRADABLE, Manifest, digest, own_digest
+from mnemodex.schemas.store.collected import COLLECTED, Collected
 from mnemodex.schemas.store.current import read_line, write_line
 from mnemodex.schemas.store.lists import Lists
 from mnemodex.schemas.store.local_files import LocalFiles
+from mnemodex.schemas.store.locks import open_shared
 from mnemodex.schemas.validation import is_deeper, say_first
 
 if TYPE_CHECKING:
@@ -75,7 +73,7 @@ class Snapshots:
 
     def sound(self) -> Manifest | None:
         """Return the newest manifest of this format whose own checksum is right, for who goes on and says so."""
-        for name in sorted(self._snapshots(), reverse=True):
+        for name in sorted(self._kept(), reverse=True):
             with contextlib.suppress(MnemodexError):
                 manifest = self.named(name)
                 if manifest.format == FORMAT:
@@ -90,7 +88,9 @@ class Snapshots:
         """
         data = self._read(name, named_in="snapshots")
         if own_digest(data) is None:
-            raise CorruptFileError(f"{self.root / _file(name)}: differs from its checksum; restore it from a copy")
+            raise CorruptFileError(
+                f"{self.root / manifest_file(name)}: differs from its checksum; restore it from a copy"
+            )
         return self._parse(name, data)
 
     def at(self, name: str | int) -> Manifest:
@@ -100,15 +100,38 @@ class Snapshots:
             SnapshotNotFoundError: there is none of that number; the message lists those there are.
             CorruptFileError: it is damaged.
         """
-        names = self._snapshots()
+        names = self._kept()
         wanted = f"{int(name):06d}" if str(name).isdecimal() else str(name)
         if wanted not in names:
             listed = f"{min(names)} to {max(names)}" if len(names) > _LISTED else ", ".join(names) or "none"
-            raise SnapshotNotFoundError(f"{self.root}: has no snapshot {str(name)[:20]!r}; there are: {listed}")
+            lacks = "has no snapshot" if wanted not in self.collected() else "`mnemodex gc` removed the snapshot"
+            raise SnapshotNotFoundError(f"{self.root}: {lacks} {str(name)[:20]!r}; there are: {listed}")
         current = self.current() if own_digest(self._read(wanted, named_in="snapshots")) is None else None
         # A file of format 2 is vouched for by the snapshot after it.
         older = self.history(current) if current is not None else ()
         return next((manifest for manifest in older if manifest.name == wanted), None) or self.named(wanted)
+
+    def collected(self) -> Collected:
+        """Return which snapshots were collected."""
+        return Collected.read(self.files)
+
+    def pin(self, name: str) -> int:
+        """Keep a snapshot from being collected until the descriptor that is returned is closed.
+
+        Raises:
+            SnapshotNotFoundError: it was collected since it was found.
+            OSError: the file system has no locks.
+        """
+        gone = f"{self.root}: snapshot {name} was removed by `mnemodex gc`; open the memory again"
+        try:
+            descriptor = open_shared(self.files.path(manifest_file(name)))
+        except FileNotFoundError as error:
+            raise SnapshotNotFoundError(gone) from error
+        # A collection that was stopped may have left the file. The newest snapshot is never collected.
+        if name != max(self._snapshots()) and name in self.collected():
+            os.close(descriptor)
+            raise SnapshotNotFoundError(gone)
+        return descriptor
 
     def mark(self) -> str:
         """Return a text that is another one after a snapshot was committed."""
@@ -130,46 +153,38 @@ class Snapshots:
         if line and self._named() != read_line(line):
             self.files.put("CURRENT", line)
 
-    def upgrade(self) -> Manifest:
-        """Bring the current snapshot to this version's format, with the same files; older ones stay as they are.
-
-        Raises:
-            MemoryNotFoundError: nothing was committed.
-            OlderFormatError: its format is too old for that.
-            WriterBusyError: a build writes to the memory.
-        """
-        if self._newest() is None:
-            raise MemoryNotFoundError(f"{self.root}: is not a memory; build one with `mnemodex build RECIPE`")
-        with self.files.lease():
-            newest = self._newest()
-            assert newest is not None  # noqa: S101 - snapshots are never removed
-            manifest = self._parse(*newest)
-            if manifest.format == FORMAT:
-                return manifest
-            return self.commit(manifest.model_copy(update={"format": FORMAT}), former=manifest)
-
     def is_named(self) -> bool:
         """Return whether `CURRENT` names a snapshot by its checksum, be it one that is no longer the newest."""
         named = self._named()
-        if named is None or not self.files.exists(_file(named[0])):
+        if named is None or not self.files.exists(manifest_file(named[0])):
             return False
-        return digest(self.files.read(_file(named[0]))) == named[1]
+        return digest(self.files.read(manifest_file(named[0]))) == named[1]
 
     def _snapshots(self) -> list[str]:
         names = self.files.names("snapshots")
         return [name.removesuffix(".json") for name in names if _SNAPSHOT.fullmatch(name)]
 
+    def removed(self) -> list[str]:
+        """Return the names of collected snapshots whose manifests a collection that was stopped has left."""
+        collected = self.collected()
+        return [name for name in self._snapshots() if name in collected]
+
+    def _kept(self) -> list[str]:
+        """Return the names of the snapshots that were not collected."""
+        collected = self.collected()
+        return [name for name in self._snapshots() if name not in collected]
+
     def _newest(self) -> tuple[str, bytes] | None:
         """Return the newest snapshot's name and file: that in `CURRENT`, unless there is a later one."""
         name, sha256 = self._named() or (None, None)
-        if name is None or self.files.exists(_file(_after(name))):
+        if name is None or self.files.exists(manifest_file(name_after(name))):
             name = max(self._snapshots(), default=name)
             sha256 = None
         if name is None:
             return None
         data = self._read(name, named_in="CURRENT")
         if own_digest(data) is None and digest(data) != sha256:
-            raise CorruptFileError(f"{self.root / _file(name)}: {self._mistrust(name, data)}")
+            raise CorruptFileError(f"{self.root / manifest_file(name)}: {self._mistrust(name, data)}")
         return name, data
 
     def _mistrust(self, name: str, data: bytes) -> str:
@@ -194,15 +209,15 @@ class Snapshots:
             return None
 
     def _read(self, name: str, *, named_in: str) -> bytes:
-        path = self.root / _file(name)
+        path = self.root / manifest_file(name)
         try:
-            return self.files.read(_file(name))
+            return self.files.read(manifest_file(name))
         except OSError as error:
             what = "missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
             raise CorruptFileError(f"{path}, named in {self.root / named_in}: {what}; {START_OVER}") from error
 
     def _parse(self, name: str, data: bytes) -> Manifest:
-        path = self.root / _file(name)
+        path = self.root / manifest_file(name)
         try:
             content = json.loads(data)
             if is_deeper(content, _LEVELS):
@@ -228,91 +243,31 @@ class Snapshots:
         return manifest
 
     def history(self, manifest: Manifest) -> Iterator[Manifest]:
-        """Yield a snapshot and its ancestors, newest first.
+        """Yield a snapshot and its ancestors, newest first, but for those that were collected.
 
         Raises:
             CorruptFileError: an ancestor's manifest is missing or damaged.
         """
+        collected = self.collected()
         while True:
             yield manifest
-            if manifest.parent is None or manifest.parent_sha256 is None:
+            gap = collected.gap(manifest.parent)
+            before = manifest if gap is None else gap
+            if before.parent is None or before.parent_sha256 is None:
                 return
-            parent, named_in = manifest.parent, _file(manifest.name)
+            parent, named_in = before.parent, manifest_file(manifest.name) if gap is None else COLLECTED
             data = self._read(parent, named_in=named_in)
-            if digest(data) != manifest.parent_sha256:
-                raise CorruptFileError(
-                    f"{self.root / _file(parent)}: differs from its checksum in {self.root / named_in}; {START_OVER}"
-                )
+            if digest(data) != before.parent_sha256:
+                path = self.root / manifest_file(parent)
+                raise CorruptFileError(f"{path}: differs from its checksum in {self.root / named_in}; {START_OVER}")
             manifest = self._parse(parent, data)
 
-    def listed(self, manifest: Manifest, former: Manifest | None) -> Manifest:
-        """Return a manifest whose artifacts are in list files, which are those of the former snapshot as far as it can.
 
-        Raises:
-            CommitFailedError: the disk refused.
-        """
-        try:
-            return self._lists.write(manifest, former)
-        except OSError as error:
-            raise CommitFailedError(
-                f"{self.root}: the lists of the new snapshot could not be written ({reason(error)}); the former "
-                "snapshot is current; correct that and build again"
-            ) from error
-
-    def commit(self, manifest: Manifest, *, former: Manifest | None) -> Manifest:
-        """Make a manifest the current snapshot; `name`, `parent` and `created` are filled in.
-
-        Args:
-            manifest: what a build made.
-            former: the snapshot that was current when the build began.
-
-        Raises:
-            CommitFailedError: it is not committed: the disk refused, or another writer committed after `former`.
-            CommitStateUnknownError: the disk did not say.
-        """
-        listed = self.listed(manifest, former)
-        parent = self.files.read(_file(former.name)) if former else None
-        manifest = listed.model_copy(
-            update={
-                "name": _after(former.name if former else "0"),
-                "parent": former.name if former else None,
-                "parent_sha256": digest(parent) if parent else None,
-                "created": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
-            }
-        )
-        self._create(_file(manifest.name), manifest)
-        return manifest
-
-    def _create(self, path: str, manifest: Manifest) -> None:
-        data = manifest.to_bytes()
-        try:
-            # Both written before, so that nothing needs room on the disk any more.
-            with self.files.draft(data) as draft, self.files.draft(write_line(manifest.name, data)) as current:
-                created = self.files.put_if_absent(path, draft)
-                # Only a hint: a reader that does not find the newest snapshot by it looks for it.
-                if created:
-                    with contextlib.suppress(OSError):
-                        self.files.put("CURRENT", current)
-        except OSError as error:
-            if self.files.exists(path):
-                raise CommitStateUnknownError(
-                    f"{self.root / path} is there, but the disk did not confirm it ({reason(error)}); check "
-                    "`mnemodex show` first"
-                ) from error
-            raise CommitFailedError(
-                f"{self.root / path} could not be written ({reason(error)}); the former snapshot is current; "
-                "correct that and build again"
-            ) from error
-        if not created:
-            msg = f"{self.root / path} already exists: another writer committed first; run the build again"
-            raise CommitFailedError(msg)
-
-
-def _file(name: str) -> str:
+def manifest_file(name: str) -> str:
     """Return where a snapshot's manifest is."""
     return f"snapshots/{name}.json"
 
 
-def _after(name: str) -> str:
+def name_after(name: str) -> str:
     """Return the name of the snapshot after one."""
     return f"{int(name) + 1:06d}"

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from mnemodex.schemas.errors import MemoryNotFoundError
 from mnemodex.schemas.manifest import Artifact, FileEntry, Manifest, Stats
 from mnemodex.schemas.manifest import fingerprint as hash_of
+from mnemodex.schemas.store.commits import Commits
 from mnemodex.schemas.store.local_files import LEASE, sha256
-from mnemodex.schemas.store.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _KNOWN = {"CURRENT", LEASE, "snapshots", "tables", "indexes", "answers", "work"}
 
 
-class Store(Snapshots):
+class Store(Commits):
     """The folder of one memory.
 
     Everything is write-once: a result is published under its fingerprint and never changed, and a snapshot names the
