@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import weakref
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationError
 
 from mnemodex.indexers.forks import claim_threads
 from mnemodex.retrievers.snapshot import Snapshot
+from mnemodex.retrievers.weak import weak
 from mnemodex.schemas.errors import (
     START_OVER,
     CorruptFileError,
@@ -26,7 +26,7 @@ from mnemodex.schemas.store.store import Store
 from mnemodex.schemas.validation import say_first
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from mnemodex.indexers.arrays import Int64s
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from mnemodex.schemas.kinds import Kind
     from mnemodex.schemas.manifest import EncoderEntry
     from mnemodex.schemas.spec import Spec
-
-_T = TypeVar("_T")
 
 
 class Memory:
@@ -192,7 +190,7 @@ class Memory:
         from mnemodex.retrievers.sql import Connection
 
         # DuckDB keeps its functions where Python's collector does not look: a strong reference would never end.
-        return Connection(self.snapshot, _weak(self.encoder), _weak(self.retriever))
+        return Connection(self.snapshot, weak(self.encoder), weak(self.retriever))
 
     def encoder(self, name: str) -> TextEncoder:
         """Return the encoder of an embedding, loaded at the first call.
@@ -270,16 +268,3 @@ def _checking(what: str) -> Iterator[None]:
         raise CorruptFileError(
             f"{what}: the manifest's settings are none of its type ({say_first(error)}); build again, or {START_OVER}"
         ) from error
-
-
-def _weak(method: Callable[[str], _T]) -> Callable[[str], _T]:
-    """Return a memory's method without a reference that keeps the memory."""
-    reference = weakref.WeakMethod(method)
-
-    def call(name: str) -> _T:
-        bound = reference()
-        if bound is None:
-            raise QueryError("the memory is gone; keep it as long as its SQL relations")
-        return bound(name)
-
-    return call

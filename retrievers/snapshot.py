@@ -8,11 +8,11 @@ import os
 import weakref
 from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any, Self
-from weakref import WeakMethod
 
 import numpy as np
 
 from mnemodex.retrievers.tombstones import Tombstones
+from mnemodex.retrievers.weak import weak
 from mnemodex.schemas.errors import START_OVER, CorruptFileError, SnapshotNotFoundError, UnknownIndexError, reason
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.row_groups import RowGroups
@@ -49,7 +49,7 @@ class Snapshot:
         self.rows = RowGroups()
         self._counted: set[Path] = set()
         # Without a reference to the snapshot itself, which would keep it, and its pin, until a collector comes by.
-        self.column = lru_cache(maxsize=256)(partial(_column, WeakMethod(self.path)))
+        self.column = lru_cache(maxsize=256)(weak(self._column))
         self.unpin = self._pin()
 
     @classmethod
@@ -171,8 +171,5 @@ class Snapshot:
         self.rows.clear()
         self.column.cache_clear()
 
-
-def _column(path: WeakMethod[Callable[[str, str], Path]], table: str, label: str, name: str) -> Array:
-    found = path()
-    assert found is not None  # noqa: S101 - the snapshot has the function
-    return parquet.column(found(table, label), name)
+    def _column(self, table: str, label: str, name: str) -> Array:
+        return parquet.column(self.path(table, label), name)

@@ -17,6 +17,7 @@ from mnemodex.retrievers.base import check_where
 from mnemodex.retrievers.deadline import Call, Deadline
 from mnemodex.retrievers.sql_functions import SqlFunctions
 from mnemodex.retrievers.sql_views import catalogue, dataset, empty_view
+from mnemodex.retrievers.weak import weak
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.tables import SINGLE_TABLES
 
@@ -83,7 +84,7 @@ class Connection:
         self._connection = duckdb.connect(":memory:")
         self._shown: dict[str, Any] = {}
         self._lock = threading.Lock()
-        self._cached_ids = lru_cache(maxsize=16)(self._ids_where)
+        self._cached_ids = lru_cache(maxsize=16)(weak(self._ids_where))
         for name, table in catalogue(snapshot).items():
             self._show(name, table)
         self._functions = SqlFunctions(self._connection, snapshot.manifest, encoder, retriever)

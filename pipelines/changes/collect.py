@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.changes.memory_lease import locked_memory
-from mnemodex.pipelines.source_plan import leftovers
+from mnemodex.pipelines.ops.checkpoint import PARTIAL
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.manifest import digest
 from mnemodex.schemas.store.collected import Collected, gaps_between
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _AGE = re.compile(r"(\d{1,6})([wdhms])")
 _UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
-_DATA = ("tables", "indexes", "snapshots/lists")
+_DATA = ("tables", "indexes", "snapshots/lists", PARTIAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +130,6 @@ def collect_store(store: Store, kept: Kept, *, dry_run: bool = False) -> Collect
         store.files.delete_all([*stopped, *(manifest_file(one.name) for one in gone)])
     for folder in _in_order(orphans):
         store.files.delete_all(folder)
-    for path in leftovers(store):
-        store.files.delete(path)
     for name in _DATA:
         store.files.prune(name)
     collected.finished().write(store.files)
@@ -160,7 +158,7 @@ def _named(store: Store, kept: Sequence[Manifest]) -> Iterator[tuple[str, str | 
 
 
 def _orphans(store: Store, kept: Sequence[Manifest]) -> Iterator[str]:
-    """Yield the files of tables, indexes and lists that no kept snapshot names."""
+    """Yield the files of tables, indexes, lists and unfinished work that no kept snapshot names."""
     named: set[str] = set()
     for manifest in kept:
         for artifacts in manifest.lists():

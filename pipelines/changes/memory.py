@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from mnemodex.retrievers.memory import Memory
 from mnemodex.schemas.errors import QueryError
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
     from mnemodex.pipelines.changes.change import Change
     from mnemodex.pipelines.changes.collect import Collection
+    from mnemodex.retrievers.base import Retriever
+    from mnemodex.retrievers.snapshot import Snapshot
 
 
 _log = logging.getLogger("mnemodex")
@@ -26,6 +30,22 @@ class ChangeableMemory(Memory):
     After a change the memory shows the new snapshot. Retrievers that were taken from it before go on showing the
     former one.
     """
+
+    @override
+    def _begin(self, snapshot: Snapshot, objects: Mapping[str, Any]) -> None:
+        super()._begin(snapshot, objects)
+        # What retrievers see, which does not change with this memory.
+        self._view = Memory.of(snapshot, objects=objects)
+        self._view._encoders = self._encoders
+
+    @override
+    def retriever(self, name: str) -> Retriever:
+        return self._view.retriever(name)
+
+    @override
+    def release(self) -> None:
+        self._view.release()
+        super().release()
 
     def add(self, rows: str | Path | Iterable[Mapping[str, Any]]) -> int:
         """Add documents: mappings with the fields of the recipe's source, or a file or folder of them.
