@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,7 +47,9 @@ class NextTokenRetriever(Retriever, Datastore):
         self._model = memory.snapshot.manifest.language_models[str(entry.settings["lm"])]
         self._lm = LmStates.model_validate(self._model.settings)
         shards = self._snapshot.shards(entry)
-        self._searcher = DenseSearcher(shards, entry.search.value, vectors=self._key_file)
+        self._tombstones = self._snapshot.tombstones
+        masked = partial(self._tombstones.mask, "position") if entry.masked else None
+        self._searcher = DenseSearcher(shards, entry.search.value, vectors=self._key_file, masked=masked)
         self._loading = threading.Lock()
         self._prompt_keys: PromptKeys | None = None
         self._values = [open_arrays(shard, values=np.int32)[0] for shard in shards]
@@ -90,9 +92,9 @@ class NextTokenRetriever(Retriever, Datastore):
 
     @override
     def nearest(self, keys: Float32s, k: int) -> Neighbours:
-        if k > len(self._searcher.rows):
+        if k > self._entry.rows:
             raise QueryError(
-                f"k is {k}, but the datastore {self.name!r} has {len(self._searcher.rows)} entries; take a smaller k"
+                f"k is {k}, but the datastore {self.name!r} has {self._entry.rows} entries; take a smaller k"
             )
         scores, ids, numbers = self._searcher.search(keys, k)
         return Neighbours(-scores, self._tokens(numbers), ids)
@@ -101,6 +103,7 @@ class NextTokenRetriever(Retriever, Datastore):
     def measure(self, keys: Float32s, ids: Int64s) -> Neighbours:
         keys = self._searcher.checked(keys)
         numbers = self._searcher.find(ids)
+        numbers = np.where(self._tombstones.mask("position", ids), MISSING_ID, numbers)
         rows, known = self._searcher.rows.at(numbers), numbers >= 0
         flat = np.where(known, self._keys.starts[rows.partition] + rows.row, 0)
         distances = np.full(ids.shape, np.inf, np.float32)
@@ -121,7 +124,7 @@ class NextTokenRetriever(Retriever, Datastore):
         tokens, keys = self._sample()
         return DatastoreInfo(
             name=self.name,
-            rows=len(self._searcher.rows),
+            rows=self._entry.rows,
             dimension=self._searcher.dimension,
             key=spec.key,
             model=spec.model,
@@ -201,12 +204,20 @@ class NextTokenRetriever(Retriever, Datastore):
             row[mask] = find_ids(self._snapshot.column(CHUNKS.label, label, "chunk_id"), chunk_ids)
         return partition, row, tuple(labels)
 
+    def _first_partition(self) -> tuple[str, Int64s]:
+        """Return the first partition of states with a document that readers see, and the documents of its states."""
+        for part in self._snapshot.manifest.tables[self._table].partitions:
+            doc_ids: Int64s = self._snapshot.column(self._table, part.label, "doc_id")
+            if not self._tombstones.mask("doc_id", doc_ids).all():
+                break
+        return part.label, doc_ids
+
     def _sample(self) -> tuple[Int32s, Float32s]:
         """Return the first entries of a document: its tokens with the prefix, and their keys; see `DatastoreInfo`."""
-        label = self._snapshot.manifest.tables[self._table].partitions[0].label
-        doc_ids = self._snapshot.column(self._table, label, "doc_id")
+        label, doc_ids = self._first_partition()
         starts = np.flatnonzero(np.concatenate([[True], doc_ids[1:] != doc_ids[:-1]]))
         lengths = np.diff(np.append(starts, len(doc_ids)))
+        lengths[self._tombstones.mask("doc_id", doc_ids[starts])] = 0
         prefix = self._model.prefix
         most = min(_SAMPLE, self._lm.window - len(prefix))
         # The first document that is long enough, or the longest.

@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 
 
 class Tombstones(NamedTuple):
-    """The ids of what is left out, int64, ascending.
+    """The ids of what is left out, int64, ascending. Rows are left out by the first of these columns that they have.
 
     Attributes:
-        chunk_id: of chunks.
-        doc_id: of their documents.
+        doc_id: of documents.
+        chunk_id: of their chunks.
+        position: of their tokens, as states of language models have them.
     """
 
-    chunk_id: Int64s
     doc_id: Int64s
+    chunk_id: Int64s
+    position: Int64s
 
     @classmethod
     def of(cls, store: Store, manifest: Manifest) -> Tombstones:

@@ -85,6 +85,7 @@ KINDS = Registry(
             hits="position",
             renderer=f"{_COMMANDS}.next_token_tables:ContinuationRenderer",
             evaluator=f"{_COMMANDS}.next_token:TextEvaluator",
+            masks=True,
         ),
         "hybrid": Kind(
             settings=f"{_SETTINGS}:HybridSettings",

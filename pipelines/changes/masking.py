@@ -36,6 +36,10 @@ MOST_MASKED = 0.2
 """Share of the documents that are left out at most: more would slow searches down more than writing the files anew."""
 
 
+_FAMILIES = ("embeddings", "lm_tokens", "lm_states")
+"""Tables of which a row is of one document."""
+
+
 def can_mask(manifest: Manifest, count: int) -> bool:
     """Return whether so many documents more can be left out: by every reader of a memory, and of not too many."""
     documents = manifest.tables[DOCUMENTS.label]
@@ -48,7 +52,7 @@ def can_mask(manifest: Manifest, count: int) -> bool:
 
 def _is_masked_by_id(label: str) -> bool:
     key = TableKey.parse(label)
-    return key in (DOCUMENTS, CHUNKS, ERRORS) or (key.family == "embeddings" and not key.part)
+    return key in (DOCUMENTS, CHUNKS, ERRORS) or (key.family in _FAMILIES and not key.part)
 
 
 def _masks(index: IndexEntry) -> bool:
@@ -79,14 +83,26 @@ def mask(store: Store, manifest: Manifest, keys: Sequence[str], log: ChangeLog) 
 
 def _find_ids(store: Store, manifest: Manifest, keys: Sequence[str]) -> Tombstones:
     found = find_documents(store, manifest, keys)
+    none = np.zeros(0, np.int64)
     doc_ids = np.sort(np.fromiter((document.doc_id for document in found.values()), np.int64, len(found)))
-    documents = Tombstones(np.zeros(0, np.int64), doc_ids)
-    chunk_ids = [doc_ids[:0]]
-    for part in manifest.tables[CHUNKS.label].partitions:
+    ids = Tombstones(doc_ids, none, none)
+    states = (table for table in manifest.tables.values() if table.id_column == "position")
+    chunk_ids = _ids_of(store, manifest.tables[CHUNKS.label], ids)
+    # Positions are counted from the document's id, by every model.
+    positions = np.concatenate([none, *(_ids_of(store, table, ids) for table in states)])
+    return Tombstones(doc_ids, chunk_ids, np.unique(positions))
+
+
+def _ids_of(store: Store, table: TableEntry, ids: Tombstones) -> Int64s:
+    """Return the ids of the rows whose document is left out, ascending."""
+    assert table.id_column is not None  # noqa: S101 - of chunks, and of states
+    found = [np.zeros(0, np.int64)]
+    for part in table.partitions:
         path = store.files.local(part.file(".parquet"))
-        chosen = documents.mask("doc_id", parquet.column(path, "doc_id"))
-        chunk_ids.append(parquet.column(path, "chunk_id")[chosen])
-    return Tombstones(np.sort(np.concatenate(chunk_ids)), doc_ids)
+        chosen = ids.mask("doc_id", parquet.column(path, "doc_id"))
+        if chosen.any():
+            found.append(parquet.column(path, table.id_column)[chosen])
+    return np.sort(np.concatenate(found))
 
 
 def _masked(store: Store, table: TableEntry, ids: Tombstones) -> TableEntry:
