@@ -11,7 +11,9 @@ from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.documents.typed import infer_types
 from mnemodex.pipelines.sources import open_source
 from mnemodex.pipelines.sources.base import Record
-from mnemodex.pipelines.sources.jsonl import JsonlSource
+from mnemodex.pipelines.sources.fields import NUMBERED
+from mnemodex.pipelines.sources.files import FileSource
+from mnemodex.pipelines.sources.json_array import JsonSource
 from mnemodex.schemas.errors import RecipeError, SourceError
 from mnemodex.schemas.sections import Source
 from mnemodex.schemas.validation import validate
@@ -76,7 +78,7 @@ def write_recipe(source: Path, output: Path, *, fields: dict[str, str]) -> list[
     settings = validate(Source, {"path": str(source), "fields": fields}, name="--fields")
     opened, said = open_source(settings), list[str]()
     splits = opened.plan()[:1]
-    if isinstance(opened, JsonlSource):
+    if isinstance(opened, FileSource) and opened.has_rows:
         rows = list(islice((row for split in splits for row in opened.rows(split)), _ROWS))
         if rows:
             try:
@@ -84,7 +86,11 @@ def write_recipe(source: Path, output: Path, *, fields: dict[str, str]) -> list[
             except SourceError as error:
                 raise SourceError(f"{source}: {error}; name one with --fields text=FIELD") from error
             said = guessed.describe()
-            settings = settings.model_copy(update={"fields": guessed.needed()})
+            needed = guessed.needed()
+            if isinstance(opened, JsonSource) and needed.get("key") == NUMBERED:
+                # The rows of a list have numbers anyway.
+                del needed["key"]
+            settings = settings.model_copy(update={"fields": needed})
             opened = open_source(settings)
     begin = list(islice((row for split in splits for row in opened.read(split)), _ROWS))
     record = next((row for row in begin if isinstance(row, Record)), None)

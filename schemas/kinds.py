@@ -40,6 +40,7 @@ _PAIRS = "mnemodex.schemas.pair_sections"
 _GENERATORS = "mnemodex.pipelines.qa.generators"
 _GRAPH = "mnemodex.pipelines.graph"
 _COMMANDS = "mnemodex.pipelines.commands"
+_SOURCES = "mnemodex.pipelines.sources"
 
 KINDS = Registry(
     "mnemodex.kinds",
@@ -161,11 +162,14 @@ SOURCES = Registry(
     "source format",
     Component,
     {
-        "jsonl": Component(f"{_SECTIONS}:Source", "mnemodex.pipelines.sources.jsonl:JsonlSource"),
-        "text": Component(f"{_SECTIONS}:Source", "mnemodex.pipelines.sources.text:TextSource"),
-        "hipporag": Component(f"{_SECTIONS}:Source", "mnemodex.pipelines.sources.hipporag:HipporagSource"),
-        "mixed": Component(f"{_SECTIONS}:Source", "mnemodex.pipelines.sources.mixed:MixedSource"),
-        "empty": Component(f"{_SECTIONS}:NoSource", "mnemodex.pipelines.sources.empty:EmptySource"),
+        "jsonl": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.jsonl:JsonlSource"),
+        "text": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.text:TextSource"),
+        "json": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.json_array:JsonSource"),
+        "csv": Component(f"{_SECTIONS}:DelimitedFiles", f"{_SOURCES}.delimited:DelimitedSource"),
+        "parquet": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.parquet:ParquetSource"),
+        "hipporag": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.json_array:JsonSource"),
+        "mixed": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.mixed:MixedSource"),
+        "empty": Component(f"{_SECTIONS}:NoSource", f"{_SOURCES}.empty:EmptySource"),
     },
 )
 """Source formats, by the recipe's `source.format` or the ending of the path."""

@@ -68,6 +68,26 @@ class Source(Spec):
         return metadata
 
 
+class DelimitedFiles(Source):
+    """CSV or TSV files.
+
+    Attributes:
+        delimiter: between cells; by default the one of comma, tab, semicolon and bar that the header has most often.
+        header: whether the first record names the columns; else they are called `1`, `2` and so on.
+    """
+
+    format: Literal["csv"]
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    header: bool = True
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_byte(cls, delimiter: str | None) -> str | None:
+        if delimiter is not None and (not delimiter.isascii() or delimiter in '"\r\n'):
+            raise ValueError("should be an ASCII character, and no quote or line end")
+        return delimiter
+
+
 class NoSource(Spec):
     """No documents, for a memory that has question-answer pairs only."""
 

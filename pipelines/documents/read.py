@@ -74,7 +74,7 @@ class ReadOp(Op):
     with the document that it is of.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     Settings = ReadSettings
     seconds_per_megabyte = 0.05
     settings: ReadSettings

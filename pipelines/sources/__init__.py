@@ -10,21 +10,30 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.sources.base import COMPRESSIONS
+from mnemodex.pipelines.sources.delimited import DelimitedSource
 from mnemodex.pipelines.sources.files import FileSource
-from mnemodex.pipelines.sources.hipporag import HipporagSource
+from mnemodex.pipelines.sources.json_array import JsonSource
 from mnemodex.pipelines.sources.jsonl import CORPORA, JsonlSource
 from mnemodex.pipelines.sources.packing import Packing
+from mnemodex.pipelines.sources.parquet import ParquetSource
 from mnemodex.pipelines.sources.reading import absence, list_files
 from mnemodex.pipelines.sources.text import TextSource
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.kinds import SOURCES, load
+from mnemodex.schemas.sections import Source as Settings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from mnemodex.pipelines.sources.base import Source
 
-FORMATS: dict[str, type[FileSource]] = {"jsonl": JsonlSource, "text": TextSource, "hipporag": HipporagSource}
+FORMATS: dict[str, type[FileSource]] = {
+    "jsonl": JsonlSource,
+    "json": JsonSource,
+    "csv": DelimitedSource,
+    "parquet": ParquetSource,
+    "text": TextSource,
+}
 """The formats that a path tells."""
 _LONGEST = 300
 """Characters of a path in a message."""
@@ -58,7 +67,8 @@ def open_source(settings: Any, packing: Packing | None = None) -> Source:
     if not paths:
         there = _count(files) or "it is empty"
         raise SourceError(f"{path}: the folder has no file of the format {settings.format}: {there}; {_REMEDY}")
-    opened: FileSource = kind(root, paths, fields=settings.fields, packing=packing or Packing())
+    own = {name: getattr(settings, name) for name in type(settings).model_fields.keys() - Settings.model_fields.keys()}
+    opened: FileSource = kind(root, paths, fields=settings.fields, packing=packing or Packing(), **own)
     opened.skipped = _count(set(files).difference(paths))
     return opened
 

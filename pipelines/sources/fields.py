@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,15 @@ class Fields:
         """Return the record of a JSON object, or why there is none; the default is for a row without an unnamed key."""
         try:
             row = _load(data)
+        except ValueError as error:
+            return BadRow.of(source, line, str(error), data)
+        return self.record(row, source=source, line=line, default_key=default_key, shown=data)
+
+    def record(
+        self, row: dict[str, Any], *, source: str, line: int, default_key: str | None = None, shown: bytes | None = None
+    ) -> Record | BadRow:
+        """Return the record of a row as JSON has it, or why there is none; `shown` is the row as it is written."""
+        try:
             values: dict[str, str] = {}
             metadata = dict(row)
             for ours, names in self._names.items():
@@ -62,7 +72,8 @@ class Fields:
             values = {"key": default_key or "", "title": "", **values}
             return Record(**values, metadata=metadata, source=source, line=line)
         except ValueError as error:
-            return BadRow.of(source, line, str(error), data)
+            written = json.dumps(row, ensure_ascii=False, default=str) if shown is None else shown
+            return BadRow.of(source, line, str(error), written)
 
 
 class RawRows:
@@ -71,9 +82,15 @@ class RawRows:
     def parse(self, data: bytes, *, source: str, line: int, default_key: str | None = None) -> Record | BadRow:
         """Return a record whose metadata is the JSON object."""
         try:
-            return Record("", "", "", _load(data), source, line)
+            return self.record(_load(data), source=source, line=line)
         except ValueError as error:
             return BadRow.of(source, line, str(error), data)
+
+    def record(
+        self, row: dict[str, Any], *, source: str, line: int, default_key: str | None = None, shown: bytes | None = None
+    ) -> Record | BadRow:
+        """Return a record whose metadata is the row."""
+        return Record("", "", "", row, source, line)
 
 
 def _without(row: dict[str, Any], name: str) -> dict[str, Any]:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _TICK = 10_000_000
 """Nanoseconds."""
-_CHANGED = "has changed while the build read it; start the build again"
+CHANGED = "has changed while the build read it; start the build again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,11 @@ class FileSource(Source):
     """How many files of the folder are no documents, by their endings."""
     keys: ClassVar[tuple[str, ...]] = ()
     """Fields that may hold the key of a JSON row; none for a format without fields."""
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether all files hold rows with fields, whose names `rows` tells."""
+        return bool(self.keys)
 
     def __init__(self, root: Path, paths: Sequence[str], *, fields: Mapping[str, str], packing: Packing) -> None:
         try:
@@ -163,7 +168,7 @@ class FileSource(Source):
         path = self.place(stretch.path)
         # Nodes may see other inodes and times of change.
         if file_state(path)[:2] != stretch.state[:2]:
-            raise SourceError(f"{path}: {_CHANGED}")
+            raise SourceError(f"{path}: {CHANGED}")
 
     def rows(self, split: Split) -> Iterator[dict[str, Any]]:
         """Yield the rows of a split as they are, those that are not JSON left out."""
@@ -180,7 +185,12 @@ class FileSource(Source):
         for piece in split.pieces:
             yield from self._parse(piece, self._read_piece(piece))
 
+    def _before(self, path: str) -> bytes:
+        """Return what every piece of a file is read with, and hashed."""
+        return b""
+
     def _read_piece(self, piece: Piece) -> bytes:
+        """Return the bytes of a piece; a file that changed since the plan is a `SourceError`."""
         path = self.place(piece.path)
         try:
             if piece.path != self._path or piece.start < self._position:
@@ -196,6 +206,8 @@ class FileSource(Source):
         except UNREADABLE as error:
             raise unreadable(path, error) from error
         self._position += len(data)
-        if hashlib.sha256(data).hexdigest() != piece.sha256:
-            raise SourceError(f"{path}: {_CHANGED}")
+        digest = hashlib.sha256(self._before(piece.path))
+        digest.update(data)
+        if digest.hexdigest() != piece.sha256:
+            raise SourceError(f"{path}: {CHANGED}")
         return data

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from itertools import chain
 from typing import TYPE_CHECKING
 
-import numpy as np
 from typing_extensions import override
 
-from mnemodex.pipelines.sources.base import COMPRESSIONS, Piece, Record
+from mnemodex.pipelines.sources.cutting import Origin, compressed, cut_records, mark_lines, skip_line
 from mnemodex.pipelines.sources.fields import KEYS
 from mnemodex.pipelines.sources.files import FileSource
-from mnemodex.pipelines.sources.reading import BOM, MAX_BYTES, read_blocks
+from mnemodex.pipelines.sources.reading import BOM, read_blocks
 from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:
@@ -20,16 +17,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnemodex.pipelines.bad_row import BadRow
+    from mnemodex.pipelines.sources.base import Piece, Record
 
-_ENDINGS = ("", *COMPRESSIONS)
-CORPORA = tuple(f"corpus.jsonl{ending}" for ending in _ENDINGS)
+CORPORA = compressed("corpus.jsonl")
 """The file that makes a folder a BEIR folder (Thakur et al., 2021); its queries and judgements are no documents."""
 
 
 class JsonlSource(FileSource):
     """JSON lines, cut where the bytes of a file reach multiples of a size: that can be found in the midst of it."""
 
-    endings = tuple(f"{name}{ending}" for name in (".jsonl", ".ndjson") for ending in _ENDINGS)
+    endings = compressed(".jsonl", ".ndjson")
     keys = KEYS
 
     @override
@@ -63,10 +60,7 @@ class JsonlSource(FileSource):
 def cut_lines(
     blocks: Iterable[bytes], path: str, *, rows: int, size: int, start: int = 0, stop: int | None = None
 ) -> Iterator[Piece]:
-    """Cut the lines of a file, given in blocks of any length, into pieces; appending changes the last piece only.
-
-    A piece ends with the line that makes it `rows` lines, or that reaches the next multiple of `size` bytes. No line is
-    parsed, and one that is longer than `MAX_BYTES` is a `SourceError`.
+    """Cut the lines of a file, or a range of it, into pieces.
 
     Args:
         blocks: the file's bytes, from the one in front of `start`.
@@ -76,48 +70,9 @@ def cut_lines(
         start: where the first line begins, or a byte before that; a multiple of `size`.
         stop: the lines from there on are of another range.
     """
-    # Bytes before the open piece, the open line and the block; the piece's first line, and the first one in the block.
-    position = start
     if start:
-        position, blocks = _skip_line(blocks, start - 1)
-        if stop is not None and position >= stop:
-            return
-    start = line_start = position
-    digest = hashlib.sha256()
-    first_line = line = 1
-    for block in blocks:
-        view = memoryview(block)
-        ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
-        used = 0
-        while True:
-            full = (start // size + 1) * size
-            last = min(first_line + rows - line - 1, int(np.searchsorted(ends, full - position)))
-            if last >= len(ends):
-                break
-            end = int(ends[last])
-            digest.update(view[used:end])
-            yield Piece(path, start, position + end, first_line, digest.hexdigest(), line + last + 1 - first_line)
-            digest, used, start, first_line = hashlib.sha256(), end, position + end, line + last + 1
-            if stop is not None and start >= stop:
-                return
-        digest.update(view[used:])
-        line += len(ends)
-        line_start = position + int(ends[-1]) if len(ends) else line_start
-        position += len(block)
-        if position - line_start > MAX_BYTES:
-            limit = f"{MAX_BYTES >> 20} MiB"
-            raise SourceError(f"{path}: line {line} is longer than {limit}; is the file one JSON object a line?")
-    if position > start:
-        lines = line - first_line + (position > line_start)
-        yield Piece(path, start, position, first_line, digest.hexdigest(), lines)
-
-
-def _skip_line(blocks: Iterable[bytes], position: int) -> tuple[int, Iterator[bytes]]:
-    """Return where the next line begins, and the blocks from there on."""
-    rest = iter(blocks)
-    for block in rest:
-        end = block.find(b"\n") + 1
-        if end:
-            return position + end, chain([block[end:]], rest)
-        position += len(block)
-    return position, rest
+        start, blocks = skip_line(blocks, start - 1)
+        if stop is not None and start >= stop:
+            return iter(())
+    hint = "is the file one JSON object a line?"
+    return cut_records(mark_lines(blocks), path, rows=rows, size=size, origin=Origin(start), stop=stop, hint=hint)

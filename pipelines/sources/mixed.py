@@ -24,6 +24,7 @@ class MixedSource(FileSource):
 
     endings = (*JsonlSource.endings, *TextSource.endings)
     keys = JsonlSource.keys
+    has_rows = False
 
     def __init__(self, root: Path, paths: Sequence[str], *, fields: Mapping[str, str], packing: Packing) -> None:
         super().__init__(root, paths, fields=fields, packing=packing)
@@ -40,6 +41,10 @@ class MixedSource(FileSource):
     @override
     def cut(self, path: str, start: int = 0, stop: int | None = None) -> Iterator[Piece]:
         return self._format(path).cut(path, start, stop)
+
+    @override
+    def _read_piece(self, piece: Piece) -> bytes:
+        return self._format(piece.path)._read_piece(piece)
 
     @override
     def _parse(self, piece: Piece, data: bytes) -> Iterator[Record | BadRow]:

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.sources.base import COMPRESSIONS, Piece, Record
+from mnemodex.pipelines.sources.cutting import compressed
 from mnemodex.pipelines.sources.fields import not_utf8
 from mnemodex.pipelines.sources.files import FileSource
 from mnemodex.pipelines.sources.reading import BOM
@@ -16,7 +17,7 @@ from mnemodex.pipelines.sources.reading import BOM
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MARKDOWN = tuple(f"{name}{ending}" for name in (".md", ".markdown") for ending in ("", *COMPRESSIONS))
+_MARKDOWN = compressed(".md", ".markdown")
 
 _FENCE_OR_HEADING = re.compile(
     r"^ {0,3}(?P<fence>`{3,}(?=[^`\n]*$)|~{3,})[\s\S]*?(?:^ {0,3}(?P=fence)|\Z)|^ {0,3}#[ \t]+(?P<title>\S.*)$",
@@ -28,7 +29,7 @@ _FENCE_OR_HEADING = re.compile(
 class TextSource(FileSource):
     """Text files, each one document."""
 
-    endings = (*(f"{name}{ending}" for name in (".txt", ".rst") for ending in ("", *COMPRESSIONS)), *_MARKDOWN)
+    endings = (*compressed(".txt", ".rst"), *_MARKDOWN)
 
     @override
     def cut(self, path: str, start: int = 0, stop: int | None = None) -> Iterator[Piece]:

@@ -236,7 +236,7 @@ class TestWithoutThePackage:
         [
             (
                 "source",
-                "source: unknown source format 'mbox'; known: jsonl, text, hipporag, mixed, empty (other source",
+                "source: unknown source format 'mbox'; known: jsonl, text, json, csv, parquet, hipporag, ",
             ),
             ("chunks", "chunks: unknown chunker 'paragraphs'; known: document, tokens (other chunkers come with"),
             ("embed", "embed.words: unknown encoder 'hashing'; known: sentence_transformers, openai (other encoders"),

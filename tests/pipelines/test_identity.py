@@ -94,6 +94,15 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "max_errors": Change("source.max_errors", 7, NOTHING),
         "metadata": Change("source.metadata", {"town": "string"}, ("documents",)),
     },
+    "DelimitedFiles": {
+        "path": Change("source.path", "{F}/same-table", NOTHING, of="table"),
+        "fields": Change("source.fields", {"title": "town"}, ("documents",), of="table"),
+        "format": FIXED,
+        "max_errors": Change("source.max_errors", 7, NOTHING, of="table"),
+        "metadata": Change("source.metadata", {"town": "string"}, ("documents",), of="table"),
+        "delimiter": Change("source.delimiter", ",", ("documents",), of="table"),
+        "header": Change("source.header", False, ("documents",), of="table"),
+    },
     "NoSource": {"format": FIXED},
     "DocumentChunks": {"by": FIXED},
     "TokenChunks": {
@@ -440,6 +449,7 @@ RECIPES = {
             "filter": {"by": "local", "server": {"model": "reader", "base_url": "{URL}"}},
         },
     },
+    "table": {**SMALL, "source": {"path": "{F}/table", "format": "csv"}},
     "spacy": {**SMALL, "triples": {"extractor": "spacy"}},
     "llm": {**SMALL, "triples": {"extractor": "llm", "model": "small", "base_url": "{URL}"}},
 }
@@ -557,6 +567,11 @@ def folder(tmp_path_factory):
     saved("bart", made / "other-writer")
     notes = ["Ottoline Marr was born in Dunmarrow in 1889.", "Oskar Czeija founded Radio Vienna in Austria."]
     write_jsonl(made / "notes.jsonl", [{"id": str(n), "title": "", "text": note} for n, note in enumerate(notes)])
+    for name in ("table", "same-table"):
+        (made / name).mkdir()
+        (made / name / "notes.csv").write_text(
+            "id,text,town\n" + "".join(f"{n},{note},Wien\n" for n, note in enumerate(notes))
+        )
     for name, task in (("classes", "SequenceClassification"), ("spans", "QuestionAnswering")):
         task_models.saved(task, made / name)
         task_models.saved(task, made / f"other-{name}", places=48)

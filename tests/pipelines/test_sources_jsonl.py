@@ -244,7 +244,7 @@ def test_a_compressed_file_that_is_not_called_so_is_named(tmp_path, name, pack, 
 
 
 def test_an_endless_line_is_refused_before_it_fills_the_memory(monkeypatch):
-    monkeypatch.setattr("mnemodex.pipelines.sources.jsonl.MAX_BYTES", 10 << 20)
+    monkeypatch.setattr("mnemodex.pipelines.sources.cutting.MAX_BYTES", 10 << 20)
 
     def endless():
         yield b"{}\n{}\n"

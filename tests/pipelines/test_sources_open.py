@@ -10,8 +10,10 @@ import pytest
 from sources import items, opened
 
 from mnemodex.pipelines.sources import FORMATS
-from mnemodex.pipelines.sources.hipporag import HipporagSource
+from mnemodex.pipelines.sources.delimited import DelimitedSource
+from mnemodex.pipelines.sources.json_array import JsonSource
 from mnemodex.pipelines.sources.jsonl import JsonlSource
+from mnemodex.pipelines.sources.parquet import ParquetSource
 from mnemodex.pipelines.sources.text import TextSource
 from mnemodex.schemas.errors import RecipeError, SourceError
 
@@ -26,7 +28,8 @@ def fill(root: Path, *names: str) -> Path:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [("a.jsonl", JsonlSource), ("a.ndjson.gz", JsonlSource), ("A.TXT", TextSource), ("a.markdown", TextSource),
-     ("a.rst", TextSource), ("a.json", HipporagSource)],
+     ("a.rst", TextSource), ("a.json", JsonSource), ("a.json.zst", JsonSource), ("a.csv", DelimitedSource),
+     ("a.tsv.gz", DelimitedSource), ("a.Parquet", ParquetSource)],
 )  # fmt: skip
 def test_a_file_name_tells_the_format(tmp_path, name, kind):
     assert type(opened(fill(tmp_path, name) / name)) is kind
@@ -78,7 +81,7 @@ def test_a_said_format_goes_before_the_name(tmp_path):
     assert [item.key for item in items(source)] == ["1"]
 
 
-@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl.xz", "jsonl", "a.csv.gz"])
+@pytest.mark.parametrize("name", ["a.pq", "a.jsonl.xz", "jsonl", "a.parquet.gz"])
 def test_an_unknown_file_lists_the_known_formats(tmp_path, name):
     with pytest.raises(SourceError) as caught:
         opened(fill(tmp_path, name) / name)
@@ -114,8 +117,8 @@ def test_a_file_whose_name_looks_like_a_pattern_is_read(tmp_path):
 
 
 def test_files_that_are_no_documents_are_counted_by_their_endings(tmp_path):
-    fill(tmp_path, "a.md", "b.txt.gz", "c.csv", "d.CSV", "sub/e.csv.gz", "f.pdf", "g.html", "Makefile", ".hidden.csv")
-    assert opened(tmp_path).skipped == "6 files: .csv 2, .csv.gz 1, .html 1, .pdf 1, without an ending 1"
+    fill(tmp_path, "a.md", "b.txt.gz", "c.xls", "d.XLS", "sub/e.xls.gz", "f.pdf", "g.html", "Makefile", ".hidden.xls")
+    assert opened(tmp_path).skipped == "6 files: .xls 2, .html 1, .pdf 1, .xls.gz 1, without an ending 1"
     (tmp_path / "one").mkdir()
     fill(tmp_path / "one", "corpus.jsonl", "queries.jsonl")
     assert opened(tmp_path / "one").skipped == "1 file: .jsonl 1"
@@ -144,7 +147,7 @@ def test_a_folder_without_known_files_is_named(tmp_path):
 
 
 def test_an_unknown_format_is_refused(tmp_path):
-    with pytest.raises(RecipeError, match="unknown source format 'xml'; known: jsonl, text, hipporag"):
+    with pytest.raises(RecipeError, match="unknown source format 'xml'; known: jsonl, text, json, csv, parquet"):
         opened(fill(tmp_path, "a.jsonl"), format="xml")
 
 

@@ -121,7 +121,7 @@ def test_an_unknown_key_suggests_the_nearest_one_or_what_has_it(data, message):
         ({"source": {"path": "a", "max_errors": "many"}}, "source.max_errors: should be a whole number, 0 or"),
         (
             {"source": {"path": "a", "format": "xml"}},
-            "source: unknown source format 'xml'; known: jsonl, text, hipporag",
+            "source: unknown source format 'xml'; known: jsonl, text, json, csv, parquet",
         ),
         ({"source": {"path": "a", "format": "jsnl"}}, "unknown source format 'jsnl'; did you mean 'jsonl'?"),
         ({"source": "a", "chunks": {"by": "tokns"}}, "chunks: unknown chunker 'tokns'; did you mean 'tokens'?"),
