@@ -166,7 +166,8 @@ class Changes(RuleBasedStateMachine):
         shutil.rmtree(self.folder / "new", ignore_errors=True)
         self._write("left", self.there)
         self._build("new", "left")
-        assert verify(self.folder / "memory").problems == []
+        problems = verify(self.folder / "memory").problems
+        assert not problems, problems
         expected = self._answers("new")
         for question, answer in self._answers("memory").items():
             assert answer == expected.pop(question), question

@@ -28,7 +28,7 @@ from mnemodex.schemas.errors import (
 from mnemodex.schemas.passed import PassedChunker, PassedEmbedding
 from mnemodex.schemas.recipe import parse_recipe
 from mnemodex.schemas.sections import NoSource
-from mnemodex.schemas.tables import DOCUMENTS
+from mnemodex.schemas.tables import CHANGES, DOCUMENTS, TOMBSTONES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from mnemodex.schemas.manifest import Manifest
     from mnemodex.schemas.recipe import Recipe
     from mnemodex.schemas.store.store import Store
-
-_PASSED_ROW = "documents.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +170,7 @@ def change(
     """
     with contextlib.ExitStack() as ending:
         store, manifest = ending.enter_context(locked_memory(path))
+        _remove_unfinished(store)
         base = Base(store, manifest, _recipe(store, manifest, dict(encoders or {})))
         try:
             warnings: list[str] = []
@@ -190,6 +189,17 @@ def change(
             raise MnemodexError(
                 f"{store.root}: {reason(error)}{at}. Correct that and try again: the memory is unchanged"
             ) from error
+
+
+def _remove_unfinished(store: Store) -> None:
+    """Remove what a change that was killed published without its marker: no other change writes the same."""
+    for folder in (CHANGES.path, TOMBSTONES.path):
+        names = store.files.names(folder)
+        markers = {name for name in names if name.endswith(".json")}
+        for name in names:
+            # A file or folder has the name of its marker, and a hash of its content.
+            if name not in markers and f"{name.rpartition('-')[0]}.json" not in markers:
+                store.files.delete(f"{folder}/{name}")
 
 
 def _recipe(store: Store, manifest: Manifest, encoders: dict[str, Any]) -> Recipe:
