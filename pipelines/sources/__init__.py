@@ -10,14 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.sources.base import COMPRESSIONS
-from mnemodex.pipelines.sources.delimited import DelimitedSource
 from mnemodex.pipelines.sources.files import FileSource
-from mnemodex.pipelines.sources.json_array import JsonSource
-from mnemodex.pipelines.sources.jsonl import CORPORA, JsonlSource
+from mnemodex.pipelines.sources.formats import FORMATS, ROWS, format_of, known_formats
+from mnemodex.pipelines.sources.jsonl import CORPORA
+from mnemodex.pipelines.sources.mixed import MixedSource
 from mnemodex.pipelines.sources.packing import Packing
-from mnemodex.pipelines.sources.parquet import ParquetSource
 from mnemodex.pipelines.sources.reading import absence, list_files
-from mnemodex.pipelines.sources.text import TextSource
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.kinds import SOURCES, load
 from mnemodex.schemas.sections import Source as Settings
@@ -27,14 +25,6 @@ if TYPE_CHECKING:
 
     from mnemodex.pipelines.sources.base import Source
 
-FORMATS: dict[str, type[FileSource]] = {
-    "jsonl": JsonlSource,
-    "json": JsonSource,
-    "csv": DelimitedSource,
-    "parquet": ParquetSource,
-    "text": TextSource,
-}
-"""The formats that a path tells."""
 _LONGEST = 300
 """Characters of a path in a message."""
 _REMEDY = "correct source.path, or name a file"
@@ -55,15 +45,17 @@ def open_source(settings: Any, packing: Packing | None = None) -> Source:
     path, files = Path(settings.path), list[str]()
     if os.path.isdir(path):  # noqa: PTH112 - false for a name that is too long
         root, files = path, list_files(path)
-        kind = kind or FORMATS[_format_of_folder(path, files)]
+        kind = kind or _kind_of_folder(path, files)
         paths = kind.choose(path, files)
     elif os.path.isfile(path):  # noqa: PTH113 - as above
         root, paths = path.parent, [path.name]
-        kind = kind or next((kind for kind in FORMATS.values() if path.name.lower().endswith(kind.endings)), None)
+        kind = kind or FORMATS.get(format_of(path.name) or "")
     else:
         raise SourceError(_missing(str(path)))
     if kind is None:
-        raise SourceError(f"{path}: the name is of no known format ({_known()}); rename the file, or set source.format")
+        raise SourceError(
+            f"{path}: the name is of no known format ({known_formats()}); rename the file, or set source.format"
+        )
     if not paths:
         there = _count(files) or "it is empty"
         raise SourceError(f"{path}: the folder has no file of the format {settings.format}: {there}; {_REMEDY}")
@@ -99,22 +91,21 @@ def _missing(path: str) -> str:
     return f"{shown}: {problem}"
 
 
-def _format_of_folder(path: Path, files: Sequence[str]) -> str:
+def _kind_of_folder(path: Path, files: Sequence[str]) -> type[FileSource]:
+    """Return the format of a folder; documents of several formats are read together, rows only of one."""
     if any(name in CORPORA for name in files):
-        return "jsonl"
+        return FORMATS["jsonl"]
     chosen = {name: paths for name, kind in FORMATS.items() if (paths := kind.choose(path, files))}
-    # A readme next to the data is no document.
-    if len(chosen) > 1 and all(PurePosixPath(name).stem.lower() == "readme" for name in chosen.get("text", ())):
-        chosen.pop("text", None)
+    if ROWS.keys() & chosen.keys():
+        # A readme and scripts next to the data are no documents.
+        chosen.pop("code", None)
+        if all(PurePosixPath(name).stem.lower() == "readme" for name in chosen.get("text", ())):
+            chosen.pop("text", None)
     if not chosen:
         there = _count(files) or "it is empty"
-        raise SourceError(f"{path}: the folder has no file of a known format ({_known()}): {there}; {_REMEDY}")
-    if len(chosen) > 1:
+        raise SourceError(f"{path}: the folder has no file of a known format ({known_formats()}): {there}; {_REMEDY}")
+    if len(chosen) > 1 and ROWS.keys() & chosen.keys():
         examples = ", ".join(f"{name}: {paths[0]}" for name, paths in chosen.items())
         problem = f"the folder has files of several formats ({examples})"
         raise SourceError(f"{path}: {problem}; name one with source.format, or `mixed` to read all of them")
-    return next(iter(chosen))
-
-
-def _known() -> str:
-    return "; ".join(f"{name}: {' '.join(kind.endings)}" for name, kind in FORMATS.items())
+    return FORMATS[next(iter(chosen))] if len(chosen) == 1 else MixedSource

@@ -66,8 +66,15 @@ class JsonSource(FileSource):
             row = data[start:end].strip(_SPACE)
             # Behind the last separator of a piece there is nothing.
             if row or end < len(data):
-                yield self._fields.parse(row, source=piece.path, line=line, default_key=str(line - 1))
+                key = str(line - 1) if self.paths == (piece.path,) else f"{piece.path}:{line - 1}"
+                yield self._fields.parse(row, source=piece.path, line=line, default_key=key)
             start = end + 1
+
+
+def is_list(place: str) -> bool:
+    """Return whether a JSON file begins like a list."""
+    opened = _OPEN.match(next(read_blocks(place), b""))
+    return opened is not None and opened[1] != b""
 
 
 class _Structure:

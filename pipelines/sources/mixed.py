@@ -1,4 +1,4 @@
-"""JSON lines and texts in one folder: each file is read as its name says."""
+"""Files of several formats: each is read as its name says."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from mnemodex.pipelines.sources.fields import KEYS
 from mnemodex.pipelines.sources.files import FileSource
-from mnemodex.pipelines.sources.jsonl import JsonlSource
-from mnemodex.pipelines.sources.text import TextSource
+from mnemodex.pipelines.sources.formats import FORMATS, format_of
+from mnemodex.pipelines.sources.json_array import is_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,19 +21,31 @@ if TYPE_CHECKING:
 
 
 class MixedSource(FileSource):
-    """Files of both formats in the order of their paths; the fields are those of JSON rows."""
+    """Files of all formats in the order of their paths; the fields are those of rows."""
 
-    endings = (*JsonlSource.endings, *TextSource.endings)
-    keys = JsonlSource.keys
+    endings = tuple(ending for kind in FORMATS.values() for ending in kind.endings)
+    keys = KEYS
     has_rows = False
 
     def __init__(self, root: Path, paths: Sequence[str], *, fields: Mapping[str, str], packing: Packing) -> None:
         super().__init__(root, paths, fields=fields, packing=packing)
-        self._rows = JsonlSource(root, (), fields=fields, packing=packing)
-        self._texts = TextSource(root, (), fields={}, packing=packing)
+        # Those of which there are files: others may need packages that are not there.
+        self._sources = {
+            name: FORMATS[name](root, (), fields=fields if FORMATS[name].keys else {}, packing=packing)
+            for name in dict.fromkeys(map(format_of, paths))
+            if name is not None
+        }
+
+    @override
+    @classmethod
+    def choose(cls, folder: Path, paths: Sequence[str]) -> list[str]:
+        # Most JSON of a folder is settings.
+        return [
+            path for path in super().choose(folder, paths) if format_of(path) != "json" or is_list(f"{folder}/{path}")
+        ]
 
     def _format(self, path: str) -> FileSource:
-        return self._rows if path.lower().endswith(JsonlSource.endings) else self._texts
+        return self._sources[format_of(path) or ""]
 
     @override
     def in_ranges(self, path: str) -> bool:

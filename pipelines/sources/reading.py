@@ -44,8 +44,13 @@ def file_state(path: Path | str) -> tuple[int, int, int, int]:
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
-def read_blocks(path: Path | str, start: int = 0) -> Iterator[bytes]:
+def read_blocks(path: Path | str, start: int = 0, *, packed: bool = False) -> Iterator[bytes]:
     """Yield a file's decompressed bytes from a byte on, some megabytes at a time.
+
+    Args:
+        path: of the file.
+        start: the first byte.
+        packed: whether the format itself is a compressed one.
 
     Raises:
         SourceError: says why it cannot be read.
@@ -55,7 +60,7 @@ def read_blocks(path: Path | str, start: int = 0) -> Iterator[bytes]:
             if start:
                 stream.seek(start)
             while block := stream.read(BLOCK):
-                for magic, what in _MAGIC.items() if not start and codec_of(path) is None else ():
+                for magic, what in _MAGIC.items() if not (start or packed) and codec_of(path) is None else ():
                     if block.startswith(magic):
                         raise SourceError(f"{path}: is {what}")
                 start += len(block)

@@ -1,4 +1,4 @@
-"""Plain text and Markdown: every file is one document."""
+"""Plain text and Markdown: every file is one document; front matter of Markdown is its metadata."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mnemodex.pipelines.sources.base import COMPRESSIONS, Piece, Record
 from mnemodex.pipelines.sources.cutting import compressed
 from mnemodex.pipelines.sources.fields import not_utf8
 from mnemodex.pipelines.sources.files import FileSource
+from mnemodex.pipelines.sources.front_matter import split_front_matter
 from mnemodex.pipelines.sources.reading import BOM
 
 if TYPE_CHECKING:
@@ -42,18 +43,34 @@ class TextSource(FileSource):
         except UnicodeDecodeError as error:
             line = error.object.count(b"\n", 0, error.start) + 1
             yield BadRow.of(piece.path, line, not_utf8(error), data)
+            return
+        try:
+            record = self._record(piece.path, text)
+        except ValueError as error:
+            yield BadRow.of(piece.path, 1, str(error), data)
         else:
-            yield Record(key=piece.path, title=_title(piece.path, text), text=text, source=piece.path)
+            yield record
+
+    def _record(self, path: str, text: str) -> Record:
+        """Return the document of a file; a `ValueError` says why there is none."""
+        if not path.lower().endswith(_MARKDOWN):
+            return Record(path, stem(path), text, source=path)
+        metadata, text = split_front_matter(text)
+        title = metadata.pop("title", None)
+        return Record(path, str(title) if title else _heading(text) or stem(path), text, metadata, path)
 
 
-def _title(path: str, text: str) -> str:
-    headings = _FENCE_OR_HEADING.finditer(text) if path.lower().endswith(_MARKDOWN) else ()
-    heading = next((match["title"].rstrip() for match in headings if match["title"]), None)
-    if heading is None:
-        name = path.rpartition("/")[2]
-        if name.lower().endswith(tuple(COMPRESSIONS)):
-            name = name.rpartition(".")[0]
-        return name.rpartition(".")[0] or name
+def stem(path: str) -> str:
+    """Return the name of a file without its ending."""
+    name = path.rpartition("/")[2]
+    if name.lower().endswith(tuple(COMPRESSIONS)):
+        name = name.rpartition(".")[0]
+    return name.rpartition(".")[0] or name
+
+
+def _heading(text: str) -> str:
+    """Return the first heading of the first level; empty where there is none."""
+    heading = next((match["title"].rstrip() for match in _FENCE_OR_HEADING.finditer(text) if match["title"]), "")
     # `Title ##` is `Title`, but `C#` stays.
     opened = heading.rstrip("#")
     return opened.rstrip() if opened[-1:] in (" ", "\t") else heading

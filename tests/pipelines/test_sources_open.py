@@ -13,6 +13,7 @@ from mnemodex.pipelines.sources import FORMATS
 from mnemodex.pipelines.sources.delimited import DelimitedSource
 from mnemodex.pipelines.sources.json_array import JsonSource
 from mnemodex.pipelines.sources.jsonl import JsonlSource
+from mnemodex.pipelines.sources.mixed import MixedSource
 from mnemodex.pipelines.sources.parquet import ParquetSource
 from mnemodex.pipelines.sources.text import TextSource
 from mnemodex.schemas.errors import RecipeError, SourceError
@@ -43,6 +44,10 @@ def test_a_file_name_tells_the_format(tmp_path, name, kind):
         (("corpus.jsonl", "queries.jsonl", "a.txt"), JsonlSource),
         (("README.md",), TextSource),
         (("a.txt", "package.json"), TextSource),
+        (("a.jsonl", "README.md", "convert.py"), JsonlSource),
+        (("a.csv", "sub/b.tsv.gz"), DelimitedSource),
+        (("a.parquet", "README.md"), ParquetSource),
+        (("a.txt", "b.py"), MixedSource),
     ],
 )
 def test_a_folder_content_tells_the_format(tmp_path, names, kind):
@@ -60,13 +65,25 @@ def test_a_folder_of_two_formats_needs_the_format_said(tmp_path):
 def test_json_lines_and_texts_of_one_folder_are_read_together_where_that_is_said(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"name": "row", "text": "x"}\n{"name": "other", "text": "y"}\n')
     (tmp_path / "b.md").write_text("# Title\nz")
-    fill(tmp_path, "c.pdf")
+    fill(tmp_path, "c.xyz")
     found = items(opened(tmp_path, format="mixed", fields={"key": "name"}))
     assert [(item.key, item.title, item.source) for item in found] == [
         ("row", "", "a.jsonl"),
         ("other", "", "a.jsonl"),
         ("b.md", "Title", "b.md"),
     ]
+
+
+def test_a_mixed_folder_is_read_file_by_file_and_only_lists_of_its_json(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"id": "row", "text": "x"}\n')
+    (tmp_path / "b.csv").write_text("id,text\ncell,y\n")
+    (tmp_path / "c.json").write_text('[{"text": "z"}]')
+    (tmp_path / "d.json").write_text('{"name": "settings"}')
+    (tmp_path / "e.py").write_text("x = 1")
+    fill(tmp_path, "f.epub")
+    source = opened(tmp_path, format="mixed")
+    assert [item.key for item in items(source)] == ["row", "cell", "c.json:0", "e.py"]
+    assert source.skipped == "2 files: .epub 1, .json 1"
 
 
 def test_of_mixed_files_only_json_lines_are_planned_in_ranges(tmp_path):
@@ -117,8 +134,8 @@ def test_a_file_whose_name_looks_like_a_pattern_is_read(tmp_path):
 
 
 def test_files_that_are_no_documents_are_counted_by_their_endings(tmp_path):
-    fill(tmp_path, "a.md", "b.txt.gz", "c.xls", "d.XLS", "sub/e.xls.gz", "f.pdf", "g.html", "Makefile", ".hidden.xls")
-    assert opened(tmp_path).skipped == "6 files: .xls 2, .html 1, .pdf 1, .xls.gz 1, without an ending 1"
+    fill(tmp_path, "a.md", "b.txt.gz", "c.xls", "d.XLS", "sub/e.xls.gz", "f.epub", "g.odt", "Makefile", ".hidden.xls")
+    assert opened(tmp_path).skipped == "6 files: .xls 2, .epub 1, .odt 1, .xls.gz 1, without an ending 1"
     (tmp_path / "one").mkdir()
     fill(tmp_path / "one", "corpus.jsonl", "queries.jsonl")
     assert opened(tmp_path / "one").skipped == "1 file: .jsonl 1"
@@ -139,8 +156,8 @@ def test_linked_folders_are_followed_once_and_never_in_a_loop(tmp_path):
 
 
 def test_a_folder_without_known_files_is_named(tmp_path):
-    fill(tmp_path, "a.pdf", ".hidden.jsonl", ".git/a.md", "list.json")
-    with pytest.raises(SourceError, match=r"no file of a known format .*: 2 files: \.json 1, \.pdf 1"):
+    fill(tmp_path, "a.epub", ".hidden.jsonl", ".git/a.md", "list.json")
+    with pytest.raises(SourceError, match=r"no file of a known format .*: 2 files: \.epub 1, \.json 1"):
         opened(tmp_path)
     with pytest.raises(SourceError, match="no file of the format jsonl"):
         opened(tmp_path, format="jsonl")

@@ -24,7 +24,7 @@ def test_every_file_is_one_document_sorted_by_its_path(tmp_path):
         "a.md": "no heading",
         ".hidden.txt": "x",
         ".git/c.txt": "x",
-        "d.py": "x",
+        "d.log": "x",
     }
     write(tmp_path, **files)
     assert items(opened(tmp_path)) == [
@@ -105,6 +105,41 @@ def test_too_long_a_document_is_refused(tmp_path, monkeypatch):
     write(tmp_path, **{"long.txt": b"x" * (1 << 21)})
     with pytest.raises(SourceError, match=r"long\.txt: a document of more than 1 MiB"):
         opened(tmp_path).plan()
+
+
+def test_front_matter_is_metadata_and_its_title_the_title(tmp_path):
+    matter = "---\ntitle: Жуки\ntags: [a, b]\ndate: 2024-05-01\nrating: .nan\n1: one\n---\n# Heading\ntext"
+    write(tmp_path, **{"a.md": f"\ufeff{matter}", "b.txt": matter, "c.md": "---\r\nlang: en\r\n...\r\n# Heading\r\n"})
+    first, plain, third = items(opened(tmp_path))
+    metadata = {"tags": ["a", "b"], "date": "2024-05-01", "rating": None, "1": "one"}
+    assert first == Record("a.md", "Жуки", "# Heading\ntext", metadata, "a.md")
+    assert plain.text == matter
+    assert (third.title, third.text, third.metadata) == ("Heading", "# Heading\r\n", {"lang": "en"})
+
+
+@pytest.mark.parametrize("text", ["---\njust a line\n---\ntext", "---\n\n---\n", "--- \nopen", "----\na: b\n---\n"])
+def test_lines_of_dashes_without_fields_between_them_are_text(tmp_path, text):
+    write(tmp_path, **{"a.md": text})
+    (found,) = items(opened(tmp_path))
+    assert (found.text, found.metadata) == (text, {})
+
+
+@pytest.mark.parametrize("matter", ["a: b: c", "a: [1", "a: &x [1]\nb: *x", "- a\nb: c", "a: !!python/object:os.x {}"])
+def test_front_matter_that_is_no_yaml_is_a_bad_row(tmp_path, matter):
+    write(tmp_path, **{"a.md": f"---\n{matter}\n---\ntext", "b.md": "good"})
+    bad, good = items(opened(tmp_path))
+    assert isinstance(bad, BadRow)
+    assert "has front matter that is not YAML" in bad.reason
+    assert good.text == "good"
+
+
+def test_source_code_has_its_language(tmp_path):
+    write(tmp_path, **{"a.py": "# x\n", "src/b.RS": "fn main() {}", "c.md": "# C", "d.cpp": b"\xff"})
+    first, text, bad, rust = items(opened(tmp_path))
+    assert first == Record("a.py", "a.py", "# x\n", {"language": "python"}, "a.py")
+    assert (rust.key, rust.title, rust.metadata) == ("src/b.RS", "b.RS", {"language": "rust"})
+    assert text.metadata == {}
+    assert isinstance(bad, BadRow)
 
 
 def test_fields_have_no_meaning_for_text(tmp_path):
