@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 def declarations(
-    recipe: Recipe, units: Sequence[SourceUnit], fields: Mapping[str, str] = {}
+    recipe: Recipe, units: Sequence[SourceUnit], fields: Mapping[str, str] = {}, tombstones: Sequence[str] = ()
 ) -> list[tuple[str, Declaration]]:
     """Return what gives the steps of a recipe, by names for messages; for the arguments see `document_steps`."""
     found: list[tuple[str, Declaration]] = [
-        ("documents", partial(document_steps, units=units, fields=fields)),
+        ("documents", partial(document_steps, units=units, fields=fields, tombstones=tombstones)),
         ("chunks", chunk_steps),
         *((f"embed.{name}", partial(embedding_steps, name=name)) for name in used_encoders(recipe, of_chunks=True)),
         *((f"lm.{name}", partial(state_steps, name=name)) for name in recipe.lm),

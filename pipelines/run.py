@@ -10,6 +10,7 @@ from mnemodex.pipelines.cluster import check_address
 from mnemodex.pipelines.declarations import declarations
 from mnemodex.pipelines.documents.changes import ChangeLog
 from mnemodex.pipelines.documents.kept import kept_documents
+from mnemodex.pipelines.documents.masking import with_tombstones
 from mnemodex.pipelines.documents.typed import inferred_columns
 from mnemodex.pipelines.engine import choose_engine, estimate
 from mnemodex.pipelines.entries import declared_tables, low_recall, make_manifest
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.engine import Place
     from mnemodex.pipelines.progress import Progress
     from mnemodex.pipelines.source_plan import SourcePlan
-    from mnemodex.schemas.manifest import Manifest
+    from mnemodex.schemas.manifest import Artifact, Manifest
     from mnemodex.schemas.recipe import Recipe
     from mnemodex.schemas.steps import SourceUnit
     from mnemodex.schemas.store.store import Store
@@ -45,6 +46,7 @@ class Run:
         passed: by the caller of `build`.
         log: the change log that the new snapshot has; by default the current one's, after the source was read again.
         forget_deletions: whether that is without its deletions.
+        tombstones: of the new snapshot; what they name stays in its files.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Run:
         *,
         log: ChangeLog | None = None,
         forget_deletions: bool = False,
+        tombstones: Sequence[Artifact] = (),
     ) -> None:
         self._started = time.perf_counter()
         self._store, self._recipe, self._passed, self._progress = store, recipe, passed, progress
@@ -65,6 +68,7 @@ class Run:
         former = ChangeLog.of(self._former)
         self._log = log if log is not None else former.without_deletions(store) if forget_deletions else former
         self._changes = log is not None
+        self._tombstones = tuple(tombstones)
         self._same_log = self._log == former
         self._up_to_date = UpToDate(store, recipe, self._former)
         self._files = RunFiles(store, declared_tables(recipe))
@@ -108,7 +112,8 @@ class Run:
         warnings = [*probed, *self._warnings]
         warnings += [warning for step in self._results.steps.values() for warning in step.warnings or ()]
         # Compared by its list files, most of which are the same.
-        manifest = self._store.listed(make_manifest(self._recipe, self._results, self._log), self._former)
+        made = with_tombstones(self._store, make_manifest(self._recipe, self._results, self._log), self._tombstones)
+        manifest = self._store.listed(made, self._former)
         warnings += low_recall(manifest.indexes)
         changed = self._former is None or not manifest.same_files(self._former)
         current = self._store.commit(manifest, former=self._former) if changed else self._former
@@ -139,7 +144,8 @@ class Run:
             recipe = spooled(recipe, self._passed.source, self._store.root / self._files.run)
         self._results = BuildResults(recipe, self._store, self._former)
         units, fields = self._documents(recipe, place)
-        self._plan = Plan(declarations(recipe, (*units, *self._log.units), fields))
+        tombstones = [part.place for part in self._tombstones]
+        self._plan = Plan(declarations(recipe, (*units, *self._log.units), fields, tombstones))
         self._work = Materializer(
             self._store, self._plan, self._results, former=self._former, files=self._files, progress=self._progress
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from mnemodex.retrievers.tombstones import Tombstones
+from mnemodex.retrievers.tombstones import Tombstones, read_tombstones
 from mnemodex.retrievers.weak import weak
 from mnemodex.schemas.errors import START_OVER, CorruptFileError, SnapshotNotFoundError, UnknownIndexError, reason
 from mnemodex.schemas.store import parquet
@@ -105,7 +105,7 @@ class Snapshot:
     @cached_property
     def tombstones(self) -> Tombstones:
         """What readers leave out."""
-        return Tombstones.of(self.store, self.manifest)
+        return read_tombstones(self.store, self.manifest.tombstones)
 
     def live_rows(self, label: str) -> Int64s:
         """Return which rows of a partition of documents readers see, int64, ascending."""

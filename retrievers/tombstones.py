@@ -9,8 +9,10 @@ import numpy as np
 from mnemodex.schemas.store import parquet
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mnemodex.indexers.arrays import Bools, Int64s
-    from mnemodex.schemas.manifest import Manifest
+    from mnemodex.schemas.manifest import Artifact
     from mnemodex.schemas.store.store import Store
 
 
@@ -27,20 +29,6 @@ class Tombstones(NamedTuple):
     chunk_id: Int64s
     position: Int64s
 
-    @classmethod
-    def of(cls, store: Store, manifest: Manifest) -> Tombstones:
-        """Read those of a snapshot; most have none.
-
-        Raises:
-            CorruptFileError: one of their files is missing or damaged.
-        """
-        none = np.zeros(0, np.int64)
-        found = [
-            [parquet.column(store.files.local(part.file(f"/{name}.parquet")), name) for part in manifest.tombstones]
-            for name in cls._fields
-        ]
-        return cls(*(np.sort(np.concatenate([none, *ids])) for ids in found))
-
     def column(self, names: list[str]) -> str | None:
         """Return by which column rows of a table with these columns are left out; None where none are."""
         return next((name for name in self._fields if name in names and len(getattr(self, name))), None)
@@ -53,3 +41,16 @@ class Tombstones(NamedTuple):
         places = np.minimum(np.searchsorted(left_out, ids), len(left_out) - 1)
         masked: Bools = left_out[places] == ids
         return masked
+
+
+def read_tombstones(store: Store, parts: Iterable[Artifact]) -> Tombstones:
+    """Return what some artifacts name; most snapshots have none.
+
+    Raises:
+        CorruptFileError: one of their files is missing or damaged.
+    """
+    found: dict[str, list[Int64s]] = {name: [np.zeros(0, np.int64)] for name in Tombstones._fields}
+    for part in parts:
+        for name, ids in found.items():
+            ids.append(parquet.column(store.files.local(part.file(f"/{name}.parquet")), name))
+    return Tombstones(**{name: np.sort(np.concatenate(ids)) for name, ids in found.items()})

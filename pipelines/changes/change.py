@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from mnemodex.pipelines.caller import Passed, spooled, with_passed
 from mnemodex.pipelines.changes.incoming import Incoming
 from mnemodex.pipelines.changes.lookup import check_keys, find_documents, keys_where
-from mnemodex.pipelines.changes.masking import can_mask, mask
+from mnemodex.pipelines.changes.masking import can_mask, write_tombstones
 from mnemodex.pipelines.changes.memory_lease import locked_memory
 from mnemodex.pipelines.documents.changes import ChangeLog, Deletion, write_layer
+from mnemodex.pipelines.documents.masking import with_tombstones
 from mnemodex.pipelines.engine import Place
+from mnemodex.pipelines.outcome import BuildResult
 from mnemodex.pipelines.preflight import check_inputs
 from mnemodex.pipelines.progress import Progress
 from mnemodex.pipelines.run import Run
+from mnemodex.retrievers.tombstones import read_tombstones
 from mnemodex.schemas.errors import (
     DuplicateKeyError,
     MnemodexError,
@@ -25,17 +31,17 @@ from mnemodex.schemas.errors import (
     SourceError,
     reason,
 )
+from mnemodex.schemas.ids import hash_text
 from mnemodex.schemas.passed import PassedChunker, PassedEmbedding
 from mnemodex.schemas.recipe import parse_recipe
 from mnemodex.schemas.sections import NoSource
 from mnemodex.schemas.tables import CHANGES, DOCUMENTS, TOMBSTONES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from mnemodex.pipelines.outcome import BuildResult
     from mnemodex.pipelines.sources.base import Record
-    from mnemodex.schemas.manifest import Manifest
+    from mnemodex.schemas.manifest import Artifact, Manifest
     from mnemodex.schemas.recipe import Recipe
     from mnemodex.schemas.store.store import Store
 
@@ -49,11 +55,34 @@ class Base:
     recipe: Recipe
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer of the change log before it is written.
+
+    Attributes:
+        rows: what it adds and deletes.
+        count: how many documents that are.
+        added: the hash of the content of each document that it adds, by key.
+        removed: keys of documents that are there and will not be.
+    """
+
+    rows: Iterable[Record | Deletion]
+    count: int
+    added: Mapping[str, str]
+    removed: Sequence[str]
+
+    def revives(self, base: Base) -> bool:
+        """Whether it adds a document again as it was, which a tombstone names."""
+        ids = [hash_text(key, content, salt=base.recipe.id_salt) for key, content in self.added.items()]
+        tombstones = read_tombstones(base.store, base.manifest.tombstones)
+        return bool(tombstones.mask("doc_id", np.array(ids, np.int64)).any())
+
+
 class Change(Protocol):
     """What is to be changed."""
 
-    def layer(self, base: Base, warnings: list[str]) -> tuple[int, Iterable[Record] | list[Deletion]]:
-        """Return how many documents change, and what the log says of them; add to the warnings.
+    def layer(self, base: Base, warnings: list[str]) -> Layer:
+        """Return what the log says of the documents that change; add to the warnings.
 
         Raises:
             MnemodexError: it cannot be done; nothing is changed.
@@ -72,7 +101,7 @@ class Add:
     source: str | Path | Iterable[Mapping[str, Any]]
     update: bool = False
 
-    def layer(self, base: Base, warnings: list[str]) -> tuple[int, Iterator[Record]]:
+    def layer(self, base: Base, warnings: list[str]) -> Layer:
         """See `Change`: documents that the memory has as they are change nothing, and are counted."""
         if isinstance(base.recipe.source, NoSource):
             raise RecipeError(f"{base.store.root}: has question-answer pairs only; build it with a source")
@@ -91,7 +120,8 @@ class Add:
         same = len(incoming.contents) - len(new)
         if same:
             warnings.append(f"{same} document{'' if same == 1 else 's'} unchanged: in the memory with the same content")
-        return len(new), incoming.records(new)
+        added = {key: content for key, content in incoming.contents.items() if key in new}
+        return Layer(incoming.records(new), len(new), added, [key for key in added if key in there])
 
     def _open(self, base: Base) -> Incoming:
         if isinstance(self.source, str | Path):
@@ -109,7 +139,7 @@ class Delete:
     keys: Sequence[str] | None = None
     where: str | None = None
 
-    def layer(self, base: Base, warnings: list[str]) -> tuple[int, list[Deletion]]:
+    def layer(self, base: Base, warnings: list[str]) -> Layer:
         """See `Change`."""
         if (self.keys is None) == (self.where is None):
             raise QueryError("delete takes the keys of documents, or a `where` that keeps them: one of both")
@@ -122,7 +152,7 @@ class Delete:
             raise QueryError(
                 f"{base.store.root}: this would delete all {len(keys)} documents; remove the memory's folder instead"
             )
-        return len(keys), [Deletion(key) for key in keys]
+        return Layer([Deletion(key) for key in keys], len(keys), {}, keys)
 
 
 def _checked_keys(keys: Any) -> Sequence[str]:
@@ -174,21 +204,40 @@ def change(
         base = Base(store, manifest, _recipe(store, manifest, dict(encoders or {})))
         try:
             warnings: list[str] = []
-            count, rows = what.layer(base, warnings)
-            if not count:
+            layer = what.layer(base, warnings)
+            if not layer.count:
                 return Changed(0, warnings, None)
             log = ChangeLog.of(manifest)
-            log = log.extended(write_layer(store, log.layer + 1, rows))
-            if isinstance(what, Delete) and can_mask(manifest, count):
-                return Changed(count, warnings, mask(store, manifest, [row.key for row in rows], log))
-            run = Run(store, base.recipe, progress or Progress(), Passed(encoders=dict(encoders or {})), log=log)
+            log = log.extended(write_layer(store, log.layer + 1, layer.rows))
+            tombstones = list(manifest.tombstones)
+            masks = can_mask(manifest, len(layer.removed)) and not layer.revives(base)
+            if masks and layer.removed:
+                tombstones.append(write_tombstones(store, manifest, layer.removed, log))
+            if masks and not layer.added:
+                return Changed(layer.count, warnings, _commit(base, log, tombstones))
+            run = Run(
+                store,
+                base.recipe,
+                progress or Progress(),
+                Passed(encoders=dict(encoders or {})),
+                log=log,
+                tombstones=tombstones if masks else (),
+            )
             ending.callback(run.close)
-            return Changed(count, warnings, run.run(place or Place()))
+            return Changed(layer.count, warnings, run.run(place or Place()))
         except OSError as error:
             at = f": {error.filename}" if error.filename else ""
             raise MnemodexError(
                 f"{store.root}: {reason(error)}{at}. Correct that and try again: the memory is unchanged"
             ) from error
+
+
+def _commit(base: Base, log: ChangeLog, tombstones: Sequence[Artifact]) -> BuildResult:
+    """Commit a snapshot with the same files, of which readers leave out what tombstones name."""
+    started = time.perf_counter()
+    changed = base.manifest.model_copy(update={"caches": base.manifest.caches | log.entry})
+    snapshot = base.store.commit(with_tombstones(base.store, changed, tombstones), former=base.manifest).name
+    return BuildResult(base.store.root, snapshot, True, [], time.perf_counter() - started)
 
 
 def _remove_unfinished(store: Store) -> None:

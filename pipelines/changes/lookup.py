@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from mnemodex.retrievers.memory import Memory
 from mnemodex.retrievers.snapshot import Snapshot
-from mnemodex.retrievers.tombstones import Tombstones
+from mnemodex.retrievers.tombstones import read_tombstones
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.columns import numbers, to_column
@@ -33,7 +33,7 @@ class Found(NamedTuple):
 def find_documents(store: Store, manifest: Manifest, keys: Collection[str]) -> dict[str, Found]:
     """Return those documents that are there, by key; partition by partition."""
     wanted = to_column(list(keys), pa.string())
-    tombstones = Tombstones.of(store, manifest)
+    tombstones = read_tombstones(store, manifest.tombstones)
     found: dict[str, Found] = {}
     for part in manifest.tables[DOCUMENTS.label].partitions:
         path = store.files.local(part.file(".parquet"))

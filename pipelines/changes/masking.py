@@ -6,18 +6,16 @@ change that writes documents, writes the files without it.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from mnemodex.pipelines.changes.lookup import find_documents
-from mnemodex.pipelines.outcome import BuildResult
 from mnemodex.retrievers.tombstones import Tombstones
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import KINDS
-from mnemodex.schemas.manifest import Artifacts, fingerprint
+from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.columns import to_table
 from mnemodex.schemas.store.local_files import sha256
@@ -62,23 +60,18 @@ def _masks(index: IndexEntry) -> bool:
         return False
 
 
-def mask(store: Store, manifest: Manifest, keys: Sequence[str], log: ChangeLog) -> BuildResult:
-    """Commit a snapshot with the same files, of which readers leave out the documents of some keys, which are there."""
-    started = time.perf_counter()
+def write_tombstones(store: Store, manifest: Manifest, keys: Sequence[str], log: ChangeLog) -> Artifact:
+    """Publish the ids of the documents of some keys, which are there, and of all that is of them."""
     ids = _find_ids(store, manifest, keys)
-    tables = {name: _masked(store, table, ids) for name, table in manifest.tables.items()}
-    indexes = {name: _masked_index(index, tables) for name, index in manifest.indexes.items()}
-    made = _publish(store, log, ids)
-    changed = manifest.model_copy(
-        update={
-            "tables": tables,
-            "indexes": indexes,
-            "caches": manifest.caches | log.entry,
-            "tombstones": Artifacts([*manifest.tombstones, made]),
-        }
-    )
-    snapshot = store.commit(changed, former=manifest).name
-    return BuildResult(store.root, snapshot, True, [], time.perf_counter() - started)
+    attempt = store.files.attempt()
+    digests = []
+    for name in ids._fields:
+        column: Int64s = getattr(ids, name)
+        schema = row_schema(**{name: pa.int64()})
+        parquet.write(attempt / f"{name}.parquet", TableSpec(schema), to_table([column], schema).to_batches())
+        digests.append(sha256(attempt / f"{name}.parquet"))
+    label = f"+{log.layer:06d}"
+    return store.publish(attempt, TOMBSTONES.path, label, fingerprint(digests), rows=len(ids.doc_id), as_folder=True)
 
 
 def _find_ids(store: Store, manifest: Manifest, keys: Sequence[str]) -> Tombstones:
@@ -103,34 +96,3 @@ def _ids_of(store: Store, table: TableEntry, ids: Tombstones) -> Int64s:
         if chosen.any():
             found.append(parquet.column(path, table.id_column)[chosen])
     return np.sort(np.concatenate(found))
-
-
-def _masked(store: Store, table: TableEntry, ids: Tombstones) -> TableEntry:
-    """Return a table's entry with the number of rows that are left out now."""
-    column = ids.column([table.id_column or ""])
-    if column is None:
-        return table
-    more = sum(
-        int(ids.mask(column, parquet.column(store.files.local(part.file(".parquet")), column)).sum())
-        for part in table.partitions
-    )
-    return table.model_copy(update={"masked": table.masked + more})
-
-
-def _masked_index(index: IndexEntry, tables: dict[str, TableEntry]) -> IndexEntry:
-    if index.table is None:
-        return index
-    masked = tables[index.table].masked
-    return index.model_copy(update={"masked": masked, "rows": index.rows + index.masked - masked})
-
-
-def _publish(store: Store, log: ChangeLog, ids: Tombstones) -> Artifact:
-    attempt = store.files.attempt()
-    digests = []
-    for name in ids._fields:
-        column: Int64s = getattr(ids, name)
-        schema = row_schema(**{name: pa.int64()})
-        parquet.write(attempt / f"{name}.parquet", TableSpec(schema), to_table([column], schema).to_batches())
-        digests.append(sha256(attempt / f"{name}.parquet"))
-    label = f"+{log.layer:06d}"
-    return store.publish(attempt, TOMBSTONES.path, label, fingerprint(digests), rows=len(ids.doc_id), as_folder=True)

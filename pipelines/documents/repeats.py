@@ -6,7 +6,7 @@ They are found over all partitions, and dropped.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,13 +17,15 @@ from mnemodex.pipelines.documents.changes import layer_of
 from mnemodex.pipelines.documents.read import ReadSettings, count_rows
 from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.pipelines.ops.scatter import scatter
-from mnemodex.schemas.errors import DuplicateKeyError, SourceError
+from mnemodex.retrievers.tombstones import read_tombstones
+from mnemodex.schemas.errors import CorruptFileError, DuplicateKeyError, SourceError
 from mnemodex.schemas.ids import hash_strings
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.metadata import documents_spec
 from mnemodex.schemas.sections import NoSource
+from mnemodex.schemas.spec import RunOnly
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.store.columns import spelling, to_column
+from mnemodex.schemas.store.columns import numbers, spelling, to_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -35,12 +37,20 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.ops.base import Work
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
+    from mnemodex.retrievers.tombstones import Tombstones
+    from mnemodex.schemas.manifest import Artifact
 
 
 _SUSPECTS = 1 << 19
 """Documents that are compared at once, roughly."""
 _MEMORY = "2GB"
 """Of DuckDB; what is larger goes to files in an attempt's folder."""
+
+
+class FindSettings(ReadSettings):
+    """A source, and the places of tombstones: what these name stays in the files, and readers leave it out."""
+
+    tombstones: Annotated[tuple[str, ...], RunOnly()] = ()
 
 
 class RepeatStats(Stats):
@@ -53,11 +63,12 @@ class FindRepeats(Op):
     """Writes, for every partition that has any, the rows of documents that count no longer.
 
     These are documents whose key and content came before in the source, or in the same layer of the change log, and
-    those whose key stands in a later layer. A deletion is such a row too.
+    those whose key stands in a later layer, unless a tombstone names them. A deletion is such a row too.
     """
 
     version: ClassVar[int] = 2
-    Settings = ReadSettings
+    Settings = FindSettings
+    settings: FindSettings
     seconds_per_megabyte = 0.01
 
     @override
@@ -65,10 +76,11 @@ class FindRepeats(Op):
         parts = list(inputs.pages(0))
         none = np.zeros((0, 2), np.int64)
         repeated, superseded = [none], [none, *_deletions(parts)]
+        tombstones = read_tombstones(self.work.store, map(self._artifact, self.settings.tombstones))
         keys = (_hash_keys(number, path) for number, (_, path) in enumerate(parts))
         for suspects in _joined(map(_suspects, scatter(self.work.store.files, keys, inputs.rows(0)))):
             with _connected(self.work) as connection:
-                connection.register("rows", _rows(parts, suspects))
+                connection.register("rows", _rows(parts, suspects, tombstones))
                 same, older = _find_repeats(connection)
             repeated.append(same)
             superseded.append(older)
@@ -80,6 +92,12 @@ class FindRepeats(Op):
             np.save(output.folder / f"{label}.npy", rows, allow_pickle=False)
         output.rows = len(places)
         return RepeatStats(superseded=len(changed))
+
+    def _artifact(self, place: str) -> Artifact:
+        artifact = self.work.store.artifact(place)
+        if artifact is None:
+            raise CorruptFileError(f"{self.work.store.root / place}: its marker is missing or damaged; build again")
+        return artifact
 
     @override
     @classmethod
@@ -184,13 +202,18 @@ def _by_partition(places: Int64s) -> Iterator[tuple[int, Int64s]]:
     yield from zip(partition[starts].tolist(), np.split(row, starts[1:]), strict=True) if len(starts) else ()
 
 
-def _rows(parts: Sequence[tuple[str, Path]], suspects: Int64s) -> pa.Table:
-    """Return key, content and place of some documents, and as `partition`, `row` and `layer` their numbers."""
+def _rows(parts: Sequence[tuple[str, Path]], suspects: Int64s, tombstones: Tombstones) -> pa.Table:
+    """Return key, content and place of some documents, and as `partition`, `row` and `layer` their numbers.
+
+    Whether tombstones name them is the column `masked`.
+    """
     tables = []
     for number, rows in _by_partition(suspects):
-        table = parquet.read(parts[number][1], columns=["key", "content_hash", "source", "line"]).take(rows)
+        table = parquet.read(parts[number][1], columns=["doc_id", "key", "content_hash", "source", "line"]).take(rows)
         layers = np.full(len(rows), layer_of(parts[number][0]))
-        for name, values in (("partition", np.full(len(rows), number)), ("row", rows), ("layer", layers)):
+        masked = tombstones.mask("doc_id", numbers(table["doc_id"]))
+        places = (("partition", np.full(len(rows), number)), ("row", rows), ("layer", layers), ("masked", masked))
+        for name, values in places:
             table = table.append_column(name, [values])
         tables.append(table)
     return pa.concat_tables(tables)
@@ -201,7 +224,10 @@ def _find_repeats(connection: duckdb.DuckDBPyConnection) -> tuple[Int64s, Int64s
     connection.execute(
         "CREATE TEMP TABLE repeated AS SELECT key, content_hash, source, line, partition, row, layer, "
         "max(layer) OVER (PARTITION BY key) AS last, "
-        "row_number() OVER (PARTITION BY key, layer ORDER BY partition, row) AS place FROM rows "
+        "row_number() OVER (PARTITION BY key, layer ORDER BY partition, row) AS place, "
+        # Of a document that is left out, the files have the row that was added last.
+        "masked AND 1 = row_number() OVER (PARTITION BY key, doc_id ORDER BY layer DESC, partition, row) AS stays "
+        "FROM rows "
         "WHERE key IN (SELECT key FROM rows GROUP BY key HAVING count(*) > 1)"
     )
     clash = connection.execute(
@@ -219,7 +245,7 @@ def _find_repeats(connection: duckdb.DuckDBPyConnection) -> tuple[Int64s, Int64s
             f"two documents have the key {clash[0]!r} and different content: {first} and {second}; make the keys "
             "unique, or map another field with `source.fields.key`"
         )
-    return _places(connection, "layer = last AND place > 1"), _places(connection, "layer < last")
+    return _places(connection, "layer = last AND place > 1"), _places(connection, "layer < last AND NOT stays")
 
 
 def _places(connection: duckdb.DuckDBPyConnection, condition: str) -> Int64s:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.documents.read import ReadSettings
+from mnemodex.pipelines.documents.repeats import FindSettings
 from mnemodex.schemas.kinds import SOURCES
 from mnemodex.schemas.steps import All, Part, Read, Step
 from mnemodex.schemas.tables import DOCUMENTS, ERRORS, READ_DOCUMENTS, TableKey
@@ -18,13 +19,19 @@ if TYPE_CHECKING:
 _REPEATS = TableKey("repeats", draft=True)
 
 
-def document_steps(context: PlanContext, units: Sequence[SourceUnit], fields: Mapping[str, str] = {}) -> Iterator[Step]:
+def document_steps(
+    context: PlanContext,
+    units: Sequence[SourceUnit],
+    fields: Mapping[str, str] = {},
+    tombstones: Sequence[str] = (),
+) -> Iterator[Step]:
     """Read every split, find documents that occur twice, and write the partitions that have any without them.
 
     Args:
         context: of the plan.
         units: the splits, and the partitions of the change log after them.
         fields: of the metadata that become columns where the recipe declares none, and the names of their types.
+        tombstones: the places of those whose documents stay in the files.
     """
     recipe = context.recipe
     declared: Mapping[str, str] | None = getattr(recipe.source, "metadata", None)
@@ -43,8 +50,9 @@ def document_steps(context: PlanContext, units: Sequence[SourceUnit], fields: Ma
         identity=[settings.identity(), SOURCES.find(named).version if named is not None else "", *typed],
         source=tuple(units),
     )
-    keys = (Read(READ_DOCUMENTS, All(), ("key", "content_hash", "source", "line")),)
+    keys = (Read(READ_DOCUMENTS, All(), ("doc_id", "key", "content_hash", "source", "line")),)
     find, drop = f"{package}.repeats:FindRepeats", f"{package}.repeats:DropRepeats"
-    yield Step("documents: repeats", find, keys, (_REPEATS,), settings)
+    finding = FindSettings(**dict(settings), tombstones=tuple(tombstones))
+    yield Step("documents: repeats", find, keys, (_REPEATS,), finding, identity=[*tombstones] or None)
     reads = (Read(READ_DOCUMENTS), Read(_REPEATS, Part()))
     yield Step("documents: without repeats", drop, reads, (DOCUMENTS,), settings, pass_through=True)
