@@ -25,7 +25,7 @@ from mnemodex.schemas.errors import MnemodexError, reason, shorten
 if TYPE_CHECKING:
     from types import FrameType
 
-_BUILDING = (["build"], ["demo"], ["add"], ["update"], ["delete"])
+_BUILDING = (["build"], ["demo"], ["add"], ["update"], ["delete"], ["compact"])
 """Commands whose work is kept where they are stopped."""
 
 app = typer.Typer(

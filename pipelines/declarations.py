@@ -23,16 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from mnemodex.pipelines.plan import Declaration, PlanContext
+    from mnemodex.schemas.manifest import Artifact
     from mnemodex.schemas.recipe import Recipe
     from mnemodex.schemas.steps import SourceUnit, Step
 
 
 def declarations(
-    recipe: Recipe, units: Sequence[SourceUnit], fields: Mapping[str, str] = {}, tombstones: Sequence[str] = ()
+    recipe: Recipe,
+    units: Sequence[SourceUnit],
+    fields: Mapping[str, str] = {},
+    tombstones: Sequence[str] = (),
+    purges: Sequence[Artifact] = (),
 ) -> list[tuple[str, Declaration]]:
     """Return what gives the steps of a recipe, by names for messages; for the arguments see `document_steps`."""
     found: list[tuple[str, Declaration]] = [
-        ("documents", partial(document_steps, units=units, fields=fields, tombstones=tombstones)),
+        ("documents", partial(document_steps, units=units, fields=fields, tombstones=tombstones, purges=purges)),
         ("chunks", chunk_steps),
         *((f"embed.{name}", partial(embedding_steps, name=name)) for name in used_encoders(recipe, of_chunks=True)),
         *((f"lm.{name}", partial(state_steps, name=name)) for name in recipe.lm),

@@ -45,6 +45,7 @@ class StepResults(Finished):
     Attributes:
         identity: hash of what the step does.
         former: the current snapshot.
+        keep_shards: whether its shards are kept.
         labels: the labels of all known units, in order.
         done: the first result of each finished unit, by label.
         also: the other results, by key and label.
@@ -55,6 +56,7 @@ class StepResults(Finished):
     identity: str
     store: Store
     former: Manifest | None = None
+    keep_shards: bool = True
     labels: list[str] = field(default_factory=list)
     done: dict[str, Artifact] = field(default_factory=dict)
     also: dict[Key, dict[str, Artifact]] = field(default_factory=dict)
@@ -88,8 +90,10 @@ class StepResults(Finished):
     def _former_shards(self) -> Former | None:
         key, former = self.step.result, self.former
         entry = former.indexes.get(key.index) if former is not None and isinstance(key, IndexKey) else None
+        if not (self.keep_shards and self.step.grows) or former is None or entry is None:
+            return None
         # Other tables have rows of the same ids.
-        if former is None or entry is None or not self.step.grows or entry.table != self.step.reads[0].table.label:
+        if entry.table != self.step.reads[0].table.label:
             return None
         return Former(self.step, self.identity, former, entry, self.store)
 
@@ -132,8 +136,11 @@ class StepResults(Finished):
 class BuildResults(PlanContext, Results):
     """The results of all steps, by key; the former manifest is the current snapshot's."""
 
-    def __init__(self, recipe: Recipe, store: Store, former: Manifest | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, store: Store, former: Manifest | None = None, *, keep_shards: bool = True
+    ) -> None:
         self.recipe = recipe
+        self._keep_shards = keep_shards
         self._store = store
         self._former = former
         self.steps: dict[str, StepResults] = {}
@@ -141,7 +148,7 @@ class BuildResults(PlanContext, Results):
 
     def add(self, step: Step, identity: str) -> StepResults:
         """Begin to gather the results of a step."""
-        results = self.steps[step.name] = StepResults(step, identity, self._store, self._former)
+        results = self.steps[step.name] = StepResults(step, identity, self._store, self._former, self._keep_shards)
         for key in step.writes:
             if key != ERRORS:
                 self._by_key[key] = results
@@ -182,7 +189,7 @@ class BuildResults(PlanContext, Results):
 
     @override
     def planned_rows(self, index: str) -> int:
-        entry = self._former.indexes.get(index) if self._former is not None else None
+        entry = self._former.indexes.get(index) if self._former is not None and self._keep_shards else None
         return next((shard.stats.of(IndexStats).planned_rows for shard in entry.shards), 0) if entry else 0
 
     def lasting(self, results: StepResults, rows: int) -> Artifact | None:

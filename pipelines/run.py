@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.caller import spooled
@@ -36,6 +37,23 @@ if TYPE_CHECKING:
     from mnemodex.schemas.store.store import Store
 
 
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What a change makes of a memory, whose source is not read.
+
+    Attributes:
+        log: the change log that the new snapshot has.
+        rewritten: partitions of documents as they were read, by the places of those that they take the place of.
+        tombstones: of the new snapshot; what they name stays in its files.
+        keep_shards: whether indexes keep the current snapshot's shards, and grow by further ones.
+    """
+
+    log: ChangeLog
+    rewritten: Mapping[str, Artifact] = field(default_factory=dict)
+    tombstones: tuple[Artifact, ...] = ()
+    keep_shards: bool = True
+
+
 class Run:
     """One build of a memory whose lock is held, or the plan of one; with what the caller of `build` passed.
 
@@ -44,9 +62,8 @@ class Run:
         recipe: what is built.
         progress: follows it.
         passed: by the caller of `build`.
-        log: the change log that the new snapshot has; by default the current one's, after the source was read again.
+        revision: what is built where the source is not read; by default it is, and the current change log after it.
         forget_deletions: whether that is without its deletions.
-        tombstones: of the new snapshot; what they name stays in its files.
     """
 
     def __init__(
@@ -56,9 +73,8 @@ class Run:
         progress: Progress,
         passed: Passed,
         *,
-        log: ChangeLog | None = None,
+        revision: Revision | None = None,
         forget_deletions: bool = False,
-        tombstones: Sequence[Artifact] = (),
     ) -> None:
         self._started = time.perf_counter()
         self._store, self._recipe, self._passed, self._progress = store, recipe, passed, progress
@@ -66,9 +82,11 @@ class Run:
         self._leftovers = list(leftovers(store))
         self._former = store.found()
         former = ChangeLog.of(self._former)
-        self._log = log if log is not None else former.without_deletions(store) if forget_deletions else former
-        self._changes = log is not None
-        self._tombstones = tuple(tombstones)
+        self._log = former.without_deletions(store) if forget_deletions else former
+        self._revision = revision
+        self._tombstones = revision.tombstones if revision is not None else ()
+        if revision is not None:
+            self._log = revision.log
         self._same_log = self._log == former
         self._up_to_date = UpToDate(store, recipe, self._former)
         self._files = RunFiles(store, declared_tables(recipe))
@@ -142,10 +160,12 @@ class Run:
         recipe = self._recipe
         if self._passed.source is not None:
             recipe = spooled(recipe, self._passed.source, self._store.root / self._files.run)
-        self._results = BuildResults(recipe, self._store, self._former)
+        self._results = BuildResults(
+            recipe, self._store, self._former, keep_shards=self._revision is None or self._revision.keep_shards
+        )
         units, fields = self._documents(recipe, place)
         tombstones = [part.place for part in self._tombstones]
-        self._plan = Plan(declarations(recipe, (*units, *self._log.units), fields, tombstones))
+        self._plan = Plan(declarations(recipe, (*units, *self._log.units), fields, tombstones, self._log.purges))
         self._work = Materializer(
             self._store, self._plan, self._results, former=self._former, files=self._files, progress=self._progress
         )
@@ -154,9 +174,11 @@ class Run:
         """Return the splits of the source and the inferred types of metadata; a change takes both over."""
         self._source: SourcePlan | None = None
         self._warnings: list[str] = []
-        kept = kept_documents(self._store, recipe, self._former) if self._changes else None
-        if kept is not None:
-            return kept
+        kept = kept_documents(self._store, recipe, self._former) if self._revision is not None else None
+        if self._revision is not None and kept is not None:
+            units, fields = kept
+            rewritten = self._revision.rewritten
+            return [replace(unit, kept=rewritten.get(unit.data, unit.kept)) for unit in units], fields
         self._source = plan_source(self._store, recipe, place=place, files=self._files, progress=self._progress)
         fields, left = inferred_columns(self._store, recipe, self._source.units, self._former)
         self._warnings = [*self._source.warnings, *left]

@@ -214,7 +214,10 @@ def unit_fingerprint(identity: str, step: Step, draft: Draft) -> str:
     prints = [_prints(read, parts, draft.label) for read, parts in zip(step.reads, draft.inputs, strict=True)]
     # Nothing is added for a unit that reads whole partitions: its results are found under their former names.
     starts = [draft.starts] if draft.starts else []
-    return fingerprint(identity, prints, draft.bucket, draft.buckets, draft.piece, content, *starts)
+    name = fingerprint(identity, prints, draft.bucket, draft.buckets, draft.piece, content, *starts)
+    while name in step.rewritten:
+        name = step.rewritten[name]
+    return name
 
 
 def _prints(read: Read, parts: list[Artifact], label: str) -> list[str]:

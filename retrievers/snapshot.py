@@ -50,7 +50,8 @@ class Snapshot:
         self._counted: set[Path] = set()
         # Without a reference to the snapshot itself, which would keep it, and its pin, until a collector comes by.
         self.column = lru_cache(maxsize=256)(weak(self._column))
-        self.unpin = self._pin()
+        self.unpin: Callable[[], Any] = lambda: None
+        self.pin()
 
     @classmethod
     def open(cls, root: str | Path, *, snapshot: str | int | None = None) -> Self:
@@ -75,17 +76,21 @@ class Snapshot:
             manifest = None
         return None
 
-    def _pin(self) -> Callable[[], Any]:
-        """Pin the snapshot; return what lets go of it."""
+    def pin(self) -> None:
+        """Keep the snapshot from being collected until `unpin` is called, or nobody refers to it any more.
+
+        Raises:
+            SnapshotNotFoundError: it was collected.
+        """
         if not self.manifest.name:
             # It is still built.
-            return lambda: None
+            return
         try:
             descriptor = self.store.pin(self.manifest.name)
         except OSError as error:
             _log.warning("%s: `gc` cannot know that it is read (%s); do not run it now", self.store.root, reason(error))
-            return lambda: None
-        return weakref.finalize(self, os.close, descriptor)
+        else:
+            self.unpin = weakref.finalize(self, os.close, descriptor)
 
     @property
     def name(self) -> str:

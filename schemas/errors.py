@@ -119,6 +119,10 @@ class SnapshotNotFoundError(UserError):
     """A memory has no snapshot of that number."""
 
 
+class PinnedSnapshotError(MnemodexError):
+    """A snapshot that is to be removed is open in another program."""
+
+
 class SnapshotRefusedError(MnemodexError):
     """A server does not serve the newest snapshot of a memory, but the one before."""
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from mnemodex.schemas.tables import TableKey
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mnemodex.schemas.artifacts import Artifact
     from mnemodex.schemas.spec import Spec
 
@@ -196,6 +198,7 @@ class Step:
         lasts: the current snapshot's result is kept until the rows of the first input are so many times those that it
             was made of; 0 where every change makes another one.
         source: the units of a step without inputs.
+        rewritten: fingerprints of units whose results were rewritten after they were computed, and their new ones.
     """
 
     name: str
@@ -211,6 +214,7 @@ class Step:
     grows: bool = False
     lasts: int = 0
     source: tuple[SourceUnit, ...] = ()
+    rewritten: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def result(self) -> Key:

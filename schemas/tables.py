@@ -28,6 +28,7 @@ __all__ = [
     "PASSAGE_SCORES",
     "PASSAGE_WORDS",
     "QA_CANDIDATES",
+    "PURGES",
     "QA_PAIRS",
     "QUESTIONS",
     "QUESTION_TEXTS",
@@ -52,6 +53,7 @@ DOCUMENTS = TableKey("documents")
 READ_DOCUMENTS = TableKey("documents", draft=True)
 CHANGES = TableKey("changes", draft=True)
 TOMBSTONES = TableKey("tombstones", draft=True)
+PURGES = TableKey("purges", draft=True)
 CHUNKS = TableKey("chunks")
 TRIPLES = TableKey("triples")
 EXTRACTIONS = TableKey("extractions", draft=True)
@@ -117,6 +119,10 @@ _TABLES: dict[tuple[str, str], TableSpec] = {
             line=pa.int64(),
         ),
         row_group_rows=1024,
+    ),
+    ("purges", ""): TableSpec(
+        # Documents that were purged: a hash of each one's key is all that is left of it.
+        row_schema(key_hash=pa.string()),
     ),
     ("chunks", ""): TableSpec(
         # `start` and `end` are character offsets: `document.text[start:end] == chunk.text`.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,49 +9,30 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from mnemodex.pipelines.caller import Passed, spooled, with_passed
+from mnemodex.pipelines.caller import spooled
+from mnemodex.pipelines.changes.base import Work, changing
 from mnemodex.pipelines.changes.incoming import Incoming
 from mnemodex.pipelines.changes.lookup import check_keys, find_documents, keys_where
 from mnemodex.pipelines.changes.masking import can_mask, write_tombstones
-from mnemodex.pipelines.changes.memory_lease import locked_memory
 from mnemodex.pipelines.documents.changes import ChangeLog, Deletion, write_layer
 from mnemodex.pipelines.documents.masking import with_tombstones
-from mnemodex.pipelines.engine import Place
 from mnemodex.pipelines.outcome import BuildResult
-from mnemodex.pipelines.preflight import check_inputs
-from mnemodex.pipelines.progress import Progress
-from mnemodex.pipelines.run import Run
+from mnemodex.pipelines.run import Revision
 from mnemodex.retrievers.tombstones import read_tombstones
-from mnemodex.schemas.errors import (
-    DuplicateKeyError,
-    MnemodexError,
-    QueryError,
-    RecipeError,
-    SourceError,
-    reason,
-)
+from mnemodex.schemas.errors import DuplicateKeyError, QueryError, RecipeError
 from mnemodex.schemas.ids import hash_text
-from mnemodex.schemas.passed import PassedChunker, PassedEmbedding
-from mnemodex.schemas.recipe import parse_recipe
 from mnemodex.schemas.sections import NoSource
 from mnemodex.schemas.tables import CHANGES, DOCUMENTS, TOMBSTONES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from mnemodex.pipelines.changes.base import Base
+    from mnemodex.pipelines.engine import Place
+    from mnemodex.pipelines.progress import Progress
     from mnemodex.pipelines.sources.base import Record
-    from mnemodex.schemas.manifest import Artifact, Manifest
-    from mnemodex.schemas.recipe import Recipe
+    from mnemodex.schemas.manifest import Artifact
     from mnemodex.schemas.store.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """What a change is made to: a memory whose lock is held, its current snapshot and the recipe of that."""
-
-    store: Store
-    manifest: Manifest
-    recipe: Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,18 +121,37 @@ class Delete:
 
     def layer(self, base: Base, warnings: list[str]) -> Layer:
         """See `Change`."""
-        if (self.keys is None) == (self.where is None):
-            raise QueryError("delete takes the keys of documents, or a `where` that keeps them: one of both")
+        keys = self.chosen(base)
+        return Layer([Deletion(key) for key in keys], len(keys), {}, keys)
+
+    def chosen(self, base: Base) -> list[str]:
+        """Return the keys of the documents that are to be deleted.
+
+        Raises:
+            QueryError: there is no document with one of the keys, or nothing would be left.
+        """
         if self.where is not None:
+            self.named()
             keys = keys_where(base.store, base.manifest, self.where)
         else:
-            keys = list(dict.fromkeys(_checked_keys(self.keys)))
+            keys = self.named()
             check_keys(base.store, base.manifest, keys, find_documents(base.store, base.manifest, keys))
-        if keys and len(keys) == base.manifest.tables[DOCUMENTS.label].rows:
+        self.check_rest(base, keys)
+        return keys
+
+    def named(self) -> list[str]:
+        """Return the keys that are given, each once."""
+        if (self.keys is None) == (self.where is None):
+            raise QueryError("delete takes the keys of documents, or a `where` that keeps them: one of both")
+        return list(dict.fromkeys(_checked_keys(self.keys or ())))
+
+    def check_rest(self, base: Base, keys: Sequence[str]) -> None:
+        """Refuse to delete all documents."""
+        there = find_documents(base.store, base.manifest, keys)
+        if there and len(there) == base.manifest.tables[DOCUMENTS.label].rows:
             raise QueryError(
-                f"{base.store.root}: this would delete all {len(keys)} documents; remove the memory's folder instead"
+                f"{base.store.root}: this would delete all {len(there)} documents; remove the memory's folder instead"
             )
-        return Layer([Deletion(key) for key in keys], len(keys), {}, keys)
 
 
 def _checked_keys(keys: Any) -> Sequence[str]:
@@ -198,38 +197,22 @@ def change(
         UserError: what is to be changed is wrong; nothing is changed.
         WriterBusyError: another build or change writes to this memory.
     """
-    with contextlib.ExitStack() as ending:
-        store, manifest = ending.enter_context(locked_memory(path))
+    with changing(path, Work(place, encoders or {}, progress)) as base:
+        store, manifest = base.store, base.manifest
         _remove_unfinished(store)
-        base = Base(store, manifest, _recipe(store, manifest, dict(encoders or {})))
-        try:
-            warnings: list[str] = []
-            layer = what.layer(base, warnings)
-            if not layer.count:
-                return Changed(0, warnings, None)
-            log = ChangeLog.of(manifest)
-            log = log.extended(write_layer(store, log.layer + 1, layer.rows))
-            tombstones = list(manifest.tombstones)
-            masks = can_mask(manifest, len(layer.removed)) and not layer.revives(base)
-            if masks and layer.removed:
-                tombstones.append(write_tombstones(store, manifest, layer.removed, log))
-            if masks and not layer.added:
-                return Changed(layer.count, warnings, _commit(base, log, tombstones))
-            run = Run(
-                store,
-                base.recipe,
-                progress or Progress(),
-                Passed(encoders=dict(encoders or {})),
-                log=log,
-                tombstones=tombstones if masks else (),
-            )
-            ending.callback(run.close)
-            return Changed(layer.count, warnings, run.run(place or Place()))
-        except OSError as error:
-            at = f": {error.filename}" if error.filename else ""
-            raise MnemodexError(
-                f"{store.root}: {reason(error)}{at}. Correct that and try again: the memory is unchanged"
-            ) from error
+        warnings: list[str] = []
+        layer = what.layer(base, warnings)
+        if not layer.count:
+            return Changed(0, warnings, None)
+        log = ChangeLog.of(manifest)
+        log = log.extended(write_layer(store, log.layer + 1, layer.rows))
+        tombstones = list(manifest.tombstones)
+        masks = can_mask(manifest, len(layer.removed)) and not layer.revives(base)
+        if masks and layer.removed:
+            tombstones.append(write_tombstones(store, manifest, layer.removed, log))
+        if masks and not layer.added:
+            return Changed(layer.count, warnings, _commit(base, log, tombstones))
+        return Changed(layer.count, warnings, base.build(Revision(log, tombstones=tuple(tombstones if masks else ()))))
 
 
 def _commit(base: Base, log: ChangeLog, tombstones: Sequence[Artifact]) -> BuildResult:
@@ -249,28 +232,3 @@ def _remove_unfinished(store: Store) -> None:
             # A file or folder has the name of its marker, and a hash of its content.
             if name not in markers and f"{name.rpartition('-')[0]}.json" not in markers:
                 store.files.delete(f"{folder}/{name}")
-
-
-def _recipe(store: Store, manifest: Manifest, encoders: dict[str, Any]) -> Recipe:
-    """Return the recipe of a snapshot, with the objects that were passed to its build.
-
-    Raises:
-        RecipeError: an object that was passed is missing.
-        MnemodexError: something that the recipe names is missing.
-    """
-    recipe = parse_recipe(manifest.recipe, name=f"{store.root}: the recipe", base=store.root)
-    if isinstance(recipe.chunks, PassedChunker):
-        raise RecipeError(
-            f"{store.root}: its chunks were made by a chunker that was passed to `build`; change its source, and pass "
-            "the chunker to `build` again"
-        )
-    for name, spec in recipe.embed.items():
-        if isinstance(spec, PassedEmbedding) and name not in encoders:
-            raise RecipeError(
-                f"{store.root}: the encoder {name!r} was passed to `build`; open the memory with "
-                f"mnemodex.open(path, encoders={{{name!r}: …}})"
-            )
-    try:
-        return check_inputs(with_passed(recipe, Passed(encoders=encoders), store))
-    except SourceError as error:
-        raise SourceError(f"{store.root}: {error}") from error

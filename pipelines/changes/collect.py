@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from mnemodex.pipelines.changes.memory_lease import locked_memory
+from mnemodex.pipelines.changes.base import locked_memory
 from mnemodex.pipelines.ops.checkpoint import PARTIAL
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.manifest import digest

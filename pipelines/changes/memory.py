@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
-    from mnemodex.pipelines.changes.change import Change
+    from mnemodex.pipelines.changes.change import Change, Delete
     from mnemodex.pipelines.changes.collect import Collection
     from mnemodex.retrievers.base import Retriever
     from mnemodex.retrievers.snapshot import Snapshot
@@ -79,10 +79,14 @@ class ChangeableMemory(Memory):
 
         return self._change(Add(rows, update=True))
 
-    def delete(self, keys: Sequence[str] | None = None, where: str | None = None) -> int:
+    def delete(self, keys: Sequence[str] | None = None, where: str | None = None, *, purge: bool = False) -> int:
         """Delete the documents of some keys, or those that a boolean SQL expression over `documents d` keeps.
 
         No later build over the same source brings them back, unless it is told to forget deletions.
+
+        With `purge` no file of the memory holds them afterwards: all older snapshots, and answers of language models
+        that were kept, are removed too, and not even a build that forgets deletions brings the documents back. Ones
+        that were deleted before may be named. What was taken from this memory before is of no use any more.
 
         Returns:
             The number of documents that were deleted.
@@ -90,10 +94,44 @@ class ChangeableMemory(Memory):
         Raises:
             QueryError: both or none of the arguments are given; there is no document with one of the keys; `where` is
                 no such expression; or nothing would be left.
+            PinnedSnapshotError: another program, or another memory of this one, has a snapshot open that is to be
+                purged.
         """
         from mnemodex.pipelines.changes.change import Delete
 
-        return self._change(Delete(keys, where))
+        if not purge:
+            return self._change(Delete(keys, where))
+        self._check_current()
+        self.close()
+        try:
+            return self._purge(Delete(keys, where))
+        finally:
+            if not self._renew():
+                self.snapshot.pin()
+
+    def _purge(self, what: Delete) -> int:
+        from mnemodex.pipelines.changes.base import Work
+        from mnemodex.pipelines.changes.purge import purge
+
+        return purge(self.snapshot.store.root, what, Work(encoders=self._passed)).documents
+
+    def compact(self) -> bool:
+        """Write what many changes have left in as few shards as a new build has; answers stay as they are.
+
+        Returns:
+            Whether there was anything to do, and a snapshot was committed.
+
+        Raises:
+            QueryError: another snapshot than the current one is opened.
+            WriterBusyError: another build or change writes to the memory.
+        """
+        from mnemodex.pipelines.changes.base import Work
+        from mnemodex.pipelines.changes.compact import compact
+
+        self._check_current()
+        result = compact(self.snapshot.store.root, Work(encoders=self._passed))
+        self._renew()
+        return result.committed
 
     def gc(
         self, *, keep: int | None = None, older_than: str | timedelta | None = None, dry_run: bool = False
@@ -123,6 +161,19 @@ class ChangeableMemory(Memory):
     def _change(self, what: Change) -> int:
         from mnemodex.pipelines.changes.change import change
 
+        self._check_current()
+        changed = change(self.snapshot.store.root, what, encoders=self._passed)
+        for warning in changed.warnings:
+            _log.warning("%s", warning)
+        self._renew()
+        return changed.documents
+
+    @property
+    def _passed(self) -> dict[str, Any]:
+        """The objects that were passed to `build`, by the names of their embeddings."""
+        return {name.removeprefix("embed/"): encoder for name, encoder in self._objects.items()}
+
+    def _check_current(self) -> None:
         current = self.snapshot.store.current()
         if current is not None and current.name != self.snapshot.name:
             # What was looked at before it was changed may be another document by now.
@@ -130,13 +181,12 @@ class ChangeableMemory(Memory):
                 f"{self.snapshot.store.root}: snapshot {self.snapshot.name} is opened, and {current.name} is the "
                 "current one; open the memory again to change it"
             )
-        encoders = {name.removeprefix("embed/"): encoder for name, encoder in self._objects.items()}
-        changed = change(self.snapshot.store.root, what, encoders=encoders)
-        for warning in changed.warnings:
-            _log.warning("%s", warning)
+
+    def _renew(self) -> bool:
+        """Show the newest snapshot; return whether that is another one."""
         newer = self.newer()
         if newer is not None:
             self.release()
             self._begin(newer.snapshot, self._objects)
             self._encoders.update(newer._encoders)
-        return changed.documents
+        return newer is not None

@@ -1,4 +1,4 @@
-"""`add`, `update` and `delete`."""
+"""`add`, `update`, `delete` and `compact`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from mnemodex.pipelines.commands.output import counted, on_terminal, print_json,
 from mnemodex.pipelines.commands.texts import TextCommand
 
 if TYPE_CHECKING:
-    from mnemodex.pipelines.changes.change import Change
+    from mnemodex.pipelines.changes.base import Work
+    from mnemodex.pipelines.changes.change import Change, Changed
 
 _MemoryArgument = Annotated[Path, typer.Argument(help="The memory's folder.")]
 _AddressOption = Annotated[
@@ -27,6 +28,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: mnemodex add memories/python-manual notes.jsonl")(add)
     app.command(epilog="Example: mnemodex update memories/python-manual notes.jsonl")(update)
     app.command(cls=TextCommand, epilog="Example: mnemodex delete memories/python-manual with lambda")(delete)
+    app.command(epilog="Example: mnemodex compact memories/python-manual")(compact)
 
 
 def add(
@@ -61,23 +63,60 @@ def delete(
     where: Annotated[
         str | None, typer.Option(help="A boolean SQL expression over documents d, instead of keys.")
     ] = None,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Leave them in no file: older snapshots and kept answers are removed too.")
+    ] = False,
     address: _AddressOption = None,
     local: _LocalOption = False,
     as_json: _JsonOption = False,
 ) -> None:
     """Delete documents from a memory and all of its indexes; later builds over the same source leave them out."""
     from mnemodex.pipelines.changes.change import Delete
+    from mnemodex.pipelines.changes.purge import purge as run
 
-    _change(memory, Delete(keys or None, where), "deleted", address=address, local=local, as_json=as_json)
+    what = Delete(keys or None, where)
+    if not purge:
+        _change(memory, what, "deleted", address=address, local=local, as_json=as_json)
+        return
+    started = time.perf_counter()
+    _report(memory, run(memory, what, _work(address, local=local)), "purged", started, as_json=as_json)
+
+
+def compact(
+    memory: _MemoryArgument,
+    address: _AddressOption = None,
+    local: _LocalOption = False,
+    as_json: _JsonOption = False,
+) -> None:
+    """Write what many changes have left in as few shards as a new build has; answers stay as they are."""
+    from mnemodex.pipelines.changes.compact import compact as run
+
+    result = run(memory, _work(address, local=local))
+    if as_json:
+        print_json(result.to_json())
+        return
+    state = f"snapshot {result.snapshot} committed" if result.committed else "nothing to do"
+    say(f"{memory}: {state}")
+
+
+def _work(address: str | None, *, local: bool) -> Work:
+    from mnemodex.pipelines.changes.base import Work
+    from mnemodex.pipelines.engine import Place
+    from mnemodex.pipelines.progress import Progress
+
+    return Work(Place(address, local), progress=Progress(bars=on_terminal()))
 
 
 def _change(memory: Path, what: Change, done: str, *, address: str | None, local: bool, as_json: bool) -> None:
     from mnemodex.pipelines.changes.change import change
-    from mnemodex.pipelines.engine import Place
-    from mnemodex.pipelines.progress import Progress
 
     started = time.perf_counter()
-    changed = change(memory, what, place=Place(address, local), progress=Progress(bars=on_terminal()))
+    work = _work(address, local=local)
+    changed = change(memory, what, place=work.place, progress=work.progress)
+    _report(memory, changed, done, started, as_json=as_json)
+
+
+def _report(memory: Path, changed: Changed, done: str, started: float, *, as_json: bool) -> None:
     result = changed.build
     warnings = [*changed.warnings, *(result.warnings if result is not None else ())]
     if as_json:

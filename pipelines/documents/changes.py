@@ -17,13 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mnemodex.pipelines.sources.base import Record
-from mnemodex.schemas.errors import CorruptFileError
 from mnemodex.schemas.manifest import Artifact, Artifacts, TableEntry, fingerprint
 from mnemodex.schemas.steps import SourceUnit
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.columns import to_column
 from mnemodex.schemas.store.local_files import sha256
-from mnemodex.schemas.tables import CHANGES, spec_of
+from mnemodex.schemas.tables import CHANGES, PURGES, spec_of
 from mnemodex.schemas.typed_fields import metadata_text
 
 if TYPE_CHECKING:
@@ -48,15 +47,22 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class ChangeLog:
-    """The layers of a memory, in order; their partitions are named after the layer."""
+    """The layers of a memory, in order; their partitions are named after the layer.
+
+    Attributes:
+        partitions: of the layers.
+        purges: what was purged, of which no layer says anything; see `documents.purges`.
+    """
 
     partitions: tuple[Artifact, ...] = ()
+    purges: tuple[Artifact, ...] = ()
 
     @classmethod
     def of(cls, manifest: Manifest | None) -> ChangeLog:
         """Return the log of a snapshot."""
-        entry = manifest.caches.get(CHANGES.path) if manifest is not None else None
-        return cls(tuple(entry.partitions) if entry is not None else ())
+        caches = manifest.caches if manifest is not None else {}
+        found = [caches[key.path].partitions if key.path in caches else () for key in (CHANGES, PURGES)]
+        return cls(*map(tuple, found))
 
     @property
     def layer(self) -> int:
@@ -74,8 +80,10 @@ class ChangeLog:
     @property
     def entry(self) -> dict[str, TableEntry]:
         """What a manifest's caches say of it; nothing of an empty one."""
-        found = TableEntry(name=CHANGES.label, partitions=Artifacts(self.partitions))
-        return {CHANGES.path: found} if self.partitions else {}
+        parts = {CHANGES: self.partitions, PURGES: self.purges}
+        return {
+            key.path: TableEntry(name=key.label, partitions=Artifacts(found)) for key, found in parts.items() if found
+        }
 
     def extended(self, partitions: Iterable[Artifact]) -> ChangeLog:
         """Return it with the partitions of a further layer."""
@@ -91,7 +99,40 @@ class ChangeLog:
                 kept.append(part)
             elif len(added):
                 kept.append(_publish(store, part.label, added))
-        return ChangeLog(tuple(kept))
+        return replace(self, partitions=tuple(kept))
+
+    def compacted(self, store: Store) -> ChangeLog:
+        """Return it as one layer that says of each key only what counts, and the log itself where it is that."""
+        last: dict[str, int] = {}
+        for number, part in enumerate(self.partitions):
+            last.update(dict.fromkeys(_keys(store, part).to_pylist(), number))
+        rows = (
+            row
+            for number, part in enumerate(self.partitions)
+            for row in read_changes(store, part.place)
+            if last[row.key] == number
+        )
+        return replace(self, partitions=tuple(write_layer(store, self.layer, rows)))
+
+    def without(self, store: Store, keys: pa.Array) -> ChangeLog:
+        """Return it as if it had never said anything of some keys, an array of strings."""
+        kept: list[Artifact] = []
+        for part in self.partitions:
+            named = pc.is_in(_keys(store, part), value_set=keys)
+            if not pc.any(named).as_py():
+                kept.append(part)
+            elif not pc.all(named).as_py():
+                rows = parquet.read(store.files.local(part.file(".parquet")))
+                kept.append(_publish(store, part.label, rows.filter(pc.invert(named))))
+        return replace(self, partitions=tuple(kept))
+
+    def keys(self, store: Store) -> pa.Array:
+        """Return all keys that it names, some more than once."""
+        return pa.chunked_array([_keys(store, part) for part in self.partitions], pa.string()).combine_chunks()
+
+
+def _keys(store: Store, part: Artifact) -> pa.Array:
+    return parquet.read(store.files.local(part.file(".parquet")), columns=["key"])["key"].combine_chunks()
 
 
 def layer_of(label: str) -> int:
@@ -107,10 +148,7 @@ def is_change(place: str) -> bool:
 
 def read_changes(store: Store, place: str) -> Iterator[Record | Deletion]:
     """Yield what a partition of the log adds and deletes."""
-    artifact = store.artifact(place)
-    if artifact is None:
-        raise CorruptFileError(f"{store.root / place}: its marker is missing or damaged; restore it from a copy")
-    path = store.files.local(artifact.file(".parquet"))
+    path = store.files.local(store.checked(place).file(".parquet"))
     for batch in parquet.read_batches(path):
         for key, deleted, title, text, metadata, source, line in zip(
             *(column.to_pylist() for column in batch.columns), strict=True

@@ -33,7 +33,9 @@ def kept_documents(
     if identity(read) != entry.identity or not all(_is_there(store, part) for part in entry.partitions):
         return None
     units = (
-        SourceUnit(part.label, part.fingerprint, "", kept=part) for part in entry.partitions if not layer_of(part.label)
+        SourceUnit(part.label, part.fingerprint, part.place, kept=part)
+        for part in entry.partitions
+        if not layer_of(part.label)
     )
     return tuple(units), fields
 

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.documents.changes import Deletion, is_change, read_changes
+from mnemodex.pipelines.documents.purges import hash_key, read_hashes
 from mnemodex.pipelines.documents.splits import read_split
 from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.pipelines.sources import open_source
@@ -47,12 +48,14 @@ class ReadSettings(Spec):
     Attributes:
         fields: of the metadata, and the names of their types. Part of the step's identity, where there are any.
         strict: whether a row is bad that has a value which does not fit.
+        purges: the places of what was purged. What is read without it has the same name: see `Step.rewritten`.
     """
 
     source: AnySource
     id_salt: str
     fields: Annotated[dict[str, str], RunOnly()] = Field(default_factory=dict)
     strict: Annotated[bool, RunOnly()] = False
+    purges: Annotated[tuple[str, ...], RunOnly()] = ()
 
 
 class ReadStats(Stats):
@@ -83,6 +86,10 @@ class ReadOp(Op):
     def _source(self) -> Source:
         return open_source(self.settings.source)
 
+    @cached_property
+    def _purged(self) -> frozenset[str]:
+        return read_hashes(self.work.store, self.settings.purges)
+
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
         bad: list[BadRow] = []
@@ -97,7 +104,10 @@ class ReadOp(Op):
     def _records(self, unit: Unit) -> Iterator[Record | Deletion | BadRow]:
         if is_change(unit.source):
             return read_changes(self.work.store, unit.source)
-        return self._source.read(read_split(self.work.store, unit.source, unit.label))
+        rows = self._source.read(read_split(self.work.store, unit.source, unit.label))
+        if not self._purged:
+            return rows
+        return (row for row in rows if isinstance(row, BadRow) or hash_key(row.key) not in self._purged)
 
     @override
     @classmethod

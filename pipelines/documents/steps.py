@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mnemodex.pipelines.documents.purges import rewritten_names
 from mnemodex.pipelines.documents.read import ReadSettings
 from mnemodex.pipelines.documents.repeats import FindSettings
 from mnemodex.schemas.kinds import SOURCES
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from mnemodex.pipelines.plan import PlanContext
+    from mnemodex.schemas.manifest import Artifact
     from mnemodex.schemas.steps import SourceUnit
 
 _REPEATS = TableKey("repeats", draft=True)
@@ -24,6 +26,7 @@ def document_steps(
     units: Sequence[SourceUnit],
     fields: Mapping[str, str] = {},
     tombstones: Sequence[str] = (),
+    purges: Sequence[Artifact] = (),
 ) -> Iterator[Step]:
     """Read every split, find documents that occur twice, and write the partitions that have any without them.
 
@@ -32,11 +35,13 @@ def document_steps(
         units: the splits, and the partitions of the change log after them.
         fields: of the metadata that become columns where the recipe declares none, and the names of their types.
         tombstones: the places of those whose documents stay in the files.
+        purges: what was purged, and is not read.
     """
     recipe = context.recipe
     declared: Mapping[str, str] | None = getattr(recipe.source, "metadata", None)
     strict, types = declared is not None, dict(fields if declared is None else declared)
-    settings = ReadSettings(source=recipe.source, id_salt=recipe.id_salt, fields=types, strict=strict)
+    places = tuple(part.place for part in purges)
+    settings = ReadSettings(source=recipe.source, id_salt=recipe.id_salt, fields=types, strict=strict, purges=places)
     typed = [[*types.items()], strict] if types else []
     # A format that follows from the path is one of ours.
     named: str | None = getattr(recipe.source, "format", None)
@@ -49,6 +54,7 @@ def document_steps(
         settings,
         identity=[settings.identity(), SOURCES.find(named).version if named is not None else "", *typed],
         source=tuple(units),
+        rewritten=rewritten_names(purges),
     )
     keys = (Read(READ_DOCUMENTS, All(), ("doc_id", "key", "content_hash", "source", "line")),)
     find, drop = f"{package}.repeats:FindRepeats", f"{package}.repeats:DropRepeats"

@@ -34,7 +34,7 @@ _BUFFER = 64 << 20
 
 
 class SortStats(Stats):
-    """Rows of a file, those that name an unknown document, and what the first of these names."""
+    """Rows of a file, those that name an unknown document, and which is the first of these."""
 
     lines: int = 0
     unknown: int = 0
@@ -69,7 +69,8 @@ class SortTriples(Op):
                 continue
             matches = directory.find(entry.hash)
             if not matches:
-                example = example or entry.name
+                # Not its name: a document may have been purged, whose key is not to be kept.
+                example = example or f"line {entry.line}"
                 unknown += 1
             for partition, doc_id in matches:
                 sorted_lines.add(documents[partition].label, [doc_id, entry.line, entry.triples])
@@ -92,7 +93,7 @@ class SortTriples(Op):
         stats = finished.parts[0].stats.of(SortStats)
         settings: Any = finished.step.settings
         if stats.lines and stats.errors + stats.unknown == stats.lines:
-            about = f"{stats.unknown} entries are about no document (the first: {stats.example!r})"
+            about = f"{stats.unknown} entries are about no document (the first: {stats.example})"
             reason = f": {about}; their ids are the documents' keys" if stats.unknown else finished.first_error()
             raise SourceError(f"{settings.path}: none of its {stats.lines} lines is of use{reason}")
         warnings = []
@@ -101,7 +102,7 @@ class SortTriples(Op):
         if stats.unknown:
             warnings.append(
                 f"triples: {stats.unknown} of {stats.lines} entries of {settings.path} are about no document (the "
-                f"first: {stats.example!r}); their ids are the documents' keys"
+                f"first: {stats.example}); their ids are the documents' keys"
             )
         return warnings
 

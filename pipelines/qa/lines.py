@@ -111,7 +111,7 @@ class SortPairs(Op):
         if stats.unknown:
             warnings.append(
                 f"{stats.unknown} of {pairs} pairs name a passage that is no document's key (the first: "
-                f"{stats.example!r}); they have no passage"
+                f"the pair {stats.example!r}); they have no passage"
             )
         return [f"qa_pairs: {warning}" for warning in warnings]
 
@@ -137,7 +137,7 @@ class _Lines:
     Attributes:
         count: of all pairs.
         unknown: of those whose passage is no document's key.
-        example: the first such passage.
+        example: the key of the first such pair.
     """
 
     def __init__(self, folder: Path, documents: Sequence[InputPartition]) -> None:
@@ -154,7 +154,7 @@ class _Lines:
         for number, pair, partition, document in zip(ids, pairs, partitions, documents, strict=True):
             if partition == _NONE:
                 if pair.passage:
-                    self.example = self.example or pair.passage
+                    self.example = self.example or pair.key
                     self.unknown += 1
                 label, doc_id = f"+{self._alone // _BATCH:05d}", None
                 self._alone += 1

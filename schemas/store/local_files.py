@@ -156,6 +156,11 @@ class LocalFiles(Files):
                 self._owned[path] = descriptor
                 self.delete(f"work/{path.name}")
 
+    def remove_own(self) -> None:
+        """Remove the attempts that this object made and that are left."""
+        for path in list(self._owned):
+            self.delete(f"work/{path.name}")
+
     @override
     def put_all(self, files: Iterable[tuple[Path, str]]) -> None:
         moves = [(local, self.root / path) for local, path in files]

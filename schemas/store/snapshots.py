@@ -73,7 +73,7 @@ class Snapshots:
 
     def sound(self) -> Manifest | None:
         """Return the newest manifest of this format whose own checksum is right, for who goes on and says so."""
-        for name in sorted(self._kept(), reverse=True):
+        for name in sorted(self.kept(), reverse=True):
             with contextlib.suppress(MnemodexError):
                 manifest = self.named(name)
                 if manifest.format == FORMAT:
@@ -100,7 +100,7 @@ class Snapshots:
             SnapshotNotFoundError: there is none of that number; the message lists those there are.
             CorruptFileError: it is damaged.
         """
-        names = self._kept()
+        names = self.kept()
         wanted = f"{int(name):06d}" if str(name).isdecimal() else str(name)
         if wanted not in names:
             listed = f"{min(names)} to {max(names)}" if len(names) > _LISTED else ", ".join(names) or "none"
@@ -169,7 +169,7 @@ class Snapshots:
         collected = self.collected()
         return [name for name in self._snapshots() if name in collected]
 
-    def _kept(self) -> list[str]:
+    def kept(self) -> list[str]:
         """Return the names of the snapshots that were not collected."""
         collected = self.collected()
         return [name for name in self._snapshots() if name not in collected]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from mnemodex.schemas.errors import MemoryNotFoundError
+from mnemodex.schemas.errors import CorruptFileError, MemoryNotFoundError
 from mnemodex.schemas.manifest import Artifact, FileEntry, Manifest, Stats
 from mnemodex.schemas.manifest import fingerprint as hash_of
 from mnemodex.schemas.store.commits import Commits
@@ -67,6 +67,17 @@ class Store(Commits):
         """Return a finished result whose files are all there in their size, or None (then it is to be computed)."""
         artifact = self.artifact(place)
         return artifact if artifact is not None and self.has(artifact) else None
+
+    def checked(self, place: str) -> Artifact:
+        """Return what the marker of a result says.
+
+        Raises:
+            CorruptFileError: there is no sound one.
+        """
+        artifact = self.artifact(place)
+        if artifact is None:
+            raise CorruptFileError(f"{self.root / place}: its marker is missing or damaged; restore it from a copy")
+        return artifact
 
     def has(self, artifact: Artifact) -> bool:
         """Return whether the files of a finished result are all there in their size."""

@@ -107,7 +107,7 @@ def test_unusable_rows_repeats_and_unknown_passages_are_counted(recipe, file):
     assert [warning.split("; ")[0] for warning in result.warnings[:3]] == [
         "qa_pairs: 2 rows left out: pairs.jsonl line 5: has no answer",
         "qa_pairs: 1 row repeat a pair, its key included",
-        "qa_pairs: 1 of 6 pairs name a passage that is no document's key (the first: 'nowhere')",
+        "qa_pairs: 1 of 6 pairs name a passage that is no document's key (the first: the pair 'p7')",
     ]
     assert rows(recipe, "SELECT stage, line FROM errors ORDER BY line") == [("qa_pairs", 5), ("qa_pairs", 6)]
     assert rows(recipe, "SELECT count(*), count(doc_id) FROM qa_pairs") == [(5, 3)]
