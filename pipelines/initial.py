@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,11 @@ from mnemodex.pipelines.bad_row import BadRow
 from mnemodex.pipelines.documents.typed import infer_types
 from mnemodex.pipelines.sources import open_source
 from mnemodex.pipelines.sources.base import Record
+from mnemodex.pipelines.sources.chat import is_chat
 from mnemodex.pipelines.sources.fields import NUMBERED
 from mnemodex.pipelines.sources.files import FileSource
 from mnemodex.pipelines.sources.json_array import JsonSource
+from mnemodex.pipelines.sources.jsonl import JsonlSource
 from mnemodex.schemas.errors import RecipeError, SourceError
 from mnemodex.schemas.sections import Source
 from mnemodex.schemas.validation import validate
@@ -28,7 +31,7 @@ _TEMPLATE = """\
 memory: {memory}   # the folder that is built; relative to this file
 
 source:
-  path: {path}
+  path: {path}{format}
   {fields}
   {metadata}
   max_errors: 100                  # unreadable rows go to the table `errors`; more of them fail the build
@@ -62,7 +65,7 @@ def write_recipe(source: Path, output: Path, *, fields: dict[str, str]) -> list[
     """Write a recipe for a source, after a look at its first documents; return what was found out of its fields.
 
     Args:
-        source: a file or folder.
+        source: a file, a folder or a pattern.
         output: the recipe.
         fields: our field names to the source's own, as far as they are known.
 
@@ -80,7 +83,11 @@ def write_recipe(source: Path, output: Path, *, fields: dict[str, str]) -> list[
     splits = opened.plan()[:1]
     if isinstance(opened, FileSource) and opened.has_rows:
         rows = list(islice((row for split in splits for row in opened.rows(split)), _ROWS))
-        if rows:
+        if isinstance(opened, JsonlSource) and not fields and is_chat(rows):
+            said = ["messages of conversations"]
+            settings = settings.model_copy(update={"format": "chat"})
+            opened = open_source(settings)
+        elif rows:
             try:
                 guessed = mapping.Mapping.guess(rows, fields)
             except SourceError as error:
@@ -101,12 +108,13 @@ def write_recipe(source: Path, output: Path, *, fields: dict[str, str]) -> list[
     path = source.absolute()
     text = _TEMPLATE.format(
         name=output.name,
-        memory=_quote(f"memories/{source.name.split('.')[0] or 'memory'}"),
+        memory=_quote(f"memories/{_name(source)}"),
         path=_quote((path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()),
         key=record.key,
         length=len(record.text),
         title=f", titled {record.title!r}" if record.title else "",
         chunks=f"{chunks}   # or {other}",
+        format="\n  format: chat" if settings.format else "",
         metadata=_typed(dict(mapping.leaves(row.metadata)) for row in begin if isinstance(row, Record)),
         fields=_FIELDS if not settings.fields else f"fields: {json.dumps(settings.fields, ensure_ascii=False)}",
     )
@@ -121,6 +129,13 @@ def _typed(rows: Iterable[Mapping[str, Any]]) -> str:
         return _METADATA
     given = ", ".join(f"{_quote(name)}: {kind}" for name, kind in types.items())
     return f"metadata: {{{given}}}   # columns for `where` and SQL; a row whose value does not fit is unreadable"
+
+
+def _name(source: Path) -> str:
+    """Return what a memory is called; a pattern has the name of its folder."""
+    while glob.has_magic(source.name) and not source.exists():
+        source = source.parent
+    return source.name.split(".")[0] or "memory"
 
 
 def _quote(text: str) -> str:

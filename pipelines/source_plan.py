@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.contents import folder_state
 from mnemodex.pipelines.documents.splits import PlanSettings
@@ -149,8 +149,8 @@ def _steps(context: PlanContext, *, empty: list[str]) -> Iterator[Step]:
         reads = (Read(_PIECES, All()),)
         yield Step("source: partitions", f"{ops}:PackOp", reads, (_SPLITS,), settings, identity=identity)
     else:
-        path: str | None = getattr(source, "path", None)
-        state = fingerprint(folder_state(Path(path))) if path is not None else uuid.uuid4().hex
+        path: Any = getattr(source, "path", None)
+        state = fingerprint(folder_state(Path(path))) if isinstance(path, str) else uuid.uuid4().hex
         whole = (SourceUnit("all", state, ""),)
         yield Step("source: partitions", f"{ops}:PlanOp", (), (_SPLITS,), settings, identity=identity, source=whole)
 

@@ -73,8 +73,8 @@ class UpToDate:
 
 def _inputs(recipe: Recipe) -> str | None:
     """Return the state of all that a plan looks at; None where a source does not say what it reads, or is not there."""
-    path: str | None = getattr(recipe.source, "path", None)
-    if path is None or not Path(path).exists():
+    paths: str | tuple[str, ...] = getattr(recipe.source, "path", ())
+    if not paths or not all(Path(path).exists() for path in ([paths] if isinstance(paths, str) else paths)):
         return None
     named = []
     for leaf in (leaf for section in recipe.sections().values() for leaf in section.leaves()):

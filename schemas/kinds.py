@@ -167,6 +167,8 @@ SOURCES = Registry(
         "json": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.json_array:JsonSource"),
         "csv": Component(f"{_SECTIONS}:DelimitedFiles", f"{_SOURCES}.delimited:DelimitedSource"),
         "parquet": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.parquet:ParquetSource"),
+        "arrow": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.arrow:ArrowSource"),
+        "chat": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.chat:ChatSource"),
         "code": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.source_code:CodeSource"),
         "html": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.web:HtmlSource"),
         "pdf": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.pdf:PdfSource"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
 from mnemodex.schemas.limits import SHARE, MaxErrors
 from mnemodex.schemas.metadata import check_fields
@@ -38,18 +39,31 @@ class Source(Spec):
     """Files of documents.
 
     Attributes:
-        path: a file or folder; relative to the recipe.
+        path: a file, a folder or a pattern (`notes/**/*.md`), or a list of these; relative to the recipe.
         fields: our field names (key, title, text) to the source's own.
         metadata: fields of the metadata to the types of their columns; inferred without it, none where it is empty.
         format: the format's name where the path does not tell it.
         max_errors: how many unreadable rows a build accepts before it fails, a number or a percentage.
     """
 
-    path: Annotated[str, RecipePath()] = Field(min_length=1)
+    path: Annotated[str, RecipePath()] | tuple[Annotated[str, RecipePath()], ...]
     fields: dict[str, str] = Field(default_factory=dict)
     metadata: Annotated[dict[str, str] | None, RunOnly()] = None
     format: str | None = None
     max_errors: Annotated[MaxErrors, RunOnly()] = 100
+
+    @field_validator("path", mode="plain")
+    @classmethod
+    def _paths(cls, path: Any) -> str | tuple[str, ...]:
+        # A union would say of each of its types why the value is none of them.
+        paths = path if isinstance(path, list | tuple) else [path]
+        if not paths:
+            raise PydanticKnownError("too_short", {"field_type": "List", "min_length": 1, "actual_length": 0})
+        if not all(isinstance(one, str) for one in paths):
+            raise PydanticKnownError("string_type")
+        if not all(paths):
+            raise PydanticKnownError("string_too_short", {"min_length": 1})
+        return path if isinstance(path, str) else tuple(paths)
 
     @field_validator("fields")
     @classmethod
@@ -86,6 +100,13 @@ class DelimitedFiles(Source):
         if delimiter is not None and (not delimiter.isascii() or delimiter in '"\r\n'):
             raise ValueError("should be an ASCII character, and no quote or line end")
         return delimiter
+
+
+def shown_paths(paths: str | tuple[str, ...]) -> str:
+    """Return the paths of a source, for a message."""
+    if isinstance(paths, str):
+        return paths
+    return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
 
 
 class NoSource(Spec):

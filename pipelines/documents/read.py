@@ -24,7 +24,7 @@ from mnemodex.schemas.kinds import AnySource
 from mnemodex.schemas.limits import exceeds
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.metadata import documents_spec
-from mnemodex.schemas.sections import NoSource
+from mnemodex.schemas.sections import NoSource, shown_paths
 from mnemodex.schemas.spec import RunOnly, Spec
 from mnemodex.schemas.store.columns import to_column, to_nullable
 from mnemodex.schemas.typed_fields import TypedFields, metadata_text
@@ -121,7 +121,7 @@ class ReadOp(Op):
         if isinstance(settings.source, NoSource):
             return []
         if not finished.rows:
-            raise SourceError(f"{settings.source.path}: no documents{finished.first_error()}")
+            raise SourceError(f"{shown_paths(settings.source.path)}: no documents{finished.first_error()}")
         count = _check_errors(finished, complete=True)
         left_out = f"{count_rows(count)} left out{finished.first_error()}; the table errors has them all"
         return [*([left_out] if count else []), *_judge_fields(finished)]
@@ -134,7 +134,7 @@ def _check_errors(finished: Finished, *, complete: bool) -> int:
     limit = settings.source.max_errors
     if exceeds(limit, count, finished.rows + count, complete=complete):
         problem = f"{count_rows(count)} cannot be read, more than `source.max_errors: {limit}`"
-        raise SourceError(f"{settings.source.path}: {problem}{finished.first_error()}")
+        raise SourceError(f"{shown_paths(settings.source.path)}: {problem}{finished.first_error()}")
     return count
 
 

@@ -16,7 +16,7 @@ from mnemodex.pipelines.sources.files import FileSource
 from mnemodex.pipelines.sources.packing import Packing
 from mnemodex.schemas.errors import RecipeError, SourceError
 from mnemodex.schemas.pair_sections import PairFile
-from mnemodex.schemas.sections import NoSource, Source, TripleFile
+from mnemodex.schemas.sections import NoSource, Source, TripleFile, shown_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,7 +78,8 @@ def draw(recipe: Recipe, most: int, *, seed: int = 0) -> Sample:
             if len(lines) == most:
                 break
     if not lines:
-        raise SourceError(f"{source.path}: no documents; a plan needs some, so correct source.path or source.fields")
+        where = shown_paths(source.path)
+        raise SourceError(f"{where}: no documents; a plan needs some, so correct source.path or source.fields")
     return Sample(lines, keys, drawn, getattr(source, "metadata", None))
 
 

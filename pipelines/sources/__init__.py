@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import os
-import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -12,26 +9,25 @@ from typing import TYPE_CHECKING, Any
 from mnemodex.pipelines.sources.base import COMPRESSIONS
 from mnemodex.pipelines.sources.files import FileSource
 from mnemodex.pipelines.sources.formats import FORMATS, ROWS, format_of, known_formats
+from mnemodex.pipelines.sources.found import Found, find_files
 from mnemodex.pipelines.sources.jsonl import CORPORA
 from mnemodex.pipelines.sources.mixed import MixedSource
 from mnemodex.pipelines.sources.packing import Packing
-from mnemodex.pipelines.sources.reading import absence, list_files
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.kinds import SOURCES, load
 from mnemodex.schemas.sections import Source as Settings
+from mnemodex.schemas.sections import shown_paths
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from mnemodex.pipelines.sources.base import Source
 
-_LONGEST = 300
-"""Characters of a path in a message."""
 _REMEDY = "correct source.path, or name a file"
 
 
 def open_source(settings: Any, packing: Packing | None = None) -> Source:
-    """Open a file or folder of documents, else raise `SourceError` or, for an unknown format, `RecipeError`.
+    """Open files of documents, else raise `SourceError` or, for an unknown format, `RecipeError`.
 
     Args:
         settings: a `Source`, or the settings of a plug-in's format.
@@ -42,27 +38,37 @@ def open_source(settings: Any, packing: Packing | None = None) -> Source:
         with SOURCES.calling(settings.format):
             source: Source = kind(settings)
         return source
-    path, files = Path(settings.path), list[str]()
-    if os.path.isdir(path):  # noqa: PTH112 - false for a name that is too long
-        root, files = path, list_files(path)
-        kind = kind or _kind_of_folder(path, files)
-        paths = kind.choose(path, files)
-    elif os.path.isfile(path):  # noqa: PTH113 - as above
-        root, paths = path.parent, [path.name]
-        kind = kind or FORMATS.get(format_of(path.name) or "")
+    found = find_files(settings.path)
+    kind, paths = _choose(found, settings, kind)
+    own = {name: getattr(settings, name) for name in type(settings).model_fields.keys() - Settings.model_fields.keys()}
+    opened: FileSource = kind(found.root, paths, fields=settings.fields, packing=packing or Packing(), **own)
+    opened.skipped = _count(set(found.files).difference(paths))
+    return opened
+
+
+def _choose(found: Found, settings: Any, said: type[FileSource] | None) -> tuple[type[FileSource], list[str]]:
+    """Return of which format a source is, and which of its files are documents; `said` goes before their names."""
+    root, files, named, single = found
+    kind = said
+    if named and single:
+        kind = said or FORMATS.get(format_of(files[0]) or "")
+        if kind is None:
+            problem = f"the name is of no known format ({known_formats()}); rename the file, or set source.format"
+            raise SourceError(f"{shown_paths(settings.path)}: {problem}")
+        return kind, files
+    if single:
+        kind = said or _kind_of_folder(root, files)
+        paths = kind.choose(root, files)
     else:
-        raise SourceError(_missing(str(path)))
-    if kind is None:
-        raise SourceError(
-            f"{path}: the name is of no known format ({known_formats()}); rename the file, or set source.format"
-        )
+        paths = sorted(named.union(said.choose(root, files))) if said else MixedSource.choose(root, files)
+        formats = {format_of(path) or "" for path in paths}
+        kind = said or (FORMATS[next(iter(formats))] if len(formats) == 1 else MixedSource)
     if not paths:
         there = _count(files) or "it is empty"
-        raise SourceError(f"{path}: the folder has no file of the format {settings.format}: {there}; {_REMEDY}")
-    own = {name: getattr(settings, name) for name in type(settings).model_fields.keys() - Settings.model_fields.keys()}
-    opened: FileSource = kind(root, paths, fields=settings.fields, packing=packing or Packing(), **own)
-    opened.skipped = _count(set(files).difference(paths))
-    return opened
+        format_ = f"the format {settings.format}" if said else f"a known format ({known_formats()})"
+        where = f"{root}: the folder has" if single else f"{shown_paths(settings.path)}: there is"
+        raise SourceError(f"{where} no file of {format_}: {there}; {_REMEDY}")
+    return kind, paths
 
 
 def _count(files: Collection[str]) -> str:
@@ -77,18 +83,6 @@ def _count(files: Collection[str]) -> str:
 def _ending(suffixes: Sequence[str]) -> str:
     used = suffixes[-2:] if "".join(suffixes[-1:]).lower() in COMPRESSIONS else suffixes[-1:]
     return "".join(used).lower() or "without an ending"
-
-
-def _missing(path: str) -> str:
-    """Return what is wrong with a path of nothing."""
-    shown = path if len(path) <= _LONGEST else f"{path[:_LONGEST]}…"
-    if scheme := re.search(r"(?:^|/)([a-z][a-z0-9+.-]+):/", path):
-        problem = f"{scheme[1]}: addresses are not read; download the files, or mount their folder, and name that"
-    elif glob.has_magic(path):
-        problem = "no such file or folder, and patterns are not expanded; name the folder that holds the files"
-    else:
-        problem = f"{absence(path)}; correct that, or source.path"
-    return f"{shown}: {problem}"
 
 
 def _kind_of_folder(path: Path, files: Sequence[str]) -> type[FileSource]:

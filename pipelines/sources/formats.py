@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mnemodex.pipelines.sources.arrow import ArrowSource
 from mnemodex.pipelines.sources.delimited import DelimitedSource
 from mnemodex.pipelines.sources.json_array import JsonSource
 from mnemodex.pipelines.sources.jsonl import JsonlSource
@@ -22,6 +23,7 @@ ROWS: dict[str, type[FileSource]] = {
     "json": JsonSource,
     "csv": DelimitedSource,
     "parquet": ParquetSource,
+    "arrow": ArrowSource,
 }
 """Formats whose files hold documents as rows."""
 DOCUMENTS: dict[str, type[FileSource]] = {

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from mnemodex.pipelines.sources.arrow import ArrowSource
 from mnemodex.pipelines.sources.fields import KEYS
 from mnemodex.pipelines.sources.files import FileSource
 from mnemodex.pipelines.sources.formats import FORMATS, format_of
@@ -39,10 +40,11 @@ class MixedSource(FileSource):
     @override
     @classmethod
     def choose(cls, folder: Path, paths: Sequence[str]) -> list[str]:
+        found = super().choose(folder, paths)
+        left_out = {path for path in found if format_of(path) == "arrow"}.difference(ArrowSource.choose(folder, paths))
         # Most JSON of a folder is settings.
-        return [
-            path for path in super().choose(folder, paths) if format_of(path) != "json" or is_list(f"{folder}/{path}")
-        ]
+        left_out |= {path for path in found if format_of(path) == "json" and not is_list(f"{folder}/{path}")}
+        return [path for path in found if path not in left_out]
 
     def _format(self, path: str) -> FileSource:
         return self._sources[format_of(path) or ""]

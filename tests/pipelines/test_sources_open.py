@@ -117,8 +117,8 @@ def test_a_missing_path_is_named(tmp_path):
         ("x" * 20_000, "File name too long; correct that, or source.path"),
         ("s3://bucket/corpus.jsonl", "s3: addresses are not read; download the files"),
         ("https://host/corpus.jsonl", "https: addresses are not read"),
-        ("*.jsonl", "patterns are not expanded; name the folder"),
-        ("part-[0-9].jsonl", "patterns are not expanded"),
+        ("*.jsonl", "no file matches the pattern; correct source.path"),
+        ("part-[0-9].jsonl", "no file matches the pattern"),
     ],
 )
 @pytest.mark.parametrize("absolute", [False, True])
