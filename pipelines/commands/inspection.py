@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mnemodex.pipelines.commands.history import show_history
 from mnemodex.pipelines.commands.output import print_json, print_table, say, size
 from mnemodex.pipelines.commands.texts import SnapshotOption, TextCommand
 
@@ -68,12 +69,16 @@ def show(
     memory: Annotated[Path, typer.Argument(help="The memory's folder.")],
     index: Annotated[str | None, typer.Argument(help="One index, in detail.")] = None,
     snapshot: SnapshotOption = None,
+    history: Annotated[bool, typer.Option("--history", help="What each snapshot changed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what a memory holds: tables, indexes, shards, sizes, models, measured recall, history."""
     from mnemodex.retrievers.snapshot import Snapshot
 
     opened = Snapshot.open(memory, snapshot=snapshot)
+    if history:
+        show_history(opened, as_json=as_json)
+        return
     if index is not None:
         entry = opened.index(index)
         if as_json:
@@ -82,11 +87,11 @@ def show(
         else:
             _show_index(entry, opened.manifest.encoders.get(entry.settings.get("embed", "")))
         return
-    history = list(opened.store.history(opened.manifest))
+    manifests = list(opened.store.history(opened.manifest))
     if as_json:
-        print_json({**opened.manifest.model_dump(mode="json"), "history": [manifest.name for manifest in history]})
+        print_json({**opened.manifest.model_dump(mode="json"), "history": [manifest.name for manifest in manifests]})
         return
-    _show_memory(opened.manifest, history)
+    _show_memory(opened.manifest, manifests)
 
 
 def _show_memory(manifest: Manifest, history: list[Manifest]) -> None:
