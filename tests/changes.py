@@ -44,7 +44,10 @@ places = st.integers(0, 99)
 
 
 class Changes(RuleBasedStateMachine):
-    """`there` are the documents of the memory, by number: how often each was edited."""
+    """`there` are the documents of the memory, by number: how often each was edited.
+
+    Those that were purged, `purged`, are never read of the source again.
+    """
 
     indexes: ClassVar[dict[str, Any]] = INDEXES
 
@@ -55,7 +58,7 @@ class Changes(RuleBasedStateMachine):
         self.source: dict[int, int] = {}
         self.documents = 0
         self.changed = False
-        self.snapshot = 0
+        self.purged: set[int] = set()
 
     def teardown(self) -> None:
         shutil.rmtree(self.folder)
@@ -155,7 +158,8 @@ class Changes(RuleBasedStateMachine):
         self.source |= new
         self._write("source", self.source)
         self._build("memory", "source", forget_deletions=forget)
-        back = {number: edits for number, edits in self.source.items() if number not in self.there} if forget else {}
+        gone = self.source.keys() - self.there.keys() - self.purged if forget else ()
+        back = {number: self.source[number] for number in gone}
         self._now(self.there | back | new)
 
     @invariant()
@@ -163,13 +167,17 @@ class Changes(RuleBasedStateMachine):
         if not self.changed:
             return
         self.changed = False
-        shutil.rmtree(self.folder / "new", ignore_errors=True)
-        self._write("left", self.there)
-        self._build("new", "left")
         problems = verify(self.folder / "memory").problems
         assert not problems, problems
+        self._compare(self.there)
+
+    def _compare(self, there: dict[int, int], *, snapshot: str | None = None) -> None:
+        """Compare a snapshot, by default the current one, with a memory of some documents."""
+        shutil.rmtree(self.folder / "new", ignore_errors=True)
+        self._write("left", there)
+        self._build("new", "left")
         expected = self._answers("new")
-        for question, answer in self._answers("memory").items():
+        for question, answer in self._answers("memory", snapshot=snapshot).items():
             assert answer == expected.pop(question), question
         assert not expected
 
@@ -186,8 +194,8 @@ class Changes(RuleBasedStateMachine):
         left = [number for number in self.there if number not in numbers and not is_blank(number)]
         return bool(left) and 0 < len(numbers) == len(set(numbers))
 
-    def _memory(self) -> Any:
-        return mnemodex.open(self.folder / "memory", encoders={"words": Hashed(16, seed=0)})
+    def _memory(self, *, snapshot: str | None = None) -> Any:
+        return mnemodex.open(self.folder / "memory", snapshot, encoders={"words": Hashed(16, seed=0)})
 
     def _write(self, name: str, documents: dict[int, int]) -> None:
         (self.folder / name).mkdir(exist_ok=True)
@@ -214,8 +222,8 @@ class Changes(RuleBasedStateMachine):
             recipe["triples"] = {"from": str(self.folder / "triples.jsonl")}
         return mnemodex.build(recipe, encoders={"words": Hashed(16, seed=0)}, **options)
 
-    def _answers(self, root: str) -> dict[str, Any]:
-        memory = mnemodex.open(self.folder / root, encoders={"words": Hashed(16, seed=0)})
+    def _answers(self, root: str, *, snapshot: str | None = None) -> dict[str, Any]:
+        memory = mnemodex.open(self.folder / root, snapshot, encoders={"words": Hashed(16, seed=0)})
         given: dict[str, Any] = {}
         for name, index in memory.snapshot.manifest.indexes.items():
             given[f"rows of {name}"] = index.rows
@@ -229,12 +237,6 @@ class Changes(RuleBasedStateMachine):
             without = LEFT_OUT.get(view, "")
             given[view] = memory.sql(f"SELECT * {without} FROM {view} ORDER BY ALL").to_arrow_table().to_pylist()
         return given
-
-
-class MaskedChanges(Changes):
-    """Changes of a memory whose deletions write no files but of ids."""
-
-    indexes = MASKED
 
 
 @pytest.fixture

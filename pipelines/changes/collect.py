@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import re
 from dataclasses import dataclass, field
@@ -136,13 +137,24 @@ def collect_store(store: Store, kept: Kept, *, dry_run: bool = False) -> Collect
     return result
 
 
+def lock_snapshot(store: Store, name: str) -> int | None:
+    """Lock a snapshot, so that nobody opens it; return the lock's descriptor, or None where a reader has it open."""
+    path = store.files.path(manifest_file(name))
+    descriptor = open_locked(path, create=False)
+    if descriptor is None:
+        # A memory of this process that nobody refers to any more may wait for Python's collector.
+        gc.collect()
+        descriptor = open_locked(path, create=False)
+    return descriptor
+
+
 def _lock_out(
     store: Store, left: list[Manifest], gone: list[Manifest], locks: contextlib.ExitStack
 ) -> tuple[list[Manifest], list[Manifest], list[str]]:
     """Lock the manifests of snapshots that go; return what is left, what goes, and the names of what is pinned."""
     pinned: list[Manifest] = []
     for manifest in gone:
-        descriptor = open_locked(store.files.path(manifest_file(manifest.name)), create=False)
+        descriptor = lock_snapshot(store, manifest.name)
         if descriptor is None:
             pinned.append(manifest)
         else:

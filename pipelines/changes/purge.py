@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from mnemodex.pipelines.changes.base import Work, changing
 from mnemodex.pipelines.changes.change import Changed, Delete
-from mnemodex.pipelines.changes.collect import Kept, collect_store
+from mnemodex.pipelines.changes.collect import Kept, collect_store, lock_snapshot
 from mnemodex.pipelines.changes.lookup import check_keys
 from mnemodex.pipelines.documents.changes import ChangeLog
 from mnemodex.pipelines.documents.kept import kept_documents
@@ -20,8 +20,6 @@ from mnemodex.pipelines.run import Revision
 from mnemodex.schemas.errors import MnemodexError, PinnedSnapshotError
 from mnemodex.schemas.store.columns import to_column
 from mnemodex.schemas.store.local_files import ATTEMPTS
-from mnemodex.schemas.store.locks import open_locked
-from mnemodex.schemas.store.snapshots import manifest_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +91,7 @@ def _keys(base: Base, what: Delete, log: ChangeLog) -> list[str]:
 def _refuse_pinned(store: Store) -> None:
     """Refuse to begin while a reader has a snapshot open, which would go on holding the documents."""
     for name in store.kept():
-        descriptor = open_locked(store.files.path(manifest_file(name)), create=False)
+        descriptor = lock_snapshot(store, name)
         if descriptor is None:
             raise PinnedSnapshotError(
                 f"{store.root}: snapshot {name} is open in a program or server, which would go on reading what is to "

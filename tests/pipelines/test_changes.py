@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from changes import Changes, MaskedChanges, small_partitions
+from changes import small_partitions
 from hypothesis import Phase, settings
+from kept_changes import KeptChanges, KeptMaskedChanges
 from library import records, write_jsonl
 
 import mnemodex
@@ -43,12 +44,12 @@ FEW = settings(
 
 
 @pytest.mark.usefixtures("small_partitions")
-class TestChanges(Changes.TestCase):
+class TestChanges(KeptChanges.TestCase):
     settings = FEW
 
 
 @pytest.mark.usefixtures("small_partitions")
-class TestMaskedChanges(MaskedChanges.TestCase):
+class TestMaskedChanges(KeptMaskedChanges.TestCase):
     settings = FEW
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from changes import Changes, MaskedChanges, small_partitions
+from changes import small_partitions
 from hypothesis import settings
+from kept_changes import KeptChanges, KeptMaskedChanges
 
 __all__ = ["small_partitions"]
 
@@ -12,10 +13,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 @pytest.mark.usefixtures("small_partitions")
-class TestManyChanges(Changes.TestCase):
+class TestManyChanges(KeptChanges.TestCase):
     settings = settings(max_examples=30, stateful_step_count=15, deadline=None)
 
 
 @pytest.mark.usefixtures("small_partitions")
-class TestManyMaskedChanges(MaskedChanges.TestCase):
+class TestManyMaskedChanges(KeptMaskedChanges.TestCase):
     settings = settings(max_examples=60, stateful_step_count=15, deadline=None)
