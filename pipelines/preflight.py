@@ -17,6 +17,7 @@ from mnemodex.retrievers.queries import read_queries
 from mnemodex.schemas.errors import ModelError, QueryError
 from mnemodex.schemas.kinds import EXTRACTORS, GENERATORS, load
 from mnemodex.schemas.pair_sections import PairFile
+from mnemodex.schemas.sections import SentenceChunks
 from mnemodex.schemas.spec import ModelRef
 
 if TYPE_CHECKING:
@@ -39,8 +40,10 @@ def check_inputs(recipe: Recipe) -> Recipe:
         ModelError: a model or tokenizer is not there.
         QueryError: a query file is not there, is none, or has no gold ids where these are needed.
         SourceError: the file of triples or of question-answer pairs is not there, or is empty.
-        MissingExtraError: the extra of an extractor or a generator is not installed.
+        MissingExtraError: the extra of a chunker, an extractor or a generator is not installed.
     """
+    if isinstance(recipe.chunks, SentenceChunks):
+        need("sentencex", extra="documents")
     _check_models(recipe)
     for index, settings in recipe.indexes.items():
         queries: str | None = getattr(settings, "queries", None)

@@ -115,6 +115,8 @@ CHUNKERS = Registry(
     {
         "document": Component(f"{_SECTIONS}:DocumentChunks", "mnemodex.pipelines.chunkers:DocumentChunker"),
         "tokens": Component(f"{_SECTIONS}:TokenChunks", "mnemodex.pipelines.chunkers.tokens:TokenChunker"),
+        "sentences": Component(f"{_SECTIONS}:SentenceChunks", "mnemodex.pipelines.chunkers.sentences:SentenceChunker"),
+        "headings": Component(f"{_SECTIONS}:HeadingChunks", "mnemodex.pipelines.chunkers.headings:HeadingChunker"),
         "passed": Component("mnemodex.schemas.passed:PassedChunker", ""),
     },
 )

@@ -5,7 +5,15 @@ from __future__ import annotations
 import difflib
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticKnownError
 
 from mnemodex.schemas.limits import SHARE, MaxErrors
@@ -64,6 +72,11 @@ class Source(Spec):
         if not all(paths):
             raise PydanticKnownError("string_too_short", {"min_length": 1})
         return path if isinstance(path, str) else tuple(paths)
+
+    @field_serializer("path")
+    def _written(self, path: str | tuple[str, ...]) -> Any:
+        # The serializer of the union warns of each of its types that a value is not.
+        return path
 
     @field_validator("fields")
     @classmethod
@@ -210,6 +223,34 @@ class TokenChunks(Spec):
         if size is not None and overlap >= size:
             raise ValueError(f"overlap must be less than size ({size}), or the windows would not move on")
         return overlap
+
+
+class SentenceChunks(Spec):
+    """Whole sentences, as many as fit.
+
+    Attributes:
+        size: most tokens of a chunk.
+        language: whose abbreviations end no sentence, by its code of ISO 639; the stops of all scripts are known.
+        tokenizer: the model whose tokenizer counts: a path, a hub id, or `pkg:MODULE/FOLDER`.
+    """
+
+    by: Literal["sentences"] = "sentences"
+    size: int = Field(default=128, ge=1)
+    language: str = Field(default="en", min_length=2)
+    tokenizer: Annotated[str, ModelRef("tokenizer")] = DEFAULT_MODEL
+
+
+class HeadingChunks(Spec):
+    """Sections of Markdown.
+
+    Attributes:
+        size: most tokens of a chunk.
+        tokenizer: the model whose tokenizer counts: a path, a hub id, or `pkg:MODULE/FOLDER`.
+    """
+
+    by: Literal["headings"] = "headings"
+    size: int = Field(default=512, ge=1)
+    tokenizer: Annotated[str, ModelRef("tokenizer")] = DEFAULT_MODEL
 
 
 KeyKind = Literal["ffn_input", "block_output", "final_hidden", "lm_head_input"]

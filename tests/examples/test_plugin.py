@@ -238,7 +238,7 @@ class TestWithoutThePackage:
                 "source",
                 "source: unknown source format 'mbox'; known: jsonl, text, json, csv, parquet, hipporag, ",
             ),
-            ("chunks", "chunks: unknown chunker 'paragraphs'; known: document, tokens (other chunkers come with"),
+            ("chunks", "chunks: unknown chunker 'paragraphs'; known: document, tokens, sentences, headings (other"),
             ("embed", "embed.words: unknown encoder 'hashing'; known: sentence_transformers, openai (other encoders"),
             ("triples", "triples: unknown extractor 'pattern'; known: file, spacy, llm (other extractors come with"),
             (

@@ -105,6 +105,17 @@ TABLE: dict[str, dict[str, Change | str]] = {
     },
     "NoSource": {"format": FIXED},
     "DocumentChunks": {"by": FIXED},
+    "SentenceChunks": {
+        "by": FIXED,
+        "size": Change("chunks.size", 33, ("chunks",), of="sentences"),
+        "language": Change("chunks.language", "de", ("chunks",), of="sentences"),
+        "tokenizer": Change("chunks.tokenizer", "{F}/bytes", ("chunks",), of="sentences"),
+    },
+    "HeadingChunks": {
+        "by": FIXED,
+        "size": Change("chunks.size", 33, ("chunks",), of="headings"),
+        "tokenizer": Change("chunks.tokenizer", "{F}/bytes", ("chunks",), of="headings"),
+    },
     "TokenChunks": {
         "by": FIXED,
         "size": Change("chunks.size", 33, ("chunks",)),
@@ -450,6 +461,8 @@ RECIPES = {
         },
     },
     "table": {**SMALL, "source": {"path": "{F}/table", "format": "csv"}},
+    "sentences": {**SMALL, "chunks": {"by": "sentences"}},
+    "headings": {**SMALL, "chunks": {"by": "headings"}},
     "spacy": {**SMALL, "triples": {"extractor": "spacy"}},
     "llm": {**SMALL, "triples": {"extractor": "llm", "model": "small", "base_url": "{URL}"}},
 }
@@ -630,6 +643,8 @@ def test_exactly_the_steps_that_read_a_field_and_what_follows_are_planned_again(
     change = CHANGES[kind, name]
     if change.of in PARSED and not SPACY:
         pytest.skip("the extra openie")
+    if change.of == "sentences":
+        pytest.importorskip("sentencex")
     base = built(change.of)
     recipe = changed(base.recipe, change.at, filled(change.value, F=str(folder)))
     assert recipe != base.recipe
