@@ -16,7 +16,7 @@ from mnemodex.schemas.errors import CorruptFileError, MnemodexError, RecipeError
 from mnemodex.schemas.kinds import KINDS, load
 from mnemodex.schemas.recipe import parse_recipe
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.store.collected import COLLECTED
+from mnemodex.schemas.store.collected import COLLECTED, Collected
 from mnemodex.schemas.store.lists import is_list
 from mnemodex.schemas.store.sealed import unseal
 from mnemodex.schemas.store.snapshots import manifest_file
@@ -53,6 +53,24 @@ def verify(root: str | Path) -> Verification:
         CorruptFileError: `CURRENT` or the current manifest is damaged, so that nothing else can be checked.
     """
     store, manifest = open_store(root)
+    before = _collected(store)
+    result = _verify(store, manifest)
+    while result.problems and (now := _collected(store)) != before:
+        # What was missing may have been collected meanwhile.
+        before = now
+        result = _verify(*open_store(root))
+    return result
+
+
+def _collected(store: Store) -> Collected | None:
+    """Return what was collected, or None where that is damaged."""
+    try:
+        return store.collected()
+    except CorruptFileError:
+        return None
+
+
+def _verify(store: Store, manifest: Manifest) -> Verification:
     result = Verification()
     known = _check_files(store, manifest, result)
     _check_strays(store, known, result)

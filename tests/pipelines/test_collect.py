@@ -11,6 +11,7 @@ from library import records, write_jsonl
 from rebuilds import Killed, die_after, unlock
 
 import mnemodex
+from mnemodex.pipelines import verify as verify_module
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import CorruptFileError, QueryError, SnapshotNotFoundError, WriterBusyError
 from mnemodex.schemas.store.store import Store
@@ -166,6 +167,18 @@ def test_a_collection_that_died_leaves_a_sound_memory(
     assert verify(root).problems == []
     assert snapshots(memory) == ["000005"]
     assert memory.gc(keep=1).files == 0
+
+
+def test_a_collection_meanwhile_is_no_damage(memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = verify_module._check_sealed
+
+    def collect_first(*given: Any) -> None:
+        memory.gc(keep=1)
+        check(*given)
+
+    memory.compact()
+    monkeypatch.setattr(verify_module, "_check_sealed", collect_first)
+    assert verify(tmp_path / "memory").problems == []
 
 
 def test_damage_elsewhere_is_still_reported(memory: Any, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from decoding import decode
 from engines import InlineEngine
 from language_models import saved
 from passed_objects import Hashed
-from rebuilds import note
+from rebuilds import Killed, die_after, note, unlock
 
 import mnemodex
 from mnemodex.pipelines.verify import verify
@@ -175,6 +175,22 @@ def test_kept_answers_and_unfinished_work_go(tmp_path: Path, recipe: dict[str, A
     opened(recipe).delete(["secret-key"], purge=True)
     assert not (root / "answers").exists()
     assert held(root, [], np.zeros((0, 16), np.float32)) == []
+
+
+@pytest.mark.parametrize("writes", [2, 10, 25, 40, 55, 70])
+def test_a_purge_that_died_is_finished_by_another(tmp_path: Path, recipe: dict[str, Any], writes: int) -> None:
+    build(recipe)
+    root = tmp_path / "memory"
+    ids, vectors = ids_and_vectors(opened(recipe))
+    with pytest.MonkeyPatch.context() as patch:
+        dead = die_after(writes, patch, deletes=True)
+        try:
+            opened(recipe).delete(["secret-key"], purge=True)
+        except Killed:
+            unlock(dead)
+    opened(recipe).delete(["secret-key"], purge=True)
+    assert held(root, ids, vectors) == []
+    assert verify(root).problems == []
 
 
 def test_an_open_snapshot_refuses_it(recipe: dict[str, Any]) -> None:
