@@ -105,6 +105,8 @@ class Indexer:
     grows: ClassVar[bool] = False
     """Whether shards may be of any rows of the table: a shard is kept while its rows stay, and new rows are another
     one. `build` is given partitions of which it indexes the rows from `start` on."""
+    takes_off: ClassVar[bool] = False
+    """Whether what a tombstone names is built into a shard of its own, whose counts are taken off."""
     measured_by: ClassVar[str] = ""
     """The file of each shard that `measure` reads; empty for an index that is exact by construction of its scores."""
 

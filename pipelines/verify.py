@@ -21,7 +21,7 @@ from mnemodex.schemas.store.lists import is_list
 from mnemodex.schemas.store.sealed import unseal
 from mnemodex.schemas.store.snapshots import manifest_file
 from mnemodex.schemas.store.store import open_marker, open_store
-from mnemodex.schemas.tables import TableKey, table_spec
+from mnemodex.schemas.tables import TOMBSTONES, TableKey, table_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,6 +169,9 @@ def _check_strays(store: Store, known: set[str], result: Verification) -> None:
 
 def _is_marker(path: str) -> bool:
     in_table = path.startswith(("tables/", "work/plan/")) and path.endswith(".json")
+    if path.startswith(f"{TOMBSTONES.path}/"):
+        # They may hold shards.
+        return in_table and path.count("/") == TOMBSTONES.path.count("/") + 1
     # A shard may have files that are JSON; in format 2 its marker is one of them.
     of_shard = path.startswith("indexes/") and (path.count("/") == 2 or path.endswith("/marker.json"))
     return in_table or (of_shard and path.endswith(".json"))

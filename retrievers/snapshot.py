@@ -142,6 +142,15 @@ class Snapshot:
             folders.append(folder)
         return folders
 
+    def left_out(self, index: IndexEntry) -> list[Path]:
+        """Return the folders of shards of the documents that tombstones name, of an index that takes these off."""
+        folders = []
+        for part in self.manifest.tombstones:
+            folder = f"{part.folder}/{index.name}"
+            files = [self.store.files.local(file) for file in part.files if file.path.startswith(f"{folder}/")]
+            folders += [self.store.files.path(folder)] if files else []
+        return folders
+
     def path(self, table: str, label: str, ending: str = ".parquet") -> Path:
         """Return a partition's file, checked."""
         part = self._partitions(table).find(label)

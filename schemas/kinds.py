@@ -67,10 +67,12 @@ KINDS = Registry(
             indexer="mnemodex.indexers.ngram.indexer:NgramIndexer",
             retriever="mnemodex.retrievers.ngram.index:NgramIndex",
             renderer=f"{_COMMANDS}.rendering:ConcordanceRenderer",
+            masks=True,
         ),
         "seal": Kind(
             settings=f"{_SETTINGS}:SealSettings",
             retriever="mnemodex.retrievers.seal.retriever:SealRetriever",
+            masks=True,
         ),
         "graph": Kind(
             settings=f"{_SETTINGS}:GraphSettings",

@@ -34,6 +34,8 @@ MASKED = {
     "flat": {"type": "dense", "factory": "Flat"},
     "shards": {"type": "dense", "factory": "Flat", "shard_rows": 12},
     "words": {"type": "bm25"},
+    "ngrams": {"type": "ngram"},
+    "keys": {"type": "seal"},
     "both": {"type": "hybrid", "of": ["flat", "words"]},
     "next": {"type": "knn_lm", "factory": "Flat"},
 }

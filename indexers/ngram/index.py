@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from mnemodex.indexers.arrays import Int32s, Int64s, Integers
+    from mnemodex.indexers.arrays import Bools, Int32s, Int64s, Integers
 
     Ngrams = Ragged | Sequence[ArrayLike] | Integers
 
@@ -43,6 +43,12 @@ class FMIndex:
     (queries, shards, 2). They are small enough to keep for every beam of a decoder. Every method that takes ranges
     raises `QueryError` where these are not of this index.
 
+    Args:
+        folders: of the shards.
+        left_out: of shards of some of the documents again, which count as if they were not there: what occurs in these
+            shards is taken off. They follow the others in ranges.
+        masked: which documents these are, bool of shape (documents,).
+
     Attributes:
         first_documents: int64 array of shape (shards + 1,): the number of each shard's first document.
 
@@ -50,36 +56,40 @@ class FMIndex:
         CorruptFileError: a file is missing or cut short, or the shards are not of one index.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(self, folders: Sequence[Path], *, left_out: Sequence[Path] = (), masked: Bools | None = None) -> None:
         if not folders:
             raise QueryError("an n-gram index needs at least one shard: no document was indexed")
-        self.shards = [FMShard(folder) for folder in folders]
-        for folder, shard in zip(folders, self.shards, strict=True):
-            if shard.vocabulary_sha256 != self.shards[0].vocabulary_sha256:
+        folders = [*folders, *left_out]
+        self._all = [FMShard(folder) for folder in folders]
+        for folder, shard in zip(folders, self._all, strict=True):
+            if shard.vocabulary_sha256 != self._all[0].vocabulary_sha256:
                 raise CorruptFileError(
                     f"{folder}: its vocabulary differs from that of {folders[0]}; build both with the same tokenizer"
                 )
-        self.vocabulary = Vocabulary(self.shards[0].vocabulary)
-        self.token_count = sum(shard.tokens for shard in self.shards)
+        self.shards = self._all[: len(self._all) - len(left_out)]
+        self._signs = np.repeat(np.array([1, -1], np.int64), [len(self.shards), len(left_out)])
+        self._masked = masked
+        self.vocabulary = Vocabulary(self._all[0].vocabulary)
+        self.token_count = int(sum(sign * shard.tokens for sign, shard in zip(self._signs, self._all, strict=True)))
         self.first_documents = np.cumsum([0, *(shard.documents for shard in self.shards)], dtype=np.int64)
         self.document_count = int(self.first_documents[-1])
 
     def whole(self, queries: int) -> Int64s:
         """Return the ranges of the empty n-gram, which every token continues."""
-        return np.tile(np.array([(0, shard.rows) for shard in self.shards], np.int64), (queries, 1, 1))
+        return np.tile(np.array([(0, shard.rows) for shard in self._all], np.int64), (queries, 1, 1))
 
     def starts(self, queries: int) -> Int64s:
         """Return the ranges before the first token of every document, which only beginnings of documents continue.
 
         Extended by a whole document's tokens, such a range has as many `ends` as there are documents of just these.
         """
-        return np.tile(np.array([shard.separators for shard in self.shards], np.int64), (queries, 1, 1))
+        return np.tile(np.array([shard.separators for shard in self._all], np.int64), (queries, 1, 1))
 
     def ends(self, ranges: Int64s) -> Int64s:
         """Count how often the end of a document follows ranges: int64 array of shape (queries,)."""
         ended = self._check(ranges).copy()
         symbols = np.full(len(ended), len(self.vocabulary), dtype=np.int32)
-        return _sizes(self._extend(ended, symbols, np.arange(len(ended) + 1, dtype=np.int64)))
+        return self._sizes(self._extend(ended, symbols, np.arange(len(ended) + 1, dtype=np.int64)))
 
     def ranges(self, ngrams: Ngrams) -> Int64s:
         """Find the ranges of n-grams; an empty n-gram is a `QueryError`."""
@@ -106,7 +116,7 @@ class FMIndex:
 
     def count(self, ngrams: Ngrams) -> Int64s:
         """Count n-grams: int64 array of shape (n-grams,). Errors as of `ranges`."""
-        return _sizes(self.ranges(ngrams))
+        return self._sizes(self.ranges(ngrams))
 
     def continuations(self, ranges: Int64s) -> Continuations:
         """List the tokens that follow ranges, with their counts summed over the shards.
@@ -115,20 +125,24 @@ class FMIndex:
         """
         from mnemodex.indexers.ngram.tally import make_sums, sum_by_key
 
-        room = sum(shard.room(self._check(ranges)[:, i]) for i, shard in enumerate(self.shards))
+        room = sum(shard.room(self._check(ranges)[:, i]) for i, shard in enumerate(self._all))
         sums = make_sums(len(self.vocabulary))
         answers = [(NOTHING, NOTHING, NOTHING)]
         for part in parts_of(np.asarray(room)):
             queries = ranges[part]
-            rows = np.concatenate(
-                [shard.continuations(np.ascontiguousarray(queries[:, i])) for i, shard in enumerate(self.shards)]
-            )
+            found = [shard.continuations(np.ascontiguousarray(queries[:, i])) for i, shard in enumerate(self._all)]
+            for sign, shard_rows in zip(self._signs, found, strict=True):
+                shard_rows[:, 2] *= sign
+            rows = np.concatenate(found)
             offsets = np.empty(len(queries) + 1, dtype=np.int64)
             keys, totals = np.empty(len(rows), dtype=np.int64), np.empty(len(rows), dtype=np.int64)
             sum_by_key(rows, sums, keys, totals, offsets)
             answers.append((np.diff(offsets), keys[: offsets[-1]], totals[: offsets[-1]]))
         lengths, symbols, counts = (np.concatenate(column) for column in zip(*answers, strict=True))
-        return Continuations(offsets_of(lengths), self.vocabulary.ids[symbols].astype(np.int64), counts)
+        offsets = offsets_of(lengths)
+        if len(self._all) > len(self.shards):
+            offsets, symbols, counts = _kept(counts > 0, offsets, symbols, counts)
+        return Continuations(offsets, self.vocabulary.ids[symbols].astype(np.int64), counts)
 
     def locate(self, ngrams: Ngrams, *, limit: int | None = None) -> Occurrences:
         """Find where n-grams occur, by document and position, or the first `limit` occurrences of each in the corpus.
@@ -139,9 +153,11 @@ class FMIndex:
             raise QueryError(f"limit is {limit}, but must be at least 1")
         rows = as_ragged(ngrams)
         ranges = self.ranges(rows)
-        counts = ranges[:, :, 1] - ranges[:, :, 0]
-        wanted = counts if limit is None else np.clip(limit - (np.cumsum(counts, axis=1) - counts), 0, counts)
-        ranges[wanted == 0] = 0
+        counts = (ranges[:, :, 1] - ranges[:, :, 0])[:, : len(self.shards)]
+        # Of which documents they are is known when they are located.
+        every = limit is None or self._masked is not None
+        wanted = counts if every else np.clip(limit - (np.cumsum(counts, axis=1) - counts), 0, counts)
+        ranges[:, : len(self.shards)][wanted == 0] = 0
         answers = []
         for i, shard in enumerate(self.shards):
             for part in parts_of(ranges[:, i, 1] - ranges[:, i, 0]):
@@ -149,7 +165,13 @@ class FMIndex:
                 lengths, documents, last = shard.locate(np.ascontiguousarray(ranges[part, i]), limits)
                 positions = last + 1 - np.repeat(rows.lengths[part], lengths)
                 answers.append((lengths, documents + self.first_documents[i], positions))
-        return Occurrences(*by_query(answers, len(rows), len(self.shards)))
+        offsets, documents, positions = by_query(answers, len(rows), len(self.shards))
+        if self._masked is not None:
+            offsets, documents, positions = _kept(~self._masked[documents], offsets, documents, positions)
+            if limit is not None:
+                first = np.arange(len(documents)) - np.repeat(offsets[:-1], np.diff(offsets)) < limit
+                offsets, documents, positions = _kept(first, offsets, documents, positions)
+        return Occurrences(offsets, documents, positions)
 
     def documents(self, ngrams: Ngrams) -> DocumentCounts:
         """Find the documents that n-grams occur in, and how often: `documents_of` their `ranges`."""
@@ -167,7 +189,10 @@ class FMIndex:
             for part in parts_of(ranges[:, i, 1] - ranges[:, i, 0]):
                 lengths, documents, counts = shard.count_documents(np.ascontiguousarray(ranges[part, i]))
                 answers.append((lengths, documents + self.first_documents[i], counts))
-        return DocumentCounts(*by_query(answers, len(ranges), len(self.shards)))
+        offsets, documents, counts = by_query(answers, len(ranges), len(self.shards))
+        if self._masked is not None:
+            offsets, documents, counts = _kept(~self._masked[documents], offsets, documents, counts)
+        return DocumentCounts(offsets, documents, counts)
 
     def lengths(self, documents: Int64s) -> Int64s:
         """Count the tokens of documents, in any order: int64 array of shape (documents,)."""
@@ -205,7 +230,7 @@ class FMIndex:
 
     def _extend(self, ranges: Int64s, symbols: Int32s, offsets: Int64s) -> Int64s:
         """Overwrite ranges with those after n-grams of these symbols."""
-        for i, shard in enumerate(self.shards):
+        for i, shard in enumerate(self._all):
             part = np.ascontiguousarray(ranges[:, i])
             shard.extend(part, symbols, offsets)
             ranges[:, i] = part
@@ -213,18 +238,23 @@ class FMIndex:
 
     def _check(self, ranges: Int64s) -> Int64s:
         """Return ranges that lie in this index: the kernels read memory by them."""
-        shape = (len(ranges), len(self.shards), 2)
+        shape = (len(ranges), len(self._all), 2)
         if ranges.shape != shape or ranges.dtype != np.int64:
             raise QueryError(f"ranges must be int64 of shape {shape}, not {ranges.dtype} of shape {ranges.shape}")
         low, high = ranges[:, :, 0], ranges[:, :, 1]
-        if np.any(low < 0) or np.any(low > high) or np.any(high > [shard.rows for shard in self.shards]):
+        if np.any(low < 0) or np.any(low > high) or np.any(high > [shard.rows for shard in self._all]):
             raise QueryError(
                 "ranges lie outside the index: use those that `whole`, `ranges` or `step` of this index gave"
             )
         return ranges
 
+    def _sizes(self, ranges: Int64s) -> Int64s:
+        """Return the rows of each range in all shards, without those that are left out."""
+        sizes: Int64s = ((ranges[:, :, 1] - ranges[:, :, 0]) * self._signs).sum(axis=1)
+        return sizes
 
-def _sizes(ranges: Int64s) -> Int64s:
-    """Return the rows of each range in all shards."""
-    sizes: Int64s = (ranges[:, :, 1] - ranges[:, :, 0]).sum(axis=1)
-    return sizes
+
+def _kept(keep: Bools, offsets: Int64s, first: Int64s, second: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+    """Return some of the elements of each query: their offsets and two columns."""
+    before = np.append(0, np.cumsum(keep))
+    return before[offsets], first[keep], second[keep]

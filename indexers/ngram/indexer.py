@@ -52,6 +52,7 @@ class NgramIndexer(Indexer):
 
     version: ClassVar[int] = 2
     grows: ClassVar[bool] = True
+    takes_off: ClassVar[bool] = True
     settings: NgramSettings
     id_column: ClassVar[str] = "doc_id"
     # A text takes a third of its size in Parquet and gives a token for every four or so of its characters.

@@ -209,7 +209,7 @@ def change(
         tombstones = list(manifest.tombstones)
         masks = can_mask(manifest, len(layer.removed)) and not layer.revives(base)
         if masks and layer.removed:
-            tombstones.append(write_tombstones(store, manifest, layer.removed, log))
+            tombstones = write_tombstones(store, manifest, layer.removed, log)
         if masks and not layer.added:
             return Changed(layer.count, warnings, _commit(base, log, tombstones))
         return Changed(layer.count, warnings, base.build(Revision(log, tombstones=tuple(tombstones if masks else ()))))

@@ -1,29 +1,33 @@
 """Deletions by tombstones: the files stay as they are, and readers leave out what a tombstone names.
 
-So a deletion costs what it names, not what the memory holds, as in Lucene's live documents. The next build, or the next
-change that writes documents, writes the files without it.
+So a deletion costs what it names, not what the memory holds, as in Lucene's live documents. The next build writes the
+files without it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from mnemodex.indexers.base import InputPartition
 from mnemodex.pipelines.changes.lookup import find_documents
-from mnemodex.retrievers.tombstones import Tombstones
+from mnemodex.pipelines.indexes.ops import make_indexer
+from mnemodex.retrievers.tombstones import Tombstones, read_tombstones
 from mnemodex.schemas.errors import RecipeError
-from mnemodex.schemas.kinds import KINDS
+from mnemodex.schemas.kinds import KINDS, load
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.store.columns import to_table
+from mnemodex.schemas.store.columns import to_column, to_table
 from mnemodex.schemas.store.local_files import sha256
 from mnemodex.schemas.table import row_schema
-from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, ERRORS, TOMBSTONES, TableKey, TableSpec
+from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, ERRORS, TOMBSTONES, TableKey, TableSpec, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from mnemodex.indexers.arrays import Int64s
     from mnemodex.pipelines.documents.changes import ChangeLog
@@ -36,6 +40,10 @@ MOST_MASKED = 0.2
 
 _FAMILIES = ("embeddings", "lm_tokens", "lm_states")
 """Tables of which a row is of one document."""
+
+
+MOST_PARTS = 8
+"""Tombstones of a snapshot."""
 
 
 def can_mask(manifest: Manifest, count: int) -> bool:
@@ -60,18 +68,65 @@ def _masks(index: IndexEntry) -> bool:
         return False
 
 
-def write_tombstones(store: Store, manifest: Manifest, keys: Sequence[str], log: ChangeLog) -> Artifact:
-    """Publish the ids of the documents of some keys, which are there, and of all that is of them."""
-    ids = _find_ids(store, manifest, keys)
+def write_tombstones(store: Store, base: Manifest, keys: Sequence[str], log: ChangeLog) -> list[Artifact]:
+    """Return the tombstones of a snapshot, and one of the documents of some keys, which are there.
+
+    Where there are many, one takes the place of all: searches ask each of them.
+    """
+    ids = _find_ids(store, base, keys)
+    former = list(base.tombstones)
+    if len(former) >= MOST_PARTS:
+        ids = Tombstones(*(np.union1d(*pair) for pair in zip(ids, read_tombstones(store, former), strict=True)))
+        former = []
     attempt = store.files.attempt()
-    digests = []
     for name in ids._fields:
         column: Int64s = getattr(ids, name)
         schema = row_schema(**{name: pa.int64()})
         parquet.write(attempt / f"{name}.parquet", TableSpec(schema), to_table([column], schema).to_batches())
-        digests.append(sha256(attempt / f"{name}.parquet"))
-    label = f"+{log.layer:06d}"
-    return store.publish(attempt, TOMBSTONES.path, label, fingerprint(digests), rows=len(ids.doc_id), as_folder=True)
+    digests = [sha256(attempt / f"{name}.parquet") for name in ids._fields]
+    _build_shards(store, base, ids, attempt)
+    label, fingerprinted = f"+{log.layer:06d}", fingerprint(digests, base.recipe_hash)
+    made = store.publish(attempt, TOMBSTONES.path, label, fingerprinted, rows=len(ids.doc_id), as_folder=True)
+    return [*former, made]
+
+
+def _build_shards(store: Store, manifest: Manifest, ids: Tombstones, folder: Path) -> None:
+    """Build what is left out into shards, in a folder named after each index that takes these off."""
+    indexers: dict[str, Any] = {}
+    for name, index in manifest.indexes.items():
+        kind = KINDS.find(index.type)
+        if kind.indexer and load(kind.indexer).takes_off:
+            settings = load(kind.settings).model_validate(index.settings)
+            indexers[name] = make_indexer(settings, rows=len(ids.doc_id), dimension=0)
+    if not indexers:
+        return
+    scratch = store.files.attempt()
+    try:
+        documents, chunks = (_copy_rows(store, manifest.tables[key.label], ids, scratch) for key in (DOCUMENTS, CHUNKS))
+        documents.aligned[CHUNKS.label] = chunks
+        for name, indexer in indexers.items():
+            (folder / name).mkdir()
+            indexer.setup(len(os.sched_getaffinity(0)))
+            indexer.build([documents], folder / name)
+    finally:
+        store.files.delete(f"work/{scratch.name}")
+
+
+def _copy_rows(store: Store, table: TableEntry, ids: Tombstones, folder: Path) -> InputPartition:
+    """Write the rows of a table that are left out as one partition; of the others only those near them are read."""
+    column, spec = table.id_column or "", spec_of(TableKey(table.name))
+    found: list[pa.RecordBatch] = []
+    for part in table.partitions:
+        path = store.files.local(part.file(".parquet"))
+        rows = np.flatnonzero(ids.mask(column, parquet.column(path, column)))
+        starts = parquet.group_starts(path)
+        group_of = np.searchsorted(starts, rows, side="right") - 1
+        groups = np.unique(group_of).tolist()
+        for group, near in zip(groups, parquet.read_groups(path, groups, columns=spec.schema.names), strict=True):
+            inside = to_column(rows[group_of == group] - starts[group], pa.int64())
+            found += near.take(inside).combine_chunks().to_batches()
+    target = folder / f"{table.name}.parquet"
+    return InputPartition("left-out", parquet.write(target, spec, found), {"parquet": target})
 
 
 def _find_ids(store: Store, manifest: Manifest, keys: Sequence[str]) -> Tombstones:

@@ -14,10 +14,10 @@ from mnemodex.indexers.ngram.ragged import Continuations, offsets_of, spans
 from mnemodex.indexers.rows import Rows, ShardRows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from mnemodex.indexers.arrays import Int64s
+    from mnemodex.indexers.arrays import Bools, Int64s
 
 _WIDE = 256
 """Rows from which a range is cached: its n-gram is short, so that other beams and questions look it up too."""
@@ -25,8 +25,17 @@ _KEPT = 1 << 22
 """Tokens that are cached: 64 MB."""
 
 
+def _fields(folders: Sequence[Path], field: str) -> list[Path]:
+    return [path for folder in folders for path in sorted(folder.glob(f"[0-9]*/{field}"))]
+
+
 class NgramCorpus:
     """The shards that `NgramIndexer` wrote. Documents are numbered from 0 through all shards, and so are chunks.
+
+    Args:
+        folders: of the shards.
+        left_out: of shards that it wrote of documents that count no longer.
+        masked: says of documents' ids, int64 of shape (n,), which these are; None where all count.
 
     Attributes:
         body: the index of the documents' texts.
@@ -38,13 +47,21 @@ class NgramCorpus:
         QueryError: there is no document in the index.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        *,
+        left_out: Sequence[Path] = (),
+        masked: Callable[[Int64s], Bools] | None = None,
+    ) -> None:
+        documents = [Rows.open(folder, id_column="doc_id") for folder in folders]
+        mask = np.concatenate([masked(np.asarray(rows.ids)) for rows in documents]) if masked is not None else None
         self.body, self.title = (
-            FMIndex([path for folder in folders for path in sorted(folder.glob(f"[0-9]*/{field}"))])
+            FMIndex(_fields(folders, field), left_out=_fields(left_out, field), masked=mask)
             for field in ("body", "title")
         )
         self._maps = [ChunkMap.open(folder) for folder in folders]
-        self.documents = ShardRows([Rows.open(folder, id_column="doc_id") for folder in folders])
+        self.documents = ShardRows(documents)
         self.chunks = ShardRows([Rows.open(folder / "chunks") for folder in folders])
         mapped = [(len(part), len(part.first_tokens)) for part in self._maps]
         rows = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,9 @@ class NgramIndex(Retriever):
                 f"index {entry.name!r} was built with another tokenizer {name!r} (SHA-256 {built[:12]}…) than the one "
                 "installed here; install that one, or build again"
             )
-        self.corpus = NgramCorpus(memory.snapshot.shards(entry))
+        snapshot = memory.snapshot
+        masked = partial(snapshot.tombstones.mask, "doc_id") if entry.masked else None
+        self.corpus = NgramCorpus(snapshot.shards(entry), left_out=snapshot.left_out(entry), masked=masked)
         self.phrases = PhraseTokenizer(tokenizer(name))
 
     def count(self, phrases: Phrases, *, strict: bool = True) -> Int64s:
