@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -42,8 +43,8 @@ class BM25Retriever(Retriever):
         self._rows = ShardRows([Rows.open(folder) for folder in folders])
         rows = self._rows.shards
         arrays = [open_counts(self.name, *shard) for shard in zip(folders, (len(own.ids) for own in rows), strict=True)]
-        tombstones = memory.snapshot.tombstones
-        masked = [tombstones.mask("chunk_id", np.asarray(own.ids)) for own in rows] if entry.masked else []
+        masks = partial(memory.snapshot.tombstones.mask, "chunk_id") if entry.masked else None
+        masked = [masks(np.asarray(own.ids)) for own in rows] if masks is not None else []
         self._shards = WordShards(arrays, rows, masked)
         self._settings = settings = BM25Settings.model_validate(entry.settings)
         mean = max(self._shards.words / max(self._shards.rows, 1), 1e-9)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from bisect import bisect_right
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -149,7 +149,8 @@ class Connection:
             # DuckDB itself refuses inside `query` all but one SELECT: what runs is what is judged. A statement's type
             # says less: that of a SELECT with COPY or INSERT in a CTE is SELECT.
             judged = f"{explain}SELECT * FROM query(?)"  # noqa: S608 - the prefix is ours
-            return Call(lambda: self._run(cursor, judged, inner, deadline, most), cursor.interrupt).result(deadline)
+            run = partial(self._run, cursor, judged, inner, deadline, most)
+            return Call(run, partial(_interrupt, cursor)).result(deadline)
         except (duckdb.Error, pa.ArrowException, OSError, ValueError, MemoryError, RuntimeError) as error:
             if isinstance(error, MemoryError) or "Out of Memory" in str(error):
                 what = (str(error).splitlines() or ["out of memory"])[0]
@@ -232,6 +233,12 @@ class Connection:
         # A view of the database, not of one connection. It keeps no reference to its rows.
         self._connection.from_arrow(rows).create_view(view)
         self._shown[view] = rows
+
+
+def _interrupt(cursor: duckdb.DuckDBPyConnection) -> None:
+    # One that has just ended is closed.
+    with contextlib.suppress(duckdb.ConnectionException):
+        cursor.interrupt()
 
 
 def _check_text(name: str, text: object) -> None:

@@ -148,6 +148,9 @@ def test_the_example_in_a_commands_help_runs(name, typist, cli):
     epilog = typer.main.get_command(app).commands[name].epilog or ""
     assert name == "demo" or epilog, "this command shows no example"
     Path("recipe.yaml").write_text(f"source: {{path: {DEMO}-source}}\nindexes: {{words: {{type: bm25}}}}\n")
+    note = {"title": "Await", "text": "An awaitable is what the keyword takes."}
+    for file, key in (("notes", "note:await"), ("corrections", "topic:await")):
+        Path(f"{file}.jsonl").write_text(json.dumps({"id": key, **note}) + "\n")
     if epilog:
         typist.run(epilog.removeprefix("Example: "), f"{name} --help")
         assert epilog in " ".join(cli(name, "--help").out.split())

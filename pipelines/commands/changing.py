@@ -26,8 +26,8 @@ _JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog="Example: mnemodex add memories/python-manual notes.jsonl")(add)
-    app.command(epilog="Example: mnemodex update memories/python-manual notes.jsonl")(update)
-    app.command(cls=TextCommand, epilog="Example: mnemodex delete memories/python-manual with lambda")(delete)
+    app.command(epilog="Example: mnemodex update memories/python-manual corrections.jsonl")(update)
+    app.command(cls=TextCommand, epilog="Example: mnemodex delete memories/python-manual topic:await")(delete)
     app.command(epilog="Example: mnemodex compact memories/python-manual")(compact)
 
 

@@ -51,7 +51,7 @@ def retriever(shards, *, allowed=(), **options):
     """A retriever of shards in a memory whose `where` keeps the ids `allowed`."""
     snapshot = SimpleNamespace(shards=lambda _: shards)
     memory = SimpleNamespace(snapshot=snapshot, ids_where=lambda _: np.array(allowed, np.int64))
-    return BM25Retriever(memory, SimpleNamespace(name="words", settings={"type": "bm25", **options}))
+    return BM25Retriever(memory, SimpleNamespace(name="words", masked=0, settings={"type": "bm25", **options}))
 
 
 def scores(shards, question, **options):

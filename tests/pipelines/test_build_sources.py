@@ -21,10 +21,10 @@ pytestmark = pytest.mark.usefixtures("inline")
 
 def test_files_that_are_no_documents_are_counted_at_every_build(build, tmp_path):
     write_parts(tmp_path / "notes", records()[:6], 2)
-    for name in ("a.csv", "b.csv", "c.csv", "d.pdf", "e.pdf"):
+    for name in ("a.log", "b.log", "c.log", "d.png", "e.png"):
         (tmp_path / "notes" / name).write_text("x")
     for result in (build(), build()):
-        assert [step.note for step in result.steps if step.note] == ["skipped 5 files: .csv 3, .pdf 2"]
+        assert [step.note for step in result.steps if step.note] == ["skipped 5 files: .log 3, .png 2"]
 
 
 class TestGrowth:
