@@ -21,6 +21,7 @@ from planning import stay_here
 from mnemodex.demo import corpus, next_token
 from mnemodex.pipelines import run as run_module
 from mnemodex.pipelines.cli import app
+from mnemodex.schemas.store.store import open_store
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -151,6 +152,9 @@ def test_the_example_in_a_commands_help_runs(name, typist, cli):
     note = {"title": "Await", "text": "An awaitable is what the keyword takes."}
     for file, key in (("notes", "note:await"), ("corrections", "topic:await")):
         Path(f"{file}.jsonl").write_text(json.dumps({"id": key, **note}) + "\n")
+    if name == "diff":
+        store, manifest = open_store(DEMO)
+        store.commit(manifest, former=manifest)
     if epilog:
         typist.run(epilog.removeprefix("Example: "), f"{name} --help")
         assert epilog in " ".join(cli(name, "--help").out.split())
