@@ -89,15 +89,16 @@ def _kind_of_folder(path: Path, files: Sequence[str]) -> type[FileSource]:
     """Return the format of a folder; documents of several formats are read together, rows only of one."""
     if any(name in CORPORA for name in files):
         return FORMATS["jsonl"]
-    chosen = {name: paths for name, kind in FORMATS.items() if (paths := kind.choose(path, files))}
+    there = set(map(format_of, files))
+    chosen = {name: paths for name, kind in FORMATS.items() if name in there and (paths := kind.choose(path, files))}
     if ROWS.keys() & chosen.keys():
         # A readme and scripts next to the data are no documents.
         chosen.pop("code", None)
         if all(PurePosixPath(name).stem.lower() == "readme" for name in chosen.get("text", ())):
             chosen.pop("text", None)
     if not chosen:
-        there = _count(files) or "it is empty"
-        raise SourceError(f"{path}: the folder has no file of a known format ({known_formats()}): {there}; {_REMEDY}")
+        count = _count(files) or "it is empty"
+        raise SourceError(f"{path}: the folder has no file of a known format ({known_formats()}): {count}; {_REMEDY}")
     if len(chosen) > 1 and ROWS.keys() & chosen.keys():
         examples = ", ".join(f"{name}: {paths[0]}" for name, paths in chosen.items())
         problem = f"the folder has files of several formats ({examples})"

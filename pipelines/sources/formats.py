@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.sources.arrow import ArrowSource
+from mnemodex.pipelines.sources.base import COMPRESSIONS
 from mnemodex.pipelines.sources.delimited import DelimitedSource
 from mnemodex.pipelines.sources.json_array import JsonSource
 from mnemodex.pipelines.sources.jsonl import JsonlSource
@@ -38,10 +39,16 @@ FORMATS = ROWS | DOCUMENTS
 """The formats that a path tells."""
 
 
+_BY_ENDING = {ending: name for name, kind in FORMATS.items() for ending in kind.endings}
+
+
 def format_of(path: str) -> str | None:
     """Return the format of a file by its ending; None for an unknown one."""
-    name = path.lower()
-    return next((known for known, kind in FORMATS.items() if name.endswith(kind.endings)), None)
+    stem, dot, last = path.lower().rpartition(".")
+    ending = dot + last
+    if ending in COMPRESSIONS:
+        ending = f".{stem.rpartition('.')[2]}{ending}"
+    return _BY_ENDING.get(ending)
 
 
 def known_formats() -> str:

@@ -40,11 +40,14 @@ class MixedSource(FileSource):
     @override
     @classmethod
     def choose(cls, folder: Path, paths: Sequence[str]) -> list[str]:
-        found = super().choose(folder, paths)
-        left_out = {path for path in found if format_of(path) == "arrow"}.difference(ArrowSource.choose(folder, paths))
-        # Most JSON of a folder is settings.
-        left_out |= {path for path in found if format_of(path) == "json" and not is_list(f"{folder}/{path}")}
-        return [path for path in found if path not in left_out]
+        tables = set(ArrowSource.choose(folder, paths))
+
+        def is_read(path: str) -> bool:
+            known = format_of(path)
+            # Most JSON of a folder is settings.
+            return path in tables if known == "arrow" else known != "json" or is_list(f"{folder}/{path}")
+
+        return [path for path in paths if format_of(path) is not None and is_read(path)]
 
     def _format(self, path: str) -> FileSource:
         return self._sources[format_of(path) or ""]

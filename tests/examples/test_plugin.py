@@ -236,7 +236,7 @@ class TestWithoutThePackage:
         [
             (
                 "source",
-                "source: unknown source format 'mbox'; known: jsonl, text, json, csv, parquet, hipporag, ",
+                "source: unknown source format 'mbox'; known: jsonl, text, json, csv, parquet, arrow, ",
             ),
             ("chunks", "chunks: unknown chunker 'paragraphs'; known: document, tokens, sentences, headings (other"),
             ("embed", "embed.words: unknown encoder 'hashing'; known: sentence_transformers, openai (other encoders"),
