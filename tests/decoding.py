@@ -172,5 +172,5 @@ def _add_array(add: Any, path: Path) -> list[Any]:
 def _add_fm_index(add: Any, folder: Path, model: Any) -> None:
     """Add the texts of the documents of an FM-index, which are extracted from it."""
     index = FMIndex([folder])
-    documents = index.tokens(np.arange(len(np.load(folder / "documents.npy"))))
+    documents = index.tokens(np.arange(index.document_count))
     add([model.decode(documents.take([number]).values.tolist()) for number in range(len(documents))])

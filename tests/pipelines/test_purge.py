@@ -148,6 +148,7 @@ def test_it_may_be_added_again(tmp_path: Path, recipe: dict[str, Any]) -> None:
 
 
 def test_what_was_added_updated_or_deleted_before_is_purged_too(tmp_path: Path, recipe: dict[str, Any]) -> None:
+    recipe["indexes"]["ngrams"] = ALL["ngrams"]
     build(recipe)
     memory, root = opened(recipe), tmp_path / "memory"
     ids, vectors = ids_and_vectors(memory)
@@ -157,6 +158,7 @@ def test_what_was_added_updated_or_deleted_before_is_purged_too(tmp_path: Path, 
     memory.delete(["later"])
     words = [*WORDS, "later", "xylophone", "glockenspiel"]
     assert held(root, ids, vectors, words)
+    assert memory.snapshot.manifest.tombstones
     assert memory.delete(["secret-key", "later"], purge=True) == 2
     assert held(root, ids, vectors, words) == []
     assert memory.sql("SELECT text FROM documents WHERE key = 'stays'").fetchall() == [("Trombone",)]
