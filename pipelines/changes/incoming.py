@@ -11,6 +11,7 @@ from mnemodex.pipelines.documents.read import content_hash, count_rows
 from mnemodex.pipelines.sources import open_source
 from mnemodex.pipelines.sources.files import FileSource
 from mnemodex.schemas.errors import DuplicateKeyError, SourceError
+from mnemodex.schemas.kinds import SOURCES, load
 from mnemodex.schemas.limits import exceeds
 from mnemodex.schemas.sections import Source
 from mnemodex.schemas.typed_fields import metadata_text
@@ -91,9 +92,20 @@ class Incoming:
 
 
 def _settings(path: str | Path, recipe: Recipe) -> Source:
-    """Return the settings of a source that is read as the recipe's; other formats have no fields to name."""
+    """Return the settings of a source that is read as the recipe's; other formats have no fields to name.
+
+    A format that the recipe names holds for files of its endings, so that a chat log is added to chat logs.
+    """
     given: Any = recipe.source
     fields = getattr(given, "fields", {})
     plain = Source(path=str(Path(path).absolute()), max_errors=getattr(given, "max_errors", 100))
     opened = open_source(plain)
-    return plain.model_copy(update={"fields": fields}) if isinstance(opened, FileSource) and opened.keys else plain
+    if not isinstance(opened, FileSource):
+        return plain
+    named = getattr(given, "format", None)
+    kind: Any = load(SOURCES.find(named).make) if named is not None else None
+    same = isinstance(given, Source) and isinstance(kind, type) and issubclass(kind, type(opened))
+    if same and all(name.lower().endswith(kind.endings) for name in opened.paths):
+        as_given: Source = given.model_copy(update={"path": plain.path, "metadata": None})
+        return as_given
+    return plain.model_copy(update={"fields": fields}) if opened.keys else plain

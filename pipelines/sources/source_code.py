@@ -31,5 +31,6 @@ class CodeSource(TextSource):
     @override
     def _record(self, path: str, text: str) -> Record:
         name = path.rpartition("/")[2]
-        language = _BY_ENDING[name[name.rfind(".") :].lower()]
-        return Record(path, name, text, {"language": language}, path)
+        # A file of another ending is code where the recipe says so.
+        language = _BY_ENDING.get(name[name.rfind(".") :].lower())
+        return Record(path, name, text, {} if language is None else {"language": language}, path)

@@ -95,3 +95,8 @@ def test_messages_are_found_by_who_said_them_and_when(tmp_path):
     words = mnemodex.open(tmp_path / "memory").retriever("words")
     (hits,) = words.search(["beetle"], k=5, where="role = 'assistant' AND time < '2024-06-01'").chunks()
     assert [hit.key for hit in hits] == ["c1/2/1"]
+    more = log(tmp_path / "more.jsonl", {**SAID, "turn": 7, "text": "a beetle again"})
+    assert mnemodex.open(tmp_path / "memory").add(more) == 1
+    words = mnemodex.open(tmp_path / "memory").retriever("words")
+    (hits,) = words.search(["beetle again"], k=1).chunks()
+    assert [hit.key for hit in hits] == ["c1/2/7"]

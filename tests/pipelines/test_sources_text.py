@@ -140,6 +140,8 @@ def test_source_code_has_its_language(tmp_path):
     assert (rust.key, rust.title, rust.metadata) == ("src/b.RS", "b.RS", {"language": "rust"})
     assert text.metadata == {}
     assert isinstance(bad, BadRow)
+    (said,) = items(opened(tmp_path / "c.md", format="code"))
+    assert (said.title, said.text, said.metadata) == ("c.md", "# C", {})
 
 
 def test_fields_have_no_meaning_for_text(tmp_path):
