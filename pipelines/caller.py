@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnemodex.schemas.errors import RecipeError, SourceError
 from mnemodex.schemas.passed import PassedChunker, PassedEmbedding, identity_of
-from mnemodex.schemas.sections import Source
+from mnemodex.schemas.source_sections import Source
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from mnemodex.pipelines.sources.files import FileSource
 from mnemodex.pipelines.sources.json_array import JsonSource
 from mnemodex.pipelines.sources.jsonl import JsonlSource
 from mnemodex.schemas.errors import RecipeError, SourceError
-from mnemodex.schemas.sections import Source
+from mnemodex.schemas.source_sections import Source
 from mnemodex.schemas.validation import validate
 
 if TYPE_CHECKING:

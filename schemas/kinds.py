@@ -37,6 +37,7 @@ _DENSE = "mnemodex.indexers.dense"
 _SETTINGS = "mnemodex.indexers.settings"
 _SECTIONS = "mnemodex.schemas.sections"
 _PAIRS = "mnemodex.schemas.pair_sections"
+_FILES = "mnemodex.schemas.source_sections"
 _GENERATORS = "mnemodex.pipelines.qa.generators"
 _GRAPH = "mnemodex.pipelines.graph"
 _COMMANDS = "mnemodex.pipelines.commands"
@@ -166,20 +167,20 @@ SOURCES = Registry(
     "source format",
     Component,
     {
-        "jsonl": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.jsonl:JsonlSource"),
-        "text": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.text:TextSource"),
-        "json": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.json_array:JsonSource"),
-        "csv": Component(f"{_SECTIONS}:DelimitedFiles", f"{_SOURCES}.delimited:DelimitedSource"),
-        "parquet": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.parquet:ParquetSource"),
-        "arrow": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.arrow:ArrowSource"),
-        "chat": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.chat:ChatSource"),
-        "code": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.source_code:CodeSource"),
-        "html": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.web:HtmlSource"),
-        "pdf": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.pdf:PdfSource"),
-        "docx": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.word:DocxSource"),
-        "hipporag": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.json_array:JsonSource"),
-        "mixed": Component(f"{_SECTIONS}:Source", f"{_SOURCES}.mixed:MixedSource"),
-        "empty": Component(f"{_SECTIONS}:NoSource", f"{_SOURCES}.empty:EmptySource"),
+        "jsonl": Component(f"{_FILES}:Source", f"{_SOURCES}.jsonl:JsonlSource"),
+        "text": Component(f"{_FILES}:Source", f"{_SOURCES}.text:TextSource"),
+        "json": Component(f"{_FILES}:Source", f"{_SOURCES}.json_array:JsonSource"),
+        "csv": Component(f"{_FILES}:DelimitedFiles", f"{_SOURCES}.delimited:DelimitedSource"),
+        "parquet": Component(f"{_FILES}:Source", f"{_SOURCES}.parquet:ParquetSource"),
+        "arrow": Component(f"{_FILES}:Source", f"{_SOURCES}.arrow:ArrowSource"),
+        "chat": Component(f"{_FILES}:Source", f"{_SOURCES}.chat:ChatSource"),
+        "code": Component(f"{_FILES}:Source", f"{_SOURCES}.source_code:CodeSource"),
+        "html": Component(f"{_FILES}:Source", f"{_SOURCES}.web:HtmlSource"),
+        "pdf": Component(f"{_FILES}:Source", f"{_SOURCES}.pdf:PdfSource"),
+        "docx": Component(f"{_FILES}:Source", f"{_SOURCES}.word:DocxSource"),
+        "hipporag": Component(f"{_FILES}:Source", f"{_SOURCES}.json_array:JsonSource"),
+        "mixed": Component(f"{_FILES}:Source", f"{_SOURCES}.mixed:MixedSource"),
+        "empty": Component(f"{_FILES}:NoSource", f"{_SOURCES}.empty:EmptySource"),
     },
 )
 """Source formats, by the recipe's `source.format` or the ending of the path."""

@@ -15,7 +15,8 @@ from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, GENERATORS, K
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.pair_sections import GeneratedPairs, PairFile
 from mnemodex.schemas.references import check_references, fill_filter, fill_references
-from mnemodex.schemas.sections import LmStates, NgramPairs, NoSource
+from mnemodex.schemas.sections import LmStates, NgramPairs
+from mnemodex.schemas.source_sections import NoSource
 from mnemodex.schemas.spec import Leaf, ModelRef, RecipePath, Spec
 from mnemodex.schemas.validation import validate
 from mnemodex.schemas.yaml_file import read_yaml

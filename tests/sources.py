@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.sources import open_source
 from mnemodex.pipelines.sources.packing import Packing
-from mnemodex.schemas.sections import Source as Settings
+from mnemodex.schemas.source_sections import Source as Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,7 +21,7 @@ from mnemodex.pipelines.run import Revision
 from mnemodex.retrievers.tombstones import read_tombstones
 from mnemodex.schemas.errors import DuplicateKeyError, QueryError, RecipeError
 from mnemodex.schemas.ids import hash_text
-from mnemodex.schemas.sections import NoSource
+from mnemodex.schemas.source_sections import NoSource
 from mnemodex.schemas.tables import CHANGES, DOCUMENTS, TOMBSTONES
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from mnemodex.pipelines.sources.files import FileSource
 from mnemodex.schemas.errors import DuplicateKeyError, SourceError
 from mnemodex.schemas.kinds import SOURCES, load
 from mnemodex.schemas.limits import exceeds
-from mnemodex.schemas.sections import Source
+from mnemodex.schemas.source_sections import Source
 from mnemodex.schemas.typed_fields import metadata_text
 
 if TYPE_CHECKING:

@@ -134,7 +134,7 @@ def read_tokens(text: Path, info: DatastoreInfo) -> list[Int32s]:
 def _documents(text: Path) -> Iterator[str]:
     from mnemodex.pipelines.bad_row import BadRow
     from mnemodex.pipelines.sources import open_source
-    from mnemodex.schemas.sections import Source
+    from mnemodex.schemas.source_sections import Source
 
     if not text.exists():
         raise SourceError(f"{text}: no such file or folder; name a text with --text")

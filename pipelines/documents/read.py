@@ -24,7 +24,7 @@ from mnemodex.schemas.kinds import AnySource
 from mnemodex.schemas.limits import exceeds
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.metadata import documents_spec
-from mnemodex.schemas.sections import NoSource, shown_paths
+from mnemodex.schemas.source_sections import NoSource, shown_paths
 from mnemodex.schemas.spec import RunOnly, Spec
 from mnemodex.schemas.store.columns import to_column, to_nullable
 from mnemodex.schemas.typed_fields import TypedFields, metadata_text

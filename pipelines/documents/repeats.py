@@ -22,7 +22,7 @@ from mnemodex.schemas.errors import CorruptFileError, DuplicateKeyError, SourceE
 from mnemodex.schemas.ids import hash_strings
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.metadata import documents_spec
-from mnemodex.schemas.sections import NoSource
+from mnemodex.schemas.source_sections import NoSource
 from mnemodex.schemas.spec import RunOnly
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.columns import numbers, spelling, to_column

@@ -16,7 +16,8 @@ from mnemodex.pipelines.sources.files import FileSource
 from mnemodex.pipelines.sources.packing import Packing
 from mnemodex.schemas.errors import RecipeError, SourceError
 from mnemodex.schemas.pair_sections import PairFile
-from mnemodex.schemas.sections import NoSource, Source, TripleFile, shown_paths
+from mnemodex.schemas.sections import TripleFile
+from mnemodex.schemas.source_sections import NoSource, Source, shown_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -15,8 +15,8 @@ from mnemodex.pipelines.sources.mixed import MixedSource
 from mnemodex.pipelines.sources.packing import Packing
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.kinds import SOURCES, load
-from mnemodex.schemas.sections import Source as Settings
-from mnemodex.schemas.sections import shown_paths
+from mnemodex.schemas.source_sections import Source as Settings
+from mnemodex.schemas.source_sections import shown_paths
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from mnemodex.pipelines.bad_row import BadRow
     from mnemodex.pipelines.sources.base import Record, Split
-    from mnemodex.schemas.sections import NoSource
+    from mnemodex.schemas.source_sections import NoSource
 
 
 class EmptySource(Source):

@@ -741,7 +741,7 @@ def test_an_index_without_synonyms_needs_no_vectors_of_names(built):
 SOURCE = """
 from mnemodex.pipelines.sources.jsonl import JsonlSource
 from mnemodex.schemas.kinds import Component
-ENTRY = Component("mnemodex.schemas.sections:Source", "extra:Lines")
+ENTRY = Component("mnemodex.schemas.source_sections:Source", "extra:Lines")
 
 
 class Lines(JsonlSource):

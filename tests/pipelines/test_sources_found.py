@@ -13,7 +13,7 @@ from mnemodex.pipelines.sources.mixed import MixedSource
 from mnemodex.pipelines.sources.text import TextSource
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.recipe import parse_recipe
-from mnemodex.schemas.sections import Source as Settings
+from mnemodex.schemas.source_sections import Source as Settings
 
 
 def fill(root, *names):

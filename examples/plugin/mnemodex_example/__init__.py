@@ -10,7 +10,7 @@ COPIES = Kind(
 )
 """Near copies of passages, by MinHash."""
 
-MBOX = Component("mnemodex.schemas.sections:Source", "mnemodex_example.mbox:MboxSource")
+MBOX = Component("mnemodex.schemas.source_sections:Source", "mnemodex_example.mbox:MboxSource")
 """Mailboxes: every message is a document."""
 
 PARAGRAPHS = Component("mnemodex_example.paragraphs:ParagraphSettings", "mnemodex_example.paragraphs:ParagraphChunker")
