@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from mnemodex.pipelines.changes.base import Base
+    from mnemodex.pipelines.changes.lookup import Found
     from mnemodex.pipelines.engine import Place
     from mnemodex.pipelines.progress import Progress
     from mnemodex.pipelines.sources.base import Record
@@ -43,13 +44,13 @@ class Layer:
         rows: what it adds and deletes.
         count: how many documents that are.
         added: the hash of the content of each document that it adds, by key.
-        removed: keys of documents that are there and will not be.
+        removed: the ids of documents that are there and will not be.
     """
 
     rows: Iterable[Record | Deletion]
     count: int
     added: Mapping[str, str]
-    removed: Sequence[str]
+    removed: Sequence[int]
 
     def revives(self, base: Base) -> bool:
         """Whether it adds a document again as it was, which a tombstone names."""
@@ -101,7 +102,7 @@ class Add:
         if same:
             warnings.append(f"{same} document{'' if same == 1 else 's'} unchanged: in the memory with the same content")
         added = {key: content for key, content in incoming.contents.items() if key in new}
-        return Layer(incoming.records(new), len(new), added, [key for key in added if key in there])
+        return Layer(incoming.records(new), len(new), added, [found[key].doc_id for key in added if key in found])
 
     def _open(self, base: Base) -> Incoming:
         if isinstance(self.source, str | Path):
@@ -121,11 +122,12 @@ class Delete:
 
     def layer(self, base: Base, warnings: list[str]) -> Layer:
         """See `Change`."""
-        keys = self.chosen(base)
-        return Layer([Deletion(key) for key in keys], len(keys), {}, keys)
+        found = self.chosen(base)
+        removed = [document.doc_id for document in found.values()]
+        return Layer([Deletion(key) for key in found], len(found), {}, removed)
 
-    def chosen(self, base: Base) -> list[str]:
-        """Return the keys of the documents that are to be deleted.
+    def chosen(self, base: Base) -> dict[str, Found]:
+        """Return the documents that are to be deleted, by key.
 
         Raises:
             QueryError: there is no document with one of the keys, or nothing would be left.
@@ -135,9 +137,10 @@ class Delete:
             keys = keys_where(base.store, base.manifest, self.where)
         else:
             keys = self.named()
-            check_keys(base.store, base.manifest, keys, find_documents(base.store, base.manifest, keys))
-        self.check_rest(base, keys)
-        return keys
+        found = find_documents(base.store, base.manifest, keys)
+        check_keys(base.store, base.manifest, keys, found)
+        self.check_rest(base, found)
+        return found
 
     def named(self) -> list[str]:
         """Return the keys that are given, each once."""
@@ -145,9 +148,8 @@ class Delete:
             raise QueryError("delete takes the keys of documents, or a `where` that keeps them: one of both")
         return list(dict.fromkeys(_checked_keys(self.keys or ())))
 
-    def check_rest(self, base: Base, keys: Sequence[str]) -> None:
+    def check_rest(self, base: Base, there: Mapping[str, Found]) -> None:
         """Refuse to delete all documents."""
-        there = find_documents(base.store, base.manifest, keys)
         if there and len(there) == base.manifest.tables[DOCUMENTS.label].rows:
             raise QueryError(
                 f"{base.store.root}: this would delete all {len(there)} documents; remove the memory's folder instead"

@@ -36,7 +36,8 @@ def find_documents(store: Store, manifest: Manifest, keys: Collection[str]) -> d
     tombstones = read_tombstones(store, manifest.tombstones)
     found: dict[str, Found] = {}
     for part in manifest.tables[DOCUMENTS.label].partitions:
-        path = store.files.local(part.file(".parquet"))
+        # Pages are checked as they are read.
+        path = store.files.path(part.file(".parquet").path)
         rows = parquet.read(path, columns=["doc_id", "key", "content_hash"])
         rows = rows.filter(pc.is_in(rows["key"], value_set=wanted))
         live = np.flatnonzero(~tombstones.mask("doc_id", numbers(rows["doc_id"])))

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 
 from mnemodex.indexers.base import InputPartition
-from mnemodex.pipelines.changes.lookup import find_documents
 from mnemodex.pipelines.indexes.ops import make_indexer
 from mnemodex.retrievers.tombstones import Tombstones, read_tombstones
 from mnemodex.schemas.errors import RecipeError
@@ -68,12 +67,12 @@ def _masks(index: IndexEntry) -> bool:
         return False
 
 
-def write_tombstones(store: Store, base: Manifest, keys: Sequence[str], log: ChangeLog) -> list[Artifact]:
-    """Return the tombstones of a snapshot, and one of the documents of some keys, which are there.
+def write_tombstones(store: Store, base: Manifest, removed: Sequence[int], log: ChangeLog) -> list[Artifact]:
+    """Return the tombstones of a snapshot, and one of some documents of it, given by their ids.
 
     Where there are many, one takes the place of all: searches ask each of them.
     """
-    ids = _find_ids(store, base, keys)
+    ids = _find_ids(store, base, np.sort(np.array(removed, np.int64)))
     former = list(base.tombstones)
     if len(former) >= MOST_PARTS:
         ids = Tombstones(*(np.union1d(*pair) for pair in zip(ids, read_tombstones(store, former), strict=True)))
@@ -129,10 +128,9 @@ def _copy_rows(store: Store, table: TableEntry, ids: Tombstones, folder: Path) -
     return InputPartition("left-out", parquet.write(target, spec, found), {"parquet": target})
 
 
-def _find_ids(store: Store, manifest: Manifest, keys: Sequence[str]) -> Tombstones:
-    found = find_documents(store, manifest, keys)
+def _find_ids(store: Store, manifest: Manifest, doc_ids: Int64s) -> Tombstones:
+    """Return the ids of all that is of some documents."""
     none = np.zeros(0, np.int64)
-    doc_ids = np.sort(np.fromiter((document.doc_id for document in found.values()), np.int64, len(found)))
     ids = Tombstones(doc_ids, none, none)
     states = (table for table in manifest.tables.values() if table.id_column == "position")
     chunk_ids = _ids_of(store, manifest.tables[CHUNKS.label], ids)
@@ -146,7 +144,8 @@ def _ids_of(store: Store, table: TableEntry, ids: Tombstones) -> Int64s:
     assert table.id_column is not None  # noqa: S101 - of chunks, and of states
     found = [np.zeros(0, np.int64)]
     for part in table.partitions:
-        path = store.files.local(part.file(".parquet"))
+        # Pages are checked as they are read.
+        path = store.files.path(part.file(".parquet").path)
         chosen = ids.mask("doc_id", parquet.column(path, "doc_id"))
         if chosen.any():
             found.append(parquet.column(path, table.id_column)[chosen])

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from mnemodex.pipelines.changes.base import Work, changing
 from mnemodex.pipelines.changes.change import Changed, Delete
 from mnemodex.pipelines.changes.collect import Kept, collect_store, lock_snapshot
-from mnemodex.pipelines.changes.lookup import check_keys
+from mnemodex.pipelines.changes.lookup import check_keys, find_documents
 from mnemodex.pipelines.documents.changes import ChangeLog
 from mnemodex.pipelines.documents.kept import kept_documents
 from mnemodex.pipelines.documents.purges import hash_key, read_hashes, read_partitions, rewrite, write_purge
@@ -78,13 +78,13 @@ def _keys(base: Base, what: Delete, log: ChangeLog) -> list[str]:
             "RECIPE` first"
         )
     if what.where is not None:
-        return what.chosen(base)
+        return list(what.chosen(base))
     wanted = to_column(what.named(), pa.string())
     held = pa.concat_arrays([log.keys(store), *(keys for _, keys in read_partitions(store, manifest))])
     found = {*held.filter(pc.is_in(held, value_set=wanted)).to_pylist()}
     purged = read_hashes(store, [part.place for part in log.purges])
     check_keys(store, manifest, what.named(), {*found, *(key for key in what.named() if hash_key(key) in purged)})
-    what.check_rest(base, what.named())
+    what.check_rest(base, find_documents(store, manifest, what.named()))
     return [key for key in what.named() if key in found]
 
 

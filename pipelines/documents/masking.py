@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from mnemodex.retrievers.tombstones import read_tombstones
 from mnemodex.schemas.manifest import Artifacts
 from mnemodex.schemas.store import parquet
+from mnemodex.schemas.tables import CHUNKS, DOCUMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mnemodex.retrievers.tombstones import Tombstones
     from mnemodex.schemas.manifest import Artifact, IndexEntry, Manifest, TableEntry
@@ -21,20 +22,22 @@ def with_tombstones(store: Store, manifest: Manifest, tombstones: Sequence[Artif
     if not tombstones:
         return manifest
     ids = read_tombstones(store, tombstones)
-    tables = {name: _masked(store, table, ids) for name, table in manifest.tables.items()}
+    rows = {"doc_id": manifest.tables[DOCUMENTS.label], "chunk_id": manifest.tables[CHUNKS.label]}
+    tables = {name: _masked(store, table, ids, rows) for name, table in manifest.tables.items()}
     indexes = {name: _masked_index(index, tables) for name, index in manifest.indexes.items()}
     return manifest.model_copy(update={"tables": tables, "indexes": indexes, "tombstones": Artifacts(tombstones)})
 
 
-def _masked(store: Store, table: TableEntry, ids: Tombstones) -> TableEntry:
-    """Return a table's entry with the number of rows that are left out now."""
+def _masked(store: Store, table: TableEntry, ids: Tombstones, whole: Mapping[str, TableEntry]) -> TableEntry:
+    """Return a table's entry with the number of rows that are left out; `whole` has a row for each id of a column."""
     column = ids.column([table.id_column or ""])
     if column is None:
         return table
-    masked = sum(
-        int(ids.mask(column, parquet.column(store.files.local(part.file(".parquet")), column)).sum())
-        for part in table.partitions
-    )
+    if column in whole and whole[column].partitions.rows == table.partitions.rows:
+        return table.model_copy(update={"masked": len(getattr(ids, column))})
+    # Pages are checked as they are read.
+    paths = (store.files.path(part.file(".parquet").path) for part in table.partitions)
+    masked = sum(int(ids.mask(column, parquet.column(path, column)).sum()) for path in paths)
     return table.model_copy(update={"masked": masked})
 
 
