@@ -30,6 +30,7 @@ class BM25Indexer(Indexer):
     """Counts words, a shard a partition: any number of shards is searched with the statistics of all of them."""
 
     version: ClassVar[int] = 4
+    takes_off: ClassVar[bool] = True
     settings: BM25Settings
     # A source that grew has only its new partitions counted.
     shard_rows = 1

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.compiled import array_at, helper, kernel
-from mnemodex.indexers.rows import Rows, ShardRows
+from mnemodex.indexers.rows import ShardRows
 from mnemodex.indexers.settings import BM25Settings
 from mnemodex.indexers.words import as_written, split_words
 from mnemodex.retrievers.base import Retriever, check
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits, Reason
-from mnemodex.retrievers.word_shards import WordShards, open_counts
+from mnemodex.retrievers.word_shards import open_shards
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,15 +38,18 @@ class BM25Retriever(Retriever):
     def __init__(self, memory: Memory, entry: IndexEntry) -> None:
         self.name = entry.name
         self._memory = memory
-        folders = memory.snapshot.shards(entry)
-        self._rows = ShardRows([Rows.open(folder) for folder in folders])
-        rows = self._rows.shards
-        arrays = [open_counts(self.name, *shard) for shard in zip(folders, (len(own.ids) for own in rows), strict=True)]
-        masks = partial(memory.snapshot.tombstones.mask, "chunk_id") if entry.masked else None
-        masked = [masks(np.asarray(own.ids)) for own in rows] if masks is not None else []
-        self._shards = WordShards(arrays, rows, masked)
+        self._shards = open_shards(self.name, memory.snapshot.shards(entry))
+        self._rows = ShardRows(self._shards.shards)
+        # What tombstones leave out is taken off all statistics, and is no hit.
+        self._left_out = open_shards(self.name, memory.snapshot.left_out(entry)) if entry.masked else None
+        self._live = np.ones(0, np.bool_)
+        if self._left_out is not None:
+            mask = memory.snapshot.tombstones.mask
+            self._live = ~np.concatenate([mask("chunk_id", np.asarray(own.ids)) for own in self._rows.shards])
         self._settings = settings = BM25Settings.model_validate(entry.settings)
-        mean = max(self._shards.words / max(self._shards.rows, 1), 1e-9)
+        self._count = self._shards.rows - (self._left_out.rows if self._left_out is not None else 0)
+        words = self._shards.words - (self._left_out.words if self._left_out is not None else 0)
+        mean = max(words / max(self._count, 1), 1e-9)
         relative = settings.b * np.arange(self._shards.longest + 1) / mean
         self._norms = settings.k1 * (1 - settings.b + relative)
 
@@ -71,13 +73,15 @@ class BM25Retriever(Retriever):
     def _ask(self, questions: list[str]) -> _Asked:
         words = split_words(questions, self._settings.tokenizer, self._settings.language)
         ranges = self._shards.find(words.names)
-        holders = self._shards.holders(ranges)
-        idf = np.log(1 + (self._shards.rows - holders + 0.5) / (holders + 0.5)).astype(np.float32)
+        holders = _sizes(ranges)
+        if self._left_out is not None:
+            holders -= _sizes(self._left_out.find(words.names))
+        idf = np.log(1 + (self._count - holders + 0.5) / (holders + 0.5)).astype(np.float32)
         return _Asked(words, np.concatenate([[0], np.cumsum(words.lengths)]), idf, ranges)
 
     def _best(self, asked: _Asked, k: int, allowed: Int64s | None) -> _Best:
         """Return the best rows of each question."""
-        kept = self._shards.live
+        kept = self._live
         if allowed is not None:
             kept = np.concatenate([np.ones(0, np.bool_), *(np.isin(rows.ids, allowed) for rows in self._rows.shards)])
         best = _Best.none((len(asked.offsets) - 1, k))
@@ -105,6 +109,12 @@ class BM25Retriever(Retriever):
             [Reason("word", names[column], float(row[column])) for column in np.argsort(-row) if row[column] > 0]
             for row in shares
         ]
+
+
+def _sizes(ranges: Int64s) -> Int64s:
+    """Return how many postings of each word there are, given where they are in each shard."""
+    sizes: Int64s = (ranges[..., 1] - ranges[..., 0]).sum(axis=0)
+    return sizes
 
 
 class _Asked(NamedTuple):

@@ -8,16 +8,17 @@ import numpy as np
 
 from mnemodex.indexers.arrays import check_arrays, check_offsets, check_places, open_arrays
 from mnemodex.indexers.compiled import array_at, helper, kernel
+from mnemodex.indexers.rows import Rows
 from mnemodex.schemas.errors import OlderFormatError
 from mnemodex.schemas.store.columns import spelling
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pyarrow as pa
 
-    from mnemodex.indexers.arrays import Array, Bools, Int64s, Uint8s
-    from mnemodex.indexers.rows import Rows
+    from mnemodex.indexers.arrays import Array, Int64s, Uint8s
 
 _LONGEST = 1 << 26
 """Words of a row, for each number of which there is a norm."""
@@ -55,26 +56,31 @@ def open_counts(index: str, folder: Path, rows: int) -> dict[str, Array]:
     return arrays
 
 
+def open_shards(index: str, folders: Sequence[Path]) -> WordShards:
+    """Map some shards of an index, checked."""
+    rows = [Rows.open(folder) for folder in folders]
+    return WordShards([open_counts(index, path, len(own.ids)) for path, own in zip(folders, rows, strict=True)], rows)
+
+
 class WordShards:
     """All shards of an index, for kernels, by their arrays and rows: one call of kernels takes less time than a shard.
 
     Attributes:
         arrays: of each shard, by name.
         table: addresses of the arrays of each shard and of its ids, and how many words and rows it has.
-        live: which rows of all shards may be hits, bool of shape (rows of all,); empty where all may.
-        rows: of all shards that may be hits.
-        words: of these rows.
+        shards: the rows of each shard.
+        rows: of all shards.
+        words: of all rows.
         longest: words of the longest row.
     """
 
-    def __init__(self, arrays: list[dict[str, Array]], rows: list[Rows], masked: list[Bools]) -> None:
+    def __init__(self, arrays: list[dict[str, Array]], rows: list[Rows]) -> None:
+        self.shards = rows
         # The addresses are good as long as the arrays are kept.
         self.arrays = [shard | {"ids": own.ids} for shard, own in zip(arrays, rows, strict=True)]
         lengths = [shard["lengths"] for shard in arrays]
-        self.live = ~np.concatenate([np.zeros(0, np.bool_), *masked])
-        self.rows = sum(map(len, lengths)) - int((~self.live).sum())
+        self.rows = sum(map(len, lengths))
         self.words = sum(int(column.sum()) for column in lengths)
-        self.words -= sum(int(column[hidden].sum()) for column, hidden in zip(lengths, masked, strict=False))
         self.longest = max((int(column.max(initial=0)) for column in lengths), default=0)
         self.table = np.zeros(len(arrays), [(name, np.int64) for name in (*_FILES, "ids", "words", "rows")])
         for entry, shard in zip(self.table, self.arrays, strict=True):
@@ -87,29 +93,6 @@ class WordShards:
         ranges = np.zeros((len(self.table), len(words), 2), np.int64)
         _find(*spelling(words), self.table, ranges)
         return ranges
-
-    def holders(self, ranges: Int64s) -> Int64s:
-        """Return how many rows that may be hits have each word, given where its postings are, of shape (words,)."""
-        if not len(self.live):
-            postings: Int64s = (ranges[..., 1] - ranges[..., 0]).sum(axis=0)
-            return postings
-        counts = np.zeros(ranges.shape[1], np.int64)
-        _count_live(self.table, self.live, ranges, counts)
-        return counts
-
-
-@kernel
-def _count_live(shards: Array, live: Bools, ranges: Int64s, counts: Int64s) -> None:
-    """Add to `counts` the postings of each word whose row is live."""
-    first = 0
-    for number in range(len(shards)):
-        shard = shards[number]
-        postings = array_at(shard.indptr, shard.words + 1, np.int64)[shard.words]
-        documents = array_at(shard.documents, postings, np.int32)
-        for word in range(ranges.shape[1]):
-            for posting in range(ranges[number, word, 0], ranges[number, word, 1]):
-                counts[word] += live[first + documents[posting]]
-        first += shard.rows
 
 
 @kernel

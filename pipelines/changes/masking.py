@@ -106,7 +106,8 @@ def _build_shards(store: Store, manifest: Manifest, ids: Tombstones, folder: Pat
         for name, indexer in indexers.items():
             (folder / name).mkdir()
             indexer.setup(len(os.sched_getaffinity(0)))
-            indexer.build([documents], folder / name)
+            over_chunks = indexer.table(indexer.settings) == CHUNKS
+            indexer.build([chunks if over_chunks else documents], folder / name)
     finally:
         store.files.delete(f"work/{scratch.name}")
 
