@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.commands.output import print_json, print_table, size
-from mnemodex.schemas.tables import DOCUMENTS
 
 if TYPE_CHECKING:
     from mnemodex.retrievers.snapshot import Snapshot
@@ -27,6 +26,7 @@ def show_history(opened: Snapshot, *, as_json: bool) -> None:
 def _changes(opened: Snapshot, manifest: Manifest, former: Manifest | None) -> dict[str, Any]:
     from mnemodex.pipelines.changes.difference import compare_documents, written_bytes
     from mnemodex.retrievers.snapshot import Snapshot
+    from mnemodex.schemas.tables import DOCUMENTS
 
     documents = manifest.tables.get(DOCUMENTS.label)
     counts = {"added": documents.rows if documents is not None else 0, "removed": 0, "changed": 0}
