@@ -42,6 +42,8 @@ MASKED = {
 """Kinds whose readers leave out what was deleted, so that no file is written."""
 LEFT_OUT = {"documents": "EXCLUDE (source, line)", "lm_states_tiny": "EXCLUDE (key, surprisal)"}
 """What is not compared: where documents were read, and the last bits of what a model computes of them in batches."""
+ANCHOR = {"id": "anchor", "title": "", "text": "An anchor of iron and oak stays where it is.", "year": 9}
+"""Is never changed: a language model needs some text."""
 places = st.integers(0, 99)
 
 
@@ -201,7 +203,7 @@ class Changes(RuleBasedStateMachine):
 
     def _write(self, name: str, documents: dict[int, int]) -> None:
         (self.folder / name).mkdir(exist_ok=True)
-        lines = [json.dumps(row) + "\n" for row in _rows(documents)]
+        lines = [json.dumps(row) + "\n" for row in [ANCHOR, *_rows(documents)]]
         (self.folder / name / "notes.jsonl").write_text("".join(lines), encoding="utf-8")
 
     def _write_triples(self) -> None:

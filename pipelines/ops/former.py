@@ -173,7 +173,7 @@ class Former:
             try:
                 # Page checksums are enough to look ids up; a file is checked before its rows are taken.
                 ids = parquet.column(self._store.files.path(artifact.file(".parquet").path), self.column)
-            except (OSError, pa.ArrowException):
+            except (OSError, CorruptFileError):
                 continue
             rows = np.flatnonzero(_bucket(ids, bits) == bucket)
             # Rows with one id follow each other.

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mnemodex.schemas.errors import START_OVER, CorruptFileError
+from mnemodex.schemas.errors import START_OVER, CorruptFileError, reason
 from mnemodex.schemas.store.columns import numbers
 
 if TYPE_CHECKING:
@@ -71,9 +71,19 @@ def read_batches(path: Path, *, columns: Sequence[str] | None = None, rows: int 
 
 
 def read(path: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a whole partition, page checksums verified."""
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        return _only(file.read(columns=list(columns) if columns else None), columns)
+    """Read a whole partition, page checksums verified.
+
+    Raises:
+        CorruptFileError: it is no Parquet file, or a page is not as it was written.
+        FileNotFoundError: it is missing.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return _only(file.read(columns=list(columns) if columns else None), columns)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptFileError(f"{path}: is no Parquet file ({reason(error)}); {START_OVER}") from error
 
 
 def _only(rows: _Rows, columns: Sequence[str] | None) -> _Rows:

@@ -63,7 +63,8 @@ def test_a_server_that_fails_at_ten_questions_in_a_row_is_asked_no_more():
             ChatServerError, match=r"answers 503 \(too busy\).*, like 9 questions before it; look after"
         ):
             model.ask_many([QUESTION] * 20)
-    assert len(server.requests) == 12
+    # One more may be on its way when the tenth failure is known.
+    assert 12 <= len(server.requests) <= 13
 
 
 def test_a_question_that_the_server_always_fails_at_has_no_answer():

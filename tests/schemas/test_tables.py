@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mnemodex.schemas.errors import CorruptFileError
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import CHUNKS as CHUNKS_KEY
 from mnemodex.schemas.tables import DOCUMENTS, ERRORS, TableKey, TableSpec, spec_of, table_spec
@@ -75,7 +76,7 @@ def test_a_flipped_page_is_not_read(partition, tmp_path):
     data[len(data) // 2] ^= 1
     path = tmp_path / "flipped.parquet"
     path.write_bytes(data)
-    with pytest.raises(OSError, match=r"(?i)crc|checksum|corrupt"):
+    with pytest.raises(CorruptFileError, match=r"(?i)flipped.parquet: .*(crc|checksum|corrupt)"):
         parquet.read(path)
 
 
