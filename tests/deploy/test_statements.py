@@ -39,7 +39,8 @@ def ask(served, statements, query, access=OPEN):
 
 def test_an_answer_is_that_of_the_command_line(served, statements, cli, library):
     query = (
-        "SELECT chunk_id, c.doc_id, d.key, {'a': [1, 2]} AS pair FROM chunks c JOIN documents d USING (doc_id) LIMIT 5"
+        "SELECT chunk_id, c.doc_id, d.key, {'a': [1, 2]} AS pair FROM chunks c JOIN documents d USING (doc_id) "
+        "ORDER BY chunk_id LIMIT 5"
     )
     answer = ask(served, statements, query)
     assert (answer.pop("memory"), answer.pop("snapshot"), answer.pop("truncated")) == ("notes", served.snapshot, False)
