@@ -39,7 +39,11 @@ def keys(memory: Any, question: str) -> list[str]:
 
 
 FEW = settings(
-    max_examples=2, stateful_step_count=5, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate]
+    derandomize=True,
+    max_examples=2,
+    stateful_step_count=5,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 
 
