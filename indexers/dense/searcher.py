@@ -53,8 +53,7 @@ class DenseSearcher:
         self._shards = [Shard(folder, parameter, vectors) for folder in shards]
         if masked is not None:
             for shard in self._shards:
-                hidden = masked(shard.rows.ids)
-                shard.live = ~hidden if hidden.any() else None
+                shard.leave_out(masked(shard.rows.ids))
         if len({(shard.header.dimension, shard.header.metric) for shard in self._shards}) != 1:
             raise CorruptFileError(
                 "an index needs at least one shard, and all of one dimension and metric; build it again"

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from mnemodex.indexers.arrays import Bools, Float32s, Int64s, check_places, open_arrays, save_arrays
-from mnemodex.indexers.dense.engine import GRAPH_LIMIT, keep_allowed, widened
+from mnemodex.indexers.dense.engine import GRAPH_LIMIT, keep_allowed
 from mnemodex.indexers.dense.faiss_engine import FaissEngine
 from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
 from mnemodex.indexers.dense.vectors import Vectors, exact_search
@@ -71,12 +71,12 @@ class Shard:
 
     Its arrays are mapped; for the arguments see `DenseSearcher`.
 
-    Attributes:
-        live: which rows may be hits, bool of shape (rows,); None where all may.
+    Rows that `leave_out` names are no hits of any search.
     """
 
     engine: Engine
-    live: Bools | None = None
+    _live: tuple[Bools, Int64s] | None = None
+    """Which rows may be hits, bool of shape (rows,), and their positions; None where all may."""
 
     def __init__(self, folder: Path, parameter: int | None, vectors: Callable[[str], Path]) -> None:
         self._folder = folder
@@ -128,10 +128,10 @@ class Shard:
 
         With `exact`, queries are compared with the vectors at these positions instead of asking the index.
         """
-        if allowed is None and self.live is not None:
-            allowed = np.flatnonzero(self.live)
-            find = partial(self._search_live, allowed, self.live)
-            return find_ranked(find, queries, k, matching=len(allowed), ids=self.rows.ids)
+        if allowed is None and self._live is not None:
+            live, positions = self._live
+            find = partial(self._search_live, live, positions)
+            return find_ranked(find, queries, k, matching=len(positions), ids=self.rows.ids)
         find = partial(self._search_exactly if exact else self._search_index, allowed)
         matching = self.header.rows if allowed is None else len(allowed)
         return find_ranked(find, queries, k, matching=matching, ids=self.rows.ids)
@@ -153,9 +153,15 @@ class Shard:
             scores[short], positions[short] = self._search_exactly(allowed, queries[short], k)
         return scores, positions
 
-    def _search_live(self, allowed: Int64s, live: Bools, queries: Float32s, k: int) -> tuple[Float32s, Int64s]:
+    def leave_out(self, masked: Bools) -> None:
+        """Let rows, bool of shape (rows,), be no hits of any search from here on."""
+        live = ~masked
+        self._live = (live, np.flatnonzero(live)) if masked.any() else None
+
+    def _search_live(self, live: Bools, allowed: Int64s, queries: Float32s, k: int) -> tuple[Float32s, Int64s]:
         """Ask the index for more hits than are wanted, and keep the live ones: no filter costs less."""
-        fetch = min(self.header.rows, widened(k, live, self.header.rows) + SPARE)
+        rows = self.header.rows
+        fetch = min(rows, -(-k * rows // max(1, len(allowed))) + SPARE)
         scores, positions = self.engine.search(queries, fetch, parameter=self._parameter)
         scores, positions = keep_allowed(scores, positions, live, k)
         short = np.flatnonzero(positions[:, -1] < 0)
