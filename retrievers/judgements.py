@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.tables import DOCUMENTS
 
@@ -57,14 +59,15 @@ def find_unknown_gold(memory: Memory, queries: Sequence[Query]) -> UnknownGold:
     unknown = dict(gold)
     for part in memory.snapshot.manifest.tables[DOCUMENTS.label].partitions:
         keys = memory.snapshot.column(DOCUMENTS.label, part.label, "key")
-        for key in keys[memory.snapshot.live_rows(part.label)]:
+        for key in keys[memory.snapshot.live_documents(part.label, np.arange(len(keys)))]:
             unknown.pop(key, None)
-    found = UnknownGold(len(unknown), len(gold), {key: _nearest(memory, key) for key in list(unknown)[:_EXAMPLES]})
+    found = UnknownGold(len(unknown), len(gold), {key: nearest_key(memory, key) for key in list(unknown)[:_EXAMPLES]})
     if gold and len(unknown) == len(gold):
         raise QueryError(f"{memory.snapshot.store.root}: {found}; give judgements of this corpus, with its keys as ids")
     return found
 
 
-def _nearest(memory: Memory, gold: str) -> str:
-    found = memory.sql(_NEAREST.format(id=gold.encode(errors="replace").hex())).to_arrow_table()
+def nearest_key(memory: Memory, key: str) -> str:
+    """Return the key of a document that is most like another key; empty where there is no document."""
+    found = memory.sql(_NEAREST.format(id=key.encode(errors="replace").hex())).to_arrow_table()
     return str(next(iter(found["key"].to_pylist()), ""))

@@ -9,8 +9,6 @@ import weakref
 from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 from mnemodex.retrievers.tombstones import Tombstones, read_tombstones
 from mnemodex.retrievers.weak import weak
 from mnemodex.schemas.errors import START_OVER, CorruptFileError, SnapshotNotFoundError, UnknownIndexError, reason
@@ -112,10 +110,11 @@ class Snapshot:
         """What readers leave out."""
         return read_tombstones(self.store, self.manifest.tombstones)
 
-    def live_rows(self, label: str) -> Int64s:
-        """Return which rows of a partition of documents readers see, int64, ascending."""
-        ids = self.column(DOCUMENTS.label, label, "doc_id")
-        return np.flatnonzero(~self.tombstones.mask("doc_id", ids))
+    def live_documents(self, label: str, rows: Int64s) -> Int64s:
+        """Return those of some rows of a partition of documents that readers see."""
+        if not len(self.tombstones.doc_id):
+            return rows
+        return rows[~self.tombstones.mask("doc_id", self.column(DOCUMENTS.label, label, "doc_id")[rows])]
 
     def index(self, name: str) -> IndexEntry:
         """Return the manifest's entry of an index.

@@ -73,7 +73,7 @@ def _documents(snapshot: Snapshot, keys: list[str], allowed: Int64s | None) -> I
     for part in snapshot.manifest.tables[DOCUMENTS.label].partitions:
         path = snapshot.path(DOCUMENTS.label, part.label)
         there = pc.is_in(parquet.read(path, columns=["key"])["key"], wanted)
-        numbers = np.intersect1d(np.flatnonzero(np.asarray(there)), snapshot.live_rows(part.label))
+        numbers = snapshot.live_documents(part.label, np.flatnonzero(np.asarray(there)))
         for row in snapshot.take(DOCUMENTS.label, part.label, numbers.tolist(), _DOCUMENT).to_pylist():
             if allowed is None or _is_allowed(snapshot, part.label, row["doc_id"], allowed):
                 yield _shown(row)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemodex.retrievers.judgements import nearest_key
 from mnemodex.retrievers.memory import Memory
 from mnemodex.retrievers.snapshot import Snapshot
 from mnemodex.retrievers.tombstones import read_tombstones
@@ -56,13 +57,10 @@ def check_keys(store: Store, manifest: Manifest, keys: Sequence[str], found: Col
     if not missing:
         return
     memory = Memory.of(Snapshot(store, manifest), objects={})
-    quoted = missing[0].replace("'", "''")
-    near = memory.sql(
-        f"SELECT key FROM documents ORDER BY levenshtein(key, '{quoted}'), key LIMIT 1"  # noqa: S608 - it is quoted
-    ).fetchone()
+    near = nearest_key(memory, missing[0])
     memory.close()
     more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-    hint = f"; did you mean {near[0]!r}?" if near is not None else ""
+    hint = f"; did you mean {near!r}?" if near else ""
     raise QueryError(f"{store.root}: no document has the key {missing[0]!r}{more}{hint}")
 
 
