@@ -181,7 +181,12 @@ class Run:
             return [replace(unit, kept=rewritten.get(unit.data, unit.kept)) for unit in units], fields
         self._source = plan_source(self._store, recipe, place=place, files=self._files, progress=self._progress)
         fields, left = inferred_columns(self._store, recipe, self._source.units, self._former)
-        self._warnings = [*self._source.warnings, *left]
+        again = (
+            ["the source was read again: what the snapshot has of it is damaged, or of another version"]
+            if self._revision is not None
+            else []
+        )
+        self._warnings = [*again, *self._source.warnings, *left]
         return self._source.units, fields
 
     def close(self) -> None:

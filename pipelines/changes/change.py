@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from mnemodex.pipelines.caller import spooled
-from mnemodex.pipelines.changes.base import Work, changing
+from mnemodex.pipelines.changes.base import changing
 from mnemodex.pipelines.changes.incoming import Incoming
 from mnemodex.pipelines.changes.lookup import check_keys, find_documents, keys_where
 from mnemodex.pipelines.changes.masking import can_mask, write_tombstones
@@ -27,10 +27,8 @@ from mnemodex.schemas.tables import CHANGES, DOCUMENTS, TOMBSTONES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from mnemodex.pipelines.changes.base import Base
+    from mnemodex.pipelines.changes.base import Base, Work
     from mnemodex.pipelines.changes.lookup import Found
-    from mnemodex.pipelines.engine import Place
-    from mnemodex.pipelines.progress import Progress
     from mnemodex.pipelines.sources.base import Record
     from mnemodex.schemas.manifest import Artifact
     from mnemodex.schemas.store.store import Store
@@ -54,6 +52,8 @@ class Layer:
 
     def revives(self, base: Base) -> bool:
         """Whether it adds a document again as it was, which a tombstone names."""
+        if not base.manifest.tombstones:
+            return False
         ids = [hash_text(key, content, salt=base.recipe.id_salt) for key, content in self.added.items()]
         tombstones = read_tombstones(base.store, base.manifest.tombstones)
         return bool(tombstones.mask("doc_id", np.array(ids, np.int64)).any())
@@ -168,38 +168,34 @@ class Changed:
 
     Attributes:
         documents: how many were added, updated or deleted; 0 where nothing had to be done, and nothing was committed.
-        warnings: what was left out or unchanged.
+        left_out: warnings of documents that were left out or unchanged.
         build: of the new snapshot; None without one.
     """
 
     documents: int
-    warnings: list[str]
+    left_out: list[str]
     build: BuildResult | None
 
+    @property
+    def warnings(self) -> list[str]:
+        """Those of the documents, and those of the build."""
+        return [*self.left_out, *(self.build.warnings if self.build is not None else ())]
 
-def change(
-    path: str | Path,
-    what: Change,
-    *,
-    place: Place | None = None,
-    encoders: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
-) -> Changed:
-    """Change a memory, in one snapshot; the source that it was built from is not read.
+
+def change(path: str | Path, what: Change, work: Work) -> Changed:
+    """Change a memory, in one snapshot. The source is read only where what was read of it cannot be taken over.
 
     Args:
         path: the memory's folder.
         what: is changed.
-        place: where it is computed.
-        encoders: the objects that were passed to `build`, by the names of their embeddings.
-        progress: follows the work.
+        work: how it is computed.
 
     Raises:
         MemoryNotFoundError: there is no memory.
         UserError: what is to be changed is wrong; nothing is changed.
         WriterBusyError: another build or change writes to this memory.
     """
-    with changing(path, Work(place, encoders or {}, progress)) as base:
+    with changing(path, work) as base:
         store, manifest = base.store, base.manifest
         _remove_unfinished(store)
         warnings: list[str] = []

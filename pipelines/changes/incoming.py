@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from mnemodex.schemas.typed_fields import metadata_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mnemodex.pipelines.sources.base import Record
+    from mnemodex.pipelines.sources.base import Record, Split
     from mnemodex.pipelines.sources.base import Source as OpenSource
     from mnemodex.schemas.recipe import Recipe
 
@@ -35,6 +36,7 @@ class Incoming:
 
     source: OpenSource
     settings: Source
+    splits: list[Split]
     contents: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -49,7 +51,8 @@ class Incoming:
         settings = _settings(path, recipe)
         if max_errors is not None:
             settings = settings.model_copy(update={"max_errors": max_errors})
-        incoming = cls(open_source(settings), settings)
+        source = open_source(settings)
+        incoming = cls(source, settings, source.plan())
         incoming._read_keys()
         return incoming
 
@@ -87,8 +90,7 @@ class Incoming:
             self.warnings.append(f"{count_rows(len(bad))} left out{first}")
 
     def _rows(self) -> Iterator[Record | BadRow]:
-        for split in self.source.plan():
-            yield from self.source.read(split)
+        return chain.from_iterable(map(self.source.read, self.splits))
 
 
 def _settings(path: str | Path, recipe: Recipe) -> Source:

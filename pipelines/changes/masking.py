@@ -14,12 +14,13 @@ import pyarrow as pa
 
 from mnemodex.indexers.base import InputPartition
 from mnemodex.pipelines.indexes.ops import make_indexer
+from mnemodex.retrievers.snapshot import Snapshot
 from mnemodex.retrievers.tombstones import Tombstones, read_tombstones
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import KINDS, load
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.store.columns import to_column, to_table
+from mnemodex.schemas.store.columns import to_table
 from mnemodex.schemas.store.local_files import sha256
 from mnemodex.schemas.table import row_schema
 from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, ERRORS, TOMBSTONES, TableKey, TableSpec, spec_of
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from mnemodex.schemas.store.store import Store
 
 MOST_MASKED = 0.2
-"""Share of the documents that are left out at most: more would slow searches down more than writing the files anew."""
+"""Largest share of documents that readers leave out. Above it the files are written again without them."""
 
 
 _FAMILIES = ("embeddings", "lm_tokens", "lm_states")
@@ -42,7 +43,7 @@ _FAMILIES = ("embeddings", "lm_tokens", "lm_states")
 
 
 MOST_PARTS = 8
-"""Tombstones of a snapshot."""
+"""Most tombstone files of a snapshot; the next deletion merges them into one."""
 
 
 def can_mask(manifest: Manifest, count: int) -> bool:
@@ -91,41 +92,36 @@ def write_tombstones(store: Store, base: Manifest, removed: Sequence[int], log: 
 
 def _build_shards(store: Store, manifest: Manifest, ids: Tombstones, folder: Path) -> None:
     """Build what is left out into shards, in a folder named after each index that takes these off."""
-    indexers: dict[str, Any] = {}
-    for name, index in manifest.indexes.items():
-        kind = KINDS.find(index.type)
-        if kind.indexer and load(kind.indexer).takes_off:
-            settings = load(kind.settings).model_validate(index.settings)
-            indexers[name] = make_indexer(settings, rows=len(ids.doc_id), dimension=0)
-    if not indexers:
+    kinds = {name: KINDS.find(index.type) for name, index in manifest.indexes.items()}
+    names = [name for name, kind in kinds.items() if kind.indexer and load(kind.indexer).takes_off]
+    if not names:
         return
     scratch = store.files.attempt()
     try:
-        documents, chunks = (_copy_rows(store, manifest.tables[key.label], ids, scratch) for key in (DOCUMENTS, CHUNKS))
+        documents, chunks = (_copy_rows(store, manifest, key, ids, scratch) for key in (DOCUMENTS, CHUNKS))
         documents.aligned[CHUNKS.label] = chunks
-        for name, indexer in indexers.items():
-            (folder / name).mkdir()
+        for name in names:
+            settings = load(kinds[name].settings).model_validate(manifest.indexes[name].settings)
+            indexer: Any = make_indexer(settings, rows=documents.rows, dimension=0)
             indexer.setup(len(os.sched_getaffinity(0)))
-            over_chunks = indexer.table(indexer.settings) == CHUNKS
-            indexer.build([chunks if over_chunks else documents], folder / name)
+            (folder / name).mkdir()
+            indexer.build([chunks if indexer.table(settings) == CHUNKS else documents], folder / name)
     finally:
         store.files.delete(f"work/{scratch.name}")
 
 
-def _copy_rows(store: Store, table: TableEntry, ids: Tombstones, folder: Path) -> InputPartition:
-    """Write the rows of a table that are left out as one partition; of the others only those near them are read."""
-    column, spec = table.id_column or "", spec_of(TableKey(table.name))
+def _copy_rows(store: Store, manifest: Manifest, key: TableKey, ids: Tombstones, folder: Path) -> InputPartition:
+    """Write the rows of a table that are left out as one partition."""
+    snapshot, spec = Snapshot(store, manifest), spec_of(key)
+    column = spec.id_column or ""
     found: list[pa.RecordBatch] = []
-    for part in table.partitions:
-        path = store.files.local(part.file(".parquet"))
-        rows = np.flatnonzero(ids.mask(column, parquet.column(path, column)))
-        starts = parquet.group_starts(path)
-        group_of = np.searchsorted(starts, rows, side="right") - 1
-        groups = np.unique(group_of).tolist()
-        for group, near in zip(groups, parquet.read_groups(path, groups, columns=spec.schema.names), strict=True):
-            inside = to_column(rows[group_of == group] - starts[group], pa.int64())
-            found += near.take(inside).combine_chunks().to_batches()
-    target = folder / f"{table.name}.parquet"
+    for part in manifest.tables[key.label].partitions:
+        rows = np.flatnonzero(ids.mask(column, snapshot.column(key.label, part.label, column)))
+        if len(rows):
+            taken = snapshot.take(key.label, part.label, rows, spec.schema.names)
+            found += taken.cast(spec.schema).combine_chunks().to_batches()
+    snapshot.unpin()
+    target = folder / f"{key.label}.parquet"
     return InputPartition("left-out", parquet.write(target, spec, found), {"parquet": target})
 
 

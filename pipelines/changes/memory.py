@@ -113,7 +113,9 @@ class ChangeableMemory(Memory):
         from mnemodex.pipelines.changes.base import Work
         from mnemodex.pipelines.changes.purge import purge
 
-        return purge(self.snapshot.store.root, what, Work(encoders=self._passed)).documents
+        purged = purge(self.snapshot.store.root, what, Work(encoders=self._passed))
+        _tell(purged.warnings)
+        return purged.documents
 
     def compact(self) -> bool:
         """Write what many changes have left in as few shards as a new build has; answers stay as they are.
@@ -130,6 +132,7 @@ class ChangeableMemory(Memory):
 
         self._check_current()
         result = compact(self.snapshot.store.root, Work(encoders=self._passed))
+        _tell(result.warnings)
         self._renew()
         return result.committed
 
@@ -159,12 +162,12 @@ class ChangeableMemory(Memory):
         return collect(self.snapshot.store.root, Kept.of(keep, older_than), dry_run=dry_run)
 
     def _change(self, what: Change) -> int:
+        from mnemodex.pipelines.changes.base import Work
         from mnemodex.pipelines.changes.change import change
 
         self._check_current()
-        changed = change(self.snapshot.store.root, what, encoders=self._passed)
-        for warning in changed.warnings:
-            _log.warning("%s", warning)
+        changed = change(self.snapshot.store.root, what, Work(encoders=self._passed))
+        _tell(changed.warnings)
         self._renew()
         return changed.documents
 
@@ -190,3 +193,8 @@ class ChangeableMemory(Memory):
             self._begin(newer.snapshot, self._objects)
             self._encoders.update(newer._encoders)
         return newer is not None
+
+
+def _tell(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        _log.warning("%s", warning)

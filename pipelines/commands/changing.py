@@ -95,6 +95,8 @@ def compact(
     if as_json:
         print_json(result.to_json())
         return
+    for warning in result.warnings:
+        say(f"warning: {warning}", err=True)
     state = f"snapshot {result.snapshot} committed" if result.committed else "nothing to do"
     say(f"{memory}: {state}")
 
@@ -111,21 +113,18 @@ def _change(memory: Path, what: Change, done: str, *, address: str | None, local
     from mnemodex.pipelines.changes.change import change
 
     started = time.perf_counter()
-    work = _work(address, local=local)
-    changed = change(memory, what, place=work.place, progress=work.progress)
-    _report(memory, changed, done, started, as_json=as_json)
+    _report(memory, change(memory, what, _work(address, local=local)), done, started, as_json=as_json)
 
 
 def _report(memory: Path, changed: Changed, done: str, started: float, *, as_json: bool) -> None:
     result = changed.build
-    warnings = [*changed.warnings, *(result.warnings if result is not None else ())]
     if as_json:
         built = {"snapshot": result.snapshot, "committed": result.committed} if result is not None else {}
         seconds = time.perf_counter() - started
         report = {"memory": str(memory), "documents": changed.documents, "snapshot": None, "committed": False, **built}
-        print_json({**report, "seconds": seconds, "warnings": warnings})
+        print_json({**report, "seconds": seconds, "warnings": changed.warnings})
         return
-    for warning in warnings:
+    for warning in changed.warnings:
         say(f"warning: {warning}", err=True)
     state = f"snapshot {result.snapshot} committed" if result is not None else "nothing to change"
     say(f"{memory}: {counted(changed.documents, 'document')} {done}; {state}")

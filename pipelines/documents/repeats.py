@@ -18,7 +18,7 @@ from mnemodex.pipelines.documents.read import ReadSettings, count_rows
 from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.pipelines.ops.scatter import scatter
 from mnemodex.retrievers.tombstones import read_tombstones
-from mnemodex.schemas.errors import CorruptFileError, DuplicateKeyError, SourceError
+from mnemodex.schemas.errors import DuplicateKeyError, SourceError
 from mnemodex.schemas.ids import hash_strings
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.metadata import documents_spec
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
     from mnemodex.retrievers.tombstones import Tombstones
-    from mnemodex.schemas.manifest import Artifact
 
 
 _SUSPECTS = 1 << 19
@@ -76,7 +75,7 @@ class FindRepeats(Op):
         parts = list(inputs.pages(0))
         none = np.zeros((0, 2), np.int64)
         repeated, superseded = [none], [none, *_deletions(parts)]
-        tombstones = read_tombstones(self.work.store, map(self._artifact, self.settings.tombstones))
+        tombstones = read_tombstones(self.work.store, map(self.work.store.checked, self.settings.tombstones))
         keys = (_hash_keys(number, path) for number, (_, path) in enumerate(parts))
         for suspects in _joined(map(_suspects, scatter(self.work.store.files, keys, inputs.rows(0)))):
             with _connected(self.work) as connection:
@@ -92,12 +91,6 @@ class FindRepeats(Op):
             np.save(output.folder / f"{label}.npy", rows, allow_pickle=False)
         output.rows = len(places)
         return RepeatStats(superseded=len(changed))
-
-    def _artifact(self, place: str) -> Artifact:
-        artifact = self.work.store.artifact(place)
-        if artifact is None:
-            raise CorruptFileError(f"{self.work.store.root / place}: its marker is missing or damaged; build again")
-        return artifact
 
     @override
     @classmethod

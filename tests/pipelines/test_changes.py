@@ -73,6 +73,16 @@ def test_a_change_does_not_need_the_source(changed: Any, tmp_path: Path) -> None
     assert changed.sql("SELECT count(*) FROM documents").fetchone() == (len(records()) - 12,)
 
 
+def test_a_change_that_has_to_read_the_source_says_so(
+    changed: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for marker in (tmp_path / "memory" / "tables" / "documents").glob("*.json"):
+        marker.unlink()
+    assert changed.add([NEW]) == 1
+    assert "the source was read again" in caplog.text
+    assert keys(changed, "lime kiln") == ["kiln"]
+
+
 def test_a_deletion_stays_until_it_is_forgotten(
     changed: Any, tmp_path: Path, build: Callable[..., BuildResult], cli: Callable[..., Ran]
 ) -> None:
