@@ -36,7 +36,7 @@ AS_BEFORE = 1.5
 PAUSE = 0.02
 """Seconds between two questions of the one client."""
 AFTER = 10.0
-"""Seconds that it goes on asking."""
+"""Seconds that the one client asks after the overload."""
 
 
 class OneClient:

@@ -129,7 +129,7 @@ def serving(
 
 
 def _refuse_another(address: str | None) -> None:
-    """Refuse a cluster where Ray Serve runs: it listens where it was told before, and ends with whoever ends it."""
+    """Refuse a cluster that already runs Ray Serve: it keeps its host and port, and another program may stop it."""
     import ray
 
     if any(actor["namespace"] == "serve" for actor in ray.util.list_named_actors(all_namespaces=True)):
@@ -141,7 +141,7 @@ def _refuse_another(address: str | None) -> None:
 
 
 def _await_controller(proxy: Future[Any]) -> None:
-    """Wait until Ray Serve can be told what to run, or its start has failed."""
+    """Wait until Ray Serve accepts an application, or raise why it did not start."""
     from ray.util import list_named_actors
 
     while not proxy.done():

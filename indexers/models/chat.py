@@ -117,7 +117,8 @@ class Chat:
             messages: the conversation.
             schema: of the answer.
             watch: is given what the model writes, its thoughts too, as the server sends it, in another thread. A
-                server that does not stream sends nothing before its answer; an attempt that is repeated begins anew.
+                server that does not stream sends nothing before its answer; a repeated attempt starts with the first
+                character again.
 
         Raises:
             ChatServerError: no question can be answered: the server is not there, refuses the key or the model, or
