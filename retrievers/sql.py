@@ -155,6 +155,9 @@ class Connection:
             if isinstance(error, MemoryError) or "Out of Memory" in str(error):
                 what = (str(error).splitlines() or ["out of memory"])[0]
                 raise QueryError(f"SQL: {what}; narrow the statement, or raise --memory-limit") from error
+            if "maximum execution time" in str(error):
+                # DuckDB's own clock, which may be ahead of the thread's that waits.
+                raise deadline.error() from error
             refused = "Expected a single SELECT statement" in str(error)
             raise QueryError(_ONE_SELECT if refused else f"SQL: {_first_line(error)}") from error
 

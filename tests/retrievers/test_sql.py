@@ -6,6 +6,7 @@ import contextlib
 import gc
 import json
 import math
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -241,6 +242,14 @@ def test_an_endless_statement_is_stopped(connection):
         connection.fetch("SELECT count(*) FROM range(1000000000000) a, range(1000000000000) b", seconds=0.2)
     assert time.perf_counter() - started < 10
     assert rows(connection, "SELECT 1 AS a") == [{"a": 1}]
+
+
+def test_a_statement_that_the_clock_of_duckdb_stops_first_says_the_same(connection, monkeypatch):
+    waits = threading.current_thread()
+    left = property(lambda _: 30.0 if threading.current_thread() is waits else 0.1)
+    monkeypatch.setattr("mnemodex.retrievers.deadline.Deadline.left", left)
+    with pytest.raises(QueryError, match=r"^the statement ran longer than 60 s and was stopped; narrow it"):
+        connection.fetch("SELECT count(*) FROM range(1000000000000) a, range(1000000000000) b", seconds=60)
 
 
 def test_a_statement_that_wants_too_much_memory_fails_alone(memory):
