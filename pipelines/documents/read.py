@@ -18,6 +18,7 @@ from mnemodex.pipelines.documents.purges import hash_key, read_hashes
 from mnemodex.pipelines.documents.splits import read_split
 from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.pipelines.sources import open_source
+from mnemodex.pipelines.sources.files import FileSource
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.ids import hash_text
 from mnemodex.schemas.kinds import AnySource
@@ -64,10 +65,12 @@ class ReadStats(Stats):
     Attributes:
         filled: those that some row has.
         misfits: how many values of each do not fit its type.
+        left_out: how many values of each field are bytes, which metadata does not hold.
     """
 
     filled: tuple[str, ...] = ()
     misfits: dict[str, int] = Field(default_factory=dict)
+    left_out: dict[str, int] = Field(default_factory=dict)
 
 
 class ReadOp(Op):
@@ -93,13 +96,24 @@ class ReadOp(Op):
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
         bad: list[BadRow] = []
+        before = self._left_out()
         typed = TypedFields(self.settings.fields, strict=self.settings.strict)
         rows = _rows(self._records(inputs.unit), bad, self.settings.id_salt, typed)
         table = documents_spec(self.settings.fields)
         batches = iter(lambda: list(islice(rows, _BATCH)), [])
         output.write(table, (_to_batch(batch, table.schema) for batch in batches))
         output.errors(bad)
-        return ReadStats(errors=len(bad), filled=tuple(sorted(typed.filled)), misfits=dict(typed.misfits))
+        return ReadStats(
+            errors=len(bad),
+            filled=tuple(sorted(typed.filled)),
+            misfits=dict(typed.misfits),
+            left_out=dict(self._left_out() - before),
+        )
+
+    def _left_out(self) -> Counter[str]:
+        """Return what the source, which stays open from split to split, has left out so far."""
+        source = vars(self).get("_source")
+        return Counter(source.left_out) if isinstance(source, FileSource) else Counter()
 
     def _records(self, unit: Unit) -> Iterator[Record | Deletion | BadRow]:
         if is_change(unit.source):
@@ -124,7 +138,7 @@ class ReadOp(Op):
             raise SourceError(f"{shown_paths(settings.source.path)}: no documents{finished.first_error()}")
         count = _check_errors(finished, complete=True)
         left_out = f"{count_rows(count)} left out{finished.first_error()}; the table errors has them all"
-        return [*([left_out] if count else []), *_judge_fields(finished)]
+        return [*([left_out] if count else []), *_tell_left_out(finished), *_judge_fields(finished)]
 
 
 def _check_errors(finished: Finished, *, complete: bool) -> int:
@@ -136,6 +150,14 @@ def _check_errors(finished: Finished, *, complete: bool) -> int:
         problem = f"{count_rows(count)} cannot be read, more than `source.max_errors: {limit}`"
         raise SourceError(f"{shown_paths(settings.source.path)}: {problem}{finished.first_error()}")
     return count
+
+
+def _tell_left_out(finished: Finished) -> Iterator[str]:
+    """Yield a warning of values that are bytes, where there are any."""
+    count = sum((Counter(part.stats.of(ReadStats).left_out) for part in finished.parts), Counter[str]())
+    if count:
+        names = ", ".join(f"{name!r} {values}" for name, values in count.most_common(_LISTED))
+        yield f"values that are bytes, such as images, are left out of the metadata: {names}"
 
 
 def _judge_fields(finished: Finished) -> Iterator[str]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from abc import abstractmethod
+from collections import Counter
 from copy import copy
 from dataclasses import dataclass, fields
 from itertools import chain
@@ -86,6 +87,8 @@ class FileSource(Source):
     """How the names of its files end, in lower case."""
     skipped = ""
     """How many files of the folder are no documents, by their endings."""
+    left_out: Counter[str]
+    """Of how many documents read so far a field is left out of the metadata, by the field's name."""
     keys: ClassVar[tuple[str, ...]] = ()
     """Fields that may hold the key of a JSON row; none for a format without fields."""
 
@@ -104,6 +107,7 @@ class FileSource(Source):
         self.root, self.paths = root, tuple(paths)
         self._folder = str(root)
         self.packing = packing
+        self.left_out = Counter()
         self._stream: Any = None
         self._path, self._position = "", 0
         if fields and not self.keys:

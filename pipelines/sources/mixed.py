@@ -36,6 +36,8 @@ class MixedSource(FileSource):
             for name in dict.fromkeys(map(format_of, paths))
             if name is not None
         }
+        for source in self._sources.values():
+            source.left_out = self.left_out
 
     @override
     @classmethod

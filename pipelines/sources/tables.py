@@ -93,8 +93,16 @@ class TableSource(FileSource):
             for batch in self._cursor[1].rows_of(piece):
                 for row in python_rows(batch):
                     record = self._fields.record(row, source=piece.path, line=line)
-                    yield _without_bytes(record) if isinstance(record, Record) else record
+                    yield self._without_bytes(record) if isinstance(record, Record) else record
                     line += 1
+
+    def _without_bytes(self, record: Record) -> Record:
+        """Return a record without metadata that is bytes, such as images and sounds, and count what is left out."""
+        names = [name for name, value in record.metadata.items() if isinstance(value, bytes)]
+        if not names:
+            return record
+        self.left_out.update(names)
+        return replace(record, metadata={name: value for name, value in record.metadata.items() if name not in names})
 
     @contextmanager
     def _naming(self, path: str) -> Iterator[None]:
@@ -152,11 +160,3 @@ class _Cursor:
 
 def _piece_hash(digest: str, begin: int, end: int) -> str:
     return hashlib.sha256(f"{digest} {begin} {end}".encode()).hexdigest()
-
-
-def _without_bytes(record: Record) -> Record:
-    """Return a record without metadata that is bytes: images and sounds."""
-    if any(isinstance(value, bytes) for value in record.metadata.values()):
-        kept = {name: value for name, value in record.metadata.items() if not isinstance(value, bytes)}
-        return replace(record, metadata=kept)
-    return record

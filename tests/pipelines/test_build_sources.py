@@ -5,6 +5,8 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from builds import computed, keys, manifest
 from library import records, write_jsonl, write_parts
@@ -25,6 +27,17 @@ def test_files_that_are_no_documents_are_counted_at_every_build(build, tmp_path)
         (tmp_path / "notes" / name).write_text("x")
     for result in (build(), build()):
         assert [step.note for step in result.steps if step.note] == ["skipped 5 files: .log 3, .png 2"]
+
+
+def test_values_that_are_bytes_are_counted_at_every_build(build, tmp_path):
+    rows = [{**row, "image": b"\xff\xd8", "sound": None if at else b"\xfe"} for at, row in enumerate(records()[:6])]
+    (tmp_path / "notes").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "notes" / "a.parquet", row_group_size=2)
+    write_jsonl(tmp_path / "notes" / "b.jsonl", records()[6:9])
+    source = {"path": str(tmp_path / "notes"), "format": "mixed"}
+    for result in (build(source=source), build(source=source)):
+        [warning] = result.warnings
+        assert warning == "values that are bytes, such as images, are left out of the metadata: 'image' 6, 'sound' 1"
 
 
 class TestGrowth:
