@@ -98,14 +98,17 @@ def _build_shards(store: Store, manifest: Manifest, ids: Tombstones, folder: Pat
         return
     scratch = store.files.attempt()
     try:
-        documents, chunks = (_copy_rows(store, manifest, key, ids, scratch) for key in (DOCUMENTS, CHUNKS))
-        documents.aligned[CHUNKS.label] = chunks
-        for name in names:
-            settings = load(kinds[name].settings).model_validate(manifest.indexes[name].settings)
-            indexer: Any = make_indexer(settings, rows=documents.rows, dimension=0)
+        settings = {name: load(kinds[name].settings).model_validate(manifest.indexes[name].settings) for name in names}
+        tables = {name: load(kinds[name].indexer).table(settings[name]) for name in names}
+        left_out = {CHUNKS: _copy_rows(store, manifest, CHUNKS, ids, scratch)}
+        if DOCUMENTS in tables.values():
+            left_out[DOCUMENTS] = _copy_rows(store, manifest, DOCUMENTS, ids, scratch)
+            left_out[DOCUMENTS].aligned[CHUNKS.label] = left_out[CHUNKS]
+        for name, table in tables.items():
+            indexer: Any = make_indexer(settings[name], rows=len(ids.doc_id), dimension=0)
             indexer.setup(len(os.sched_getaffinity(0)))
             (folder / name).mkdir()
-            indexer.build([chunks if indexer.table(settings) == CHUNKS else documents], folder / name)
+            indexer.build([left_out[table]], folder / name)
     finally:
         store.files.delete(f"work/{scratch.name}")
 
