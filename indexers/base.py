@@ -89,6 +89,8 @@ class Indexer:
 
     version: ClassVar[int]
     """Part of every fingerprint: raised when the files or their content change."""
+    measure_version: ClassVar[int] = 1
+    """Part of the fingerprint of `measure` alone."""
     id_column: ClassVar[str] = "chunk_id"
     """The ids that the index keeps, in `IDs.npy` (`chunk_ids.npy`) of each shard."""
     needs_training: bool = False

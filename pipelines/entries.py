@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from mnemodex.pipelines.documents.changes import ChangeLog
     from mnemodex.pipelines.results import BuildResults
-    from mnemodex.schemas.manifest import Abstention, Artifact, Stats
+    from mnemodex.schemas.manifest import Abstention, Artifact, Recall, Stats
     from mnemodex.schemas.recipe import IndexSettings, Recipe
     from mnemodex.schemas.spec import Spec
     from mnemodex.schemas.steps import Key
@@ -92,13 +92,24 @@ def declared_tables(recipe: Recipe) -> dict[TableKey, TableSpec]:
 
 
 def low_recall(entries: dict[str, IndexEntry]) -> list[str]:
-    """Return a warning for every index whose recall is below its target."""
+    """Return a warning for every index whose recall is not shown to reach its target."""
     return [
-        f"index {name!r}: recall@{entry.recall.k} is {entry.recall.recall:.3f}, below its target of "
-        f"{entry.recall.target}; try another factory or more links"
+        _too_low(name, entry.recall)
         for name, entry in entries.items()
         if entry.recall is not None and not entry.recall.reached
     ]
+
+
+def _too_low(name: str, recall: Recall) -> str:
+    measured = f"recall@{recall.k} is {recall.recall:.3f} over {recall.probes} probe{'s' * (recall.probes != 1)}"
+    if recall.interval:
+        measured += f" (95 % interval {recall.interval})"
+    if recall.recall < recall.target:
+        return f"index {name!r}: {measured}, below its target of {recall.target}; try another factory or more links"
+    return (
+        f"index {name!r}: {measured}: the interval begins below the target of {recall.target}; give `queries` with "
+        "more questions, or try another factory or more links"
+    )
 
 
 def entry_of(manifest: Manifest | None, key: Key) -> TableEntry | None:

@@ -26,18 +26,23 @@ class Recall(Frozen):
 
     Attributes:
         recall: with the chosen value; the figure of the next smaller value tried where that one was not tried itself.
+        low: where its 95 % interval begins, which is over the probes. None in a manifest of a version that measured
+            none, and so is `high`.
+        high: where it ends.
         k: recall is counted among so many hits.
         probes: queries of the measurement; with 0 nothing could be measured (an index of one row).
         source: what they were: "queries" or "held-out rows".
         parameter: as in `SearchParameters`, and so is `value`.
-        margin: the chosen value is so many times the smallest that reached the target, as far as there are lists to
-            look at.
+        margin: the chosen value is so many times the smallest whose interval began at the target or above, as far as
+            there are lists to look at.
         target: recall that was aimed at.
-        reached: whether some value tried reached it. If not, the largest is taken.
+        reached: whether the interval of some value tried began at it or above. If not, the largest is taken.
         curve: recall of each value tried.
     """
 
     recall: float
+    low: float | None = None
+    high: float | None = None
     k: int
     probes: int
     source: str
@@ -47,6 +52,11 @@ class Recall(Frozen):
     target: float
     reached: bool
     curve: dict[int, float]
+
+    @property
+    def interval(self) -> str:
+        """The interval in words; empty where there is none."""
+        return "" if self.low is None or self.high is None else f"{self.low:.3f} to {self.high:.3f}"
 
 
 class Abstention(Frozen):

@@ -27,12 +27,15 @@ class Engine(Protocol):
         parameter: name of the search parameter that trades time for recall; None where there is none.
         grid: ascending values to try for it; empty where there is none.
         limit: the largest value that makes sense.
+        exact_from: the value from which on every row is compared by its very vector, 0 where that is so without a
+            parameter; None where it never is.
     """
 
     dimension: int
     parameter: str | None
     grid: tuple[int, ...]
     limit: int
+    exact_from: int | None = None
 
     @property
     def rows(self) -> int:

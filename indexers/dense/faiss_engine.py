@@ -51,6 +51,8 @@ class FaissEngine(Engine):
         self.limit = lists or GRAPH_LIMIT
         if isinstance(searched, faiss.IndexHNSW):
             self.parameter, self.grid = "efSearch", GRAPH_GRID
+        if isinstance(faiss.downcast_index(index), faiss.IndexFlat | faiss.IndexIVFFlat):
+            self.exact_from = lists
         flat = isinstance(searched, faiss.IndexFlat | faiss.IndexScalarQuantizer)
         self._filters = flat or self.parameter is not None
 

@@ -56,9 +56,11 @@ class DenseIndexer(Indexer):
     Attributes:
         factory: the FAISS factory string that `auto` became; None for hnswlib. One that does not fit is a
             `RecipeError`.
+        exact_from: see `Engine.exact_from`.
     """
 
     version: ClassVar[int] = 1
+    measure_version: ClassVar[int] = 2
     grows: ClassVar[bool] = True
     measured_by: ClassVar[str] = PROBE
     settings: VectorSettings
@@ -68,6 +70,7 @@ class DenseIndexer(Indexer):
         self.shard_rows = settings.shard_rows
         self.memory = 2 * 4 * min(rows, settings.shard_rows) * dimension
         self.factory: str | None = None
+        self.exact_from: int | None = None
         graph = True
         if settings.engine == "faiss":
             self.factory = auto_factory(rows) if settings.factory == "auto" else settings.factory
@@ -76,7 +79,9 @@ class DenseIndexer(Indexer):
             self.training_rows = sample_size(index)
             # FAISS trains inverted lists, and finds the list of a row, on a GPU; other indexes are built by CPUs alone.
             self.gpus = int(self.needs_training)
-            graph = FaissEngine(index, settings.metric).parameter == "efSearch"
+            engine = FaissEngine(index, settings.metric)
+            self.exact_from = engine.exact_from
+            graph = engine.parameter == "efSearch"
         # The factory decides the files, not `auto`; and only a graph depends on its order, see VectorSettings.order.
         decisive = {"factory": self.factory or "auto", "order": settings.order if graph else "as_is"}
         self.settings = settings.model_copy(update=decisive)
@@ -162,7 +167,8 @@ class DenseIndexer(Indexer):
     @override
     def measure(self, shards: Sequence[Path]) -> Measured:
         # All shards are searched together; the value is the one that reaches the target.
-        return choose(merge_probes([Probe.load(shard) for shard in shards]), self.settings.target_recall)
+        probe = merge_probes([Probe.load(shard) for shard in shards])
+        return choose(probe, self.settings.target_recall, exact_from=self.exact_from)
 
     def _vectors(self, partitions: Sequence[InputPartition]) -> Vectors:
         vectors = Vectors.of(partitions, dimension=self.dimension)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mnemodex.indexers.base import Measured
+from mnemodex.indexers.dense.interval import mean_interval
 from mnemodex.indexers.dense.vectors import exact_search, pair_scores
 from mnemodex.schemas.errors import CorruptFileError, reason
 from mnemodex.schemas.manifest import Recall, SearchParameters
@@ -88,21 +89,19 @@ class Probe:
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise CorruptFileError(f"{path}: cannot be read ({reason(error)}); build the index again") from error
 
-    def curve(self) -> Float64s:
-        """Return recall@10 of each value, of shape (p,).
+    def recalls(self) -> Float64s:
+        """Return recall@10 of each value and probe, of shape (p, n), of the probes with something to be found.
 
-        A hit counts if it scores no less than the last exact one, so that either of two equal vectors will do. Where
-        nothing was to be found (no probes, no rows), nothing was missed: 1.
+        A hit counts if it scores no less than the last exact one, so that either of two equal vectors will do.
         """
         wanted = (self.exact_ids >= 0).sum(axis=1)
-        if not wanted.sum():
-            return np.ones(len(self.values))
-        worst = np.where(self.exact_ids >= 0, self.exact_scores, np.inf).min(axis=1)
+        some = wanted > 0
+        worst = np.where(self.exact_ids >= 0, self.exact_scores, np.inf).min(axis=1)[some]
         # Scores in double precision differ by their last digits at most; the margin is far below any real difference.
-        margin = 1e-9 * np.maximum(1, np.abs(np.where(wanted > 0, worst, 0)))
-        hits = ((self.found_ids >= 0) & (self.true_scores >= (worst - margin)[:, None])).sum(axis=2)
-        recall: Float64s = hits.sum(axis=1) / wanted.sum()
-        return recall
+        margin = 1e-9 * np.maximum(1, np.abs(worst))
+        found = (self.found_ids[:, some] >= 0) & (self.true_scores[:, some] >= (worst - margin)[:, None])
+        recalls: Float64s = found.sum(axis=2) / wanted[some]
+        return recalls
 
 
 def held_out_rows(rows: int) -> int:
@@ -176,25 +175,41 @@ def _best(probes: Sequence[Probe], names: tuple[str, ...], *, by: str) -> dict[s
     return {name: np.take_along_axis(array, front, axis=-1) for name, array in arrays.items()}
 
 
-def choose(probe: Probe, target: float) -> Measured:
-    """Take the smallest value that reaches the target recall, doubled if the probes were held-out rows."""
-    recalls = probe.curve()
-    reaching = np.flatnonzero(recalls >= target)
-    number = int(reaching[0]) if len(reaching) else len(recalls) - 1
-    margin = HELD_OUT_MARGIN if probe.origin == "held-out rows" else 1
-    value = min(margin * int(probe.values[number]), max(probe.limit, int(probe.values[number])))
-    used = int(np.searchsorted(probe.values, value, side="right")) - 1
+def choose(probe: Probe, target: float, *, exact_from: int | None = None) -> Measured:
+    """Take the smallest value whose recall has an interval that begins at the target or above.
+
+    It is doubled if the probes were held-out rows. If there is none, the largest that was tried is taken.
+
+    So one index in forty has less recall than the target by chance. Several values may be looked at, because recall
+    rises with the value, and each then counts only if the next larger one did (fixed sequence testing; Angelopoulos et
+    al., "Learn then Test", 2021). From the value `exact_from` on the index is exact, and nothing is left to chance.
+    """
+    recalls = probe.recalls()
+    # Where nothing was to be found, nothing was missed.
+    means = recalls.mean(axis=1) if recalls.shape[1] else np.ones(len(probe.values))
+    exact = probe.values >= (np.inf if exact_from is None else exact_from) if recalls.shape[1] else means == 1
+    ends = [
+        (mean, mean) if sure else mean_interval(values)
+        for mean, values, sure in zip(means, recalls, exact, strict=True)
+    ]
+    reaching = np.flatnonzero([low >= target for low, _ in ends])
+    number = int(reaching[0]) if len(reaching) else len(ends) - 1
     tuned = probe.parameter is not None
+    margin = HELD_OUT_MARGIN if tuned and len(reaching) and probe.origin == "held-out rows" else 1
+    value = min(margin * int(probe.values[number]), max(probe.limit, int(probe.values[number])))
+    used = int(np.searchsorted(probe.values, value, side="right")) - 1 if tuned else 0
     recall = Recall(
-        recall=float(recalls[used if tuned else 0]),
+        recall=float(means[used]),
         k=K,
         probes=probe.exact_ids.shape[0],
         source=probe.origin,
         parameter=probe.parameter,
         value=value if tuned else None,
-        margin=margin if tuned else 1,
+        margin=margin,
         target=target,
         reached=len(reaching) > 0,
-        curve={int(value): float(recall) for value, recall in zip(probe.values, recalls, strict=True)} if tuned else {},
+        curve={int(value): float(mean) for value, mean in zip(probe.values, means, strict=True)} if tuned else {},
+        low=float(ends[used][0]),
+        high=float(ends[used][1]),
     )
     return Measured(recall=recall, search=SearchParameters(parameter=recall.parameter, value=recall.value))

@@ -93,6 +93,9 @@ def print_plan(result: BuildResult) -> None:
     say(f"{result.memory}: {state}")
 
 
+_RECALLS = ("index", "measure", "value", "95 % interval", "probes", "probed with")
+
+
 def report(result: BuildResult) -> None:
     """Print the closing table of a build."""
     from mnemodex.retrievers.snapshot import Snapshot
@@ -112,13 +115,13 @@ def report(result: BuildResult) -> None:
     ]
     print_table("Steps", ("step", "partitions", "computed", "rows", "size", "seconds", "rate"), rows)
     recalls = [
-        (index.name, f"recall@{index.recall.k}", index.recall.recall, index.recall.probes, index.recall.source)
+        (index.name, f"recall@{recall.k}", recall.recall, recall.interval, recall.probes, recall.source)
         for index in Snapshot.open(result.memory).manifest.indexes.values()
-        if index.recall
+        if (recall := index.recall)
     ]
     if recalls:
         say()
-        print_table("Recall against exact search", ("index", "measure", "value", "probes", "probed with"), recalls)
+        print_table("Recall against exact search", _RECALLS, recalls)
     for step in result.steps:
         if step.note:
             say(f"{step.name}: {step.note}")

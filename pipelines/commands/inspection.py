@@ -102,10 +102,10 @@ def _show_memory(manifest: Manifest, history: list[Manifest]) -> None:
         print_table("Metadata of documents", ("column", "type"), fields)
         say()
     indexes = [
-        (i.name, i.type, i.table or "-", len(i.shards), i.rows, size(i.bytes), i.recall.recall if i.recall else None)
+        (i.name, i.type, i.table or "-", len(i.shards), i.rows, size(i.bytes), *_recall(i))
         for i in manifest.indexes.values()
     ]
-    print_table("Indexes", ("index", "type", "over", "shards", "rows", "size", "recall@10"), indexes)
+    print_table("Indexes", ("index", "type", "over", "shards", "rows", "size", "recall@10", "95 % interval"), indexes)
     say()
     entries: list[tuple[str, EncoderEntry | LanguageModelEntry]] = [
         *manifest.encoders.items(),
@@ -125,6 +125,11 @@ def _show_memory(manifest: Manifest, history: list[Manifest]) -> None:
     print_table(
         "History", ("snapshot", "created (UTC)", "recipe"), [(m.name, m.created, m.recipe_hash) for m in history]
     )
+
+
+def _recall(entry: IndexEntry) -> tuple[float | None, str | None]:
+    """Return the recall of an index and its interval, where they were measured."""
+    return (entry.recall.recall, entry.recall.interval or None) if entry.recall else (None, None)
 
 
 _USES = {"before questions": "query_prefix", "before passages": "passage_prefix", "similarity": "normalize"}

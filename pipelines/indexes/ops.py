@@ -163,6 +163,7 @@ def indexer_steps(context: PlanContext, name: str, settings: IndexSettings) -> I
         **given: tuple[str, ...],
     ) -> Step:
         identity = indexer.settings.identity(step=op, digest=context.digest)
+        versions = [indexer.version, *([indexer.measure_version] if op == "measure" else [])]
         on_gpu = op in {"train", "build"}
         return Step(
             label,
@@ -170,7 +171,7 @@ def indexer_steps(context: PlanContext, name: str, settings: IndexSettings) -> I
             tuple(reads),
             (IndexKey(name, part),),
             IndexerSettings(index=settings, rows=rows, dimension=dimension, **given),
-            identity=[kind.indexer, indexer.version, identity, kind.version],
+            identity=[kind.indexer, *versions, identity, kind.version],
             resources=Resources(gpus=indexer.gpus if on_gpu else 0, memory=indexer.memory, threads=True),
             grows=grows,
             lasts=lasts,

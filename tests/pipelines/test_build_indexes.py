@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from library import records, words_recipe, write_jsonl
 
@@ -122,15 +123,20 @@ def test_recall_is_measured_with_held_out_rows_or_with_questions(recipe, inline,
         "exact": {"type": "dense", "factory": "Flat", "queries": str(queries)},
         "words": {"type": "bm25"},
     }
-    mnemodex.build({**recipe, "indexes": indexes})
+    result = mnemodex.build({**recipe, "indexes": indexes})
     made = open_store(tmp_path / "memory")[1].indexes
     held_out, asked, exact = (made[name].recall for name in ("rows", "asked", "exact"))
     assert (held_out.source, held_out.probes, held_out.k) == ("held-out rows", 1, 10)
     assert (asked.source, asked.probes, asked.target) == ("queries", 12, 0.9)
     assert (exact.source, exact.recall, exact.parameter) == ("queries", 1.0, None)
+    assert (exact.low, exact.high, exact.reached) == (1, 1, True)
     for recall in (held_out, asked):
-        assert recall.parameter == "efSearch" and recall.reached and 0.9 <= recall.recall <= 1
+        assert recall.parameter == "efSearch" and 0.9 <= recall.recall <= 1
         assert recall.value in recall.curve
+        # So few probes show little, even where all was found.
+        assert recall.low < 0.8 and recall.high == 1 and not recall.reached
+    warnings = [warning for warning in result.warnings if "questions" in warning]
+    assert len(warnings) == 2 and "index 'asked': recall@10 is" in warnings[1] and "over 12 probes" in warnings[1]
     assert made["asked"].search == SearchParameters(parameter="efSearch", value=asked.value)
     assert made["words"].recall is None
 
@@ -154,10 +160,11 @@ def test_the_questions_decide_the_figure_and_a_target_only_the_choice(recipe, in
 def test_a_recall_below_its_target_is_warned_of(recipe, inline, tmp_path, monkeypatch):
     from mnemodex.indexers.dense.probe import Probe
 
-    monkeypatch.setattr(Probe, "curve", lambda self: 0.25 + 0 * self.values)
+    monkeypatch.setattr(Probe, "recalls", lambda self: np.full((len(self.values), 50), 0.25))
     result = mnemodex.build({**recipe, "indexes": {"dense": {"type": "dense", "factory": "HNSW8"}}})
     (warning,) = result.warnings
-    assert warning.startswith("index 'dense': recall@10 is 0.250, below its target of 0.95; ")
+    assert warning.startswith("index 'dense': recall@10 is 0.250 over 1 probe (95 % interval 0.23")
+    assert "below its target of 0.95; try another factory" in warning
     assert open_store(tmp_path / "memory")[1].indexes["dense"].recall.reached is False
 
 
