@@ -16,8 +16,10 @@ from mnemodex.pipelines.qa.steps import qa_pair_steps, question_steps
 from mnemodex.pipelines.stages.chunk import chunk_steps
 from mnemodex.pipelines.stages.pairs import pair_steps
 from mnemodex.pipelines.vectors.encode import embedding_steps, used_encoders
+from mnemodex.pipelines.vectors.given import given_steps
 from mnemodex.schemas.errors import PluginError
 from mnemodex.schemas.tables import ERRORS, TableKey, TableSpec, table_spec
+from mnemodex.schemas.vector_sections import VectorFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,10 +38,11 @@ def declarations(
     purges: Sequence[Artifact] = (),
 ) -> list[tuple[str, Declaration]]:
     """Return what gives the steps of a recipe, by names for messages; for the arguments see `document_steps`."""
+    vector_steps = partial(_vector_steps, tombstones=tombstones)
     found: list[tuple[str, Declaration]] = [
         ("documents", partial(document_steps, units=units, fields=fields, tombstones=tombstones, purges=purges)),
         ("chunks", chunk_steps),
-        *((f"embed.{name}", partial(embedding_steps, name=name)) for name in used_encoders(recipe, of_chunks=True)),
+        *((f"embed.{name}", partial(vector_steps, name=name)) for name in used_encoders(recipe, of_chunks=True)),
         *((f"lm.{name}", partial(state_steps, name=name)) for name in recipe.lm),
         *((f"ngram_pairs.{name}", partial(pair_steps, name=name)) for name in recipe.ngram_pairs),
         ("passages", passage_steps),
@@ -69,6 +72,13 @@ def declarations(
                     yield check
 
     return [(name, partial(with_ids, declare)) for name, declare in found]
+
+
+def _vector_steps(context: PlanContext, name: str, tombstones: Sequence[str]) -> Iterator[Step]:
+    """Yield the steps of an embedding: its vectors are read from files, or encoded."""
+    if isinstance(context.recipe.embed[name], VectorFile):
+        return given_steps(context, name, tombstones)
+    return embedding_steps(context, name)
 
 
 def _check(step: Step, key: TableKey, spec: TableSpec, tables: Mapping[TableKey, TableSpec]) -> None:

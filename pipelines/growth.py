@@ -115,7 +115,7 @@ class Former:
         """
         key = self._keys[number]
         spec = table_spec(key) if isinstance(key, TableKey) else None
-        if spec is not None and not spec.id_decides:
+        if (spec is not None and not spec.id_decides) or not results.id_decides(key):
             return False
         former = self._tables.get(key.label)
         if former is None or former.id_column is None or former.identity != results.identity(key):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnemodex.indexers.encoders.configuration import stated_dimension
 from mnemodex.indexers.encoders.own import with_own
 from mnemodex.indexers.models.locate import locate, need, spacy_folder
 from mnemodex.indexers.models.tokenizers import tokenizer
@@ -13,12 +14,14 @@ from mnemodex.pipelines.qa.reading import check_filter
 from mnemodex.pipelines.qa.rows import check_file
 from mnemodex.pipelines.stages.pairs import answered
 from mnemodex.pipelines.vectors.encode import used_encoders
+from mnemodex.pipelines.vectors.files import look_at
 from mnemodex.retrievers.queries import read_queries
-from mnemodex.schemas.errors import ModelError, QueryError
+from mnemodex.schemas.errors import ModelError, QueryError, RecipeError
 from mnemodex.schemas.kinds import EXTRACTORS, GENERATORS, load
 from mnemodex.schemas.pair_sections import PairFile
-from mnemodex.schemas.sections import SentenceChunks
+from mnemodex.schemas.sections import Embedding, SentenceChunks
 from mnemodex.schemas.spec import ModelRef
+from mnemodex.schemas.vector_sections import VectorFile
 
 if TYPE_CHECKING:
     from mnemodex.schemas.recipe import Recipe
@@ -49,6 +52,7 @@ def check_inputs(recipe: Recipe) -> Recipe:
         queries: str | None = getattr(settings, "queries", None)
         if queries is not None:
             read_queries(Path(queries))
+            _check_asked(index, settings, recipe)
         abstain = getattr(settings, "abstain", None)
         if abstain is not None:
             answered_queries(abstain.queries, at=f"indexes.{index}.abstain.queries")
@@ -73,10 +77,34 @@ def check_inputs(recipe: Recipe) -> Recipe:
 
 
 def _with_own(at: str, settings: Spec) -> Spec:
+    if isinstance(settings, VectorFile):
+        _check_vectors(at, settings)
     try:
         return with_own(settings)
     except ModelError as error:
         raise ModelError(f"{at}: {error}") from error
+
+
+def _check_asked(index: str, settings: Any, recipe: Recipe) -> None:
+    """Refuse questions in words for vectors that were made elsewhere, and whose model is not known."""
+    spec = recipe.embed.get(getattr(settings, "embed", ""))
+    if isinstance(spec, VectorFile) and spec.questions is None:
+        raise RecipeError(
+            f"indexes.{index}.queries: are texts, and embed.{settings.embed} names no model for questions; add "
+            "`questions: {model: FOLDER}` to it, or leave `queries` out: recall is then measured with held-out rows"
+        )
+
+
+def _check_vectors(at: str, spec: VectorFile) -> None:
+    """Look at the files of vectors, and whether the model for questions makes such ones."""
+    dimension = max(shape.dimension for shape in look_at(spec))
+    if isinstance(spec.questions, Embedding):
+        stated = stated_dimension(locate(spec.questions.model))
+        if stated is not None and dimension not in (0, stated):
+            raise ModelError(
+                f"{at}: the model for questions, {spec.questions.model!r}, makes vectors of {stated} "
+                f"dimensions, and those of the files have {dimension}; name the model that made them"
+            )
 
 
 def _check_models(recipe: Recipe) -> None:

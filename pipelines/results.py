@@ -217,6 +217,10 @@ class BuildResults(PlanContext, Results):
     def identity(self, key: Key) -> str:
         return self._by_key[key].identity
 
+    @override
+    def id_decides(self, key: Key) -> bool:
+        return self._by_key[key].step.id_decides
+
     def expected(self, results: StepResults) -> int:
         """Return how many units a step will have, as far as that is known: at least one."""
         if results.cutter.done:

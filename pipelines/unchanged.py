@@ -79,6 +79,9 @@ def _inputs(recipe: Recipe) -> str | None:
     named = []
     for leaf in (leaf for section in recipe.sections().values() for leaf in section.leaves()):
         if leaf.value is not None and leaf.marker(RecipePath):
+            if not Path(leaf.value).exists():
+                # A pattern, or what a check of the recipe will miss.
+                return None
             named.append([leaf.value, folder_state(Path(leaf.value))])
         if leaf.value is not None and (ref := leaf.marker(ModelRef)):
             named.append([leaf.value, digest_of(leaf.value, ref)])

@@ -54,6 +54,9 @@ class Results(Protocol):
     def identity(self, key: Key) -> str:
         """Return the hash of the step that makes a result."""
 
+    def id_decides(self, key: Key) -> bool:
+        """Whether rows of a table with equal ids are equal, if one step made them."""
+
 
 class Cutter:
     """Cuts the inputs of one step into units, as they become ready.

@@ -10,6 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.dense.searcher import DenseSearcher
+from mnemodex.indexers.encoders.base import normalize
 from mnemodex.retrievers.base import Retriever, check, check_k, is_blank
 from mnemodex.retrievers.hits import Hits
 
@@ -40,6 +41,10 @@ class DenseRetriever(Retriever):
         self._embedding: str = entry.settings["embed"]
         self._metric: Metric = entry.settings["metric"]
         self._searcher = open_searcher(memory.snapshot, entry)
+        encoder = memory.snapshot.manifest.encoders[self._embedding]
+        self._encodes = encoder.encodes
+        # An encoder gives questions the length that it gives passages.
+        self._normalizes = encoder.settings.get("encoder") == "file" and encoder.settings.get("normalize") is True
 
     @override
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
@@ -50,6 +55,8 @@ class DenseRetriever(Retriever):
 
     def search_vectors(self, vectors: Float32s, k: int = 10, *, where: str | None = None) -> Hits:
         """As `search`, for questions that are vectors already: float32 of shape (queries, dimension)."""
+        if self._normalizes:
+            vectors = normalize(self._searcher.checked(vectors))
         return self._explained(self._nearest(vectors, k, where), vectors)
 
     def _nearest(self, vectors: Float32s, k: int, where: str | None) -> Hits:
@@ -69,4 +76,4 @@ class DenseRetriever(Retriever):
             nearest = nearest_sentences(self._memory.encoder(self._embedding), vectors, texts, self._metric)
             return [[[reason] for reason in row] for row in nearest]
 
-        return replace(hits, explain=explain)
+        return replace(hits, explain=explain) if self._encodes else hits

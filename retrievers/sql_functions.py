@@ -51,7 +51,8 @@ class SqlFunctions:
         retriever: Callable[[str], Any],
     ) -> None:
         self._deadlines: dict[int, Deadline] = {}
-        for number, (name, model) in enumerate(manifest.encoders.items()):
+        encoders = [(name, entry) for name, entry in manifest.encoders.items() if entry.encodes]
+        for number, (name, model) in enumerate(encoders):
             names = [f"embed_{name}", *(["embed"] if number == 0 else [])]
             function = self._embed(encoder, name, model.dimension)
             self._register(connection, names, function, "text", duckdb.list_type(duckdb.sqltypes.FLOAT))

@@ -37,6 +37,7 @@ _DENSE = "mnemodex.indexers.dense"
 _SETTINGS = "mnemodex.indexers.settings"
 _SECTIONS = "mnemodex.schemas.sections"
 _PAIRS = "mnemodex.schemas.pair_sections"
+_VECTORS = "mnemodex.schemas.vector_sections"
 _FILES = "mnemodex.schemas.source_sections"
 _GENERATORS = "mnemodex.pipelines.qa.generators"
 _GRAPH = "mnemodex.pipelines.graph"
@@ -132,6 +133,7 @@ ENCODERS = Registry(
     {
         "sentence_transformers": Component(f"{_SECTIONS}:Embedding", "mnemodex.indexers.encoders.local:Encoder"),
         "openai": Component(f"{_SECTIONS}:ServedEmbedding", "mnemodex.indexers.encoders.served:ServedEncoder"),
+        "file": Component(f"{_VECTORS}:VectorFile", "mnemodex.indexers.encoders.given:open_given"),
         "passed": Component("mnemodex.schemas.passed:PassedEmbedding", ""),
     },
 )

@@ -137,6 +137,11 @@ class EncoderEntry(Frozen):
     max_length: Size | None = None
     own: tuple[str, ...] | None = None
 
+    @property
+    def encodes(self) -> bool:
+        """Whether there is a model for questions: vectors that were made elsewhere may have none."""
+        return self.settings.get("encoder") != "file" or self.settings.get("questions") is not None
+
 
 class LanguageModelEntry(Frozen):
     """A language model as a memory's states were made with it.

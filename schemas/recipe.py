@@ -163,7 +163,7 @@ def parse_recipe(data: Any, *, name: str, base: Path, stem: str = "memory") -> R
         source=found.one(SOURCES, "source", written.source, key="format", default="jsonl"),
         chunks=found.one(CHUNKERS, "chunks", written.chunks, key="by", default="document"),
         embed={
-            entry: found.one(ENCODERS, f"embed.{entry}", given, key="encoder", default="sentence_transformers")
+            entry: found.one(ENCODERS, f"embed.{entry}", given, key="encoder", default=_encoder(given))
             for entry, given in written.embed.items()
         },
         indexes={
@@ -198,6 +198,10 @@ def parse_recipe(data: Any, *, name: str, base: Path, stem: str = "memory") -> R
         except RecipeError as error:
             raise type(error)(f"{name}: indexes.{index}: {error}") from error
     return filled
+
+
+def _encoder(given: dict[str, Any]) -> str:
+    return "file" if "from" in given or "path" in given else "sentence_transformers"
 
 
 _BASES: dict[Registry[Any], tuple[type[Spec], ...]] = {KINDS: (IndexSettings,), GENERATORS: (GeneratedPairs, PairFile)}

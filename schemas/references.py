@@ -6,9 +6,11 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.schemas.errors import RecipeError
-from mnemodex.schemas.kinds import KINDS
+from mnemodex.schemas.kinds import KINDS, load
 from mnemodex.schemas.pair_sections import GeneratedPairs
 from mnemodex.schemas.spec import Leaf, Ref
+from mnemodex.schemas.tables import TableKey
+from mnemodex.schemas.vector_sections import VectorFile
 
 if TYPE_CHECKING:
     from mnemodex.schemas.pair_sections import PairFile
@@ -131,6 +133,16 @@ def check_references(recipe: Recipe, *, name: str) -> None:
         raise RecipeError(f"{name}: indexes are made of each other: {circle}; leave one of them out of `of`") from error
 
 
+def _check_given(settings: IndexSettings, name: str, at: str) -> None:
+    """Refuse vectors that were made elsewhere for an index that encodes other texts than chunks."""
+    indexer = KINDS.find(settings.type).indexer
+    if not indexer or load(indexer).vectors(settings) != TableKey("embeddings", name):
+        raise RecipeError(
+            f"{at}, whose vectors are read from files: an index of type {settings.type} encodes texts of its own; name "
+            "an embedding with a model"
+        )
+
+
 def _check(recipe: Recipe, index: str, leaf: Leaf, ref: Ref, *, name: str) -> None:
     at = f"{name}: indexes.{index}.{leaf.path[0]} names {leaf.value!r}"
     if ref.section == "lm" and not recipe.lm:
@@ -138,6 +150,8 @@ def _check(recipe: Recipe, index: str, leaf: Leaf, ref: Ref, *, name: str) -> No
     if ref.section != "index":
         if leaf.value not in _named(recipe, ref):
             raise RecipeError(f"{at}; {_NOUNS[ref.section]} are: {', '.join(_named(recipe, ref))}")
+        if ref.section == "embed" and isinstance(recipe.embed[leaf.value], VectorFile):
+            _check_given(recipe.indexes[index], leaf.value, at)
         return
     if leaf.value not in recipe.indexes or leaf.value == index:
         others = ", ".join(other for other in recipe.indexes if other != index) or "none"

@@ -197,6 +197,7 @@ class Step:
             new become shards of their own.
         lasts: the current snapshot's result is kept until the rows of the first input are so many times those that it
             was made of; 0 where every change makes another one.
+        id_decides: whether rows of its tables that have equal ids are equal; not where a file says what they are.
         source: the units of a step without inputs.
         rewritten: fingerprints of units whose results were rewritten after they were computed, and their new ones.
     """
@@ -213,6 +214,7 @@ class Step:
     pass_through: bool = False
     grows: bool = False
     lasts: int = 0
+    id_decides: bool = True
     source: tuple[SourceUnit, ...] = ()
     rewritten: Mapping[str, str] = field(default_factory=dict)
 

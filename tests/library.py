@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -100,6 +104,13 @@ def write_pairs(path: Path, rows: list[dict[str, Any]]) -> Path:
         question = " ".join([*words[:12], row["id"]])
         pairs.append({"id": f"pair {row['id']}", "question": question, "answers": words[-1:], "passage_id": row["id"]})
     return write_jsonl(path, pairs)
+
+
+def write_vectors(path: Path, keys: list[str], dimension: int) -> None:
+    """A vector of length 1 for every key, which two columns have."""
+    vectors = np.random.default_rng(0).standard_normal((len(keys), dimension))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    pq.write_table(pa.table({"key": keys, "again": keys, "vector": vectors.tolist()}), path)
 
 
 def words_recipe(source: Path, memory: Path, /, **sections: Any) -> dict[str, Any]:

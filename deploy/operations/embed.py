@@ -30,9 +30,9 @@ def embed(served: Served, request: EmbedForm, access: Access) -> dict[str, Any]:
     access.admit("search", served.name)
     check_number("texts", request.texts, served.limits.questions)
     texts = check(request.texts, 1)
-    names = list(served.memory.snapshot.manifest.encoders)
+    names = [name for name, entry in served.memory.snapshot.manifest.encoders.items() if entry.encodes]
     if not names:
-        raise QueryError(f"memory {served.name!r}: has no embedding. Ask a memory that has one")
+        raise QueryError(f"memory {served.name!r}: has no embedding with a model. Ask a memory that has one")
     name = request.embedding or names[0]
     vectors = served.memory.encoder(name).encode_queries(texts)
     return {

@@ -9,6 +9,7 @@ from mnemodex.indexers.encoders.configuration import read_config
 from mnemodex.indexers.models.locate import locate
 from mnemodex.schemas.errors import ModelError
 from mnemodex.schemas.sections import Embedding
+from mnemodex.schemas.vector_sections import VectorFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,8 @@ def with_own(settings: Spec) -> Spec:
         ModelError: there is no such model, its configuration cannot be read, or it compares vectors in a way that the
             settings have to choose.
     """
+    if isinstance(settings, VectorFile) and settings.questions is not None:
+        return settings.model_copy(update={"questions": with_own(settings.questions)})
     if not isinstance(settings, Embedding) or None not in (
         settings.query_prefix,
         settings.passage_prefix,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +14,8 @@ from mnemodex.pipelines.commands.output import print_json, print_table, say, siz
 from mnemodex.pipelines.commands.texts import SnapshotOption, TextCommand
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mnemodex.schemas.manifest import EncoderEntry, IndexEntry, LanguageModelEntry, Manifest
 
 _ANSWER_BYTES = 64 << 20
@@ -112,7 +114,7 @@ def _show_memory(manifest: Manifest, history: list[Manifest]) -> None:
         *manifest.language_models.items(),
     ]
     models = [
-        (name, model.settings.get("model", "-"), model.dimension, model.max_length, model.sha256[:12])
+        (name, _model_of(model.settings), model.dimension, model.max_length, model.sha256[:12])
         for name, model in entries
     ]
     if models:
@@ -136,8 +138,23 @@ _USES = {"before questions": "query_prefix", "before passages": "passage_prefix"
 """What `show` says of an encoder, and the settings that decide it."""
 
 
+def _model_of(settings: Mapping[str, Any]) -> str:
+    """Return what makes vectors; of those that were made elsewhere the model for questions, or the files."""
+    if settings.get("encoder") != "file":
+        return str(settings.get("model", "-"))
+    questions = settings["questions"]
+    return (
+        _model_of(questions) if questions is not None else ", ".join(PurePath(path).name for path in settings["path"])
+    )
+
+
 def _used_as(encoder: EncoderEntry) -> dict[str, str]:
     """Return what precedes questions and passages, how vectors are compared, and who says so: model or recipe."""
+    if encoder.settings.get("encoder") == "file":
+        questions = encoder.settings["questions"]
+        before = json.dumps(questions.get("query_prefix") or "") if questions is not None else "no questions in words"
+        how = {True: "cosine", False: "inner product", None: "all lengths are 1"}[encoder.settings["normalize"]]
+        return dict(zip(_USES, (before, "vectors of files", how), strict=True))
     used = {}
     for name, key in _USES.items():
         value = encoder.settings.get(key)

@@ -20,7 +20,7 @@ from chat_server import ChatServer
 from embedding_server import MODEL, EmbeddingServer
 from engines import InlineEngine
 from language_models import saved
-from library import write_jsonl
+from library import write_jsonl, write_vectors
 from small_memory import write_corpus, write_pairs, write_triples
 from tokenizer_models import byte_level, save
 
@@ -146,6 +146,14 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "with_title": Change("embed.served.with_title", False, SERVED[:1]),
         "passage_prefix": Change("embed.served.passage_prefix", "passage: ", SERVED[:1]),
         "query_prefix": Change("embed.served.query_prefix", "query: ", SERVED[1:]),
+    },
+    "VectorFile": {
+        "encoder": FIXED,
+        "path": Change("embed.mine.from", "{F}/same-vectors.parquet", NOTHING, of="given"),
+        "ids": "of .npy files; what they name decides, as a column does",
+        "fields": Change("embed.mine.fields", {"key": "again"}, ("embeddings/mine: sort",), of="given"),
+        "normalize": Change("embed.mine.normalize", False, ("embeddings/mine: sort",), of="given"),
+        "questions": Change("embed.mine.questions", {"model": "{F}/encoder"}, ("flat: queries",), of="given"),
     },
     "LmStates": {
         "model": Change("lm.tiny.model", "{F}/other", STATES),
@@ -461,6 +469,11 @@ RECIPES = {
         },
     },
     "table": {**SMALL, "source": {"path": "{F}/table", "format": "csv"}},
+    "given": {
+        **SMALL,
+        "embed": {"mine": {"from": "{F}/vectors.parquet", "questions": {}}},
+        "indexes": {"flat": {"type": "dense", "factory": "Flat", "queries": "{F}/questions.jsonl"}},
+    },
     "sentences": {**SMALL, "chunks": {"by": "sentences"}},
     "headings": {**SMALL, "chunks": {"by": "headings"}},
     "spacy": {**SMALL, "triples": {"extractor": "spacy"}},
@@ -574,6 +587,8 @@ def folder(tmp_path_factory):
     answered = [{"id": f"q{n}", "question": f"Where is town {n}?", "answers": [a]} for n, a in enumerate(answers)]
     write_jsonl(made / "asked.jsonl", answered)
     shutil.copy(made / "asked.jsonl", made / "same-asked.jsonl")
+    write_vectors(made / "vectors.parquet", [f"d{number}" for number in range(12)], 384)
+    shutil.copy(made / "vectors.parquet", made / "same-vectors.parquet")
     saved("llama", made / "model")
     saved("gpt2", made / "other")
     saved("t5", made / "writer")
