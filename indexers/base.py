@@ -12,6 +12,8 @@ from mnemodex.schemas.tables import CHUNKS, TableKey
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mnemodex.schemas.spec import Digest
+
 
 class Span(Frozen):
     """The rows of a shard that are of one partition, and of the partitions of the same label.
@@ -115,6 +117,11 @@ class Indexer:
     def __init__(self, settings: Any, rows: int, dimension: int) -> None:
         self.settings = settings
         self.dimension = dimension
+
+    def identity(self, step: str, digest: Digest) -> dict[str, Any]:
+        """Return what of the settings decides the files of a step."""
+        found: dict[str, Any] = self.settings.identity(step=step, digest=digest)
+        return found
 
     def setup(self, cpus: int) -> None:
         """Prepare a worker that may use so many CPUs; called once, before any step."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ByteSize, Field, field_validator, model_validator
 
 from mnemodex.schemas.recipe import IndexSettings
 from mnemodex.schemas.reranking import PairReranking  # noqa: TC001 - pydantic reads the annotation
 from mnemodex.schemas.sections import DEFAULT_MODEL, ChatModel
-from mnemodex.schemas.spec import ModelRef, ReadBy, RecipePath, Ref, SearchOnly, Spec
+from mnemodex.schemas.spec import ModelRef, ReadBy, RecipePath, Ref, RunOnly, SearchOnly, Spec
 
 Metric = Literal["ip", "l2"]
 Order = Literal["shuffle", "lid_desc", "lid_asc", "cluster", "as_is"]
+Refine = Literal["auto"] | Annotated[int, Field(ge=1, le=1000)]
 GraphMethod = Literal["hipporag1", "hipporag2", "bridge", "bridge-lite"]
 
 Tokenizer = Literal["words", "whitespace"]
@@ -61,6 +62,10 @@ class VectorSettings(IndexSettings):
     Attributes:
         engine: the library that holds the graph or the lists.
         factory: `auto`, or any FAISS factory string whose index can be added to in batches.
+        memory_budget: bytes that the index may take in memory while it is searched, as `2GB` or `500MiB`; then `auto`
+            takes codes and `refine: auto` where vectors do not fit.
+        refine: compare so many times as many hits as are wanted by the vectors on disk, and give the best of them; for
+            a factory over codes. `auto` tunes it to the target recall together with the search parameter.
         metric: inner product or squared Euclidean distance (its score is negated, so that higher is better).
         m: links a node of an hnswlib graph.
         ef_construction: candidates kept while an hnswlib graph is built.
@@ -73,6 +78,9 @@ class VectorSettings(IndexSettings):
 
     engine: Literal["faiss", "hnswlib"] = "faiss"
     factory: str = "auto"
+    # Both decide files, but only where they are given: see `DenseIndexer.identity`.
+    memory_budget: Annotated[ByteSize, Field(gt=0), RunOnly()] | None = None
+    refine: Annotated[Refine, RunOnly()] | None = None
     metric: Metric = "ip"
     m: Annotated[int, ReadBy("build")] = Field(default=16, ge=2, le=512)
     ef_construction: Annotated[int, ReadBy("build")] = Field(default=200, ge=1)
@@ -82,12 +90,20 @@ class VectorSettings(IndexSettings):
     shard_rows: Annotated[int, ReadBy("grouping")] = Field(default=1_000_000, ge=1)
 
     @model_validator(mode="after")
+    def _options_fit_the_factory(self) -> Self:
+        if self.memory_budget is not None and self.factory != "auto":
+            raise ValueError("`memory_budget` is for factory auto, which chooses by it; leave one of them out")
+        if self.refine is not None and self.factory == "auto":
+            raise ValueError("auto refines where `memory_budget` asks for it; leave `refine` out, or name a factory")
+        return self
+
+    @model_validator(mode="after")
     def _options_fit_the_engine(self) -> Self:
         # Values are compared with the defaults, not `model_fields_set`: settings that went through a manifest name
         # every field.
         faiss = self.engine == "faiss"
         remedy = "write M into the factory string, as in HNSW32" if faiss else "use m and ef_construction"
-        for name in ("m", "ef_construction") if faiss else ("factory",):
+        for name in ("m", "ef_construction") if faiss else ("factory", "memory_budget", "refine"):
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"`{name}` is no option of engine {self.engine}: {remedy}")
         return self

@@ -29,7 +29,8 @@ def open_searcher(snapshot: Snapshot, entry: IndexEntry) -> DenseSearcher:
     """Open the shards of an index over the vectors of a table."""
     vectors = partial(snapshot.path, str(entry.table), ending=".npy")
     masked = partial(snapshot.tombstones.mask, "chunk_id") if entry.masked else None
-    return DenseSearcher(snapshot.shards(entry), entry.search.value, vectors=vectors, masked=masked)
+    search = entry.search
+    return DenseSearcher(snapshot.shards(entry), search.value, vectors=vectors, refine=search.refine, masked=masked)
 
 
 class DenseRetriever(Retriever):

@@ -49,7 +49,9 @@ class NextTokenRetriever(Retriever, Datastore):
         shards = self._snapshot.shards(entry)
         self._tombstones = self._snapshot.tombstones
         masked = partial(self._tombstones.mask, "position") if entry.masked else None
-        self._searcher = DenseSearcher(shards, entry.search.value, vectors=self._key_file, masked=masked)
+        self._searcher = DenseSearcher(
+            shards, entry.search.value, vectors=self._key_file, refine=entry.search.refine, masked=masked
+        )
         self._loading = threading.Lock()
         self._prompt_keys: PromptKeys | None = None
         self._values = [open_arrays(shard, values=np.int32)[0] for shard in shards]

@@ -13,11 +13,13 @@ class SearchParameters(Frozen):
     Attributes:
         parameter: name of the search parameter (`efSearch`, `nprobe`), or None where the index looks at every row.
         value: chosen for it.
+        refine: so many times as many hits as are wanted are compared by their vectors; None where none are.
         scale: of distances, for an index whose reader weighs by distance.
     """
 
     parameter: str | None = None
     value: int | None = Field(default=None, gt=0, lt=1 << 31, strict=True)
+    refine: int | None = Field(default=None, gt=0, lt=1 << 31, strict=True)
     scale: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
 
@@ -32,12 +34,12 @@ class Recall(Frozen):
         k: recall is counted among so many hits.
         probes: queries of the measurement; with 0 nothing could be measured (an index of one row).
         source: what they were: "queries" or "held-out rows".
-        parameter: as in `SearchParameters`, and so is `value`.
+        parameter: as in `SearchParameters`, and so are `value` and `refine`.
         margin: the chosen value is so many times the smallest whose interval began at the target or above, as far as
             there are lists to look at.
         target: recall that was aimed at.
         reached: whether the interval of some value tried began at it or above. If not, the largest is taken.
-        curve: recall of each value tried.
+        curve: recall of each value tried, with the chosen `refine`.
     """
 
     recall: float
@@ -48,6 +50,7 @@ class Recall(Frozen):
     source: str
     parameter: str | None
     value: int | None
+    refine: int | None = None
     margin: int
     target: float
     reached: bool

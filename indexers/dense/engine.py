@@ -41,6 +41,10 @@ class Engine(Protocol):
     def rows(self) -> int:
         """Vectors in the index."""
 
+    def comparisons(self, parameter: int) -> float:
+        """Return how many rows a query is compared with, roughly."""
+        return float(parameter)
+
     def batch_rows(self, rows: int) -> int | None:
         """Return how many vectors of `rows` to add at a time so that their order is kept; None for any number."""
         return None

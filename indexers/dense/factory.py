@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,8 +65,16 @@ def auto_factory(rows: int) -> str:
         return "Flat"
     if rows <= HNSW_ROWS:
         return "HNSW32"
-    lists = next((lists for below, lists in LISTS if rows < below), MOST_LISTS)
-    return f"IVF{lists}_HNSW32,SQ8"
+    return f"IVF{list_count(rows)}_HNSW32,SQ8"
+
+
+def list_count(rows: int) -> int:
+    """Return how many inverted lists so many rows are kept in: a power of two."""
+    if rows <= HNSW_ROWS:
+        # Enough rows for the training of each, and some 2 to 4 sqrt(rows).
+        most = min(4 * math.isqrt(rows), rows // POINTS_PER_LIST)
+        return 1 << max(0, most.bit_length() - 1)
+    return next((lists for below, lists in LISTS if rows < below), MOST_LISTS)
 
 
 def faiss_metric(metric: Metric) -> int:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FILE = "index.faiss"
 REFINE_FACTOR = 10
 """Candidates that a refining index re-ranks, in multiples of k; FAISS's own default of 1 would refine nothing."""
+_LINKS = 32
 ORDER_STEPS = 256
 """A graph is grown in so many batches, so that its insertion order is kept to 1/256 of the shard ..."""
 SMALLEST_BATCH = 1024
@@ -44,6 +45,7 @@ class FaissEngine(Engine):
         self._sign = np.float32(1 if metric == "ip" else -1)
         searched = leaf(index)
         lists = int(searched.nlist) if isinstance(searched, faiss.IndexIVF) else 0
+        self._lists = lists
         self.parameter = "nprobe" if lists else None
         self.grid = tuple(1 << power for power in range(10) if 1 << power < lists)
         if 0 < lists <= 512:
@@ -67,6 +69,11 @@ class FaissEngine(Engine):
     @override
     def rows(self) -> int:
         return int(self.index.ntotal)
+
+    @override
+    def comparisons(self, parameter: int) -> float:
+        # A graph looks at the links of each candidate.
+        return _LINKS * parameter if self.parameter == "efSearch" else self.rows * (parameter or 1) / (self._lists or 1)
 
     @override
     def batch_rows(self, rows: int) -> int | None:

@@ -10,18 +10,28 @@ from pydantic import Field
 from typing_extensions import override
 
 from mnemodex.indexers.base import Indexer, IndexStats
+from mnemodex.indexers.dense.budget import choose_factory
 from mnemodex.indexers.dense.devices import set_threads
-from mnemodex.indexers.dense.factory import TRAINED, auto_factory, make_index, sample_size, train_index
+from mnemodex.indexers.dense.factory import TRAINED, make_index, sample_size, train_index
 from mnemodex.indexers.dense.faiss_engine import FaissEngine
 from mnemodex.indexers.dense.faiss_file import read_index
 from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
 from mnemodex.indexers.dense.order import hold_out, insertion_order
 from mnemodex.indexers.dense.probe import FILE as PROBE
-from mnemodex.indexers.dense.probe import MOST_PROBES, Probe, choose, held_out_rows, merge_probes, probe_index
+from mnemodex.indexers.dense.probe import (
+    MOST_PROBES,
+    Contents,
+    Probe,
+    choose,
+    factors,
+    held_out_rows,
+    merge_probes,
+    probe_index,
+)
 from mnemodex.indexers.dense.shard import ShardHeader, write_shard
 from mnemodex.indexers.dense.vectors import Vectors, sample_rows
 from mnemodex.indexers.rows import Rows
-from mnemodex.schemas.errors import CorruptFileError, QueryError
+from mnemodex.schemas.errors import CorruptFileError, QueryError, RecipeError
 from mnemodex.schemas.tables import TableKey
 
 if TYPE_CHECKING:
@@ -32,7 +42,8 @@ if TYPE_CHECKING:
     from mnemodex.indexers.base import InputPartition, Measured
     from mnemodex.indexers.dense.engine import Engine
     from mnemodex.indexers.dense.probe import Origin
-    from mnemodex.indexers.settings import VectorSettings
+    from mnemodex.indexers.settings import Refine, VectorSettings
+    from mnemodex.schemas.spec import Digest
 
 QUERIES = "queries.npy"
 
@@ -57,6 +68,7 @@ class DenseIndexer(Indexer):
         factory: the FAISS factory string that `auto` became; None for hnswlib. One that does not fit is a
             `RecipeError`.
         exact_from: see `Engine.exact_from`.
+        refine: as in the settings, or what a memory budget made of it.
     """
 
     version: ClassVar[int] = 1
@@ -71,9 +83,10 @@ class DenseIndexer(Indexer):
         self.memory = 2 * 4 * min(rows, settings.shard_rows) * dimension
         self.factory: str | None = None
         self.exact_from: int | None = None
+        self.refine: Refine | None = None
         graph = True
         if settings.engine == "faiss":
-            self.factory = auto_factory(rows) if settings.factory == "auto" else settings.factory
+            self.factory, self.refine = choose_factory(settings, rows, dimension)
             index = make_index(self.factory, dimension, settings.metric)
             self.needs_training = not index.is_trained
             self.training_rows = sample_size(index)
@@ -81,10 +94,18 @@ class DenseIndexer(Indexer):
             self.gpus = int(self.needs_training)
             engine = FaissEngine(index, settings.metric)
             self.exact_from = engine.exact_from
+            if self.refine is not None and self.exact_from is not None:
+                raise RecipeError(f"factory {self.factory!r} holds the vectors themselves; leave `refine` out")
             graph = engine.parameter == "efSearch"
         # The factory decides the files, not `auto`; and only a graph depends on its order, see VectorSettings.order.
         decisive = {"factory": self.factory or "auto", "order": settings.order if graph else "as_is"}
         self.settings = settings.model_copy(update=decisive)
+
+    @override
+    def identity(self, step: str, digest: Digest) -> dict[str, Any]:
+        # Training is the same; the probe of a shard tries what is refined.
+        refined = {"refine": self.refine} if self.refine is not None and step != "train" else {}
+        return super().identity(step, digest) | refined
 
     @override
     def setup(self, cpus: int) -> None:
@@ -144,7 +165,8 @@ class DenseIndexer(Indexer):
         times.append(time.monotonic())
         queries = vectors.take(last) if probes is None else self._queries(probes)
         origin: Origin = "held-out rows" if probes is None else "queries"
-        probe = probe_index(engine, queries, origin, vectors, order, rows.ids, settings.metric)
+        contents = Contents(vectors, order, rows.ids, settings.metric)
+        probe = probe_index(engine, contents, queries, origin, refines=factors(self.refine))
         engine.add(vectors.blocks(last, batch))
         times.append(time.monotonic())
         engine.save(out)

@@ -36,6 +36,8 @@ class DenseSearcher:
             largest value that is tried when measuring.
         vectors: gives the `.npy` file of an embedding partition by its label. It is asked when a search first has to be
             exact, so files that are never needed need not be checked.
+        refine: so many times as many hits as are wanted are compared by their vectors (`Recall.refine`); None for the
+            index's own scores.
         masked: says of ids, int64 of shape (n,), which are no hits of any search; None where all may be.
 
     Attributes:
@@ -48,9 +50,10 @@ class DenseSearcher:
         parameter: int | None,
         *,
         vectors: Callable[[str], Path],
+        refine: int | None = None,
         masked: Callable[[Int64s], Bools] | None = None,
     ) -> None:
-        self._shards = [Shard(folder, parameter, vectors) for folder in shards]
+        self._shards = [Shard(folder, parameter, vectors, refine) for folder in shards]
         if masked is not None:
             for shard in self._shards:
                 shard.leave_out(masked(shard.rows.ids))

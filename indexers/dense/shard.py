@@ -12,7 +12,7 @@ from mnemodex.indexers.arrays import Bools, Float32s, Int64s, check_places, open
 from mnemodex.indexers.dense.engine import GRAPH_LIMIT, keep_allowed
 from mnemodex.indexers.dense.faiss_engine import FaissEngine
 from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
-from mnemodex.indexers.dense.vectors import Vectors, exact_search
+from mnemodex.indexers.dense.vectors import Vectors, exact_search, true_scores
 from mnemodex.indexers.rows import Rows
 from mnemodex.indexers.settings import Metric
 from mnemodex.schemas.artifacts import Frozen
@@ -78,9 +78,12 @@ class Shard:
     _live: tuple[Bools, Int64s] | None = None
     """Which rows may be hits, bool of shape (rows,), and their positions; None where all may."""
 
-    def __init__(self, folder: Path, parameter: int | None, vectors: Callable[[str], Path]) -> None:
+    def __init__(
+        self, folder: Path, parameter: int | None, vectors: Callable[[str], Path], refine: int | None = None
+    ) -> None:
         self._folder = folder
         self._vector_file = vectors
+        self._refine = refine
         self.header = header = ShardHeader.read(folder)
         self.rows = Rows.open(folder, id_column=header.id_column)
         if header.engine == "hnswlib":
@@ -143,15 +146,39 @@ class Shard:
             mask = np.zeros(self.header.rows, dtype=bool)
             mask[allowed] = True
         parameter = self._parameter
-        scores, positions = self.engine.search(queries, k, parameter=parameter, allowed=mask)
+        scores, positions = self._ask(queries, k, parameter, mask)
         short = np.flatnonzero(positions[:, -1] < 0)
         while len(short) and parameter is not None and parameter < self.engine.limit:
             parameter = min(WIDENING * parameter, self.engine.limit)
-            scores[short], positions[short] = self.engine.search(queries[short], k, parameter=parameter, allowed=mask)
+            scores[short], positions[short] = self._ask(queries[short], k, parameter, mask)
             short = short[positions[short, -1] < 0]
         if len(short):
             scores[short], positions[short] = self._search_exactly(allowed, queries[short], k)
         return scores, positions
+
+    def _ask(self, queries: Float32s, k: int, parameter: int | None, allowed: Bools | None) -> tuple[Float32s, Int64s]:
+        """Ask the index, and where hits are refined, for more that are compared by their vectors."""
+        width = self._width(k)
+        scores, positions = self.engine.search(queries, width, parameter=parameter, allowed=allowed)
+        return self._refined(queries, scores, positions, k)
+
+    def _width(self, k: int) -> int:
+        """Return how many hits of the index k hits take."""
+        return k if self._refine is None else min(self.header.rows, k * self._refine)
+
+    def _refined(self, queries: Float32s, scores: Float32s, positions: Int64s, k: int) -> tuple[Float32s, Int64s]:
+        """Return the best k hits by their vectors, where hits are refined; else the hits as they are."""
+        if self._refine is None:
+            return scores, positions
+        vectors = np.where(positions >= 0, self._numbers(positions), -1)
+        compared = true_scores(queries, vectors, self._vectors, self.header.metric).astype(np.float32)
+        best = np.argsort(-compared, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(compared, best, axis=1), np.take_along_axis(positions, best, axis=1)
+
+    def _numbers(self, positions: Int64s) -> Int64s:
+        """Return the numbers in `_vectors` of the rows at some positions."""
+        rows = self.rows
+        return np.asarray(self._vectors.starts[rows.partition[positions]] + rows.row[positions])
 
     def leave_out(self, masked: Bools) -> None:
         """Let rows, bool of shape (rows,), be no hits of any search from here on."""
@@ -160,10 +187,10 @@ class Shard:
 
     def _search_live(self, live: Bools, allowed: Int64s, queries: Float32s, k: int) -> tuple[Float32s, Int64s]:
         """Ask the index for more hits than are wanted, and keep the live ones: no filter costs less."""
-        rows = self.header.rows
-        fetch = min(rows, -(-k * rows // max(1, len(allowed))) + SPARE)
+        rows, width = self.header.rows, self._width(k)
+        fetch = min(rows, -(-width * rows // max(1, len(allowed))) + SPARE)
         scores, positions = self.engine.search(queries, fetch, parameter=self._parameter)
-        scores, positions = keep_allowed(scores, positions, live, k)
+        scores, positions = self._refined(queries, *keep_allowed(scores, positions, live, width), k)
         short = np.flatnonzero(positions[:, -1] < 0)
         if len(short):
             scores[short], positions[short] = self._search_index(allowed, queries[short], k)
@@ -171,9 +198,8 @@ class Shard:
 
     def _search_exactly(self, allowed: Int64s | None, queries: Float32s, k: int) -> tuple[Float32s, Int64s]:
         """Compare the queries with the vectors at the allowed positions, which are read in the order of the files."""
-        rows = self.rows
-        allowed = np.arange(len(rows.ids)) if allowed is None else allowed
-        vectors = self._vectors.starts[rows.partition[allowed]] + rows.row[allowed]
+        allowed = np.arange(len(self.rows.ids)) if allowed is None else allowed
+        vectors = self._numbers(allowed)
         front = np.argsort(vectors)
         blocks = self._vectors.blocks(vectors[front])
         scores, numbers = exact_search(queries, blocks, k, metric=self.header.metric)
@@ -182,7 +208,9 @@ class Shard:
     @cached_property
     def _vectors(self) -> Vectors:
         labels = self.rows.labels
-        vectors = Vectors(list(map(self._vector_file, labels)), labels, dimension=self.header.dimension)
+        paths = list(map(self._vector_file, labels))
+        scattered = self._refine is not None
+        vectors = Vectors(paths, labels, dimension=self.header.dimension, scattered=scattered)
         rows = tuple(np.diff(vectors.starts).tolist())
         # A partition may have grown at its end since.
         if any(now < then for now, then in zip(rows, self.header.partition_rows, strict=True)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -40,19 +41,27 @@ class Vectors:
         labels: of their partitions.
         dimension: of the vectors.
         first: of each matrix the row that is counted first; 0 by default.
+        scattered: whether few rows are read at a time, so that the system should not read on behind each.
 
     Attributes:
         starts: int64 of shape (partitions + 1,): the number of each partition's first row, and of all rows.
     """
 
     def __init__(
-        self, paths: Sequence[Path], labels: Sequence[str], *, dimension: int, first: Sequence[int] = ()
+        self,
+        paths: Sequence[Path],
+        labels: Sequence[str],
+        *,
+        dimension: int,
+        first: Sequence[int] = (),
+        scattered: bool = False,
     ) -> None:
         self.dimension = dimension
         self.starts = np.zeros(len(paths) + 1, dtype=np.int64)
         self._labels = tuple(labels)
         self._first = tuple(first) or (0,) * len(paths)
         self._paths = tuple(paths)
+        self._scattered = scattered
         # A mapped file keeps its descriptor.
         self._matrix = lru_cache(maxsize=_MOST_OPEN)(self._open)
         np.cumsum([len(self._matrix(number)) for number in range(len(paths))], out=self.starts[1:])
@@ -98,7 +107,10 @@ class Vectors:
             yield self.take(rows[start : start + size])
 
     def _open(self, partition: int) -> Array:
-        return open_matrix(self._paths[partition], self.dimension)[self._first[partition] :]
+        matrix = open_matrix(self._paths[partition], self.dimension)
+        if self._scattered and isinstance(matrix.base, mmap.mmap):
+            matrix.base.madvise(mmap.MADV_RANDOM)
+        return matrix[self._first[partition] :]
 
     def _check(self, block: Float32s, partition: int, rows: Int64s) -> None:
         # A sum is finite only if all its terms are, and is several times as fast as looking at each; in single
@@ -146,6 +158,24 @@ def exact_search(
     search: Any = exhaustive_search.knn_ground_truth
     scores, rows = search(queries, blocks, k, faiss_metric(metric), ngpu=-1 if gpu and k <= _GPU_MOST_K else 0)
     return (scores if metric == "ip" else -scores), rows
+
+
+def true_scores(queries: Float32s, rows: Int64s, vectors: Vectors, metric: Metric) -> Float64s:
+    """Return the exact scores of rows of shape (q, k) for the queries, of shape (q, d); -inf where the row is -1.
+
+    As many queries as fill 64 MiB are compared at a time.
+    """
+    scores = np.full(rows.shape, -np.inf)
+    step = max(1, BLOCK_BYTES // max(1, 8 * rows.shape[1] * vectors.dimension))
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step]
+        if (some >= 0).any():
+            needed, place = np.unique(np.maximum(some, 0), return_inverse=True)
+            found = vectors.take(needed)[place.reshape(some.shape)]
+            scores[start : start + step] = np.where(
+                some >= 0, pair_scores(queries[start : start + step], found, metric), -np.inf
+            )
+    return scores
 
 
 def pair_scores(queries: Float32s, vectors: Float32s, metric: Metric) -> Float64s:

@@ -178,6 +178,7 @@ def _show_index(entry: IndexEntry, encoder: EncoderEntry | None) -> None:
         # What `auto` became.
         "built as": next((found for shard in entry.shards if (found := getattr(shard.stats, "factory", None))), None),
         **entry.search.model_dump(),
+        **_search_costs(entry, encoder),
     }
     print_table(
         entry.name, ("setting", "value"), [(key, str(value)) for key, value in facts.items() if value is not None]
@@ -189,6 +190,22 @@ def _show_index(entry: IndexEntry, encoder: EncoderEntry | None) -> None:
     say()
     shards = [(shard.label, shard.fingerprint, shard.rows, size(shard.bytes)) for shard in entry.shards]
     print_table("Shards", ("shard", "fingerprint", "rows", "size"), shards)
+
+
+def _search_costs(entry: IndexEntry, encoder: EncoderEntry | None) -> dict[str, str]:
+    """Return what searches of an index hold in memory, and read of vectors on disk, where its hits are refined."""
+    if entry.search.refine is None or encoder is None:
+        return {}
+    codes = sum(file.bytes for shard in entry.shards for file in shard.files if file.path.endswith("/index.faiss"))
+    vector = 4 * encoder.dimension
+    read = _SHOWN_HITS * entry.search.refine * vector * len(entry.shards)
+    return {
+        "in memory": f"{size(codes)} of codes, {codes / max(1, entry.rows * vector):.1%} of the vectors",
+        "read a question": f"{size(read)} of vectors for {_SHOWN_HITS} hits",
+    }
+
+
+_SHOWN_HITS = 10
 
 
 def verify(

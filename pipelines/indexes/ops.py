@@ -162,7 +162,7 @@ def indexer_steps(context: PlanContext, name: str, settings: IndexSettings) -> I
         lasts: int = 0,
         **given: tuple[str, ...],
     ) -> Step:
-        identity = indexer.settings.identity(step=op, digest=context.digest)
+        identity = indexer.identity(op, context.digest)
         versions = [indexer.version, *([indexer.measure_version] if op == "measure" else [])]
         on_gpu = op in {"train", "build"}
         return Step(

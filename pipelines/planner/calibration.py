@@ -92,7 +92,7 @@ def calibrate(
             ray_cpus=len(os.sched_getaffinity(0)),
             hashed=hash_rate(),
             vectors=vectors,
-            layouts=layouts(recipe, trials, documents),
+            layouts=layouts(recipe, trials, documents, vectors),
             searches=tuple(searches),
             models=models_of(recipe, memory, largest.documents),
         )
@@ -212,7 +212,7 @@ def read_calibration(path: Path, recipe: Recipe, documents: int) -> Calibration:
         ) from None
     if found.recipe != recipe_hash(recipe):
         raise UserError(f"{path}: is the calibration of another recipe; name another file, or remove it")
-    for name, layout in layouts(recipe, found.trials, documents).items():
+    for name, layout in layouts(recipe, found.trials, documents, found.vectors).items():
         if layout != found.layouts[name]:
             problem = f"index {name} was measured as {found.layouts[name]}, and is {layout} for {documents} documents"
             raise UserError(f"{path}: {problem}; name another file")

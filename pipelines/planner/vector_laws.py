@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mnemodex.indexers.dense.budget import choose_factory
 from mnemodex.indexers.dense.factory import CODE_POINTS, POINTS_PER_LIST, leaf, make_index
-from mnemodex.indexers.dense.probe import held_out_rows
+from mnemodex.indexers.dense.probe import factors, held_out_rows
 from mnemodex.pipelines.planner.laws import Estimate, Point, logarithm, predict, sorting
 from mnemodex.pipelines.planner.layout import shard_sizes
 from mnemodex.pipelines.planner.vectors import layout_of
@@ -58,7 +59,7 @@ class VectorPlan:
 
 def plan_vectors(settings: VectorSettings, rows: int, trials: Sequence[VectorTrial]) -> VectorPlan:
     """Return what an index of so many rows takes, from indexes of the same layout that were built by themselves."""
-    layout, lists, needs_training = layout_of(settings, rows), 0, False
+    layout, lists, needs_training = layout_of(settings, rows, trials[-1].dimension), 0, False
     if settings.engine == "faiss":
         index = make_index(layout, trials[-1].dimension, settings.metric)
         lists, needs_training = int(getattr(leaf(index), "nlist", 0)), not index.is_trained
@@ -66,6 +67,8 @@ def plan_vectors(settings: VectorSettings, rows: int, trials: Sequence[VectorTri
     probes = sum(held_out_rows(size) * many for size, many in grown.shards.items())
     # Ids and scores of ten answers to each probe: exact ones, and of each value.
     values = sum(1 << power < lists for power in range(_MOST_VALUES)) + (lists <= 512) if lists else trials[-1].values
+    if lists and settings.engine == "faiss":
+        values *= max(1, len(factors(choose_factory(settings, rows, trials[-1].dimension)[1])))
     probe_bytes = Estimate.exact(10 * probes * (16 + 20 * values))
     training_rows = min(rows, max(POINTS_PER_LIST * lists, CODE_POINTS))
     return VectorPlan(

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnemodex.indexers.dense.factory import auto_factory
+from mnemodex.indexers.dense.budget import choose_factory
 from mnemodex.indexers.settings import VectorSettings
 from mnemodex.pipelines.planner.figures import VectorTrial
 from mnemodex.pipelines.planner.laws import power
 from mnemodex.pipelines.planner.trials import run_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mnemodex.indexers.arrays import Float32s
     from mnemodex.indexers.dense.engine import Engine
@@ -41,22 +41,25 @@ def rows_of(trials: Sequence[TrialBuild], name: str, documents: int) -> int:
     return round(power([trial.documents for trial in trials], counts, documents).value)
 
 
-def layouts(recipe: Recipe, trials: Sequence[TrialBuild], documents: int) -> dict[str, str]:
+def layouts(
+    recipe: Recipe,
+    trials: Sequence[TrialBuild],
+    documents: int,
+    vectors: Mapping[str, Sequence[VectorTrial]],
+) -> dict[str, str]:
     """Return which index each one over vectors would be: without the number of its lists, which is scaled."""
     found = {}
     for name, settings in recipe.indexes.items():
         if isinstance(settings, VectorSettings):
             rows = rows_of(trials, name, documents)
-            layout = layout_of(settings, rows)
+            layout = layout_of(settings, rows, vectors[name][-1].dimension)
             found[name] = _LISTS.sub("*", layout, count=1)
     return found
 
 
-def layout_of(settings: VectorSettings, rows: int) -> str:
+def layout_of(settings: VectorSettings, rows: int, dimension: int) -> str:
     """Return the factory string of an index of so many rows, or `hnswlib`."""
-    if settings.engine != "faiss":
-        return "hnswlib"
-    return auto_factory(rows) if settings.factory == "auto" else settings.factory
+    return choose_factory(settings, rows, dimension)[0] if settings.engine == "faiss" else "hnswlib"
 
 
 def try_vectors(
@@ -159,15 +162,18 @@ def measure(settings: VectorSettings, planned: int, vectors: Float32s) -> Vector
     from mnemodex.indexers.dense.devices import set_threads
     from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
     from mnemodex.indexers.dense.order import insertion_order
-    from mnemodex.indexers.dense.probe import choose, held_out_rows, probe_index
+    from mnemodex.indexers.dense.probe import Contents, choose, factors, held_out_rows, probe_index
     from mnemodex.indexers.dense.vectors import exact_search
 
     set_threads(1)
     rows, dimension = vectors.shape
     clock = [time.process_time()]
     lists = 0
+    refines: tuple[int, ...] = ()
     if settings.engine == "faiss":
-        engine, lists = _train(layout_of(settings, planned), settings, vectors)
+        factory, refine = choose_factory(settings, planned, dimension)
+        refines = factors(refine)
+        engine, lists = _train(factory, settings, vectors)
     else:
         engine = HnswlibEngine.create(settings, rows, dimension)
     clock.append(time.process_time())
@@ -185,12 +191,13 @@ def measure(settings: VectorSettings, planned: int, vectors: Float32s) -> Vector
         queries = stored.take(last)
         exact_search(queries, stored.blocks(np.sort(first)), min(10, len(first)), metric=settings.metric)
         clock.append(time.process_time())
-        probe = probe_index(engine, queries, "held-out rows", stored, order, np.arange(rows), settings.metric)
+        contents = Contents(stored, order, np.arange(rows), settings.metric)
+        probe = probe_index(engine, contents, queries, "held-out rows", refines=refines)
         clock.append(time.process_time())
-        value = choose(probe, settings.target_recall).search.value
+        chosen = choose(probe, settings.target_recall, exact_from=engine.exact_from).search
         asked = vectors_like(queries, _QUERIES)
         began = time.process_time()
-        engine.search(asked, min(10, len(first)), parameter=value)
+        engine.search(asked, min(10 * (chosen.refine or 1), len(first)), parameter=chosen.value)
         search = (time.process_time() - began) / len(asked)
         before = time.process_time()
         engine.add(stored.blocks(last, None))
@@ -203,7 +210,7 @@ def measure(settings: VectorSettings, planned: int, vectors: Float32s) -> Vector
         dimension=dimension,
         lists=lists,
         parameter=engine.parameter,
-        values=max(1, len(engine.grid)),
+        values=len(probe.values),
         probes=held_out,
         train=train,
         add=add + order_cpu + saved,

@@ -76,8 +76,9 @@ class Built:
     def open(self, parameter: int | None = None) -> DenseSearcher:
         """A searcher with the measured parameter, or the one given."""
         files = {part.label: part.files["npy"] for part in self.parts}
-        value = self.indexer.measure(self.shards).search.value if parameter is None else parameter
-        return DenseSearcher(self.shards, value, vectors=files.__getitem__)
+        measured = self.indexer.measure(self.shards).search
+        value = measured.value if parameter is None else parameter
+        return DenseSearcher(self.shards, value, vectors=files.__getitem__, refine=measured.refine)
 
 
 def build(

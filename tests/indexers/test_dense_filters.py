@@ -19,6 +19,8 @@ ENGINES = {
     "ivf": {"factory": "IVF32,Flat"},
     "behind-a-transform": {"factory": "PCA24,IVF32,Flat", "metric": "l2"},
     "refined": {"factory": "IVF32,SQ8,Refine(Flat)"},
+    "refined-from-disk": {"factory": "IVF32,RaBitQ", "refine": "auto"},
+    "refined-from-disk-without-lists": {"factory": "PQ12x4", "metric": "l2", "refine": 16},
     "no-filter-of-its-own": {"factory": "PQ12x4"},
     "hnswlib": {"engine": "hnswlib"},
 }

@@ -29,6 +29,8 @@ def probe(found, *, exact_ids=((1, 2),), values=(16, 32, 64), origin="queries", 
         found_ids=found,
         found_scores=score(found).astype(np.float32),
         true_scores=score(found),
+        refines=np.zeros(len(values), int),
+        comparisons=np.zeros(len(values)),
     )
 
 

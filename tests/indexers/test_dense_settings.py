@@ -65,6 +65,13 @@ def test_indexes_that_cannot_keep_the_promises_are_refused(factory, reason):
         {"target_recall": 1.5},
         {"shard_rows": 0},
         {"seed": -1},
+        {"memory_budget": 0},
+        {"memory_budget": "2 houses"},
+        {"memory_budget": "2GB", "factory": "HNSW32"},
+        {"memory_budget": "2GB", "engine": "hnswlib"},
+        {"refine": "auto"},
+        {"refine": 0, "factory": "IVF4,SQ8"},
+        {"refine": 4, "engine": "hnswlib"},
         {"unknown": 1},
     ],
 )
@@ -73,7 +80,16 @@ def test_options_that_make_no_sense_are_refused(options):
         DenseSettings(**options)
 
 
-@pytest.mark.parametrize("settings", [DenseSettings(factory="HNSW16"), DenseSettings(engine="hnswlib", m=8)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        DenseSettings(factory="HNSW16"),
+        DenseSettings(engine="hnswlib", m=8),
+        DenseSettings(memory_budget="1.5GB"),
+        DenseSettings(factory="IVF4,RaBitQ", refine="auto"),
+        DenseSettings(factory="IVF4,RaBitQ", refine=12),
+    ],
+)
 def test_settings_survive_the_manifest(settings):
     assert DenseSettings.model_validate(settings.model_dump(mode="json")) == settings
 

@@ -102,7 +102,8 @@ def test_rows_that_were_appended_are_a_shard_of_their_own(grow, tmp_path, name):
     assert kept == before and new.rows == 10
     assert computed(result).get(name) == 1 and f"{name}: train" not in computed(result)
     recall = manifest(tmp_path / "memory").indexes[name].recall
-    assert recall is None or (recall.probes > 45 and recall.reached)
+    # So few probes do not show that a target of 0.95 is reached.
+    assert recall is None or (recall.probes > 45 and recall.recall > 0.95)
     ids, scores, texts = answers(tmp_path / "memory", name)
     assert len({number for row in ids for number in row}) > 10
     grow("fresh", indexes=indexes, a=notes(*range(ROWS + 10)))

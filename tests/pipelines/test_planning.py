@@ -264,6 +264,7 @@ def test_files_that_results_share_were_built_once(recipe, tmp_path):
         ({"factory": "HNSW8"}, "HNSW8"),
         ({"factory": "IVF4096,SQ8"}, "IVF4096,SQ8"),
         ({"engine": "hnswlib"}, "hnswlib"),
+        ({"memory_budget": "200kB"}, "IVF64,RaBitQ"),
     ],
 )
 def test_an_index_over_vectors_is_measured_by_itself_as_it_would_be(given, layout):
@@ -273,7 +274,7 @@ def test_an_index_over_vectors_is_measured_by_itself_as_it_would_be(given, layou
     assert [trial.rows for trial in trials] == [400, 800] and trials[0].probes == 20
     # A hundred rows a list at least, of the 4,096 that many rows would have.
     assert [trial.lists for trial in trials] == ([4, 8] if "IVF" in layout else [0, 0])
-    assert layout_of(settings, 10_000) == layout
+    assert layout_of(settings, 10_000, 16) == layout
     assert 1.5 < trials[1].bytes / trials[0].bytes < 2.5
     assert plan_vectors(settings, 10_000, trials).build.value >= 0
 
