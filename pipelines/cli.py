@@ -14,6 +14,7 @@ from mnemodex.pipelines.commands import (
     building,
     changing,
     evaluation,
+    exporting,
     inspection,
     planning,
     searching,
@@ -52,7 +53,7 @@ def options(
     """Turn a corpus into memory indexes on Ray; search, inspect and measure them."""
 
 
-for module in (building, changing, snapshots, searching, inspection, evaluation, planning):
+for module in (building, changing, snapshots, searching, inspection, evaluation, exporting, planning):
     module.register(app)
 
 

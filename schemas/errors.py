@@ -175,6 +175,10 @@ class IdCollisionError(MnemodexError):
     """Two different rows of a snapshot have the same 63-bit id."""
 
 
+class ExportError(UserError):
+    """What is to be written would overwrite something, or cannot be written there."""
+
+
 class ServerError(MnemodexError):
     """A server of memories cannot be reached, or does not answer as one does."""
 
