@@ -33,6 +33,8 @@ from mnemodex.schemas.validation import say
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mnemodex.schemas.store.object_url import Root
+
 _KNOWN: tuple[tuple[type[Exception], int, str], ...] = (
     (KeyRefusedError, 401, "unauthorized"),
     (AccessError, 403, "forbidden"),
@@ -91,7 +93,7 @@ class Problem(NamedTuple):
         return {"error": {"code": self.code, "message": self.message, "remedy": self.remedy}}
 
 
-def problem_of(error: Exception, folders: Mapping[str, Path]) -> Problem:
+def problem_of(error: Exception, folders: Mapping[str, Root]) -> Problem:
     """Return the answer to an exception; of one that is not ours it says nothing.
 
     Args:
@@ -116,7 +118,7 @@ def _retry_after(error: Exception) -> float | None:
     return 1.0 if isinstance(error, BusyError) else None
 
 
-def hide_paths(text: str, folders: Mapping[str, Path]) -> str:
+def hide_paths(text: str, folders: Mapping[str, Root]) -> str:
     """Return a message with the names of memories in the place of their folders, and without other folders."""
     known = {str(path): name for name, folder in folders.items() for path in (folder, folder.resolve())}
     own = (sys.prefix, sys.base_prefix, tempfile.gettempdir(), str(Path.home()), str(Path.cwd()))

@@ -25,11 +25,11 @@ from mnemodex.schemas.tables import CHUNKS, DOCUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from mnemodex.deploy.access import Access
     from mnemodex.deploy.settings import Limits
     from mnemodex.retrievers.base import Retriever
+    from mnemodex.schemas.store.object_url import Root
 
 _log = logging.getLogger("mnemodex.server")
 _WARM_QUESTION = "What is this?"
@@ -115,7 +115,7 @@ class Memories:
         MnemodexError: one of them is no memory, or none of its manifests is sound.
     """
 
-    def __init__(self, folders: Mapping[str, Path], limits: Limits) -> None:
+    def __init__(self, folders: Mapping[str, Root], limits: Limits) -> None:
         self._limits = limits
         self._reloading = threading.Lock()
         self.problems: dict[str, str] = {}
@@ -195,7 +195,7 @@ class Memories:
         found = self.problems.get(name)
         return None if found is None else hide_paths(found, {name: self._served[name].memory.snapshot.store.root})
 
-    def _open(self, name: str, folder: Path) -> Memory:
+    def _open(self, name: str, folder: Root) -> Memory:
         """Open the newest snapshot; where its manifest is damaged, the newest one whose manifest is not."""
         try:
             return Memory(folder)

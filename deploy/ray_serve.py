@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mnemodex.deploy.replicas import Reloaded
     from mnemodex.deploy.service import Service
     from mnemodex.deploy.settings import ServerSettings
+    from mnemodex.schemas.store.object_url import Root
 
 _NAME = "mnemodex"
 _CONTROLLER = "SERVE_CONTROLLER_ACTOR"
@@ -151,7 +152,7 @@ def _await_controller(proxy: Future[Any]) -> None:
     proxy.result()
 
 
-def _check_memory(folder: Path) -> None:
+def _check_memory(folder: Root) -> None:
     """Refuse a folder that replicas could not serve either, before they are started."""
     try:
         open_store(folder)

@@ -6,15 +6,17 @@ import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
 from mnemodex.schemas.errors import UserError
+from mnemodex.schemas.store.object_url import Root, parse_root
 from mnemodex.schemas.validation import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _Count = Annotated[int, Field(ge=1)]
+_Root = Annotated[Root, BeforeValidator(parse_root), PlainSerializer(str)]
 
 
 class Limits(BaseModel):
@@ -41,7 +43,7 @@ class ServerSettings(BaseModel):
     """A server's settings.
 
     Attributes:
-        memories: their absolute folders, by name.
+        memories: their absolute folders or URLs, by name.
         host: the address that is listened at.
         port: its port.
         keys: the file of API keys; without one everybody on this machine may ask everything.
@@ -58,7 +60,7 @@ class ServerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    memories: dict[str, Path]
+    memories: dict[str, _Root]
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     keys: Path | None = None
@@ -112,18 +114,18 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def name_memories(arguments: Sequence[str]) -> dict[str, Path]:
+def name_memories(arguments: Sequence[str]) -> dict[str, Root]:
     """Return the folders of `FOLDER` or `NAME=FOLDER` by their names; a name is the folder's where none is given.
 
     Raises:
         UserError: two have one name, or one has none.
     """
-    named: dict[str, Path] = {}
+    named: dict[str, Root] = {}
     for argument in arguments:
         name, equals, folder = argument.partition("=")
         folder = folder if equals else argument
-        path = Path(folder).absolute()
-        name = name if equals else path.name
+        path = parse_root(folder).absolute()
+        name = name if equals else str(path).rpartition("/")[2]
         if not name or not folder:
             raise UserError(f"{argument}: the memory has no name. Write NAME=FOLDER")
         if name in named:

@@ -129,9 +129,9 @@ class MnemodexWorker:
         if self._refusal is not None:
             self._refusal = f"node {socket.gethostname()} ({node}) cannot take part in the build: {self._refusal}"
             return
-        self._rows_file = Path(root) / rows_file
-        self._rows_file.parent.mkdir(parents=True, exist_ok=True)
-        self._worker = Worker(Store(root), run, cpus=cpus, objects=objects)
+        self._rows_file = rows_file
+        self._store = Store(root)
+        self._worker = Worker(self._store, run, cpus=cpus, objects=objects)
 
     def run(self, text: str) -> str:
         """Work on a unit."""
@@ -146,6 +146,6 @@ class MnemodexWorker:
         def report(rows: int) -> None:
             if time.monotonic() - self._written > _REPORT_SECONDS:
                 self._written = time.monotonic()
-                self._rows_file.write_text(json.dumps([unit.step, unit.label, rows]))
+                self._store.files.put_note(self._rows_file, json.dumps([unit.step, unit.label, rows]).encode())
 
         return self._worker(unit, report).model_dump_json()

@@ -11,20 +11,22 @@ from mnemodex.pipelines.engine import Place
 from mnemodex.pipelines.preflight import check_inputs
 from mnemodex.pipelines.progress import Progress
 from mnemodex.pipelines.run import Run
-from mnemodex.schemas.errors import MnemodexError
+from mnemodex.schemas.errors import MnemodexError, ObjectStoreError
 from mnemodex.schemas.recipe import Recipe, load_recipe, parse_recipe
+from mnemodex.schemas.store.object_url import parse_root
 from mnemodex.schemas.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mnemodex.pipelines.outcome import BuildResult
+    from mnemodex.schemas.store.object_url import Root
 
 
 def build(  # noqa: PLR0913 - its options are those of the command and what only Python can pass
     recipe: str | Path | dict[str, Any] | Recipe,
     *,
-    memory: str | Path | None = None,
+    memory: str | Root | None = None,
     address: str | None = None,
     local: bool = False,
     runtime_env: str | Path | Mapping[str, Any] | None = None,
@@ -65,7 +67,7 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
     place = Place(address, local, _runtime_env(runtime_env))
     passed = Passed(source, chunker, dict(encoders or {}))
     checked = check_inputs(_recipe(recipe, passed))
-    store = Store(Path(memory or checked.memory).absolute())
+    store = Store(parse_root(memory or checked.memory).absolute())
     store.prepare()
     with contextlib.ExitStack() as ending:
         if not dry_run:
@@ -85,6 +87,8 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
                 unchanged.planned = dry_run
                 return unchanged
             return work.plan(place) if dry_run else work.run(place)
+        except ObjectStoreError:
+            raise
         except OSError as error:
             at = f": {error.filename}" if error.filename else ""
             raise MnemodexError(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnemodex.schemas.recipe import Recipe
+    from mnemodex.schemas.store.object_url import Root
     from mnemodex.schemas.store.store import Store
 
 _PLACE = "passed by the caller"
@@ -113,6 +114,6 @@ def spooled(recipe: Recipe, rows: Iterable[Mapping[str, Any]], folder: Path) -> 
     return recipe.model_copy(update={"source": _source(recipe, path)})
 
 
-def _source(recipe: Recipe, path: Path) -> Source:
+def _source(recipe: Recipe, path: Root) -> Source:
     fields = getattr(recipe.source, "fields", {})
     return Source(path=str(path), fields=fields, format="jsonl", max_errors=getattr(recipe.source, "max_errors", 100))

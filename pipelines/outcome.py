@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mnemodex.pipelines.progress import StepReport
+    from mnemodex.schemas.store.object_url import Root
 
 
 @dataclass
@@ -27,7 +26,7 @@ class BuildResult:
         planned: whether nothing was computed because only a plan was asked for.
     """
 
-    memory: Path
+    memory: Root
     snapshot: str | None
     committed: bool
     steps: list[StepReport]

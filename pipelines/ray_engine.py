@@ -260,7 +260,7 @@ def _rows_file(run: str, number: int) -> str:
 def _read_rows(store: Store, run: str, worker: Placed) -> Iterator[tuple[Unit, int]]:
     """Yield the unit that a worker is at, and how many of its rows are done."""
     try:
-        step, label, rows = json.loads((store.root / _rows_file(run, worker.number)).read_text())
+        step, label, rows = json.loads(store.files.read(_rows_file(run, worker.number)))
     except (OSError, ValueError):
         # Not written yet, or being written.
         return

@@ -159,7 +159,7 @@ class Run:
         check_address(place.address)
         recipe = self._recipe
         if self._passed.source is not None:
-            recipe = spooled(recipe, self._passed.source, self._store.root / self._files.run)
+            recipe = spooled(recipe, self._passed.source, self._store.files.scratch / self._files.run)
         self._results = BuildResults(
             recipe, self._store, self._former, keep_shards=self._revision is None or self._revision.keep_shards
         )

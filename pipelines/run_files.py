@@ -33,7 +33,7 @@ class RunFiles:
     def __init__(self, store: Store, declared: Mapping[TableKey, TableSpec]) -> None:
         self._store = store
         self._declared = declared
-        self.run = store.files.attempt("run").relative_to(store.root).as_posix()
+        self.run = store.files.attempt("run").relative_to(store.files.scratch).as_posix()
         self._steps: set[str] = set()
         self._lists: set[str] = set()
 

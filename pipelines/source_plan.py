@@ -100,7 +100,7 @@ def _remove_damaged(store: Store) -> None:
             artifact = store.artifact(f"{key.path}/{marker.removesuffix('.json')}")
             try:
                 for file in artifact.files if artifact is not None else ():
-                    store.files.local(file, again=True)
+                    store.files.check(file)
             except CorruptFileError:
                 store.files.delete(f"{key.path}/{marker}")
 

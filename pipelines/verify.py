@@ -25,10 +25,10 @@ from mnemodex.schemas.tables import TOMBSTONES, TableKey, table_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from mnemodex.indexers.arrays import Int64s
     from mnemodex.schemas.manifest import Artifact, FileEntry, IndexEntry, Manifest
+    from mnemodex.schemas.store.object_url import Root
     from mnemodex.schemas.store.store import Store
 
 _FOLDERS = ("tables", "indexes", "snapshots", "answers", "work")
@@ -45,7 +45,7 @@ class Verification:
     problems: list[str] = field(default_factory=list)
 
 
-def verify(root: str | Path) -> Verification:
+def verify(root: str | Root) -> Verification:
     """Compare every file of every snapshot with its checksum, then check the current tables' ids and offsets.
 
     Raises:
@@ -134,7 +134,7 @@ def _check_file(store: Store, entry: FileEntry, result: Verification) -> None:
     result.files += 1
     result.bytes += entry.bytes
     try:
-        store.files.local(entry, again=True)
+        store.files.check(entry)
     except CorruptFileError as error:
         result.problems.append(str(error))
 
@@ -212,7 +212,7 @@ def _check_marker(store: Store, path: str, data: bytes, known: set[str], result:
 def _cross_references(store: Store, manifest: Manifest) -> Iterator[str]:
     """Yield problems of the current snapshot's ids and rows, partition by partition."""
     try:
-        declared = declared_tables(parse_recipe(manifest.recipe, name="recipe", base=store.root))
+        declared = declared_tables(parse_recipe(manifest.recipe, name="recipe", base=store.files.scratch))
     except RecipeError as error:
         declared = {}
         yield f"{store.root}: the tables of an index cannot be checked: {error}"
@@ -238,6 +238,8 @@ def _check_index(store: Store, manifest: Manifest, index: IndexEntry) -> Iterato
         yield f"{store.root}: index {index.name} cannot be checked: {error}"
         return
     kind, settings = load(entry.indexer), load(entry.settings).model_validate(index.settings)
+    for file in (file for shard in index.shards for file in shard.files):
+        store.files.unchecked(file)
     folders = [store.files.path(shard.folder) for shard in index.shards]
     kept = {(index.table, kind.id_column): folders}
     for key in kind.aligned(settings):
@@ -246,7 +248,7 @@ def _check_index(store: Store, manifest: Manifest, index: IndexEntry) -> Iterato
             kept[key.label, column] = [folder / key.label for folder in folders]
     for (table, column), places in kept.items():
         ids = {
-            part.label: parquet.column(store.files.path(part.file(".parquet").path), column)
+            part.label: parquet.column(store.files.unchecked(part.file(".parquet")), column)
             for part in manifest.tables[table].partitions
         }
         seen = {label: np.zeros(len(column_ids), np.int64) for label, column_ids in ids.items()}

@@ -27,7 +27,6 @@ from mnemodex.schemas.validation import say_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from mnemodex.indexers.arrays import Int64s
     from mnemodex.indexers.encoders import TextEncoder
@@ -37,13 +36,14 @@ if TYPE_CHECKING:
     from mnemodex.schemas.kinds import Kind
     from mnemodex.schemas.manifest import EncoderEntry
     from mnemodex.schemas.spec import Spec
+    from mnemodex.schemas.store.object_url import Root
 
 
 class Memory:
     """One snapshot of a memory, its retrievers and its SQL. Not changed by later builds; open it again to see those."""
 
     def __init__(
-        self, path: str | Path, *, snapshot: str | int | None = None, encoders: Mapping[str, Any] | None = None
+        self, path: str | Root, *, snapshot: str | int | None = None, encoders: Mapping[str, Any] | None = None
     ) -> None:
         """Open a snapshot.
 
@@ -76,7 +76,7 @@ class Memory:
         return memory
 
     @classmethod
-    def sound(cls, path: str | Path) -> Memory | None:
+    def sound(cls, path: str | Root) -> Memory | None:
         """Open the newest snapshot whose manifest is not damaged; None where there is none.
 
         It may be an old one: for servers, which say so.
@@ -237,7 +237,7 @@ class Memory:
             )
 
 
-def reopen(path: Path, name: str, created: str, encoders: Mapping[str, Any]) -> Memory:
+def reopen(path: Root, name: str, created: str, encoders: Mapping[str, Any]) -> Memory:
     """Open a snapshot that may be older than the current one."""
     store = Store(path)
     manifest = store.named(name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import weakref
 from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any, Self
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.arrays import Array, Int64s
     from mnemodex.schemas.manifest import Artifact, Artifacts, IndexEntry, Manifest
+    from mnemodex.schemas.store.object_url import Root
     from mnemodex.schemas.store.store import Store
 
 _log = logging.getLogger("mnemodex")
@@ -52,7 +52,7 @@ class Snapshot:
         self.pin()
 
     @classmethod
-    def open(cls, root: str | Path, *, snapshot: str | int | None = None) -> Self:
+    def open(cls, root: str | Root, *, snapshot: str | int | None = None) -> Self:
         """Open the current snapshot of a memory, or one by its number.
 
         Raises:
@@ -84,11 +84,11 @@ class Snapshot:
             # It is still built.
             return
         try:
-            descriptor = self.store.pin(self.manifest.name)
+            unpin = self.store.pin(self.manifest.name)
         except OSError as error:
             _log.warning("%s: `gc` cannot know that it is read (%s); do not run it now", self.store.root, reason(error))
         else:
-            self.unpin = weakref.finalize(self, os.close, descriptor)
+            self.unpin = weakref.finalize(self, unpin)
 
     @property
     def name(self) -> str:

@@ -139,6 +139,14 @@ class CorruptFileError(MnemodexError):
     """A file of the memory is missing or differs from its checksum."""
 
 
+class ObjectStoreError(MnemodexError, OSError):
+    """An object store cannot be reached, or did not do what it was asked for."""
+
+
+class ObjectStoreRefusedError(UserError, ObjectStoreError):
+    """An object store refuses the credentials, has no such bucket, or lacks what a memory needs."""
+
+
 class ForkedProcessError(MnemodexError):
     """A process is a fork of one whose libraries have threads, which it lacks."""
 

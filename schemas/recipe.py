@@ -18,6 +18,7 @@ from mnemodex.schemas.references import check_references, fill_filter, fill_refe
 from mnemodex.schemas.sections import LmStates, NgramPairs
 from mnemodex.schemas.source_sections import NoSource
 from mnemodex.schemas.spec import Leaf, ModelRef, RecipePath, Spec
+from mnemodex.schemas.store.object_url import is_url, parse_root
 from mnemodex.schemas.validation import validate
 from mnemodex.schemas.yaml_file import read_yaml
 
@@ -156,9 +157,10 @@ def parse_recipe(data: Any, *, name: str, base: Path, stem: str = "memory") -> R
         raise RecipeError(f"{name}: a recipe is a mapping that has at least `source: {{path: …}}`")
     written = validate(_Written, data, name=name)
     memory = written.memory or f"memories/{stem}"
+    is_remote = "://" in memory or is_url(memory)
     found = _Sections(name, base)
     recipe = Recipe(
-        memory=memory if "://" in memory else str(_under(base, memory, f"{name}: memory")[0]),
+        memory=str(parse_root(memory) if is_remote else _under(base, memory, f"{name}: memory")[0]),
         id_salt=written.id_salt,
         source=found.one(SOURCES, "source", written.source, key="format", default="jsonl"),
         chunks=found.one(CHUNKERS, "chunks", written.chunks, key="by", default="document"),
@@ -263,6 +265,8 @@ class _Sections:
         # A model may be a folder near the recipe; hub ids stay as they are.
         is_model = bool(leaf.marker(ModelRef)) and not leaf.value.startswith("pkg:")
         if not is_model and not leaf.marker(RecipePath):
+            return leaf.value
+        if is_url(leaf.value):
             return leaf.value
         local, exists = _under(self._base, leaf.value, f"{self._name}: {'.'.join((at, *leaf.path))}")
         return leaf.value if is_model and not exists else str(local)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from commands import Ran
 from engines import InlineEngine, local_ray
 from hypothesis import settings
 from library import records, words_recipe, write_pairs, write_parts, write_triples
+from object_stores import ENVIRONMENT, make_bucket, moto_server
 from packages import Packages
 
 import mnemodex
@@ -206,6 +208,23 @@ def awaited(served: FastAPI) -> Iterator[Awaited]:
         client = httpx2.AsyncClient(transport=httpx2.ASGITransport(served))
         yield Awaited(runner, runner.run(mnemodex.aconnect("http://localhost", client=client)))
         runner.run(client.aclose())
+
+
+@pytest.fixture(scope="session")
+def s3_address() -> Iterator[str]:
+    """The address of a server of S3."""
+    with moto_server() as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(s3_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty bucket, with what a user sets to reach it."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_address)
+    monkeypatch.setenv("MNEMODEX_CACHE", str(tmp_path / "cache"))
+    return make_bucket(s3_address, f"bucket-{uuid.uuid4().hex}")
 
 
 @pytest.fixture(scope="session")

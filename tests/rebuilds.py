@@ -291,7 +291,7 @@ def die_after(writes: int, patch: pytest.MonkeyPatch, *, deletes: bool = False) 
 
         return call
 
-    for name in ("attempt", "put_all", "put_if_absent", "delete"):
+    for name in ("attempt", "_move", "put_if_absent", "delete"):
         patch.setattr(LocalFiles, name, dying(getattr(LocalFiles, name), counts=deletes or name != "delete"))
     return used
 

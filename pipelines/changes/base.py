@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.caller import Passed, with_passed
@@ -12,9 +11,17 @@ from mnemodex.pipelines.engine import Place
 from mnemodex.pipelines.preflight import check_inputs
 from mnemodex.pipelines.progress import Progress
 from mnemodex.pipelines.run import Revision, Run
-from mnemodex.schemas.errors import MemoryNotFoundError, MnemodexError, RecipeError, SourceError, reason
+from mnemodex.schemas.errors import (
+    MemoryNotFoundError,
+    MnemodexError,
+    ObjectStoreError,
+    RecipeError,
+    SourceError,
+    reason,
+)
 from mnemodex.schemas.passed import PassedChunker, PassedEmbedding
 from mnemodex.schemas.recipe import parse_recipe
+from mnemodex.schemas.store.object_url import parse_root
 from mnemodex.schemas.store.store import Store
 
 if TYPE_CHECKING:
@@ -23,18 +30,19 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.outcome import BuildResult
     from mnemodex.schemas.manifest import Manifest
     from mnemodex.schemas.recipe import Recipe
+    from mnemodex.schemas.store.object_url import Root
 
 
 @contextlib.contextmanager
-def locked_memory(path: str | Path) -> Iterator[tuple[Store, Manifest]]:
+def locked_memory(path: str | Root) -> Iterator[tuple[Store, Manifest]]:
     """Hold a memory for writing; give it and its current snapshot, and tidy up before and after.
 
     Raises:
         MemoryNotFoundError: there is no memory.
         WriterBusyError: a build or change writes to it.
     """
-    store = Store(Path(path).absolute())
-    if not store.root.is_dir():
+    store = Store(parse_root(path).absolute())
+    if not store.files.is_made():
         raise MemoryNotFoundError(f"{path}: no such memory; build one with `mnemodex build RECIPE`")
     with contextlib.ExitStack() as ending:
         ending.enter_context(store.lock())
@@ -83,7 +91,7 @@ class Base:
 
 
 @contextlib.contextmanager
-def changing(path: str | Path, work: Work) -> Iterator[Base]:
+def changing(path: str | Root, work: Work) -> Iterator[Base]:
     """Hold a memory for a change.
 
     Raises:
@@ -95,6 +103,8 @@ def changing(path: str | Path, work: Work) -> Iterator[Base]:
     with locked_memory(path) as (store, manifest):
         try:
             yield Base(store, manifest, _recipe(store, manifest, work.encoders), work)
+        except ObjectStoreError:
+            raise
         except OSError as error:
             at = f": {error.filename}" if error.filename else ""
             raise MnemodexError(
@@ -109,7 +119,7 @@ def _recipe(store: Store, manifest: Manifest, encoders: Mapping[str, Any]) -> Re
         RecipeError: an object that was passed is missing.
         MnemodexError: something that the recipe names is missing.
     """
-    recipe = parse_recipe(manifest.recipe, name=f"{store.root}: the recipe", base=store.root)
+    recipe = parse_recipe(manifest.recipe, name=f"{store.root}: the recipe", base=store.files.scratch)
     if isinstance(recipe.chunks, PassedChunker):
         raise RecipeError(
             f"{store.root}: its chunks were made by a chunker that was passed to `build`; change its source, and pass "

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.changes.lookup import Found
     from mnemodex.pipelines.sources.base import Record
     from mnemodex.schemas.manifest import Artifact
+    from mnemodex.schemas.store.object_url import Root
     from mnemodex.schemas.store.store import Store
 
 
@@ -182,7 +183,7 @@ class Changed:
         return [*self.left_out, *(self.build.warnings if self.build is not None else ())]
 
 
-def change(path: str | Path, what: Change, work: Work) -> Changed:
+def change(path: str | Root, what: Change, work: Work) -> Changed:
     """Change a memory, in one snapshot. The source is read only where what was read of it cannot be taken over.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,14 +15,13 @@ from mnemodex.pipelines.ops.checkpoint import PARTIAL
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.manifest import digest
 from mnemodex.schemas.store.collected import Collected, gaps_between
-from mnemodex.schemas.store.locks import open_locked
 from mnemodex.schemas.store.snapshots import manifest_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
     from mnemodex.schemas.manifest import Artifact, Manifest
+    from mnemodex.schemas.store.object_url import Root
     from mnemodex.schemas.store.store import Store
 
 _AGE = re.compile(r"(\d{1,6})([wdhms])")
@@ -92,7 +90,7 @@ class Collection:
     bytes: int = 0
 
 
-def collect(path: str | Path, kept: Kept, *, dry_run: bool = False) -> Collection:
+def collect(path: str | Root, kept: Kept, *, dry_run: bool = False) -> Collection:
     """Remove the snapshots of a memory that are not kept, and all files that no other one names.
 
     What a build that was stopped has finished, and no snapshot names, is removed too.
@@ -104,10 +102,16 @@ def collect(path: str | Path, kept: Kept, *, dry_run: bool = False) -> Collectio
 
     Raises:
         MemoryNotFoundError: there is no memory.
+        QueryError: the memory is in an object store, and no age is given.
         CorruptFileError: a snapshot is damaged; nothing is removed.
         WriterBusyError: a build or change writes to the memory.
     """
     with locked_memory(path) as (store, _):
+        if kept.younger is None and not store.files.knows_readers:
+            raise QueryError(
+                f"{store.root}: nobody knows who reads a memory in an object store; give the age of what no reader "
+                "has open any more, as --older-than 7d"
+            )
         return collect_store(store, kept, dry_run=dry_run)
 
 
@@ -118,7 +122,9 @@ def collect_store(store: Store, kept: Kept, *, dry_run: bool = False) -> Collect
     with contextlib.ExitStack() as locks:
         left, gone, pinned = _lock_out(store, *kept.split(history), locks)
         result = Collection([one.name for one in gone], pinned, len(left))
-        orphans = [*_orphans(store, left)]
+        # Where readers and builds are not known, what is young may be theirs.
+        age = kept.younger if not store.files.knows_readers else None
+        orphans = [*_orphans(store, left, datetime.now(UTC) - age if age is not None else None)]
         stopped = [manifest_file(name) for name in store.removed()]
         for path in (*orphans, *stopped, *(manifest_file(one.name) for one in gone)):
             result.files += 1
@@ -137,15 +143,14 @@ def collect_store(store: Store, kept: Kept, *, dry_run: bool = False) -> Collect
     return result
 
 
-def lock_snapshot(store: Store, name: str) -> int | None:
-    """Lock a snapshot, so that nobody opens it; return the lock's descriptor, or None where a reader has it open."""
-    path = store.files.path(manifest_file(name))
-    descriptor = open_locked(path, create=False)
-    if descriptor is None:
+def lock_snapshot(store: Store, name: str) -> Callable[[], None] | None:
+    """Lock a snapshot, so that nobody opens it; return what unlocks it, or None where a reader has it open."""
+    unlock = store.files.lock_out(manifest_file(name))
+    if unlock is None:
         # A memory of this process that nobody refers to any more may wait for Python's collector.
         gc.collect()
-        descriptor = open_locked(path, create=False)
-    return descriptor
+        unlock = store.files.lock_out(manifest_file(name))
+    return unlock
 
 
 def _lock_out(
@@ -154,11 +159,11 @@ def _lock_out(
     """Lock the manifests of snapshots that go; return what is left, what goes, and the names of what is pinned."""
     pinned: list[Manifest] = []
     for manifest in gone:
-        descriptor = lock_snapshot(store, manifest.name)
-        if descriptor is None:
+        unlock = lock_snapshot(store, manifest.name)
+        if unlock is None:
             pinned.append(manifest)
         else:
-            locks.callback(os.close, descriptor)
+            locks.callback(unlock)
     names = [one.name for one in pinned]
     left = sorted([*left, *pinned], key=attrgetter("name"), reverse=True)
     return left, [one for one in gone if one.name not in names], names
@@ -169,8 +174,11 @@ def _named(store: Store, kept: Sequence[Manifest]) -> Iterator[tuple[str, str | 
         yield one.name, one.parent, digest(store.files.read(manifest_file(one.name)))
 
 
-def _orphans(store: Store, kept: Sequence[Manifest]) -> Iterator[str]:
-    """Yield the files of tables, indexes, lists and unfinished work that no kept snapshot names."""
+def _orphans(store: Store, kept: Sequence[Manifest], before: datetime | None) -> Iterator[str]:
+    """Yield the files of tables, indexes, lists and unfinished work that no kept snapshot names.
+
+    With a time, those that were written before it.
+    """
     named: set[str] = set()
     for manifest in kept:
         for artifacts in manifest.lists():
@@ -180,7 +188,7 @@ def _orphans(store: Store, kept: Sequence[Manifest]) -> Iterator[str]:
             for artifact in artifacts.only(lists.__contains__) if artifacts.lists is not None else artifacts:
                 _name(store, artifact, named)
     for folder in _DATA:
-        yield from (path for path in store.files.list(folder) if path not in named)
+        yield from (path for path in store.files.list(folder, before=before) if path not in named)
 
 
 def _name(store: Store, artifact: Artifact, named: set[str]) -> None:

@@ -9,12 +9,11 @@ from mnemodex.pipelines.documents.changes import ChangeLog
 from mnemodex.pipelines.run import Revision
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mnemodex.pipelines.outcome import BuildResult
+    from mnemodex.schemas.store.object_url import Root
 
 
-def compact(path: str | Path, work: Work) -> BuildResult:
+def compact(path: str | Root, work: Work) -> BuildResult:
     """Write what many changes have left in as few shards and layers as a new build has; answers stay as they are.
 
     Args:

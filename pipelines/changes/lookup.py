@@ -38,7 +38,7 @@ def find_documents(store: Store, manifest: Manifest, keys: Collection[str]) -> d
     found: dict[str, Found] = {}
     for part in manifest.tables[DOCUMENTS.label].partitions:
         # Pages are checked as they are read.
-        path = store.files.path(part.file(".parquet").path)
+        path = store.files.unchecked(part.file(".parquet"))
         rows = parquet.read(path, columns=["doc_id", "key", "content_hash"])
         rows = rows.filter(pc.is_in(rows["key"], value_set=wanted))
         live = np.flatnonzero(~tombstones.mask("doc_id", numbers(rows["doc_id"])))

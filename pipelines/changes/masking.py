@@ -145,7 +145,7 @@ def _ids_of(store: Store, table: TableEntry, ids: Tombstones) -> Int64s:
     found = [np.zeros(0, np.int64)]
     for part in table.partitions:
         # Pages are checked as they are read.
-        path = store.files.path(part.file(".parquet").path)
+        path = store.files.unchecked(part.file(".parquet"))
         chosen = ids.mask("doc_id", parquet.column(path, "doc_id"))
         if chosen.any():
             found.append(parquet.column(path, table.id_column)[chosen])

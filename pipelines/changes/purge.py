@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,14 +22,20 @@ from mnemodex.schemas.store.local_files import ATTEMPTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from mnemodex.pipelines.changes.base import Base
     from mnemodex.pipelines.outcome import BuildResult
+    from mnemodex.schemas.store.object_url import Root
     from mnemodex.schemas.store.store import Store
 
 
-def purge(path: str | Path, what: Delete, work: Work) -> Changed:
+_UNKNOWN = (
+    "nobody knows who reads a memory in an object store: programs that had it open, and the caches of their machines, "
+    "may still hold the documents; end them and remove the caches"
+)
+
+
+def purge(path: str | Root, what: Delete, work: Work) -> Changed:
     """Delete documents so that no file of the memory holds them.
 
     All older snapshots are collected. So are answers of language models that were kept, of which none says which
@@ -57,7 +62,8 @@ def purge(path: str | Path, what: Delete, work: Work) -> Changed:
         build = _rewrite(base, log, keys) if keys else None
         if keys or what.keys:
             _collect(base.store)
-        return Changed(len(keys), [], build)
+        warnings = [] if base.store.files.knows_readers else [f"{base.store.root}: {_UNKNOWN}"]
+        return Changed(len(keys), warnings, build)
 
 
 def _rewrite(base: Base, log: ChangeLog, keys: Sequence[str]) -> BuildResult:
@@ -91,13 +97,13 @@ def _keys(base: Base, what: Delete, log: ChangeLog) -> list[str]:
 def _refuse_pinned(store: Store) -> None:
     """Refuse to begin while a reader has a snapshot open, which would go on holding the documents."""
     for name in store.kept():
-        descriptor = lock_snapshot(store, name)
-        if descriptor is None:
+        unlock = lock_snapshot(store, name)
+        if unlock is None:
             raise PinnedSnapshotError(
                 f"{store.root}: snapshot {name} is open in a program or server, which would go on reading what is to "
                 "be purged; close it and purge again. Nothing was changed"
             )
-        os.close(descriptor)
+        unlock()
 
 
 def _collect(store: Store) -> None:

@@ -44,7 +44,7 @@ class CheckedPartition:
 
     def matrix(self) -> Array:
         """Return the array of its `.npy` file."""
-        path = self.store.files.path(self.part.file(".npy").path)
+        path = self.store.files.unchecked(self.part.file(".npy"))
         matrix: Array = np.load(path, mmap_mode="r", allow_pickle=False)
         return matrix
 
@@ -68,7 +68,7 @@ class CheckedPartition:
         return f"{self.store.root}: {self.table.name} partition {self.part.label}: {what}; build again"
 
     def _read(self, part: Artifact, columns: Sequence[str] | None) -> pa.Table:
-        return parquet.read(self.store.files.path(part.file(".parquet").path), columns=columns)
+        return parquet.read(self.store.files.unchecked(part.file(".parquet")), columns=columns)
 
 
 def check_parents(partition: CheckedPartition) -> Iterator[str]:

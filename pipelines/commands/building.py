@@ -42,7 +42,7 @@ def init(
 
 def build(
     recipe: Annotated[Path, typer.Argument(help="The recipe.")],
-    memory: Annotated[Path | None, typer.Option(help="Where to build, instead of the recipe's own place.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Where to build, instead of the recipe's own place.")] = None,
     address: Annotated[
         str | None, typer.Option(help="A Ray cluster's address; a local one of its own by default.")
     ] = None,

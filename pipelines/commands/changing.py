@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnemodex.pipelines.commands.output import counted, on_terminal, print_json, say
-from mnemodex.pipelines.commands.texts import TextCommand
+from mnemodex.pipelines.commands.texts import MemoryArgument, TextCommand
 
 if TYPE_CHECKING:
     from mnemodex.pipelines.changes.base import Work
     from mnemodex.pipelines.changes.change import Change, Changed
 
-_MemoryArgument = Annotated[Path, typer.Argument(help="The memory's folder.")]
 _AddressOption = Annotated[
     str | None, typer.Option("--address", help="A Ray cluster's address; a local one of its own by default.")
 ]
@@ -32,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def add(
-    memory: _MemoryArgument,
+    memory: MemoryArgument,
     source: Annotated[Path, typer.Argument(help="A file or folder of documents.")],
     address: _AddressOption = None,
     local: _LocalOption = False,
@@ -45,7 +44,7 @@ def add(
 
 
 def update(
-    memory: _MemoryArgument,
+    memory: MemoryArgument,
     source: Annotated[Path, typer.Argument(help="A file or folder of documents, whose keys the memory has.")],
     address: _AddressOption = None,
     local: _LocalOption = False,
@@ -58,7 +57,7 @@ def update(
 
 
 def delete(
-    memory: _MemoryArgument,
+    memory: MemoryArgument,
     keys: Annotated[list[str] | None, typer.Argument(help="Keys of documents.", metavar="[KEY...]")] = None,
     where: Annotated[
         str | None, typer.Option(help="A boolean SQL expression over documents d, instead of keys.")
@@ -83,7 +82,7 @@ def delete(
 
 
 def compact(
-    memory: _MemoryArgument,
+    memory: MemoryArgument,
     address: _AddressOption = None,
     local: _LocalOption = False,
     as_json: _JsonOption = False,
@@ -109,14 +108,14 @@ def _work(address: str | None, *, local: bool) -> Work:
     return Work(Place(address, local), progress=Progress(bars=on_terminal()))
 
 
-def _change(memory: Path, what: Change, done: str, *, address: str | None, local: bool, as_json: bool) -> None:
+def _change(memory: str, what: Change, done: str, *, address: str | None, local: bool, as_json: bool) -> None:
     from mnemodex.pipelines.changes.change import change
 
     started = time.perf_counter()
     _report(memory, change(memory, what, _work(address, local=local)), done, started, as_json=as_json)
 
 
-def _report(memory: Path, changed: Changed, done: str, started: float, *, as_json: bool) -> None:
+def _report(memory: str, changed: Changed, done: str, started: float, *, as_json: bool) -> None:
     result = changed.build
     if as_json:
         built = {"snapshot": result.snapshot, "committed": result.committed} if result is not None else {}

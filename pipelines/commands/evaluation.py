@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from mnemodex.pipelines.commands.output import print_json, print_table, say
-from mnemodex.pipelines.commands.texts import SnapshotOption
+from mnemodex.pipelines.commands.texts import MemoryArgument, SnapshotOption
 from mnemodex.schemas.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    memory: Annotated[Path, typer.Argument(help="The memory's folder.")],
+    memory: MemoryArgument,
     index: Annotated[str, typer.Argument(help="The index's name.")],
     queries: Annotated[Path | None, typer.Option(help=_QUERIES)] = None,
     qrels: Annotated[Path | None, typer.Option(help=_QRELS)] = None,
@@ -90,7 +90,7 @@ def evaluate(
 
 
 def compare(
-    memory: Annotated[Path, typer.Argument(help="The memory's folder.")],
+    memory: MemoryArgument,
     first: Annotated[str, typer.Argument(help="An index's name.")],
     second: Annotated[str, typer.Argument(help="Another one's.")],
     queries: Annotated[Path, typer.Option(help=_QUERIES)],

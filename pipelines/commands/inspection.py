@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mnemodex.pipelines.commands.history import show_history
 from mnemodex.pipelines.commands.output import print_json, print_table, say, size
-from mnemodex.pipelines.commands.texts import SnapshotOption, TextCommand
+from mnemodex.pipelines.commands.texts import MemoryArgument, SnapshotOption, TextCommand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 
 def sql(
-    memory: Annotated[Path, typer.Argument(help="The memory's folder.")],
+    memory: MemoryArgument,
     query: Annotated[str, typer.Argument(help="One SELECT or EXPLAIN statement.")],
     timeout: Annotated[float, typer.Option(help="Seconds after which it is stopped.", min=0.001)] = 60.0,
     memory_limit: Annotated[str, typer.Option(help="Memory of the statement; its texts may take 2 GiB more.")] = "4GB",
@@ -68,7 +68,7 @@ def _shown(value: Any) -> Any:
 
 
 def show(
-    memory: Annotated[Path, typer.Argument(help="The memory's folder.")],
+    memory: MemoryArgument,
     index: Annotated[str | None, typer.Argument(help="One index, in detail.")] = None,
     snapshot: SnapshotOption = None,
     history: Annotated[bool, typer.Option("--history", help="What each snapshot changed.")] = False,
@@ -209,7 +209,7 @@ _SHOWN_HITS = 10
 
 
 def verify(
-    memory: Annotated[Path, typer.Argument(help="The memory's folder.")],
+    memory: MemoryArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check every checksum, id and cross-reference of a memory."""
@@ -228,7 +228,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def upgrade(memory: Annotated[Path, typer.Argument(help="The memory's folder.")]) -> None:
+def upgrade(memory: MemoryArgument) -> None:
     """Bring a memory of the former version's format to this one's. Its data files stay as they are."""
     from mnemodex.schemas.store.store import Store
 

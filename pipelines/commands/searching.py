@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnemodex.pipelines.commands.output import print_json, say
-from mnemodex.pipelines.commands.texts import SnapshotOption, TextCommand
+from mnemodex.pipelines.commands.texts import MemoryArgument, SnapshotOption, TextCommand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def search(
-    memory: Annotated[Path, typer.Argument(help="The memory's folder.")],
+    memory: MemoryArgument,
     index: Annotated[str, typer.Argument(help="The index's name.")],
     questions: Annotated[list[str], typer.Argument(help="One or more questions.", metavar="QUESTION...")],
     k: Annotated[int, typer.Option("-k", help="Hits per question.")] = 10,

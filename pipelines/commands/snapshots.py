@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from mnemodex.pipelines.commands.output import counted, print_json, print_table, say, size
+from mnemodex.pipelines.commands.texts import MemoryArgument
 
-_MemoryArgument = Annotated[Path, typer.Argument(help="The memory's folder.")]
 _JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -22,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def gc(
-    memory: _MemoryArgument,
+    memory: MemoryArgument,
     keep: Annotated[int | None, typer.Option(help="Keep so many of the newest snapshots.", min=1)] = None,
     older_than: Annotated[
         str | None, typer.Option(help="Remove only snapshots that are older: 7d, 12h, 30m.", metavar="AGE")
@@ -48,7 +47,7 @@ def gc(
 
 
 def diff(
-    memory: _MemoryArgument,
+    memory: MemoryArgument,
     before: Annotated[str, typer.Argument(help="A snapshot's number.", metavar="N")],
     after: Annotated[str, typer.Argument(help="Another one's.", metavar="M")],
     most: Annotated[int, typer.Option("-n", help="Keys that are shown of each kind of change.", min=0)] = 10,

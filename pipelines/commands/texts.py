@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand
 from typing_extensions import override
 
+MemoryArgument = Annotated[str, typer.Argument(help="The memory's folder, or its URL in an object store.")]
 SnapshotOption = Annotated[
     str | None, typer.Option("--snapshot", help="A snapshot's number; the current one by default.")
 ]

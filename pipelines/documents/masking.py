@@ -36,7 +36,7 @@ def _masked(store: Store, table: TableEntry, ids: Tombstones, whole: Mapping[str
     if column in whole and whole[column].partitions.rows == table.partitions.rows:
         return table.model_copy(update={"masked": len(getattr(ids, column))})
     # Pages are checked as they are read.
-    paths = (store.files.path(part.file(".parquet").path) for part in table.partitions)
+    paths = (store.files.unchecked(part.file(".parquet")) for part in table.partitions)
     masked = sum(int(ids.mask(column, parquet.column(path, column)).sum()) for path in paths)
     return table.model_copy(update={"masked": masked})
 

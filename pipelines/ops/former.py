@@ -51,10 +51,8 @@ class _Listed(NamedTuple):
 
 def write_former(store: Store, folder: str, entry: TableEntry, column: str = "") -> None:
     """Write for the workers of a step where the partitions of a table are, and by which ids its rows are looked up."""
-    target = store.root / folder
-    target.mkdir(parents=True, exist_ok=True)
     listed = _Listed([part.place for part in entry.partitions], column, entry.rows)
-    (target / "table.json").write_text(json.dumps(listed))
+    store.files.put(f"{folder}/table.json", json.dumps(listed).encode())
 
 
 class Former:
@@ -63,18 +61,20 @@ class Former:
     Its ids are sorted by the first worker that looks one up, range by range, and kept for the others while the build
     runs. A partition that is damaged is left out: its rows would only have saved work.
 
-    The folder, below the memory, is the one that `write_former` wrote.
+    The folder, below the memory, is the one that `write_former` wrote. Workers of a memory in an object store sort ids
+    for themselves.
     """
 
     def __init__(self, store: Store, folder: str) -> None:
         self._store = store
-        self._folder = store.root / folder
+        self._listed = f"{folder}/table.json"
+        self._folder = store.files.scratch / folder
         self._file = lru_cache(maxsize=8)(self._checked)
         self._range = lru_cache(maxsize=64)(self._sorted_ids)
 
     def __bool__(self) -> bool:
         """Whether there are any."""
-        return (self._folder / "table.json").is_file()
+        return self._store.files.exists(self._listed)
 
     @property
     def column(self) -> str:
@@ -149,12 +149,13 @@ class Former:
 
     @cached_property
     def _table(self) -> _Listed:
-        return _Listed(*json.loads((self._folder / "table.json").read_text()))
+        return _Listed(*json.loads(self._store.files.read(self._listed)))
 
     def _sorted_ids(self, bucket: int, bits: int) -> Int64s:
         """Return ids, partitions and rows of one of `1 << bits` ranges of ids, sorted; int64 of shape (3, ids)."""
         path = self._folder / f"{bucket}.npy"
         if not path.exists():
+            self._folder.mkdir(parents=True, exist_ok=True)
             with path.with_suffix(".lock").open("w") as lock:
                 fcntl.lockf(lock, fcntl.LOCK_EX)
                 if not path.exists():
@@ -172,7 +173,7 @@ class Former:
                 continue
             try:
                 # Page checksums are enough to look ids up; a file is checked before its rows are taken.
-                ids = parquet.column(self._store.files.path(artifact.file(".parquet").path), self.column)
+                ids = parquet.column(self._store.files.unchecked(artifact.file(".parquet")), self.column)
             except (OSError, CorruptFileError):
                 continue
             rows = np.flatnonzero(_bucket(ids, bits) == bucket)

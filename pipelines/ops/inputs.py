@@ -57,7 +57,7 @@ class Inputs:
     def pages(self, number: int) -> Iterator[tuple[str, Path]]:
         """Yield label and Parquet file of an input's partitions, unchecked: whoever reads a column checks its pages."""
         for artifact in self.artifacts(number):
-            yield artifact.label, self._store.files.path(artifact.file(".parquet").path)
+            yield artifact.label, self._store.files.unchecked(artifact.file(".parquet"))
 
     def rows(self, number: int) -> int:
         """Return the rows of an input's partitions."""

@@ -190,7 +190,7 @@ class Output:
     def discard(self) -> None:
         """Remove what was not published."""
         for folder in self._folders.values():
-            self._store.files.delete(folder.relative_to(self._store.root).as_posix())
+            self._store.files.delete(folder.relative_to(self._store.files.scratch).as_posix())
 
 
 def write_partition(folder: Path, table: TableSpec, batches: Iterable[pa.RecordBatch]) -> int:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from mnemodex.indexers.arrays import Int64s
-    from mnemodex.schemas.store.local_files import LocalFiles
+    from mnemodex.schemas.store.files import Files
 
 ROWS = 1 << 17
 """Of a group, roughly; more from 32 million rows on."""
@@ -19,7 +19,7 @@ _MOST_BITS = 8
 """Of the number of groups: their files are open at once."""
 
 
-def scatter(files: LocalFiles, batches: Iterable[Int64s], rows: int) -> Iterator[Int64s]:
+def scatter(files: Files, batches: Iterable[Int64s], rows: int) -> Iterator[Int64s]:
     """Yield rows in groups, all rows of one number in one group, in their order; each group is held in memory.
 
     Groups are of hashes of the numbers (Fibonacci hashing, Knuth, The Art of Computer Programming 3, 6.4), so that they

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.schemas.errors import CorruptFileError
+from mnemodex.schemas.errors import CorruptFileError, ObjectStoreError
 from mnemodex.schemas.store.sealed import seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mnemodex.schemas.store.local_files import LocalFiles
+    from mnemodex.schemas.store.files import Files
 
 COLLECTED = "snapshots/collected.json"
 
@@ -53,7 +53,7 @@ class Collected:
         return next((gap for gap in self.gaps if name is not None and gap.oldest <= name <= gap.newest), None)
 
     @classmethod
-    def read(cls, files: LocalFiles) -> Collected:
+    def read(cls, files: Files) -> Collected:
         """Read the file; nothing was collected where there is none.
 
         Raises:
@@ -64,13 +64,15 @@ class Collected:
             return cls(tuple(Gap(**gap) for gap in value["gaps"]), pending=value["pending"])
         except FileNotFoundError:
             return cls()
+        except ObjectStoreError:
+            raise
         except (OSError, TypeError, KeyError) as error:
             raise CorruptFileError(
                 f"{files.root / COLLECTED}: is damaged, and says which snapshots were removed; restore it from a copy, "
                 "or remove CURRENT and the folder snapshots, and build again, which finds what is computed"
             ) from error
 
-    def write(self, files: LocalFiles) -> None:
+    def write(self, files: Files) -> None:
         """Write the file, durably."""
         value: dict[str, Any] = {"gaps": [asdict(gap) for gap in self.gaps], "pending": self.pending}
         files.put(COLLECTED, seal(value))

@@ -1,18 +1,21 @@
-"""The one door to a memory's files.
-
-Only this package touches the file system, so that object stores fit behind it later.
-"""
+"""The one door to a memory's files, which lie in a local folder or in an object store."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime
     from pathlib import Path
 
     from mnemodex.schemas.manifest import FileEntry
+    from mnemodex.schemas.store.object_url import Root
+
+
+LARGEST = 1 << 28
+"""Bytes of the largest file that is read whole: manifests, lists, markers, answers."""
 
 
 class Files(Protocol):
@@ -21,40 +24,97 @@ class Files(Protocol):
     Nobody but a file's writer takes it away, or who collects what no snapshot names, with the lease held; nothing is
     changed under its name but small files that can be made again: that needs no lock, on a file system or in an object
     store.
+
+    Attributes:
+        root: where the memory lies.
+        scratch: the local folder below which attempts lie, whose paths are as below the memory.
+        knows_readers: whether `lock_out` finds out that a reader has a file pinned.
     """
 
-    def open_input(self, path: str) -> BinaryIO:
-        """Open the file for reading; `FileNotFoundError` where there is none."""
+    root: Root
+    scratch: Path
+    knows_readers: bool
+
+    def make(self) -> None:
+        """Make the memory's folder if it is not there."""
+
+    def is_made(self) -> bool:
+        """Return whether there may be a memory."""
+
+    def is_full(self) -> bool:
+        """Return whether the local disk has no room left: libraries in C often fail without saying that this is why."""
+
+    def exists(self, path: str) -> bool:
+        """Return whether the file is there."""
 
     def size(self, path: str) -> int | None:
         """Return the file's bytes, or None where there is no such file."""
 
+    def open_input(self, path: str) -> BinaryIO:
+        """Open the file for reading; `FileNotFoundError` where there is none."""
+
+    def read(self, path: str, *, most: int = LARGEST, sha256: str | None = None) -> bytes:
+        """Return the whole file; `FileNotFoundError` where there is none, `OSError` where it has more bytes.
+
+        What is read may come from a local copy that has the checksum `sha256`; whether it has is the caller's to check.
+        """
+
     def names(self, folder: str) -> Sequence[str]:
         """Return the names of the folder's entries, sorted; none where there is no such folder."""
 
-    def list(self, folder: str) -> Iterator[str]:
-        """Yield the path of every file below the folder, sorted."""
+    def list(self, folder: str, *, before: datetime | None = None) -> Iterator[str]:
+        """Yield the path of every file below the folder, sorted; of those alone that were written before a time."""
 
     def put(self, path: str, data: bytes | Path) -> None:
         """Put bytes or a finished local file in their place, whole or not at all, replacing what was there."""
 
-    def put_all(self, files: Iterable[tuple[Path, str]]) -> None:
-        """Put finished local files in their places, durably, replacing what was there."""
+    def put_all(self, files: Iterable[tuple[Path, FileEntry]]) -> None:
+        """Put finished local files in their places, durably, replacing what was there; the local ones may be gone."""
 
     def put_if_absent(self, path: str, data: bytes | Path) -> bool:
         """Put bytes or a finished local file in their place unless there is one; return whether they were put."""
 
+    def put_note(self, path: str, data: bytes) -> None:
+        """Put a few bytes that may be lost, or read half written."""
+
+    def draft(self, data: bytes) -> AbstractContextManager[bytes | Path]:
+        """Give what the other methods put in place as these bytes, with no more room on the disk."""
+
     def delete(self, path: str) -> None:
-        """Delete a file or a folder with all below it, if it is there."""
+        """Delete a file or a folder with all below it, if it is there; also an attempt."""
+
+    def delete_all(self, paths: Iterable[str]) -> None:
+        """Delete files, durably."""
+
+    def prune(self, folder: str) -> None:
+        """Remove the empty folders below a folder."""
 
     def attempt(self, kind: str = "attempt") -> Path:
         """Make a new empty local folder, which is the caller's until it deletes it or its process ends."""
 
+    def remove_abandoned(self) -> None:
+        """Remove the attempts of writers that are dead. Call with the lease held."""
+
+    def remove_own(self) -> None:
+        """Remove the attempts that this object made and that are left."""
+
     def lease(self) -> AbstractContextManager[None]:
         """Hold the memory for writing, so that two builds do not do the same work."""
 
-    def path(self, path: str) -> Path:
-        """Return the local path of a file, for libraries that open files themselves."""
+    def pin(self, path: str) -> Callable[[], None]:
+        """Keep a file from being locked out until what is returned is called; `FileNotFoundError` if it is gone."""
 
-    def local(self, entry: FileEntry, *, again: bool = False) -> Path:
+    def lock_out(self, path: str) -> Callable[[], None] | None:
+        """Keep a file from being pinned until what is returned is called; None where a reader has it pinned."""
+
+    def path(self, path: str) -> Path:
+        """Return the local path of a folder or file of which all that is needed was given by `local`."""
+
+    def local(self, entry: FileEntry) -> Path:
         """Return the local path of a file that a manifest or marker names, compared with its checksum."""
+
+    def unchecked(self, entry: FileEntry) -> Path:
+        """Return the local path of a file for who checks by itself what it reads of it."""
+
+    def check(self, entry: FileEntry) -> None:
+        """Compare a file with its checksum where it lies, whatever was compared before."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mnemodex.schemas.artifact_lists import Artifacts, ListFile
-from mnemodex.schemas.errors import START_OVER, CorruptFileError
+from mnemodex.schemas.errors import START_OVER, CorruptFileError, ObjectStoreError
 from mnemodex.schemas.store.columns import to_table
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mnemodex.schemas.artifacts import Artifact
     from mnemodex.schemas.manifest import Manifest
-    from mnemodex.schemas.store.local_files import LocalFiles
+    from mnemodex.schemas.store.files import Files
 
 _MOST = 10_000
 """Artifacts of a file."""
@@ -43,7 +43,7 @@ class Lists:
         read: returns the rows of a list file; the last ones are kept.
     """
 
-    def __init__(self, files: LocalFiles) -> None:
+    def __init__(self, files: Files) -> None:
         self._files = files
         self.read = lru_cache(maxsize=64)(self._read)
 
@@ -108,9 +108,11 @@ class Lists:
         return part
 
     def _data(self, part: ListFile) -> bytes:
-        path = self._files.path(part.path)
+        path = self._files.root / part.path
         try:
-            data = self._files.read(part.path)
+            data = self._files.read(part.path, sha256=part.sha256)
+        except ObjectStoreError:
+            raise
         except OSError as error:
             what = "missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
             raise CorruptFileError(f"{path}: {what}; run the build again") from error
@@ -130,7 +132,7 @@ class Lists:
         return rows
 
 
-def is_list(files: LocalFiles, path: str) -> bool:
+def is_list(files: Files, path: str) -> bool:
     """Return whether a file is a sound list file: one that has the name of its content."""
     return path == f"snapshots/lists/{hashlib.sha256(files.read(path)).hexdigest()}.parquet"
 

@@ -9,23 +9,22 @@ import os
 import shutil
 import stat
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from typing_extensions import override
 
 from mnemodex.schemas.errors import CorruptFileError, MnemodexError, WriterBusyError
-from mnemodex.schemas.store.files import Files
-from mnemodex.schemas.store.locks import open_locked
+from mnemodex.schemas.store.files import LARGEST, Files
+from mnemodex.schemas.store.locks import open_locked, open_shared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from mnemodex.schemas.manifest import FileEntry
 
-
-_WHOLE = 1 << 28
-"""Bytes of the largest file that is read whole: manifests, lists, markers, answers."""
 
 _ROOM = 1 << 20
 """Bytes below which a disk counts as full."""
@@ -73,8 +72,10 @@ def sha256(path: Path) -> str:
 class LocalFiles(Files):
     """A memory's folder on a local or network file system."""
 
+    knows_readers = True
+
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = self.scratch = root
         self._trusted: dict[str, tuple[int, int, int, str]] = {}
         self._owned: dict[Path, int] = {}
 
@@ -85,16 +86,20 @@ class LocalFiles(Files):
             raise CorruptFileError(f"{local}: leads out of the memory's folder; remove the link")
         return local
 
+    @override
     def make(self) -> None:
-        """Make the memory's folder if it is not there."""
         _make_folder(self.root)
 
+    @override
+    def is_made(self) -> bool:
+        return self.root.is_dir()
+
+    @override
     def is_full(self) -> bool:
-        """Return whether the disk has no room left: libraries in C often fail without saying that this is why."""
         return shutil.disk_usage(self.root).free < _ROOM
 
+    @override
     def exists(self, path: str) -> bool:
-        """Return whether the file or folder is there."""
         return (self.root / path).exists()
 
     @override
@@ -110,8 +115,8 @@ class LocalFiles(Files):
         _status(local)
         return local.open("rb")
 
-    def read(self, path: str, *, most: int = _WHOLE) -> bytes:
-        """Return the whole file; `FileNotFoundError` where there is none, `OSError` where it has more bytes."""
+    @override
+    def read(self, path: str, *, most: int = LARGEST, sha256: str | None = None) -> bytes:
         with self.open_input(path) as file:
             data = file.read(most + 1)
         if len(data) > most:
@@ -119,10 +124,11 @@ class LocalFiles(Files):
         return data
 
     @override
-    def list(self, folder: str) -> Iterator[str]:
+    def list(self, folder: str, *, before: datetime | None = None) -> Iterator[str]:
         base = self.root / folder
         for path in sorted(base.rglob("*")):
-            if path.is_file() or path.is_symlink():
+            is_file = path.is_file() or path.is_symlink()
+            if is_file and (before is None or path.lstat().st_mtime < before.timestamp()):
                 yield path.relative_to(self.root).as_posix()
 
     @override
@@ -147,8 +153,9 @@ class LocalFiles(Files):
             raise
         return path
 
+    @override
     def remove_abandoned(self) -> None:
-        """Remove the attempts of writers that are dead: their folders' locks are free. Call with the lease held."""
+        # The locks of their folders are free.
         names = [name.removesuffix(_ALIVE) for name in self.names("work") if name.startswith(ATTEMPTS)]
         for path in dict.fromkeys(self.root / "work" / name for name in names):
             descriptor = open_locked(_alive(path)) if path not in self._owned else None
@@ -156,14 +163,16 @@ class LocalFiles(Files):
                 self._owned[path] = descriptor
                 self.delete(f"work/{path.name}")
 
+    @override
     def remove_own(self) -> None:
-        """Remove the attempts that this object made and that are left."""
         for path in list(self._owned):
             self.delete(f"work/{path.name}")
 
     @override
-    def put_all(self, files: Iterable[tuple[Path, str]]) -> None:
-        moves = [(local, self.root / path) for local, path in files]
+    def put_all(self, files: Iterable[tuple[Path, FileEntry]]) -> None:
+        self._move([(local, self.root / entry.path) for local, entry in files])
+
+    def _move(self, moves: Sequence[tuple[Path, Path]]) -> None:
         for local, target in moves:
             _make_folder(target.parent)
             _sync(local)
@@ -174,7 +183,7 @@ class LocalFiles(Files):
     @override
     def put(self, path: str, data: bytes | Path) -> None:
         with self.draft(data) as draft:
-            self.put_all([(draft, path)])
+            self._move([(draft, self.root / path)])
 
     @override
     def put_if_absent(self, path: str, data: bytes | Path) -> bool:
@@ -190,6 +199,12 @@ class LocalFiles(Files):
         _sync(target.parent)
         return True
 
+    @override
+    def put_note(self, path: str, data: bytes) -> None:
+        _make_folder((self.root / path).parent)
+        (self.root / path).write_bytes(data)
+
+    @override
     @contextlib.contextmanager
     def draft(self, data: bytes | Path) -> Iterator[Path]:
         """Write bytes to a small local file for the time of the context; a local file is one already."""
@@ -216,8 +231,8 @@ class LocalFiles(Files):
             _alive(target).unlink(missing_ok=True)
             os.close(descriptor)
 
+    @override
     def delete_all(self, paths: Iterable[str]) -> None:
-        """Delete files, durably."""
         folders = set()
         for path in paths:
             self.delete(path)
@@ -225,8 +240,8 @@ class LocalFiles(Files):
         for folder in folders:
             _sync(folder)
 
+    @override
     def prune(self, folder: str) -> None:
-        """Remove the empty folders below a folder."""
         for path in sorted((self.root / folder).rglob("*"), reverse=True):
             if path.is_dir() and not path.is_symlink():
                 with contextlib.suppress(OSError):
@@ -257,12 +272,32 @@ class LocalFiles(Files):
             os.close(descriptor)
 
     @override
-    def local(self, entry: FileEntry, *, again: bool = False) -> Path:
-        """See `Files`. That is done once a process while its size, times and inode stay as they are, or again.
+    def pin(self, path: str) -> Callable[[], None]:
+        return partial(os.close, open_shared(self.path(path)))
+
+    @override
+    def lock_out(self, path: str) -> Callable[[], None] | None:
+        descriptor = open_locked(self.path(path), create=False)
+        return partial(os.close, descriptor) if descriptor is not None else None
+
+    @override
+    def unchecked(self, entry: FileEntry) -> Path:
+        return self.path(entry.path)
+
+    @override
+    def check(self, entry: FileEntry) -> None:
+        self._local(entry, again=True)
+
+    @override
+    def local(self, entry: FileEntry) -> Path:
+        """See `Files`. That is done once a process while its size, times and inode stay as they are.
 
         Raises:
             CorruptFileError: the file is missing, cannot be read, or differs.
         """
+        return self._local(entry, again=False)
+
+    def _local(self, entry: FileEntry, *, again: bool) -> Path:
         local = self.path(entry.path)
         try:
             self._compare(local, entry, again=again)

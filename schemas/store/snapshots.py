@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -16,6 +14,7 @@ from mnemodex.schemas.errors import (
     CorruptFileError,
     MnemodexError,
     NewerFormatError,
+    ObjectStoreError,
     OlderFormatError,
     SnapshotNotFoundError,
 )
@@ -23,12 +22,15 @@ from mnemodex.schemas.manifest import FORMAT, UPGRADABLE, Manifest, digest, own_
 from mnemodex.schemas.store.collected import COLLECTED, Collected
 from mnemodex.schemas.store.current import read_line, write_line
 from mnemodex.schemas.store.lists import Lists
-from mnemodex.schemas.store.local_files import LocalFiles
-from mnemodex.schemas.store.locks import open_shared
+from mnemodex.schemas.store.object_url import parse_root
+from mnemodex.schemas.store.open_files import open_files
 from mnemodex.schemas.validation import is_deeper, say_first
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from mnemodex.schemas.store.files import Files
+    from mnemodex.schemas.store.object_url import Root
 
 _SNAPSHOT = re.compile(r"\d{6}\.json")
 _LISTED = 20
@@ -47,9 +49,9 @@ class Snapshots:
     with it.
     """
 
-    def __init__(self, root: str | Path, *, files: LocalFiles | None = None) -> None:
-        self.root = Path(root)
-        self.files = files or LocalFiles(self.root)
+    def __init__(self, root: str | Root, *, files: Files | None = None) -> None:
+        self.root = parse_root(root)
+        self.files = files or open_files(self.root)
         self._lists = Lists(self.files)
 
     def current(self) -> Manifest | None:
@@ -115,8 +117,8 @@ class Snapshots:
         """Return which snapshots were collected."""
         return Collected.read(self.files)
 
-    def pin(self, name: str) -> int:
-        """Keep a snapshot from being collected until the descriptor that is returned is closed.
+    def pin(self, name: str) -> Callable[[], None]:
+        """Keep a snapshot from being collected until what is returned is called.
 
         Raises:
             SnapshotNotFoundError: it was collected since it was found.
@@ -124,14 +126,14 @@ class Snapshots:
         """
         gone = f"{self.root}: snapshot {name} was removed by `mnemodex gc`; open the memory again"
         try:
-            descriptor = open_shared(self.files.path(manifest_file(name)))
+            unpin = self.files.pin(manifest_file(name))
         except FileNotFoundError as error:
             raise SnapshotNotFoundError(gone) from error
         # A collection that was stopped may have left the file. The newest snapshot is never collected.
-        if name != max(self._snapshots()) and name in self.collected():
-            os.close(descriptor)
+        if self.files.knows_readers and name != max(self._snapshots()) and name in self.collected():
+            unpin()
             raise SnapshotNotFoundError(gone)
-        return descriptor
+        return unpin
 
     def mark(self) -> str:
         """Return a text that is another one after a snapshot was committed."""
@@ -205,6 +207,8 @@ class Snapshots:
         """Return what `CURRENT` says; None where it is missing or damaged."""
         try:
             return read_line(self.files.read("CURRENT", most=100))
+        except ObjectStoreError:
+            raise
         except OSError:
             return None
 
@@ -212,6 +216,8 @@ class Snapshots:
         path = self.root / manifest_file(name)
         try:
             return self.files.read(manifest_file(name))
+        except ObjectStoreError:
+            raise
         except OSError as error:
             what = "missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
             raise CorruptFileError(f"{path}, named in {self.root / named_in}: {what}; {START_OVER}") from error

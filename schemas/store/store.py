@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from mnemodex.schemas.errors import CorruptFileError, MemoryNotFoundError
+from mnemodex.schemas.errors import CorruptFileError, MemoryNotFoundError, ObjectStoreError
 from mnemodex.schemas.manifest import Artifact, FileEntry, Manifest, Stats
 from mnemodex.schemas.manifest import fingerprint as hash_of
 from mnemodex.schemas.store.commits import Commits
@@ -17,6 +17,8 @@ from mnemodex.schemas.store.local_files import LEASE, sha256
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from mnemodex.schemas.store.object_url import Root
 
 _KNOWN = {"CURRENT", LEASE, "snapshots", "tables", "indexes", "answers", "work"}
 
@@ -34,10 +36,14 @@ class Store(Commits):
         Raises:
             MemoryNotFoundError: it holds something else, or cannot be made.
         """
-        if self.root.exists() and not self.root.is_dir():
-            raise MemoryNotFoundError(f"{self.root}: is a file, not a memory; choose another folder for `memory`")
         try:
             self.files.make()
+        except FileExistsError as error:
+            raise MemoryNotFoundError(
+                f"{self.root}: is a file, not a memory; choose another folder for `memory`"
+            ) from error
+        except ObjectStoreError:
+            raise
         except OSError as error:
             raise MemoryNotFoundError(
                 f"{self.root}: cannot be made ({error.strerror}: {error.filename}); choose another folder for `memory`"
@@ -129,7 +135,7 @@ class Store(Commits):
         # Before the files are moved: from there on nothing needs room on the disk.
         marker.write_bytes(close_marker(artifact))
         new = all(self.files.size(target) is None for target in targets)
-        self.files.put_all(zip(local, targets, strict=True))
+        self.files.put_all(zip(local, files, strict=True))
         published = self._mark(artifact, marker)
         if new and published.folder != artifact.folder:
             for path in (*targets, artifact.folder):
@@ -154,7 +160,7 @@ class Store(Commits):
         return winner or artifact
 
     def _forget(self, attempt: Path) -> None:
-        self.files.delete(attempt.relative_to(self.root).as_posix())
+        self.files.delete(attempt.relative_to(self.files.scratch).as_posix())
 
 
 def close_marker(artifact: Artifact) -> bytes:
@@ -179,7 +185,7 @@ def _digest(body: Any) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def open_store(root: str | Path, *, snapshot: str | int | None = None) -> tuple[Store, Manifest]:
+def open_store(root: str | Root, *, snapshot: str | int | None = None) -> tuple[Store, Manifest]:
     """Open a memory for reading and resolve a snapshot: the current one, or one by its number.
 
     Raises:
@@ -187,7 +193,7 @@ def open_store(root: str | Path, *, snapshot: str | int | None = None) -> tuple[
         SnapshotNotFoundError: there is no snapshot of that number.
     """
     store = Store(root)
-    if not store.root.is_dir():
+    if not store.files.is_made():
         raise MemoryNotFoundError(f"{root}: no such memory; build one with `mnemodex build RECIPE`")
     manifest = store.current() if snapshot is None else store.at(snapshot)
     if manifest is None:

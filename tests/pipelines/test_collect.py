@@ -127,10 +127,10 @@ def test_a_reader_of_another_process_pins_its_snapshot(memory: Any, tmp_path: Pa
     reading, writing = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
-        opened = Store(root).pin("000002")
+        unpin = Store(root).pin("000002")
         os.write(reading[1], b"x")
         os.read(writing[0], 1)
-        os.close(opened)
+        unpin()
         os._exit(0)
     os.read(reading[0], 1)
     assert memory.gc(keep=1).pinned == ["000002"]

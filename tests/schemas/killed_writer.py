@@ -143,7 +143,7 @@ class Trial:
         for artifact in current.artifacts() if current else ():
             for entry in artifact.files:
                 if entry.path not in self._damaged:
-                    store.files.local(entry, again=True)
+                    store.files.check(entry)
         published = sum(find(store, artifact) is not None for artifact in self._wanted.artifacts())
         if published < self._published:
             yield f"{self._published} results were there, {published} are left"

@@ -83,7 +83,7 @@ def problems(root: Path, other: Manifest, status: int, *, sleeper_first: bool) -
         yield "the other writer's snapshot is another one"
     for artifact in other.artifacts():
         for entry in artifact.files:
-            store.files.local(entry, again=True)
+            store.files.check(entry)
     yield from verify(root).problems
     left = [name for name in store.files.names("work") if not name.startswith("plan-")]
     if left:

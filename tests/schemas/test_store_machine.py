@@ -110,7 +110,7 @@ class StoreMachine(RuleBasedStateMachine):
             artifact = find(self.store, place)
             assert (artifact is not None) == (place in self.published)
             for file in artifact.files if artifact else ():
-                self.store.files.local(file, again=True)
+                self.store.files.check(file)
 
 
 StoreMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
