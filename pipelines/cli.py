@@ -16,6 +16,7 @@ from mnemodex.pipelines.commands import (
     evaluation,
     exporting,
     inspection,
+    overlapping,
     planning,
     searching,
     snapshots,
@@ -53,7 +54,7 @@ def options(
     """Turn a corpus into memory indexes on Ray; search, inspect and measure them."""
 
 
-for module in (building, changing, snapshots, searching, inspection, evaluation, exporting, planning):
+for module in (building, changing, snapshots, searching, inspection, evaluation, overlapping, exporting, planning):
     module.register(app)
 
 

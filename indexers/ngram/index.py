@@ -89,7 +89,7 @@ class FMIndex:
         """Count how often the end of a document follows ranges: int64 array of shape (queries,)."""
         ended = self._check(ranges).copy()
         symbols = np.full(len(ended), len(self.vocabulary), dtype=np.int32)
-        return self._sizes(self._extend(ended, symbols, np.arange(len(ended) + 1, dtype=np.int64)))
+        return self.sizes(self._extend(ended, symbols, np.arange(len(ended) + 1, dtype=np.int64)))
 
     def ranges(self, ngrams: Ngrams) -> Int64s:
         """Find the ranges of n-grams; an empty n-gram is a `QueryError`."""
@@ -116,7 +116,7 @@ class FMIndex:
 
     def count(self, ngrams: Ngrams) -> Int64s:
         """Count n-grams: int64 array of shape (n-grams,). Errors as of `ranges`."""
-        return self._sizes(self.ranges(ngrams))
+        return self.sizes(self.ranges(ngrams))
 
     def continuations(self, ranges: Int64s) -> Continuations:
         """List the tokens that follow ranges, with their counts summed over the shards.
@@ -248,7 +248,7 @@ class FMIndex:
             )
         return ranges
 
-    def _sizes(self, ranges: Int64s) -> Int64s:
+    def sizes(self, ranges: Int64s) -> Int64s:
         """Return the rows of each range in all shards, without those that are left out."""
         sizes: Int64s = ((ranges[:, :, 1] - ranges[:, :, 0]) * self._signs).sum(axis=1)
         return sizes
