@@ -55,14 +55,16 @@ def factory_within(rows: int, dimension: int, metric: Metric, budget: int) -> tu
     factory = auto_factory(rows)
     if index_bytes(factory, rows, dimension, metric) <= budget:
         return factory, False
-    needed = 0
     lists = list_count(rows)
     coarse = f"IVF{lists}_HNSW32" if rows > HNSW_ROWS else f"IVF{lists}"
-    for codes in (*_CODES, f"PQ{_parts(dimension)}"):
-        factory = f"{coarse},{codes}"
-        needed = index_bytes(factory, rows, dimension, metric)
+    sizes = {
+        factory: index_bytes(factory, rows, dimension, metric)
+        for factory in (f"{coarse},{codes}" for codes in (*_CODES, f"PQ{_parts(dimension)}"))
+    }
+    for factory, needed in sizes.items():
         if needed <= budget:
             return factory, True
+    needed, factory = min((needed, factory) for factory, needed in sizes.items())
     raise RecipeError(
         f"memory_budget of {budget:,} bytes: an index of {rows:,} vectors of {dimension} dimensions takes {needed:,} "
         f"bytes at least ({factory}); allow that, or index fewer rows"
@@ -77,7 +79,7 @@ def index_bytes(factory: str, rows: int, dimension: int, metric: Metric) -> int:
     searched = leaf(index)
     if isinstance(searched, faiss.IndexIVF):
         centroids = searched.nlist * _node_bytes(searched.quantizer)
-        return int(rows * (searched.code_size + _ID_BYTES) + centroids)
+        return int(rows * (searched.code_size + _ID_BYTES) + centroids + _table_bytes(searched))
     return rows * _node_bytes(searched)
 
 
@@ -90,6 +92,20 @@ def _node_bytes(index: Any) -> int:
         graph: Any = found.hnsw
         return _node_bytes(found.storage) + _LINK_BYTES * int(graph.nb_neighbors(0)) + _GRAPH_NODE_BYTES
     return int(found.sa_code_size())
+
+
+def _table_bytes(lists: Any) -> int:
+    """Return the bytes of a product quantizer's centroids, and of the table of their distances that L2 makes."""
+    import faiss
+
+    if not isinstance(lists, faiss.IndexIVFPQ):
+        return 0
+    centroids = 4 * lists.pq.ksub * lists.d
+    distances = 4 * lists.nlist * lists.pq.M * lists.pq.ksub
+    # FAISS makes none that is larger; its stubs lack the limit.
+    limits: Any = faiss.cvar
+    made = lists.metric_type == faiss.METRIC_L2 and distances <= limits.precomputed_table_max_bytes
+    return int(centroids + made * distances)
 
 
 def _parts(dimension: int) -> int:

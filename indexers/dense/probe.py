@@ -111,18 +111,23 @@ class Probe:
         return self.values + self.comparisons + VECTOR_COST * K * self.refines
 
     def recalls(self) -> Float64s:
-        """Return recall@10 of each value and probe, of shape (p, n), of the probes with something to be found.
+        """Return recall@10 of each try and probe, of shape (p, n), of the probes with something to be found."""
+        return recall_by_query(np.where(self.exact_ids >= 0, self.exact_scores, -np.inf), self.true_scores)
 
-        A hit counts if it scores no less than the last exact one, so that either of two equal vectors will do.
-        """
-        wanted = (self.exact_ids >= 0).sum(axis=1)
-        some = wanted > 0
-        worst = np.where(self.exact_ids >= 0, self.exact_scores, np.inf).min(axis=1)[some]
-        # Scores in double precision differ by their last digits at most; the margin is far below any real difference.
-        margin = 1e-9 * np.maximum(1, np.abs(worst))
-        found = (self.found_ids[:, some] >= 0) & (self.true_scores[:, some] >= (worst - margin)[:, None])
-        recalls: Float64s = found.sum(axis=2) / wanted[some]
-        return recalls
+
+def recall_by_query(exact: Float64s, found: Float64s) -> Float64s:
+    """Return the recall of each query that has something to be found, of shape (p, n), by exact scores in any order.
+
+    Those of what is to be found are of shape (q, k), those of what was found of shape (p, q, k); missing places are
+    -inf. A hit counts if it scores no less than the last exact one, so that either of two equal vectors will do.
+    """
+    wanted = np.isfinite(exact).sum(axis=1)
+    some = wanted > 0
+    worst = np.where(np.isfinite(exact), exact, np.inf).min(axis=1)[some]
+    # Scores in double precision differ by their last digits at most; the margin is far below any real difference.
+    margin = 1e-9 * np.maximum(1, np.abs(worst))
+    recalls: Float64s = (found[:, some] >= (worst - margin)[:, None]).sum(axis=2) / wanted[some]
+    return recalls
 
 
 def factors(refine: Refine | None) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ import typer
 from mnemodex.pipelines.commands.history import show_history
 from mnemodex.pipelines.commands.output import print_json, print_table, say, size
 from mnemodex.pipelines.commands.texts import MemoryArgument, SnapshotOption, TextCommand
+from mnemodex.schemas.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,12 +73,25 @@ def show(
     index: Annotated[str | None, typer.Argument(help="One index, in detail.")] = None,
     snapshot: SnapshotOption = None,
     history: Annotated[bool, typer.Option("--history", help="What each snapshot changed.")] = False,
+    ordering: Annotated[
+        bool, typer.Option("--ordering", help="Measure what the insertion order of a graph over its vectors changes.")
+    ] = False,
+    rows: Annotated[int, typer.Option(help="Of the sample that --ordering builds graphs of.", min=100)] = 20_000,
+    seeds: Annotated[int, typer.Option(help="Graphs of --ordering for each library and order.", min=3)] = 3,
+    plot: Annotated[Path | None, typer.Option(help="Write what --ordering measured as an SVG picture too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what a memory holds: tables, indexes, shards, sizes, models, measured recall, history."""
     from mnemodex.retrievers.snapshot import Snapshot
 
     opened = Snapshot.open(memory, snapshot=snapshot)
+    if ordering:
+        from mnemodex.pipelines.commands.ordering import show_ordering
+
+        if index is None:
+            raise UserError("--ordering: studies one index; name it after the memory")
+        show_ordering(opened, index, rows=rows, seeds=seeds, plot=plot, as_json=as_json)
+        return
     if history:
         show_history(opened, as_json=as_json)
         return

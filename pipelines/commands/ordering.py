@@ -1,0 +1,95 @@
+"""`show --ordering`: what the insertion order of a graph costs or gains on an index's own vectors."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnemodex.pipelines.commands.output import print_json, print_table, say
+from mnemodex.schemas.errors import QueryError
+from mnemodex.schemas.steps import IndexKey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from mnemodex.indexers.arrays import Float32s
+    from mnemodex.indexers.dense.order_study import OrderRecall
+    from mnemodex.retrievers.snapshot import Snapshot
+    from mnemodex.schemas.manifest import IndexEntry
+
+_FEWEST = 100
+_SEED = 0
+"""Of the sample."""
+
+
+def show_ordering(opened: Snapshot, name: str, *, rows: int, seeds: int, plot: Path | None, as_json: bool) -> None:
+    """Study the insertion orders of graphs over the vectors of an index, and show what was found.
+
+    Raises:
+        QueryError: the index is none over vectors, or has too few of them; or the picture's folder is not there.
+    """
+    from mnemodex.indexers.dense.order_study import VALUES, study_orders
+
+    entry = opened.index(name)
+    if plot is not None and not plot.absolute().parent.is_dir():
+        raise QueryError(f"{plot}: the folder {plot.absolute().parent} does not exist; make it, or name another file")
+    matrix, queries, about = _sample(opened, entry, rows)
+    say(f"{about['rows']:,} rows, {about['rows_are']}; {about['queries']} queries, {about['queries_are']}", err=True)
+    threads = len(os.sched_getaffinity(0))
+    metric = entry.settings["metric"]
+    found = study_orders(matrix, queries, metric, seeds=seeds, threads=threads, tell=lambda line: say(line, err=True))
+    if plot is not None:
+        from mnemodex.pipelines.commands.order_plot import plot_orders
+
+        title = f"{name}: {about['rows']:,} rows, {about['queries']} queries, {seeds} seeds"
+        plot.write_text(plot_orders(found, title), encoding="utf-8")
+    if as_json:
+        print_json(
+            {"index": name, "metric": metric, **about, "seeds": seeds, "orders": [one.to_json() for one in found]}
+        )
+        return
+    columns = ("graph", "order", *(f"ef {value}" for value in VALUES))
+    print_table(f"Recall@10 by insertion order, mean of {seeds} seeds ± 95 % interval", columns, _lines(found))
+    if plot is not None:
+        say(f"{plot}: the same as a picture")
+
+
+def _lines(found: Sequence[OrderRecall]) -> list[tuple[str, ...]]:
+    return [
+        (one.engine, one.order, *(f"{m:.4f} ±{h:.4f}" for m, h in zip(one.means, one.half_widths, strict=True)))
+        for one in found
+    ]
+
+
+def _sample(opened: Snapshot, entry: IndexEntry, rows: int) -> tuple[Float32s, Float32s, dict[str, Any]]:
+    """Return vectors and queries, and what they are: a uniform sample, in the order of the table.
+
+    The queries are those that the build measured recall with, or rows that are held out of the sample.
+    """
+    from mnemodex.indexers.dense.probe import MOST_PROBES, held_out_rows
+    from mnemodex.indexers.dense.vectors import Vectors, open_matrix, sample_rows
+
+    if "metric" not in entry.settings or entry.table is None:
+        raise QueryError(f"index {entry.name!r} is a {entry.type} index; --ordering is for those over vectors")
+    paths = opened.paths(entry.table, ".npy")
+    labels = [part.label for part in opened.manifest.tables[entry.table].partitions]
+    dimension = int(np.load(paths[0], mmap_mode="r", allow_pickle=False).shape[1]) if paths else 0
+    vectors = Vectors(paths, labels, dimension=dimension)
+    asked = opened.manifest.caches.get(IndexKey(entry.name, "probes").label)
+    files = [file for part in asked.partitions for file in part.files if file.path.endswith(".npy")] if asked else []
+    held_out = 0 if files else held_out_rows(min(len(vectors), rows))
+    chosen = sample_rows(len(vectors), rows + held_out, seed=_SEED)
+    if len(chosen) - held_out < _FEWEST:
+        raise QueryError(f"index {entry.name!r} has {len(vectors)} rows; a study takes {_FEWEST} at least")
+    about = {"rows": len(chosen) - held_out, "rows_are": f"a uniform sample of {len(vectors):,}", "sample_seed": _SEED}
+    if files:
+        queries = np.asarray(open_matrix(opened.store.files.local(files[0]), dimension), np.float32)
+        queries = queries[sample_rows(len(queries), MOST_PROBES, seed=_SEED)]
+        return vectors.take(chosen), queries, {**about, "queries": len(queries), "queries_are": "of the recipe's file"}
+    last = np.zeros(len(chosen), np.bool_)
+    last[sample_rows(len(chosen), held_out, seed=_SEED + 1)] = True
+    told = {**about, "queries": held_out, "queries_are": "rows that are in no graph"}
+    return vectors.take(chosen[~last]), vectors.take(chosen[last]), told
