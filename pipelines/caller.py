@@ -114,6 +114,15 @@ def spooled(recipe: Recipe, rows: Iterable[Mapping[str, Any]], folder: Path) -> 
     return recipe.model_copy(update={"source": _source(recipe, path)})
 
 
+def shared_spool(recipe: Recipe, store: Store, run: str) -> Recipe:
+    """Return the recipe with documents that were spooled where every worker of a build can read them."""
+    if store.root == store.files.scratch:
+        return recipe
+    path = f"{run}/{_SPOOL}"
+    store.files.put(path, store.files.scratch / path)
+    return recipe.model_copy(update={"source": _source(recipe, store.root / path)})
+
+
 def _source(recipe: Recipe, path: Root) -> Source:
     fields = getattr(recipe.source, "fields", {})
     return Source(path=str(path), fields=fields, format="jsonl", max_errors=getattr(recipe.source, "max_errors", 100))

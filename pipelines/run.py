@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from mnemodex.pipelines.caller import spooled
+from mnemodex.pipelines.caller import shared_spool, spooled
 from mnemodex.pipelines.cluster import check_address
 from mnemodex.pipelines.declarations import declarations
 from mnemodex.pipelines.documents.changes import ChangeLog
@@ -160,6 +160,7 @@ class Run:
         recipe = self._recipe
         if self._passed.source is not None:
             recipe = spooled(recipe, self._passed.source, self._store.files.scratch / self._files.run)
+            recipe = shared_spool(recipe, self._store, self._files.run)
         self._results = BuildResults(
             recipe, self._store, self._former, keep_shards=self._revision is None or self._revision.keep_shards
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.bad_row import BadRow
@@ -15,10 +14,12 @@ from mnemodex.schemas.errors import DuplicateKeyError, SourceError
 from mnemodex.schemas.kinds import SOURCES, load
 from mnemodex.schemas.limits import exceeds
 from mnemodex.schemas.source_sections import Source
+from mnemodex.schemas.store.object_url import parse_root
 from mnemodex.schemas.typed_fields import metadata_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from mnemodex.pipelines.sources.base import Record, Split
     from mnemodex.pipelines.sources.base import Source as OpenSource
@@ -100,7 +101,7 @@ def _settings(path: str | Path, recipe: Recipe) -> Source:
     """
     given: Any = recipe.source
     fields = getattr(given, "fields", {})
-    plain = Source(path=str(Path(path).absolute()), max_errors=getattr(given, "max_errors", 100))
+    plain = Source(path=str(parse_root(path).absolute()), max_errors=getattr(given, "max_errors", 100))
     opened = open_source(plain)
     if not isinstance(opened, FileSource):
         return plain

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 def add(
     memory: MemoryArgument,
-    source: Annotated[Path, typer.Argument(help="A file or folder of documents.")],
+    source: Annotated[str, typer.Argument(help="A file or folder of documents, or its URL in an object store.")],
     address: _AddressOption = None,
     local: _LocalOption = False,
     as_json: _JsonOption = False,
@@ -45,7 +44,7 @@ def add(
 
 def update(
     memory: MemoryArgument,
-    source: Annotated[Path, typer.Argument(help="A file or folder of documents, whose keys the memory has.")],
+    source: Annotated[str, typer.Argument(help="A file, a folder or its URL, of documents that the memory has.")],
     address: _AddressOption = None,
     local: _LocalOption = False,
     as_json: _JsonOption = False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.sources.base import COMPRESSIONS
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from mnemodex.pipelines.sources.base import Source
+    from mnemodex.schemas.store.object_url import Root
 
 _REMEDY = "correct source.path, or name a file"
 
@@ -85,7 +86,7 @@ def _ending(suffixes: Sequence[str]) -> str:
     return "".join(used).lower() or "without an ending"
 
 
-def _kind_of_folder(path: Path, files: Sequence[str]) -> type[FileSource]:
+def _kind_of_folder(path: Root, files: Sequence[str]) -> type[FileSource]:
     """Return the format of a folder; documents of several formats are read together, rows only of one."""
     if any(name in CORPORA for name in files):
         return FORMATS["jsonl"]

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from typing_extensions import override
 
-from mnemodex.pipelines.sources.reading import read_blocks
+from mnemodex.pipelines.sources.reading import open_plain, read_blocks
 from mnemodex.pipelines.sources.tables import Blocks, TableSource
 from mnemodex.schemas.errors import SourceError
+from mnemodex.schemas.store.object_url import STARTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
+
+    from mnemodex.schemas.store.object_url import Root
 
 _ROWS = 256
 """Rows of a batch: values of any length."""
@@ -34,7 +36,7 @@ class ArrowSource(TableSource):
 
     @override
     @classmethod
-    def choose(cls, folder: Path, paths: Sequence[str]) -> list[str]:
+    def choose(cls, folder: Root, paths: Sequence[str]) -> list[str]:
         found = super().choose(folder, paths)
         for state in (PurePosixPath(path) for path in paths if PurePosixPath(path).name == _STATE):
             named = _saved_files(f"{folder}/{state}")
@@ -57,7 +59,7 @@ class _Batches(Blocks):
     """An open Arrow file, mapped: what is passed over is not read."""
 
     def __init__(self, place: str) -> None:
-        self._file = pa.memory_map(place)
+        self._file = pa.PythonFile(open_plain(place)) if place.startswith(STARTS) else pa.memory_map(place)
         begins = self._file.read(len(_FILE_FORMAT)) == _FILE_FORMAT
         self._begin = len(_FILE_FORMAT) if begins else 0
         reader = self._reader()

@@ -15,10 +15,10 @@ from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from mnemodex.pipelines.sources.base import Piece
     from mnemodex.pipelines.sources.packing import Packing
+    from mnemodex.schemas.store.object_url import Root
 
 _NAMES = {
     "conversation": ("conversation", "conversation_id", "chat_id", "thread_id", "dialogue_id"),
@@ -44,7 +44,7 @@ class ChatSource(JsonlSource):
 
     has_rows = False
 
-    def __init__(self, root: Path, paths: Sequence[str], *, fields: Mapping[str, str], packing: Packing) -> None:
+    def __init__(self, root: Root, paths: Sequence[str], *, fields: Mapping[str, str], packing: Packing) -> None:
         super().__init__(root, paths, fields={}, packing=packing)
         if fields:
             raise SourceError("source.fields: the fields of a chat log are known by their names; remove source.fields")

@@ -17,9 +17,9 @@ from mnemodex.pipelines.sources.text import stem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from mnemodex.pipelines.sources.packing import Packing
+    from mnemodex.schemas.store.object_url import Root
 
 
 class Converted(NamedTuple):
@@ -40,7 +40,7 @@ class ConvertedSource(FileSource):
     remedy: ClassVar[str]
     """What to do about a file that cannot be converted."""
 
-    def __init__(self, root: Path, paths: Sequence[str], *, fields: Mapping[str, str], packing: Packing) -> None:
+    def __init__(self, root: Root, paths: Sequence[str], *, fields: Mapping[str, str], packing: Packing) -> None:
         super().__init__(root, paths, fields=fields, packing=packing)
         need(self.module, extra="documents")
 

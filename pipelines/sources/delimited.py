@@ -20,11 +20,11 @@ from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from mnemodex.indexers.arrays import Bools, Int64s, Uint8s
     from mnemodex.pipelines.sources.base import Piece
     from mnemodex.pipelines.sources.packing import Packing
+    from mnemodex.schemas.store.object_url import Root
 
 _DELIMITERS = ",\t;|"
 _QUOTE, _LINE_END, _RETURN = b'"\n\r'
@@ -55,7 +55,7 @@ class DelimitedSource(FileSource):
 
     def __init__(
         self,
-        root: Path,
+        root: Root,
         paths: Sequence[str],
         *,
         fields: Mapping[str, str],

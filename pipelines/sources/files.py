@@ -32,9 +32,9 @@ from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from mnemodex.pipelines.bad_row import BadRow
+    from mnemodex.schemas.store.object_url import Root
 
 _TICK = 10_000_000
 """Nanoseconds."""
@@ -97,7 +97,7 @@ class FileSource(Source):
         """Whether all files hold rows with fields, whose names `rows` tells."""
         return bool(self.keys)
 
-    def __init__(self, root: Path, paths: Sequence[str], *, fields: Mapping[str, str], packing: Packing) -> None:
+    def __init__(self, root: Root, paths: Sequence[str], *, fields: Mapping[str, str], packing: Packing) -> None:
         try:
             # Names are keys and values of the column `source`, which are UTF-8.
             "".join(paths).encode()
@@ -116,7 +116,7 @@ class FileSource(Source):
         self._fields: Fields | RawRows = Fields(fields, keys=self.keys)
 
     @classmethod
-    def choose(cls, folder: Path, paths: Sequence[str]) -> list[str]:
+    def choose(cls, folder: Root, paths: Sequence[str]) -> list[str]:
         """Return the files of this format among all files of a folder, which is for messages."""
         return [path for path in paths if path.lower().endswith(cls.endings)]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import glob
 import os
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
+from mnemodex.pipelines.sources.objects import find_objects
 from mnemodex.pipelines.sources.reading import absence, list_files
 from mnemodex.schemas.errors import SourceError
+from mnemodex.schemas.store.object_url import STARTS, ObjectUrl, Root
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +30,7 @@ class Found(NamedTuple):
         single: whether the path is that of one file or folder.
     """
 
-    root: Path
+    root: Root
     files: list[str]
     named: frozenset[str]
     single: bool
@@ -43,16 +45,37 @@ def find_files(paths: str | Sequence[str]) -> Found:
     if isinstance(paths, str):
         return _find(paths)
     all_found = [_find(path) for path in paths]
-    root = Path(os.path.commonpath([found.root.absolute() for found in all_found]))
+    if any(isinstance(found.root, ObjectUrl) for found in all_found):
+        return _join(all_found, paths)
+    root = Path(os.path.commonpath([str(found.root.absolute()) for found in all_found]))
     files, named = set[str](), set[str]()
     for found in all_found:
-        below = found.root.absolute().relative_to(root)
+        below = Path(str(found.root.absolute())).relative_to(root)
         files |= {(below / file).as_posix() for file in found.files}
         named |= {(below / file).as_posix() for file in found.named}
     return Found(root, sorted(files), frozenset(named), single=False)
 
 
+def _join(all_found: Sequence[Found], paths: Sequence[str]) -> Found:
+    """Return the objects of several URLs."""
+    urls = [found.root for found in all_found if isinstance(found.root, ObjectUrl)]
+    if len(urls) < len(all_found) or len({(url.scheme, url.bucket) for url in urls}) > 1:
+        raise SourceError(
+            f"{', '.join(paths)[:_LONGEST]}: are not of one bucket; name paths of one, or of no object store"
+        )
+    common = os.path.commonpath([f"/{url.key}" for url in urls]).strip("/")
+    files, named = set[str](), set[str]()
+    for found, url in zip(all_found, urls, strict=True):
+        below = PurePosixPath(url.key.removeprefix(common).strip("/"))
+        files |= {(below / file).as_posix() for file in found.files}
+        named |= {(below / file).as_posix() for file in found.named}
+    return Found(ObjectUrl(urls[0].scheme, urls[0].bucket, common), sorted(files), frozenset(named), single=False)
+
+
 def _find(path: str) -> Found:
+    if path.startswith(STARTS):
+        url, names, in_folder = find_objects(path)
+        return Found(url, names, frozenset() if in_folder else frozenset(names), single=not glob.has_magic(path))
     if os.path.isdir(path):  # noqa: PTH112 - false for a name that is too long
         return Found(Path(path), list_files(Path(path)), frozenset(), single=True)
     if os.path.isfile(path):  # noqa: PTH113 - as above

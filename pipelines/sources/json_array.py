@@ -17,11 +17,11 @@ from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from mnemodex.indexers.arrays import Int64s
     from mnemodex.pipelines.bad_row import BadRow
     from mnemodex.pipelines.sources.base import Piece, Record
+    from mnemodex.schemas.store.object_url import Root
 
 _OPEN = re.compile(rb"(?:\xef\xbb\xbf)*[ \t\n\r]*(\[?)")
 _SPACE = b" \t\n\r"
@@ -41,7 +41,7 @@ class JsonSource(FileSource):
 
     @override
     @classmethod
-    def choose(cls, folder: Path, paths: Sequence[str]) -> list[str]:
+    def choose(cls, folder: Root, paths: Sequence[str]) -> list[str]:
         # Rows of several lists would have the same numbers as keys, and most JSON of a folder is no corpus.
         return []
 

@@ -14,10 +14,10 @@ from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from mnemodex.pipelines.bad_row import BadRow
     from mnemodex.pipelines.sources.base import Piece, Record
+    from mnemodex.schemas.store.object_url import Root
 
 CORPORA = compressed("corpus.jsonl")
 """The file that makes a folder a BEIR folder (Thakur et al., 2021); its queries and judgements are no documents."""
@@ -31,7 +31,7 @@ class JsonlSource(FileSource):
 
     @override
     @classmethod
-    def choose(cls, folder: Path, paths: Sequence[str]) -> list[str]:
+    def choose(cls, folder: Root, paths: Sequence[str]) -> list[str]:
         corpora = [path for path in paths if path in CORPORA]
         if len(corpora) > 1:
             names = ", ".join(corpora)

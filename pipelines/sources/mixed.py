@@ -14,11 +14,11 @@ from mnemodex.pipelines.sources.json_array import is_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from mnemodex.pipelines.bad_row import BadRow
     from mnemodex.pipelines.sources.base import Piece, Record
     from mnemodex.pipelines.sources.packing import Packing
+    from mnemodex.schemas.store.object_url import Root
 
 
 class MixedSource(FileSource):
@@ -28,7 +28,7 @@ class MixedSource(FileSource):
     keys = KEYS
     has_rows = False
 
-    def __init__(self, root: Path, paths: Sequence[str], *, fields: Mapping[str, str], packing: Packing) -> None:
+    def __init__(self, root: Root, paths: Sequence[str], *, fields: Mapping[str, str], packing: Packing) -> None:
         super().__init__(root, paths, fields=fields, packing=packing)
         # Those of which there are files: others may need packages that are not there.
         self._sources = {
@@ -41,7 +41,7 @@ class MixedSource(FileSource):
 
     @override
     @classmethod
-    def choose(cls, folder: Path, paths: Sequence[str]) -> list[str]:
+    def choose(cls, folder: Root, paths: Sequence[str]) -> list[str]:
         tables = set(ArrowSource.choose(folder, paths))
 
         def is_read(path: str) -> bool:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 from typing_extensions import override
 
-from mnemodex.pipelines.sources.reading import BLOCK
+from mnemodex.pipelines.sources.reading import BLOCK, open_plain
 from mnemodex.pipelines.sources.tables import Blocks, TableSource
+from mnemodex.schemas.store.object_url import STARTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,7 @@ class _RowGroups(Blocks):
 
     def __init__(self, place: str) -> None:
         self._place = place
-        self._file = pq.ParquetFile(place, buffer_size=1 << 20)
+        self._file = pq.ParquetFile(open_plain(place) if place.startswith(STARTS) else place, buffer_size=1 << 20)
         self._groups = [self._file.metadata.row_group(number) for number in range(self._file.num_row_groups)]
         self.schema: pa.Schema = self._file.schema_arrow
         self.sizes = [(group.num_rows, group.total_byte_size) for group in self._groups]
@@ -44,7 +45,7 @@ class _RowGroups(Blocks):
     @override
     def digest(self, number: int) -> str:
         digest = hashlib.sha256(self.schema.remove_metadata().serialize())
-        with open(self._place, "rb") as file:  # noqa: PTH123 - the place is a string
+        with open_plain(self._place) as file:
             for column in map(self._groups[number].column, range(self._groups[number].num_columns)):
                 begins = (column.dictionary_page_offset, column.data_page_offset)
                 file.seek(min(begin for begin in begins if begin is not None))

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pyarrow as pa
 
 from mnemodex.pipelines.sources.base import COMPRESSIONS
-from mnemodex.schemas.errors import SourceError, reason
+from mnemodex.pipelines.sources.objects import object_state, open_object
+from mnemodex.schemas.errors import ObjectStoreError, SourceError, reason
+from mnemodex.schemas.store.object_url import STARTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +39,8 @@ UNREADABLE = (OSError, EOFError, zlib.error)
 
 def file_state(path: Path | str) -> tuple[int, int, int, int]:
     """Return what tells that a file is another than before: size, times and inode."""
+    if str(path).startswith(STARTS):
+        return object_state(str(path))
     try:
         stat = os.stat(path)  # noqa: PTH116 - making a `Path` takes longer than this
     except OSError as error:
@@ -97,10 +101,16 @@ def open_stream(path: Path | str) -> Any:
     # An interrupted copy leaves a file of no bytes, which Arrow would read as a compressed file without content.
     if codec and file_state(path)[0] == 0:
         raise OSError("the file has no bytes")
+    place: Any = open_object(str(path)) if str(path).startswith(STARTS) else path
     if codec == "gzip":
         # Unlike Arrow's, it takes the zeros behind the end that tapes and block devices leave.
-        return gzip.open(path)
-    return pa.input_stream(path, compression=codec)
+        return gzip.open(place)
+    return pa.input_stream(place, compression=codec)
+
+
+def open_plain(place: str) -> Any:
+    """Open a file for a reader that goes to and fro in it."""
+    return open_object(place) if place.startswith(STARTS) else open(place, "rb")  # noqa: PTH123 - a string
 
 
 def codec_of(path: Path | str) -> str | None:
@@ -110,6 +120,8 @@ def codec_of(path: Path | str) -> str | None:
 
 def unreadable(path: Path | str, error: Exception) -> SourceError:
     """Return what says why a file cannot be read, and what to do."""
+    if isinstance(error, ObjectStoreError):
+        return SourceError(str(error))
     if isinstance(error, FileNotFoundError):
         what = absence(path)
         return SourceError(f"{path}: cannot be read ({what}); put the file back or correct the path, and build again")

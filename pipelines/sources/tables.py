@@ -20,10 +20,10 @@ from mnemodex.schemas.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from mnemodex.pipelines.bad_row import BadRow
     from mnemodex.pipelines.sources.packing import Packing
+    from mnemodex.schemas.store.object_url import Root
 
 
 class Blocks(Protocol):
@@ -54,7 +54,7 @@ class TableSource(FileSource):
     what: ClassVar[str]
     """The format's name, for messages."""
 
-    def __init__(self, root: Path, paths: Sequence[str], *, fields: Mapping[str, str], packing: Packing) -> None:
+    def __init__(self, root: Root, paths: Sequence[str], *, fields: Mapping[str, str], packing: Packing) -> None:
         super().__init__(root, paths, fields=fields, packing=packing)
         self._cursor: tuple[str, _Cursor] | None = None
 

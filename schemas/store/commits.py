@@ -6,7 +6,13 @@ import contextlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mnemodex.schemas.errors import CommitFailedError, CommitStateUnknownError, MemoryNotFoundError, reason
+from mnemodex.schemas.errors import (
+    CommitFailedError,
+    CommitStateUnknownError,
+    MemoryNotFoundError,
+    ObjectStoreError,
+    reason,
+)
 from mnemodex.schemas.manifest import FORMAT, digest
 from mnemodex.schemas.store.current import write_line
 from mnemodex.schemas.store.snapshots import Snapshots, manifest_file, name_after
@@ -85,9 +91,9 @@ class Commits(Snapshots):
                     with contextlib.suppress(OSError):
                         self.files.put("CURRENT", current)
         except OSError as error:
-            if self.files.exists(path):
+            if self._may_be_there(path):
                 raise CommitStateUnknownError(
-                    f"{self.root / path} is there, but the disk did not confirm it ({reason(error)}); check "
+                    f"{self.root / path} may be there, but the disk did not confirm it ({reason(error)}); check "
                     "`mnemodex show` first"
                 ) from error
             raise CommitFailedError(
@@ -97,3 +103,10 @@ class Commits(Snapshots):
         if not created:
             msg = f"{self.root / path} already exists: another writer committed first; run the build again"
             raise CommitFailedError(msg)
+
+    def _may_be_there(self, path: str) -> bool:
+        """Return whether a file is there, also where nobody answers that."""
+        try:
+            return self.files.exists(path)
+        except ObjectStoreError:
+            return True

@@ -58,6 +58,13 @@ class ObjectClient:
             for part in answer.stream(min_chunk_size=8 << 20):
                 yield bytes(part)
 
+    def range(self, key: str, start: int, end: int) -> bytes:
+        """Return the bytes of an object from one to before another."""
+        import obstore
+
+        with self._told(key):
+            return bytes(obstore.get_range(self._store, key, start=start, end=end))
+
     def head(self, key: str) -> dict[str, Any] | None:
         """Return size, etag and time of an object; None where there is none."""
         import obstore

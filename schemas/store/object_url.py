@@ -46,6 +46,10 @@ Root = Path | ObjectUrl
 """Where a memory lies."""
 
 
+STARTS = tuple(f"{scheme}://" for scheme in SCHEMES)
+"""How URLs of object stores begin, for who asks of many paths."""
+
+
 def is_url(path: object) -> bool:
     """Return whether a path is the URL of an object store."""
     return isinstance(path, ObjectUrl) or _URL.fullmatch(str(path)) is not None
