@@ -1,10 +1,10 @@
-"""What adding and deleting 1 % of a memory's documents costs, kind by kind, as a share of its whole build.
+"""What adding and deleting a few of a memory's documents costs, kind by kind, as a share of its whole build.
 
 python benchmarks/changes.py [--rows N] [--kinds NAME …] [--json FILE]
 
 Each memory has one index over N documents of 100 words (of eight, where every token is a row), a hashing encoder, and
 for next tokens a tiny model with random weights; a graph has a triple of every eight words. It is built, given 1 % more
-documents, and 1 % of those that it was built from, chosen at random, are deleted; in a process each and without Ray.
+documents, then ten; and 1 % of those that it has, chosen at random, are deleted; in a process each and without Ray.
 CPU seconds are those of all threads from the call to its end: what is imported by then was imported by a change before,
 that is refused. Searches are the median of 50 questions one by one, each asked before, so that what it reads is in
 memory: after the build, and after 10 % of the documents were deleted.
@@ -39,7 +39,7 @@ KINDS: dict[str, dict[str, Any]] = {
     **{name: DENSE_KINDS[name] for name in ("flat", "hnsw", "hnswlib", "ivf", "ngram", "bm25", "next-flat")},
     "seal": {"type": "seal"},
     "hybrid": {"type": "hybrid", "of": ["flat", "bm25"]},
-    "graph": {"type": "graph", "method": "bridge-lite"},
+    "graph": {"type": "graph"},
 }
 
 
@@ -66,12 +66,14 @@ def measure(folder: Path, kind: str, rows: int) -> dict[str, Any]:
     """Build a memory of one kind, and change it."""
     prepare(folder, kind, rows)
     built, searched = run(folder, "build"), run(folder, "search")
-    added, deleted, tenth = run(folder, "add"), run(folder, "delete"), run(folder, "delete a tenth")
+    added, ten = run(folder, "add"), run(folder, "add ten")
+    deleted, tenth = run(folder, "delete"), run(folder, "delete a tenth")
     after = run(folder, "search")
     return {
         "kind": kind,
         "build, CPU s": round(built["cpu"], 2),
         "add 1 %": f"{added['cpu']:.2f} s, {added['cpu'] / built['cpu']:.1%}",
+        "add 10 documents": f"{ten['cpu']:.2f} s",
         "delete 1 %": f"{deleted['cpu']:.2f} s, {deleted['cpu'] / built['cpu']:.1%}",
         "delete 10 %": f"{tenth['cpu']:.2f} s, {tenth['cpu'] / built['cpu']:.1%}",
         "search, ms": round(searched["ms"], 2),
@@ -81,9 +83,9 @@ def measure(folder: Path, kind: str, rows: int) -> dict[str, Any]:
 
 def prepare(folder: Path, kind: str, rows: int) -> None:
     """Write the corpus, what is added later, and the recipe."""
-    more = rows // 100
-    lines = passages(rows + more, words=8 if KINDS[kind]["type"] == "knn_lm" else 100)
-    for name, part in (("corpus", lines[:rows]), ("more", lines[rows:])):
+    more = rows + rows // 100
+    lines = passages(more + 10, words=8 if KINDS[kind]["type"] == "knn_lm" else 100)
+    for name, part in (("corpus", lines[:rows]), ("more", lines[rows:more]), ("ten", lines[more:])):
         (folder / f"{name}.jsonl").write_text("".join(part), encoding="utf-8")
     indexes = {kind: KINDS[kind]}
     for name in KINDS[kind].get("of", ()) if isinstance(KINDS[kind].get("of"), list) else ():
@@ -139,12 +141,12 @@ def opened(folder: Path) -> Any:
     return mnemodex.open(folder / "memory", encoders={"hashing": HashingEncoder()} if "embed" in recipe else {})
 
 
-def add(folder: Path) -> dict[str, float]:
+def add(folder: Path, *, name: str = "more") -> dict[str, float]:
     memory = opened(folder)
     small = mnemodex.open(folder / "small", encoders=memory._objects and {"hashing": HashingEncoder()})
-    small.add([{"id": "first", "text": "w1 w2"}])
+    small.add([{"id": f"before {name}", "text": "w1 w2"}])
     started = time.process_time()
-    memory.add(folder / "more.jsonl")
+    memory.add(folder / f"{name}.jsonl")
     return {"cpu": time.process_time() - started}
 
 
@@ -182,6 +184,7 @@ def _timed(ask: Callable[[list[str]], Any], question: str) -> float:
 STEPS = {
     "build": build,
     "add": add,
+    "add ten": lambda folder: add(folder, name="ten"),
     "delete": delete,
     "delete a tenth": lambda folder: delete(folder, share=0.1),
     "search": search,

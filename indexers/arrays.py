@@ -38,12 +38,27 @@ def find_ids(ids: Int64s, wanted: Int64s) -> Int64s:
     return order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
 
 
+def are_among(ids: Int64s, wanted: Int64s) -> Bools:
+    """Return which ids, of any shape, are among the wanted ones, which are ascending."""
+    if not len(wanted):
+        return np.zeros(ids.shape, np.bool_)
+    found: Bools = wanted[np.minimum(np.searchsorted(wanted, ids), len(wanted) - 1)] == ids
+    return found
+
+
 def begins(*columns: Int64s) -> Int64s:
     """Return where rows begin that differ from the row before them, in columns of shape (rows,)."""
     changes = np.ones(len(columns[0]), np.bool_)
     if len(changes):
         changes[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
     return np.flatnonzero(changes)
+
+
+def frozen(array: Array) -> Array:
+    """Return a view that cannot be written to, so that kernels meet one type of array, mapped or not."""
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view
 
 
 def save_arrays(folder: Path, **arrays: Array) -> None:

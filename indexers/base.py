@@ -110,7 +110,7 @@ class Indexer:
     """Whether shards may be of any rows of the table: a shard is kept while its rows stay, and new rows are another
     one. `build` is given partitions of which it indexes the rows from `start` on."""
     takes_off: ClassVar[bool] = False
-    """Whether what a tombstone names is built into a shard of its own, whose counts are taken off."""
+    """Whether what a tombstone names is written by `build_left_out`, and its counts are taken off."""
     measured_by: ClassVar[str] = ""
     """The file of each shard that `measure` reads; empty for an index that is exact by construction of its scores."""
 
@@ -153,6 +153,10 @@ class Indexer:
     def whole(settings: Any) -> tuple[TableKey, ...]:
         """Return further tables that a shard is built from, all of each: `build` is given them as `tables`."""
         return ()
+
+    def build_left_out(self, partition: InputPartition, out: Path) -> None:
+        """Write what is counted of rows that are left out, into an empty folder; not called without `takes_off`."""
+        raise NotImplementedError
 
     def measure(self, shards: list[Path]) -> Measured:
         """Return the recall of the finished shards together; not called without `measured_by`."""

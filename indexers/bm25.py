@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from typing_extensions import override
 
 from mnemodex.indexers.arrays import Int32s, Int64s, save_arrays
 from mnemodex.indexers.base import Indexer, IndexStats
@@ -34,6 +35,10 @@ class BM25Indexer(Indexer):
     settings: BM25Settings
     # A source that grew has only its new partitions counted.
     shard_rows = 1
+
+    @override
+    def build_left_out(self, partition: InputPartition, out: Path) -> None:
+        self.build([partition], out)
 
     def build(self, partitions: list[InputPartition], out: Path) -> IndexStats:
         """Count the words of some chunk partitions, and write the counts and the rows."""

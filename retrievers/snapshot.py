@@ -8,13 +8,14 @@ import weakref
 from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any, Self
 
+from mnemodex.retrievers.corrections import Corrections
 from mnemodex.retrievers.tombstones import Tombstones, read_tombstones
 from mnemodex.retrievers.weak import weak
 from mnemodex.schemas.errors import START_OVER, CorruptFileError, SnapshotNotFoundError, UnknownIndexError, reason
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.row_groups import RowGroups
 from mnemodex.schemas.store.store import open_store
-from mnemodex.schemas.tables import DOCUMENTS, TableKey
+from mnemodex.schemas.tables import CORRECTIONS, DOCUMENTS, TableKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -109,6 +110,12 @@ class Snapshot:
     def tombstones(self) -> Tombstones:
         """What readers leave out."""
         return read_tombstones(self.store, self.manifest.tombstones)
+
+    @cached_property
+    def corrections(self) -> Corrections:
+        """The rows of a graph's tables that are otherwise for what readers leave out."""
+        entry = self.manifest.caches.get(CORRECTIONS.path)
+        return Corrections(self.store, entry.partitions if entry is not None else ())
 
     def live_documents(self, label: str, rows: Int64s) -> Int64s:
         """Return those of some rows of a partition of documents that readers see."""

@@ -16,7 +16,7 @@ from mnemodex.retrievers.answer import Answer
 from mnemodex.retrievers.base import check_where
 from mnemodex.retrievers.deadline import Call, Deadline
 from mnemodex.retrievers.sql_functions import SqlFunctions
-from mnemodex.retrievers.sql_views import catalogue, dataset, empty_view
+from mnemodex.retrievers.sql_views import catalogue, create_view, dataset, empty_view
 from mnemodex.retrievers.weak import weak
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.tables import SINGLE_TABLES
@@ -230,12 +230,13 @@ class Connection:
                 if view not in self._shown:
                     table = views[view]
                     there = table is not None and len(self._snapshot.manifest.tables[table].partitions)
-                    self._show(view, dataset(self._snapshot, str(table)) if there else empty_view(view))
+                    rows = dataset(self._snapshot, str(table)) if there else empty_view(view)
+                    self._show(view, rows, self._snapshot.corrections.rows(str(table)) if there else None)
 
-    def _show(self, view: str, rows: Any) -> None:
-        # A view of the database, not of one connection. It keeps no reference to its rows.
-        self._connection.from_arrow(rows).create_view(view)
-        self._shown[view] = rows
+    def _show(self, view: str, rows: Any, corrections: pa.Table | None = None) -> None:
+        # A view of the database, not of one connection.
+        create_view(self._connection, view, rows, corrections)
+        self._shown[view] = (rows, corrections)
 
 
 def _interrupt(cursor: duckdb.DuckDBPyConnection) -> None:

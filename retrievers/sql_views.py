@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
+from mnemodex.retrievers.corrections import COUNTED
+from mnemodex.retrievers.tombstones import mask_errors
+from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.columns import to_column
-from mnemodex.schemas.tables import CHUNKS, TableKey, spec_of
+from mnemodex.schemas.tables import CHUNKS, CORRECTED, ERRORS, TableKey, spec_of
 
 if TYPE_CHECKING:
+    import duckdb
+
     from mnemodex.retrievers.snapshot import Snapshot
 
 
@@ -20,20 +26,44 @@ def empty_view(view: str) -> pa.Table:
 
 
 def dataset(snapshot: Snapshot, table: str) -> Any:
-    """Return the table as an Arrow dataset over checked files, without the rows that tombstones leave out.
+    """Return the table as Arrow rows, mostly a dataset over checked files, without those that tombstones leave out.
 
-    Page checksums are verified as pages are read.
+    Of a table that has corrections they are those of the files. Page checksums are verified as pages are read.
     """
     import pyarrow.dataset as ds
 
+    if table == ERRORS.label and len(snapshot.tombstones.doc_id):
+        return _errors(snapshot)
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     paths = [str(path) for path in snapshot.paths(table)]
     rows = ds.dataset(paths, format=ds.ParquetFileFormat(default_fragment_scan_options=options))
-    column = snapshot.tombstones.column(rows.schema.names)
-    if column is None:
-        return rows
-    left_out = to_column(getattr(snapshot.tombstones, column), pa.int64())
-    return rows.filter(~ds.field(column).isin(left_out))
+    names = rows.schema.names
+    column = snapshot.tombstones.column(names)
+    left_out = getattr(snapshot.tombstones, column or "doc_id")
+    if column is None and TableKey.parse(table) not in CORRECTED:
+        column = next((name for name in names if name in COUNTED), None)
+        left_out = snapshot.corrections.left_out(column) if column else ()
+    return rows.filter(~ds.field(column).isin(to_column(left_out, pa.int64()))) if column and len(left_out) else rows
+
+
+def _errors(snapshot: Snapshot) -> pa.Table:
+    """Return the errors that are about no document that is left out: no column says which these are."""
+    parts = snapshot.manifest.tables[ERRORS.label].partitions
+    kept = [np.flatnonzero(~mask_errors(snapshot.store, part, snapshot.tombstones)) for part in parts]
+    rows = [parquet.read(path) for path in snapshot.paths(ERRORS.label)]
+    return pa.concat_tables([one.take(to_column(places, pa.int64())) for one, places in zip(rows, kept, strict=True)])
+
+
+def create_view(connection: duckdb.DuckDBPyConnection, view: str, rows: Any, corrections: pa.Table | None) -> None:
+    """Create a view of a table, in which corrections take the place of rows. It keeps no reference to either."""
+    shown = connection.from_arrow(rows)
+    if corrections is not None:
+        columns = CORRECTED[TableKey.parse(view)]
+        same = " AND ".join(f"one.{column} = other.{column}" for column in columns)
+        corrected = connection.from_arrow(corrections)
+        left = shown.set_alias("one").join(corrected.set_alias("other"), same, how="anti")
+        shown = left.union(corrected.filter("NOT left_out").project(", ".join(shown.columns)))
+    shown.create_view(view)
 
 
 def catalogue(snapshot: Snapshot) -> dict[str, pa.Table]:

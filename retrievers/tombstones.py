@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mnemodex.indexers.arrays import are_among, check_arrays, map_array
 from mnemodex.schemas.store import parquet
 
 if TYPE_CHECKING:
@@ -35,12 +36,21 @@ class Tombstones(NamedTuple):
 
     def mask(self, column: str, ids: Int64s) -> Bools:
         """Return which ids of a column are left out, of the shape of `ids`."""
-        left_out: Int64s = getattr(self, column)
-        if not len(left_out):
-            return np.zeros(ids.shape, np.bool_)
-        places = np.minimum(np.searchsorted(left_out, ids), len(left_out) - 1)
-        masked: Bools = left_out[places] == ids
-        return masked
+        return are_among(ids, getattr(self, column))
+
+
+def mask_errors(store: Store, part: Artifact, tombstones: Tombstones) -> Bools:
+    """Return which rows of a partition of errors are about documents that are left out, bool of shape (rows,).
+
+    Most are about none, and some that former versions wrote do not say about which.
+    """
+    file = next((file for file in part.files if file.path.endswith(".npy")), None)
+    if file is None:
+        return np.zeros(part.rows, np.bool_)
+    path = store.files.local(file)
+    doc_ids = map_array(path)
+    check_arrays(doc_ids.shape == (part.rows,) and doc_ids.dtype == np.int64, path, "the documents and the errors")
+    return tombstones.mask("doc_id", doc_ids)
 
 
 def read_tombstones(store: Store, parts: Iterable[Artifact]) -> Tombstones:

@@ -81,6 +81,7 @@ KINDS = Registry(
             indexer="mnemodex.indexers.graph.indexer:GraphIndexer",
             check=f"{_GRAPH}.steps:check_index",
             retriever="mnemodex.retrievers.graph.retriever:GraphRetriever",
+            masks=True,
         ),
         "knn_lm": Kind(
             settings=f"{_SETTINGS}:KnnLmSettings",

@@ -15,6 +15,8 @@ __all__ = [
     "CHANGES",
     "CHOSEN_PASSAGES",
     "CHUNKS",
+    "CORRECTED",
+    "CORRECTIONS",
     "DOCUMENTS",
     "EDGES",
     "ENTITIES",
@@ -53,6 +55,7 @@ DOCUMENTS = TableKey("documents")
 READ_DOCUMENTS = TableKey("documents", draft=True)
 CHANGES = TableKey("changes", draft=True)
 TOMBSTONES = TableKey("tombstones", draft=True)
+CORRECTIONS = TableKey("corrections", draft=True)
 PURGES = TableKey("purges", draft=True)
 CHUNKS = TableKey("chunks")
 TRIPLES = TableKey("triples")
@@ -71,6 +74,15 @@ SINGLE_TABLES = (
     *(QA_CANDIDATES, QA_PAIRS, QUESTIONS, ERRORS),
 )
 """Tables without a name: SQL has their views in every memory, empty where the recipe makes no such table."""
+CORRECTED = {
+    ENTITIES: ("entity_id",),
+    FACTS: ("fact_id",),
+    SYNONYMS: ("source_id", "target_id"),
+    EDGES: ("source_id", "target_id", "kind"),
+}
+"""Tables whose rows are counted over many chunks, and the columns that are unique in each.
+
+Where tombstones leave chunks out, corrections take the place of some rows."""
 FACT_TEXTS = TableKey("fact_texts", draft=True)
 NAME_TEXTS = TableKey("name_texts", draft=True)
 PASSAGE_WORDS = TableKey("passage_words", draft=True)

@@ -39,7 +39,15 @@ MASKED = {
     "both": {"type": "hybrid", "of": ["flat", "words"]},
     "next": {"type": "knn_lm", "factory": "Flat"},
 }
-"""Kinds whose readers leave out what was deleted, so that no file is written."""
+"""Kinds whose readers leave out what was deleted, so that no file is written; the next ones are such too."""
+MASKED_GRAPHS = {
+    "flat": {"type": "dense", "factory": "Flat"},
+    "graph": {"type": "graph", "method": "bridge-lite"},
+    "walk": {"type": "graph", "method": "hipporag2"},
+    "bridge": {"type": "graph"},
+    "names": {"type": "graph", "method": "hipporag1"},
+    "bare": {"type": "graph", "method": "bridge-lite", "of": "flat"},
+}
 LEFT_OUT = {"documents": "EXCLUDE (source, line)", "lm_states_tiny": "EXCLUDE (key, surprisal)"}
 """What is not compared: where documents were read, and the last bits of what a model computes of them in batches."""
 ANCHOR = {"id": "anchor", "title": "", "text": "An anchor of iron and oak stays where it is.", "year": 9}

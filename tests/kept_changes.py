@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from changes import MASKED, Changes, places
+from changes import MASKED, MASKED_GRAPHS, Changes, places
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 from rebuilds import Killed, die_after, unlock
@@ -77,3 +77,9 @@ class KeptMaskedChanges(KeptChanges):
     """Changes of a memory whose deletions write no files but of ids."""
 
     indexes = MASKED
+
+
+class KeptMaskedGraphChanges(KeptChanges):
+    """The same of a memory with graphs, whose deletions write what differs of their tables too."""
+
+    indexes = MASKED_GRAPHS

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mnemodex.indexers.arrays import Array, Float32s, Int64s
+    from mnemodex.indexers.arrays import Array, Bools, Float32s, Int64s
     from mnemodex.indexers.dense.vectors import Vectors
 
 EXACT_FACTS, EXACT_PASSAGES = 1 << 17, 1 << 16
@@ -87,17 +87,19 @@ class Codes:
     Args:
         trained: the file that `train_codes` wrote.
         parts: the files that `write_codes` wrote.
+        kept: which rows are candidates, bool of shape (rows,).
     """
 
-    def __init__(self, trained: Path, parts: Sequence[Path]) -> None:
+    def __init__(self, trained: Path, parts: Sequence[Path], kept: Bools) -> None:
         import faiss
 
         self._coded = read_index(trained)
         first = 0
         for path in parts:
             codes = self._checked(path)
-            rows = np.repeat(np.arange(first, first + len(codes)), codes.shape[1])
-            self._coded.add_sa_codes(codes.reshape(len(rows), codes.shape[2]), rows)
+            here = np.flatnonzero(kept[first : first + len(codes)])
+            rows = np.repeat(first + here, codes.shape[1])
+            self._coded.add_sa_codes(codes[here].reshape(len(rows), codes.shape[2]), rows)
             first += len(codes)
         # The form in which registers compare 32 vectors at a time. It takes no codes, and shares the centroids.
         self._index: Any = faiss.IndexIVFPQFastScan(self._coded)

@@ -12,7 +12,7 @@ from typing_extensions import override
 from mnemodex.indexers.arrays import read_arrow, save_arrays, write_arrow
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.graph.graph import Graph
-from mnemodex.indexers.graph.passages import read_names
+from mnemodex.indexers.graph.passages import read_names, write_words
 from mnemodex.indexers.graph.words import WordCounts
 from mnemodex.indexers.rows import Rows
 from mnemodex.schemas.store import parquet
@@ -57,6 +57,7 @@ class GraphIndexer(Indexer):
     version: ClassVar[int] = 2
     settings: GraphSettings
     shard_rows = _EVERYTHING
+    takes_off: ClassVar[bool] = True
 
     @staticmethod
     @override
@@ -85,6 +86,10 @@ class GraphIndexer(Indexer):
         return GraphStats(
             rows=graph.passages, entities=graph.entities, facts=len(graph.subjects), edges=len(graph.indices) // 2
         )
+
+    @override
+    def build_left_out(self, partition: InputPartition, out: Path) -> None:
+        write_words(partition.files["parquet"], out)
 
 
 def _of_tables(chunk_ids: Int64s, tables: Tables, out: Path) -> Graph:

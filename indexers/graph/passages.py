@@ -40,18 +40,28 @@ class Mentioned(NamedTuple):
 
 def write_passages(chunks: Path, out: Path) -> int:
     """Write the words and the names of a partition of chunks; return its rows."""
-    WordCounts.of("\n".join(pair) for pair in _passages(chunks)).save(out)
+    write_words(chunks, out)
     ids: list[int] = []
     written: list[str] = []
     rows: list[int] = []
     count = 0
     for count, (title, text) in enumerate(_passages(chunks), 1):
-        names = {entity_id(form): name for name in names_of(title, text) if (form := normalize(name))}
+        names = spelled_names(title, text)
         ids.extend(names)
         written.extend(names.values())
         rows.extend([count - 1] * len(names))
     write_arrow(out / _NAMES, pa.table([ids, written, rows], schema=_SCHEMA))
     return count
+
+
+def spelled_names(title: str, text: str) -> dict[int, str]:
+    """Return the names in a passage, by the ids of their entities."""
+    return {entity_id(form): name for name in names_of(title, text) if (form := normalize(name))}
+
+
+def write_words(chunks: Path, out: Path) -> None:
+    """Write the words of a partition of chunks."""
+    WordCounts.of("\n".join(pair) for pair in _passages(chunks)).save(out)
 
 
 def read_names(folders: Sequence[Path], rows: Sequence[int]) -> Mentioned:

@@ -88,6 +88,12 @@ class WordCounts:
         counts = np.bincount(words, np.concatenate([part.counts for part in parts]), len(hashes))
         return cls(sum(part.passages for part in parts), hashes, counts.astype(np.int32))
 
+    def less(self, part: WordCounts) -> WordCounts:
+        """Return the counts without those of some of the passages."""
+        counts = self.counts.copy()
+        counts[np.searchsorted(self.hashes, part.hashes)] -= part.counts
+        return WordCounts(self.passages - part.passages, self.hashes, counts)
+
     def weight(self, words: Iterable[str]) -> dict[str, float]:
         """Return the weight of each word: log((passages + 1) / (passages that hold it + 1/2)), above 0 for all.
 

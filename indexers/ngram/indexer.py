@@ -70,6 +70,10 @@ class NgramIndexer(Indexer):
     def aligned(settings: Any) -> tuple[TableKey, ...]:
         return (CHUNKS,)
 
+    @override
+    def build_left_out(self, partition: InputPartition, out: Path) -> None:
+        self.build([partition], out)
+
     def build(self, partitions: list[InputPartition], out: Path) -> NgramStats:
         """Index the documents of some partitions; see the class for what is written."""
         from mnemodex.indexers.ngram.build import BuildOptions, build

@@ -22,7 +22,7 @@ from mnemodex.retrievers.tombstones import read_tombstones
 from mnemodex.schemas.errors import DuplicateKeyError, QueryError, RecipeError
 from mnemodex.schemas.ids import hash_text
 from mnemodex.schemas.source_sections import NoSource
-from mnemodex.schemas.tables import CHANGES, DOCUMENTS, TOMBSTONES
+from mnemodex.schemas.tables import CHANGES, CORRECTIONS, DOCUMENTS, TOMBSTONES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -224,7 +224,7 @@ def _commit(base: Base, log: ChangeLog, tombstones: Sequence[Artifact]) -> Build
 
 def _remove_unfinished(store: Store) -> None:
     """Remove what a change that was killed published without its marker: no other change writes the same."""
-    for folder in (CHANGES.path, TOMBSTONES.path):
+    for folder in (CHANGES.path, CORRECTIONS.path, TOMBSTONES.path):
         names = store.files.names(folder)
         markers = {name for name in names if name.endswith(".json")}
         for name in names:

@@ -23,7 +23,18 @@ from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.columns import to_table
 from mnemodex.schemas.store.local_files import sha256
 from mnemodex.schemas.table import row_schema
-from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, ERRORS, TOMBSTONES, TableKey, TableSpec, spec_of
+from mnemodex.schemas.tables import (
+    CHUNKS,
+    CORRECTED,
+    DOCUMENTS,
+    ERRORS,
+    MENTIONS,
+    TOMBSTONES,
+    TRIPLES,
+    TableKey,
+    TableSpec,
+    spec_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +49,8 @@ MOST_MASKED = 0.2
 """Largest share of documents that readers leave out. Above it the files are written again without them."""
 
 
-_FAMILIES = ("embeddings", "lm_tokens", "lm_states")
-"""Tables of which a row is of one document."""
+_TABLES = (DOCUMENTS, CHUNKS, ERRORS, TRIPLES, MENTIONS, *CORRECTED)
+"""Tables without a name of which a row is of one document, or has corrections."""
 
 
 MOST_PARTS = 8
@@ -51,14 +62,16 @@ def can_mask(manifest: Manifest, count: int) -> bool:
     documents = manifest.tables[DOCUMENTS.label]
     return (
         documents.masked + count <= MOST_MASKED * documents.partitions.rows
-        and all(map(_is_masked_by_id, manifest.tables))
+        and all(map(_is_masked, manifest.tables))
         and all(map(_masks, manifest.indexes.values()))
     )
 
 
-def _is_masked_by_id(label: str) -> bool:
+def _is_masked(label: str) -> bool:
     key = TableKey.parse(label)
-    return key in (DOCUMENTS, CHUNKS, ERRORS) or (key.family in _FAMILIES and not key.part)
+    if key.family == "embeddings":
+        return key.part in {"", "facts", "entities"}
+    return key in _TABLES or (key.family in {"lm_tokens", "lm_states"} and not key.part)
 
 
 def _masks(index: IndexEntry) -> bool:
@@ -93,7 +106,11 @@ def write_tombstones(store: Store, base: Manifest, removed: Sequence[int], log: 
 def _build_shards(store: Store, manifest: Manifest, ids: Tombstones, folder: Path) -> None:
     """Build what is left out into shards, in a folder named after each index that takes these off."""
     kinds = {name: KINDS.find(index.type) for name, index in manifest.indexes.items()}
-    names = [name for name, kind in kinds.items() if kind.indexer and load(kind.indexer).takes_off]
+    names = [
+        name
+        for name, kind in kinds.items()
+        if kind.indexer and load(kind.indexer).takes_off and manifest.indexes[name].shards
+    ]
     if not names:
         return
     scratch = store.files.attempt()
@@ -108,7 +125,7 @@ def _build_shards(store: Store, manifest: Manifest, ids: Tombstones, folder: Pat
             indexer: Any = make_indexer(settings[name], rows=len(ids.doc_id), dimension=0)
             indexer.setup(len(os.sched_getaffinity(0)))
             (folder / name).mkdir()
-            indexer.build([left_out[table]], folder / name)
+            indexer.build_left_out(left_out[table], folder / name)
     finally:
         store.files.delete(f"work/{scratch.name}")
 

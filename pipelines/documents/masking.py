@@ -1,40 +1,55 @@
-"""How many rows of each table and index tombstones leave out."""
+"""What tombstones leave out of each table and index, in a manifest's entries."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnemodex.retrievers.tombstones import read_tombstones
-from mnemodex.schemas.manifest import Artifacts
+from mnemodex.pipelines.graph.corrections import write_corrections
+from mnemodex.retrievers.corrections import Corrections
+from mnemodex.retrievers.tombstones import mask_errors, read_tombstones
+from mnemodex.schemas.manifest import Artifacts, TableEntry
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.tables import CHUNKS, DOCUMENTS
+from mnemodex.schemas.tables import CHUNKS, CORRECTIONS, DOCUMENTS, ERRORS, TRIPLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mnemodex.retrievers.tombstones import Tombstones
-    from mnemodex.schemas.manifest import Artifact, IndexEntry, Manifest, TableEntry
+    from mnemodex.schemas.manifest import Artifact, IndexEntry, Manifest
     from mnemodex.schemas.store.store import Store
 
 
 def with_tombstones(store: Store, manifest: Manifest, tombstones: Sequence[Artifact]) -> Manifest:
-    """Return a manifest with tombstones, and in its entries how many rows these leave out."""
+    """Return a manifest with tombstones, in its entries how many rows these leave out, and corrections of a graph."""
     if not tombstones:
         return manifest
     ids = read_tombstones(store, tombstones)
     rows = {"doc_id": manifest.tables[DOCUMENTS.label], "chunk_id": manifest.tables[CHUNKS.label]}
     tables = {name: _masked(store, table, ids, rows) for name, table in manifest.tables.items()}
+    caches = manifest.caches
+    if TRIPLES.label in tables:
+        made = Artifacts([write_corrections(store, manifest, ids.chunk_id)])
+        caches = caches | {CORRECTIONS.path: TableEntry(name=CORRECTIONS.label, partitions=made)}
+        corrections = Corrections(store, made)
+        for name, table in tables.items():
+            masked = corrections.count_left_out(table)
+            tables[name] = table if masked is None else table.model_copy(update={"masked": masked})
     indexes = {name: _masked_index(index, tables) for name, index in manifest.indexes.items()}
-    return manifest.model_copy(update={"tables": tables, "indexes": indexes, "tombstones": Artifacts(tombstones)})
+    changed = {"tables": tables, "indexes": indexes, "caches": caches, "tombstones": Artifacts(tombstones)}
+    return manifest.model_copy(update=changed)
 
 
 def _masked(store: Store, table: TableEntry, ids: Tombstones, whole: Mapping[str, TableEntry]) -> TableEntry:
     """Return a table's entry with the number of rows that are left out; `whole` has a row for each id of a column."""
+    if table.name == ERRORS.label:
+        masked = sum(int(mask_errors(store, part, ids).sum()) for part in table.partitions)
+        return table.model_copy(update={"masked": masked})
     column = ids.column([table.id_column or ""])
+    if column is not None and column in whole and whole[column].partitions.rows == table.partitions.rows:
+        return table.model_copy(update={"masked": len(getattr(ids, column))})
+    column = column or ids.column([*table.parents])
     if column is None:
         return table
-    if column in whole and whole[column].partitions.rows == table.partitions.rows:
-        return table.model_copy(update={"masked": len(getattr(ids, column))})
     # Pages are checked as they are read.
     paths = (store.files.unchecked(part.file(".parquet")) for part in table.partitions)
     masked = sum(int(ids.mask(column, parquet.column(path, column)).sum()) for path in paths)

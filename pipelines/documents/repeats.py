@@ -5,7 +5,6 @@ They are found over all partitions, and dropped.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
@@ -17,6 +16,7 @@ from mnemodex.pipelines.documents.changes import layer_of
 from mnemodex.pipelines.documents.read import ReadSettings, count_rows
 from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.pipelines.ops.scatter import scatter
+from mnemodex.pipelines.ops.sql import connected
 from mnemodex.retrievers.tombstones import read_tombstones
 from mnemodex.schemas.errors import DuplicateKeyError, SourceError
 from mnemodex.schemas.ids import hash_strings
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     import duckdb
 
     from mnemodex.indexers.arrays import Int64s
-    from mnemodex.pipelines.ops.base import Work
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
     from mnemodex.retrievers.tombstones import Tombstones
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
 
 _SUSPECTS = 1 << 19
 """Documents that are compared at once, roughly."""
-_MEMORY = "2GB"
-"""Of DuckDB; what is larger goes to files in an attempt's folder."""
 
 
 class FindSettings(ReadSettings):
@@ -78,7 +75,7 @@ class FindRepeats(Op):
         tombstones = read_tombstones(self.work.store, map(self.work.store.checked, self.settings.tombstones))
         keys = (_hash_keys(number, path) for number, (_, path) in enumerate(parts))
         for suspects in _joined(map(_suspects, scatter(self.work.store.files, keys, inputs.rows(0)))):
-            with _connected(self.work) as connection:
+            with connected(self.work.store, threads=self.work.cpus) as connection:
                 connection.register("rows", _rows(parts, suspects, tombstones))
                 same, older = _find_repeats(connection)
             repeated.append(same)
@@ -135,21 +132,6 @@ def _drop(batches: Iterator[pa.RecordBatch], rows: Int64s) -> Iterator[pa.Record
         keep = np.setdiff1d(np.arange(batch.num_rows), rows - start)
         start += batch.num_rows
         yield batch.take(to_column(keep, pa.int64()))
-
-
-@contextmanager
-def _connected(work: Work) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open DuckDB, which spills into a folder of its own."""
-    import duckdb
-
-    scratch = work.store.files.attempt()
-    settings: dict[str, Any] = {"memory_limit": _MEMORY, "threads": work.cpus, "temp_directory": str(scratch)}
-    connection = duckdb.connect(":memory:", config=settings)
-    try:
-        yield connection
-    finally:
-        connection.close()
-        work.store.files.delete(f"work/{scratch.name}")
 
 
 def _hash_keys(number: int, path: Path) -> Int64s:

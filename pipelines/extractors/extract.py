@@ -89,12 +89,13 @@ class ExtractOp(Op):
         self._extractor.begin(inputs.part(2) if kept is None else None)
         self._judge = Judge(salt=self.settings.id_salt)
         self._bad: list[BadRow] = []
+        self._bad_of: list[int] = []
         self._counts = Counter[str](documents=0, chunks=0, characters=0, failed=0, without=0, reused=0)
         done, spent = _resume(output.checkpoint)
         output.write(_TRIPLES, self._batches(inputs, output.checkpoint, done, kept))
         if kept is not None:
             output.write(spec_of(EXTRACTIONS), kept.batches(), key=EXTRACTIONS)
-        output.errors(self._bad)
+        output.errors(self._bad, doc_ids=self._bad_of)
         spent.update(self._extractor.counts())
         return TripleStats(**self._counts, errors=len(self._bad), counts={**self._judge.counts, **spent})
 
@@ -165,6 +166,7 @@ class ExtractOp(Op):
                 if kept is not None:
                     kept.add(chunk_ids, extraction)
                 triples = self._check_triples(chunk_ids, extraction)
+                self._bad_of += [documents[number].doc_id] * (len(self._bad) - len(self._bad_of))
                 reused = 0 if number in extractions else len(triples)
                 self._counts.update(failed=len(extraction.problems), without=not triples, reused=reused)
                 rows += triples

@@ -18,7 +18,7 @@ from mnemodex.schemas.store.columns import numbers
 from mnemodex.schemas.tables import ERRORS, TableKey, TableSpec, spec_of, table_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from mnemodex.pipelines.bad_row import BadRow
@@ -145,8 +145,11 @@ class Output:
             yield batch
             self.progress(done)
 
-    def errors(self, bad: list[BadRow], *, of: str = "") -> None:
-        """Write rows that were left out of a table, by default of the first result; nothing where there are none."""
+    def errors(self, bad: list[BadRow], *, of: str = "", doc_ids: Sequence[int] = ()) -> None:
+        """Write rows that were left out of a table, by default of the first result; nothing where there are none.
+
+        With the documents that they are about, these are in an `.npy` beside them, int64 of shape (rows,).
+        """
         if not bad:
             return
         stage = of or self._step.result.label
@@ -156,6 +159,8 @@ class Output:
         ]
         spec = spec_of(ERRORS)
         self.write(spec, pa.Table.from_pylist(rows, spec.schema), key=ERRORS)
+        if doc_ids:
+            np.save(self.folder_of(ERRORS) / "data.npy", np.array(doc_ids, np.int64), allow_pickle=False)
 
     def publish(self, stats: Stats) -> list[Artifact]:
         """Publish what was written, the first result last.

@@ -40,7 +40,7 @@ class TextVectors:
 
     Args:
         matrices: of shape (n, dimension), all float32 or all float16, with rows of length 1; they may be mapped.
-        numbers: the text of each row of all matrices, int32 of shape (rows,).
+        numbers: the text of each row of all matrices, int32 of shape (rows,); -1 for one that is left out.
         codes: find candidates, whose exact cosines are compared; without them all texts are.
     """
 
@@ -72,7 +72,8 @@ class TextVectors:
     @cached_property
     def sample_rows(self) -> Int64s:
         """Rows by which all are estimated, ascending."""
-        return np.unique(np.linspace(0, self._starts[-1] - 1, _SAMPLE).astype(np.int64))
+        kept = np.flatnonzero(self._numbers >= 0)
+        return kept[np.unique(np.linspace(0, len(kept) - 1, _SAMPLE).astype(np.int64))]
 
     def cosines(self, vectors: Float32s, *, temperature: float) -> Float32s:
         """Return cosines of all texts by the rows of their matrices, float32 of shape (vectors, rows).
@@ -107,9 +108,11 @@ class TextVectors:
         for matrix in self._matrices:
             for start in range(0, len(matrix), _BLOCK):
                 cosines = vectors @ matrix[start : start + _BLOCK].T
-                least = np.minimum(least, cosines.min(axis=1))
                 numbers = self._numbers[first : first + cosines.shape[1]]
                 first += len(numbers)
+                if len(numbers) and numbers.min() < 0:
+                    cosines, numbers = cosines[:, numbers >= 0], numbers[numbers >= 0]
+                least = np.minimum(least, cosines.min(axis=1, initial=np.inf))
                 best = np.hstack([best, np.broadcast_to(numbers, cosines.shape)])
                 scores = np.hstack([scores, cosines])
                 columns = [top_k(row, k, ids=ids) for row, ids in zip(scores, best, strict=True)]

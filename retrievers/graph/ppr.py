@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from mnemodex.indexers.arrays import frozen
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -48,7 +50,7 @@ class Walk:
         from mnemodex.retrievers.graph.walking import strengths
 
         self._damping = damping
-        self._adjacency = (_frozen(indptr), _frozen(indices), _frozen(weights))
+        self._adjacency = (frozen(indptr), frozen(indices), frozen(weights))
         self._strength = strengths(self._adjacency[0], self._adjacency[2])
 
     def exact(self, resets: Floats) -> Float64s:
@@ -163,10 +165,3 @@ def _normalized(masses: Floats) -> Array:
     """Return masses divided by their sum along the last axis, or zeros."""
     total = masses.sum(axis=-1, keepdims=True)
     return masses / np.where(total > 0, total, 1)
-
-
-def _frozen(array: Array) -> Array:
-    """Return a view that cannot be written to, so that kernels meet one type of array, mapped or not."""
-    view = np.asarray(array).view()
-    view.flags.writeable = False
-    return view

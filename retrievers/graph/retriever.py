@@ -50,7 +50,7 @@ class GraphRetriever(Retriever):
         settings = GraphSettings.model_validate(entry.settings)
         embed = settings.embed if settings.of is None else memory.snapshot.index(settings.of).settings["embed"]
         folders = memory.snapshot.shards(entry)
-        self.space = Space(memory, folders[0] if folders else None, str(embed))
+        self.space = Space(memory, folders[0] if folders else None, str(embed), memory.snapshot.left_out(entry))
         self._method = _make_method(settings, large=self.space.graph.nodes > _LARGE)
 
     @override

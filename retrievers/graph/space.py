@@ -17,6 +17,7 @@ from mnemodex.indexers.graph.codes import Codes
 from mnemodex.indexers.graph.graph import Graph
 from mnemodex.indexers.graph.words import WordCounts
 from mnemodex.indexers.rows import Rows
+from mnemodex.retrievers.graph.live import Live
 from mnemodex.retrievers.graph.nearest import TextVectors
 from mnemodex.retrievers.top_k import top_k
 from mnemodex.schemas.errors import OlderFormatError
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mnemodex.indexers.arrays import Float32s, Floats, Int64s
+    from mnemodex.indexers.arrays import Bools, Float32s, Floats, Int64s
     from mnemodex.indexers.encoders import TextEncoder
+    from mnemodex.retrievers.graph.live import Counted
     from mnemodex.retrievers.graph.nearest import Nearest
     from mnemodex.retrievers.memory import Memory
 
@@ -49,14 +51,22 @@ class Space:
     """The graph of an index, its texts and its vectors, mapped and read on demand.
 
     Entities, facts and passages are given by number; 0 is the first passage, not a node. Vectors have length 1, so that
-    dot products are cosines. Without the folder of the index's shard there are passages alone.
+    dot products are cosines. Without the folder of the index's shard there are passages alone. What tombstones leave
+    out has no number.
+
+    Args:
+        memory: the memory.
+        folder: of the index's shard.
+        embed: the embedding of passages, facts and names.
+        left_out: folders of the words of passages that are left out.
 
     Attributes:
         rows: the passages' ids and places.
     """
 
-    def __init__(self, memory: Memory, folder: Path | None, embed: str) -> None:
+    def __init__(self, memory: Memory, folder: Path | None, embed: str, left_out: Sequence[Path] = ()) -> None:
         self._memory = memory
+        self._left_out = left_out
         self._folder = folder
         self._embed = embed
         self._table = TableKey("embeddings", embed).label
@@ -64,11 +74,13 @@ class Space:
         if folder is None:
             parts = snapshot.manifest.tables[CHUNKS.label].partitions
             chunks = [InputPartition(x.label, x.rows, {"parquet": snapshot.path(CHUNKS.label, x.label)}) for x in parts]
-            self.rows = Rows.of(chunks)
-            self.graph = _without_edges(self.rows.ids)
+            rows = Rows.of(chunks)
+            graph = _without_edges(rows.ids)
         else:
-            self.rows = Rows.open(folder)
-            self.graph = Graph.open(folder)
+            rows, graph = Rows.open(folder), Graph.open(folder)
+        self._live = Live(graph, snapshot)
+        self.graph = self._live.graph
+        self.rows = self._live.rows(rows)
         labels = [part.label for part in snapshot.manifest.tables[self._table].partitions]
         self._dimension = snapshot.manifest.encoders[embed].dimension
         self._vectors = Vectors(snapshot.paths(self._table, ".npy"), labels, dimension=self._dimension)
@@ -83,47 +95,46 @@ class Space:
 
     @cached_property
     def _fact_vectors(self) -> TextVectors:
-        return self._text_vectors("facts", "fact_numbers", self._codes("facts"))
+        return self._text_vectors("facts", "fact_numbers")
 
     @cached_property
     def _entity_vectors(self) -> TextVectors:
         return self._text_vectors("entities", "entity_numbers")
 
-    def _text_vectors(self, table: str, numbers: str, codes: Codes | None = None) -> TextVectors:
+    def _text_vectors(self, table: Counted, numbers: str) -> TextVectors:
         name, snapshot = f"{self._table}/{table}", self._memory.snapshot
         if self._folder is None or name not in snapshot.manifest.tables:
             return TextVectors([], np.zeros(0, np.int32))
         try:
-            (rows,) = open_arrays(self._folder, **{numbers: np.int32})
+            (texts,) = open_arrays(self._folder, **{numbers: np.int32})
         except FileNotFoundError as error:
             raise OlderFormatError(
                 f"{self._folder}: a former version made this graph; run `mnemodex build` with the recipe to "
                 "make it again"
             ) from error
         matrices = self._matrices(name)
-        texts = len(self.graph.subjects) if table == "facts" else self.graph.entities
-        check_places(rows, texts, self._folder, numbers)
-        check_arrays(sum(map(len, matrices)) == len(rows), self._folder, f"{numbers} and the vectors")
-        return TextVectors(matrices, rows, codes)
+        check_places(texts, self._live.count(table), self._folder, numbers)
+        check_arrays(sum(map(len, matrices)) == len(texts), self._folder, f"{numbers} and the vectors")
+        live = self._live.numbers(table, texts)
+        return TextVectors(matrices, live, self._codes("facts", live >= 0) if table == "facts" else None)
 
     @cached_property
     def _passage_vectors(self) -> TextVectors | None:
         """The vectors of passages, where these are too many to compare all with a question."""
-        codes = self._codes("passages")
-        if codes is None:
-            return None
-        return TextVectors(self._matrices(self._table), np.arange(len(self._vectors), dtype=np.int32), codes)
+        numbers = self._live.numbers("passages", np.arange(len(self._vectors), dtype=np.int32))
+        codes = self._codes("passages", numbers >= 0)
+        return TextVectors(self._matrices(self._table), numbers, codes) if codes is not None else None
 
     def _matrices(self, table: str) -> list[Floats]:
         return [open_matrix(path, self._dimension) for path in self._memory.snapshot.paths(table, ".npy")]
 
-    def _codes(self, of: Literal["facts", "passages"]) -> Codes | None:
+    def _codes(self, of: Literal["facts", "passages"], kept: Bools) -> Codes | None:
         caches, files = self._memory.snapshot.manifest.caches, self._memory.snapshot.store.files
         trained, written = (caches.get(vector_codes(of, self._embed, trained=first).path) for first in (True, False))
         if trained is None or written is None:
             return None
         (centroids,) = (files.local(part.file(".faiss")) for part in trained.partitions)
-        return Codes(centroids, [files.local(part.file(".npy")) for part in written.partitions])
+        return Codes(centroids, [files.local(part.file(".npy")) for part in written.partitions], kept)
 
     def exact(self) -> Self:
         """Return it with the exact cosines of all passages, for which all their vectors are read."""
@@ -135,7 +146,8 @@ class Space:
     def words(self) -> WordCounts:
         """In how many passages each word is; without files, of passages spread over the memory."""
         if self._folder is not None:
-            return WordCounts.open(self._folder)
+            counts = WordCounts.open(self._folder)
+            return counts.less(WordCounts.sum(list(map(WordCounts.open, self._left_out)))) if self._left_out else counts
         size = min(_SAMPLE, self.graph.passages)
         numbers = np.unique(np.linspace(0, self.graph.passages - 1, size).astype(np.int64))
         return WordCounts.of("\n".join(passage) for passage in self.read(numbers.tolist()))
@@ -156,31 +168,36 @@ class Space:
         vectors are read block by block.
         """
         if self._passage_vectors is not None:
-            return self._passage_vectors.cosines(vectors, temperature=TEMPERATURE)
+            return self._live.columns(self._passage_vectors.cosines(vectors, temperature=TEMPERATURE))
         scores = np.empty((len(vectors), len(self._vectors)), np.float32)
         start = 0
         for block in self._vectors.blocks(np.arange(len(self._vectors))):
             np.matmul(vectors, block.T, out=scores[:, start : start + len(block)])
             start += len(block)
-        return scores
+        return self._live.columns(scores)
 
     def names(self, entities: Sequence[int]) -> list[str]:
         """Return the names of entities."""
-        return [row["name"] for row in self._texts("entities", entities)]
+        names = [row["name"] for row in self._texts("entities", entities)]
+        return self._live.names(entities, names, self.read)
 
     def facts(self, facts: Sequence[int]) -> list[tuple[str, str, str]]:
         """Return subject, predicate and object of facts."""
         return [(row["subject"], row["predicate"], row["object"]) for row in self._texts("facts", facts)]
 
-    def _texts(self, table: str, rows: Sequence[int]) -> list[dict[str, str]]:
-        return self._tables[table].take(to_column(rows, pa.int64())).to_pylist() if rows else []
+    def _texts(self, table: Counted, numbers: Sequence[int]) -> list[dict[str, str]]:
+        if not numbers:
+            return []
+        places = self._live.places(table, np.array(numbers, np.int64))
+        rows: list[dict[str, str]] = self._tables[table].take(to_column(places, pa.int64())).to_pylist()
+        return rows
 
     @cached_property
     def _tables(self) -> dict[str, pa.Table]:
         """The texts of entities and facts, mapped."""
         assert self._folder is not None  # noqa: S101 - without an index there are no entities and facts
         tables = {name: read_arrow(self._folder / f"{name}.arrow") for name in ("entities", "facts")}
-        agree = (len(tables["entities"]), len(tables["facts"])) == (self.graph.entities, len(self.graph.subjects))
+        agree = all(len(tables[name]) == self._live.count(name) for name in ("entities", "facts"))
         check_arrays(agree, self._folder, "the texts and the arrays of the graph")
         return tables
 

@@ -12,13 +12,14 @@ from mnemodex.retrievers.graph.nearest import TextVectors
 from mnemodex.schemas.errors import CorruptFileError
 
 FACTS, DIMENSION = 30_000, 64
+EVERY = np.ones(FACTS, bool)
 
 
 def unit(vectors):
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def coded(folder, matrices, *, lists):
+def coded(folder, matrices, *, lists, kept=EVERY):
     """The codes of some matrices, trained with the last one."""
     paths = [folder / f"{number}.npy" for number in range(len(matrices))]
     for path, matrix in zip(paths, matrices, strict=True):
@@ -28,7 +29,7 @@ def coded(folder, matrices, *, lists):
     for path, part in zip(paths, parts, strict=True):
         path.with_suffix("").mkdir()
         write_codes(folder, part, path.with_suffix(""), cpus=1)
-    return Codes(folder / "codes.faiss", [path.with_suffix("") / "codes.npy" for path in paths])
+    return Codes(folder / "codes.faiss", [path.with_suffix("") / "codes.npy" for path in paths], kept)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,22 @@ def test_the_linked_facts_are_those_of_all_vectors(facts, opened):
 
 def test_where_lists_hold_too_few_all_are_looked_at(facts, opened):
     assert [len(rows) for rows in opened._codes.candidates(facts[1][:2], 2 * FACTS)] == [FACTS, FACTS]
+
+
+def test_what_is_left_out_is_not_found_by_codes_or_without(facts, tmp_path):
+    vectors, questions = facts
+    left = np.random.default_rng(2).random(FACTS) < 0.5
+    numbers = np.where(left, np.cumsum(left) - 1, -1).astype(np.int32)
+    matrices = np.split(vectors, [4_000, 11_001])
+    exact = nearest(questions, vectors[left], 10)
+    whole = TextVectors(matrices, numbers).nearest(questions, 10)
+    np.testing.assert_array_equal(whole.rows, exact.rows)
+    np.testing.assert_allclose(whole.least, exact.least, atol=1e-6)
+    by_codes = TextVectors(matrices, numbers, coded(tmp_path, matrices, lists=True, kept=left))
+    assert left[by_codes.sample_rows].all()
+    found = by_codes.nearest(questions, 10).rows
+    same = [len({*row} & {*other}) for row, other in zip(found.tolist(), exact.rows.tolist(), strict=True)]
+    assert found.min() >= 0 and np.mean(same) / 10 >= 0.98
 
 
 def test_of_equal_facts_the_first_ones_are_linked(facts, opened):
@@ -117,4 +134,4 @@ def test_codes_that_lead_out_of_the_lists_are_refused_when_they_are_opened(tmp_p
     path = tmp_path / "0" / "codes.npy"
     np.save(path, forge(np.load(path)))
     with pytest.raises(CorruptFileError, match=said):
-        Codes(tmp_path / "codes.faiss", [path])
+        Codes(tmp_path / "codes.faiss", [path], EVERY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from changes import small_partitions
 from hypothesis import settings
-from kept_changes import KeptChanges, KeptMaskedChanges
+from kept_changes import KeptChanges, KeptMaskedChanges, KeptMaskedGraphChanges
 
 __all__ = ["small_partitions"]
 
@@ -20,3 +20,8 @@ class TestManyChanges(KeptChanges.TestCase):
 @pytest.mark.usefixtures("small_partitions")
 class TestManyMaskedChanges(KeptMaskedChanges.TestCase):
     settings = settings(max_examples=60, stateful_step_count=15, deadline=None)
+
+
+@pytest.mark.usefixtures("small_partitions")
+class TestManyMaskedGraphChanges(KeptMaskedGraphChanges.TestCase):
+    settings = settings(max_examples=30, stateful_step_count=15, deadline=None)

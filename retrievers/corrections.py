@@ -1,0 +1,56 @@
+"""Corrections: rows of a graph's tables that are otherwise, or are none, without what tombstones leave out."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mnemodex.schemas.store import parquet
+from mnemodex.schemas.store.columns import numbers
+from mnemodex.schemas.tables import CORRECTED, ENTITIES, FACTS, TableKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mnemodex.indexers.arrays import Int64s
+    from mnemodex.schemas.manifest import Artifact, TableEntry
+    from mnemodex.schemas.store.store import Store
+
+COUNTED = {"entity_id": ENTITIES.label, "fact_id": FACTS.label}
+"""Ids of which one is there as long as a chunk has it, by whose corrections that is known."""
+
+
+class Corrections:
+    """The corrections of a snapshot, read when they are asked for; most have none.
+
+    Raises:
+        CorruptFileError: a file is missing or damaged.
+    """
+
+    def __init__(self, store: Store, parts: Iterable[Artifact]) -> None:
+        self._store = store
+        self._parts = list(parts)
+        self.rows = lru_cache(maxsize=None)(self._rows)
+
+    def _rows(self, label: str) -> pa.Table | None:
+        """Return the corrected rows of a table, with a column `left_out` of those that are there no more."""
+        if TableKey.parse(label) not in CORRECTED or not self._parts:
+            return None
+        (part,) = self._parts
+        return parquet.read(self._store.files.local(part.file(f"/{label}.parquet")))
+
+    def left_out(self, id_column: str) -> Int64s:
+        """Return the ids of entities or facts, one of `COUNTED`, that are there no more, ascending."""
+        rows = self.rows(COUNTED[id_column])
+        return numbers(rows.filter(rows["left_out"])[id_column]) if rows is not None else np.zeros(0, np.int64)
+
+    def count_left_out(self, table: TableEntry) -> int | None:
+        """Return how many rows of a table are there no more; None where corrections do not say."""
+        if table.id_column in COUNTED:
+            return len(self.left_out(table.id_column))
+        rows = self.rows(table.name)
+        return int(pc.sum(rows["left_out"]).as_py() or 0) if rows is not None else None
