@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Self
 
 _CHARACTERS = 200
+LEFT_OUT = "decontaminate"
+"""The stage of rows of `errors` that are no errors: documents that were left out because an evaluation has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,11 @@ class BadRow:
     line: int
     reason: str
     content: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Where it is and why, for a message."""
+        return f"{self.source} line {self.line}: {self.reason}"
 
     @classmethod
     def of(cls, source: str, line: int, reason: str, row: bytes | str) -> Self:

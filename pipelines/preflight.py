@@ -9,6 +9,7 @@ from mnemodex.indexers.encoders.configuration import stated_dimension
 from mnemodex.indexers.encoders.own import with_own
 from mnemodex.indexers.models.locate import locate, need, spacy_folder
 from mnemodex.indexers.models.tokenizers import tokenizer
+from mnemodex.pipelines.documents.contamination import EvaluationTexts
 from mnemodex.pipelines.qa.calibration import answered_queries
 from mnemodex.pipelines.qa.reading import check_filter
 from mnemodex.pipelines.qa.rows import check_file
@@ -47,6 +48,7 @@ def check_inputs(recipe: Recipe) -> Recipe:
     """
     if isinstance(recipe.chunks, SentenceChunks):
         need("sentencex", extra="documents")
+    _check_evaluation(recipe)
     _check_models(recipe)
     for index, settings in recipe.indexes.items():
         queries: str | None = getattr(settings, "queries", None)
@@ -83,6 +85,12 @@ def _with_own(at: str, settings: Spec) -> Spec:
         return with_own(settings)
     except ModelError as error:
         raise ModelError(f"{at}: {error}") from error
+
+
+def _check_evaluation(recipe: Recipe) -> None:
+    clean = getattr(recipe.source, "decontaminate", None)
+    if clean is not None:
+        EvaluationTexts(clean)
 
 
 def _check_asked(index: str, settings: Any, recipe: Recipe) -> None:

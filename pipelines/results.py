@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
 from typing_extensions import override
 
 from mnemodex.indexers.base import IndexStats
 from mnemodex.indexers.models.hashes import digest_of
+from mnemodex.pipelines.bad_row import LEFT_OUT
 from mnemodex.pipelines.contents import content_of
 from mnemodex.pipelines.growth import Former
 from mnemodex.pipelines.ops.base import Finished
@@ -128,8 +130,10 @@ class StepResults(Finished):
     @override
     def first_error(self) -> str:
         for part in self.errors():
-            row = parquet.read(self.store.files.local(part.file(".parquet"))).slice(0, 1).to_pylist()[0]
-            return f": {row['source']} line {row['line']}: {row['reason']}"
+            rows = parquet.read(self.store.files.local(part.file(".parquet")))
+            # What was left out on purpose is no error.
+            for row in rows.filter(pc.not_equal(rows["stage"], LEFT_OUT)).slice(0, 1).to_pylist():
+                return f": {row['source']} line {row['line']}: {row['reason']}"
         return ""
 
 

@@ -62,6 +62,9 @@ class Recipe(BaseModel):
             left_out["qa_pairs"] = True
         elif isinstance(self.qa_pairs, PairFile):
             left_out["qa_pairs"] = {"generator"}
+        # So do those that leave no documents out.
+        if getattr(self.source, "decontaminate", None) is None:
+            left_out["source"] = {"decontaminate"}
         return fingerprint(self.model_dump(mode="json", by_alias=True, exclude=left_out))
 
     def sections(self) -> dict[str, Spec]:

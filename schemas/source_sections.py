@@ -16,6 +16,18 @@ FIELDS = ("key", "title", "text")
 """What a source's records are mapped to."""
 
 
+class Decontamination(Spec):
+    """Evaluations whose texts no document may hold.
+
+    Attributes:
+        files: query files, or folders of BEIR: of their questions and answers.
+        n: words in a row that a document may not share with one of these; shorter ones are not looked for.
+    """
+
+    files: Annotated[tuple[Annotated[str, RecipePath()], ...], Field(min_length=1)]
+    n: int = Field(default=13, ge=1)
+
+
 class Source(Spec):
     """Files of documents.
 
@@ -25,6 +37,8 @@ class Source(Spec):
         metadata: fields of the metadata to the types of their columns; inferred without it, none where it is empty.
         format: the format's name where the path does not tell it.
         max_errors: how many unreadable rows a build accepts before it fails, a number or a percentage.
+        decontaminate: query files, or `{files, n}`: documents that share n words in a row with one of their questions
+            or answers are left out.
     """
 
     path: Annotated[str, RecipePath()] | tuple[Annotated[str, RecipePath()], ...]
@@ -32,6 +46,15 @@ class Source(Spec):
     metadata: Annotated[dict[str, str] | None, RunOnly()] = None
     format: str | None = None
     max_errors: Annotated[MaxErrors, RunOnly()] = 100
+    # The step that reads documents has it in its identity where it is given, by the content of the files.
+    decontaminate: Annotated[Decontamination | None, RunOnly()] = None
+
+    @field_validator("decontaminate", mode="before")
+    @classmethod
+    def _files_alone(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            return {"files": (given,)}
+        return {"files": given} if isinstance(given, list | tuple) else given
 
     @field_validator("path", mode="plain")
     @classmethod

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.bad_row import BadRow
+from mnemodex.pipelines.documents.contamination import EvaluationTexts, contaminated_row, count_documents, share
 from mnemodex.pipelines.documents.read import content_hash, count_rows
 from mnemodex.pipelines.sources import open_source
 from mnemodex.pipelines.sources.files import FileSource
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from mnemodex.pipelines.documents.contamination import Shared
     from mnemodex.pipelines.sources.base import Record, Split
     from mnemodex.pipelines.sources.base import Source as OpenSource
     from mnemodex.schemas.recipe import Recipe
@@ -38,6 +40,7 @@ class Incoming:
     source: OpenSource
     settings: Source
     splits: list[Split]
+    evaluation: EvaluationTexts | None = None
     contents: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -53,7 +56,8 @@ class Incoming:
         if max_errors is not None:
             settings = settings.model_copy(update={"max_errors": max_errors})
         source = open_source(settings)
-        incoming = cls(source, settings, source.plan())
+        clean = getattr(recipe.source, "decontaminate", None)
+        incoming = cls(source, settings, source.plan(), EvaluationTexts(clean) if clean is not None else None)
         incoming._read_keys()
         return incoming
 
@@ -67,9 +71,13 @@ class Incoming:
 
     def _read_keys(self) -> None:
         bad: list[BadRow] = []
-        for record in self._rows():
+        contaminated: list[BadRow] = []
+        for record, shared in self._shared():
             if isinstance(record, BadRow):
                 bad.append(record)
+                continue
+            if self.evaluation is not None and shared is not None:
+                contaminated.append(contaminated_row(record, shared, self.evaluation.n))
                 continue
             content = content_hash(record.title, record.text, metadata_text(record.metadata))
             if self.contents.setdefault(record.key, content) != content:
@@ -77,18 +85,26 @@ class Incoming:
                     f"two documents have the key {record.key!r} and different content, the second in {record.source} "
                     f"line {record.line}; make the keys unique"
                 )
-        self._judge(bad)
+        self._judge(bad, contaminated)
 
-    def _judge(self, bad: list[BadRow]) -> None:
+    def _judge(self, bad: list[BadRow], contaminated: list[BadRow]) -> None:
         first = f": {bad[0].source} line {bad[0].line}: {bad[0].reason}" if bad else ""
         limit = self.settings.max_errors
         if exceeds(limit, len(bad), len(self.contents) + len(bad), complete=True):
             problem = f"{count_rows(len(bad))} cannot be read, more than `source.max_errors: {limit}`"
             raise SourceError(f"{self.settings.path}: {problem}{first}")
-        if not self.contents:
+        if contaminated:
+            self.warnings.append(f"{count_documents(len(contaminated))} left out: {contaminated[0].shown}")
+        elif not self.contents:
             raise SourceError(f"{self.settings.path}: no documents{first}")
         if bad:
             self.warnings.append(f"{count_rows(len(bad))} left out{first}")
+
+    def _shared(self) -> Iterator[tuple[Record | BadRow, Shared | None]]:
+        """Yield all rows, each with what it shares with the recipe's evaluation."""
+        if self.evaluation is None:
+            return ((row, None) for row in self._rows())
+        return share(self._rows(), self.evaluation)
 
     def _rows(self) -> Iterator[Record | BadRow]:
         return chain.from_iterable(map(self.source.read, self.splits))

@@ -12,8 +12,9 @@ import pyarrow as pa
 from pydantic import Field
 from typing_extensions import override
 
-from mnemodex.pipelines.bad_row import BadRow
+from mnemodex.pipelines.bad_row import LEFT_OUT, BadRow
 from mnemodex.pipelines.documents.changes import Deletion, is_change, read_changes
+from mnemodex.pipelines.documents.contamination import EvaluationTexts, clean, count_documents
 from mnemodex.pipelines.documents.purges import hash_key, read_hashes
 from mnemodex.pipelines.documents.splits import read_split
 from mnemodex.pipelines.ops.base import Finished, Op
@@ -66,11 +67,18 @@ class ReadStats(Stats):
         filled: those that some row has.
         misfits: how many values of each do not fit its type.
         left_out: how many values of each field are bytes, which metadata does not hold.
+        contaminated: documents that are left out because they share words with an evaluation.
+        first: where the first of these is, and what it shares.
+        texts: questions and answers of the evaluation, of which `short` have too few words.
     """
 
     filled: tuple[str, ...] = ()
     misfits: dict[str, int] = Field(default_factory=dict)
     left_out: dict[str, int] = Field(default_factory=dict)
+    contaminated: int = 0
+    first: str = ""
+    texts: int = 0
+    short: int = 0
 
 
 class ReadOp(Op):
@@ -93,21 +101,35 @@ class ReadOp(Op):
     def _purged(self) -> frozenset[str]:
         return read_hashes(self.work.store, self.settings.purges)
 
+    @cached_property
+    def _evaluation(self) -> EvaluationTexts | None:
+        settings = getattr(self.settings.source, "decontaminate", None)
+        return EvaluationTexts(settings) if settings is not None else None
+
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
         bad: list[BadRow] = []
+        contaminated: list[BadRow] = []
         before = self._left_out()
         typed = TypedFields(self.settings.fields, strict=self.settings.strict)
-        rows = _rows(self._records(inputs.unit), bad, self.settings.id_salt, typed)
+        records, evaluation = self._records(inputs.unit), self._evaluation
+        if evaluation is not None:
+            records = clean(records, evaluation, contaminated, changes=is_change(inputs.unit.source))
+        rows = _rows(records, bad, self.settings.id_salt, typed)
         table = documents_spec(self.settings.fields)
         batches = iter(lambda: list(islice(rows, _BATCH)), [])
         output.write(table, (_to_batch(batch, table.schema) for batch in batches))
         output.errors(bad)
+        output.errors(contaminated, of=LEFT_OUT)
         return ReadStats(
             errors=len(bad),
             filled=tuple(sorted(typed.filled)),
             misfits=dict(typed.misfits),
             left_out=dict(self._left_out() - before),
+            contaminated=len(contaminated),
+            first=contaminated[0].shown if contaminated else "",
+            texts=evaluation.texts if evaluation is not None else 0,
+            short=evaluation.short if evaluation is not None else 0,
         )
 
     def _left_out(self) -> Counter[str]:
@@ -115,7 +137,7 @@ class ReadOp(Op):
         source = vars(self).get("_source")
         return Counter(source.left_out) if isinstance(source, FileSource) else Counter()
 
-    def _records(self, unit: Unit) -> Iterator[Record | Deletion | BadRow]:
+    def _records(self, unit: Unit) -> Iterable[Record | Deletion | BadRow]:
         if is_change(unit.source):
             return read_changes(self.work.store, unit.source)
         rows = self._source.read(read_split(self.work.store, unit.source, unit.label))
@@ -134,11 +156,33 @@ class ReadOp(Op):
         settings: Any = finished.step.settings
         if isinstance(settings.source, NoSource):
             return []
+        cleaned = list(_judge_clean(finished))
         if not finished.rows:
-            raise SourceError(f"{shown_paths(settings.source.path)}: no documents{finished.first_error()}")
+            why = finished.first_error() or "".join(f": {warning}" for warning in cleaned[:1])
+            raise SourceError(f"{shown_paths(settings.source.path)}: no documents{why}")
         count = _check_errors(finished, complete=True)
         left_out = f"{count_rows(count)} left out{finished.first_error()}; the table errors has them all"
-        return [*([left_out] if count else []), *_tell_left_out(finished), *_judge_fields(finished)]
+        return [*([left_out] if count else []), *cleaned, *_tell_left_out(finished), *_judge_fields(finished)]
+
+    @override
+    @classmethod
+    def note(cls, finished: Finished) -> str:
+        count = sum(part.stats.of(ReadStats).contaminated for part in finished.parts)
+        return f"{count_documents(count)} left out that share words with an evaluation" if count else ""
+
+
+def _judge_clean(finished: Finished) -> Iterator[str]:
+    """Yield warnings of documents that share words with an evaluation, and of its texts that are not looked for."""
+    settings: Any = finished.step.settings
+    stats = [part.stats.of(ReadStats) for part in finished.parts]
+    if count := sum(one.contaminated for one in stats):
+        first = next(one.first for one in stats if one.first)
+        yield f"{count_documents(count)} left out: {first}; the table errors has them all"
+    if stats and stats[0].short:
+        yield (
+            f"source.decontaminate: {stats[0].short} of {stats[0].texts} questions and answers have fewer than "
+            f"{settings.source.decontaminate.n} words and are not looked for; a smaller n includes them"
+        )
 
 
 def _check_errors(finished: Finished, *, complete: bool) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines.documents.purges import rewritten_names
 from mnemodex.pipelines.documents.read import ReadSettings
 from mnemodex.pipelines.documents.repeats import FindSettings
+from mnemodex.retrievers.queries import find_beir
 from mnemodex.schemas.kinds import SOURCES
 from mnemodex.schemas.steps import All, Part, Read, Step
 from mnemodex.schemas.tables import DOCUMENTS, ERRORS, READ_DOCUMENTS, TableKey
@@ -16,9 +18,15 @@ if TYPE_CHECKING:
 
     from mnemodex.pipelines.plan import PlanContext
     from mnemodex.schemas.manifest import Artifact
+    from mnemodex.schemas.source_sections import Decontamination
     from mnemodex.schemas.steps import SourceUnit
 
 _REPEATS = TableKey("repeats", draft=True)
+
+
+def _content(context: PlanContext, file: str) -> str:
+    path = Path(file)
+    return context.content(str(find_beir(path)[0] if path.is_dir() else path))
 
 
 def document_steps(
@@ -42,7 +50,10 @@ def document_steps(
     strict, types = declared is not None, dict(fields if declared is None else declared)
     places = tuple(part.place for part in purges)
     settings = ReadSettings(source=recipe.source, id_salt=recipe.id_salt, fields=types, strict=strict, purges=places)
-    typed = [[*types.items()], strict] if types else []
+    typed: list[Any] = [[*types.items()], strict] if types else []
+    clean: Decontamination | None = getattr(recipe.source, "decontaminate", None)
+    if clean is not None:
+        typed.append({"n": clean.n, "texts": [_content(context, file) for file in clean.files]})
     # A format that follows from the path is one of ours.
     named: str | None = getattr(recipe.source, "format", None)
     package = "mnemodex.pipelines.documents"

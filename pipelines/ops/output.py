@@ -47,6 +47,7 @@ class Output:
         self._unit = unit
         self._folders: dict[Key, Path] = {}
         self._rows: dict[Key, int] = {}
+        self._errors: list[dict[str, Any]] = []
         self.progress = report
         self.checkpoint = Checkpoint(store, unit.fingerprint)
 
@@ -148,17 +149,18 @@ class Output:
     def errors(self, bad: list[BadRow], *, of: str = "", doc_ids: Sequence[int] = ()) -> None:
         """Write rows that were left out of a table, by default of the first result; nothing where there are none.
 
-        With the documents that they are about, these are in an `.npy` beside them, int64 of shape (rows,).
+        What was written before stays. With the documents that all rows are about, these are in an `.npy` beside them,
+        int64 of shape (rows,).
         """
         if not bad:
             return
         stage = of or self._step.result.label
-        rows = [
+        self._errors += [
             {"stage": stage, "source": row.source, "line": row.line, "reason": row.reason, "content": row.content}
             for row in bad
         ]
         spec = spec_of(ERRORS)
-        self.write(spec, pa.Table.from_pylist(rows, spec.schema), key=ERRORS)
+        self.write(spec, pa.Table.from_pylist(self._errors, spec.schema), key=ERRORS)
         if doc_ids:
             np.save(self.folder_of(ERRORS) / "data.npy", np.array(doc_ids, np.int64), allow_pickle=False)
 

@@ -42,6 +42,7 @@ from mnemodex.schemas.pair_sections import AnswerSpans, PairFilter, PassageChoic
 from mnemodex.schemas.recipe import parse_recipe
 from mnemodex.schemas.reranking import PairReranking
 from mnemodex.schemas.sections import DEFAULT_MODEL, SPACY_MODEL, ChatModel, LmStates, NgramPairs
+from mnemodex.schemas.source_sections import Decontamination
 from mnemodex.schemas.store.store import Store
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ ANSWERS = ("qa_pairs: answers", *ASKING)
 MOST = ("qa_pairs: candidates",)
 CHOICE = {"model": "{F}/classes", "min_score": -50}
 CHOSEN = ("qa_pairs: passages", "qa_pairs: choice")
+QUESTIONS = {"files": ["{F}/questions.jsonl"], "n": 3}
 READER = {"by": "local", "model": "{F}/spans"}
 
 TABLE: dict[str, dict[str, Change | str]] = {
@@ -93,6 +95,11 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "format": Change("source.format", "jsonl", ("documents",)),
         "max_errors": Change("source.max_errors", 7, NOTHING),
         "metadata": Change("source.metadata", {"town": "string"}, ("documents",)),
+        "decontaminate": Change("source.decontaminate", QUESTIONS, ("documents",)),
+    },
+    "Decontamination": {
+        "files": Change("source.decontaminate.files", ["{F}/same-questions.jsonl"], NOTHING, of="clean"),
+        "n": Change("source.decontaminate.n", 4, ("documents",), of="clean"),
     },
     "DelimitedFiles": {
         "path": Change("source.path", "{F}/same-table", NOTHING, of="table"),
@@ -100,6 +107,7 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "format": FIXED,
         "max_errors": Change("source.max_errors", 7, NOTHING, of="table"),
         "metadata": Change("source.metadata", {"town": "string"}, ("documents",), of="table"),
+        "decontaminate": Change("source.decontaminate", QUESTIONS, ("documents",), of="table"),
         "delimiter": Change("source.delimiter", ",", ("documents",), of="table"),
         "header": Change("source.header", False, ("documents",), of="table"),
     },
@@ -380,7 +388,7 @@ def settings_classes():
     registries = (SOURCES, CHUNKERS, ENCODERS, EXTRACTORS, GENERATORS, KINDS)
     entries = [registry.find(name) for registry in registries for name in registry.names()]
     named = {*(load(entry.settings) for entry in entries)}
-    parts = {PassageChoice, AnswerSpans, PairFilter, ChatModel, AbstainSettings, PairReranking}
+    parts = {PassageChoice, AnswerSpans, PairFilter, ChatModel, AbstainSettings, PairReranking, Decontamination}
     return named | parts | {LmStates, NgramPairs}
 
 
@@ -469,6 +477,7 @@ RECIPES = {
         },
     },
     "table": {**SMALL, "source": {"path": "{F}/table", "format": "csv"}},
+    "clean": {**SMALL, "source": {**SMALL["source"], "decontaminate": QUESTIONS}},
     "given": {
         **SMALL,
         "embed": {"mine": {"from": "{F}/vectors.parquet", "questions": {}}},
