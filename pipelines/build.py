@@ -73,7 +73,7 @@ def build(  # noqa: PLR0913 - its options are those of the command and what only
         if not dry_run:
             ending.enter_context(store.lock())
             store.clean()
-            ending.callback(store.clean)
+            ending.callback(store.clean_after)
         work = Run(
             store,
             with_passed(checked, passed, store),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.messages import Unit
 from mnemodex.pipelines.plan import order
 from mnemodex.pipelines.worker import step_file
+from mnemodex.schemas.errors import ObjectStoreError
 from mnemodex.schemas.manifest import fingerprint
 
 if TYPE_CHECKING:
@@ -61,8 +63,9 @@ class RunFiles:
         )
 
     def remove(self) -> None:
-        """Remove the folder."""
-        self._store.files.delete(self.run)
+        """Remove the folder; where an object store does not answer, later builds do."""
+        with contextlib.suppress(ObjectStoreError):
+            self._store.files.delete(self.run)
 
     def _places(self, parts: list[Artifact]) -> tuple[str, ...]:
         places = [part.place for part in parts]

@@ -14,7 +14,7 @@ from commands import Ran
 from engines import InlineEngine, local_ray
 from hypothesis import settings
 from library import records, words_recipe, write_pairs, write_parts, write_triples
-from object_stores import ENVIRONMENT, make_bucket, moto_server
+from object_stores import ENVIRONMENT, Proxy, make_bucket, moto_server
 from packages import Packages
 
 import mnemodex
@@ -22,6 +22,7 @@ from mnemodex.__main__ import main
 from mnemodex.pipelines import run as run_module
 from mnemodex.pipelines import source_plan
 from mnemodex.pipelines.sources.packing import Packing
+from mnemodex.schemas.store import object_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -225,6 +226,16 @@ def bucket(s3_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_address)
     monkeypatch.setenv("MNEMODEX_CACHE", str(tmp_path / "cache"))
     return make_bucket(s3_address, f"bucket-{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def proxy(bucket: str, s3_address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """What stands between a test and the object store, of which nothing is asked more than twice."""
+    made = Proxy(s3_address)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", made.address)
+    monkeypatch.setattr(object_client, "_RETRIES", 1)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,7 @@ def locked_memory(path: str | Root) -> Iterator[tuple[Store, Manifest]]:
     with contextlib.ExitStack() as ending:
         ending.enter_context(store.lock())
         store.clean()
-        ending.callback(store.clean)
+        ending.callback(store.clean_after)
         manifest = store.found()
         if manifest is None:
             raise MemoryNotFoundError(f"{path}: is not a memory; build one with `mnemodex build RECIPE`")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from mnemodex.schemas.store.object_url import ObjectUrl
 
+_RETRIES = 5
+"""Of other requests, with longer and longer pauses, some seconds together."""
 _TRIES = 4
 """Of a conditional put, which the client itself must not repeat: the second one would find the first one's object."""
 
@@ -38,7 +40,7 @@ class ObjectClient:
 
     def __init__(self, url: ObjectUrl) -> None:
         self.url = url
-        self._store = _connect(url, retries=5)
+        self._store = _connect(url, retries=_RETRIES)
         self._once = _connect(url, retries=0)
 
     def get(self, key: str) -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from typing_extensions import override
 
-from mnemodex.schemas.errors import CorruptFileError
+from mnemodex.schemas.errors import CorruptFileError, ObjectStoreError
 from mnemodex.schemas.store.files import LARGEST, Files
 from mnemodex.schemas.store.local_files import LocalFiles
 from mnemodex.schemas.store.node_cache import NodeCache
@@ -43,6 +43,8 @@ class ObjectFiles(Files):
         self.scratch = self._cache.view
         self._attempts = LocalFiles(self.scratch)
         self._runs: set[str] = set()
+        # Of write-once files, while the lease is held: nobody removes one meanwhile.
+        self._sizes: dict[str, dict[str, int]] | None = None
         self.close = weakref.finalize(self, _close, self._cache, os.getpid())
 
     @override
@@ -64,6 +66,13 @@ class ObjectFiles(Files):
 
     @override
     def size(self, path: str) -> int | None:
+        if self._sizes is not None and path.startswith(("tables/", "indexes/")):
+            folder = "/".join(path.split("/")[:2])
+            if folder not in self._sizes:
+                self._sizes[folder] = {found["path"]: found["size"] for found in self._client.below(folder)}
+            # What was put since it was listed is asked for.
+            if path in self._sizes[folder]:
+                return self._sizes[folder][path]
         head = self._client.head(path)
         return head["size"] if head is not None else None
 
@@ -125,10 +134,12 @@ class ObjectFiles(Files):
         if local.parent == self.scratch / "work" and local.name.startswith("attempt-"):
             return
         self._runs.discard(path)
+        self._sizes = {} if self._sizes is not None else None
         self._client.delete([path, *self.list(path)])
 
     @override
     def delete_all(self, paths: Iterable[str]) -> None:
+        self._sizes = {} if self._sizes is not None else None
         self._client.delete(list(paths))
 
     @override
@@ -150,9 +161,10 @@ class ObjectFiles(Files):
 
     @override
     def remove_own(self) -> None:
-        for path in list(self._runs):
-            self.delete(path)
         self._attempts.remove_own()
+        for path in list(self._runs):
+            with contextlib.suppress(ObjectStoreError):
+                self.delete(path)
 
     @override
     @contextlib.contextmanager
@@ -165,7 +177,11 @@ class ObjectFiles(Files):
         """
         self._client.probe()
         with hold_lease(self._client):
-            yield
+            self._sizes = {}
+            try:
+                yield
+            finally:
+                self._sizes = None
 
     @override
     def pin(self, path: str) -> Callable[[], None]:

@@ -11,6 +11,8 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from mnemodex.schemas.errors import ObjectStoreError, WriterBusyError
 from mnemodex.schemas.store.local_files import LEASE
 
@@ -88,7 +90,9 @@ def _read(client: ObjectClient) -> dict[str, Any] | None:
         return None
     except ValueError:
         held = None
-    sound = isinstance(held, dict) and held.keys() == {"holder", "host", "process", "until"}
+    kinds = {"holder": str, "host": str, "process": int, "until": float}
+    sound = isinstance(held, dict) and held.keys() == kinds.keys()
+    sound = sound and all(isinstance(held[name], kind) for name, kind in kinds.items()) and held["process"] < 1 << 31
     return held if sound else {"holder": "", "host": "", "process": 0, "until": 0.0}
 
 
@@ -96,12 +100,4 @@ def _is_over(held: dict[str, Any]) -> bool:
     """Return whether a lease ended, or its process, which ran on this machine, did."""
     if held["until"] < time.time():
         return True
-    if held["host"] != socket.gethostname():
-        return False
-    try:
-        os.kill(held["process"], 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+    return held["host"] == socket.gethostname() and not psutil.pid_exists(held["process"])

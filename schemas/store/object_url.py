@@ -12,7 +12,7 @@ SCHEMES = ("s3", "gs", "az")
 """Of object stores: those that speak S3, Google Cloud Storage, Azure Blob Storage."""
 
 # A `Path` folds the two slashes into one.
-_URL = re.compile(rf"({'|'.join(SCHEMES)}):/+([^/]*)/?(.*)", re.DOTALL)
+_URL = re.compile(rf"({'|'.join(SCHEMES)}):/{{1,2}}([^/]*)/?(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,11 @@ class Snapshots:
         if line and self._named() != read_line(line):
             self.files.put("CURRENT", line)
 
+    def clean_after(self) -> None:
+        """Clean at the end of what wrote, where the store answers: whether it did must not hide what happened."""
+        with contextlib.suppress(ObjectStoreError):
+            self.clean()
+
     def is_named(self) -> bool:
         """Return whether `CURRENT` names a snapshot by its checksum, be it one that is no longer the newest."""
         named = self._named()
