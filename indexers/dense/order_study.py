@@ -40,7 +40,8 @@ VALUES = (8, 16, 32, 64, 128, 256)
 LINKS = 16
 """Of a node, twice as many on the lowest level; both libraries' usual number."""
 
-FEWEST_SEEDS = 3
+_BLOCK_ROWS = 1000
+"""Rows that are added before an interrupt is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ class _Study:
 
     def _grow(self, engine: EngineName, order: Int64s, seed: int) -> Engine:
         graph = self._empty(engine, seed)
-        for block in self._vectors.blocks(order):
+        for block in self._vectors.blocks(order, _BLOCK_ROWS):
             # FAISS shuffles the rows that it is given together.
             for rows in np.split(block, len(block)) if engine == "faiss" else [block]:
                 if self._stopped.is_set():

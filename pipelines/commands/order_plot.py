@@ -62,7 +62,10 @@ def _line(left: float, one: OrderRecall, bottom: float) -> Iterable[str]:
     points = [(_x(left, value), _y(mean, bottom)) for value, mean in zip(one.values, one.means, strict=True)]
     path = " L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     yield f'<path d="M{path}" {_stroke(one.order)}/>'
-    for (x, _), mean, half in zip(points, one.means, one.half_widths, strict=True):
+    # Beside each other, so that none hides another.
+    aside = 2 * (ORDERS.index(one.order) - len(ORDERS) // 2)
+    for (centre, _), mean, half in zip(points, one.means, one.half_widths, strict=True):
+        x = centre + aside
         ends = [_y(min(1.0, max(bottom, end)), bottom) for end in (mean - half, mean + half)]
         bar = f"M{x - 3:.1f} {ends[0]:.1f}h6m-3 0V{ends[1]:.1f}m-3 0h6"
         yield f'<path d="{bar}" stroke="{_COLOURS[one.order]}" fill="none"/>'
