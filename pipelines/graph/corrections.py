@@ -149,7 +149,7 @@ class _Corrected:
         entry = self._manifest.tables.get(key.label)
         for part in entry.partitions if entry is not None else ():
             # Pages are checked as they are read.
-            path = self._store.files.path(part.file(".parquet").path)
+            path = self._store.files.unchecked(part.file(".parquet"))
             rows = parquet.read(path, columns=schema.names).select(schema.names).cast(schema)
             chosen = to_column(np.flatnonzero(keep(rows)), pa.int64())
             yield from rows.take(chosen).combine_chunks().to_batches()
@@ -161,7 +161,7 @@ class _Corrected:
         entry = self._manifest.tables.get(SYNONYMS.label)
         if entry is None or not len(gone):
             return schema.empty_table()
-        paths = [self._store.files.path(part.file(".parquet").path) for part in entry.partitions]
+        paths = [self._store.files.unchecked(part.file(".parquet")) for part in entry.partitions]
         rows = pa.concat_tables([parquet.read(path) for path in paths]).combine_chunks()
         ends = [numbers(rows[name]) for name in ("source_id", "target_id")]
         kept = rows["kept"].to_numpy(zero_copy_only=False)

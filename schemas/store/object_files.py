@@ -203,14 +203,13 @@ class ObjectFiles(Files):
         Raises:
             CorruptFileError: the file is missing, or differs.
         """
-        local = self._attempts.path(entry.path)
-        if self._cache.link(entry) is None:
+        # Another process may evict a copy before it is linked.
+        while (local := self._cache.link(entry)) is None:
             try:
                 found = self._cache.add(self._client.parts(entry.path))
             except FileNotFoundError:
                 raise CorruptFileError(f"{self.root / entry.path}: missing; run the build again") from None
             self._compare(entry, *found)
-            self._cache.link(entry)
         return local
 
     @override

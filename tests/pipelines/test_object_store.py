@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from library import records, words_recipe, write_jsonl
+from library import records, words_recipe, write_jsonl, write_triples
 
 import mnemodex
 from mnemodex.pipelines.verify import verify
@@ -55,6 +55,21 @@ def test_it_is_changed_and_collected(url, notes, cli):
     assert cli("gc", url, "--older-than", "0s").code == 0
     assert Store(url).kept() == ["000004"]
     assert verify(url).problems == []
+
+
+def test_indexes_that_are_masked_lose_a_document_there_as_in_a_folder(bucket, notes, tmp_path, inline):
+    triples = {"triples": {"from": str(write_triples(tmp_path / "triples.jsonl", records()))}}
+    indexes = {"ngrams": {"type": "ngram"}, "dense": {"type": "dense"}, "graph": {"type": "graph"}}
+    asked = {}
+    for place in (tmp_path / "memory", f"{bucket}/masked"):
+        mnemodex.build({**words_recipe(notes, place), **triples, "indexes": indexes})
+        memory = mnemodex.open(place)
+        assert memory.delete([records()[0]["id"]]) == 1
+        asked[place] = [memory.retriever(name).search(["harbour tides"], k=5).ids.tolist() for name in indexes]
+        asked[place].append(memory.sql("SELECT * FROM entities ORDER BY entity_id").fetchall())
+        assert verify(place).problems == []
+    there, local = asked.values()
+    assert there == local
 
 
 def test_a_build_of_the_same_source_commits_nothing(url, notes, inline):
