@@ -16,7 +16,7 @@ from mnemodex.retrievers.answer import Answer
 from mnemodex.retrievers.base import check_where
 from mnemodex.retrievers.deadline import Call, Deadline
 from mnemodex.retrievers.sql_functions import SqlFunctions
-from mnemodex.retrievers.sql_views import catalogue, create_view, dataset, empty_view
+from mnemodex.retrievers.sql_views import catalogue, corrected, dataset, empty_view
 from mnemodex.retrievers.weak import weak
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.tables import SINGLE_TABLES
@@ -235,7 +235,7 @@ class Connection:
 
     def _show(self, view: str, rows: Any, corrections: pa.Table | None = None) -> None:
         # A view of the database, not of one connection.
-        create_view(self._connection, view, rows, corrections)
+        corrected(self._connection, view, rows, corrections).create_view(view)
         self._shown[view] = (rows, corrections)
 
 

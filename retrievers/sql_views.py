@@ -15,8 +15,11 @@ from mnemodex.schemas.store.columns import to_column
 from mnemodex.schemas.tables import CHUNKS, CORRECTED, ERRORS, TableKey, spec_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import duckdb
 
+    from mnemodex.indexers.arrays import Int64s
     from mnemodex.retrievers.snapshot import Snapshot
 
 
@@ -37,13 +40,23 @@ def dataset(snapshot: Snapshot, table: str) -> Any:
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     paths = [str(path) for path in snapshot.paths(table)]
     rows = ds.dataset(paths, format=ds.ParquetFileFormat(default_fragment_scan_options=options))
-    names = rows.schema.names
-    column = snapshot.tombstones.column(names)
-    left_out = getattr(snapshot.tombstones, column or "doc_id")
-    if column is None and TableKey.parse(table) not in CORRECTED:
-        column = next((name for name in names if name in COUNTED), None)
-        left_out = snapshot.corrections.left_out(column) if column else ()
-    return rows.filter(~ds.field(column).isin(to_column(left_out, pa.int64()))) if column and len(left_out) else rows
+    left_out = left_out_rows(snapshot, table, rows.schema.names)
+    return rows if left_out is None else rows.filter(~ds.field(left_out[0]).isin(to_column(left_out[1], pa.int64())))
+
+
+def left_out_rows(snapshot: Snapshot, table: str, columns: Sequence[str]) -> tuple[str, Int64s] | None:
+    """Return by which of its columns rows of a table are left out, and its values in these, ascending; None for none.
+
+    Of errors, and of tables that have corrections, no column says it.
+    """
+    column = snapshot.tombstones.column(list(columns))
+    if column is not None:
+        return column, getattr(snapshot.tombstones, column)
+    counted = next((name for name in columns if name in COUNTED), None)
+    if counted is None or TableKey.parse(table) in CORRECTED:
+        return None
+    ids = snapshot.corrections.left_out(counted)
+    return (counted, ids) if len(ids) else None
 
 
 def _errors(snapshot: Snapshot) -> pa.Table:
@@ -54,16 +67,18 @@ def _errors(snapshot: Snapshot) -> pa.Table:
     return pa.concat_tables([one.take(to_column(places, pa.int64())) for one, places in zip(rows, kept, strict=True)])
 
 
-def create_view(connection: duckdb.DuckDBPyConnection, view: str, rows: Any, corrections: pa.Table | None) -> None:
-    """Create a view of a table, in which corrections take the place of rows. It keeps no reference to either."""
+def corrected(connection: duckdb.DuckDBPyConnection, table: str, rows: Any, corrections: pa.Table | None) -> Any:
+    """Return the rows of a table as a relation of DuckDB, in which corrections take the place of some.
+
+    It keeps no reference to either.
+    """
     shown = connection.from_arrow(rows)
-    if corrections is not None:
-        columns = CORRECTED[TableKey.parse(view)]
-        same = " AND ".join(f"one.{column} = other.{column}" for column in columns)
-        corrected = connection.from_arrow(corrections)
-        left = shown.set_alias("one").join(corrected.set_alias("other"), same, how="anti")
-        shown = left.union(corrected.filter("NOT left_out").project(", ".join(shown.columns)))
-    shown.create_view(view)
+    if corrections is None:
+        return shown
+    same = " AND ".join(f"one.{column} = other.{column}" for column in CORRECTED[TableKey.parse(table)])
+    others = connection.from_arrow(corrections)
+    left = shown.set_alias("one").join(others.set_alias("other"), same, how="anti")
+    return left.union(others.filter("NOT left_out").project(", ".join(shown.columns)))
 
 
 def catalogue(snapshot: Snapshot) -> dict[str, pa.Table]:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from mnemodex.pipelines.exports.target import replacing
-from mnemodex.retrievers.sql_views import catalogue, dataset
+from mnemodex.retrievers.sql_views import catalogue, corrected, dataset
 from mnemodex.schemas.errors import ExportError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pyarrow as pa
 
     from mnemodex.retrievers.snapshot import Snapshot
 
@@ -29,20 +31,20 @@ def write_database(snapshot: Snapshot, path: Path) -> dict[str, int]:
             with duckdb.connect(str(unfinished)) as connection:
                 # The order of rows is none of a table's matters, and keeping it would hold them in memory.
                 connection.execute("SET preserve_insertion_order = false")
-                tables = {
-                    view: dataset(snapshot, table)
+                counts = {
+                    view: _copy(connection, view, dataset(snapshot, table), snapshot.corrections.rows(table))
                     for view, table in snapshot.views.items()
                     if len(snapshot.manifest.tables[table].partitions)
                 }
-                return {view: _copy(connection, view, rows) for view, rows in (tables | catalogue(snapshot)).items()}
+                return counts | {view: _copy(connection, view, rows) for view, rows in catalogue(snapshot).items()}
         except duckdb.Error as error:
             what = str(error).splitlines()[0]
             raise ExportError(f"{path}: DuckDB cannot write it ({what}); check the disk and the path") from error
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, view: str, rows: object) -> int:
+def _copy(connection: duckdb.DuckDBPyConnection, view: str, rows: object, corrections: pa.Table | None = None) -> int:
     """Write rows as a table; return how many there are."""
-    connection.register("_rows", rows)
+    connection.register("_rows", corrected(connection, view, rows, corrections))
     name = view.replace('"', '""')
     copied = connection.execute(f'CREATE TABLE "{name}" AS SELECT * FROM _rows')  # noqa: S608 - a quoted name
     ((count,),) = copied.fetchall()

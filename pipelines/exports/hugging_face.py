@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from mnemodex.pipelines.exports.rows import read_rows, table_schema
+from mnemodex.pipelines.exports.rows import read_table, table_schema
 from mnemodex.pipelines.exports.target import replacing
 from mnemodex.schemas.manifest import fingerprint
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def write_datasets(snapshot: Snapshot, folder: Path) -> dict[str, int]:
     """Write a `DatasetDict` with a dataset for each table that has rows, named as in SQL; return the rows of each.
 
-    A dataset has a file of Arrow's stream format for every partition, which `datasets` maps.
+    A dataset has files of Arrow's stream format, mostly one for every partition, which `datasets` maps.
 
     Raises:
         ExportError: the folder cannot be written.
@@ -38,19 +38,17 @@ def write_datasets(snapshot: Snapshot, folder: Path) -> dict[str, int]:
 def _write_table(snapshot: Snapshot, table: str, folder: Path) -> int:
     folder.mkdir()
     schema = pa.schema([column.with_type(_plain(column.type)) for column in table_schema(snapshot, table)])
-    partitions = snapshot.manifest.tables[table].partitions
-    rows, files = 0, []
-    for number, part in enumerate(partitions):
-        name = f"data-{number:05d}-of-{len(partitions):05d}.arrow"
-        files.append({"filename": name})
-        with pa.OSFile(str(folder / name), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
-            for batch in read_rows(snapshot, table, part.label):
+    rows, names = 0, []
+    for number, batches in enumerate(read_table(snapshot, table)):
+        names.append(f"data-{number:05d}.arrow")
+        with pa.OSFile(str(folder / names[-1]), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+            for batch in batches:
                 rows += batch.num_rows
                 writer.write_batch(batch.cast(schema))
     features = {column.name: _feature(column.type) for column in schema}
     about = {"citation": "", "description": "", "features": features, "homepage": "", "license": ""}
     state: dict[str, Any] = {
-        "_data_files": files,
+        "_data_files": [{"filename": name} for name in names],
         "_fingerprint": fingerprint(snapshot.manifest.created, snapshot.name, table),
         "_format_columns": None,
         "_format_kwargs": {},

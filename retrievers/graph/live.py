@@ -8,9 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mnemodex.indexers.graph.adjacency import Edges
 from mnemodex.indexers.graph.passages import spelled_names
-from mnemodex.indexers.graph.pruning import NO_EDGES, prune, renumber
 from mnemodex.indexers.rows import Rows
 from mnemodex.schemas.store.columns import numbers, to_column
 from mnemodex.schemas.tables import ENTITIES, SYNONYMS
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mnemodex.indexers.arrays import Float32s, Int32s, Int64s
+    from mnemodex.indexers.graph.adjacency import Edges
     from mnemodex.indexers.graph.graph import Graph
     from mnemodex.retrievers.corrections import Corrections
     from mnemodex.retrievers.snapshot import Snapshot
@@ -45,6 +44,8 @@ class Live:
         self.graph = whole
         self._kept: dict[Counted, Int64s] | None = None
         if self._left_out.any():
+            from mnemodex.indexers.graph.pruning import prune
+
             self.graph, *kept = prune(whole, self._left_out, _new_synonyms(whole, snapshot.corrections))
             self._kept = dict(zip(("entities", "facts", "passages"), kept, strict=True))
 
@@ -59,7 +60,11 @@ class Live:
 
     def numbers(self, kind: Counted, places: Int32s) -> Int32s:
         """Return the numbers in the graph of what is at some places in the files; -1 for what is left out."""
-        return places if self._kept is None else renumber(self._kept[kind], self.count(kind))[places]
+        if self._kept is None:
+            return places
+        from mnemodex.indexers.graph.pruning import renumber
+
+        return renumber(self._kept[kind], self.count(kind))[places]
 
     def columns(self, scores: Float32s) -> Float32s:
         """Return the scores of the passages of the graph, of shape (questions, passages), of those of the files."""
@@ -109,6 +114,9 @@ def _corrected(ids: Int64s, stored: list[str], corrections: Corrections) -> list
 
 def _new_synonyms(graph: Graph, corrections: Corrections) -> Edges:
     """Return the pairs that become synonyms because nearer ones are gone."""
+    from mnemodex.indexers.graph.adjacency import Edges
+    from mnemodex.indexers.graph.pruning import NO_EDGES
+
     rows: pa.Table | None = corrections.rows(SYNONYMS.label)
     # A graph without facts is not that of the tables.
     if rows is None or not len(graph.subjects):

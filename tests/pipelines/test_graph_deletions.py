@@ -8,13 +8,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
 from changes import small_partitions
 from passed_objects import Hashed
 
 import mnemodex
 from mnemodex.indexers.graph import synonyms
+from mnemodex.pipelines.exports.database import write_database
+from mnemodex.pipelines.exports.hugging_face import write_datasets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +95,7 @@ def known(memory: Any) -> dict[str, Any]:
             found[f"{name} nodes"] = [(node.id, node.label) for node in retriever.subgraph(QUESTIONS[0]).nodes]
     for view in memory.snapshot.views:
         columns = "* EXCLUDE (source, line)" if view == "documents" else "*"
-        found[view] = memory.sql(f"SELECT {columns} FROM {view} ORDER BY ALL").fetchall()
+        found[view] = memory.sql(f"SELECT {columns} FROM {view} ORDER BY ALL").to_arrow_table().to_pylist()
         found[f"rows of {view}"] = memory.snapshot.manifest.tables[memory.snapshot.views[view]].rows
     return found
 
@@ -119,9 +123,25 @@ def test_nothing_is_known_of_deleted_documents(memory: Any, tmp_path: Path) -> N
     assert memory.snapshot.manifest.tombstones
     left = [number for number in range(DOCUMENTS) if number not in gone]
     compare(memory, built(tmp_path, "new", [*left, DOCUMENTS + 3]))
+    check_exports(memory.snapshot, known(memory), tmp_path)
     memory.compact()
     assert "tables/corrections" not in memory.snapshot.manifest.caches
     assert memory.sql("SELECT count(*) FROM documents").fetchone() == (len(left) + 1,)
+
+
+def check_exports(snapshot: Any, known: dict[str, Any], folder: Path) -> None:
+    """Exports have the rows of SQL."""
+    write_database(snapshot, folder / "out.duckdb")
+    write_datasets(snapshot, folder / "hf")
+    for view in snapshot.views:
+        columns = "* EXCLUDE (source, line)" if view == "documents" else "*"
+        with duckdb.connect(str(folder / "out.duckdb"), read_only=True) as connection:
+            found = connection.sql(f"SELECT {columns} FROM {view} ORDER BY ALL").to_arrow_table().to_pylist()
+            assert found == known[view], view
+        state = json.loads((folder / "hf" / view / "state.json").read_text())
+        parts = [folder / "hf" / view / file["filename"] for file in state["_data_files"]]
+        rows = duckdb.from_arrow(pa.concat_tables([pa.ipc.open_stream(path.read_bytes()).read_all() for path in parts]))
+        assert rows.query("one", f"SELECT {columns} FROM one ORDER BY ALL").to_arrow_table().to_pylist() == known[view]
 
 
 def files(memory: Path) -> dict[Path, int]:
