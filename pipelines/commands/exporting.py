@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mnemodex.pipelines.commands.output import print_json, say
-from mnemodex.pipelines.commands.texts import SnapshotOption
+from mnemodex.pipelines.commands.texts import MemoryArgument, SnapshotOption
 
 
 def register(app: typer.Typer) -> None:
@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    memory: Annotated[Path, typer.Argument(help="The memory's folder.")],
+    memory: MemoryArgument,
     database: Annotated[
         Path | None, typer.Argument(help="A DuckDB database with the tables and the catalogue.", metavar="FILE.duckdb")
     ] = None,
@@ -58,4 +58,4 @@ def export(
             total = ", ".join(f"{count:,} {name}" for name, count in rows.items())
             say(f"{path}: snapshot {opened.name}: {total}")
     if as_json:
-        print_json({"memory": str(memory), "snapshot": opened.name, "written": written})
+        print_json({"memory": memory, "snapshot": opened.name, "written": written})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnemodex.pipelines.commands.output import print_json, print_table, say
-from mnemodex.pipelines.commands.texts import SnapshotOption
+from mnemodex.pipelines.commands.texts import MemoryArgument, SnapshotOption
 
 if TYPE_CHECKING:
     from mnemodex.retrievers.ngram.overlap import Overlaps
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def overlap(
-    memory: Annotated[Path, typer.Argument(help="The memory's folder.")],
+    memory: MemoryArgument,
     index: Annotated[str, typer.Argument(help="An index of type ngram.")],
     queries: Annotated[Path, typer.Option(help="The query file; its questions and answers are looked up.")],
     n: Annotated[int, typer.Option("-n", help="Tokens of an n-gram.", min=1)] = 13,
@@ -47,7 +47,7 @@ def overlap(
     asked = read_queries(find_beir(queries)[0] if queries.is_dir() else queries)
     found = find_overlaps(searched, opened.snapshot, asked, n=n)
     if as_json:
-        about = {"memory": str(memory), "snapshot": opened.snapshot.name, "index": index, "queries": len(asked)}
+        about = {"memory": memory, "snapshot": opened.snapshot.name, "index": index, "queries": len(asked)}
         print_json({**about, **asdict(found)})
         return
     _print(found)

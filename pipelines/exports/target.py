@@ -6,20 +6,20 @@ import glob
 import shutil
 import uuid
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnemodex.schemas.errors import ExportError, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 _MARK = "dataset_dict.json"
 """The file by which a folder of datasets is known: no other folder is replaced."""
 
 
-def check_target(path: Path, memory: Path, *, force: bool, folder: bool = False) -> None:
+def check_target(path: Path, memory: str, *, force: bool, folder: bool = False) -> None:
     """Refuse a path that exists, unless `force`, and one in no folder, or in that of the memory.
 
     With `force`, a file or a folder of datasets may be replaced, whichever is to be written.
@@ -27,7 +27,7 @@ def check_target(path: Path, memory: Path, *, force: bool, folder: bool = False)
     Raises:
         ExportError: says which, and what to do.
     """
-    if path.absolute().resolve().is_relative_to(memory.absolute().resolve()):
+    if "://" not in memory and path.resolve().is_relative_to(Path(memory).resolve()):
         raise ExportError(f"{path}: is in the memory's folder; name a path outside of it")
     if not path.absolute().parent.is_dir():
         raise ExportError(f"{path}: its folder does not exist; make it, or choose another path")
