@@ -113,7 +113,8 @@ class DenseSettings(VectorSettings):
     """Settings of `type: dense`.
 
     Attributes:
-        queries: path of a query file to measure recall with; without it, rows that are held out of the index are used.
+        queries: path of a query file to measure recall with, or of `.npy` with vectors of questions; without it, rows
+            that are held out of the index are used.
     """
 
     type: Literal["dense"] = "dense"
@@ -158,7 +159,8 @@ class QASettings(VectorSettings):
 
     Attributes:
         embed: the embedding of questions.
-        queries: path of a query file to measure recall with; without it, rows that are held out of the index are used.
+        queries: path of a query file to measure recall with, or of `.npy` with vectors of questions; without it, rows
+            that are held out of the index are used.
         key: the text that is embedded of every question: itself, or with its answers.
         answer: which answer is given: that of most votes of the nearest pairs, or the first of the nearest pair. Votes
             of one round need the vectors of questions with their answers, which are made too.

@@ -15,7 +15,8 @@ from mnemodex.pipelines.qa.reading import check_filter
 from mnemodex.pipelines.qa.rows import check_file
 from mnemodex.pipelines.stages.pairs import answered
 from mnemodex.pipelines.vectors.encode import used_encoders
-from mnemodex.pipelines.vectors.files import look_at
+from mnemodex.pipelines.vectors.files import look_at, map_matrix
+from mnemodex.pipelines.vectors.queries import is_matrix
 from mnemodex.retrievers.queries import read_queries
 from mnemodex.schemas.errors import ModelError, QueryError, RecipeError
 from mnemodex.schemas.kinds import EXTRACTORS, GENERATORS, load
@@ -53,7 +54,6 @@ def check_inputs(recipe: Recipe) -> Recipe:
     for index, settings in recipe.indexes.items():
         queries: str | None = getattr(settings, "queries", None)
         if queries is not None:
-            read_queries(Path(queries))
             _check_asked(index, settings, recipe)
         abstain = getattr(settings, "abstain", None)
         if abstain is not None:
@@ -94,12 +94,17 @@ def _check_evaluation(recipe: Recipe) -> None:
 
 
 def _check_asked(index: str, settings: Any, recipe: Recipe) -> None:
-    """Refuse questions in words for vectors that were made elsewhere, and whose model is not known."""
+    """Look at the questions of an index; refuse those in words for vectors whose model is not known."""
+    if is_matrix(settings.queries):
+        map_matrix(settings.queries)
+        return
+    read_queries(Path(settings.queries))
     spec = recipe.embed.get(getattr(settings, "embed", ""))
     if isinstance(spec, VectorFile) and spec.questions is None:
         raise RecipeError(
             f"indexes.{index}.queries: are texts, and embed.{settings.embed} names no model for questions; add "
-            "`questions: {model: FOLDER}` to it, or leave `queries` out: recall is then measured with held-out rows"
+            "`questions: {model: FOLDER}` to it, give vectors of questions as `.npy`, or leave `queries` out: held-out "
+            "rows then measure recall"
         )
 
 

@@ -11,7 +11,7 @@ from mnemodex.indexers.base import Span
 from mnemodex.pipelines.ops.base import Op, Work
 from mnemodex.pipelines.plan import Unfinished
 from mnemodex.pipelines.vectors.encode import MODEL
-from mnemodex.pipelines.vectors.queries import QuerySettings, question_texts
+from mnemodex.pipelines.vectors.queries import QuerySettings, is_matrix, question_texts
 from mnemodex.schemas.kinds import ENCODERS, KINDS, AnyIndex, load
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.spec import RunOnly, Spec
@@ -206,6 +206,7 @@ def indexer_steps(context: PlanContext, name: str, settings: IndexSettings) -> I
 def _query_step(context: PlanContext, name: str, settings: Any, path: str) -> Step:
     """Return the step that encodes real questions, with which recall is measured."""
     spec: Any = context.recipe.embed[settings.embed]
+    content = context.content(path) if is_matrix(path) else fingerprint(question_texts(path, settings.type))
     return Step(
         f"{name}: queries",
         "mnemodex.pipelines.vectors.queries:QueriesOp",
@@ -214,5 +215,5 @@ def _query_step(context: PlanContext, name: str, settings: Any, path: str) -> St
         QuerySettings(encoder=spec, index=settings.type, path=path),
         identity=[spec.identity(step="queries", digest=context.digest), ENCODERS.find(spec.encoder).version],
         resources=MODEL,
-        source=(SourceUnit("queries", fingerprint(question_texts(path, settings.type)), ""),),
+        source=(SourceUnit("queries", content, ""),),
     )

@@ -101,7 +101,7 @@ def look_at(settings: VectorFile) -> list[Shape]:
         if ids is not None:
             file_state(ids)
         with _reading(path):
-            shape = Shape(*_matrix(path).shape) if ids is not None else _parquet_shape(path, settings)
+            shape = Shape(*map_matrix(path).shape) if ids is not None else _parquet_shape(path, settings)
         shapes.append(shape)
         if shape.dimension:
             named.setdefault(shape.dimension, path)
@@ -140,8 +140,8 @@ def _reading(path: str) -> Iterator[None]:
         raise unreadable(path, error) from error
 
 
-def _matrix(path: str) -> Array:
-    """Map a `.npy` file of vectors."""
+def map_matrix(path: str) -> Array:
+    """Map a `.npy` file of vectors; another one is a `SourceError`."""
     if file_state(path)[0] == 0:
         raise SourceError(f"{path}: the file is empty; write the vectors again, as numpy.save does")
     try:
@@ -159,7 +159,7 @@ def _matrix(path: str) -> Array:
 
 
 def _read_matrix(path: str, ids: str) -> Iterator[Block]:
-    matrix = _matrix(path)
+    matrix = map_matrix(path)
     step = max(1, _BLOCK // (matrix.dtype.itemsize * matrix.shape[1]))
     start = 0
     waiting: list[str] = []

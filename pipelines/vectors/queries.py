@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.encoders import open_encoder
+from mnemodex.indexers.encoders.base import normalize
 from mnemodex.pipelines.ops.base import Op
+from mnemodex.pipelines.vectors.files import map_matrix
 from mnemodex.retrievers.queries import read_queries
 from mnemodex.schemas.kinds import KINDS, AnyEncoder, load
 from mnemodex.schemas.manifest import Stats
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class QuerySettings(Spec):
-    """An encoder, the file of questions, and the type of the index that they are asked."""
+    """An encoder, the file of questions or of their vectors, and the type of the index that they are asked."""
 
     encoder: AnyEncoder
     index: str
@@ -37,11 +39,28 @@ class QueriesOp(Op):
 
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
+        if is_matrix(self.settings.path):
+            return self._copy(output)
         encoder = open_encoder(self.settings.encoder, threads=self.work.cpus, objects=self.work.objects)
         texts = question_texts(self.settings.path, self.settings.index)
         np.save(output.folder / "queries.npy", encoder.encode_queries(texts), allow_pickle=False)
         output.rows = len(texts)
         return Stats(dimension=encoder.dimension)
+
+    def _copy(self, output: Output) -> Stats:
+        """Take the vectors of questions as they are, of length 1 where those of the chunks are made so."""
+        settings: Any = self.settings.encoder
+        vectors = np.ascontiguousarray(map_matrix(self.settings.path), np.float32)
+        if settings.normalize:
+            vectors = normalize(vectors)
+        np.save(output.folder / "queries.npy", vectors, allow_pickle=False)
+        output.rows = len(vectors)
+        return Stats(dimension=vectors.shape[1])
+
+
+def is_matrix(path: str) -> bool:
+    """Whether a file of questions has their vectors."""
+    return path.endswith(".npy")
 
 
 def question_texts(path: str, index: str) -> list[str]:

@@ -14,7 +14,7 @@ from library import write_parts
 import mnemodex
 from mnemodex.pipelines.vectors.files import look_at, read_vectors
 from mnemodex.pipelines.verify import verify
-from mnemodex.schemas.errors import ModelError, RecipeError, SourceError
+from mnemodex.schemas.errors import ModelError, QueryError, RecipeError, SourceError
 from mnemodex.schemas.sections import DEFAULT_MODEL
 from mnemodex.schemas.vector_sections import VectorFile
 
@@ -211,6 +211,20 @@ class TestSearches:
         hits = mnemodex.open(folder / "memory").retriever("dense").search_vectors(20 * vectors, 2)
         np.testing.assert_allclose(hits.scores[:, 0], 1, atol=1e-5)
         assert hits.reasons()[0][0] == []
+
+    def test_recall_is_measured_with_vectors_of_questions(self, folder):
+        np.save(folder / "asked.npy", 3 * unit(5, seed=4))
+        dense = {"dense": {"type": "dense", "factory": "HNSW8", "queries": str(folder / "asked.npy")}}
+        mine = save(folder, 2 * unit(len(KEYS))) | {"normalize": True}
+        build(folder, mine, indexes=dense)
+        recall = manifest(folder / "memory").indexes["dense"].recall
+        assert (recall.source, recall.probes) == ("queries", 5)
+        assert computed(build(folder, mine, indexes=dense)) == {}
+        np.save(folder / "asked.npy", unit(5, seed=5))
+        assert computed(build(folder, mine, indexes=dense))["dense: queries"] == 1
+        np.save(folder / "asked.npy", np.zeros((5, 3), np.float32))
+        with pytest.raises(QueryError, match=r"queries.npy: expected one or more finite vectors of 8 dimensions"):
+            build(folder, mine, indexes=dense)
 
     def test_without_a_model_questions_in_words_and_sql_have_none(self, folder, cli):
         build(folder, save(folder, unit(len(KEYS))))
