@@ -127,7 +127,7 @@ def peer_python(cache: Path) -> Path:
     python = home / "bin" / "python"
     if not (home / "installed").exists():
         venv.create(home, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", f"autofaiss=={VERSION}"], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", f"autofaiss=={VERSION}", "pyarrow<20"], check=True)
         (home / "installed").touch()
     return python
 

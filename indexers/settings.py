@@ -73,7 +73,8 @@ class VectorSettings(IndexSettings):
             they keep the rows as they are, which reads the vectors from front to back.
         seed: of every sample and shuffle.
         target_recall: recall@10 that the search parameter is tuned to.
-        shard_rows: rows of a shard, at most, where more than one partition goes into it.
+        shard_rows: rows of a shard, at most, where more than one partition goes into it. By default as many more of
+            codes that a memory budget asks for as these are smaller than vectors.
     """
 
     engine: Literal["faiss", "hnswlib"] = "faiss"

@@ -100,6 +100,16 @@ def low_recall(entries: dict[str, IndexEntry]) -> list[str]:
     ]
 
 
+def over_budget(entries: dict[str, IndexEntry]) -> list[str]:
+    """Return a warning for every index that has grown beyond its memory budget: until its factory is chosen again."""
+    return [
+        f"index {name!r}: takes {taken:,} bytes in memory, more than its memory_budget of {budget:,}, as it has grown "
+        "since its factory was chosen; `mnemodex compact` chooses it again"
+        for name, entry in entries.items()
+        if (budget := entry.settings.get("memory_budget")) is not None and (taken := entry.memory_bytes) > budget
+    ]
+
+
 def _too_low(name: str, recall: Recall) -> str:
     measured = f"recall@{recall.k} is {recall.recall:.3f} over {recall.probes} probe{'s' * (recall.probes != 1)}"
     if recall.interval:

@@ -14,7 +14,7 @@ from mnemodex.pipelines.documents.kept import kept_documents
 from mnemodex.pipelines.documents.masking import with_tombstones
 from mnemodex.pipelines.documents.typed import inferred_columns
 from mnemodex.pipelines.engine import choose_engine, estimate
-from mnemodex.pipelines.entries import declared_tables, low_recall, make_manifest
+from mnemodex.pipelines.entries import declared_tables, low_recall, make_manifest, over_budget
 from mnemodex.pipelines.materialize import Materializer
 from mnemodex.pipelines.outcome import BuildResult
 from mnemodex.pipelines.plan import Plan
@@ -132,7 +132,7 @@ class Run:
         # Compared by its list files, most of which are the same.
         made = with_tombstones(self._store, make_manifest(self._recipe, self._results, self._log), self._tombstones)
         manifest = self._store.listed(made, self._former)
-        warnings += low_recall(manifest.indexes)
+        warnings += low_recall(manifest.indexes) + over_budget(manifest.indexes)
         changed = self._former is None or not manifest.same_files(self._former)
         current = self._store.commit(manifest, former=self._former) if changed else self._former
         assert current is not None  # noqa: S101 - without a former snapshot something has changed

@@ -119,6 +119,11 @@ class IndexEntry(Frozen):
         """Bytes of all shards."""
         return self.shards.bytes
 
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that a search of FAISS's files keeps in memory: vectors or codes, ids, links and centroids."""
+        return sum(file.bytes for shard in self.shards for file in shard.files if file.path.endswith("/index.faiss"))
+
 
 class EncoderEntry(Frozen):
     """An encoder as a memory's vectors were made with it.

@@ -9,13 +9,16 @@ product quantizer.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnemodex.indexers.dense.factory import HNSW_ROWS, auto_factory, leaf, list_count, make_index
 from mnemodex.schemas.errors import RecipeError
 
 if TYPE_CHECKING:
     from mnemodex.indexers.settings import Metric, Refine, VectorSettings
+
+_VECTOR_BYTES = 4
+"""Of a number of a vector."""
 
 _ID_BYTES = 8
 """Of a row's number in a list."""
@@ -31,56 +34,65 @@ _SHORTEST = 16
 """Dimensions of a byte of the shortest code, a product quantizer's."""
 
 
-def choose_factory(settings: VectorSettings, rows: int, dimension: int) -> tuple[str, Refine | None]:
-    """Return the FAISS factory string of an index of so many rows, and how its hits are refined.
+class Choice(NamedTuple):
+    """A FAISS index: its factory string, how its hits are refined, and how many rows go into a shard at most."""
 
-    A memory budget that no index fits is a `RecipeError`.
-    """
-    if settings.factory != "auto":
-        return settings.factory, settings.refine
-    if settings.memory_budget is None:
-        return auto_factory(rows), None
-    factory, refined = factory_within(rows, dimension, settings.metric, settings.memory_budget)
-    return factory, "auto" if refined else None
+    factory: str
+    refine: Refine | None
+    shard_rows: int
 
 
-def factory_within(rows: int, dimension: int, metric: Metric, budget: int) -> tuple[str, bool]:
-    """Return the factory string of an index of at most `budget` bytes in memory, and whether it is refined.
+def choose_factory(settings: VectorSettings, rows: int, dimension: int) -> Choice:
+    """Return the FAISS index of so many rows.
 
-    It is that of `auto_factory` where this fits, else one of inverted lists with the longest codes that fit.
+    Within a memory budget it is that of `auto_factory` where this fits, else one of inverted lists with the longest
+    codes that fit. Their shards have as many bytes as others, so more rows, unless the settings say how many: each
+    shard has centroids of its own, and is asked for hits of its own, whose vectors are read.
 
     Raises:
-        RecipeError: no index of so many rows is so small.
+        RecipeError: no index of so many rows fits the budget.
     """
-    factory = auto_factory(rows)
-    if index_bytes(factory, rows, dimension, metric) <= budget:
-        return factory, False
+    budget, shard_rows = settings.memory_budget, settings.shard_rows
+    if settings.factory != "auto":
+        return Choice(settings.factory, settings.refine, shard_rows)
+    whole = Choice(auto_factory(rows), None, shard_rows)
+    if budget is None or index_bytes(whole.factory, rows, dimension, settings.metric, shard_rows) <= budget:
+        return whole
+    given = shard_rows != type(settings).model_fields["shard_rows"].default
     lists = list_count(rows)
     coarse = f"IVF{lists}_HNSW32" if rows > HNSW_ROWS else f"IVF{lists}"
-    sizes = {
-        factory: index_bytes(factory, rows, dimension, metric)
-        for factory in (f"{coarse},{codes}" for codes in (*_CODES, f"PQ{_parts(dimension)}"))
-    }
-    for factory, needed in sizes.items():
-        if needed <= budget:
-            return factory, True
-    needed, factory = min((needed, factory) for factory, needed in sizes.items())
+    sizes: dict[Choice, int] = {}
+    for codes in (*_CODES, f"PQ{_parts(dimension)}"):
+        factory = f"{coarse},{codes}"
+        each, _ = _bytes_of(factory, dimension, settings.metric)
+        larger = 1.0 if given else max(1.0, _VECTOR_BYTES * dimension / each)
+        choice = Choice(factory, "auto", int(shard_rows * larger))
+        sizes[choice] = index_bytes(factory, rows, dimension, settings.metric, choice.shard_rows)
+        if sizes[choice] <= budget:
+            return choice
+    smallest = min(sizes, key=sizes.__getitem__)
     raise RecipeError(
-        f"memory_budget of {budget:,} bytes: an index of {rows:,} vectors of {dimension} dimensions takes {needed:,} "
-        f"bytes at least ({factory}); allow that, or index fewer rows"
+        f"memory_budget of {budget:,} bytes: an index of {rows:,} vectors of {dimension} dimensions takes "
+        f"{sizes[smallest]:,} bytes at least ({smallest.factory}); allow that, or index fewer rows"
     )
 
 
-def index_bytes(factory: str, rows: int, dimension: int, metric: Metric) -> int:
-    """Return what an index of so many rows holds in memory: vectors or codes, ids, links and centroids."""
+def index_bytes(factory: str, rows: int, dimension: int, metric: Metric, shard_rows: int) -> int:
+    """Return what an index of so many rows holds in memory: vectors or codes, ids, links, and centroids of shards."""
+    each, of_shard = _bytes_of(factory, dimension, metric)
+    return each * rows + of_shard * -(-rows // shard_rows)
+
+
+def _bytes_of(factory: str, dimension: int, metric: Metric) -> tuple[int, int]:
+    """Return the bytes of a row, and those of a shard besides its rows."""
     import faiss
 
     index = make_index(factory, dimension, metric)
     searched = leaf(index)
     if isinstance(searched, faiss.IndexIVF):
-        centroids = searched.nlist * _node_bytes(searched.quantizer)
-        return int(rows * (searched.code_size + _ID_BYTES) + centroids + _table_bytes(searched))
-    return rows * _node_bytes(searched)
+        centroids = int(searched.nlist) * _node_bytes(searched.quantizer)
+        return int(searched.code_size) + _ID_BYTES, centroids + _table_bytes(searched)
+    return _node_bytes(searched), 0
 
 
 def _node_bytes(index: Any) -> int:

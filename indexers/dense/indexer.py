@@ -80,13 +80,12 @@ class DenseIndexer(Indexer):
     def __init__(self, settings: VectorSettings, rows: int, dimension: int) -> None:
         super().__init__(settings, rows, dimension)
         self.shard_rows = settings.shard_rows
-        self.memory = 2 * 4 * min(rows, settings.shard_rows) * dimension
         self.factory: str | None = None
         self.exact_from: int | None = None
         self.refine: Refine | None = None
         graph = True
         if settings.engine == "faiss":
-            self.factory, self.refine = choose_factory(settings, rows, dimension)
+            self.factory, self.refine, self.shard_rows = choose_factory(settings, rows, dimension)
             index = make_index(self.factory, dimension, settings.metric)
             self.needs_training = not index.is_trained
             self.training_rows = sample_size(index)
@@ -97,6 +96,8 @@ class DenseIndexer(Indexer):
             if self.refine is not None and self.exact_from is not None:
                 raise RecipeError(f"factory {self.factory!r} holds the vectors themselves; leave `refine` out")
             graph = engine.parameter == "efSearch"
+        # A shard has no more bytes by codes, which are of more rows.
+        self.memory = 2 * 4 * min(rows, settings.shard_rows) * dimension
         # The factory decides the files, not `auto`; and only a graph depends on its order, see VectorSettings.order.
         decisive = {"factory": self.factory or "auto", "order": settings.order if graph else "as_is"}
         self.settings = settings.model_copy(update=decisive)

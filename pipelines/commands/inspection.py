@@ -210,7 +210,7 @@ def _search_costs(entry: IndexEntry, encoder: EncoderEntry | None) -> dict[str, 
     """Return what searches of an index hold in memory, and read of vectors on disk, where its hits are refined."""
     if entry.search.refine is None or encoder is None:
         return {}
-    codes = sum(file.bytes for shard in entry.shards for file in shard.files if file.path.endswith("/index.faiss"))
+    codes = entry.memory_bytes
     vector = 4 * encoder.dimension
     read = _SHOWN_HITS * entry.search.refine * vector * len(entry.shards)
     return {

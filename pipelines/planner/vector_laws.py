@@ -60,15 +60,18 @@ class VectorPlan:
 def plan_vectors(settings: VectorSettings, rows: int, trials: Sequence[VectorTrial]) -> VectorPlan:
     """Return what an index of so many rows takes, from indexes of the same layout that were built by themselves."""
     layout, lists, needs_training = layout_of(settings, rows, trials[-1].dimension), 0, False
+    shard_rows, refines = settings.shard_rows, 1
     if settings.engine == "faiss":
+        choice = choose_factory(settings, rows, trials[-1].dimension)
+        shard_rows, refines = choice.shard_rows, max(1, len(factors(choice.refine)))
         index = make_index(layout, trials[-1].dimension, settings.metric)
         lists, needs_training = int(getattr(leaf(index), "nlist", 0)), not index.is_trained
-    grown = _Growth(trials, shard_sizes(rows, settings.shard_rows), lists, by_graph="_HNSW" in layout)
+    grown = _Growth(trials, shard_sizes(rows, shard_rows), lists, by_graph="_HNSW" in layout)
     probes = sum(held_out_rows(size) * many for size, many in grown.shards.items())
     # Ids and scores of ten answers to each probe: exact ones, and of each value.
     values = sum(1 << power < lists for power in range(_MOST_VALUES)) + (lists <= 512) if lists else trials[-1].values
-    if lists and settings.engine == "faiss":
-        values *= max(1, len(factors(choose_factory(settings, rows, trials[-1].dimension)[1])))
+    if lists:
+        values *= refines
     probe_bytes = Estimate.exact(10 * probes * (16 + 20 * values))
     training_rows = min(rows, max(POINTS_PER_LIST * lists, CODE_POINTS))
     return VectorPlan(

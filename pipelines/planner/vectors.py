@@ -59,7 +59,7 @@ def layouts(
 
 def layout_of(settings: VectorSettings, rows: int, dimension: int) -> str:
     """Return the factory string of an index of so many rows, or `hnswlib`."""
-    return choose_factory(settings, rows, dimension)[0] if settings.engine == "faiss" else "hnswlib"
+    return choose_factory(settings, rows, dimension).factory if settings.engine == "faiss" else "hnswlib"
 
 
 def try_vectors(
@@ -171,9 +171,9 @@ def measure(settings: VectorSettings, planned: int, vectors: Float32s) -> Vector
     lists = 0
     refines: tuple[int, ...] = ()
     if settings.engine == "faiss":
-        factory, refine = choose_factory(settings, planned, dimension)
-        refines = factors(refine)
-        engine, lists = _train(factory, settings, vectors)
+        chosen_index = choose_factory(settings, planned, dimension)
+        refines = factors(chosen_index.refine)
+        engine, lists = _train(chosen_index.factory, settings, vectors)
     else:
         engine = HnswlibEngine.create(settings, rows, dimension)
     clock.append(time.process_time())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from dense_data import build, clustered, exact, recall
 
-from mnemodex.indexers.dense.budget import factory_within, index_bytes
+from mnemodex.indexers.dense.budget import index_bytes
 from mnemodex.indexers.dense.indexer import DenseIndexer
 from mnemodex.indexers.dense.probe import REFINES, Probe, choose
 from mnemodex.indexers.settings import DenseSettings
@@ -108,10 +108,20 @@ def test_a_probe_of_a_former_version_refined_nothing(tmp_path, matrix):
     ],
 )
 def test_the_longest_codes_that_fit_the_budget_are_taken(rows, budget, expected):
-    assert factory_within(rows, 384, "ip", budget) == expected
-    assert index_bytes(expected[0], rows, 384, "ip") <= budget
     indexer = DenseIndexer(DenseSettings(memory_budget=budget), rows, 384)
     assert (indexer.factory, indexer.refine) == (expected[0], "auto" if expected[1] else None)
+    assert index_bytes(expected[0], rows, 384, "ip", indexer.shard_rows) <= budget
+
+
+def test_shards_of_codes_have_the_bytes_of_a_million_vectors_unless_the_recipe_says_how_many_rows():
+    budget = {"memory_budget": 12 * 10**9}
+    indexer = DenseIndexer(DenseSettings(**budget), 10**8, 384)
+    assert indexer.factory == "IVF65536_HNSW32,RaBitQ" and indexer.shard_rows == 24_000_000
+    assert DenseIndexer(DenseSettings(**budget), 1000, 384).shard_rows == 1_000_000
+    # Fifty shards have the centroids of fifty.
+    with pytest.raises(RecipeError, match="at least"):
+        DenseIndexer(DenseSettings(**budget, shard_rows=500_000), 10**8, 384)
+    assert DenseIndexer(DenseSettings(memory_budget=10**11, shard_rows=500_000), 10**8, 384).shard_rows == 500_000
 
 
 def test_a_budget_that_nothing_fits_is_refused():
@@ -129,7 +139,7 @@ def test_refining_by_the_same_vectors_is_refused(factory):
 def test_the_size_is_what_faiss_writes(tmp_path, matrix, factory):
     built = build(tmp_path, matrix, factory=factory)
     assert (built.shards[0] / "index.faiss").stat().st_size == pytest.approx(
-        index_bytes(factory, ROWS, DIMENSION, "ip"), rel=0.05
+        index_bytes(factory, ROWS, DIMENSION, "ip", ROWS), rel=0.05
     )
 
 
