@@ -7,6 +7,7 @@ import errno
 import hashlib
 import io
 import os
+import threading
 import weakref
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, BinaryIO
@@ -42,6 +43,7 @@ class ObjectFiles(Files):
         self._cache = NodeCache()
         self.scratch = self._cache.view
         self._attempts = LocalFiles(self.scratch)
+        self._lock = threading.Lock()
         self._runs: set[str] = set()
         # Of write-once files, while the lease is held: nobody removes one meanwhile.
         self._sizes: dict[str, dict[str, int]] | None = None
@@ -203,13 +205,15 @@ class ObjectFiles(Files):
         Raises:
             CorruptFileError: the file is missing, or differs.
         """
-        # Another process may evict a copy before it is linked.
-        while (local := self._cache.link(entry)) is None:
-            try:
-                found = self._cache.add(self._client.parts(entry.path))
-            except FileNotFoundError:
-                raise CorruptFileError(f"{self.root / entry.path}: missing; run the build again") from None
-            self._compare(entry, *found)
+        # Threads that need one file read it once, and none takes it away from another.
+        with self._lock:
+            # Another process may evict a copy before it is linked.
+            while (local := self._cache.link(entry)) is None:
+                try:
+                    found = self._cache.add(self._client.parts(entry.path))
+                except FileNotFoundError:
+                    raise CorruptFileError(f"{self.root / entry.path}: missing; run the build again") from None
+                self._compare(entry, *found)
         return local
 
     @override

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from object_stores import harming
@@ -97,6 +99,18 @@ def test_a_store_that_is_silent_is_no_damage(store, proxy):
 def test_a_bucket_that_is_not_there_is_named(bucket):
     with pytest.raises(ObjectStoreRefusedError, match="there is no bucket 'nowhere'"):
         Store("s3://nowhere/memory").current()
+
+
+def test_threads_that_need_a_file_read_it_once(store, proxy):
+    (file,) = publish(store, TABLE).files
+    other = Store(store.root)
+    shutil.rmtree(other.files.scratch.parent.parent / "sha256")
+    (other.files.scratch.parent.parent / "sha256").mkdir()
+    proxy.seen.clear()
+    with ThreadPoolExecutor(8) as threads:
+        texts = list(threads.map(lambda _: other.files.local(file).read_text(), range(64)))
+    assert texts == ["content"] * 64
+    assert [method for method, _ in proxy.seen] == ["GET"]
 
 
 def test_http_must_be_allowed(store, monkeypatch):
