@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.pipelines import mapping
@@ -19,11 +20,13 @@ from mnemodex.pipelines.sources.json_array import JsonSource
 from mnemodex.pipelines.sources.jsonl import JsonlSource
 from mnemodex.schemas.errors import RecipeError, SourceError
 from mnemodex.schemas.source_sections import Source
+from mnemodex.schemas.store.object_url import parse_root
 from mnemodex.schemas.validation import validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
+
+    from mnemodex.schemas.store.object_url import Root
 
 _TEMPLATE = """\
 # What to build, and from what. Every key but `source` has a default; `mnemodex build {name}` runs it.
@@ -61,11 +64,11 @@ _ROWS = 1000
 _DOCUMENTS, _TOKENS = "{by: document}", "{by: tokens, size: 200, overlap: 20}"
 
 
-def write_recipe(source: Path, output: Path, *, fields: dict[str, str]) -> list[str]:
+def write_recipe(source: str | Root, output: Path, *, fields: dict[str, str]) -> list[str]:
     """Write a recipe for a source, after a look at its first documents; return what was found out of its fields.
 
     Args:
-        source: a file, a folder or a pattern.
+        source: a file, a folder or a pattern, or its URL in an object store.
         output: the recipe.
         fields: our field names to the source's own, as far as they are known.
 
@@ -78,7 +81,8 @@ def write_recipe(source: Path, output: Path, *, fields: dict[str, str]) -> list[
     folder = output.absolute().parent
     if not folder.is_dir():
         raise RecipeError(f"{output}: its folder does not exist; make it, or choose another name with --output")
-    settings = validate(Source, {"path": str(source), "fields": fields}, name="--fields")
+    place = parse_root(source)
+    settings = validate(Source, {"path": str(place), "fields": fields}, name="--fields")
     opened, said = open_source(settings), list[str]()
     splits = opened.plan()[:1]
     if isinstance(opened, FileSource) and opened.has_rows:
@@ -105,11 +109,12 @@ def write_recipe(source: Path, output: Path, *, fields: dict[str, str]) -> list[
         first = f" (line {begin[0].line}: {begin[0].reason})" if begin and isinstance(begin[0], BadRow) else ""
         raise SourceError(f"{source}: no document can be read from its beginning{first}")
     chunks, other = (_TOKENS, _DOCUMENTS) if len(record.text) > 2000 else (_DOCUMENTS, _TOKENS)
-    path = source.absolute()
+    path = place.absolute()
+    named = path.relative_to(folder) if isinstance(path, Path) and path.is_relative_to(folder) else path
     text = _TEMPLATE.format(
         name=output.name,
-        memory=_quote(f"memories/{_name(source)}"),
-        path=_quote((path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()),
+        memory=_quote(f"memories/{_name(Path(str(place)))}"),
+        path=_quote(named.as_posix() if isinstance(named, Path) else str(named)),
         key=record.key,
         length=len(record.text),
         title=f", titled {record.title!r}" if record.title else "",

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
-    source: Annotated[Path, typer.Argument(help="A file or folder of documents, or a pattern in quotes.")],
+    source: Annotated[str, typer.Argument(help="A file or folder of documents, a pattern in quotes, or its URL.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the recipe.")] = Path("recipe.yaml"),
     fields: Annotated[
         list[str] | None,

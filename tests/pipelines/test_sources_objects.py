@@ -131,3 +131,12 @@ def test_rows_of_a_program_reach_the_workers_of_a_memory_in_an_object_store(buck
     mnemodex.build(recipe, source=records())
     assert mnemodex.open(f"{bucket}/memory").sql("SELECT count(*) FROM documents").fetchall() == [(len(records()),)]
     assert not [path for path in Store(bucket).files.list("memory/work") if "run-" in path]
+
+
+def test_init_writes_a_recipe_for_objects(tmp_path, put, cli):
+    write(tmp_path / "here", "notes.jsonl")
+    url = put(tmp_path / "here")
+    assert cli("init", f"{url}/notes.jsonl", "-o", tmp_path / "recipe.yaml").code == 0
+    written = (tmp_path / "recipe.yaml").read_text()
+    assert f'path: "{url}/notes.jsonl"' in written
+    assert 'memory: "memories/notes"' in written
