@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.columns import numbers
-from mnemodex.schemas.tables import CORRECTED, ENTITIES, FACTS, TableKey
+from mnemodex.schemas.tables import CORRECTED, ENTITIES, FACTS, MENTIONS, TRIPLES, TableKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 
 COUNTED = {"entity_id": ENTITIES.label, "fact_id": FACTS.label}
 """Ids of which one is there as long as a chunk has it, by whose corrections that is known."""
+
+
+class CorrectionStats(Stats):
+    """How many triples and mentions are left out."""
+
+    triples: int = 0
+    mentions: int = 0
 
 
 class Corrections:
@@ -50,7 +58,13 @@ class Corrections:
 
     def count_left_out(self, table: TableEntry) -> int | None:
         """Return how many rows of a table are there no more; None where corrections do not say."""
+        if not self._parts:
+            return None
         if table.id_column in COUNTED:
             return len(self.left_out(table.id_column))
+        counts = self._parts[0].stats.of(CorrectionStats)
+        told = {TRIPLES.label: counts.triples, MENTIONS.label: counts.mentions}
+        if table.name in told:
+            return told[table.name]
         rows = self.rows(table.name)
         return int(pc.sum(rows["left_out"]).as_py() or 0) if rows is not None else None

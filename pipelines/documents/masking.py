@@ -25,35 +25,34 @@ def with_tombstones(store: Store, manifest: Manifest, tombstones: Sequence[Artif
         return manifest
     ids = read_tombstones(store, tombstones)
     rows = {"doc_id": manifest.tables[DOCUMENTS.label], "chunk_id": manifest.tables[CHUNKS.label]}
-    tables = {name: _masked(store, table, ids, rows) for name, table in manifest.tables.items()}
-    caches = manifest.caches
-    if TRIPLES.label in tables:
+    caches, made = manifest.caches, Artifacts()
+    if TRIPLES.label in manifest.tables:
         made = Artifacts([write_corrections(store, manifest, ids.chunk_id)])
         caches = caches | {CORRECTIONS.path: TableEntry(name=CORRECTIONS.label, partitions=made)}
-        corrections = Corrections(store, made)
-        for name, table in tables.items():
-            masked = corrections.count_left_out(table)
-            tables[name] = table if masked is None else table.model_copy(update={"masked": masked})
+    corrections = Corrections(store, made)
+    tables = {}
+    for name, table in manifest.tables.items():
+        masked = corrections.count_left_out(table)
+        if masked is None:
+            masked = _count_masked(store, table, ids, rows)
+        tables[name] = table.model_copy(update={"masked": masked})
     indexes = {name: _masked_index(index, tables) for name, index in manifest.indexes.items()}
     changed = {"tables": tables, "indexes": indexes, "caches": caches, "tombstones": Artifacts(tombstones)}
     return manifest.model_copy(update=changed)
 
 
-def _masked(store: Store, table: TableEntry, ids: Tombstones, whole: Mapping[str, TableEntry]) -> TableEntry:
-    """Return a table's entry with the number of rows that are left out; `whole` has a row for each id of a column."""
+def _count_masked(store: Store, table: TableEntry, ids: Tombstones, whole: Mapping[str, TableEntry]) -> int:
+    """Return the number of rows of a table that are left out; `whole` has a row for each id of a column."""
     if table.name == ERRORS.label:
-        masked = sum(int(mask_errors(store, part, ids).sum()) for part in table.partitions)
-        return table.model_copy(update={"masked": masked})
+        return sum(int(mask_errors(store, part, ids).sum()) for part in table.partitions)
     column = ids.column([table.id_column or ""])
-    if column is not None and column in whole and whole[column].partitions.rows == table.partitions.rows:
-        return table.model_copy(update={"masked": len(getattr(ids, column))})
-    column = column or ids.column([*table.parents])
     if column is None:
-        return table
+        return 0
+    if column in whole and whole[column].partitions.rows == table.partitions.rows:
+        return len(getattr(ids, column))
     # Pages are checked as they are read.
     paths = (store.files.unchecked(part.file(".parquet")) for part in table.partitions)
-    masked = sum(int(ids.mask(column, parquet.column(path, column)).sum()) for path in paths)
-    return table.model_copy(update={"masked": masked})
+    return sum(int(ids.mask(column, parquet.column(path, column)).sum()) for path in paths)
 
 
 def _masked_index(index: IndexEntry, tables: dict[str, TableEntry]) -> IndexEntry:

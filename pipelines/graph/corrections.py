@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from mnemodex.indexers.arrays import are_among
 from mnemodex.indexers.graph.synonyms import Synonyms, strongest
 from mnemodex.pipelines.ops.sql import connected
+from mnemodex.retrievers.corrections import CorrectionStats
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.columns import numbers, to_column
@@ -74,13 +75,14 @@ def write_corrections(store: Store, manifest: Manifest, chunk_ids: Int64s) -> Ar
     """
     attempt = store.files.attempt()
     with connected(store, threads=len(os.sched_getaffinity(0))) as connection:
-        _Corrected(store, manifest, connection).compute(chunk_ids)
+        stats = _Corrected(store, manifest, connection).compute(chunk_ids)
         for key, query in _ROWS.items():
             schema = corrected_schema(key)
             rows = connection.sql(query).to_arrow_table().rename_columns(schema.names).cast(schema)
             parquet.write(attempt / f"{key.label}.parquet", TableSpec(schema), rows.to_batches())
     digests = [sha256(attempt / f"{key.label}.parquet") for key in _ROWS]
-    return store.publish(attempt, CORRECTIONS.path, "all", fingerprint(digests), rows=len(chunk_ids), as_folder=True)
+    made, rows = fingerprint(digests, stats.model_dump()), len(chunk_ids)
+    return store.publish(attempt, CORRECTIONS.path, "all", made, rows=rows, stats=stats, as_folder=True)
 
 
 def corrected_schema(key: TableKey) -> pa.Schema:
@@ -96,8 +98,8 @@ class _Corrected:
         self._manifest = manifest
         self._connection = connection
 
-    def compute(self, chunk_ids: Int64s) -> None:
-        """Create the tables that `_ROWS` names, without chunks, given ascending."""
+    def compute(self, chunk_ids: Int64s) -> CorrectionStats:
+        """Create the tables that `_ROWS` names, without chunks, given ascending; count what is left out."""
 
         def gone(rows: pa.Table) -> Bools:
             return are_among(numbers(rows["chunk_id"]), chunk_ids)
@@ -107,8 +109,11 @@ class _Corrected:
         self._execute(_FEWER)
         self._create("facts", FACTS, None, self._has("fact_id", "fewer_facts"))
         self._create("entities", ENTITIES, None, self._has("entity_id", "fewer_chunks"))
-        of_pairs = self._has("source_id", "fewer_edges")
-        self._create("edges", EDGES, None, lambda rows: of_pairs(rows) & _is(rows["kind"], "fact"))
+        pairs = self._connection.sql("SELECT source_id, target_id FROM fewer_edges").to_arrow_table()
+        wanted = np.sort(_hash_pairs(pairs))
+        self._create(
+            "edges", EDGES, None, lambda rows: are_among(_hash_pairs(rows), wanted) & _is(rows["kind"], "fact")
+        )
         stored = self._connection.sql("SELECT entity_id, name FROM entities ORDER BY entity_id").to_arrow_table()
         ids, names = numbers(stored["entity_id"]), stored["name"].combine_chunks()
 
@@ -124,6 +129,8 @@ class _Corrected:
         self._create("other_names", MENTIONS, ("entity_id", "chunk_id", "name"), otherwise_named)
         self._execute(_NEW)
         self._connection.register("new_synonyms", self._synonyms())
+        triples, mentions = (len(self._connection.table(name)) for name in ("gone_triples", "gone_mentions"))
+        return CorrectionStats(triples=triples, mentions=mentions)
 
     def _execute(self, statements: tuple[str, ...]) -> None:
         for statement in statements:
@@ -175,6 +182,13 @@ class _Corrected:
         changed = np.flatnonzero(left_out | (is_kept != kept))
         columns = [rows[name].take(to_column(changed, pa.int64())) for name in schema.names[:3]]
         return pa.table([*columns, is_kept[changed], left_out[changed]], schema=schema)
+
+
+def _hash_pairs(rows: pa.Table) -> Int64s:
+    """Return numbers in which few pairs of ids agree that are not the same."""
+    source, target = (numbers(rows[name]) for name in ("source_id", "target_id"))
+    hashed: Int64s = source * 0x1E3779B97F4A7C15 + target
+    return hashed
 
 
 def _is(column: pa.ChunkedArray, value: str) -> Bools:
