@@ -36,7 +36,7 @@ class Recall(Frozen):
         source: what they were: "queries" or "held-out rows".
         parameter: as in `SearchParameters`, and so are `value` and `refine`.
         margin: the chosen value is so many times the smallest whose interval began at the target or above, as far as
-            there are lists to look at.
+            there are lists to look at. Without a parameter it is of `refine`.
         target: recall that was aimed at.
         reached: whether the interval of some value tried began at it or above. If not, the largest is taken.
         curve: recall of each value tried, with the chosen `refine`.

@@ -228,7 +228,8 @@ def choose(probe: Probe, target: float, *, exact_from: int | None = None) -> Mea
     """Take the smallest value whose recall has an interval that begins at the target or above.
 
     Where hits are refined too, it is the pair of value and factor that costs least, see `Probe.costs`.
-    It is doubled if the probes were held-out rows. If there is none, the largest that was tried is taken.
+    It is doubled if the probes were held-out rows (without a parameter, the factor of refining is). If there is none,
+    the largest that was tried is taken.
 
     So one index in forty has less recall than the target by chance. Several values may be looked at, because recall
     rises with the value, and each then counts only if the next larger one did (fixed sequence testing; Angelopoulos et
@@ -245,8 +246,12 @@ def choose(probe: Probe, target: float, *, exact_from: int | None = None) -> Mea
     tries = np.argsort(probe.costs, kind="stable")
     reaching = tries[[ends[number][0] >= target for number in tries]]
     number = int(reaching[0] if len(reaching) else tries[-1])
-    tuned, factor = probe.parameter is not None, int(probe.refines[number])
-    margin = HELD_OUT_MARGIN if tuned and len(reaching) and probe.origin == "held-out rows" else 1
+    tuned, several = probe.parameter is not None, len(np.unique(probe.refines)) > 1
+    margin = HELD_OUT_MARGIN if (tuned or several) and len(reaching) and probe.origin == "held-out rows" else 1
+    if not tuned and several:
+        # Where every row is compared by its code, the factor alone is tuned.
+        number = int(np.searchsorted(probe.refines, margin * probe.refines[number], side="right")) - 1
+    factor = int(probe.refines[number])
     value = min(margin * int(probe.values[number]), max(probe.limit, int(probe.values[number])))
     curve = np.flatnonzero(probe.refines == factor)
     used = int(curve[np.searchsorted(probe.values[curve], value, side="right") - 1]) if tuned else number

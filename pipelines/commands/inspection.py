@@ -76,7 +76,7 @@ def show(
     ordering: Annotated[
         bool, typer.Option("--ordering", help="Measure what the insertion order of a graph over its vectors changes.")
     ] = False,
-    rows: Annotated[int, typer.Option(help="Of the sample that --ordering builds graphs of.", min=100)] = 20_000,
+    rows: Annotated[int, typer.Option(help="Of the sample that --ordering builds graphs of.", min=20)] = 20_000,
     seeds: Annotated[int, typer.Option(help="Graphs of --ordering for each library and order.", min=3)] = 3,
     plot: Annotated[Path | None, typer.Option(help="Write what --ordering measured as an SVG picture too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mnemodex.retrievers.snapshot import Snapshot
     from mnemodex.schemas.manifest import IndexEntry
 
-_FEWEST = 100
+_FEWEST = 20
 _SEED = 0
 """Of the sample."""
 

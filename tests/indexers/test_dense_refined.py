@@ -84,6 +84,17 @@ def test_the_cheapest_try_that_reaches_the_target_is_taken():
         assert list(recall_.curve) == [1, 8]
 
 
+@pytest.mark.parametrize(("origin", "expected"), [("queries", (8, 1)), ("held-out rows", (16, 2))])
+def test_the_factor_is_doubled_where_it_alone_was_tuned_with_held_out_rows(origin, expected):
+    probes, refines = 200, np.array([2, 4, 8, 16])
+    right, wrong = np.tile(np.arange(10), (probes, 1)), np.full((probes, 10), 99)
+    score = lambda ids: -ids.astype(float)  # noqa: E731
+    found = np.stack([wrong, wrong, right, right])
+    tries = (np.zeros(4, int), right, score(right), found, score(found).astype(np.float32), score(found), refines)
+    chosen = choose(Probe(origin, None, 4096, *tries, np.full(4, 1000.0)), 0.9).recall
+    assert (chosen.refine, chosen.margin) == expected and chosen.value is None
+
+
 def test_a_probe_of_a_former_version_refined_nothing(tmp_path, matrix):
     built = build(tmp_path, matrix[:500], factory="IVF4,SQ8")
     probe = Probe.load(built.shards[0])
