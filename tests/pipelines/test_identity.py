@@ -70,6 +70,7 @@ class Change:
 
 NOTHING: tuple[str, ...] = ()
 FIXED = "a literal of one value: it names the class"
+REFINED = "decides files only where it is given, which the tests of refined dense indexes look at"
 INHERITED = "changed in another generator's settings"
 NAMES = ("embeddings/first/facts", "embeddings/first/entities", "synonyms")
 ASKED = ("embeddings/first/questions", "embeddings/first/question_answers")
@@ -270,6 +271,8 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "embed": Change("indexes.flat.embed", "served", ("flat: queries", *BUILD)),
         "queries": Change("indexes.flat.queries", "{F}/same-questions.jsonl", NOTHING),
         "engine": Change("indexes.links.engine", "faiss", ("links", "links: recall")),
+        "memory_budget": REFINED,
+        "refine": REFINED,
         "factory": Change("indexes.flat.factory", "IVF3,Flat", (*BUILD, "flat: recall")),
         "metric": Change("indexes.flat.metric", "l2", (*BUILD, "flat: recall")),
         "seed": Change("indexes.flat.seed", 3, (*BUILD, "flat: recall")),
@@ -285,6 +288,8 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "lm": Change("indexes.next.lm", "other", ("next",)),
         "metric": FIXED,
         "engine": Change("indexes.states.engine", "faiss", ("states", "states: recall")),
+        "memory_budget": REFINED,
+        "refine": REFINED,
         "factory": Change("indexes.next.factory", "HNSW8", ("next", "next: recall")),
         "seed": Change("indexes.next.seed", 3, ("next", "next: recall")),
         "m": Change("indexes.states.m", 8, ("states",)),
@@ -302,6 +307,8 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "rounds": Change("indexes.asked.rounds", 2, NOTHING),
         "fallback": Change("indexes.asked.fallback", "words", NOTHING),
         "engine": Change("indexes.answered.engine", "faiss", ("answered", "answered: recall")),
+        "memory_budget": REFINED,
+        "refine": REFINED,
         "factory": Change("indexes.asked.factory", "HNSW8", ("asked", "asked: recall")),
         "seed": Change("indexes.asked.seed", 3, ("asked", "asked: recall")),
         "m": Change("indexes.answered.m", 8, ("answered",)),
