@@ -1,13 +1,15 @@
 """What adding and deleting a few of a memory's documents costs, kind by kind, as a share of its whole build.
 
-python benchmarks/changes.py [--rows N] [--kinds NAME …] [--json FILE]
+python benchmarks/changes.py [--rows N] [--changed N] [--kinds NAME …] [--json FILE]
 
 Each memory has one index over N documents of 100 words (of eight, where every token is a row), a hashing encoder, and
 for next tokens a tiny model with random weights; a graph has a triple of every eight words. It is built, given 1 % more
 documents, then ten; and 1 % of those that it has, chosen at random, are deleted; in a process each and without Ray.
 CPU seconds are those of all threads from the call to its end: what is imported by then was imported by a change before,
 that is refused. Searches are the median of 50 questions one by one, each asked before, so that what it reads is in
-memory: after the build, and after 10 % of the documents were deleted.
+memory: after the build, after 10 % of the documents were deleted, and after the memory was compacted. At the end the
+former snapshots are collected, and one document is purged. Bytes are those of new files; a process's peak is of its
+resident memory, mapped files included.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -46,46 +49,62 @@ KINDS: dict[str, dict[str, Any]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--changed", type=int, help="documents that are added, and deleted (default: 1 %% of the rows)")
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step is not None:
-        print(json.dumps(STEPS[options.step](options.folder)))
+        print(json.dumps(take(options.folder, options.step)))
         return
     results = []
     for kind in options.kinds:
         with tempfile.TemporaryDirectory() as name:
-            results.append(measure(Path(name), kind, options.rows))
+            results.append(measure(Path(name), kind, options.rows, options.changed or options.rows // 100))
         print(results[-1], flush=True)
-    publish(f"Changes of 1 % of {options.rows} documents", results, json_path=options.json)
+    publish(f"Changes of {options.rows} documents", results, json_path=options.json)
 
 
-def measure(folder: Path, kind: str, rows: int) -> dict[str, Any]:
+def measure(folder: Path, kind: str, rows: int, changed: int) -> dict[str, Any]:
     """Build a memory of one kind, and change it."""
-    prepare(folder, kind, rows)
+    prepare(folder, kind, rows, changed)
     built, searched = run(folder, "build"), run(folder, "search")
-    added, ten = run(folder, "add"), run(folder, "add ten")
-    deleted, tenth = run(folder, "delete"), run(folder, "delete a tenth")
-    after = run(folder, "search")
-    return {
-        "kind": kind,
-        "build, CPU s": round(built["cpu"], 2),
-        "add 1 %": f"{added['cpu']:.2f} s, {added['cpu'] / built['cpu']:.1%}",
-        "add 10 documents": f"{ten['cpu']:.2f} s",
-        "delete 1 %": f"{deleted['cpu']:.2f} s, {deleted['cpu'] / built['cpu']:.1%}",
-        "delete 10 %": f"{tenth['cpu']:.2f} s, {tenth['cpu'] / built['cpu']:.1%}",
-        "search, ms": round(searched["ms"], 2),
-        "search after deletions": f"{after['ms']:.2f} ms, {after['ms'] / searched['ms']:.2f} x",
-    }
+    result: dict[str, Any] = {"kind": kind, "build": _cost(built, built), "search, ms": round(searched["ms"], 3)}
+    for step in ("add", "add ten", "delete", "delete a tenth", "search", "compact", "search", "gc", "purge"):
+        taken = run(folder, step)
+        if step == "search":
+            name = "search compacted" if "compact" in result else "search after deletions"
+            result[name] = f"{taken['ms']:.3f} ms, {taken['ms'] / searched['ms']:.2f} x"
+        else:
+            result[step] = _cost(taken, built)
+    return result
 
 
-def prepare(folder: Path, kind: str, rows: int) -> None:
+def _cost(step: dict[str, Any], built: dict[str, Any]) -> str:
+    share = "" if step is built else f", {step['cpu'] / built['cpu']:.1%}"
+    return f"{step['cpu']:.2f} s{share}, {step['bytes'] / 1e6:.2f} MB, peak {step['peak'] / 1e6:.0f} MB"
+
+
+def take(folder: Path, step: str) -> dict[str, float]:
+    """Carry a step out, and return what it took."""
+    before = files(folder / "memory")
+    result = STEPS[step](folder)
+    after = files(folder / "memory")
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {**result, "bytes": sum(size for file, size in after.items() if file not in before), "peak": peak}
+
+
+def files(folder: Path) -> dict[tuple[Path, int], int]:
+    """Return the sizes of all files, by path and inode."""
+    stats = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
+    return {(path, stat.st_ino): stat.st_size for path, stat in stats.items()}
+
+
+def prepare(folder: Path, kind: str, rows: int, more: int) -> None:
     """Write the corpus, what is added later, and the recipe."""
-    more = rows + rows // 100
-    lines = passages(more + 10, words=8 if KINDS[kind]["type"] == "knn_lm" else 100)
-    for name, part in (("corpus", lines[:rows]), ("more", lines[rows:more]), ("ten", lines[more:])):
+    lines = passages(rows + more + 10, words=8 if KINDS[kind]["type"] == "knn_lm" else 100)
+    for name, part in (("corpus", lines[:rows]), ("more", lines[rows:-10]), ("ten", lines[-10:])):
         (folder / f"{name}.jsonl").write_text("".join(part), encoding="utf-8")
     indexes = {kind: KINDS[kind]}
     for name in KINDS[kind].get("of", ()) if isinstance(KINDS[kind].get("of"), list) else ():
@@ -150,16 +169,39 @@ def add(folder: Path, *, name: str = "more") -> dict[str, float]:
     return {"cpu": time.process_time() - started}
 
 
-def delete(folder: Path, *, share: float = 0.01) -> dict[str, float]:
+def delete(folder: Path, *, count: int | None = None, purge: bool = False) -> dict[str, float]:
     memory = opened(folder)
+    if count is None:
+        count = sum(1 for _ in (folder / "more.jsonl").open(encoding="utf-8"))
     keys = [key for (key,) in memory.sql("SELECT key FROM documents").fetchall()]
-    chosen = np.random.default_rng(int(share * 1000)).choice(keys, int(share * len(keys)), replace=False).tolist()
+    chosen = np.random.default_rng(count).choice(keys, count, replace=False).tolist()
     with contextlib.suppress(QueryError):
         memory.delete(keys=["no such key"])
     small = mnemodex.open(folder / "small", encoders=memory._objects and {"hashing": HashingEncoder()})
-    small.delete(keys=small.sql("SELECT key FROM documents LIMIT 1").fetchone())
+    small.delete(keys=small.sql("SELECT key FROM documents LIMIT 1").fetchone(), purge=purge)
     started = time.process_time()
-    memory.delete(keys=chosen)
+    memory.delete(keys=chosen, purge=purge)
+    return {"cpu": time.process_time() - started}
+
+
+def delete_tenth(folder: Path) -> dict[str, float]:
+    ((documents,),) = opened(folder).sql("SELECT count(*) FROM documents").fetchall()
+    return delete(folder, count=documents // 10)
+
+
+def compact(folder: Path) -> dict[str, float]:
+    memory = opened(folder)
+    mnemodex.open(folder / "small", encoders=memory._objects and {"hashing": HashingEncoder()}).compact()
+    started = time.process_time()
+    memory.compact()
+    return {"cpu": time.process_time() - started}
+
+
+def collect(folder: Path) -> dict[str, float]:
+    memory = opened(folder)
+    mnemodex.open(folder / "small", encoders=memory._objects and {"hashing": HashingEncoder()}).gc(keep=1)
+    started = time.process_time()
+    memory.gc(keep=1)
     return {"cpu": time.process_time() - started}
 
 
@@ -186,8 +228,11 @@ STEPS = {
     "add": add,
     "add ten": lambda folder: add(folder, name="ten"),
     "delete": delete,
-    "delete a tenth": lambda folder: delete(folder, share=0.1),
+    "delete a tenth": delete_tenth,
     "search": search,
+    "compact": compact,
+    "gc": collect,
+    "purge": partial(delete, count=1, purge=True),
 }
 
 if __name__ == "__main__":

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import random
-import socket
 import subprocess
 import sys
 
@@ -15,6 +12,7 @@ from documentation import run_main
 from library import records, words_recipe, write_jsonl
 from manifests import documents
 from processes import wait_until
+from ray_nodes import free_port
 from serving import served
 
 import mnemodex
@@ -88,15 +86,6 @@ def test_the_command_serves_on_a_cluster_that_runs(cluster, library, tmp_path):
     # The cluster goes on, and may serve again.
     with served(library, *on_cluster) as server:
         assert status(f"http://127.0.0.1:{server.port}/readyz") == 200
-
-
-def free_port():
-    """A port that nobody has, below those that the system gives to Ray's processes."""
-    while True:
-        port = random.randint(20000, 30000)
-        with socket.socket() as tried, contextlib.suppress(OSError):
-            tried.bind(("127.0.0.1", port))
-            return port
 
 
 def status(address):

@@ -3,57 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
 import sys
 import time
-import uuid
 
 import pytest
 from library import records, words_recipe, write_jsonl
-from processes import kill_tagged, wait_until
+from ray_nodes import TOKEN, environment, ray_nodes
 
 import mnemodex
 
 pytestmark = pytest.mark.slow
 
-TOKEN = "a" * 40
-
 
 @pytest.fixture(scope="module")
 def head():
     """The address of a head node."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    tag = f"MNEMODEX_TEST={uuid.uuid4().hex}"
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", f"--port={port}", "--num-cpus=2"]
-    process = subprocess.Popen(
-        [*command, "--include-dashboard=false", "--block"],
-        env={**environment(TOKEN), **dict([tag.split("=")])},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_until(lambda: answers(port), step=0.2)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-        kill_tagged(tag)
-
-
-def environment(token):
-    return {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
-
-
-def answers(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
+    with ray_nodes(cpus=2) as cluster:
+        yield cluster.address
 
 
 def build(folder, address, token):
