@@ -12,7 +12,14 @@ import numpy as np
 from mnemodex.indexers.rows import Rows
 from mnemodex.pipelines.checks.partition import CheckedPartition, check_parents
 from mnemodex.pipelines.entries import declared_tables
-from mnemodex.schemas.errors import CorruptFileError, MnemodexError, RecipeError, reason
+from mnemodex.schemas.errors import (
+    CorruptFileError,
+    MnemodexError,
+    NodeCacheError,
+    ObjectStoreError,
+    RecipeError,
+    reason,
+)
 from mnemodex.schemas.kinds import KINDS, load
 from mnemodex.schemas.recipe import parse_recipe
 from mnemodex.schemas.store import parquet
@@ -99,6 +106,9 @@ def _check_files(store: Store, manifest: Manifest, result: Verification) -> set[
                         known.add(entry.path)
                         if not replaced:
                             _check_file(store, entry, result)
+    except (ObjectStoreError, NodeCacheError):
+        # It says nothing of the files.
+        raise
     except MnemodexError as error:
         result.problems.append(str(error))
     missing = [path for path in sorted(markers.values()) if not store.files.exists(path)]
@@ -182,6 +192,8 @@ def _check_sealed(store: Store, path: str, known: set[str], result: Verification
     known.add(path)
     try:
         data = store.files.read(path)
+    except ObjectStoreError:
+        raise
     except (OSError, CorruptFileError) as error:
         result.problems.append(f"{store.root / path}: cannot be read ({reason(error)}); remove it")
         return

@@ -147,6 +147,10 @@ class ObjectStoreRefusedError(UserError, ObjectStoreError):
     """An object store refuses the credentials, has no such bucket, or lacks what a memory needs."""
 
 
+class NodeCacheError(MnemodexError):
+    """This machine cannot keep a copy of a file of an object store; the file itself may be sound."""
+
+
 class ForkedProcessError(MnemodexError):
     """A process is a fork of one whose libraries have threads, which it lacks."""
 

@@ -11,11 +11,12 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnemodex.schemas.errors import UserError
+from mnemodex.schemas.errors import NodeCacheError, ObjectStoreError, UserError, reason
 from mnemodex.schemas.store.local_files import LocalFiles
+from mnemodex.schemas.store.object_url import is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from mnemodex.schemas.manifest import FileEntry
 
@@ -41,6 +42,7 @@ class NodeCache:
 
     def __init__(self) -> None:
         root, self._most = _settings()
+        self._root = root
         try:
             # What others could write there would be read instead of the memory's files.
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -63,7 +65,15 @@ class NodeCache:
         self._own.remove_own()
 
     def link(self, entry: FileEntry) -> Path | None:
-        """Return the path of a copy in the process's folder; None where there is no sound one."""
+        """Return the path of a copy in the process's folder; None where there is no sound one.
+
+        Raises:
+            NodeCacheError: the folder cannot be read or written, or its file system has no hard links.
+        """
+        with self._told():
+            return self._link(entry)
+
+    def _link(self, entry: FileEntry) -> Path | None:
         linked = self.view / entry.path
         if entry.path in self._known and linked.exists():
             return linked
@@ -89,26 +99,45 @@ class NodeCache:
 
     def read(self, sha256: str) -> bytes | None:
         """Return the bytes of a copy; None where there is none."""
-        try:
-            return (self._copies / sha256).read_bytes()
-        except FileNotFoundError:
-            return None
+        with self._told():
+            try:
+                return (self._copies / sha256).read_bytes()
+            except FileNotFoundError:
+                return None
 
     def add(self, parts: Iterable[bytes]) -> tuple[str, int]:
-        """Keep the bytes of a file; return their checksum and number."""
+        """Keep the bytes of a file; return their checksum and number.
+
+        Raises:
+            NodeCacheError: the disk has no room, or the folder cannot be written to.
+        """
         draft = self.view / f".{uuid.uuid4().hex}"
         digest, count = hashlib.sha256(), 0
-        try:
-            with draft.open("wb") as file:
-                for part in parts:
-                    digest.update(part)
-                    count += file.write(part)
-            self._make_room(count)
-            draft.chmod(stat.S_IRUSR)
-            draft.replace(self._copies / digest.hexdigest())
-        finally:
-            draft.unlink(missing_ok=True)
+        with self._told():
+            try:
+                with draft.open("wb") as file:
+                    for part in parts:
+                        digest.update(part)
+                        count += file.write(part)
+                self._make_room(count)
+                draft.chmod(stat.S_IRUSR)
+                draft.replace(self._copies / digest.hexdigest())
+            finally:
+                draft.unlink(missing_ok=True)
         return digest.hexdigest(), count
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Raise what the file system says as an error that names the folder: the memory's file may be sound."""
+        try:
+            yield
+        except ObjectStoreError:
+            raise
+        except OSError as error:
+            raise NodeCacheError(
+                f"{self._root}: cannot keep copies of an object store's files ({reason(error)}); free room there, or "
+                f"set {FOLDER} to a folder on another disk, or {SIZE} to fewer gigabytes than it has"
+            ) from error
 
     def take(self, path: Path, entry: FileEntry) -> None:
         """Keep a finished local file, whose checksum is known, by moving it."""
@@ -136,7 +165,10 @@ class NodeCache:
 
 def _settings() -> tuple[Path, float]:
     caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    root = Path(os.environ.get(FOLDER) or f"{caches}/mnemodex").expanduser().absolute()
+    folder = os.environ.get(FOLDER) or f"{caches}/mnemodex"
+    if is_url(folder):
+        raise UserError(f"{FOLDER}: {folder!r} is no folder of this machine; give one for copies of objects")
+    root = Path(folder).expanduser().absolute()
     given = os.environ.get(SIZE, str(_DEFAULT_GB))
     try:
         most = float(given) * 1e9

@@ -8,6 +8,7 @@ import re
 import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from mnemodex.schemas.errors import MissingExtraError, ObjectStoreError, ObjectStoreRefusedError
 
@@ -27,6 +28,9 @@ _ENVIRONMENT = {
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
+_ADDRESSES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
+_IN_HEADERS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION")
+
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist", re.IGNORECASE)
 _REFUSED = re.compile(
     r"40[13] (Forbidden|Unauthorized)|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|"
@@ -213,6 +217,7 @@ def _connect(url: ObjectUrl, *, retries: int) -> Any:
         from obstore.store import from_url
     except ImportError as error:
         raise MissingExtraError(f"{url}: obstore is not installed; run `pip install obstore`") from error
+    _check_environment(url)
     # Options that are passed take the place of the environment's.
     allow_http = os.environ.get("AWS_ALLOW_HTTP", "").lower() in {"1", "true", "yes"}
     options: Any = {"allow_http": allow_http, "connect_timeout": "10s", "read_timeout": "60s", "timeout": "6h"}
@@ -220,4 +225,36 @@ def _connect(url: ObjectUrl, *, retries: int) -> Any:
     try:
         return from_url(str(url), client_options=options, retry_config=retry)
     except Exception as error:
-        raise explain(url, "", str(error)) from error
+        explained = explain(url, "", str(error))
+        if isinstance(explained, ObjectStoreRefusedError):
+            raise explained from error
+        # Nothing was asked of the store yet.
+        raise ObjectStoreRefusedError(
+            f"{url}: the URL, or a variable of the environment, is not understood ({_brief(str(error))}); correct it"
+        ) from error
+
+
+def _check_environment(url: ObjectUrl) -> None:
+    """Refuse variables that cannot be a part of a request: the client panics, which is no `Exception`."""
+    if url.scheme != "s3":
+        return
+    for name in _IN_HEADERS:
+        if not os.environ.get(name, "").isprintable():
+            raise ObjectStoreRefusedError(
+                f"{url}: {name} has a line break, or another character that cannot be in a request; correct it"
+            )
+    for name in _ADDRESSES:
+        value = os.environ.get(name, "")
+        if value and not _is_address(value):
+            raise ObjectStoreRefusedError(
+                f"{url}: {name} is {value[:100]!r}, which is no address; write it as https://HOST or https://HOST:PORT"
+            )
+
+
+def _is_address(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        # Reading the port checks it.
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and " " not in value
+    except ValueError:
+        return False

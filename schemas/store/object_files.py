@@ -204,16 +204,17 @@ class ObjectFiles(Files):
 
         Raises:
             CorruptFileError: the file is missing, or differs.
+            NodeCacheError: this machine cannot keep it.
         """
         # Threads that need one file read it once, and none takes it away from another.
         with self._lock:
             # Another process may evict a copy before it is linked.
             while (local := self._cache.link(entry)) is None:
                 try:
-                    found = self._cache.add(self._client.parts(entry.path))
+                    answer = self._client.get(entry.path)
                 except FileNotFoundError:
                     raise CorruptFileError(f"{self.root / entry.path}: missing; run the build again") from None
-                self._compare(entry, *found)
+                self._compare(entry, *self._cache.add(self._client.rest(entry.path, answer)))
         return local
 
     @override

@@ -10,7 +10,7 @@ from library import records, words_recipe, write_jsonl, write_triples
 
 import mnemodex
 from mnemodex.pipelines.verify import verify
-from mnemodex.schemas.errors import CommitFailedError
+from mnemodex.schemas.errors import CommitFailedError, ObjectStoreError
 from mnemodex.schemas.store.store import Store, open_store
 
 
@@ -70,6 +70,19 @@ def test_indexes_that_are_masked_lose_a_document_there_as_in_a_folder(bucket, no
         assert verify(place).problems == []
     there, local = asked.values()
     assert there == local
+
+
+@pytest.mark.parametrize("kind", ["parquet", "json"])
+def test_what_a_store_does_not_give_for_a_moment_is_no_damage(url, proxy, kind):
+    def refuse(method, path):
+        hit = method == "GET" and "/tables/chunks/" in path and path.endswith(kind) and not refused
+        refused.extend([path] * hit)
+        return "refuse" if hit else None
+
+    refused, proxy.harm = [], refuse
+    with pytest.raises(ObjectStoreError, match="refuses the credentials"):
+        verify(url)
+    assert refused
 
 
 def test_a_build_of_the_same_source_commits_nothing(url, notes, inline):

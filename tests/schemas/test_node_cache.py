@@ -82,6 +82,9 @@ def test_what_others_cannot_write_is_the_users_own(open_cache, tmp_path, monkeyp
     for wrong in ("much", "-1", "inf"):
         with pytest.raises(UserError, match="MNEMODEX_CACHE_GB"):
             open_cache(wrong)
+    monkeypatch.setenv("MNEMODEX_CACHE", "s3://bucket/cache")
+    with pytest.raises(UserError, match="no folder of this machine"):
+        open_cache()
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MNEMODEX_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match="set MNEMODEX_CACHE"):

@@ -15,6 +15,7 @@ from mnemodex.schemas.errors import (
     CommitFailedError,
     CommitStateUnknownError,
     MemoryNotFoundError,
+    NodeCacheError,
     ObjectStoreError,
     ObjectStoreRefusedError,
     WriterBusyError,
@@ -117,6 +118,37 @@ def test_http_must_be_allowed(store, monkeypatch):
     monkeypatch.setenv("AWS_ALLOW_HTTP", "false")
     with pytest.raises(ObjectStoreRefusedError, match=r"is http, not https.*AWS_ALLOW_HTTP"):
         Store(store.root).current()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_ENDPOINT_URL", "localhost:9000"),
+        ("AWS_ENDPOINT_URL", "http://"),
+        ("AWS_ENDPOINT_URL", "http://host:99999"),
+        ("AWS_ENDPOINT_URL_S3", "https://a host"),
+        ("AWS_ACCESS_KEY_ID", "key\n"),
+        ("AWS_SESSION_TOKEN", "token\r"),
+        ("AWS_REGION", "eu-central-1\n"),
+        ("AWS_CONDITIONAL_PUT", "perhaps"),
+    ],
+)
+def test_a_variable_that_cannot_be_sent_is_named(bucket, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ObjectStoreRefusedError, match=f"{name} |{value}"):
+        Store(f"{bucket}/memory").current()
+
+
+def test_a_machine_that_cannot_keep_a_copy_is_no_damage(store):
+    (file,) = publish(store, TABLE).files
+    other = Store(store.root)
+    copies = other.files.scratch.parent.parent / "sha256"
+    shutil.rmtree(copies)
+    copies.write_text("")
+    for ask in (lambda: other.files.local(file), lambda: other.files.read(file.path, sha256=file.sha256)):
+        with pytest.raises(NodeCacheError, match=r"cannot keep copies .*MNEMODEX_CACHE"):
+            ask()
+    other.files.check(file)
 
 
 def test_a_lease_is_renewed_and_ends_by_itself(store, monkeypatch):
