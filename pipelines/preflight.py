@@ -15,8 +15,8 @@ from mnemodex.pipelines.qa.reading import check_filter
 from mnemodex.pipelines.qa.rows import check_file
 from mnemodex.pipelines.stages.pairs import answered
 from mnemodex.pipelines.vectors.encode import used_encoders
-from mnemodex.pipelines.vectors.files import look_at, map_matrix
-from mnemodex.pipelines.vectors.queries import is_matrix
+from mnemodex.pipelines.vectors.files import look_at
+from mnemodex.pipelines.vectors.queries import is_matrix, read_matrix
 from mnemodex.retrievers.queries import read_queries
 from mnemodex.schemas.errors import ModelError, QueryError, RecipeError
 from mnemodex.schemas.kinds import EXTRACTORS, GENERATORS, load
@@ -95,11 +95,16 @@ def _check_evaluation(recipe: Recipe) -> None:
 
 def _check_asked(index: str, settings: Any, recipe: Recipe) -> None:
     """Look at the questions of an index; refuse those in words for vectors whose model is not known."""
+    spec = recipe.embed.get(getattr(settings, "embed", ""))
     if is_matrix(settings.queries):
-        map_matrix(settings.queries)
+        asked, dimension = read_matrix(settings.queries).shape[1], _dimension(spec)
+        if dimension not in (0, asked):
+            raise QueryError(
+                f"{settings.queries}: its vectors have {asked} dimensions, and those of embed.{settings.embed} have "
+                f"{dimension}; encode the questions with the model that made these"
+            )
         return
     read_queries(Path(settings.queries))
-    spec = recipe.embed.get(getattr(settings, "embed", ""))
     if isinstance(spec, VectorFile) and spec.questions is None:
         raise RecipeError(
             f"indexes.{index}.queries: are texts, and embed.{settings.embed} names no model for questions; add "
@@ -108,12 +113,19 @@ def _check_asked(index: str, settings: Any, recipe: Recipe) -> None:
         )
 
 
+def _dimension(spec: Spec | None) -> int:
+    """Return how many numbers a vector of an embedding has, where files or a model's configuration say so; else 0."""
+    if isinstance(spec, VectorFile):
+        return max(shape.dimension for shape in look_at(spec))
+    return stated_dimension(locate(spec.model)) or 0 if isinstance(spec, Embedding) else 0
+
+
 def _check_vectors(at: str, spec: VectorFile) -> None:
     """Look at the files of vectors, and whether the model for questions makes such ones."""
-    dimension = max(shape.dimension for shape in look_at(spec))
+    dimension = _dimension(spec)
     if isinstance(spec.questions, Embedding):
-        stated = stated_dimension(locate(spec.questions.model))
-        if stated is not None and dimension not in (0, stated):
+        stated = _dimension(spec.questions)
+        if stated and dimension not in (0, stated):
             raise ModelError(
                 f"{at}: the model for questions, {spec.questions.model!r}, makes vectors of {stated} "
                 f"dimensions, and those of the files have {dimension}; name the model that made them"

@@ -218,7 +218,8 @@ class DenseIndexer(Indexer):
         queries = np.load(path, allow_pickle=False)
         if queries.shape[1:] != (self.dimension,) or not len(queries) or not np.isfinite(queries).all():
             raise QueryError(
-                f"{path}: expected one or more finite vectors of {self.dimension} dimensions, found {queries.shape}"
+                f"{path}: expected one or more finite vectors of {self.dimension} dimensions, found {queries.shape}; "
+                "encode the questions of `queries` with the model of the index's vectors"
             )
         chosen = sample_rows(len(queries), MOST_PROBES, seed=self.settings.seed)
         return np.ascontiguousarray(queries[chosen], dtype=np.float32)

@@ -37,7 +37,7 @@ def export(
     from mnemodex.pipelines.exports.database import write_database
     from mnemodex.pipelines.exports.hipporag import extractions_path, write_corpus
     from mnemodex.pipelines.exports.hugging_face import write_datasets
-    from mnemodex.pipelines.exports.target import check_target
+    from mnemodex.pipelines.exports.target import check_different, check_target
     from mnemodex.retrievers.snapshot import Snapshot
     from mnemodex.schemas.errors import ExportError
 
@@ -50,6 +50,7 @@ def export(
         check_target(path, memory, force=force, folder=write is write_datasets)
     if hipporag is not None:
         check_target(extractions_path(hipporag), memory, force=force)
+    check_different([path for path, _ in targets] + ([extractions_path(hipporag)] if hipporag is not None else []))
     written = []
     for path, write in targets:
         rows = write(opened, path)

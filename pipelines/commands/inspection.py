@@ -84,6 +84,8 @@ def show(
     """Show what a memory holds: tables, indexes, shards, sizes, models, measured recall, history."""
     from mnemodex.retrievers.snapshot import Snapshot
 
+    if plot is not None and not ordering:
+        raise UserError("--plot: is the picture of --ordering; add that, or leave it out")
     opened = Snapshot.open(memory, snapshot=snapshot)
     if ordering:
         from mnemodex.pipelines.commands.ordering import show_ordering

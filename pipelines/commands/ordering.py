@@ -34,6 +34,10 @@ def show_ordering(opened: Snapshot, name: str, *, rows: int, seeds: int, plot: P
     from mnemodex.indexers.dense.order_study import VALUES, study_orders
 
     entry = opened.index(name)
+    if plot is not None and plot.suffix.lower() != ".svg":
+        raise QueryError(f"{plot}: the picture is SVG; name a file that ends in .svg")
+    if plot is not None and plot.is_dir():
+        raise QueryError(f"{plot}: is a folder; name a file in it")
     if plot is not None and not plot.absolute().parent.is_dir():
         raise QueryError(f"{plot}: the folder {plot.absolute().parent} does not exist; make it, or name another file")
     matrix, queries, about = _sample(opened, entry, rows)

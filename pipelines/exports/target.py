@@ -6,13 +6,14 @@ import glob
 import shutil
 import uuid
 from contextlib import contextmanager
+from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnemodex.schemas.errors import ExportError, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 _MARK = "dataset_dict.json"
@@ -37,6 +38,13 @@ def check_target(path: Path, memory: str, *, force: bool, folder: bool = False) 
         raise ExportError(f"{path}: is a {'file' if folder else 'folder'}; remove it, or choose another path")
     if folder and path.exists() and not (path / _MARK).is_file():
         raise ExportError(f"{path}: is a folder of other things than datasets; remove it, or choose another path")
+
+
+def check_different(paths: Sequence[Path]) -> None:
+    """Refuse two forms at one path, or one in the folder of another, by an `ExportError`."""
+    for path, other in permutations(paths, 2):
+        if path.resolve().is_relative_to(other.resolve()):
+            raise ExportError(f"{path}: another form is written to {other}; give each form a path of its own")
 
 
 @contextmanager

@@ -145,7 +145,7 @@ def map_matrix(path: str) -> Array:
     if file_state(path)[0] == 0:
         raise SourceError(f"{path}: the file is empty; write the vectors again, as numpy.save does")
     try:
-        matrix: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        matrix = _map_npy(path)
     except (*UNREADABLE, EOFError) as error:
         if "Python objects" in str(error) or "allow_pickle" in str(error):
             problem = "holds Python objects or is no .npy file, and is not read for safety"
@@ -156,6 +156,15 @@ def map_matrix(path: str) -> Array:
     if matrix.dtype.kind != "f" or matrix.dtype.itemsize > 8:
         raise SourceError(f"{path}: holds numbers of type {matrix.dtype}; give float16, float32 or float64")
     return matrix
+
+
+def _map_npy(path: str) -> Array:
+    """Map an array; NumPy raises various errors for a file that is none."""
+    array: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise ValueError("it is an archive of arrays, as numpy.savez writes it")
+    return array
 
 
 def _read_matrix(path: str, ids: str) -> Iterator[Block]:
@@ -196,7 +205,7 @@ def _read_ids(path: str) -> Iterator[list[str]]:
     if path.endswith(".npy"):
         with _reading(path):
             try:
-                array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+                array = _map_npy(path)
             except (*UNREADABLE, EOFError) as error:
                 problem = f"is no .npy file of ids ({error})"
                 raise SourceError(
@@ -303,4 +312,6 @@ def _lists(path: str, start: int, column: Any) -> Array:
     if values.null_count:
         raise SourceError(f"{path}: a vector after row {start} lacks a number; write all of them")
     matrix: Array = numbers(values).reshape(len(column), -1)
+    if len(matrix) and not matrix.shape[1]:
+        raise SourceError(f"{path}: row {start + 1} has a vector of no numbers; write the vectors again")
     return matrix

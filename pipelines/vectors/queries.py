@@ -13,11 +13,13 @@ from mnemodex.indexers.encoders.base import normalize
 from mnemodex.pipelines.ops.base import Op
 from mnemodex.pipelines.vectors.files import map_matrix
 from mnemodex.retrievers.queries import read_queries
+from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.kinds import KINDS, AnyEncoder, load
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.spec import RecipePath, Spec
 
 if TYPE_CHECKING:
+    from mnemodex.indexers.arrays import Float32s
     from mnemodex.indexers.base import Indexer
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
@@ -50,7 +52,7 @@ class QueriesOp(Op):
     def _copy(self, output: Output) -> Stats:
         """Take the vectors of questions as they are, of length 1 where those of the chunks are made so."""
         settings: Any = self.settings.encoder
-        vectors = np.ascontiguousarray(map_matrix(self.settings.path), np.float32)
+        vectors = read_matrix(self.settings.path)
         if settings.normalize:
             vectors = normalize(vectors)
         np.save(output.folder / "queries.npy", vectors, allow_pickle=False)
@@ -61,6 +63,26 @@ class QueriesOp(Op):
 def is_matrix(path: str) -> bool:
     """Whether a file of questions has their vectors."""
     return path.endswith(".npy")
+
+
+def read_matrix(path: str) -> Float32s:
+    """Return the vectors of questions, of shape (questions, dimension).
+
+    Raises:
+        QueryError: there are none, or one is not of finite numbers.
+        SourceError: the file is no matrix of numbers.
+    """
+    with np.errstate(over="ignore"):
+        vectors = np.ascontiguousarray(map_matrix(path), np.float32)
+    if not len(vectors):
+        raise QueryError(f"{path}: has no vectors; write one for each question, or leave `queries` out of the index")
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        raise QueryError(
+            f"{path}: row {np.argmin(finite) + 1}: the vector holds NaN, infinity or what float32 cannot hold; encode "
+            "the question again"
+        )
+    return vectors
 
 
 def question_texts(path: str, index: str) -> list[str]:

@@ -90,3 +90,7 @@ def test_a_study_that_cannot_be_made_says_why(memory, cli, tmp_path):
     assert_refused(
         cli("show", memory, "exact", "--ordering", "--plot", tmp_path / "no" / "x.svg"), saying="does not exist"
     )
+    (tmp_path / "folder.svg").mkdir()
+    for name, why in (("notes.jsonl", "ends in .svg"), ("folder.svg", "is a folder")):
+        assert_refused(cli("show", memory, "exact", "--ordering", "--plot", tmp_path / name), saying=why)
+    assert_refused(cli("show", memory, "exact", "--plot", tmp_path / "x.svg"), saying="is the picture of --ordering")

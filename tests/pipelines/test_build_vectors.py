@@ -223,8 +223,44 @@ class TestSearches:
         np.save(folder / "asked.npy", unit(5, seed=5))
         assert computed(build(folder, mine, indexes=dense))["dense: queries"] == 1
         np.save(folder / "asked.npy", np.zeros((5, 3), np.float32))
-        with pytest.raises(QueryError, match=r"queries.npy: expected one or more finite vectors of 8 dimensions"):
+        with pytest.raises(
+            QueryError, match=r"asked.npy: its vectors have 3 dimensions, and those of embed.mine have 8"
+        ):
             build(folder, mine, indexes=dense)
+
+    @pytest.mark.parametrize(
+        ("asked", "said"),
+        [
+            (np.zeros((0, DIMENSION), np.float32), "has no vectors"),
+            (np.full((3, DIMENSION), 1e300), "row 1: the vector holds NaN, infinity or what float32"),
+            (np.array([[1.0] * DIMENSION, [np.nan] * DIMENSION]), "row 2: the vector holds NaN"),
+            (np.ones((3, 5), np.float32), f"have 5 dimensions, and those of embed.mine have {DIMENSION}"),
+        ],
+    )
+    def test_vectors_of_questions_that_no_index_can_be_asked_are_refused_by_their_file(self, folder, asked, said):
+        np.save(folder / "questions.npy", asked)
+        indexes = {"dense": {"type": "dense", "queries": str(folder / "questions.npy")}}
+        message = refused(folder, save(folder, unit(40)), QueryError, indexes=indexes)
+        assert message.startswith(f"{folder / 'questions.npy'}: ") and said in message
+
+    def test_an_archive_of_arrays_is_no_file_of_vectors_ids_or_questions(self, folder):
+        mine = save(folder, unit(40))
+        with (folder / "archive.npy").open("wb") as file:
+            np.savez(file, unit(40))
+        archive = str(folder / "archive.npy")
+        indexes = {"dense": {"type": "dense", "queries": archive}}
+        for message in (
+            unreadable({**mine, "from": archive}),
+            unreadable({**mine, "ids": archive}),
+            refused(folder, mine, indexes=indexes),
+        ):
+            assert message.startswith(f"{archive}: ") and "numpy.savez" in message
+
+    def test_lists_without_numbers_are_no_vectors(self, folder):
+        lists = pa.array([[] for _ in KEYS], pa.list_(pa.float32()))
+        pq.write_table(pa.table({"key": KEYS, "vector": lists}), folder / "empty.parquet")
+        mine = {"from": str(folder / "empty.parquet"), "normalize": False}
+        assert "row 1 has a vector of no numbers" in refused(folder, mine)
 
     def test_without_a_model_questions_in_words_and_sql_have_none(self, folder, cli):
         build(folder, save(folder, unit(len(KEYS))))

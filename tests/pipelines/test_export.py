@@ -136,6 +136,17 @@ class TestTargets:
         assert "its folder does not exist" in cli("export", built / "memory", tmp_path / "no" / "out.duckdb").err
         assert "nothing to write" in cli("export", built / "memory").err
 
+    def test_forms_at_one_path_are_refused_before_anything_is_written(self, built, tmp_path, cli):
+        for first, *others in (
+            ["same", "--hf", "same"],
+            ["same.duckdb", "--hipporag", "./same.duckdb"],
+            ["corpus.openie.json", "--hipporag", "corpus.json"],
+        ):
+            words = [tmp_path / first, others[0], f"{tmp_path}/{others[1]}"]
+            ran = cli("export", built / "graph", *words)
+            assert ran.code == 2 and "give each form a path of its own" in ran.err
+        assert not [*tmp_path.iterdir()]
+
     def test_what_fails_leaves_the_former_file_and_nothing_else(self, built, tmp_path, cli, monkeypatch):
         path = tmp_path / "out.duckdb"
         path.write_text("former")
