@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
@@ -13,7 +13,8 @@ from mnemodex.schemas.spec import ModelRef, ReadBy, RecipePath, Ref, RunOnly, Se
 
 Metric = Literal["ip", "l2"]
 Order = Literal["shuffle", "lid_desc", "lid_asc", "cluster", "as_is"]
-Refine = Literal["auto"] | Annotated[int, Field(ge=1, le=1000)]
+_MOST_REFINED = 1000
+Refine = Literal["auto"] | Annotated[int, Field(ge=1, le=_MOST_REFINED)]
 GraphMethod = Literal["hipporag1", "hipporag2", "bridge", "bridge-lite"]
 
 Tokenizer = Literal["words", "whitespace"]
@@ -90,11 +91,20 @@ class VectorSettings(IndexSettings):
     target_recall: Annotated[float, ReadBy("measure")] = Field(default=0.95, gt=0, le=1)
     shard_rows: Annotated[int, ReadBy("grouping")] = Field(default=1_000_000, ge=1)
 
+    @field_validator("refine", mode="before")
+    @classmethod
+    def _factor_or_auto(cls, refine: Any) -> Any:
+        # Before the union: each of its types would have a message of its own.
+        number = isinstance(refine, int) and not isinstance(refine, bool) and 1 <= refine <= _MOST_REFINED
+        if refine is not None and refine != "auto" and not number:
+            raise ValueError(f"should be `auto`, or a whole number from 1 to {_MOST_REFINED}")
+        return refine
+
     @model_validator(mode="after")
     def _options_fit_the_factory(self) -> Self:
         if self.memory_budget is not None and self.factory != "auto":
             raise ValueError("`memory_budget` is for factory auto, which chooses by it; leave one of them out")
-        if self.refine is not None and self.factory == "auto":
+        if self.refine is not None and self.factory == "auto" and self.engine == "faiss":
             raise ValueError("auto refines where `memory_budget` asks for it; leave `refine` out, or name a factory")
         return self
 

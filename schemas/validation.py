@@ -23,9 +23,12 @@ _SHORT.maxstring = _SHORT.maxother = 200
 
 _TEXT, _WHOLE, _NUMBER, _SWITCH = "should be a text", "should be a whole number", "should be a number", "true or false"
 _LIST, _MAPPING = "should be a list", "should be a mapping of keys to values"
+_BYTES = "should be a whole number of bytes, or a size such as 500MiB or 2GB"
 WORDS = {
     "bool_parsing": f"should be {_SWITCH}",
     "bool_type": f"should be {_SWITCH}",
+    "byte_size": _BYTES,
+    "byte_size_unit": _BYTES,
     "dataclass_type": _MAPPING,
     "dict_type": _MAPPING,
     "extra_forbidden": "is an unknown key",

@@ -15,8 +15,8 @@ def open_given(settings: VectorFile, *, threads: int | None = None) -> TextEncod
     """Return the encoder of questions; a `ModelError` says that there is none, and how to search without one."""
     if settings.questions is None:
         raise ModelError(
-            "the embedding was read from a file, and its recipe names no model for questions. Search it by vectors: "
+            f"{settings.path[0]}: its vectors have no model for questions in words. Search by vectors: "
             "memory.retriever(INDEX).search_vectors(array, k); or name the model that made them, as `questions: "
-            "{model: FOLDER}` in its entry of the section embed, and build again"
+            "{model: FOLDER}` in their entry of the section embed, and build again"
         )
     return open_encoder(settings.questions, threads=threads)

@@ -17,6 +17,7 @@ from mnemodex.schemas.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mnemodex.retrievers.snapshot import Snapshot
     from mnemodex.schemas.manifest import EncoderEntry, IndexEntry, LanguageModelEntry, Manifest
 
 _ANSWER_BYTES = 64 << 20
@@ -107,14 +108,35 @@ def show(
         return
     manifests = list(opened.store.history(opened.manifest))
     if as_json:
-        print_json({**opened.manifest.model_dump(mode="json"), "history": [manifest.name for manifest in manifests]})
+        shown = {"decontaminated": _decontaminated(opened), "history": [manifest.name for manifest in manifests]}
+        print_json({**opened.manifest.model_dump(mode="json"), **shown})
         return
-    _show_memory(opened.manifest, manifests)
+    _show_memory(opened, manifests)
 
 
-def _show_memory(manifest: Manifest, history: list[Manifest]) -> None:
+def _decontaminated(opened: Snapshot) -> int:
+    """Return how many documents of the source were left out because they share words with an evaluation."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from mnemodex.pipelines.bad_row import LEFT_OUT
+    from mnemodex.retrievers.sql_views import dataset
+    from mnemodex.schemas.tables import ERRORS
+
+    entry = opened.manifest.tables.get(ERRORS.label)
+    if entry is None or not len(entry.partitions):
+        return 0
+    found = dataset(opened, ERRORS.label).filter(pc.field("stage") == LEFT_OUT)
+    return int(found.num_rows if isinstance(found, pa.Table) else found.count_rows())
+
+
+def _show_memory(opened: Snapshot, history: list[Manifest]) -> None:
+    manifest = opened.manifest
     tables = [(table.name, len(table.partitions), table.rows, size(table.bytes)) for table in manifest.tables.values()]
     print_table("Tables", ("table", "partitions", "rows", "size"), tables)
+    if count := _decontaminated(opened):
+        documents = f"{count:,} document{'s' * (count > 1)}"
+        say(f"{documents} left out that share words with an evaluation; the table errors has them all")
     say()
     if fields := [field for table in manifest.tables.values() for field in table.fields.items()]:
         print_table("Metadata of documents", ("column", "type"), fields)

@@ -12,6 +12,7 @@ from mnemodex.pipelines.ops.base import Op, Work
 from mnemodex.pipelines.plan import Unfinished
 from mnemodex.pipelines.vectors.encode import MODEL
 from mnemodex.pipelines.vectors.queries import QuerySettings, is_matrix, question_texts
+from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import ENCODERS, KINDS, AnyIndex, load
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.spec import RunOnly, Spec
@@ -150,7 +151,10 @@ def indexer_steps(context: PlanContext, name: str, settings: IndexSettings) -> I
     if _REPLANNED * min(rows, planned) > max(rows, planned):
         # What `auto` chose stays while shards are kept.
         rows = planned
-    indexer = make_indexer(settings, rows=rows, dimension=dimension)
+    try:
+        indexer = make_indexer(settings, rows=rows, dimension=dimension)
+    except RecipeError as error:
+        raise RecipeError(f"indexes.{name}: {error}") from error
 
     def step(
         label: str,

@@ -7,6 +7,7 @@ from mnemodex.indexers.dense.factory import auto_factory
 from mnemodex.indexers.dense.indexer import DenseIndexer
 from mnemodex.indexers.settings import DenseSettings
 from mnemodex.schemas.errors import RecipeError
+from mnemodex.schemas.validation import validate
 
 
 def test_auto_grows_with_the_rows():
@@ -78,6 +79,22 @@ def test_indexes_that_cannot_keep_the_promises_are_refused(factory, reason):
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ValidationError):
         DenseSettings(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"refine": 0, "factory": "IVF4,SQ8"}, "refine: should be `auto`, or a whole number from 1 to 1000"),
+        ({"refine": True, "factory": "IVF4,SQ8"}, "refine: should be `auto`, or a whole number from 1 to 1000"),
+        ({"refine": 4, "engine": "hnswlib"}, "`refine` is no option of engine hnswlib"),
+        ({"memory_budget": "-5"}, "memory_budget: should be a whole number of bytes, or a size such as 500MiB or 2GB"),
+        ({"memory_budget": "1e3"}, "memory_budget: should be a whole number of bytes, or a size such as 500MiB or 2GB"),
+    ],
+)
+def test_a_refused_option_is_explained_by_one_problem(options, said):
+    with pytest.raises(RecipeError) as raised:
+        validate(DenseSettings, options, name="recipe.yaml")
+    assert said in str(raised.value) and ";" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

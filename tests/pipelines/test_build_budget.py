@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -11,6 +12,7 @@ from commands import assert_refused
 from library import write_jsonl
 
 import mnemodex
+from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.store.store import open_store
 
 ROWS, DIMENSION = 600, 64
@@ -24,11 +26,11 @@ def unit(rows, seed):
 
 
 @pytest.fixture
-def memory(inline, tmp_path):
+def recipe(inline, tmp_path):
     np.save(tmp_path / "v.npy", unit(ROWS, 1))
     (tmp_path / "ids.txt").write_text("".join(f"d{n}\n" for n in range(ROWS)))
     notes = write_jsonl(tmp_path / "notes.jsonl", [{"id": f"d{n}", "text": f"note {n}"} for n in range(ROWS)])
-    recipe = {
+    return {
         "memory": str(tmp_path / "memory"),
         "source": {"path": str(notes)},
         "embed": {"mine": {"from": str(tmp_path / "v.npy"), "ids": str(tmp_path / "ids.txt")}},
@@ -38,8 +40,12 @@ def memory(inline, tmp_path):
             "words": {"type": "bm25"},
         },
     }
+
+
+@pytest.fixture
+def memory(recipe):
     mnemodex.build(recipe)
-    return tmp_path / "memory"
+    return Path(recipe["memory"])
 
 
 def keys(memory, index, where=None):
@@ -82,6 +88,12 @@ def test_insertion_orders_are_studied_on_the_vectors_of_an_index(memory, cli, tm
     assert {"faiss", "hnswlib", "lid_desc", "256"} <= {*texts}
     table = cli("show", memory, "small", "--ordering", "--rows", 100).out
     assert table.count("lid_asc") == 2 and "±" in table
+
+
+def test_a_budget_that_no_index_fits_names_the_index(recipe):
+    indexes = {"small": {"type": "dense", "memory_budget": "1kB"}}
+    with pytest.raises(RecipeError, match=r"indexes.small: memory_budget of 1,000 bytes"):
+        mnemodex.build({**recipe, "indexes": indexes})
 
 
 def test_a_study_that_cannot_be_made_says_why(memory, cli, tmp_path):

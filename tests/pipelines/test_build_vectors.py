@@ -266,6 +266,7 @@ class TestSearches:
         build(folder, save(folder, unit(len(KEYS))))
         ran = cli("search", folder / "memory", "dense", "a note")
         assert ran.code == 2 and "search_vectors(array, k)" in ran.err
+        assert ran.err.startswith(f"error: {folder / 'vectors.npy'}: its vectors have no model for questions")
         assert cli("sql", folder / "memory", "SELECT embed_mine('a')").code == 2
         shown = cli("show", folder / "memory").out
         assert "vectors.npy" in shown and "no questions in words" in shown

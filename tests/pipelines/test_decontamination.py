@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -60,6 +61,19 @@ def test_documents_that_hold_a_question_are_left_out_counted_and_named(folder):
     assert rows[0][3] == "which of the two old lighthouses on the northern coast was built before"
     assert verify(folder / "memory").problems == []
     assert mnemodex.build(recipe(folder)).warnings == result.warnings
+
+
+def test_a_memory_shows_how_many_documents_were_left_out(folder, cli):
+    mnemodex.build(recipe(folder))
+    said = "2 documents left out that share words with an evaluation"
+    assert said in cli("show", folder / "memory").out
+    assert json.loads(cli("show", folder / "memory", "--json").out)["decontaminated"] == 2
+    mnemodex.open(folder / "memory").delete(["k0"])
+    assert said in cli("show", folder / "memory").out
+    made = recipe(folder)
+    del made["source"]["decontaminate"]
+    mnemodex.build(made)
+    assert "left out" not in cli("show", folder / "memory").out
 
 
 def test_they_are_no_errors_of_the_source(folder):
