@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnemodex.schemas.errors import ExportError, reason
+from mnemodex.schemas.store.object_url import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +29,9 @@ def check_target(path: Path, memory: str, *, force: bool, folder: bool = False) 
     Raises:
         ExportError: says which, and what to do.
     """
-    if "://" not in memory and path.resolve().is_relative_to(Path(memory).resolve()):
+    if is_url(path):
+        raise ExportError(f"{path}: is in an object store; write the export to this machine, and copy it there")
+    if not is_url(memory) and path.resolve().is_relative_to(Path(memory).resolve()):
         raise ExportError(f"{path}: is in the memory's folder; name a path outside of it")
     if not path.absolute().parent.is_dir():
         raise ExportError(f"{path}: its folder does not exist; make it, or choose another path")

@@ -29,11 +29,13 @@ class Files(Protocol):
         root: where the memory lies.
         scratch: the local folder below which attempts lie, whose paths are as below the memory.
         knows_readers: whether `lock_out` finds out that a reader has a file pinned.
+        missing: what errors say of a file that a manifest or marker names and that is not there.
     """
 
     root: Root
     scratch: Path
     knows_readers: bool
+    missing: str
 
     def make(self) -> None:
         """Make the memory's folder if it is not there."""

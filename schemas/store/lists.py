@@ -114,8 +114,9 @@ class Lists:
         except ObjectStoreError:
             raise
         except OSError as error:
-            what = "missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-            raise CorruptFileError(f"{path}: {what}; run the build again") from error
+            if isinstance(error, FileNotFoundError):
+                raise CorruptFileError(f"{path}: {self._files.missing}") from error
+            raise CorruptFileError(f"{path}: cannot be read ({error.strerror}); run the build again") from error
         if hashlib.sha256(data).hexdigest() != part.sha256:
             raise CorruptFileError(f"{path}: differs from its checksum; run the build again")
         return data

@@ -73,6 +73,7 @@ class LocalFiles(Files):
     """A memory's folder on a local or network file system."""
 
     knows_readers = True
+    missing = "missing; run the build again"
 
     def __init__(self, root: Path) -> None:
         self.root = self.scratch = root
@@ -302,7 +303,7 @@ class LocalFiles(Files):
         try:
             self._compare(local, entry, again=again)
         except FileNotFoundError:
-            raise CorruptFileError(f"{local}: missing; run the build again") from None
+            raise CorruptFileError(f"{local}: {self.missing}") from None
         except OSError as error:
             msg = f"{local}: cannot be read ({error.strerror}); correct that, or remove it and run the build again"
             raise CorruptFileError(msg) from error

@@ -36,6 +36,7 @@ class ObjectFiles(Files):
     """A memory in an object store; what is read of it is kept in the node's cache."""
 
     knows_readers = False
+    missing = "missing; if `gc` removed its snapshot, open the memory again, else run the build again"
 
     def __init__(self, root: ObjectUrl) -> None:
         self.root = root
@@ -213,7 +214,7 @@ class ObjectFiles(Files):
                 try:
                     answer = self._client.get(entry.path)
                 except FileNotFoundError:
-                    raise CorruptFileError(f"{self.root / entry.path}: missing; run the build again") from None
+                    raise CorruptFileError(f"{self.root / entry.path}: {self.missing}") from None
                 self._compare(entry, *self._cache.add(self._client.rest(entry.path, answer)))
         return local
 
@@ -229,7 +230,7 @@ class ObjectFiles(Files):
                 digest.update(part)
                 count += len(part)
         except FileNotFoundError:
-            raise CorruptFileError(f"{self.root / entry.path}: missing; run the build again") from None
+            raise CorruptFileError(f"{self.root / entry.path}: {self.missing}") from None
         self._compare(entry, digest.hexdigest(), count)
 
     def _compare(self, entry: FileEntry, sha256: str, count: int) -> None:

@@ -134,6 +134,7 @@ class TestTargets:
     def test_a_path_in_the_memory_or_in_no_folder_is_refused(self, built, tmp_path, cli):
         assert "in the memory's folder" in cli("export", built / "memory", built / "memory" / "out.duckdb").err
         assert "its folder does not exist" in cli("export", built / "memory", tmp_path / "no" / "out.duckdb").err
+        assert "copy it there" in cli("export", built / "memory", "s3://bucket/out.duckdb").err
         assert "nothing to write" in cli("export", built / "memory").err
 
     def test_forms_at_one_path_are_refused_before_anything_is_written(self, built, tmp_path, cli):

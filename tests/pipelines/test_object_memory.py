@@ -10,7 +10,7 @@ from library import records, words_recipe, write_jsonl, write_triples
 
 import mnemodex
 from mnemodex.pipelines.verify import verify
-from mnemodex.schemas.errors import CommitFailedError, ObjectStoreError
+from mnemodex.schemas.errors import CommitFailedError, CorruptFileError, ObjectStoreError
 from mnemodex.schemas.store.store import Store, open_store
 
 
@@ -55,6 +55,17 @@ def test_it_is_changed_and_collected(url, notes, cli):
     assert cli("gc", url, "--older-than", "0s").code == 0
     assert Store(url).kept() == ["000004"]
     assert verify(url).problems == []
+
+
+def test_who_has_a_snapshot_open_that_was_collected_is_told_to_open_again(url, cli):
+    memory = mnemodex.open(url)
+    mnemodex.open(url).add([{"id": "zebra", "title": "Zebra", "text": "Zebras have stripes."}])
+    assert cli("gc", url, "--older-than", "0s").code == 0
+    shutil.rmtree(memory.snapshot.store.files.scratch.parent.parent / "sha256")
+    (memory.snapshot.store.files.scratch.parent.parent / "sha256").mkdir()
+    with pytest.raises(CorruptFileError, match="missing; if `gc` removed its snapshot, open the memory again"):
+        memory.retriever("words").search(["zebra"], k=1)
+    assert first_keys(mnemodex.open(url), "zebras stripes")[0] == "zebra"
 
 
 def test_indexes_that_are_masked_lose_a_document_there_as_in_a_folder(bucket, notes, tmp_path, inline):
