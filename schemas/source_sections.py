@@ -20,12 +20,17 @@ class Decontamination(Spec):
     """Evaluations whose texts no document may hold.
 
     Attributes:
-        files: query files, or folders of BEIR: of their questions and answers.
+        files: a query file or a folder of BEIR, or a list of these: of their questions and answers.
         n: words in a row that a document may not share with one of these; shorter ones are not looked for.
     """
 
     files: Annotated[tuple[Annotated[str, RecipePath()], ...], Field(min_length=1)]
     n: int = Field(default=13, ge=1)
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _several(cls, files: Any) -> Any:
+        return (files,) if isinstance(files, str) else files
 
 
 class Source(Spec):
@@ -52,9 +57,7 @@ class Source(Spec):
     @field_validator("decontaminate", mode="before")
     @classmethod
     def _files_alone(cls, given: Any) -> Any:
-        if isinstance(given, str):
-            return {"files": (given,)}
-        return {"files": given} if isinstance(given, list | tuple) else given
+        return {"files": given} if isinstance(given, str | list | tuple) else given
 
     @field_validator("path", mode="plain")
     @classmethod

@@ -153,6 +153,12 @@ def test_what_cannot_be_looked_for_is_refused(folder, given, error, said, monkey
     assert not (folder / "memory" / "CURRENT").exists()
 
 
+def test_a_single_file_may_be_given_without_a_list(folder):
+    alone, listed = (recipe(folder, {"files": files, "n": 8}) for files in ("test.jsonl", ["test.jsonl"]))
+    hashes = {parse_recipe(one, name="recipe", base=folder).hash() for one in (alone, listed)}
+    assert len(hashes) == 1
+
+
 def test_a_recipe_that_leaves_nothing_out_keeps_its_hash(folder):
     made = words_recipe(folder / "notes", folder / "memory")
     plain, clean = (parse_recipe(one, name="recipe", base=folder) for one in (made, recipe(folder)))
