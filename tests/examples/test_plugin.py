@@ -239,7 +239,10 @@ class TestWithoutThePackage:
                 "source: unknown source format 'mbox'; known: jsonl, text, json, csv, parquet, arrow, ",
             ),
             ("chunks", "chunks: unknown chunker 'paragraphs'; known: document, tokens, sentences, headings (other"),
-            ("embed", "embed.words: unknown encoder 'hashing'; known: sentence_transformers, openai (other encoders"),
+            (
+                "embed",
+                "embed.words: unknown encoder 'hashing'; known: sentence_transformers, openai, file (other encoders",
+            ),
             ("triples", "triples: unknown extractor 'pattern'; known: file, spacy, llm (other extractors come with"),
             (
                 "indexes",
