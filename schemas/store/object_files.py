@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from typing_extensions import override
 
-from mnemodex.schemas.errors import CorruptFileError, ObjectStoreError
+from mnemodex.schemas.errors import CorruptFileError, NodeCacheError, ObjectStoreError
 from mnemodex.schemas.store.files import LARGEST, Files
 from mnemodex.schemas.store.local_files import LocalFiles
-from mnemodex.schemas.store.node_cache import NodeCache
+from mnemodex.schemas.store.node_cache import FOLDER, NodeCache
 from mnemodex.schemas.store.object_client import ObjectClient
 from mnemodex.schemas.store.object_lease import hold_lease
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from mnemodex.schemas.manifest import FileEntry
     from mnemodex.schemas.store.object_url import ObjectUrl
+
+_TRIES = 4
+"""To have a copy of a file."""
 
 _ABANDONED = timedelta(days=1)
 """After which a run's objects are nobody's: runs have no locks there."""
@@ -210,13 +213,19 @@ class ObjectFiles(Files):
         # Threads that need one file read it once, and none takes it away from another.
         with self._lock:
             # Another process may evict a copy before it is linked.
-            while (local := self._cache.link(entry)) is None:
+            for _ in range(_TRIES):
+                local = self._cache.link(entry)
+                if local is not None:
+                    return local
                 try:
                     answer = self._client.get(entry.path)
                 except FileNotFoundError:
                     raise CorruptFileError(f"{self.root / entry.path}: {self.missing}") from None
                 self._compare(entry, *self._cache.add(self._client.rest(entry.path, answer)))
-        return local
+        raise NodeCacheError(
+            f"{self.root / entry.path}: no copy on this machine stays as it was written; check its disk, or set "
+            f"{FOLDER} to a folder on another one"
+        )
 
     @override
     def unchecked(self, entry: FileEntry) -> Path:

@@ -40,6 +40,15 @@ def commit_second(store):
     return store.commit(manifest([publish(store, TABLE)], recipe_hash="second"), former=store.current())
 
 
+def test_a_disk_on_which_no_copy_stays_sound_is_named(store, monkeypatch):
+    monkeypatch.setattr("mnemodex.schemas.store.node_cache.NodeCache.link", lambda *_: None)
+    (file,) = store.current().tables["notes"].partitions[0].files
+    with pytest.raises(
+        NodeCacheError, match=r"notes.*: no copy on this machine stays as it was written; check its disk"
+    ):
+        store.files.local(file)
+
+
 @pytest.mark.parametrize("harm", ["cut", "lose"])
 def test_a_snapshot_whose_put_breaks_once_is_committed_once(store, proxy, harm):
     proxy.harm = harming("PUT", SECOND, harm, times=1)
