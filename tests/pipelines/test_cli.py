@@ -353,7 +353,7 @@ class TestShowAndVerify:
     def test_show_json_is_the_manifest_with_its_history(self, cli, library):
         shown = cli("show", library, "--json").json
         manifest = open_store(library)[1]
-        assert shown == {**manifest.model_dump(mode="json"), "history": ["000001"]}
+        assert shown == {**manifest.model_dump(mode="json"), "decontaminated": 0, "history": ["000001"]}
 
     def test_show_of_an_index_is_its_entry(self, cli, library):
         shown = cli("show", library, "hnsw", "--json").json
