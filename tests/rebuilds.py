@@ -299,6 +299,7 @@ def die_after(writes: int, patch: pytest.MonkeyPatch, *, deletes: bool = False) 
 def unlock(dead: list[LocalFiles]) -> None:
     """Let go of the locks that a process holds until it dies."""
     for files in dead:
-        for descriptor in files._owned.values():
+        locks = files._attempts._locks
+        for descriptor in locks.values():
             os.close(descriptor)
-        files._owned.clear()
+        locks.clear()

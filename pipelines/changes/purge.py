@@ -17,8 +17,8 @@ from mnemodex.pipelines.documents.kept import kept_documents
 from mnemodex.pipelines.documents.purges import hash_key, read_hashes, read_partitions, rewrite, write_purge
 from mnemodex.pipelines.run import Revision
 from mnemodex.schemas.errors import MnemodexError, PinnedSnapshotError
+from mnemodex.schemas.store.attempts import ATTEMPTS
 from mnemodex.schemas.store.columns import to_column
-from mnemodex.schemas.store.local_files import ATTEMPTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 LARGEST = 1 << 28
 """Bytes of the largest file that is read whole: manifests, lists, markers, answers."""
 
+LEASE = "LEASE"
+"""The file that is locked, or the object that is renewed, while a build writes to the memory."""
+
 
 class Files(Protocol):
     """What the store asks of the place where a memory lies; paths are relative to it, with forward slashes.
 
-    Nobody but a file's writer takes it away, or who collects what no snapshot names, with the lease held; nothing is
-    changed under its name but small files that can be made again: that needs no lock, on a file system or in an object
-    store.
+    A file is deleted by its writer, or by a collection, which holds the lease and deletes what no snapshot names. Only
+    small files that can be made again are changed under their names. Neither a file system nor an object store needs a
+    lock for that.
 
     Attributes:
         root: where the memory lies.

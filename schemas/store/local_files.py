@@ -8,14 +8,15 @@ import hashlib
 import os
 import shutil
 import stat
-import uuid
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from typing_extensions import override
 
 from mnemodex.schemas.errors import CorruptFileError, MnemodexError, WriterBusyError
-from mnemodex.schemas.store.files import LARGEST, Files
+from mnemodex.schemas.store.attempts import Attempts
+from mnemodex.schemas.store.files import LARGEST, LEASE, Files
+from mnemodex.schemas.store.folders import make_folder, sync
 from mnemodex.schemas.store.locks import open_locked, open_shared
 
 if TYPE_CHECKING:
@@ -28,30 +29,6 @@ if TYPE_CHECKING:
 
 _ROOM = 1 << 20
 """Bytes below which a disk counts as full."""
-
-LEASE = "LEASE"
-"""The file whose lock says that a build writes to the memory."""
-
-ATTEMPTS = ("attempt-", "run-")
-"""How folders below `work/` are called that belong to one writer."""
-
-
-def _make_folder(path: Path) -> None:
-    """Make a folder and the parents that it lacks, each on disk in its own parent."""
-    if path.is_dir():
-        return
-    _make_folder(path.parent)
-    path.mkdir(exist_ok=True)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    """Put a file, or the names in a folder, on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _status(path: Path) -> os.stat_result:
@@ -78,7 +55,7 @@ class LocalFiles(Files):
     def __init__(self, root: Path) -> None:
         self.root = self.scratch = root
         self._trusted: dict[str, tuple[int, int, int, str]] = {}
-        self._owned: dict[Path, int] = {}
+        self._attempts = Attempts(root / "work")
 
     @override
     def path(self, path: str) -> Path:
@@ -89,7 +66,7 @@ class LocalFiles(Files):
 
     @override
     def make(self) -> None:
-        _make_folder(self.root)
+        make_folder(self.root)
 
     @override
     def is_made(self) -> bool:
@@ -139,34 +116,16 @@ class LocalFiles(Files):
 
     @override
     def attempt(self, kind: str = "attempt") -> Path:
-        _make_folder(self.root / "work")
-        descriptor = None
-        # Again where another writer that tidies up held the file for a moment.
-        while descriptor is None:
-            path = self.root / "work" / f"{kind}-{uuid.uuid4().hex}"
-            # Before the folder, so that none is ever seen without it.
-            descriptor = open_locked(_alive(path))
-        self._owned[path] = descriptor
-        try:
-            path.mkdir()
-        except OSError:
-            self.delete(f"work/{path.name}")
-            raise
-        return path
+        return self._attempts.make(kind)
 
     @override
     def remove_abandoned(self) -> None:
-        # The locks of their folders are free.
-        names = [name.removesuffix(_ALIVE) for name in self.names("work") if name.startswith(ATTEMPTS)]
-        for path in dict.fromkeys(self.root / "work" / name for name in names):
-            descriptor = open_locked(_alive(path)) if path not in self._owned else None
-            if descriptor is not None:
-                self._owned[path] = descriptor
-                self.delete(f"work/{path.name}")
+        for path in self._attempts.take_abandoned():
+            self.delete(f"work/{path.name}")
 
     @override
     def remove_own(self) -> None:
-        for path in list(self._owned):
+        for path in self._attempts.own():
             self.delete(f"work/{path.name}")
 
     @override
@@ -175,11 +134,11 @@ class LocalFiles(Files):
 
     def _move(self, moves: Sequence[tuple[Path, Path]]) -> None:
         for local, target in moves:
-            _make_folder(target.parent)
-            _sync(local)
+            make_folder(target.parent)
+            sync(local)
             local.replace(target)
         for folder in dict.fromkeys(target.parent for _, target in moves):
-            _sync(folder)
+            sync(folder)
 
     @override
     def put(self, path: str, data: bytes | Path) -> None:
@@ -189,20 +148,20 @@ class LocalFiles(Files):
     @override
     def put_if_absent(self, path: str, data: bytes | Path) -> bool:
         target = self.root / path
-        _make_folder(target.parent)
+        make_folder(target.parent)
         with self.draft(data) as draft:
-            _sync(draft)
+            sync(draft)
             try:
                 # A hard link is create-exclusive and shows the whole content at once, which O_EXCL and write do not.
                 target.hardlink_to(draft)
             except FileExistsError:
                 return False
-        _sync(target.parent)
+        sync(target.parent)
         return True
 
     @override
     def put_note(self, path: str, data: bytes) -> None:
-        _make_folder((self.root / path).parent)
+        make_folder((self.root / path).parent)
         (self.root / path).write_bytes(data)
 
     @override
@@ -227,10 +186,7 @@ class LocalFiles(Files):
             shutil.rmtree(target, ignore_errors=True)
         else:
             target.unlink(missing_ok=True)
-        descriptor = self._owned.pop(target, None)
-        if descriptor is not None:
-            _alive(target).unlink(missing_ok=True)
-            os.close(descriptor)
+        self._attempts.release(target)
 
     @override
     def delete_all(self, paths: Iterable[str]) -> None:
@@ -239,7 +195,7 @@ class LocalFiles(Files):
             self.delete(path)
             folders.add((self.root / path).parent)
         for folder in folders:
-            _sync(folder)
+            sync(folder)
 
     @override
     def prune(self, folder: str) -> None:
@@ -257,7 +213,7 @@ class LocalFiles(Files):
             WriterBusyError: another build holds it.
             MnemodexError: the folder cannot be written to.
         """
-        _make_folder(self.root)
+        make_folder(self.root)
         try:
             descriptor = open_locked(self.root / LEASE)
         except OSError as error:
@@ -322,11 +278,3 @@ class LocalFiles(Files):
         if sha256(local) != entry.sha256:
             raise CorruptFileError(f"{local}: differs from its checksum; remove it and run the build again")
         self._trusted[entry.path] = seen
-
-
-_ALIVE = ".alive"
-
-
-def _alive(folder: Path) -> Path:
-    """Return the file next to an attempt whose lock says that its writer lives."""
-    return folder.with_name(folder.name + _ALIVE)

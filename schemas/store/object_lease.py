@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from mnemodex.schemas.errors import ObjectStoreError, WriterBusyError
-from mnemodex.schemas.store.local_files import LEASE
+from mnemodex.schemas.store.files import LEASE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,8 @@ from mnemodex.schemas.errors import CorruptFileError, MemoryNotFoundError, Objec
 from mnemodex.schemas.manifest import Artifact, FileEntry, Manifest, Stats
 from mnemodex.schemas.manifest import fingerprint as hash_of
 from mnemodex.schemas.store.commits import Commits
-from mnemodex.schemas.store.local_files import LEASE, sha256
+from mnemodex.schemas.store.files import LEASE
+from mnemodex.schemas.store.local_files import sha256
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

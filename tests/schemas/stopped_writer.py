@@ -21,7 +21,7 @@ from killed_writer import publish, signal_before, write
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import CommitFailedError
 from mnemodex.schemas.manifest import Artifacts
-from mnemodex.schemas.store.local_files import LEASE
+from mnemodex.schemas.store.files import LEASE
 from mnemodex.schemas.store.store import Store, open_store
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from mnemodex.schemas.errors import (
     WriterBusyError,
 )
 from mnemodex.schemas.store import object_lease
-from mnemodex.schemas.store.object_lease import LEASE
+from mnemodex.schemas.store.files import LEASE
 from mnemodex.schemas.store.object_url import ObjectUrl, parse_root
 from mnemodex.schemas.store.store import Store
 
