@@ -70,7 +70,7 @@ class NodeCache:
         Raises:
             NodeCacheError: the folder cannot be read or written, or its file system has no hard links.
         """
-        with self._told():
+        with self._explaining():
             return self._link(entry)
 
     def _link(self, entry: FileEntry) -> Path | None:
@@ -84,7 +84,7 @@ class NodeCache:
             # Before it is read, so that it is not evicted meanwhile.
             linked.hardlink_to(copy)
             status = linked.stat()
-            # Who uses it last is who is evicted last.
+            # The copy that was used last is evicted last.
             os.utime(linked, ns=(time.time_ns(), status.st_mtime_ns))
         except FileNotFoundError:
             return None
@@ -99,7 +99,7 @@ class NodeCache:
 
     def read(self, sha256: str) -> bytes | None:
         """Return the bytes of a copy; None where there is none."""
-        with self._told():
+        with self._explaining():
             try:
                 return (self._copies / sha256).read_bytes()
             except FileNotFoundError:
@@ -113,21 +113,20 @@ class NodeCache:
         """
         draft = self.view / f".{uuid.uuid4().hex}"
         digest, count = hashlib.sha256(), 0
-        with self._told():
+        with self._explaining():
             try:
                 with draft.open("wb") as file:
                     for part in parts:
                         digest.update(part)
                         count += file.write(part)
                 self._make_room(count)
-                draft.chmod(stat.S_IRUSR)
-                draft.replace(self._copies / digest.hexdigest())
+                self._keep(draft, digest.hexdigest())
             finally:
                 draft.unlink(missing_ok=True)
         return digest.hexdigest(), count
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _explaining(self) -> Iterator[None]:
         """Raise what the file system says as an error that names the folder: the memory's file may be sound."""
         try:
             yield
@@ -140,10 +139,14 @@ class NodeCache:
             ) from error
 
     def take(self, path: Path, entry: FileEntry) -> None:
-        """Keep a finished local file, whose checksum is known, by moving it."""
-        self._make_room(entry.bytes)
+        """Keep a finished local file, whose checksum is known, by moving it; without room it is fetched when read."""
         with contextlib.suppress(OSError):
-            path.replace(self._copies / entry.sha256)
+            self._make_room(entry.bytes)
+            self._keep(path, entry.sha256)
+
+    def _keep(self, path: Path, sha256: str) -> None:
+        path.chmod(stat.S_IRUSR)
+        path.replace(self._copies / sha256)
 
     def _make_room(self, count: int) -> None:
         """Evict what no process has linked, as far as a new file needs the room."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from obstore import GetResult, ObjectMeta
+
     from mnemodex.schemas.store.object_url import ObjectUrl
 
 _RETRIES = 5
@@ -47,20 +49,20 @@ class ObjectClient:
         self._store = _connect(url, retries=_RETRIES)
         self._once = _connect(url, retries=0)
 
-    def get(self, key: str) -> Any:
-        """Return the answer to a request for an object: `stream()`, `meta`; `FileNotFoundError` without."""
+    def get(self, key: str) -> GetResult:
+        """Ask for an object; `FileNotFoundError` where there is none."""
         import obstore
 
-        with self._told(key):
+        with self._explaining(key):
             return obstore.get(self._store, key)
 
     def parts(self, key: str) -> Iterator[bytes]:
         """Yield the bytes of an object, by one request."""
         return self.rest(key, self.get(key))
 
-    def rest(self, key: str, answer: Any) -> Iterator[bytes]:
+    def rest(self, key: str, answer: GetResult) -> Iterator[bytes]:
         """Yield the bytes of an object that was asked for."""
-        with self._told(key):
+        with self._explaining(key):
             for part in answer.stream(min_chunk_size=8 << 20):
                 yield bytes(part)
 
@@ -68,16 +70,16 @@ class ObjectClient:
         """Return the bytes of an object from one to before another."""
         import obstore
 
-        with self._told(key):
+        with self._explaining(key):
             return bytes(obstore.get_range(self._store, key, start=start, end=end))
 
-    def head(self, key: str) -> dict[str, Any] | None:
+    def head(self, key: str) -> ObjectMeta | None:
         """Return size, etag and time of an object; None where there is none."""
         import obstore
 
         try:
-            with self._told(key):
-                return dict(obstore.head(self._store, key))
+            with self._explaining(key):
+                return obstore.head(self._store, key)
         except FileNotFoundError:
             return None
 
@@ -85,7 +87,7 @@ class ObjectClient:
         """Put an object, whatever was there."""
         import obstore
 
-        with self._told(key):
+        with self._explaining(key):
             obstore.put(self._store, key, data)
 
     def create(self, key: str, data: bytes) -> str | None:
@@ -108,7 +110,7 @@ class ObjectClient:
         while True:
             tried += 1
             try:
-                with self._told(key):
+                with self._explaining(key):
                     etag = obstore.put(self._once, key, data, mode=mode, use_multipart=False)["e_tag"]
                     return etag or ""
             except (AlreadyExistsError, PreconditionError):
@@ -128,24 +130,24 @@ class ObjectClient:
         import obstore
 
         if keys:
-            with self._told(keys[0]):
+            with self._explaining(keys[0]):
                 obstore.delete(self._store, list(keys))
 
-    def below(self, prefix: str) -> Iterator[dict[str, Any]]:
-        """Yield path, size and time of the objects below a folder."""
+    def below(self, prefix: str) -> Iterator[ObjectMeta]:
+        """Yield path, size, etag and time of the objects below a folder."""
         import obstore
 
-        with self._told(prefix):
+        with self._explaining(prefix):
             for batch in obstore.list(self._store, prefix or None):
-                yield from (dict(found) for found in batch)
+                yield from batch
 
     def entries(self, prefix: str) -> Sequence[str]:
         """Return the names of objects and folders in a folder."""
         import obstore
 
-        with self._told(prefix):
-            found = obstore.list_with_delimiter(self._store, prefix or None)
-        paths = [*found["common_prefixes"], *(one["path"] for one in found["objects"])]
+        with self._explaining(prefix):
+            listed = obstore.list_with_delimiter(self._store, prefix or None)
+        paths = [*listed["common_prefixes"], *(item["path"] for item in listed["objects"])]
         return [path.rstrip("/").rpartition("/")[2] for path in paths]
 
     def probe(self) -> None:
@@ -168,7 +170,7 @@ class ObjectClient:
             )
 
     @contextlib.contextmanager
-    def _told(self, key: str) -> Iterator[None]:
+    def _explaining(self, key: str) -> Iterator[None]:
         """Raise what the store answers as errors that say what to do."""
         from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 

@@ -32,7 +32,7 @@ _TRIES = 4
 """To have a copy of a file."""
 
 _ABANDONED = timedelta(days=1)
-"""After which a run's objects are nobody's: runs have no locks there."""
+"""Age from which a run's objects count as abandoned: runs have no locks in an object store."""
 
 
 class ObjectFiles(Files):
@@ -49,7 +49,7 @@ class ObjectFiles(Files):
         self._attempts = LocalFiles(self.scratch)
         self._lock = threading.Lock()
         self._runs: set[str] = set()
-        # Of write-once files, while the lease is held: nobody removes one meanwhile.
+        # Of write-once files, while the lease is held, since no other writer removes one meanwhile.
         self._sizes: dict[str, dict[str, int]] | None = None
         self.close = weakref.finalize(self, _close, self._cache, os.getpid())
 
@@ -75,7 +75,7 @@ class ObjectFiles(Files):
         if self._sizes is not None and path.startswith(("tables/", "indexes/")):
             folder = "/".join(path.split("/")[:2])
             if folder not in self._sizes:
-                self._sizes[folder] = {found["path"]: found["size"] for found in self._client.below(folder)}
+                self._sizes[folder] = {item["path"]: item["size"] for item in self._client.below(folder)}
             # What was put since it was listed is asked for.
             if path in self._sizes[folder]:
                 return self._sizes[folder][path]
@@ -105,8 +105,8 @@ class ObjectFiles(Files):
 
     @override
     def list(self, folder: str, *, before: datetime | None = None) -> Iterator[str]:
-        found = self._client.below(folder)
-        yield from sorted(one["path"] for one in found if before is None or one["last_modified"] < before)
+        items = self._client.below(folder)
+        yield from sorted(item["path"] for item in items if before is None or item["last_modified"] < before)
 
     @override
     def put(self, path: str, data: bytes | Path) -> None:
@@ -116,7 +116,7 @@ class ObjectFiles(Files):
     def put_all(self, files: Iterable[tuple[Path, FileEntry]]) -> None:
         for local, entry in files:
             self._client.put(entry.path, local)
-            # What is read next, by a step that follows.
+            # A later step reads it.
             self._cache.take(local, entry)
 
     @override
@@ -191,7 +191,7 @@ class ObjectFiles(Files):
 
     @override
     def pin(self, path: str) -> Callable[[], None]:
-        """See `Files`; nobody is told: a collection keeps what is young instead."""
+        """See `Files`; an object cannot be locked: a collection keeps young objects instead."""
         return _nothing
 
     @override
@@ -253,7 +253,7 @@ class ObjectFiles(Files):
 
 
 def _nothing() -> None:
-    """Let go of nothing."""
+    """Do nothing: no lock is held."""
 
 
 def _close(cache: NodeCache, process: int) -> None:

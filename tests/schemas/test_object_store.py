@@ -22,6 +22,7 @@ from mnemodex.schemas.errors import (
 )
 from mnemodex.schemas.store import object_lease
 from mnemodex.schemas.store.files import LEASE
+from mnemodex.schemas.store.object_lease import Lease
 from mnemodex.schemas.store.object_url import ObjectUrl, parse_root
 from mnemodex.schemas.store.store import Store
 
@@ -177,14 +178,16 @@ def test_a_lease_is_renewed_and_ends_by_itself(store, monkeypatch):
 
 
 def test_a_lease_of_a_process_that_died_here_is_over(store):
-    store.files.put(
-        LEASE, object_lease._lease("dead").replace(b'"process": %d' % os.getpid(), b'"process": 2000000000')
-    )
+    store.files.put(LEASE, Lease.begin("dead").model_copy(update={"process": 2_000_000_000}).to_bytes())
     with store.lock():
         pass
-    store.files.put(LEASE, b"no lease")
+
+
+@pytest.mark.parametrize("damaged", [b"no lease", b'{"holder":"a","host":"elsewhere","process":1,"until":NaN}'])
+def test_a_damaged_lease_is_over(store, damaged):
+    store.files.put(LEASE, damaged)
     with store.lock():
-        pass
+        assert store.files.read(LEASE) != damaged
 
 
 def test_urls():
