@@ -23,6 +23,12 @@ _VECTOR_BYTES = 4
 _ID_BYTES = 8
 """Of a row's number in a list."""
 
+_COUNT_BYTES = 8
+"""Of a list's length."""
+
+_SETTINGS_BYTES = 512
+"""Of what FAISS keeps of an index, and of the one that finds its lists, besides all that grows."""
+
 _LINK_BYTES = 4
 _GRAPH_NODE_BYTES = 24
 """Of a node of a graph besides its links on the lowest level: its level, its offset, and its share of higher levels."""
@@ -90,9 +96,9 @@ def _bytes_of(factory: str, dimension: int, metric: Metric) -> tuple[int, int]:
     index = make_index(factory, dimension, metric)
     searched = leaf(index)
     if isinstance(searched, faiss.IndexIVF):
-        centroids = int(searched.nlist) * _node_bytes(searched.quantizer)
-        return int(searched.code_size) + _ID_BYTES, centroids + _table_bytes(searched)
-    return _node_bytes(searched), 0
+        lists = int(searched.nlist) * (_node_bytes(searched.quantizer) + _COUNT_BYTES)
+        return int(searched.code_size) + _ID_BYTES, lists + _table_bytes(searched) + _SETTINGS_BYTES
+    return _node_bytes(searched), _SETTINGS_BYTES
 
 
 def _node_bytes(index: Any) -> int:
@@ -107,9 +113,14 @@ def _node_bytes(index: Any) -> int:
 
 
 def _table_bytes(lists: Any) -> int:
-    """Return the bytes of a product quantizer's centroids, and of the table of their distances that L2 makes."""
+    """Return the bytes of a quantizer's tables.
+
+    They are the ranges of a scalar quantizer; of a product quantizer the centroids, and the distances that L2 keeps.
+    """
     import faiss
 
+    if isinstance(lists, faiss.IndexIVFScalarQuantizer):
+        return 4 * 2 * int(lists.d)
     if not isinstance(lists, faiss.IndexIVFPQ):
         return 0
     centroids = 4 * lists.pq.ksub * lists.d

@@ -18,7 +18,7 @@ from mnemodex.indexers.base import IndexStats
 from mnemodex.pipelines.planner.figures import ResultCost, TrialBuild, UnitCost
 from mnemodex.pipelines.planner.sample import sample_recipe
 from mnemodex.retrievers.snapshot import Snapshot
-from mnemodex.schemas.errors import StageFailedError
+from mnemodex.schemas.errors import StageFailedError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +39,7 @@ def run_alone(words: Sequence[str], cwd: Path) -> tuple[str, float, int]:
 
     Raises:
         StageFailedError: it failed, with its own message.
+        UserError: so did it, because of what the user gave.
     """
     errors = (cwd / "errors.txt").open("w+", encoding="utf-8")
     with errors, (cwd / "output.txt").open("w+", encoding="utf-8") as output:
@@ -77,6 +78,7 @@ def build_sample(recipe: Recipe, sample: Sample, documents: int, folder: Path) -
 
     Raises:
         StageFailedError: the build failed.
+        UserError: it refused what the user gave.
     """
     folder.mkdir(parents=True)
     written = folder / "recipe.json"
@@ -98,6 +100,7 @@ def build_with_ray(recipe: Recipe, sample: Sample, documents: int, folder: Path)
 
     Raises:
         StageFailedError: the build failed.
+        UserError: it refused what the user gave.
     """
     folder.mkdir(parents=True)
     written, environment = folder / "recipe.json", folder / "environment.json"
@@ -145,7 +148,8 @@ def _look(root: psutil.Process, seen: dict[tuple[int, float], float]) -> int:
 def _check(code: int, errors: str) -> None:
     if code:
         last = (errors.strip().splitlines() or [f"it ended with {code}"])[-1]
-        raise StageFailedError(f"the build of a sample failed: {last.removeprefix('error: ')}")
+        failure = UserError if code == UserError.exit_code else StageFailedError
+        raise failure(f"the build of a sample failed: {last.removeprefix('error: ')}")
 
 
 def results_of(manifest: Manifest) -> dict[str, ResultCost]:

@@ -16,6 +16,7 @@ from mnemodex.indexers.settings import VectorSettings
 from mnemodex.pipelines.planner.figures import VectorTrial
 from mnemodex.pipelines.planner.laws import power
 from mnemodex.pipelines.planner.trials import run_alone
+from mnemodex.schemas.errors import RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -79,6 +80,9 @@ def try_vectors(
         documents: that are planned for.
         seconds: of one CPU that all may take, roughly.
         say: is told what is done.
+
+    Raises:
+        RecipeError: an index of as many rows as are planned for does not fit its memory budget.
     """
     found: dict[str, tuple[VectorTrial, ...]] = {}
     made: dict[str, tuple[VectorTrial, ...]] = {}
@@ -90,6 +94,7 @@ def try_vectors(
         files = _vector_files(settings, memory)
         given = json.dumps({"settings": settings.model_dump(mode="json"), "rows": rows, "files": files})
         if given not in made:
+            _check_budget(name, settings, rows, files)
             say(f"index {name}, by itself at growing sizes")
             path = memory.parent / "vectors.json"
             # What one of them does not need is for the others.
@@ -101,6 +106,14 @@ def try_vectors(
             made[given] = tuple(map(VectorTrial.model_validate_json, lines))
         found[name] = made[given]
     return found
+
+
+def _check_budget(name: str, settings: VectorSettings, rows: int, files: Sequence[str]) -> None:
+    """Refuse an index that does not fit its memory budget, before a process of its own builds it."""
+    try:
+        layout_of(settings, rows, int(np.load(files[0], mmap_mode="r", allow_pickle=False).shape[1]))
+    except RecipeError as error:
+        raise RecipeError(f"indexes.{name}: {error}") from error
 
 
 def _vector_files(settings: Any, memory: Path) -> list[str]:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import faiss
 import numpy as np
 import pytest
 from dense_data import build, clustered, exact, recall
 
 from mnemodex.indexers.dense.budget import index_bytes
+from mnemodex.indexers.dense.factory import make_index
 from mnemodex.indexers.dense.indexer import DenseIndexer
 from mnemodex.indexers.dense.probe import REFINES, Probe, choose
 from mnemodex.indexers.settings import DenseSettings
@@ -152,6 +154,16 @@ def test_the_size_is_what_faiss_writes(tmp_path, matrix, factory):
     assert (built.shards[0] / "index.faiss").stat().st_size == pytest.approx(
         index_bytes(factory, ROWS, DIMENSION, "ip", ROWS), rel=0.05
     )
+
+
+@pytest.mark.parametrize("metric", ["ip", "l2"])
+@pytest.mark.parametrize("factory", ["Flat", "IVF4,SQ8", "IVF4_HNSW32,SQ8", "IVF16,RaBitQ4", "IVF16,RaBitQ"])
+def test_a_small_index_takes_no_more_than_was_promised(matrix, factory, metric):
+    index = make_index(factory, DIMENSION, metric)
+    rows = matrix[:20]
+    index.train(rows)
+    index.add(rows)
+    assert len(faiss.serialize_index(index)) <= index_bytes(factory, len(rows), DIMENSION, metric, ROWS)
 
 
 def test_settings_that_refine_nothing_have_the_identity_of_former_versions():

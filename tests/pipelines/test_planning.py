@@ -19,9 +19,9 @@ from mnemodex.pipelines.planner.limits import limits
 from mnemodex.pipelines.planner.machine import Machine
 from mnemodex.pipelines.planner.models import parameters
 from mnemodex.pipelines.planner.vector_laws import plan_vectors
-from mnemodex.pipelines.planner.vectors import layout_of, measure, vectors_like
+from mnemodex.pipelines.planner.vectors import layout_of, measure, try_vectors, vectors_like
 from mnemodex.pipelines.preflight import check_inputs
-from mnemodex.schemas.errors import StageFailedError, UserError
+from mnemodex.schemas.errors import RecipeError, StageFailedError, UserError
 from mnemodex.schemas.recipe import load_recipe
 from mnemodex.schemas.sections import DEFAULT_MODEL
 
@@ -294,8 +294,18 @@ def test_weights_that_are_looked_up_are_not_multiplied():
 
 
 def test_a_build_of_a_sample_that_fails_says_why(tmp_path):
-    with pytest.raises(StageFailedError, match=r"the build of a sample failed: .*nowhere\.json"):
+    with pytest.raises(UserError, match=r"the build of a sample failed: .*nowhere\.json"):
         trials.run_alone(("mnemodex", "build", "nowhere.json"), tmp_path)
+    with pytest.raises(StageFailedError, match=r"the build of a sample failed: ValueError"):
+        trials.run_alone(("timeit", "-n1", "-r1", "raise ValueError"), tmp_path)
+
+
+def test_a_budget_that_the_planned_rows_do_not_fit_names_the_index(recipe, tmp_path):
+    recipe.write_text("source: notes.jsonl\nindexes: {small: {type: dense, memory_budget: 100kB}}\n")
+    mnemodex.build(recipe, local=True)
+    builds = [trial(size, indexes=["small"]) for size in (50, 100)]
+    with pytest.raises(RecipeError, match=r"indexes\.small: memory_budget of 100,000 bytes: .* 1,000,000 vectors"):
+        try_vectors(load_recipe(recipe), tmp_path / "memories" / "recipe", builds, 1_000_000, 1, print)
 
 
 def test_a_process_of_its_own_has_one_cpu_and_its_output_is_returned(tmp_path):
