@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mnemodex.schemas.errors import QueryError, reason
+from mnemodex.schemas.store.object_url import refuse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,6 +104,7 @@ def search_each(
 
 
 def _lines(path: Path) -> list[str]:
+    refuse_url(path, QueryError)
     try:
         data = path.read_bytes()
         packed = path.suffix.lower() == ".gz" or data.startswith(b"\x1f\x8b")

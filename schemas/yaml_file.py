@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from mnemodex.schemas.errors import RecipeError, reason
+from mnemodex.schemas.store.object_url import refuse_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,6 +87,7 @@ def read_yaml(path: Path, *, kind: str = "a recipe", remedy: str = "write one wi
     Raises:
         RecipeError: the file is missing, is not YAML, or has a key twice.
     """
+    refuse_url(path, RecipeError)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnemodex.schemas.errors import MemoryNotFoundError
+from mnemodex.schemas.errors import MemoryNotFoundError, UserError
 
 SCHEMES = ("s3", "gs", "az")
 """Of object stores: those that speak S3, Google Cloud Storage, Azure Blob Storage."""
@@ -47,12 +47,25 @@ Root = Path | ObjectUrl
 
 
 STARTS = tuple(f"{scheme}://" for scheme in SCHEMES)
-"""How URLs of object stores begin, for who asks of many paths."""
+"""How URLs of object stores begin, for checks of many paths."""
 
 
 def is_url(path: object) -> bool:
     """Return whether a path is the URL of an object store."""
     return isinstance(path, ObjectUrl) or _URL.fullmatch(str(path)) is not None
+
+
+def refuse_url(path: Path, error: type[UserError]) -> None:
+    """Refuse a URL that is given for a file that is only read from this machine.
+
+    Raises:
+        UserError: of the given class; it names the URL.
+    """
+    if is_url(path):
+        raise error(
+            f"{parse_root(path)}: only memories and sources are read from an object store; download the file, and name "
+            "the copy"
+        )
 
 
 def parse_root(path: str | Root) -> Root:

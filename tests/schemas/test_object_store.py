@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from object_stores import harming
 from stores import commit, manifest, publish
 
+from mnemodex.retrievers.queries import read_queries
 from mnemodex.schemas.errors import (
     CommitFailedError,
     CommitStateUnknownError,
@@ -18,6 +20,7 @@ from mnemodex.schemas.errors import (
     NodeCacheError,
     ObjectStoreError,
     ObjectStoreRefusedError,
+    UserError,
     WriterBusyError,
 )
 from mnemodex.schemas.store import object_lease
@@ -25,6 +28,7 @@ from mnemodex.schemas.store.files import LEASE
 from mnemodex.schemas.store.object_lease import Lease
 from mnemodex.schemas.store.object_url import ObjectUrl, parse_root
 from mnemodex.schemas.store.store import Store
+from mnemodex.schemas.yaml_file import read_yaml
 
 TABLE = "tables/notes/a-f1"
 SECOND = "snapshots/000002.json"
@@ -197,3 +201,9 @@ def test_urls():
     for wrong in ("s3://", "s3:///a", "s3://bucket/a/../b", "s3://bucket/a//b", "hdfs://host/a", "file:///a"):
         with pytest.raises(MemoryNotFoundError):
             parse_root(wrong)
+
+
+def test_a_recipe_and_queries_are_no_urls():
+    for read in (lambda: read_yaml(Path("s3://bucket/recipe.yaml")), lambda: read_queries(Path("s3://bucket/q.jsonl"))):
+        with pytest.raises(UserError, match=r"s3://bucket/.*: only memories and sources .*download the file"):
+            read()
