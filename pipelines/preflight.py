@@ -15,7 +15,7 @@ from mnemodex.pipelines.qa.reading import check_filter
 from mnemodex.pipelines.qa.rows import check_file
 from mnemodex.pipelines.stages.pairs import answered
 from mnemodex.pipelines.vectors.encode import used_encoders
-from mnemodex.pipelines.vectors.files import look_at
+from mnemodex.pipelines.vectors.files import read_headers
 from mnemodex.pipelines.vectors.queries import is_matrix, read_matrix
 from mnemodex.retrievers.queries import read_queries
 from mnemodex.schemas.errors import ModelError, QueryError, RecipeError
@@ -116,7 +116,7 @@ def _check_asked(index: str, settings: Any, recipe: Recipe) -> None:
 def _dimension(spec: Spec | None) -> int:
     """Return how many numbers a vector of an embedding has, where files or a model's configuration say so; else 0."""
     if isinstance(spec, VectorFile):
-        return max(shape.dimension for shape in look_at(spec))
+        return max(header.dimension for header in read_headers(spec))
     return stated_dimension(locate(spec.model)) or 0 if isinstance(spec, Embedding) else 0
 
 

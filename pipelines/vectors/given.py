@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from typing_extensions import override
 
 from mnemodex.indexers.encoders.base import normalize
 from mnemodex.pipelines.ops.base import Finished, NoSettings, Op
-from mnemodex.pipelines.vectors.files import Block, hash_id, hash_place, look_at, read_vectors, vector_files
+from mnemodex.pipelines.vectors.directory import ChunkDirectory
+from mnemodex.pipelines.vectors.files import read_headers, read_vectors, vector_files
 from mnemodex.retrievers.tombstones import read_tombstones
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.spec import RunOnly, Spec
 from mnemodex.schemas.steps import All, Part, Read, Step
-from mnemodex.schemas.store import parquet
-from mnemodex.schemas.store.columns import numbers, to_column, to_table
+from mnemodex.schemas.store.columns import to_column, to_table
 from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, TableKey, spec_of
 from mnemodex.schemas.vector_sections import VectorFile
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from mnemodex.indexers.arrays import Bools, Float32s, Int64s
+    from mnemodex.indexers.arrays import Float32s, Int64s
     from mnemodex.indexers.base import InputPartition
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
     from mnemodex.pipelines.plan import PlanContext
-    from mnemodex.retrievers.tombstones import Tombstones
+    from mnemodex.pipelines.vectors.block import Block
 
 _UNIT = 0.01
 """How much a length of half precision may differ from 1."""
@@ -56,6 +56,15 @@ class SortStats(Stats):
     example: str = ""
 
 
+@dataclass(slots=True)
+class _Counts:
+    """What was sorted so far: the fields are those of `SortStats`."""
+
+    vectors: int = 0
+    unused: int = 0
+    example: str = ""
+
+
 class SortVectors(Op):
     """Writes the vectors of all files into one matrix a partition of chunks, `LABEL.npy` of float32, in their order.
 
@@ -73,32 +82,31 @@ class SortVectors(Op):
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
         spec = self.settings.vectors
-        look_at(spec)
+        form = next(header.form for header in read_headers(spec) if header.rows)
         blocks = read_vectors(spec)
         first = next(block for block in blocks if len(block.ids))
         chunks = inputs.partitions(0, aligned=("documents",))
         tombstones = read_tombstones(self.work.store, map(self.work.store.checked, self.settings.tombstones))
-        directory = _Directory(chunks, _id_form(spec, first), self.settings.name, tombstones)
+        directory = ChunkDirectory(chunks, form, self.settings.name, tombstones)
         matrices = _Matrices(output.folder, chunks, first.vectors.shape[1])
-        stats: dict[str, Any] = {"vectors": 0, "unused": 0, "example": ""}
+        counts = _Counts()
         for block in chain([first], blocks):
-            self._sort(block, directory, matrices, stats)
-            output.progress(stats["vectors"] - stats["unused"])
+            self._sort(block, directory, matrices, counts)
+            output.progress(counts.vectors - counts.unused)
         directory.check_complete(first.path)
         output.rows = len(directory)
-        return SortStats(**stats, dimension=first.vectors.shape[1])
+        return SortStats(**asdict(counts), dimension=first.vectors.shape[1])
 
-    def _sort(self, block: Block, directory: _Directory, matrices: _Matrices, stats: dict[str, Any]) -> None:
-        rows, places = directory.find(block, stats["vectors"])
+    def _sort(self, block: Block, directory: ChunkDirectory, matrices: _Matrices, counts: _Counts) -> None:
+        rows, places = directory.find(block, counts.vectors)
         unused = len(block.ids) - len(rows)
-        if unused and not stats["unused"]:
+        if unused and not counts.unused:
             # Not its id: a document may have been purged, whose key is not to be kept.
             missing = np.setdiff1d(np.arange(len(block.ids)), rows)[0]
-            stats["example"] = f"row {block.first + missing + 1} of {block.path.rpartition('/')[2]}"
-        stats["vectors"] += len(block.ids)
-        stats["unused"] += unused
-        vectors = self._checked(block, rows)
-        matrices.write(places, vectors)
+            counts.example = f"row {block.first + missing + 1} of {block.path.rpartition('/')[2]}"
+        counts.vectors += len(block.ids)
+        counts.unused += unused
+        matrices.write(places, self._checked(block, rows))
 
     def _checked(self, block: Block, rows: Int64s) -> Float32s:
         """Return the vectors of some rows as float32; refuse those that no index can hold."""
@@ -143,141 +151,6 @@ class SortVectors(Op):
             f"embed.{settings.name}: {stats.unused} of {stats.vectors} vectors are of no chunk (the first: "
             f"{stats.example}); their ids are the documents' keys"
         ]
-
-
-def _id_form(spec: VectorFile, block: Block) -> str:
-    """Return by what the rows of the files name chunks: `chunk_id`, `place` or `text`."""
-    if spec.ids is not None:
-        return "text"
-    import pyarrow.parquet as pq
-
-    names = pq.read_schema(block.path).names
-    if spec.column("chunk_id") in names:
-        return "chunk_id"
-    return "place" if spec.column("ordinal") in names else "text"
-
-
-class _Directory:
-    """The chunks of all partitions by the hashes of what names them, and which row of the files each has."""
-
-    def __init__(self, chunks: Sequence[InputPartition], form: str, name: str, tombstones: Tombstones) -> None:
-        self._chunks = chunks
-        self._name = name
-        ids = np.concatenate([np.zeros(0, np.int64), *(_chunk_names(part, form) for part in chunks)])
-        self._masked = _masked(chunks, tombstones)
-        # Chunks that readers see precede those of one name that they do not.
-        self._order = np.lexsort((self._masked, ids)) if self._masked is not None else np.argsort(ids, kind="stable")
-        self._ids = ids[self._order]
-        self._taken = np.full(len(ids), -1, np.int64)
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def find(self, block: Block, before: int) -> tuple[Int64s, Int64s]:
-        """Return the rows of a block that are of chunks, and these chunks' numbers; `before` rows were read already.
-
-        Raises:
-            SourceError: two rows are of one chunk, or an id is of two chunks.
-        """
-        places, known = self._places(block.ids)
-        ending = np.flatnonzero(~known & (block.bare >= 0))
-        if len(ending):
-            places[ending], known[ending] = self._places(block.bare[ending])
-        rows = np.flatnonzero(known)
-        places = places[rows]
-        self._refuse_ambiguous(block, rows, places)
-        earlier = self._taken[places]
-        # Of several rows of the block with one id, the first is the earlier one.
-        _, first, same = np.unique(places, return_index=True, return_inverse=True)
-        within = first[same] != np.arange(len(places))
-        again = (earlier >= 0) | within
-        if again.any():
-            bad = int(np.argmax(again))
-            other = earlier[bad] if earlier[bad] >= 0 else before + rows[first[same[bad]]]
-            raise SourceError(
-                f"{block.path}: row {block.first + rows[bad] + 1} has the id of row {other + 1} of the files; leave "
-                "one of them out"
-            )
-        self._taken[places] = before + rows
-        return rows, self._order[places]
-
-    def _refuse_ambiguous(self, block: Block, rows: Int64s, places: Int64s) -> None:
-        """Refuse ids of two chunks that readers see."""
-        following = np.minimum(places + 1, len(self._ids) - 1)
-        twice = (following > places) & (self._ids[following] == self._ids[places])
-        if self._masked is not None:
-            twice &= ~self._masked[self._order[following]]
-        if twice.any():
-            raise SourceError(
-                f"{block.path}: the id of row {block.first + rows[np.argmax(twice)] + 1} is the key of a document and "
-                "KEY#ORDINAL of another's chunk; give a Parquet file with the columns key and ordinal"
-            )
-
-    def check_complete(self, path: str) -> None:
-        """Refuse chunks without a vector.
-
-        Raises:
-            SourceError: names one of them, and counts them.
-        """
-        missing = self._order[self._taken < 0]
-        if self._masked is not None:
-            missing = missing[~self._masked[missing]]
-        if not len(missing):
-            return
-        number = int(missing.min())
-        if len(missing) == len(self):
-            raise SourceError(
-                f"{path}: none of its ids is of a chunk of the memory, the first of which is {self._shown(number)}; "
-                "ids are the keys of documents, KEY#ORDINAL where these have several chunks, or chunk_id"
-            )
-        raise SourceError(
-            f"embed.{self._name}: {len(missing)} of {len(self)} chunks have no vector, the first is "
-            f"{self._shown(number)}; add their vectors to {path}, or a file of them to `from`, or leave the documents "
-            "out of the source"
-        )
-
-    def _shown(self, number: int) -> str:
-        for part in self._chunks:
-            if number < part.rows:
-                break
-            number -= part.rows
-        row = parquet.read(part.files["parquet"], columns=["doc_id", "ordinal"]).slice(number, 1).to_pylist()[0]
-        documents = parquet.read(part.aligned["documents"].files["parquet"], columns=["doc_id", "key"])
-        key = documents.filter(pc.equal(documents["doc_id"], row["doc_id"]))["key"][0].as_py()
-        return f"chunk {row['ordinal']} of document {key!r}"
-
-    def _places(self, ids: Int64s) -> tuple[Int64s, Any]:
-        places = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
-        return places, self._ids[places] == ids
-
-
-def _masked(chunks: Sequence[InputPartition], tombstones: Tombstones) -> Bools | None:
-    """Return which chunks tombstones name, of shape (chunks,); None where there are none."""
-    if not len(tombstones.chunk_id):
-        return None
-    ids = (parquet.column(part.files["parquet"], "chunk_id") for part in chunks)
-    return np.concatenate([tombstones.mask("chunk_id", part) for part in ids])
-
-
-def _chunk_names(part: InputPartition, form: str) -> Int64s:
-    """Return the hash of what names each chunk of a partition, int64; or its id."""
-    if form == "chunk_id":
-        ids: Int64s = parquet.column(part.files["parquet"], "chunk_id")
-        return ids
-    chunks = parquet.read(part.files["parquet"], columns=["doc_id", "ordinal"])
-    documents = parquet.read(part.aligned["documents"].files["parquet"], columns=["doc_id", "key"])
-    doc_ids, ordinals = numbers(chunks["doc_id"]), numbers(chunks["ordinal"]).astype(np.int64)
-    order = np.argsort(numbers(documents["doc_id"]))
-    rows = order[np.searchsorted(numbers(documents["doc_id"])[order], doc_ids)]
-    keys = documents["key"].combine_chunks().take(to_column(rows, pa.int64()))
-    if form == "place":
-        return hash_place(keys, ordinals)
-    _, inverse, counts = np.unique(doc_ids, return_inverse=True, return_counts=True)
-    several = counts[inverse] > 1
-    if not several.any():
-        return hash_id(keys)
-    named = pc.binary_join_element_wise(keys, to_column(ordinals, pa.int64()).cast(pa.string()), "#")
-    return np.where(several, hash_id(named), hash_id(keys))
 
 
 class _Matrices:

@@ -11,7 +11,7 @@ from typing_extensions import override
 from mnemodex.indexers.encoders import open_encoder
 from mnemodex.indexers.encoders.base import normalize
 from mnemodex.pipelines.ops.base import Op
-from mnemodex.pipelines.vectors.files import map_matrix
+from mnemodex.pipelines.vectors.matrix_files import map_matrix
 from mnemodex.retrievers.queries import read_queries
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.kinds import KINDS, AnyEncoder, load

@@ -12,7 +12,7 @@ from builds import computed, manifest
 from library import write_parts
 
 import mnemodex
-from mnemodex.pipelines.vectors.files import look_at, read_vectors
+from mnemodex.pipelines.vectors.files import read_headers, read_vectors
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import ModelError, QueryError, RecipeError, SourceError
 from mnemodex.schemas.sections import DEFAULT_MODEL
@@ -67,7 +67,7 @@ def unreadable(mine):
     """Why files of vectors cannot be read."""
     settings = VectorFile.model_validate(mine)
     with pytest.raises(SourceError) as raised:
-        look_at(settings)
+        read_headers(settings)
         list(read_vectors(settings))
     return str(raised.value)
 
@@ -369,6 +369,13 @@ class TestRefusals:
     def test_parquet_of_other_columns_is_refused(self, folder, columns, said):
         pq.write_table(pa.table(columns), folder / "v.parquet")
         assert said in unreadable({"from": str(folder / "v.parquet")})
+
+    def test_files_whose_ids_are_of_different_kinds_are_refused(self, folder):
+        vectors = unit(2).tolist()
+        pq.write_table(pa.table({"key": KEYS[:2], "vector": vectors}), folder / "a.parquet")
+        pq.write_table(pa.table({"key": KEYS[2:4], "ordinal": [0, 0], "vector": vectors}), folder / "b.parquet")
+        said = unreadable({"from": str(folder / "*.parquet")})
+        assert "b.parquet: its ids are in other columns than those of" in said and "a.parquet" in said
 
     @pytest.mark.parametrize(
         ("mine", "said"),
