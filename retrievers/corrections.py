@@ -1,4 +1,4 @@
-"""Corrections: rows of a graph's tables that are otherwise, or are none, without what tombstones leave out."""
+"""Corrections: the rows of a graph's tables that change or go with what tombstones leave out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mnemodex.schemas.store.store import Store
 
 COUNTED = {"entity_id": ENTITIES.label, "fact_id": FACTS.label}
-"""Ids of which one is there as long as a chunk has it, by whose corrections that is known."""
+"""The table of each id that is left out with its last chunk; its corrections say which are."""
 
 
 class CorrectionStats(Stats):
@@ -45,26 +45,26 @@ class Corrections:
         self.rows = lru_cache(maxsize=None)(self._rows)
 
     def _rows(self, label: str) -> pa.Table | None:
-        """Return the corrected rows of a table, with a column `left_out` of those that are there no more."""
+        """Return the corrected rows of a table, and in the column `left_out` whether each is left out."""
         if TableKey.parse(label) not in CORRECTED or not self._parts:
             return None
         (part,) = self._parts
         return parquet.read(self._store.files.local(part.file(f"/{label}.parquet")))
 
     def left_out(self, id_column: str) -> Int64s:
-        """Return the ids of entities or facts, one of `COUNTED`, that are there no more, ascending."""
+        """Return the ids of entities or facts, one of `COUNTED`, that are left out, ascending."""
         rows = self.rows(COUNTED[id_column])
         return numbers(rows.filter(rows["left_out"])[id_column]) if rows is not None else np.zeros(0, np.int64)
 
     def count_left_out(self, table: TableEntry) -> int | None:
-        """Return how many rows of a table are there no more; None where corrections do not say."""
+        """Return how many rows of a table are left out; None where corrections do not say."""
         if not self._parts:
             return None
         if table.id_column in COUNTED:
             return len(self.left_out(table.id_column))
-        counts = self._parts[0].stats.of(CorrectionStats)
-        told = {TRIPLES.label: counts.triples, MENTIONS.label: counts.mentions}
-        if table.name in told:
-            return told[table.name]
+        stats = self._parts[0].stats.of(CorrectionStats)
+        counts = {TRIPLES.label: stats.triples, MENTIONS.label: stats.mentions}
+        if table.name in counts:
+            return counts[table.name]
         rows = self.rows(table.name)
         return int(pc.sum(rows["left_out"]).as_py() or 0) if rows is not None else None

@@ -113,7 +113,7 @@ class Snapshot:
 
     @cached_property
     def corrections(self) -> Corrections:
-        """The rows of a graph's tables that are otherwise for what readers leave out."""
+        """The rows of a graph's tables that change or go with what readers leave out."""
         entry = self.manifest.caches.get(CORRECTIONS.path)
         return Corrections(self.store, entry.partitions if entry is not None else ())
 

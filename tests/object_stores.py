@@ -44,7 +44,7 @@ def make_bucket(address: str, name: str) -> str:
 
 
 def harming(method: str, part: str, harm: str, *, times: int | None = None) -> Callable[[str, str], str | None]:
-    """Do harm to the first so many requests of a method, or all of them, whose path has a part."""
+    """Return what does harm to requests of a method, the first ones or all, whose path has a part."""
     numbers = itertools.count()
 
     def choose(sent: str, path: str) -> str | None:
@@ -55,10 +55,10 @@ def harming(method: str, part: str, harm: str, *, times: int | None = None) -> C
 
 
 class Proxy:
-    """Stands between a client and a server, and does to requests what `harm` says of their method and path.
+    """A proxy between client and server, which does to each request what `harm` says of its method and path.
 
-    That is nothing, `refuse` them, `cut` the connection in the midst of their bodies, `lose` the answer, or `ignore`
-    their conditions.
+    None forwards it, `refuse` answers with an error, `cut` closes the connection half-way through the body, `lose`
+    forwards it and drops the answer, `ignore` forwards it without its conditions.
     """
 
     def __init__(self, target: str) -> None:
@@ -85,16 +85,16 @@ class Proxy:
                     return
                 if harm == "ignore":
                     headers = {name: value for name, value in headers.items() if not name.lower().startswith("if-")}
-                there = http.client.HTTPConnection(host)
-                there.request(self.command, self.path, body, headers)
-                answer = there.getresponse()
+                upstream = http.client.HTTPConnection(host)
+                upstream.request(self.command, self.path, body, headers)
+                answer = upstream.getresponse()
                 content = answer.read()
                 if harm == "lose":
                     self.close_connection = True
                     return
-                length_there = answer.headers.get("Content-Length")
+                upstream_length = answer.headers.get("Content-Length")
                 kept = {name: value for name, value in answer.headers.items() if name.lower() not in _OWN}
-                self.answer(answer.status, kept, content, length_there if self.command == "HEAD" else None)
+                self.answer(answer.status, kept, content, upstream_length if self.command == "HEAD" else None)
 
             def answer(self, status: int, headers: dict[str, str], content: bytes, length: str | None = None) -> None:
                 self.send_response_only(status)

@@ -27,7 +27,7 @@ def environment(token: str = TOKEN) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port that nobody has, below those that the system gives to Ray's processes."""
+    """A free port, below those that the system gives to Ray's processes."""
     while True:
         port = random.randint(20000, 30000)
         with socket.socket() as tried, contextlib.suppress(OSError):

@@ -109,8 +109,8 @@ def collect(path: str | Root, kept: Kept, *, dry_run: bool = False) -> Collectio
     with locked_memory(path) as (store, _):
         if kept.younger is None and not store.files.knows_readers:
             raise QueryError(
-                f"{store.root}: nobody knows who reads a memory in an object store; give the age of what no reader "
-                "has open any more, as --older-than 7d"
+                f"{store.root}: the readers of a memory in an object store are not known; give an age, longer than any "
+                "reader has a snapshot open, as --older-than 7d"
             )
         return collect_store(store, kept, dry_run=dry_run)
 
@@ -122,7 +122,7 @@ def collect_store(store: Store, kept: Kept, *, dry_run: bool = False) -> Collect
     with contextlib.ExitStack() as locks:
         left, gone, pinned = _lock_out(store, *kept.split(history), locks)
         result = Collection([one.name for one in gone], pinned, len(left))
-        # Where readers and builds are not known, what is young may be theirs.
+        # Where readers and builds are not known, they may use young files.
         age = kept.younger if not store.files.knows_readers else None
         orphans = [*_orphans(store, left, datetime.now(UTC) - age if age is not None else None)]
         stopped = [manifest_file(name) for name in store.removed()]

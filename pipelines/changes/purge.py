@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 
 _UNKNOWN = (
-    "nobody knows who reads a memory in an object store: programs that had it open, and the caches of their machines, "
-    "may still hold the documents; end them and remove the caches"
+    "the readers of a memory in an object store are not known: programs that have it open, and the caches of their "
+    "machines, may still hold the documents; end them and remove the caches"
 )
 
 

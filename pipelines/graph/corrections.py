@@ -1,4 +1,4 @@
-"""Corrections of the graph's tables: their rows that are otherwise without some chunks, which stay in the files."""
+"""Corrections of the graph's tables: the rows that change when chunks are left out, which stay in the files."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ _ROWS = {
     "UNION ALL SELECT entity_id, chunk_id, 'mention', 1, true FROM gone_mentions "
     "UNION ALL SELECT source_id, target_id, 'synonym', weight, left_out FROM new_synonyms WHERE kept ORDER BY ALL",
 }
-"""Of each table the columns, and whether a row is there no more."""
+"""Of each table the columns, and whether the row is left out."""
 
 
 def write_corrections(store: Store, manifest: Manifest, chunk_ids: Int64s) -> Artifact:
-    """Publish the rows of the graph's tables that are otherwise, or are none, without chunks, given ascending.
+    """Publish the rows of the graph's tables that change or go when chunks, given ascending, are left out.
 
     It reads each of these tables once, and mentions twice; what it keeps are rows that the chunks have a part in.
     """
@@ -117,7 +117,7 @@ class _Corrected:
         stored = self._connection.sql("SELECT entity_id, name FROM entities ORDER BY entity_id").to_arrow_table()
         ids, names = numbers(stored["entity_id"]), stored["name"].combine_chunks()
 
-        def otherwise_named(rows: pa.Table) -> Bools:
+        def has_other_name(rows: pa.Table) -> Bools:
             entities = numbers(rows["entity_id"])
             kept = np.flatnonzero(are_among(entities, ids) & ~gone(rows))
             own = rows["name"].combine_chunks().take(to_column(kept, pa.int64()))
@@ -126,7 +126,7 @@ class _Corrected:
             chosen[kept[differ.to_numpy(zero_copy_only=False)]] = True
             return chosen
 
-        self._create("other_names", MENTIONS, ("entity_id", "chunk_id", "name"), otherwise_named)
+        self._create("other_names", MENTIONS, ("entity_id", "chunk_id", "name"), has_other_name)
         self._execute(_NEW)
         self._connection.register("new_synonyms", self._synonyms())
         triples, mentions = (len(self._connection.table(name)) for name in ("gone_triples", "gone_mentions"))
@@ -192,5 +192,5 @@ def _hash_pairs(rows: pa.Table) -> Int64s:
 
 
 def _is(column: pa.ChunkedArray, value: str) -> Bools:
-    found: Bools = pc.equal(column, value).to_numpy()
-    return found
+    equal: Bools = pc.equal(column, value).to_numpy()
+    return equal

@@ -149,8 +149,8 @@ class Output:
     def errors(self, bad: list[BadRow], *, of: str = "", doc_ids: Sequence[int] = ()) -> None:
         """Write rows that were left out of a table, by default of the first result; nothing where there are none.
 
-        What was written before stays. With the documents that all rows are about, these are in an `.npy` beside them,
-        int64 of shape (rows,).
+        Rows that were written before stay. With the documents that all rows are about, their ids are in an `.npy`
+        of the same folder, int64 of shape (rows,).
         """
         if not bad:
             return

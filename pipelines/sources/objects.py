@@ -55,8 +55,8 @@ def find_objects(path: str) -> tuple[ObjectUrl, list[str], bool]:
 
 
 def object_state(path: str) -> tuple[int, int, int, int]:
-    """Return what tells that an object is another than before: size, time and etag."""
-    client, name = _place(path)
+    """Return what differs when an object was replaced: size, time and etag."""
+    client, name = _locate(path)
     head = client.head(name)
     if head is None:
         raise SourceError(f"{path}: there is no such object; put it back or correct the path, and build again")
@@ -65,8 +65,8 @@ def object_state(path: str) -> tuple[int, int, int, int]:
 
 
 def open_object(path: str) -> BinaryIO:
-    """Open an object for reading from any byte on; a request is made for every some megabytes that are read."""
-    client, name = _place(path)
+    """Open an object for reading from any byte on; each request reads some megabytes."""
+    client, name = _locate(path)
     return io.BufferedReader(_Reader(client, name), _READ)
 
 
@@ -120,14 +120,14 @@ def _client(url: ObjectUrl) -> ObjectClient:
     return ObjectClient(url)
 
 
-def _place(path: str) -> tuple[ObjectClient, str]:
+def _locate(path: str) -> tuple[ObjectClient, str]:
     """Return the client of an object's bucket, and the path in it."""
     url = _parse(path)
     return _client(ObjectUrl(url.scheme, url.bucket)), url.key
 
 
 def _names(root: ObjectUrl) -> Iterator[str]:
-    """Yield the paths of objects below a folder, sorted, without hidden ones and what only marks a folder."""
+    """Yield the paths of objects below a folder, sorted, without hidden ones and markers of folders."""
     for name in sorted(found["path"] for found in _client(root).below("")):
         if not re.search(r"(^|/)\.|/$", name):
             yield name

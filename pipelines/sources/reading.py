@@ -109,7 +109,7 @@ def open_stream(path: Path | str) -> Any:
 
 
 def open_plain(place: str) -> Any:
-    """Open a file for a reader that goes to and fro in it."""
+    """Open a file for a reader that seeks in it."""
     return open_object(place) if place.startswith(STARTS) else open(place, "rb")  # noqa: PTH123 - a string
 
 

@@ -105,7 +105,7 @@ class Commits(Snapshots):
             raise CommitFailedError(msg)
 
     def _may_be_there(self, path: str) -> bool:
-        """Return whether a file is there, also where nobody answers that."""
+        """Return whether a file is there; True too where the store does not answer."""
         try:
             return self.files.exists(path)
         except ObjectStoreError:

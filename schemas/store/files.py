@@ -83,7 +83,7 @@ class Files(Protocol):
         """Put a few bytes that may be lost, or read half written."""
 
     def draft(self, data: bytes) -> AbstractContextManager[bytes | Path]:
-        """Give what the other methods put in place as these bytes, with no more room on the disk."""
+        """Prepare bytes for the other methods, which then need no more room on the disk to put them."""
 
     def delete(self, path: str) -> None:
         """Delete a file or a folder with all below it, if it is there; also an attempt."""
@@ -119,7 +119,7 @@ class Files(Protocol):
         """Return the local path of a file that a manifest or marker names, compared with its checksum."""
 
     def unchecked(self, entry: FileEntry) -> Path:
-        """Return the local path of a file for who checks by itself what it reads of it."""
+        """Return the local path of a file, not compared: the caller checks what it reads of it."""
 
     def check(self, entry: FileEntry) -> None:
         """Compare a file with its checksum where it lies, whatever was compared before."""

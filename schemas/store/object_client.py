@@ -154,7 +154,7 @@ class ObjectClient:
         """Refuse a store that puts an object twice which is to be put only where there is none.
 
         Raises:
-            ObjectStoreRefusedError: of two writers, both would be told that their snapshot is the next one.
+            ObjectStoreRefusedError: it does, and two writers could both commit the same snapshot.
         """
         key = f"work/probe-{uuid.uuid4().hex}"
         try:

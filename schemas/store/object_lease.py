@@ -68,8 +68,8 @@ _DAMAGED = Lease(holder="", host="", process=0, until=0.0)
 def hold_lease(client: ObjectClient) -> Iterator[None]:
     """Hold a memory for writing, so that two builds do not do the same work.
 
-    It is no more than that: who loses it, because its machine was asleep, harms nothing, since a snapshot is committed
-    by a put that only one writer can do.
+    Commits do not rely on it: a writer that lost it, because its machine was suspended, damages nothing, since only one
+    writer can put a snapshot.
 
     Raises:
         WriterBusyError: another build holds it.

@@ -58,7 +58,7 @@ def test_a_build_whose_snapshot_is_not_put_can_be_repeated(url, notes, proxy, in
     assert (mnemodex.build(words_recipe(notes, url)).snapshot, inline.computed) == ("000002", 0)
 
 
-def test_when_nobody_answers_a_commit_its_state_is_unknown(url, notes, proxy):
+def test_a_commit_that_is_not_answered_has_an_unknown_state(url, notes, proxy):
     def after(method, path):
         broken[0] = broken[0] or (method == "PUT" and path.endswith("snapshots/000002.json"))
         return "lose" if broken[0] else None
@@ -67,7 +67,7 @@ def test_when_nobody_answers_a_commit_its_state_is_unknown(url, notes, proxy):
     with pytest.raises(CommitStateUnknownError, match=r"000002\.json may be there"):
         mnemodex.build(words_recipe(notes, url))
     proxy.harm = harming("", "nothing", "cut")
-    # It was put, and only nobody said so.
+    # It was put, and only the answer was lost.
     assert open_store(url)[1].name == "000002"
     assert verify(url).problems == []
 
@@ -128,11 +128,11 @@ mnemodex.build({"source": {"path": sys.argv[1]}, "memory": sys.argv[2], "indexes
 """
 
 
-def test_a_build_that_was_killed_before_its_commit_is_gone_on_with(url, notes, inline):
+def test_a_build_that_was_killed_before_its_commit_is_continued(url, notes, inline):
     ended = subprocess.run([sys.executable, "-c", KILLED, notes, url], capture_output=True, check=False)
     assert ended.returncode == -9
     assert Store(url).kept() == ["000001"]
     inline.computed = 0
-    # Nobody waits for the lease of a process that is dead.
+    # The lease of a dead process of this machine is over at once.
     assert (mnemodex.build(words_recipe(notes, url)).snapshot, inline.computed) == ("000002", 0)
     assert verify(url).problems == []

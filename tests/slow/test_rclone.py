@@ -26,8 +26,8 @@ def served(tmp_path, monkeypatch):
     # Older versions have no server of S3.
     if RCLONE is None:
         pytest.skip("no rclone")
-    told = subprocess.run([RCLONE, "serve", "s3", "--help"], check=False, capture_output=True)
-    if b"--auth-key" not in told.stdout:
+    shown = subprocess.run([RCLONE, "serve", "s3", "--help"], check=False, capture_output=True)
+    if b"--auth-key" not in shown.stdout:
         pytest.skip("an rclone that does not serve S3")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -91,7 +91,7 @@ def test_a_worker_then_a_node_dies_and_the_memory_is_that_of_one_machine(recipe,
 
 
 def kill_worker(process, raylet, memory, *, then=None) -> None:
-    """Kill a worker of a node in the midst of a unit; `then` the node, while it still is at work."""
+    """Kill a worker of a node while it computes a unit; `then` the node, while the worker is stopped."""
 
     def at_work():
         assert process.poll() is None, "the build ended before a worker was found at work"
