@@ -30,7 +30,7 @@ from mnemodex.indexers.dense import searcher as searcher_module
 from mnemodex.indexers.dense.devices import set_threads
 from mnemodex.indexers.dense.indexer import DenseIndexer
 from mnemodex.indexers.dense.searcher import DenseSearcher
-from mnemodex.indexers.settings import DenseSettings
+from mnemodex.indexers.vector_settings import DenseSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

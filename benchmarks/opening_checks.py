@@ -19,7 +19,7 @@ from mnemodex.indexers.ngram import Ragged, build
 from mnemodex.indexers.ngram.chunk_map import ChunkMap
 from mnemodex.indexers.ngram.shard import FMShard
 from mnemodex.indexers.rows import Rows
-from mnemodex.indexers.settings import DenseSettings
+from mnemodex.indexers.vector_settings import DenseSettings
 from mnemodex.retrievers.word_shards import open_counts
 
 if TYPE_CHECKING:

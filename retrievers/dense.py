@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnemodex.indexers.arrays import Float32s
-    from mnemodex.indexers.settings import Metric
+    from mnemodex.indexers.vector_settings import Metric
     from mnemodex.retrievers.hits import Reason
     from mnemodex.retrievers.memory import Memory
     from mnemodex.retrievers.snapshot import Snapshot

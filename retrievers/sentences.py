@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.arrays import Float32s
     from mnemodex.indexers.encoders import TextEncoder
-    from mnemodex.indexers.settings import Metric
+    from mnemodex.indexers.vector_settings import Metric
 
 _WRAPPED = re.compile(r"(?<=\S)\n(?=\w)")
 """A line end within a paragraph."""

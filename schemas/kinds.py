@@ -35,6 +35,7 @@ __all__ = [
 
 _DENSE = "mnemodex.indexers.dense"
 _SETTINGS = "mnemodex.indexers.settings"
+_VECTOR_SETTINGS = "mnemodex.indexers.vector_settings"
 _SECTIONS = "mnemodex.schemas.sections"
 _PAIRS = "mnemodex.schemas.pair_sections"
 _VECTORS = "mnemodex.schemas.vector_sections"
@@ -50,7 +51,7 @@ KINDS = Registry(
     Kind,
     {
         "dense": Kind(
-            settings=f"{_SETTINGS}:DenseSettings",
+            settings=f"{_VECTOR_SETTINGS}:DenseSettings",
             indexer=f"{_DENSE}.indexer:DenseIndexer",
             check=f"{_DENSE}.factory:check_settings",
             retriever="mnemodex.retrievers.dense:DenseRetriever",
@@ -84,7 +85,7 @@ KINDS = Registry(
             masks=True,
         ),
         "knn_lm": Kind(
-            settings=f"{_SETTINGS}:KnnLmSettings",
+            settings=f"{_VECTOR_SETTINGS}:KnnLmSettings",
             indexer="mnemodex.indexers.knn_lm:KnnLmIndexer",
             check=f"{_DENSE}.factory:check_settings",
             retriever="mnemodex.retrievers.next_token:NextTokenRetriever",
@@ -100,7 +101,7 @@ KINDS = Registry(
             masks=True,
         ),
         "qa": Kind(
-            settings=f"{_SETTINGS}:QASettings",
+            settings="mnemodex.indexers.pair_settings:QASettings",
             indexer="mnemodex.indexers.qa:QAIndexer",
             check="mnemodex.pipelines.qa.steps:check_index",
             retriever="mnemodex.retrievers.qa.retriever:QARetriever",

@@ -15,7 +15,7 @@ from mnemodex.indexers.dense.factory import HNSW_ROWS, auto_factory, leaf, list_
 from mnemodex.schemas.errors import RecipeError
 
 if TYPE_CHECKING:
-    from mnemodex.indexers.settings import Metric, Refine, VectorSettings
+    from mnemodex.indexers.vector_settings import Metric, Refine, VectorSettings
 
 _VECTOR_BYTES = 4
 """Of a number of a vector."""

@@ -18,7 +18,7 @@ from mnemodex.schemas.sections import Embedding
 
 if TYPE_CHECKING:
     from mnemodex.indexers.dense.vectors import Vectors
-    from mnemodex.indexers.settings import Metric, VectorSettings
+    from mnemodex.indexers.vector_settings import Metric, VectorSettings
     from mnemodex.schemas.recipe import Recipe
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnemodex.indexers.arrays import Bools, Float32s, Int64s
-    from mnemodex.indexers.settings import Metric
+    from mnemodex.indexers.vector_settings import Metric
 
 FILE = "index.faiss"
 REFINE_FACTOR = 10

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnemodex.indexers.arrays import Bools, Float32s, Int64s
-    from mnemodex.indexers.settings import Metric, VectorSettings
+    from mnemodex.indexers.vector_settings import Metric, VectorSettings
 
 FILE = "index.hnsw"
 

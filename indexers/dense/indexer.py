@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mnemodex.indexers.base import InputPartition, Measured
     from mnemodex.indexers.dense.engine import Engine
     from mnemodex.indexers.dense.probe import Origin
-    from mnemodex.indexers.settings import Refine, VectorSettings
+    from mnemodex.indexers.vector_settings import Refine, VectorSettings
     from mnemodex.schemas.spec import Digest
 
 QUERIES = "queries.npy"

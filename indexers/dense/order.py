@@ -17,7 +17,7 @@ from mnemodex.indexers.dense.vectors import BLOCK_BYTES, exact_search
 if TYPE_CHECKING:
     from mnemodex.indexers.arrays import Float32s, Float64s, Int64s
     from mnemodex.indexers.dense.vectors import Vectors
-    from mnemodex.indexers.settings import Order
+    from mnemodex.indexers.vector_settings import Order
 
 NEIGHBOURS = 20
 """Neighbours of the LID estimate: fewer make it noisy, more make it less local."""

@@ -23,7 +23,7 @@ from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
 from mnemodex.indexers.dense.order import insertion_order
 from mnemodex.indexers.dense.probe import K, recall_by_query
 from mnemodex.indexers.dense.vectors import Vectors, exact_search, true_scores
-from mnemodex.indexers.settings import DenseSettings, Metric, Order
+from mnemodex.indexers.vector_settings import DenseSettings, Metric, Order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mnemodex.indexers.arrays import Float32s, Float64s, Int64s
     from mnemodex.indexers.dense.engine import Engine
     from mnemodex.indexers.dense.vectors import Vectors
-    from mnemodex.indexers.settings import Metric, Refine
+    from mnemodex.indexers.vector_settings import Metric, Refine
 
 K = 10
 """Recall is measured among the first ten."""

@@ -14,7 +14,7 @@ from mnemodex.indexers.dense.faiss_engine import FaissEngine
 from mnemodex.indexers.dense.hnswlib_engine import HnswlibEngine
 from mnemodex.indexers.dense.vectors import Vectors, exact_search, true_scores
 from mnemodex.indexers.rows import Rows
-from mnemodex.indexers.settings import Metric
+from mnemodex.indexers.vector_settings import Metric
 from mnemodex.schemas.artifacts import Frozen
 from mnemodex.schemas.errors import CorruptFileError, reason
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.arrays import Array, Float32s, Float64s, Int64s
     from mnemodex.indexers.base import InputPartition
-    from mnemodex.indexers.settings import Metric
+    from mnemodex.indexers.vector_settings import Metric
 
 BLOCK_BYTES = 64 << 20
 """Float32 bytes that are read at a time."""

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mnemodex.indexers.settings import VectorSettings
+from mnemodex.indexers.vector_settings import VectorSettings
 from mnemodex.pipelines.planner.laws import Estimate, Point, power, predict, root, spread, total
 from mnemodex.pipelines.planner.layout import partition_rows, shard_sizes
 from mnemodex.pipelines.planner.vector_laws import plan_vectors

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Sequence
 
-    from mnemodex.indexers.settings import VectorSettings
+    from mnemodex.indexers.vector_settings import VectorSettings
     from mnemodex.pipelines.planner.figures import VectorTrial
 
     Features = Callable[[int, int], tuple[float, ...]]

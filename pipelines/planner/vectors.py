@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnemodex.indexers.dense.budget import choose_factory
-from mnemodex.indexers.settings import VectorSettings
+from mnemodex.indexers.vector_settings import VectorSettings
 from mnemodex.pipelines.planner.figures import VectorTrial
 from mnemodex.pipelines.planner.laws import power
 from mnemodex.pipelines.planner.trials import run_alone

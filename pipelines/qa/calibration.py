@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from mnemodex.indexers.settings import AbstainSettings, QASettings
+from mnemodex.indexers.pair_settings import AbstainSettings, QASettings
 from mnemodex.pipelines.opened import SearchedIndex
 from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.pipelines.vectors.encode import MODEL

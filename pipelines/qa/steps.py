@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnemodex.indexers.dense.factory import check_settings
-from mnemodex.indexers.settings import QASettings
+from mnemodex.indexers.pair_settings import QASettings
 from mnemodex.pipelines.ops.base import NoSettings
 from mnemodex.pipelines.qa.generation import generation_steps
 from mnemodex.pipelines.qa.lines import PairSettings

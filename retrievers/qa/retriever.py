@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, overload
 import numpy as np
 from typing_extensions import override
 
+from mnemodex.indexers.pair_settings import QASettings
 from mnemodex.indexers.qa import normalize_question
-from mnemodex.indexers.settings import QASettings
 from mnemodex.retrievers.base import Retriever, check, is_blank
 from mnemodex.retrievers.dense import open_searcher
 from mnemodex.retrievers.qa.abstention import decline

@@ -13,7 +13,7 @@ from mnemodex.indexers.base import InputPartition
 from mnemodex.indexers.dense.devices import set_threads
 from mnemodex.indexers.dense.indexer import DenseIndexer
 from mnemodex.indexers.dense.searcher import DenseSearcher
-from mnemodex.indexers.settings import DenseSettings
+from mnemodex.indexers.vector_settings import DenseSettings
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import TableKey, spec_of
 

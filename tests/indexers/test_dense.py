@@ -9,7 +9,7 @@ from dense_data import build, chunk_ids, clustered, exact, recall
 from mnemodex.indexers.dense.devices import set_threads, use_threads
 from mnemodex.indexers.dense.indexer import DenseIndexer
 from mnemodex.indexers.dense.searcher import DenseSearcher
-from mnemodex.indexers.settings import DenseSettings
+from mnemodex.indexers.vector_settings import DenseSettings
 from mnemodex.schemas.errors import CorruptFileError, NotFiniteError, QueryError, RecipeError
 
 ROWS = 2000

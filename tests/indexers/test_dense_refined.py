@@ -9,7 +9,7 @@ from mnemodex.indexers.dense.budget import index_bytes
 from mnemodex.indexers.dense.factory import make_index
 from mnemodex.indexers.dense.indexer import DenseIndexer
 from mnemodex.indexers.dense.probe import REFINES, Probe, choose
-from mnemodex.indexers.settings import DenseSettings
+from mnemodex.indexers.vector_settings import DenseSettings
 from mnemodex.schemas.errors import RecipeError
 
 ROWS, DIMENSION = 4000, 64

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from mnemodex.indexers.dense.factory import auto_factory
 from mnemodex.indexers.dense.indexer import DenseIndexer
-from mnemodex.indexers.settings import DenseSettings
+from mnemodex.indexers.vector_settings import DenseSettings
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.validation import validate
 

@@ -11,7 +11,7 @@ from mnemodex.indexers.dense.devices import set_threads
 from mnemodex.indexers.dense.probe import Probe
 from mnemodex.indexers.knn_lm import KnnLmIndexer, distance_scale
 from mnemodex.indexers.rows import Rows
-from mnemodex.indexers.settings import KnnLmSettings
+from mnemodex.indexers.vector_settings import KnnLmSettings
 
 ROWS, DIMENSION = 600, 16
 

@@ -8,8 +8,8 @@ from dense_data import clustered, partitions
 
 from mnemodex.indexers.dense.devices import set_threads
 from mnemodex.indexers.dense.searcher import DenseSearcher
+from mnemodex.indexers.pair_settings import QASettings
 from mnemodex.indexers.qa import QAIndexer
-from mnemodex.indexers.settings import QASettings
 
 ROWS, DIMENSION, SPREAD = 4000, 64, 0.1
 

@@ -26,7 +26,7 @@ from tokenizer_models import byte_level, save
 
 import mnemodex
 from mnemodex.indexers.models.locate import locate, spacy_folder
-from mnemodex.indexers.settings import AbstainSettings
+from mnemodex.indexers.pair_settings import AbstainSettings
 from mnemodex.pipelines import run as run_module
 from mnemodex.pipelines.declarations import declarations
 from mnemodex.pipelines.graph import names

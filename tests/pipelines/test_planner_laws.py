@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from planning import vector_trial
 
-from mnemodex.indexers.settings import DenseSettings
+from mnemodex.indexers.vector_settings import DenseSettings
 from mnemodex.pipelines.planner.laws import Estimate, Point, power, predict, root, sorting, spread, total
 from mnemodex.pipelines.planner.layout import partition_rows, shard_sizes
 from mnemodex.pipelines.planner.vector_laws import plan_vectors

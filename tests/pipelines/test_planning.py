@@ -12,7 +12,7 @@ from library import records, write_jsonl
 from planning import stay_here, trial, vector_trial, written
 
 import mnemodex
-from mnemodex.indexers.settings import DenseSettings
+from mnemodex.indexers.vector_settings import DenseSettings
 from mnemodex.pipelines.planner import calibration, sample, trials
 from mnemodex.pipelines.planner.estimate import estimate
 from mnemodex.pipelines.planner.limits import limits
