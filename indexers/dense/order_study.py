@@ -78,7 +78,7 @@ class OrderRecall:
 
 
 def study_orders(
-    matrix: Float32s, queries: Float32s, metric: Metric, *, seeds: int, threads: int, tell: Callable[[str], None]
+    matrix: Float32s, queries: Float32s, metric: Metric, *, seeds: int, threads: int, report: Callable[[str], None]
 ) -> list[OrderRecall]:
     """Grow a graph of both libraries in every order and with every seed, and measure the recall of each.
 
@@ -91,22 +91,24 @@ def study_orders(
         metric: of both.
         seeds: how many there are, three at least.
         threads: of the CPU.
-        tell: is told what was done.
+        report: called with each line of progress.
     """
     set_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.npy"
         np.save(path, matrix, allow_pickle=False)
         vectors = Vectors([path], ["sample"], dimension=matrix.shape[1])
-        return _Study(vectors, queries, metric, tell).run(seeds, threads)
+        return _Study(vectors, queries, metric, report).run(seeds, threads)
 
 
 class _Study:
-    def __init__(self, vectors: Vectors, queries: Float32s, metric: Metric, tell: Callable[[str], None]) -> None:
+    """The vectors of a study, and the exact answers to its queries."""
+
+    def __init__(self, vectors: Vectors, queries: Float32s, metric: Metric, report: Callable[[str], None]) -> None:
         self._vectors = vectors
         self._queries = queries
         self._metric: Metric = metric
-        self._tell = tell
+        self._report = report
         self._stopped = Event()
         self._k = min(K, len(vectors))
         rows = np.arange(len(vectors), dtype=np.int64)
@@ -115,7 +117,7 @@ class _Study:
 
     def run(self, seeds: int, threads: int) -> list[OrderRecall]:
         """Return the figures of each library and order."""
-        found: dict[tuple[EngineName, Order, int], Float64s] = {}
+        recalls: dict[tuple[EngineName, Order, int], Float64s] = {}
         pool = ThreadPoolExecutor(threads)
         try:
             jobs = {
@@ -125,20 +127,20 @@ class _Study:
             }
             for number, job in enumerate(as_completed(jobs), 1):
                 engine, name, seed = jobs[job]
-                found[engine, name, seed] = job.result()
-                self._tell(f"{number} of {len(jobs)} graphs: {engine}, {name}, seed {seed}")
+                recalls[engine, name, seed] = job.result()
+                self._report(f"{number} of {len(jobs)} graphs: {engine}, {name}, seed {seed}")
         finally:
             self._stopped.set()
             pool.shutdown(cancel_futures=True)
         return [
-            OrderRecall.of(engine, order, np.stack([found[engine, order, seed] for seed in range(seeds)]))
+            OrderRecall.of(engine, order, np.stack([recalls[engine, order, seed] for seed in range(seeds)]))
             for engine, order in itertools.product(ENGINES, ORDERS)
         ]
 
     def _orders(self, seeds: int) -> Iterator[tuple[Order, int, Int64s]]:
         """Yield every order with every seed; only a shuffle and clusters depend on it."""
         for name in ORDERS:
-            self._tell(f"the order {name} of {len(self._vectors):,} rows")
+            self._report(f"the order {name} of {len(self._vectors):,} rows")
             orders = {seed: insertion_order(name, self._vectors, seed=seed) for seed in _seeds_of(name, seeds)}
             for seed in range(seeds):
                 yield name, seed, orders.get(seed, orders[0])
@@ -146,12 +148,12 @@ class _Study:
     def _measure(self, engine: EngineName, order: Int64s, seed: int) -> Float64s:
         """Return the recall of a graph with each value, of shape (p,)."""
         graph = self._grow(engine, order, seed)
-        found = []
+        scores = []
         for value in VALUES:
             positions = graph.search(self._queries, self._k, parameter=value)[1]
             rows = np.where(positions >= 0, order[positions], -1)
-            found.append(true_scores(self._queries, rows, self._vectors, self._metric))
-        recalls: Float64s = recall_by_query(self._exact, np.stack(found)).mean(axis=1)
+            scores.append(true_scores(self._queries, rows, self._vectors, self._metric))
+        recalls: Float64s = recall_by_query(self._exact, np.stack(scores)).mean(axis=1)
         return recalls
 
     def _grow(self, engine: EngineName, order: Int64s, seed: int) -> Engine:

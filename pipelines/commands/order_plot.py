@@ -13,17 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from mnemodex.indexers.dense.order_study import OrderRecall
+    from mnemodex.indexers.vector_settings import Order
 
 _COLOURS = dict(zip(ORDERS, ("#1f2933", "#0072b2", "#d55e00", "#009e73", "#9b4872"), strict=True))
-"""Hues that people who see fewer of them still tell apart (Okabe and Ito, 2008); dashes tell orders apart too."""
+"""Colours that colour-blind readers distinguish (Okabe and Ito, 2008); orders differ in their dashes too."""
 _DASHES = dict(zip(ORDERS, ("", "8 3", "2 3", "8 3 2 3", "4 4"), strict=True))
 _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 380, 300, 60, 60, 70
 _FONT = 'font-family="Helvetica, Arial, sans-serif" font-size="12" fill="#1f2933"'
 
 
-def plot_orders(studied: Sequence[OrderRecall], title: str) -> str:
+def plot_orders(recalls: Sequence[OrderRecall], title: str) -> str:
     """Return the picture; bars are 95 % intervals over the seeds."""
-    low = min(mean - half for one in studied for mean, half in zip(one.means, one.half_widths, strict=True))
+    low = min(mean - half for recall in recalls for mean, half in zip(recall.means, recall.half_widths, strict=True))
     bottom = max(0.0, np.floor(low * 20) / 20)
     width = _LEFT + len(ENGINES) * (_WIDTH + _GAP)
     height = _TOP + _HEIGHT + 90
@@ -35,9 +36,9 @@ def plot_orders(studied: Sequence[OrderRecall], title: str) -> str:
     for number, engine in enumerate(ENGINES):
         left = _LEFT + number * (_WIDTH + _GAP)
         parts += _axes(left, engine, bottom)
-        for one in studied:
-            if one.engine == engine:
-                parts += _line(left, one, bottom)
+        for recall in recalls:
+            if recall.engine == engine:
+                parts += _line(left, recall, bottom)
     for number, order in enumerate(ORDERS):
         x, y = _LEFT + 130 * number, _TOP + _HEIGHT + 70
         parts.append(f'<path d="M{x} {y - 4}h28" {_stroke(order)}/>')
@@ -58,23 +59,21 @@ def _axes(left: float, engine: str, bottom: float) -> Iterable[str]:
     yield _text(left + _WIDTH / 2, _TOP + _HEIGHT + 38, f"{name}; recall@10 upwards", 'text-anchor="middle"')
 
 
-def _line(left: float, one: OrderRecall, bottom: float) -> Iterable[str]:
-    points = [(_x(left, value), _y(mean, bottom)) for value, mean in zip(one.values, one.means, strict=True)]
+def _line(left: float, recall: OrderRecall, bottom: float) -> Iterable[str]:
+    points = [(_x(left, value), _y(mean, bottom)) for value, mean in zip(recall.values, recall.means, strict=True)]
     path = " L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-    yield f'<path d="M{path}" {_stroke(one.order)}/>'
-    # Beside each other, so that none hides another.
-    aside = 2 * (ORDERS.index(one.order) - len(ORDERS) // 2)
-    for (centre, _), mean, half in zip(points, one.means, one.half_widths, strict=True):
-        x = centre + aside
+    yield f'<path d="M{path}" {_stroke(recall.order)}/>'
+    # Side by side, so that no bar covers another.
+    offset = 2 * (ORDERS.index(recall.order) - len(ORDERS) // 2)
+    for (centre, _), mean, half in zip(points, recall.means, recall.half_widths, strict=True):
+        x = centre + offset
         ends = [_y(min(1.0, max(bottom, end)), bottom) for end in (mean - half, mean + half)]
         bar = f"M{x - 3:.1f} {ends[0]:.1f}h6m-3 0V{ends[1]:.1f}m-3 0h6"
-        yield f'<path d="{bar}" stroke="{_COLOURS[one.order]}" fill="none"/>'
+        yield f'<path d="{bar}" stroke="{_COLOURS[recall.order]}" fill="none"/>'
 
 
-def _stroke(order: str) -> str:
-    known = {str(name): (_COLOURS[name], _DASHES[name]) for name in ORDERS}
-    colour, dash = known[order]
-    return f'fill="none" stroke="{colour}" stroke-width="1.8" stroke-dasharray="{dash}"'
+def _stroke(order: Order) -> str:
+    return f'fill="none" stroke="{_COLOURS[order]}" stroke-width="1.8" stroke-dasharray="{_DASHES[order]}"'
 
 
 def _text(x: float, y: float, text: str, more: str = "") -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,15 +21,36 @@ if TYPE_CHECKING:
     from mnemodex.schemas.manifest import IndexEntry
 
 _FEWEST = 20
+"""Rows of a sample."""
 _SEED = 0
 """Of the sample."""
 
 
+class _Sample(NamedTuple):
+    """Vectors of an index and queries to them.
+
+    Attributes:
+        vectors: float32 of shape (n, d): a uniform sample, in the order of the table.
+        queries: float32 of shape (q, d).
+        table_rows: vectors of the index.
+        queries_are: where the queries come from.
+    """
+
+    vectors: Float32s
+    queries: Float32s
+    table_rows: int
+    queries_are: str
+
+    @property
+    def rows_are(self) -> str:
+        return f"a uniform sample of {self.table_rows:,}"
+
+
 def show_ordering(opened: Snapshot, name: str, *, rows: int, seeds: int, plot: Path | None, as_json: bool) -> None:
-    """Study the insertion orders of graphs over the vectors of an index, and show what was found.
+    """Study the insertion orders of graphs over the vectors of an index, and show the recall of each.
 
     Raises:
-        QueryError: the index is none over vectors, or has too few of them; or the picture's folder is not there.
+        QueryError: the index is none over vectors, or has too few of them; or the picture's folder does not exist.
     """
     from mnemodex.indexers.dense.order_study import VALUES, study_orders
 
@@ -40,36 +61,58 @@ def show_ordering(opened: Snapshot, name: str, *, rows: int, seeds: int, plot: P
         raise QueryError(f"{plot}: is a folder; name a file in it")
     if plot is not None and not plot.absolute().parent.is_dir():
         raise QueryError(f"{plot}: the folder {plot.absolute().parent} does not exist; make it, or name another file")
-    matrix, queries, about = _sample(opened, entry, rows)
-    say(f"{about['rows']:,} rows, {about['rows_are']}; {about['queries']} queries, {about['queries_are']}", err=True)
+    sample = _draw_sample(opened, entry, rows)
+    row_count, query_count = len(sample.vectors), len(sample.queries)
+    say(f"{row_count:,} rows, {sample.rows_are}; {query_count} queries, {sample.queries_are}", err=True)
     threads = len(os.sched_getaffinity(0))
     metric = entry.settings["metric"]
-    found = study_orders(matrix, queries, metric, seeds=seeds, threads=threads, tell=lambda line: say(line, err=True))
+    recalls = study_orders(
+        sample.vectors,
+        sample.queries,
+        metric,
+        seeds=seeds,
+        threads=threads,
+        report=lambda line: say(line, err=True),
+    )
     if plot is not None:
         from mnemodex.pipelines.commands.order_plot import plot_orders
 
-        title = f"{name}: {about['rows']:,} rows, {about['queries']} queries, {seeds} seeds"
-        plot.write_text(plot_orders(found, title), encoding="utf-8")
+        title = f"{name}: {row_count:,} rows, {query_count} queries, {seeds} seeds"
+        plot.write_text(plot_orders(recalls, title), encoding="utf-8")
     if as_json:
         print_json(
-            {"index": name, "metric": metric, **about, "seeds": seeds, "orders": [one.to_json() for one in found]}
+            {
+                "index": name,
+                "metric": metric,
+                "rows": row_count,
+                "rows_are": sample.rows_are,
+                "sample_seed": _SEED,
+                "queries": query_count,
+                "queries_are": sample.queries_are,
+                "seeds": seeds,
+                "orders": [recall.to_json() for recall in recalls],
+            }
         )
         return
     columns = ("graph", "order", *(f"ef {value}" for value in VALUES))
-    print_table(f"Recall@10 by insertion order, mean of {seeds} seeds ± 95 % interval", columns, _lines(found))
+    print_table(f"Recall@10 by insertion order, mean of {seeds} seeds ± 95 % interval", columns, _lines(recalls))
     if plot is not None:
         say(f"{plot}: the same as a picture")
 
 
-def _lines(found: Sequence[OrderRecall]) -> list[tuple[str, ...]]:
+def _lines(recalls: Sequence[OrderRecall]) -> list[tuple[str, ...]]:
     return [
-        (one.engine, one.order, *(f"{m:.4f} ±{h:.4f}" for m, h in zip(one.means, one.half_widths, strict=True)))
-        for one in found
+        (
+            recall.engine,
+            recall.order,
+            *(f"{mean:.4f} ±{half:.4f}" for mean, half in zip(recall.means, recall.half_widths, strict=True)),
+        )
+        for recall in recalls
     ]
 
 
-def _sample(opened: Snapshot, entry: IndexEntry, rows: int) -> tuple[Float32s, Float32s, dict[str, Any]]:
-    """Return vectors and queries, and what they are: a uniform sample, in the order of the table.
+def _draw_sample(opened: Snapshot, entry: IndexEntry, rows: int) -> _Sample:
+    """Return so many vectors of an index, and queries.
 
     The queries are those that the build measured recall with, or rows that are held out of the sample.
     """
@@ -82,18 +125,16 @@ def _sample(opened: Snapshot, entry: IndexEntry, rows: int) -> tuple[Float32s, F
     labels = [part.label for part in opened.manifest.tables[entry.table].partitions]
     dimension = int(np.load(paths[0], mmap_mode="r", allow_pickle=False).shape[1]) if paths else 0
     vectors = Vectors(paths, labels, dimension=dimension)
-    asked = opened.manifest.caches.get(IndexKey(entry.name, "probes").label)
-    files = [file for part in asked.partitions for file in part.files if file.path.endswith(".npy")] if asked else []
+    probes = opened.manifest.caches.get(IndexKey(entry.name, "probes").label)
+    files = [file for part in probes.partitions for file in part.files if file.path.endswith(".npy")] if probes else []
     held_out = 0 if files else held_out_rows(min(len(vectors), rows))
     chosen = sample_rows(len(vectors), rows + held_out, seed=_SEED)
     if len(chosen) - held_out < _FEWEST:
         raise QueryError(f"index {entry.name!r} has {len(vectors)} rows; a study takes {_FEWEST} at least")
-    about = {"rows": len(chosen) - held_out, "rows_are": f"a uniform sample of {len(vectors):,}", "sample_seed": _SEED}
     if files:
         queries = np.asarray(open_matrix(opened.store.files.local(files[0]), dimension), np.float32)
         queries = queries[sample_rows(len(queries), MOST_PROBES, seed=_SEED)]
-        return vectors.take(chosen), queries, {**about, "queries": len(queries), "queries_are": "of the recipe's file"}
+        return _Sample(vectors.take(chosen), queries, len(vectors), "of the recipe's file")
     last = np.zeros(len(chosen), np.bool_)
     last[sample_rows(len(chosen), held_out, seed=_SEED + 1)] = True
-    told = {**about, "queries": held_out, "queries_are": "rows that are in no graph"}
-    return vectors.take(chosen[~last]), vectors.take(chosen[last]), told
+    return _Sample(vectors.take(chosen[~last]), vectors.take(chosen[last]), len(vectors), "rows that are in no graph")

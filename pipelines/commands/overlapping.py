@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mnemodex.retrievers.ngram.overlap import Overlaps
 
 _SHOWN = 60
-"""Letters of a match that people are shown."""
+"""Letters of a match in the table."""
 
 
 def register(app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""Texts of an evaluation whose n-grams are in the corpus: what a memory may answer because it has read the test."""
+"""Questions and answers of an evaluation whose n-grams are in the corpus (contamination of the test set)."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Overlap:
         id: of the query.
         field: `question`, or `answer`.
         text: of the field.
-        ngrams: how many places of the text an n-gram begins at.
-        found: at how many of these it is in the corpus.
-        longest: tokens of the longest part of the text that is in one place of the corpus.
-        match: that part.
-        key: of a document that has it.
+        ngrams: how many n-grams the text has.
+        found: how many of them are in the corpus.
+        longest: tokens of the longest match: of the longest part of the text that the corpus has without a gap.
+        match: the text of that match.
+        key: of a document with that match.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class Overlaps:
-    """What of the texts of queries is in the corpus.
+    """The texts of queries that share an n-gram with the corpus, and how many there are of each field.
 
     Attributes:
         n: tokens of an n-gram.
@@ -79,8 +79,8 @@ class _Text(NamedTuple):
 def find_overlaps(index: NgramIndex, snapshot: Snapshot, queries: Sequence[Query], *, n: int = LENGTH) -> Overlaps:
     """Look up the n-grams of all questions and answers, in the texts and the titles of documents.
 
-    They are n-grams of the index's tokens, as these are in running text. A text with fewer tokens than n is left out
-    and counted: short answers are in every corpus.
+    N-grams are of the index's tokens. A text with fewer tokens than n is left out and counted: short answers are in
+    every corpus.
 
     Raises:
         QueryError: n is below 1.
@@ -105,9 +105,9 @@ def _texts(queries: Sequence[Query]) -> Iterator[_Text]:
 
 
 class _Batch:
-    """Looks up the n-grams of some texts, cut with and without a space before them.
+    """Looks up the n-grams of some texts, tokenized with and without a space before them.
 
-    Byte-pair tokenizers have the space before a word in its token: without one only the beginning of a document is cut.
+    Byte-pair tokenizers put the space before a word into its token; only the first word of a document has none.
     """
 
     def __init__(self, index: NgramIndex, snapshot: Snapshot, n: int, texts: Sequence[_Text]) -> None:
@@ -152,18 +152,18 @@ class _Batch:
         return overlaps
 
     def _longest(self, index: FMIndex, ids: Sequence[Int32s], places: Int64s) -> Int64s:
-        """Return how many tokens from each place on are in one place of an index; 0 where they are fewer than n.
+        """Return the tokens of the longest match in an index from each place on; 0 where it is shorter than n.
 
-        Places are those of all texts, one after the other: int64 of shape (places,).
+        Places are those where an n-gram begins, of all texts one after the other: int64 of shape (places,).
         """
-        starts = np.concatenate([np.zeros(0, np.int64), *(np.arange(count) for count in places)]).astype(np.int64)
+        starts = np.arange(places.sum()) - np.repeat(offsets_of(places)[:-1], places)
         row = np.repeat(np.arange(len(places)), places)
         flat = np.concatenate([np.zeros(0, np.int32), *ids])
         begins = offsets_of(np.array(list(map(len, ids)), np.int64))
         first, ends = begins[row] + starts, begins[row + 1]
         known = self._known(flat)
         longest = np.zeros(len(starts), np.int64)
-        # Windows of an unknown token are nowhere: the index does not know which words its own unknown tokens replaced.
+        # N-grams with an unknown token match nothing: the index does not know which words its own such tokens replaced.
         before = np.append(0, np.cumsum(~known))
         alive = np.flatnonzero(before[first + self._n] == before[first])
         windows = flat[first[alive][:, None] + np.arange(self._n)]

@@ -16,7 +16,7 @@ def lines():
 
 @pytest.fixture(scope="module")
 def studied(lines):
-    given = {"seeds": 3, "threads": 2, "tell": lines.append}
+    given = {"seeds": 3, "threads": 2, "report": lines.append}
     return study_orders(clustered(600, 32, clusters=3), clustered(60, 32, seed=4, clusters=3), "ip", **given)
 
 
@@ -34,7 +34,7 @@ def test_seeds_differ_in_every_order(studied):
 
 
 def test_the_same_study_gives_the_same_figures(studied):
-    given = {"seeds": 3, "threads": 1, "tell": lambda line: None}
+    given = {"seeds": 3, "threads": 1, "report": lambda line: None}
     again = study_orders(clustered(600, 32, clusters=3), clustered(60, 32, seed=4, clusters=3), "ip", **given)
     assert again == studied
 
@@ -47,9 +47,9 @@ def test_the_interval_is_that_of_student():
 
 
 def test_an_interrupt_ends_the_study(monkeypatch):
-    def tell(line):
+    def report(line):
         if "1 of 30" in line:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        study_orders(clustered(2000), clustered(5, seed=4), "l2", seeds=3, threads=1, tell=tell)
+        study_orders(clustered(2000), clustered(5, seed=4), "l2", seeds=3, threads=1, report=report)
