@@ -15,6 +15,7 @@ from mnemodex.pipelines.progress import StepReport
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.sections import DEFAULT_MODEL
 from mnemodex.schemas.spec import ModelRef, RecipePath
+from mnemodex.schemas.store.object_url import ObjectUrl
 from mnemodex.schemas.store.sealed import seal, unseal
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ class UpToDate:
     """What a build leaves behind, for the next one to know that nothing has changed.
 
     The state is that of the recipe, of the files and models that it names, of our code and its libraries, of the
-    snapshot, and of the memory's folders, whose times tell that a file was added, removed or replaced. The former
-    manifest is the current snapshot's, before the build.
+    snapshot, and of the memory's folders, whose times tell that a file was added, removed or replaced; in an object
+    store it is that of the names of its files. The former manifest is the current snapshot's, before the build.
     """
 
     def __init__(self, store: Store, recipe: Recipe, former: Manifest | None) -> None:
@@ -66,9 +67,14 @@ class UpToDate:
             self._store.files.put(_MEMO, seal(memo))
 
     def _state(self, current: Manifest) -> str:
-        folders = [folder for name in ("tables", "indexes") for folder in _folders(str(self._store.root / name))]
+        contents = [item for name in ("tables", "indexes") for item in self._contents(name)]
         # A damaged list file is left out of the snapshot that a build finds.
-        return fingerprint(self._inputs, current.name, current.created, _count(current), folders)
+        return fingerprint(self._inputs, current.name, current.created, _count(current), contents)
+
+    def _contents(self, folder: str) -> Iterator[str] | Iterator[tuple[str, int, int]]:
+        """Yield what changes when a file below a folder of the memory is added, removed or, locally, replaced."""
+        root = self._store.root
+        return self._store.files.list(folder) if isinstance(root, ObjectUrl) else _folders(str(root / folder))
 
 
 def _inputs(recipe: Recipe) -> str | None:

@@ -55,13 +55,13 @@ def find_objects(path: str) -> tuple[ObjectUrl, list[str], bool]:
 
 
 def object_state(path: str) -> tuple[int, int, int, int]:
-    """Return what differs when an object was replaced: size, time and etag."""
+    """Return what differs when an object was replaced: size, etag and time, whose steps may be whole seconds."""
     client, name = _locate(path)
     head = client.head(name)
     if head is None:
         raise SourceError(f"{path}: there is no such object; put it back or correct the path, and build again")
     etag = int(sha256((head["e_tag"] or "").encode()).hexdigest()[:15], 16)
-    return head["size"], int(head["last_modified"].timestamp() * 1e9), etag, 0
+    return head["size"], etag, int(head["last_modified"].timestamp() * 1e9), 0
 
 
 def open_object(path: str) -> BinaryIO:

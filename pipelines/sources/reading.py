@@ -38,7 +38,7 @@ UNREADABLE = (OSError, EOFError, zlib.error)
 
 
 def file_state(path: Path | str) -> tuple[int, int, int, int]:
-    """Return what tells that a file is another than before: size, times and inode."""
+    """Return what differs when a file was changed: size, times and inode; see `object_state` for an object."""
     if str(path).startswith(STARTS):
         return object_state(str(path))
     try:

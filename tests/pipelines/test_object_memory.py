@@ -9,9 +9,11 @@ import pytest
 from library import records, words_recipe, write_jsonl, write_triples
 
 import mnemodex
+from mnemodex.pipelines import run, unchanged
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import CommitFailedError, CorruptFileError, ObjectStoreError
 from mnemodex.schemas.store.store import Store, open_store
+from mnemodex.schemas.tables import CHUNKS
 
 
 @pytest.fixture
@@ -39,6 +41,23 @@ def test_it_answers_as_the_same_memory_in_a_folder(url, notes, tmp_path, cli):
     found = cli("search", url, "words", "harbour tides", "-k", "1")
     assert (found.code, "Harbour" in found.out) == (0, True)
     assert verify(url).problems == []
+
+
+def test_a_file_that_is_gone_is_computed_again_by_a_memory_of_many_partitions(bucket, notes, inline, monkeypatch):
+    monkeypatch.setattr(unchanged, "MANY", 1)
+    recipe = words_recipe(notes, f"{bucket}/memory")
+    mnemodex.build(recipe)
+    with pytest.MonkeyPatch.context() as patch:
+        # No plan is made.
+        patch.setattr(run, "declarations", None)
+        mnemodex.build(recipe)
+    store, manifest = open_store(f"{bucket}/memory")
+    (part, *_) = manifest.tables[CHUNKS.label].partitions
+    store.files.delete_all([part.file(".parquet").path])
+    inline.computed = 0
+    mnemodex.build(recipe)
+    assert inline.computed > 0
+    assert verify(f"{bucket}/memory").problems == []
 
 
 def test_it_is_changed_and_collected(url, notes, cli):

@@ -86,6 +86,16 @@ def test_a_large_file_is_read_in_ranges(tmp_path, put):
     assert blocks == data[1000:]
 
 
+def test_an_object_of_the_same_size_and_second_is_another(tmp_path, put, bucket):
+    write(tmp_path / "notes", "notes.jsonl")
+    source = open_source(Source(path=put(tmp_path / "notes")))
+    (stretch,) = source.stretches(1 << 20)
+    data = (tmp_path / "notes" / "notes.jsonl").read_bytes()
+    Store(bucket).files.put("corpus/notes.jsonl", data.replace(b"Harbour", b"Harbor."))
+    with pytest.raises(SourceError, match="has changed while the build read it"):
+        list(source.scan(stretch))
+
+
 def test_patterns_and_lists_name_objects(tmp_path, put):
     for name in ("a/one.jsonl", "a/b/two.jsonl", "c/three.jsonl", "a/.hidden.jsonl"):
         write_jsonl(tmp_path / "here" / name, records()[:1])
