@@ -29,7 +29,7 @@ def write_database(snapshot: Snapshot, path: Path) -> dict[str, int]:
     with replacing(path) as unfinished:
         try:
             with duckdb.connect(str(unfinished)) as connection:
-                # The order of rows is none of a table's matters, and keeping it would hold them in memory.
+                # Tables have no order, and keeping that of the rows would hold them in memory.
                 connection.execute("SET preserve_insertion_order = false")
                 counts = {
                     view: _copy(connection, view, dataset(snapshot, table), snapshot.corrections.rows(table))

@@ -1,4 +1,4 @@
-"""A snapshot as HippoRAG reads it: a corpus of passages, and what was extracted from them."""
+"""A snapshot in the files of HippoRAG: a corpus of passages, and the entities and triples extracted from them."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from mnemodex.pipelines.exports.rows import Json
     from mnemodex.retrievers.snapshot import Snapshot
 
 _TRIPLE = ("subject", "predicate", "object")
 
 
 def extractions_path(path: Path) -> Path:
-    """Return where the extractions of a corpus are written: `NAME.openie.json` beside `NAME.json`."""
+    """Return the path of a corpus's extractions: `NAME.openie.json` in the folder of `NAME.json`."""
     return path.with_name(f"{path.stem}.openie.json")
 
 
 def write_corpus(snapshot: Snapshot, path: Path) -> dict[str, int]:
-    """Write the chunks as HippoRAG's `[{title, text, idx}]`, and, where there are triples, its file of these beside it.
+    """Write the chunks as a corpus of HippoRAG, and the triples of a memory that has them as its extractions.
 
-    The latter has `{docs: [{idx, passage, extracted_entities, extracted_triples}]}`, as HippoRAG 2 keeps it: the
-    passage is the title and the text on lines of their own, and its `idx` the MD5 of that.
+    The corpus is `[{title, text, idx}]`. The extractions, at `extractions_path`, are in the form of HippoRAG 2:
+    `{docs: [{idx, passage, extracted_entities, extracted_triples}]}`, where `passage` is the title and the text on
+    separate lines, and `idx` has the MD5 of the passage.
 
     Returns:
-        Passages, and the triples of them where there are any.
+        How many passages were written, and how many triples where there is a table of these.
 
     Raises:
         ExportError: a file cannot be written.
@@ -53,14 +55,14 @@ def write_corpus(snapshot: Snapshot, path: Path) -> dict[str, int]:
                     corpus.add({"title": title, "text": text, "idx": counts["passages"]})
                     counts["passages"] += 1
                     if extractions is not None:
-                        found = triples.get(chunk_id, [])
-                        counts["triples"] += len(found)
-                        extractions.add(_extraction(f"{title}\n{text}", entities.get(chunk_id, []), found))
+                        extracted = triples.get(chunk_id, [])
+                        counts["triples"] += len(extracted)
+                        extractions.add(_extraction(f"{title}\n{text}", entities.get(chunk_id, []), extracted))
     return counts
 
 
 class _List:
-    """A JSON list that is written element by element, into a file that takes its place at the end of a stack."""
+    """A JSON list that is written element by element; the file gets its name when the stack is closed."""
 
     def __init__(self, stack: ExitStack, path: Path, begin: str, end: str) -> None:
         unfinished = stack.enter_context(replacing(path))
@@ -69,13 +71,13 @@ class _List:
         self._separator = "\n"
         stack.callback(lambda: self._file.write(f"\n{end}\n"))
 
-    def add(self, value: dict[str, Any]) -> None:
+    def add(self, value: Json) -> None:
         """Write an element."""
         self._file.write(self._separator + json.dumps(value, ensure_ascii=False))
         self._separator = ",\n"
 
 
-def _extraction(passage: str, entities: list[str], triples: list[list[str]]) -> dict[str, Any]:
+def _extraction(passage: str, entities: list[str], triples: list[list[str]]) -> Json:
     digest = hashlib.md5(passage.encode(), usedforsecurity=False).hexdigest()
     return {
         "idx": f"chunk-{digest}",

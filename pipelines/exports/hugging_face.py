@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -14,13 +14,14 @@ from mnemodex.schemas.manifest import fingerprint
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mnemodex.pipelines.exports.rows import Json
     from mnemodex.retrievers.snapshot import Snapshot
 
 
 def write_datasets(snapshot: Snapshot, folder: Path) -> dict[str, int]:
     """Write a `DatasetDict` with a dataset for each table that has rows, named as in SQL; return the rows of each.
 
-    A dataset has files of Arrow's stream format, mostly one for every partition, which `datasets` maps.
+    A dataset has files of Arrow's stream format, mostly one for every partition, which `datasets` maps into memory.
 
     Raises:
         ExportError: the folder cannot be written.
@@ -46,8 +47,8 @@ def _write_table(snapshot: Snapshot, table: str, folder: Path) -> int:
                 rows += batch.num_rows
                 writer.write_batch(batch.cast(schema))
     features = {column.name: _feature(column.type) for column in schema}
-    about = {"citation": "", "description": "", "features": features, "homepage": "", "license": ""}
-    state: dict[str, Any] = {
+    info: Json = {"citation": "", "description": "", "features": features, "homepage": "", "license": ""}
+    state: Json = {
         "_data_files": [{"filename": name} for name in names],
         "_fingerprint": fingerprint(snapshot.manifest.created, snapshot.name, table),
         "_format_columns": None,
@@ -56,7 +57,7 @@ def _write_table(snapshot: Snapshot, table: str, folder: Path) -> int:
         "_output_all_columns": False,
         "_split": None,
     }
-    (folder / "dataset_info.json").write_text(json.dumps(about))
+    (folder / "dataset_info.json").write_text(json.dumps(info))
     (folder / "state.json").write_text(json.dumps(state))
     return rows
 
@@ -66,8 +67,8 @@ def _plain(dtype: pa.DataType) -> pa.DataType:
     return pa.binary() if pa.types.is_fixed_size_binary(dtype) else dtype
 
 
-def _feature(dtype: pa.DataType) -> dict[str, Any]:
-    """Return what `datasets` calls the type of a column."""
+def _feature(dtype: pa.DataType) -> Json:
+    """Return the type of a column as a feature of `datasets`."""
     if pa.types.is_fixed_size_list(dtype):
         return {"feature": _feature(dtype.value_type), "length": dtype.list_size, "_type": "Sequence"}
     if pa.types.is_list(dtype):

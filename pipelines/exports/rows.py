@@ -1,8 +1,8 @@
-"""The rows of a snapshot's tables as a stream, without those that tombstones leave out."""
+"""The rows of a snapshot's tables as a stream, without those of deleted documents."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import duckdb
 import numpy as np
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from mnemodex.retrievers.snapshot import Snapshot
 
+Json: TypeAlias = dict[str, Any]
+"""An object of a JSON file, as another program reads it."""
+
 
 def table_schema(snapshot: Snapshot, table: str) -> pa.Schema:
     """Return the columns of a table, as its first partition has them."""
@@ -29,7 +32,7 @@ def table_schema(snapshot: Snapshot, table: str) -> pa.Schema:
 
 
 def read_table(snapshot: Snapshot, table: str) -> Iterator[Iterable[pa.RecordBatch]]:
-    """Yield the rows that readers see, of each partition; as one stream where they are not those of partitions."""
+    """Yield the rows that readers see, a stream for each partition; one stream of all where they are corrected."""
     corrections = snapshot.corrections.rows(table)
     if corrections is None and (table != ERRORS.label or not len(snapshot.tombstones.doc_id)):
         yield from (read_rows(snapshot, table, part.label) for part in snapshot.manifest.tables[table].partitions)

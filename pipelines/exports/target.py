@@ -1,8 +1,9 @@
-"""Where an export goes: written under another name beside it, and renamed when it is complete."""
+"""The path of an export: written under a temporary name in the same folder, and renamed when it is complete."""
 
 from __future__ import annotations
 
 import glob
+import os
 import shutil
 import uuid
 from contextlib import contextmanager
@@ -11,18 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnemodex.schemas.errors import ExportError, reason
+from mnemodex.schemas.store.locks import open_locked
 from mnemodex.schemas.store.object_url import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-
-_MARK = "dataset_dict.json"
-"""The file by which a folder of datasets is known: no other folder is replaced."""
+_DATASETS = "dataset_dict.json"
+"""The file that a folder of datasets has: no other folder is replaced."""
+_MARK_LETTERS = 8
+"""Of what distinguishes the temporary names of exports to one path."""
 
 
 def check_target(path: Path, memory: str, *, force: bool, folder: bool = False) -> None:
-    """Refuse a path that exists, unless `force`, and one in no folder, or in that of the memory.
+    """Refuse a path that exists, unless `force`, one whose folder does not exist, and one in the memory's folder.
 
     With `force`, a file or a folder of datasets may be replaced, whichever is to be written.
 
@@ -39,7 +42,7 @@ def check_target(path: Path, memory: str, *, force: bool, folder: bool = False) 
         raise ExportError(f"{path}: already exists; pass --force to replace it, or choose another path")
     if path.exists() and path.is_dir() != folder:
         raise ExportError(f"{path}: is a {'file' if folder else 'folder'}; remove it, or choose another path")
-    if folder and path.exists() and not (path / _MARK).is_file():
+    if folder and path.exists() and not (path / _DATASETS).is_file():
         raise ExportError(f"{path}: is a folder of other things than datasets; remove it, or choose another path")
 
 
@@ -52,28 +55,65 @@ def check_different(paths: Sequence[Path]) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside another one, for a file or a folder that takes its place at the end.
+    """Give a temporary path in the same folder, for a file or a folder that replaces another one at the end.
 
-    What was there is removed then; if writing fails, it stays, and what is unfinished is removed.
+    If writing fails, the former one stays and the unfinished one is removed; that of an export that was killed is
+    removed by the next one to the same path.
 
     Raises:
         ExportError: the disk refused.
     """
-    mark = uuid.uuid4().hex[:8]
-    unfinished, former = (path.with_name(f".{path.name}.{mark}.{what}") for what in ("part", "old"))
+    mark = uuid.uuid4().hex[:_MARK_LETTERS]
     try:
-        yield unfinished
-        _replace(unfinished, path, former)
+        _remove_abandoned(path)
+        # It is held until everything else of this export is removed.
+        lock = open_locked(_temporary(path, mark, "lock"))
+        assert lock is not None  # noqa: S101 - nobody else knows its name
+        try:
+            yield _temporary(path, mark, "part")
+            _replace(_temporary(path, mark, "part"), path, _temporary(path, mark, "old"))
+        finally:
+            _remove(path, mark)
+            os.close(lock)
     except OSError as error:
         remedy = "correct that, or choose another path"
         raise ExportError(f"{path}: cannot be written ({reason(error)}); {remedy}") from error
-    finally:
-        # DuckDB's log of what is not in its file yet has a longer name.
-        for left in path.parent.glob(f".{glob.escape(path.name)}.{mark}.*"):
-            if left.is_dir():
-                shutil.rmtree(left)
-            else:
-                left.unlink(missing_ok=True)
+
+
+def _temporary(path: Path, mark: str, kind: str) -> Path:
+    return path.with_name(f".{path.name}.{mark}.{kind}")
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what exports to a path have left that were killed: those whose lock is free."""
+    for file in path.parent.glob(f".{glob.escape(path.name)}.{'?' * _MARK_LETTERS}.lock"):
+        try:
+            lock = open_locked(file, create=False)
+        except FileNotFoundError:
+            # Its export has ended.
+            continue
+        if lock is None:
+            continue
+        mark = file.name.removesuffix(".lock")[-_MARK_LETTERS:]
+        former = _temporary(path, mark, "old")
+        try:
+            if former.exists() and not path.exists():
+                former.rename(path)
+            _remove(path, mark)
+        finally:
+            os.close(lock)
+
+
+def _remove(path: Path, mark: str) -> None:
+    """Remove the temporary files of an export, and its lock last."""
+    lock = _temporary(path, mark, "lock")
+    # DuckDB's log of what is not in its file yet has a longer name.
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{mark}.*"):
+        if left.is_dir():
+            shutil.rmtree(left)
+        elif left != lock:
+            left.unlink(missing_ok=True)
+    lock.unlink(missing_ok=True)
 
 
 def _replace(unfinished: Path, path: Path, former: Path) -> None:

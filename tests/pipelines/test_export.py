@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import duckdb
 import pyarrow as pa
@@ -159,6 +161,26 @@ class TestTargets:
         ran = cli("export", built / "memory", path, "--force")
         assert ran.code == 2 and "No space left" in ran.err
         assert path.read_text() == "former" and [one.name for one in tmp_path.iterdir()] == ["out.duckdb"]
+
+    def test_what_a_killed_export_has_left_is_removed_by_the_next_one_to_the_path(self, tmp_path):
+        script = (
+            "import os, pathlib, sys\n"
+            "from mnemodex.pipelines.exports.target import replacing\n"
+            "with replacing(pathlib.Path(sys.argv[1])) as part:\n"
+            "    part.write_text('half')\n"
+            "    part.with_name(part.name + '.wal').write_text('log')\n"
+            "    os.kill(os.getpid(), 9)\n"
+        )
+        path = tmp_path / "out.duckdb"
+        assert subprocess.run([sys.executable, "-c", script, path], check=False).returncode == -9
+        assert len(list(tmp_path.iterdir())) == 3
+        with replacing(path) as first:
+            first.write_text("first")
+            # One that is still being written is left alone.
+            with replacing(path) as second:
+                second.write_text("second")
+            assert path.read_text() == "second" and first.exists()
+        assert path.read_text() == "first" and [*tmp_path.iterdir()] == [path]
 
     def test_a_folder_comes_back_where_its_successor_cannot_take_its_place(self, tmp_path):
         (tmp_path / "hf").mkdir()
