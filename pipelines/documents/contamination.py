@@ -1,4 +1,4 @@
-"""Documents that hold a part of an evaluation: found by the n-grams of words that they share with its texts."""
+"""Documents that share n-grams of words with the questions and answers of an evaluation."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class EvaluationTexts:
     """The n-grams of words of all questions and answers of query files.
 
     Words are runs of letters and digits in lower case, without punctuation, as GPT-3's authors compare texts (Brown et
-    al., 2020, appendix C); of scripts without spaces they are single letters. Equal n-grams are equal words: hashes
-    only say where to look.
+    al., 2020, appendix C); of scripts without spaces they are single letters. N-grams are found by their hashes and
+    then compared word by word.
 
     Attributes:
         n: words of an n-gram.
@@ -78,7 +78,7 @@ class EvaluationTexts:
         self._find_by_hash(np.concatenate(rows), np.concatenate(owners))
 
     def _find_by_hash(self, ngrams: Int32s, owners: Int32s) -> None:
-        # The first text that has an n-gram stands for all.
+        # Of several texts with one n-gram, the first is named.
         ngrams, first = np.unique(ngrams, axis=0, return_index=True)
         hashes = _hash(ngrams.astype(np.int64).T)
         order = np.argsort(hashes, kind="stable")
@@ -106,7 +106,7 @@ class EvaluationTexts:
         return found
 
     def _places(self, ids: Int64s) -> Iterator[int]:
-        """Yield where n-grams begin that have the hash of one of the evaluation's; -1 is of a word that it has not."""
+        """Yield where n-grams begin whose hash is that of one of the evaluation's; -1 is a word that none of it has."""
         unknown = np.append(0, np.cumsum(ids < 0))
         places = np.flatnonzero(unknown[self.n :] == unknown[: -self.n])
         if len(places):
@@ -129,10 +129,10 @@ def clean(
     *,
     changes: bool,
 ) -> Iterator[Record | Deletion | BadRow]:
-    """Yield records without those that share words with an evaluation, which `contaminated` gets.
+    """Yield records without those that share words with an evaluation, which are added to `contaminated`.
 
-    Of the change log, which `changes` says that they are, such a one becomes a deletion: what it took the place of does
-    not come back.
+    With `changes` the records are those of the change log: a contaminated one becomes a deletion there, so that the
+    version of the document that it replaced does not come back.
     """
     for record, shared in share(records, evaluation):
         if not isinstance(record, Record) or shared is None:
@@ -144,7 +144,7 @@ def clean(
 
 
 def share(records: Iterable[_R], evaluation: EvaluationTexts) -> Iterator[tuple[_R, Shared | None]]:
-    """Yield what is read of a source, each with what it shares with an evaluation; rows without texts share nothing."""
+    """Yield what is read of a source, each with what it shares with an evaluation; None for rows without texts."""
     rows = iter(records)
     while batch := list(islice(rows, _BATCH)):
         texts = [(row.title, row.text) if isinstance(row, Record) else () for row in batch]
@@ -152,8 +152,8 @@ def share(records: Iterable[_R], evaluation: EvaluationTexts) -> Iterator[tuple[
 
 
 def contaminated_row(record: Record, shared: Shared, n: int) -> BadRow:
-    """Return what is said of a document that is left out."""
-    reason = f"shares {n} words in a row with query {shared.query!r} of {shared.file}"
+    """Return the row of `errors` of a document that is left out."""
+    reason = f"shares {n} {'word' if n == 1 else 'words in a row'} with query {shared.query!r} of {shared.file}"
     return BadRow.of(record.source, record.line, reason, shared.ngram)
 
 

@@ -68,7 +68,7 @@ class ReadStats(Stats):
         misfits: how many values of each do not fit its type.
         left_out: how many values of each field are bytes, which metadata does not hold.
         contaminated: documents that are left out because they share words with an evaluation.
-        first: where the first of these is, and what it shares.
+        first: where the first of these is, and the reason.
         texts: questions and answers of the evaluation, of which `short` have too few words.
     """
 
@@ -162,7 +162,7 @@ class ReadOp(Op):
             raise SourceError(f"{shown_paths(settings.source.path)}: no documents{why}")
         count = _check_errors(finished, complete=True)
         left_out = f"{count_rows(count)} left out{finished.first_error()}; the table errors has them all"
-        return [*([left_out] if count else []), *cleaned, *_tell_left_out(finished), *_judge_fields(finished)]
+        return [*([left_out] if count else []), *cleaned, *_warn_of_bytes(finished), *_judge_fields(finished)]
 
     @override
     @classmethod
@@ -172,11 +172,11 @@ class ReadOp(Op):
 
 
 def _judge_clean(finished: Finished) -> Iterator[str]:
-    """Yield warnings of documents that share words with an evaluation, and of its texts that are not looked for."""
+    """Yield warnings of documents that share words with an evaluation, and of its texts that are too short for one."""
     settings: Any = finished.step.settings
     stats = [part.stats.of(ReadStats) for part in finished.parts]
-    if count := sum(one.contaminated for one in stats):
-        first = next(one.first for one in stats if one.first)
+    if count := sum(part.contaminated for part in stats):
+        first = next(part.first for part in stats if part.first)
         yield f"{count_documents(count)} left out: {first}; the table errors has them all"
     if stats and stats[0].short:
         yield (
@@ -196,7 +196,7 @@ def _check_errors(finished: Finished, *, complete: bool) -> int:
     return count
 
 
-def _tell_left_out(finished: Finished) -> Iterator[str]:
+def _warn_of_bytes(finished: Finished) -> Iterator[str]:
     """Yield a warning of values that are bytes, where there are any."""
     count = sum((Counter(part.stats.of(ReadStats).left_out) for part in finished.parts), Counter[str]())
     if count:

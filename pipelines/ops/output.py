@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class Output:
         self._unit = unit
         self._folders: dict[Key, Path] = {}
         self._rows: dict[Key, int] = {}
-        self._errors: list[dict[str, Any]] = []
+        self._errors: list[tuple[str, BadRow]] = []
         self.progress = report
         self.checkpoint = Checkpoint(store, unit.fingerprint)
 
@@ -155,12 +156,10 @@ class Output:
         if not bad:
             return
         stage = of or self._step.result.label
-        self._errors += [
-            {"stage": stage, "source": row.source, "line": row.line, "reason": row.reason, "content": row.content}
-            for row in bad
-        ]
+        self._errors += [(stage, row) for row in bad]
         spec = spec_of(ERRORS)
-        self.write(spec, pa.Table.from_pylist(self._errors, spec.schema), key=ERRORS)
+        rows = [{"stage": stage, **asdict(row)} for stage, row in self._errors]
+        self.write(spec, pa.Table.from_pylist(rows, spec.schema), key=ERRORS)
         if doc_ids:
             np.save(self.folder_of(ERRORS) / "data.npy", np.array(doc_ids, np.int64), allow_pickle=False)
 

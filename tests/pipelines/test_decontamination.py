@@ -132,8 +132,11 @@ def test_a_source_of_which_nothing_is_left_says_why(folder):
     write_jsonl(folder / "only.jsonl", [{"id": "a", "text": COPY}])
     made = recipe(folder)
     made["source"]["path"] = str(folder / "only.jsonl")
-    with pytest.raises(mnemodex.MnemodexError, match=r"no documents: 1 document left out: only.jsonl line 1"):
-        mnemodex.build(made)
+    for n, shared in ((13, "13 words in a row"), (1, "1 word")):
+        made["source"]["decontaminate"] = {"files": [str(folder / "test.jsonl")], "n": n}
+        left_out = f"no documents: 1 document left out: only.jsonl line 1: shares {shared} with query 'q1'"
+        with pytest.raises(mnemodex.MnemodexError, match=left_out):
+            mnemodex.build(made)
 
 
 @pytest.mark.parametrize(
