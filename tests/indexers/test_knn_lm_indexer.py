@@ -49,15 +49,30 @@ def test_every_token_stands_where_its_key_stands(tmp_path, factory, groups):
     assert measured.search.scale > 0 and measured.recall.recall > 0.5
 
 
+def _probe(exact_scores) -> Probe:
+    """Return a probe of which only the exact scores are looked at."""
+    found = np.zeros((1, len(exact_scores), 3))
+    once = np.zeros(1, np.int64)
+    return Probe(
+        origin="queries",
+        parameter=None,
+        limit=0,
+        values=once,
+        exact_ids=found[0],
+        exact_scores=exact_scores,
+        found_ids=found,
+        found_scores=found,
+        true_scores=found,
+        refines=once,
+        comparisons=once.astype(float),
+    )
+
+
 def test_the_scale_is_how_distances_of_neighbours_differ():
     scores = -np.array([[1.0, 2.0, 4.0], [0.0, 0.0, np.inf], [10.0, 11.0, 15.0], [3.0, 3.0, 3.0]])
-    empty = np.zeros((1, 4, 3))
-    probe = Probe("queries", None, 0, np.zeros(1, np.int64), empty[0], scores, empty, empty, empty)
-    assert distance_scale(probe) == pytest.approx(4.0 / 3), "of 3 and 5: the others have no difference"
+    assert distance_scale(_probe(scores)) == pytest.approx(4.0 / 3), "of 3 and 5: the others have no difference"
 
 
 @pytest.mark.parametrize("scores", [np.zeros((2, 3)), np.zeros((0, 3)), np.full((2, 3), -np.inf)])
 def test_without_differences_the_scale_is_one(scores):
-    empty = np.zeros((1, len(scores), 3))
-    probe = Probe("queries", None, 0, np.zeros(1, np.int64), empty[0], scores, empty, empty, empty)
-    assert distance_scale(probe) == 1.0
+    assert distance_scale(_probe(scores)) == 1.0
