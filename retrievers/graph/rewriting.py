@@ -157,32 +157,37 @@ class Rewrites(NamedTuple):
     """The question of each, shape (rewrites,)."""
     vectors: Float32s
     """Shape (rewrites, dimension)."""
-    cosines: Float32s
-    """Of the passage nearest to each, shape (rewrites,)."""
+    best: Float32s
+    """The score that each gives to the passage nearest to it, shape (rewrites,)."""
 
     def of(self, question: int) -> list[tuple[str, float]]:
-        """Return the rewrites of a question with their weights, for `Activation`."""
+        """Return the rewrites of a question with their best scores, for `Activation`."""
         rows = np.flatnonzero(self.owners == question)
-        return [(self.texts[row], float(WEIGHT * self.cosines[row])) for row in rows]
+        return [(self.texts[row], float(self.best[row])) for row in rows]
 
 
 def ask(space: Space, rewrites: Sequence[list[str]], scores: Float32s) -> Rewrites:
     """Ask the rewrites of each question of a batch, all in one call of the encoder.
 
     In `scores`, float32 of shape (questions, passages), a higher weighted cosine to a rewrite replaces the question's.
+    All weighted cosines to a rewrite are lowered by what the best of them is above the best of the question: a rewrite
+    may lead to other passages, but to none with more certainty than the question itself.
     """
     texts = [text for row in rewrites for text in row]
     owners = np.repeat(np.arange(len(rewrites)), [len(row) for row in rewrites])
     if not texts:
         return Rewrites([], owners, np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
     vectors = space.encode(texts)
-    cosines = np.empty(len(texts), np.float32)
+    limits = scores.max(axis=1, initial=-1.0)[owners]
+    best = np.empty(len(texts), np.float32)
     step = max(_CELLS // max(scores.shape[1], 1), 1)
     for start in range(0, len(texts), step):
         part = slice(start, start + step)
         dense = space.dense(vectors[part])
-        cosines[part] = dense.max(axis=1, initial=-1.0)
         dense *= np.float32(WEIGHT)
+        highest = dense.max(axis=1, initial=-1.0)
+        best[part] = np.minimum(highest, limits[part])
+        dense -= (highest - best[part])[:, None]
         for owner, row in zip(owners[part], dense, strict=True):
             np.maximum(scores[owner], row, out=scores[owner])
-    return Rewrites(texts, owners, vectors, cosines)
+    return Rewrites(texts, owners, vectors, best)

@@ -62,10 +62,17 @@ def ends(space, vector, count):
     return masses / masses.sum()
 
 
+def capped(dense):
+    """The best score of each passage, of cosines to a question and then to its rewrites."""
+    rewrites = 0.95 * dense[1:]
+    above = np.maximum(rewrites.max(axis=1) - dense[0].max(), 0)
+    return np.maximum(dense[0], (rewrites - above[:, None]).max(axis=0))
+
+
 def plain_bridge(space, question, rewrites):
     vectors = space.encode([question, *rewrites])
     dense = space.dense(vectors)
-    cosines = np.maximum(dense[0], 0.95 * dense[1:].max(axis=0))
+    cosines = capped(dense)
     share = 0.6 * min(1, np.exp(((space.fact_vectors @ vectors[0]).max() - dense[0].max()) / 0.05))
     seeds = 0.7 * ends(space, vectors[0], 10) + 0.3 * np.mean([ends(space, v, 5) for v in vectors[1:]], axis=0)
     return walked(space, np.concatenate([share * seeds, (1 - share) * softmax(cosines)]))
@@ -78,7 +85,8 @@ def test_a_fact_leads_from_the_mention_to_the_passage_that_answers():
     assert 2 in order(answer.scores[0])[:2]
     (activation,) = answer.activations
     assert activation.rewrites[0][0] == REWRITE
-    assert activation.rewrites[0][1] == pytest.approx(0.95 * space.dense(space.encode([REWRITE])).max())
+    best = space.dense(space.encode([QUESTION, REWRITE])).max(axis=1)
+    assert activation.rewrites[0][1] == pytest.approx(min(best[0], 0.95 * best[1]))
     assert {fact for fact, _ in activation.facts} == {0, 1, 2}
     masses = [mass for _, mass in activation.entities]
     assert len(masses) == space.graph.entities and masses == sorted(masses, reverse=True) and sum(masses) < 1
@@ -122,7 +130,19 @@ def test_sentences_bridge_where_no_fact_does():
         assert answer.activations[0].fallback == "the graph has no edges"
         texts = [text for text, _ in answer.activations[0].rewrites]
         dense = space.dense(space.encode([QUESTION, *texts]))
-        np.testing.assert_allclose(answer.scores[0], np.maximum(dense[0], 0.95 * dense[1:].max(axis=0)), rtol=1e-6)
+        np.testing.assert_allclose(answer.scores[0], capped(dense), rtol=1e-6)
+
+
+def test_no_rewrite_gives_a_passage_a_higher_score_than_the_question_gives_its_best():
+    space = HandSpace([("", "Bob met Ada."), ("", "old salt, says bob"), ("", "salt of the old mill"), ("", "Ada")])
+    question = "old salt Ada says"
+    for method in (Bridge(), BridgeLite()):
+        answer = ask(method, space, question)
+        texts = [text for text, _ in answer.activations[0].rewrites]
+        dense = space.dense(space.encode([question, *texts]))
+        assert 0.95 * dense[1:].max() > dense[0].max() + 0.01
+        assert answer.scores[0].max() == pytest.approx(dense[0].max())
+        assert max(score for _, score in answer.activations[0].rewrites) == pytest.approx(dense[0].max())
 
 
 @pytest.mark.parametrize("method", [Bridge(), BridgeLite()])
@@ -156,7 +176,7 @@ def test_names_lead_from_passage_to_passage_without_facts():
     answer = ask(BridgeLite(walker=Walker("exact", fact=0, synonym=0)), space, QUESTION)
     texts = [text for text, _ in answer.activations[0].rewrites]
     dense = space.dense(space.encode([QUESTION, *texts]))
-    reset = softmax(np.maximum(dense[0], 0.95 * dense[1:].max(axis=0)))
+    reset = softmax(capped(dense))
     reset = np.concatenate([np.zeros(space.graph.entities), reset])
     np.testing.assert_allclose(answer.scores[0], walked(space, reset, facts=False), rtol=1e-3)
     assert answer.activations[0].facts == []
