@@ -230,6 +230,7 @@ class Changes(RuleBasedStateMachine):
         }
         if "next" in self.indexes:
             recipe["lm"] = {"tiny": {"model": saved("llama", self.folder / "model"), "window": 32, "overlap": 8}}
+            recipe["ngram_pairs"] = {"spans": {"unsupervised": 1, "length": 3}}
         if "graph" in self.indexes:
             recipe["triples"] = {"from": str(self.folder / "triples.jsonl")}
         return mnemodex.build(recipe, encoders={"words": Hashed(16, seed=0)}, **options)

@@ -71,7 +71,7 @@ def _is_masked(label: str) -> bool:
     key = TableKey.parse(label)
     if key.family == "embeddings":
         return key.part in {"", "facts", "entities"}
-    return key in _TABLES or (key.family in {"lm_tokens", "lm_states"} and not key.part)
+    return key in _TABLES or (key.family in {"lm_tokens", "lm_states", "ngram_pairs"} and not key.part)
 
 
 def _masks(index: IndexEntry) -> bool:

@@ -46,10 +46,11 @@ def _count_masked(store: Store, table: TableEntry, ids: Tombstones, whole: Mappi
     if table.name == ERRORS.label:
         return sum(int(mask_errors(store, part, ids).sum()) for part in table.partitions)
     column = ids.column([table.id_column or ""])
+    if column is not None and column in whole and whole[column].partitions.rows == table.partitions.rows:
+        return len(getattr(ids, column))
+    column = column or ids.column(list(table.parents))
     if column is None:
         return 0
-    if column in whole and whole[column].partitions.rows == table.partitions.rows:
-        return len(getattr(ids, column))
     # Pages are checked as they are read.
     paths = (store.files.unchecked(part.file(".parquet")) for part in table.partitions)
     return sum(int(ids.mask(column, parquet.column(path, column)).sum()) for path in paths)

@@ -169,3 +169,21 @@ def test_the_command_line_shows_and_asks_pairs(recipe, tmp_path, cli):
     ((pair_id, tokens),) = cli("sql", tmp_path / "memory", query, "--json").json["rows"]
     assert int(pair_id) >= 0 and all(isinstance(token, int) for token in tokens)
     assert cli("verify", tmp_path / "memory").code == 0
+
+
+def test_a_deletion_leaves_the_files_of_pairs_and_nobody_sees_those_of_the_document(recipe, tmp_path):
+    mnemodex.build(recipe)
+    before = set((tmp_path / "memory" / "tables").rglob("*.parquet"))
+    memory = mnemodex.open(tmp_path / "memory")
+    memory.delete(["orchard-1"])
+    new = set((tmp_path / "memory" / "tables").rglob("*.parquet")) - before
+    assert {path.relative_to(tmp_path / "memory" / "tables").parts[0] for path in new} == {"changes", "tombstones"}
+    table = memory.snapshot.manifest.tables["ngram_pairs/train"]
+    assert (table.rows, table.masked) == (22, 11)
+    assert memory.sql("SELECT query_id, count(*) FROM ngram_pairs_train GROUP BY 1 ORDER BY 1").fetchall() == [
+        ("q1", 11),
+        ("q2", 11),
+    ]
+    assert verify(tmp_path / "memory").problems == []
+    memory.compact()
+    assert memory.snapshot.manifest.tables["ngram_pairs/train"].partitions.rows == 22
