@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,10 +11,12 @@ import numpy as np
 from pydantic_core import from_json, to_json
 from typing_extensions import override
 
+from mnemodex.indexers.arrays import are_among
 from mnemodex.pipelines.bad_row import BadRow
+from mnemodex.pipelines.extractors.former_lines import FormerLines, Place
 from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.pipelines.sources.base import COMPRESSIONS
-from mnemodex.pipelines.sources.reading import BOM, read_json, read_lines
+from mnemodex.pipelines.sources.reading import BOM, codec_of, read_json, read_lines
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.ids import hash_text
 from mnemodex.schemas.limits import exceeds
@@ -44,8 +47,11 @@ class SortStats(Stats):
 class SortTriples(Op):
     """Writes the lines of a file into one file a partition of documents, `LABEL.jsonl`.
 
-    Memory: 56 bytes a document, 24 of which stay, and the lines that wait (64 MiB). Of HippoRAG's format, up to twice
-    the bytes a document, and the whole file (at most 1 GiB).
+    Where the current snapshot was made of the same file, its lines are taken over, and of the file those about new
+    documents are read; of one that is compressed, or HippoRAG's, all are.
+
+    Memory: 56 bytes a document, 24 of which stay, 32 a line, and the lines that wait (64 MiB). Of HippoRAG's format, up
+    to twice the bytes a document, and the whole file (at most 1 GiB).
     """
 
     Settings = TripleFile
@@ -54,31 +60,62 @@ class SortTriples(Op):
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
         path = Path(self.settings.path)
-        documents = inputs.partitions(0)
-        directory = Directory(documents, by_text=_is_hipporag(path))
-        sorted_lines = SortedLines(output.folder)
+        partitions = {artifact.label: artifact.fingerprint for artifact in inputs.artifacts(0)}
+        # Only in a plain file of lines is a line found by its place.
+        in_place = codec_of(path) is None and not _is_hipporag(path)
+        former = FormerLines.of(inputs) if in_place else None
+        kept = former.kept(partitions) if former is not None else set[str]()
+        new = [part for part in inputs.partitions(0) if part.label not in kept]
+        directory = Directory(new, by_text=_is_hipporag(path))
+        if former is None:
+            entries, bad = self._sort(read_entries(path), new, directory, output.folder)
+        else:
+            former.copy(kept, output.folder)
+            lines = (
+                (place, _parse_line(line, path, place.line)) for place, line in former.read(path, directory.hashes)
+            )
+            entries = former.entries
+            _, bad = self._sort(lines, new, directory, output.folder, count=entries.shape[1])
+        numbers = {label: number for number, label in enumerate(partitions)}
+        documents = directory.documents([numbers[part.label] for part in new])
+        if former is not None:
+            documents = np.concatenate([former.documents(kept, numbers), documents], axis=1)
+        if in_place:
+            FormerLines(output.folder, partitions, entries, documents).save()
+        unknown = entries[3, (entries[0] >= 0) & ~are_among(entries[0], np.sort(documents[0]))]
+        (output.folder / "lines.txt").write_text(str(entries.shape[1]))
+        output.rows = entries.shape[1]
+        output.errors(bad, of="triples")
+        # Not the document's name: it may have been purged, whose key is not to be kept.
+        example = f"line {unknown[0]}" if len(unknown) else ""
+        return SortStats(lines=entries.shape[1], unknown=len(unknown), example=example, errors=len(bad))
+
+    def _sort(
+        self,
+        entries: Iterator[tuple[Place, Entry | BadRow]],
+        documents: Sequence[InputPartition],
+        directory: Directory,
+        folder: Path,
+        count: int = 0,
+    ) -> tuple[Int64s, list[BadRow]]:
+        """Write the entries of documents; return hash and place of each entry, of shape (4, entries), and bad ones.
+
+        The count is of all entries of the file, where only some are given.
+        """
+        sorted_lines = SortedLines(folder)
         bad: list[BadRow] = []
-        lines = unknown = 0
-        example = ""
-        for entry in read_entries(path):
-            lines += 1
+        found = array("q")
+        for place, entry in entries:
+            found.extend((-1 if isinstance(entry, BadRow) else entry.hash, *place))
             if isinstance(entry, BadRow):
                 bad.append(entry)
                 first = f": {bad[0].source} line {bad[0].line}: {bad[0].reason}"
-                _check_errors(self.settings, len(bad), lines, first, complete=False)
+                _check_errors(self.settings, len(bad), max(count, len(found) // 4), first, complete=False)
                 continue
-            matches = directory.find(entry.hash)
-            if not matches:
-                # Not its name: a document may have been purged, whose key is not to be kept.
-                example = example or f"line {entry.line}"
-                unknown += 1
-            for partition, doc_id in matches:
+            for partition, doc_id in directory.find(entry.hash):
                 sorted_lines.add(documents[partition].label, [doc_id, entry.line, entry.triples])
         sorted_lines.flush()
-        (output.folder / "lines.txt").write_text(str(lines))
-        output.rows = lines
-        output.errors(bad, of="triples")
-        return SortStats(lines=lines, unknown=unknown, example=example, errors=len(bad))
+        return np.array(found, np.int64).reshape(-1, 4).T, bad
 
     @override
     @classmethod
@@ -131,6 +168,16 @@ class Directory:
         parts.clear()
         self._rows = np.take(self._rows, np.argsort(self._rows[0], kind="stable"), axis=1)
 
+    @property
+    def hashes(self) -> Int64s:
+        """The hashes, ascending."""
+        hashes: Int64s = self._rows[0]
+        return hashes
+
+    def documents(self, numbers: Sequence[int]) -> Int64s:
+        """Return hash and partition of each document, of shape (2, documents), given other numbers of partitions."""
+        return np.stack([self._rows[0], np.array(numbers, np.int64)[self._rows[1]]])
+
     def find(self, value: int) -> list[tuple[int, int]]:
         """Return the partitions and ids of the documents with a hash."""
         begin, end = (np.searchsorted(self._rows[0], value, side) for side in ("left", "right"))
@@ -179,14 +226,19 @@ class Entry(NamedTuple):
     triples: list[Any]
 
 
-def read_entries(path: Path) -> Iterator[Entry | BadRow]:
-    """Yield the entries of a file: JSONL of {id, triples}, or HippoRAG's JSON of passages."""
+def read_entries(path: Path) -> Iterator[tuple[Place, Entry | BadRow]]:
+    """Yield the entries of a file with their places: JSONL of {id, triples}, or HippoRAG's JSON of passages.
+
+    Places are those in the file as it is without compression; of HippoRAG's only the number is one.
+    """
     if _is_hipporag(path):
-        yield from _read_passages(path)
+        yield from ((Place(0, 0, entry.line), entry) for entry in _read_passages(path))
         return
+    start = 0
     for number, line in enumerate(read_lines(path), 1):
         if line and not line.isspace():
-            yield _parse_line(line, path, number)
+            yield Place(start, len(line), number), _parse_line(line, path, number)
+        start += len(line) + 1
 
 
 def _is_hipporag(path: Path) -> bool:

@@ -69,7 +69,7 @@ def triple_steps(context: PlanContext) -> Iterator[Step]:
         op, writes = "mnemodex.pipelines.extractors.sorting:SortTriples", (_LINES, tables.ERRORS)
         identity = [spec.identity(), context.content(spec.path)]
         documents = (Read(tables.DOCUMENTS, All(), ("doc_id", "key")),)
-        yield Step("triples: lines", op, documents, writes, spec, identity=identity)
+        yield Step("triples: lines", op, documents, writes, spec, identity=identity, reuse="line")
     yield Step(
         "triples",
         "mnemodex.pipelines.extractors.extract:ExtractOp",

@@ -142,6 +142,16 @@ class Former:
         paths = [self._file(number, ".parquet") for number in range(len(self._table.places))] if self else []
         return [path for path in paths if path is not None] if None not in paths else []
 
+    def folder(self) -> Path | None:
+        """Return the folder of the first partition, every file checked; None where there is none, or it is damaged."""
+        artifact = self._store.artifact(self._table.places[0]) if self and self._table.places else None
+        try:
+            for file in artifact.files if artifact is not None else ():
+                self._store.files.local(file)
+        except CorruptFileError:
+            return None
+        return self._store.files.path(artifact.folder) if artifact is not None else None
+
     def _by_partition(self, known: Known) -> Iterator[tuple[int, Int64s]]:
         places = np.flatnonzero(known.known)
         for number in np.unique(known.partition[places]):

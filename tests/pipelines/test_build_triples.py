@@ -12,6 +12,7 @@ from library import write_jsonl, write_parts
 
 import mnemodex
 from mnemodex.pipelines.extractors.extract import TripleStats
+from mnemodex.pipelines.extractors.sorting import SortStats
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import RecipeError, SourceError
 
@@ -205,6 +206,29 @@ def test_only_partitions_whose_lines_changed_are_made_again(recipe, file):
     shutil.rmtree(manifest_root(recipe) / "work")
     assert computed(mnemodex.build(recipe)) == {}
     assert computed(mnemodex.build({**recipe, "id_salt": "x"}))["triples"] == 2
+    assert verify(recipe["memory"]).problems == []
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_an_addition_reads_only_the_lines_about_new_documents(recipe, file, tmp_path, monkeypatch, mark):
+    more = [{"id": "olme", "triples": [["Olme", "sells", "salt"]]}, {"id": "nobody", "triples": [["x", "is", "y"]]}]
+    lines = [json.dumps(row) for row in [*OPENIE[:2], more[0], *OPENIE[2:], more[1], more[0]]]
+    file.write_bytes(mark + "\n".join([lines[0], "{", "", *lines[1:]]).encode())
+    recipe["triples"]["max_errors"] = 1
+    mnemodex.build(recipe)
+    added = {"id": "olme", "title": "Olme", "text": "Olme is a town of salt."}
+    with monkeypatch.context() as patched:
+        patched.setattr("mnemodex.pipelines.extractors.sorting.read_entries", lambda path: pytest.fail("read"))
+        memory = mnemodex.open(recipe["memory"])
+        memory.add([added])
+    write_jsonl(tmp_path / "notes" / "part-9.jsonl", [added])
+    whole = {**recipe, "memory": str(tmp_path / "whole")}
+    mnemodex.build(whole)
+    lines = [manifest(path).caches["tables/triple_lines"].partitions[0] for path in (recipe["memory"], whole["memory"])]
+    stats = [part.stats.of(SortStats) for part in lines]
+    assert [(of.lines, of.unknown, of.example, of.errors) for of in stats] == [(8, 1, "line 8", 1)] * 2
+    assert rows(recipe, FACTS) == rows(whole, FACTS)
+    assert rows(recipe, "SELECT * FROM errors") == rows(whole, "SELECT * FROM errors")
     assert verify(recipe["memory"]).problems == []
 
 
