@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mnemodex.indexers.arrays import Int32s, Int64s
     from mnemodex.indexers.base import InputPartition
     from mnemodex.indexers.graph.adjacency import Edges
+    from mnemodex.indexers.graph.numbering import Numbering
     from mnemodex.indexers.graph.passages import Mentioned
     from mnemodex.indexers.settings import GraphSettings
     from mnemodex.schemas.tables import TableKey
@@ -94,72 +95,73 @@ class GraphIndexer(Indexer):
 
 def _of_tables(chunk_ids: Int64s, tables: Tables, out: Path) -> Graph:
     from mnemodex.indexers.graph.adjacency import adjacency
+    from mnemodex.indexers.graph.numbering import Numbering
 
     entities = _read(tables[ENTITIES.label], ["entity_id", "name", "chunks"])
     facts = _read(tables[FACTS.label], ["fact_id", "subject_id", "object_id", *_FACT])
     _write_texts(out / "entities.arrow", entities.select(["name"]))
     _write_texts(out / "facts.arrow", facts.select(list(_FACT)))
-    entity_ids = entities["entity_id"].to_numpy()
+    entity_ids, fact_ids = entities["entity_id"].to_numpy(), facts["fact_id"].to_numpy()
+    entity, fact = Numbering(entity_ids), Numbering(fact_ids)
     save_arrays(
         out,
-        fact_numbers=_numbers(tables[FACT_TEXTS.label], facts["fact_id"].to_numpy()),
-        entity_numbers=_numbers(tables[NAME_TEXTS.label], entity_ids),
+        fact_numbers=_numbers(tables[FACT_TEXTS.label], fact),
+        entity_numbers=_numbers(tables[NAME_TEXTS.label], entity),
     )
     # Unlike the other ids, those of passages are in no order.
     order = np.argsort(chunk_ids)
-    ascending = chunk_ids[order]
+    in_order = Numbering(chunk_ids[order])
 
     def passages(ids: Int64s) -> Int64s:
-        return order[np.searchsorted(ascending, ids)]
+        return order[in_order(ids)]
 
-    edges = {
-        f"{kind}s": _edges(tables[EDGES.label], kind, entity_ids, passages) for kind in ("fact", "mention", "synonym")
-    }
     return Graph(
         entity_ids,
         chunk_ids,
-        *adjacency(len(entity_ids), len(chunk_ids), **edges),
-        np.searchsorted(entity_ids, facts["subject_id"].to_numpy()).astype(np.int32),
-        np.searchsorted(entity_ids, facts["object_id"].to_numpy()).astype(np.int32),
-        *_stated(tables["triples"], facts["fact_id"].to_numpy(), passages, len(chunk_ids)),
+        *adjacency(len(entity_ids), len(chunk_ids), **_edges(tables[EDGES.label], entity, passages)),
+        entity(facts["subject_id"].to_numpy()).astype(np.int32),
+        entity(facts["object_id"].to_numpy()).astype(np.int32),
+        *_stated(tables["triples"], fact, passages, len(chunk_ids)),
         entities["chunks"].to_numpy().astype(np.int32),
     )
 
 
-def _numbers(partitions: list[InputPartition], ids: Int64s) -> Int32s:
+def _numbers(partitions: list[InputPartition], numbers: Numbering) -> Int32s:
     """Return the numbers of the rows of vectors of texts: segment by segment, and in these by ascending id."""
     files = sorted((path.name, number, path) for number, part in enumerate(partitions) for path in _files(part))
     rows = [np.zeros(0, np.int64), *(read_arrow(path).column(0).to_numpy() for *_, path in files)]
-    return np.searchsorted(ids, np.concatenate(rows)).astype(np.int32)
+    return numbers(np.concatenate(rows)).astype(np.int32)
 
 
 def _files(part: InputPartition) -> Iterator[Path]:
     return part.folder.glob("*.arrow") if part.folder is not None else iter(())
 
 
-def _edges(partitions: list[InputPartition], kind: str, entity_ids: Int64s, passages: Numbers) -> Edges:
-    """Return the edges of one kind, by the numbers of entities and of passages."""
+def _edges(partitions: list[InputPartition], entity: Numbering, passages: Numbers) -> dict[str, Edges]:
+    """Return the edges of each kind, by the numbers of entities and of passages."""
     from mnemodex.indexers.graph.adjacency import Edges
+    from mnemodex.indexers.graph.pruning import NO_EDGES
 
-    parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
+    kinds: dict[str, list[Edges]] = {kind: [NO_EDGES] for kind in ("fact", "mention", "synonym")}
     for batch in _batches(partitions, ["source_id", "target_id", "kind", "weight"]):
-        rows = batch.filter(pc.equal(batch["kind"], kind))
-        source, target, weight = (rows[name].to_numpy() for name in ("source_id", "target_id", "weight"))
-        numbers = passages(target) if kind == "mention" else np.searchsorted(entity_ids, target)
-        parts.append((np.searchsorted(entity_ids, source), numbers, weight))
-    return Edges(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        for kind, parts in kinds.items():
+            rows = batch.filter(pc.equal(batch["kind"], kind))
+            source, target, weight = (rows[name].to_numpy() for name in ("source_id", "target_id", "weight"))
+            parts.append(Edges(entity(source), passages(target) if kind == "mention" else entity(target), weight))
+    return {f"{kind}s": Edges(*map(np.concatenate, zip(*parts, strict=True))) for kind, parts in kinds.items()}
 
 
-def _stated(triples: list[InputPartition], fact_ids: Int64s, passages: Numbers, count: int) -> tuple[Int64s, Int32s]:
+def _stated(triples: list[InputPartition], fact: Numbering, passages: Numbers, count: int) -> tuple[Int64s, Int32s]:
     """Return the facts of each passage: where they begin, and their numbers."""
-    parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
-    for batch in _batches(triples, ["chunk_id", "fact_id"]):
-        facts = np.searchsorted(fact_ids, batch["fact_id"].to_numpy())
-        parts.append((passages(batch["chunk_id"].to_numpy()), facts))
-    passage, fact = (np.concatenate(column) for column in zip(*parts, strict=True))
-    order = np.lexsort((fact, passage))
-    offsets = np.searchsorted(passage[order], np.arange(count + 1)).astype(np.int64)
-    return offsets, fact[order].astype(np.int32)
+    parts = [np.zeros(0, np.int64)]
+    columns = (
+        [batch[name].to_numpy() for name in ("chunk_id", "fact_id")]
+        for batch in _batches(triples, ["chunk_id", "fact_id"])
+    )
+    parts += (passages(chunk_ids) << 32 | fact(fact_ids) for chunk_ids, fact_ids in columns)
+    pairs = np.sort(np.concatenate(parts))
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(pairs >> 32, minlength=count))])
+    return offsets, pairs.astype(np.int32)
 
 
 def _of_names(chunk_ids: Int64s, mentioned: Mentioned, out: Path) -> Graph:
