@@ -11,6 +11,7 @@ from mnemodex.schemas.sections import DEFAULT_MODEL, ChatModel
 from mnemodex.schemas.spec import ModelRef, ReadBy, Ref, SearchOnly
 
 GraphMethod = Literal["hipporag1", "hipporag2", "bridge", "bridge-lite"]
+Rewrites = Literal["clauses", "mentions"]
 
 Tokenizer = Literal["words", "whitespace"]
 Language = Literal[
@@ -159,6 +160,11 @@ class GraphSettings(IndexSettings):
             all names. All graph indexes of a recipe have one.
         recognition: for hipporag2, the model that says which facts serve the question; none is asked by default.
         of: for bridge-lite, a dense index: then nothing is built, and nothing walked.
+        rewrites: for bridge, what takes the place of what in a question: the names that it mentions, or also whole
+            clauses, which a spaCy model with a parser finds. By default clauses, where spaCy extracted the triples and
+            its model is installed.
+        budget_ms: for the bridges, milliseconds that the rewrites of a question may take; the rest is left out, as
+            `--explain` says. By default all are asked.
     """
 
     type: Literal["graph"] = "graph"
@@ -167,6 +173,8 @@ class GraphSettings(IndexSettings):
     synonymy: Annotated[float | None, ReadBy("synonyms")] = Field(default=0.8, gt=0, le=1)
     recognition: Annotated[ChatModel | None, SearchOnly()] = None
     of: Annotated[str | None, Ref("index", type="dense", default="none")] = None
+    rewrites: Annotated[Rewrites | None, SearchOnly()] = None
+    budget_ms: Annotated[float | None, SearchOnly()] = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _only_where_they_count(self) -> Self:
@@ -176,6 +184,10 @@ class GraphSettings(IndexSettings):
             )
         if self.recognition is not None and self.method != "hipporag2":
             raise ValueError("recognition is for the method hipporag2")
+        if self.rewrites is not None and self.method != "bridge":
+            raise ValueError("rewrites is for the method bridge")
+        if self.budget_ms is not None and self.method not in {"bridge", "bridge-lite"}:
+            raise ValueError("budget_ms is for the methods bridge and bridge-lite")
         return self
 
     @property

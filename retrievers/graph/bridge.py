@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 from typing_extensions import override
 
+from mnemodex.retrievers.graph.asking import Asker, Rewrite
+from mnemodex.retrievers.graph.budget import Budget, Pace
 from mnemodex.retrievers.graph.ppr import DAMPING, Mass, Walker
-from mnemodex.retrievers.graph.rewriting import MOST, ask, distinct, through_facts, through_passages
+from mnemodex.retrievers.graph.rewriting import through_passages
+from mnemodex.retrievers.graph.rounds import FACTS, Parts, Question, Rounds
 from mnemodex.retrievers.graph.space import TEMPERATURE, Activation, Method, Scored, most_probable
 from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from spacy.tokens import Doc
+
     from mnemodex.indexers.arrays import Float32s, Float64s, Int64s
     from mnemodex.indexers.graph.graph import Graph
+    from mnemodex.retrievers.graph.asking import Reply
     from mnemodex.retrievers.graph.nearest import Nearest
-    from mnemodex.retrievers.graph.rewriting import Rewrites
+    from mnemodex.retrievers.graph.parsing import Parse
     from mnemodex.retrievers.graph.space import Space
 
 _FACTS, _SECOND_FACTS = 10, 5
@@ -35,7 +42,8 @@ class Bridge(Method):
 
     The facts nearest to a question are looked at. Where one end of a fact is in the question and the other is not, the
     question is asked again with the one in place of the other; where facts leave room, the names in the sentences of
-    the best passages serve as the ends of facts. A passage counts by the best of its cosines. Then walks start at the
+    the best passages serve as the ends of facts. Further rounds ask for the clauses of the question and for what takes
+    their place, see `Rounds`. A passage counts by the best of its scores. Then walks start at the
     passages and at the entities of the facts that are near to the question and to its rewrites, and passages are ranked
     by personalised PageRank.
 
@@ -44,32 +52,54 @@ class Bridge(Method):
 
     Args:
         walker: how to walk; by `push` over facts and mentions by default.
+        parse: parses questions; without it they have no clauses.
+        parts: what questions are rewritten by; all by default.
+        budget_ms: milliseconds that the rewrites of a question may take; without it all are asked.
     """
 
-    def __init__(self, *, walker: Walker | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        walker: Walker | None = None,
+        parse: Parse | None = None,
+        parts: Parts | None = None,
+        budget_ms: float | None = None,
+    ) -> None:
         self.walker = walker or Walker("push", synonym=0)
+        self._parse = parse
+        self._parts = parts or Parts()
+        self._budget_ms = budget_ms
+        self._pace = Pace()
 
     @override
     def score(self, space: Space, questions: Sequence[str], vectors: Float32s) -> Scored:
+        budget = Budget(self._budget_ms, len(questions), self._pace) if self._budget_ms else None
         scores = np.array(space.dense(vectors))
         linked = space.nearest_facts(vectors, _FACTS)
         # A walk starts at an entity less probably where the best fact is farther away than the best passage.
         behind = linked.scores.max(axis=1, initial=-np.inf) - scores.max(axis=1, initial=-1.0)
         shares = _SEEDS * np.exp(np.minimum(behind.astype(np.float64), 0) / TEMPERATURE)
-        texts = []
-        for question, facts, cosines in zip(questions, linked.rows, scores, strict=True):
-            first = through_facts(question, space.facts(facts.tolist()), space.words)
-            full = len(first) == MOST
-            texts.append(first if full else distinct([*first, *through_passages(space, question, cosines)]))
-        rewrites = ask(space, texts, scores)
-        entities, fallback = _spread(self.walker, space.graph, scores, _seeds(space, linked, rewrites, shares))
+        asker = Asker(space, scores, facts=FACTS, budget=budget, is_capped=self._parts.cap)
+        Rounds(asker, self._read(space, questions, linked, scores), self._parts).run()
+        seeds = [_seeds(space.graph, linked, row, asker.replies_to(row), share) for row, share in enumerate(shares)]
+        entities, fallback = _spread(self.walker, space.graph, scores, seeds)
         return Scored(
             scores,
             [
-                Activation(list(zip(facts, cosines, strict=True)), rewrites.of(row), entities[row], fallback)
+                _activation(asker, row, entities[row], fallback, list(zip(facts, cosines, strict=True)))
                 for row, (facts, cosines) in enumerate(zip(linked.rows.tolist(), linked.scores.tolist(), strict=True))
             ],
         )
+
+    def _read(self, space: Space, questions: Sequence[str], linked: Nearest, scores: Float32s) -> list[Question]:
+        """Parse a batch of questions at once, if they are, and read the facts that are linked to each."""
+        docs: Sequence[Doc | None] = [None] * len(questions)
+        if self._parse is not None and self._parts.clauses:
+            docs = self._parse(questions)
+        facts = iter(space.facts(linked.rows.ravel().tolist()))
+        width = linked.rows.shape[1]
+        rows = zip(questions, scores, docs, strict=True)
+        return [Question(text, list(islice(facts, width)), cosines, doc) for text, cosines, doc in rows]
 
 
 class BridgeLite(Method):
@@ -81,34 +111,47 @@ class BridgeLite(Method):
 
     Args:
         walker: how to walk; by `push` over mentions by default.
+        budget_ms: milliseconds that the rewrites of a question may take; without it all are asked.
     """
 
-    def __init__(self, *, walker: Walker | None = None) -> None:
+    def __init__(self, *, walker: Walker | None = None, budget_ms: float | None = None) -> None:
         self.walker = walker or Walker("push", fact=0, synonym=0)
+        self._budget_ms = budget_ms
+        self._pace = Pace()
 
     @override
     def score(self, space: Space, questions: Sequence[str], vectors: Float32s) -> Scored:
+        budget = Budget(self._budget_ms, len(questions), self._pace) if self._budget_ms else None
         scores = np.array(space.dense(vectors))
+        asker = Asker(space, scores, budget=budget)
         texts = [through_passages(space, *row) for row in zip(questions, scores, strict=True)]
-        rewrites = ask(space, texts, scores)
+        asker.ask([Rewrite(row, text) for row, own in enumerate(texts) for text in own])
         seeds = [Mass(np.zeros(0, np.int64), np.zeros(0))] * len(questions)
         entities, fallback = _spread(self.walker, space.graph, scores, seeds)
-        return Scored(scores, [Activation([], rewrites.of(row), entities[row], fallback) for row in range(len(seeds))])
+        return Scored(scores, [_activation(asker, row, entities[row], fallback) for row in range(len(seeds))])
 
 
-def _seeds(space: Space, linked: Nearest, rewrites: Rewrites, shares: Float64s) -> list[Mass]:
-    """Return the entities of the facts linked to each question and to its rewrites, which count alike."""
-    second = space.nearest_facts(rewrites.vectors, _SECOND_FACTS) if rewrites.texts else linked
-    seeds = []
-    for row, share in enumerate(shares):
-        own = np.flatnonzero(rewrites.owners == row)
-        first = share * (1 - _SECOND) if len(own) else share
-        hops = [_ends(space.graph, linked.rows[row], linked.scores[row], first)]
-        hops += [_ends(space.graph, second.rows[at], second.scores[at], share * _SECOND / len(own)) for at in own]
-        nodes, group = np.unique(np.concatenate([hop.nodes for hop in hops]), return_inverse=True)
-        values = np.bincount(group, np.concatenate([hop.values for hop in hops]), len(nodes))
-        seeds.append(Mass(nodes, values.astype(np.float64)))
-    return seeds
+def _activation(
+    asker: Asker,
+    question: int,
+    entities: list[tuple[int, float]],
+    fallback: str | None,
+    facts: Sequence[tuple[int, float]] = (),
+) -> Activation:
+    rewrites = [(reply.rewrite.text, reply.score) for reply in asker.replies_to(question)]
+    return Activation(list(facts), rewrites, entities, fallback, left_out=asker.left_out(question))
+
+
+def _seeds(graph: Graph, linked: Nearest, question: int, replies: Sequence[Reply], share: float) -> Mass:
+    """Return the entities of the facts linked to a question and to its rewrites, which count alike."""
+    first = share * (1 - _SECOND) if replies else share
+    hops = [_ends(graph, linked.rows[question], linked.scores[question], first)]
+    for reply in replies:
+        facts, cosines = reply.facts[:_SECOND_FACTS], reply.fact_cosines[:_SECOND_FACTS]
+        hops.append(_ends(graph, facts, cosines, share * _SECOND / len(replies)))
+    nodes, group = np.unique(np.concatenate([hop.nodes for hop in hops]), return_inverse=True)
+    values = np.bincount(group, np.concatenate([hop.values for hop in hops]), len(nodes))
+    return Mass(nodes, values.astype(np.float64))
 
 
 def _ends(graph: Graph, facts: Int64s, cosines: Float32s, share: float) -> Mass:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.settings import GraphSettings
 from mnemodex.retrievers.base import Retriever, check, is_blank
+from mnemodex.retrievers.graph.parsing import find_parser
 from mnemodex.retrievers.graph.space import Space
 from mnemodex.retrievers.graph.subgraph import subgraph_of
 from mnemodex.retrievers.hits import MISSING_SCORE, Hits, Reason
 from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mnemodex.indexers.arrays import Float32s, Int64s
     from mnemodex.retrievers.graph.space import Activation, Method, Scored
@@ -51,7 +52,8 @@ class GraphRetriever(Retriever):
         embed = settings.embed if settings.of is None else memory.snapshot.index(settings.of).settings["embed"]
         folders = memory.snapshot.shards(entry)
         self.space = Space(memory, folders[0] if folders else None, str(embed), memory.snapshot.left_out(entry))
-        self._method = _make_method(settings, large=self.space.graph.nodes > _LARGE)
+        triples = memory.snapshot.manifest.recipe.get("triples")
+        self._method = _make_method(settings, triples, large=self.space.graph.nodes > _LARGE)
 
     @override
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
@@ -135,17 +137,23 @@ def _of_question(activation: Activation) -> list[Reason]:
     """Return what concerns a question as a whole: it belongs to the first hit."""
     return [
         *(Reason("expanded query", text, score) for text, score in activation.rewrites),
+        *(Reason("left out", what, 0.0) for what in activation.left_out),
         *([Reason("dense alone", activation.fallback, 0.0)] if activation.fallback else []),
     ]
 
 
-def _make_method(settings: GraphSettings, *, large: bool) -> Method:
-    """Return the method that settings name, walking in a way that suits the graph's size."""
+def _make_method(settings: GraphSettings, triples: Mapping[str, Any] | None, *, large: bool) -> Method:
+    """Return the method that settings name, walking in a way that suits the graph's size.
+
+    The recipe's section of triples says which language questions are in.
+    """
     from mnemodex.retrievers.graph.bridge import Bridge, BridgeLite
     from mnemodex.retrievers.graph.hipporag import HippoRAG1, HippoRAG2, Recognition, question_names
 
-    if settings.method in {"bridge", "bridge-lite"}:
-        return Bridge() if settings.method == "bridge" else BridgeLite()
+    if settings.method == "bridge-lite":
+        return BridgeLite(budget_ms=settings.budget_ms)
+    if settings.method == "bridge":
+        return Bridge(parse=find_parser(settings.rewrites, triples), budget_ms=settings.budget_ms)
     method: HippoRAG1 | HippoRAG2 = HippoRAG1(question_names)
     if settings.method == "hipporag2":
         keep = Recognition.of(settings.recognition) if settings.recognition is not None else None

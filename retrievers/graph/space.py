@@ -227,10 +227,11 @@ class Activation:
 
     Attributes:
         facts: numbers of the facts that were linked to the question, with their scores, best first.
-        rewrites: the expanded queries that were searched too, with their weights; they are no whole sentences.
+        rewrites: the expanded queries that were searched too, with their best scores, in the order of their rounds.
         entities: numbers of the entities with the most probability, and this; best first.
         fallback: why the graph was not used, if it was not.
         linked: numbers of the entities that names in the question were linked to.
+        left_out: what was not asked, and why.
     """
 
     facts: list[tuple[int, float]] = field(default_factory=list)
@@ -238,6 +239,7 @@ class Activation:
     entities: list[tuple[int, float]] = field(default_factory=list)
     fallback: str | None = None
     linked: list[int] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 class Scored(NamedTuple):

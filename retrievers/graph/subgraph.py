@@ -65,7 +65,7 @@ class Subgraph:
     Attributes:
         nodes: passages in the order of their ranks.
         edges: those whose ends are not among the nodes are not drawn.
-        notes: the expanded queries, or why the graph was not used.
+        notes: the expanded queries, what was left out, and why the graph was not used, if so.
     """
 
     question: str
@@ -121,6 +121,7 @@ def subgraph_of(space: Space, activation: Activation, passages: Sequence[tuple[i
     for (passage, score), text in zip(hits, space.read([passage for passage, _ in hits]), strict=True):
         nodes.append(Node(f"p{passage}", text.title, "passage", float(max(score, 0.0)), text.text))
     notes = [f"expanded query: {rewrite}" for rewrite, _ in activation.rewrites]
+    notes += [f"left out: {what}" for what in activation.left_out]
     return Subgraph(question, nodes, edges, (*notes, *([activation.fallback] if activation.fallback else ())))
 
 

@@ -356,14 +356,18 @@ TABLE: dict[str, dict[str, Change | str]] = {
     "GraphSettings": {
         "type": FIXED,
         "embed": Change(
-            ("indexes.walk.embed", "indexes.asking.embed"),
+            ("indexes.walk.embed", "indexes.asking.embed", "indexes.bridge.embed"),
             "served",
             ("embeddings/served/facts", "embeddings/served/entities", "synonyms"),
         ),
         "method": Change("indexes.walk.method", "bridge", NOTHING),
-        "synonymy": Change(("indexes.walk.synonymy", "indexes.asking.synonymy"), 0.9, ("synonyms",)),
+        "synonymy": Change(
+            ("indexes.walk.synonymy", "indexes.asking.synonymy", "indexes.bridge.synonymy"), 0.9, ("synonyms",)
+        ),
         "recognition": Change("indexes.walk.recognition", CHAT, NOTHING),
         "of": Change("indexes.lite.of", "flat", NOTHING),
+        "rewrites": Change("indexes.bridge.rewrites", "mentions", NOTHING),
+        "budget_ms": Change("indexes.lite.budget_ms", 20, NOTHING),
     },
     "ChatModel": {
         "model": Change("indexes.asking.recognition.model", "n", NOTHING),
@@ -435,6 +439,7 @@ FULL = {
         "walk": {"type": "graph", "method": "hipporag2"},
         "asking": {"type": "graph", "method": "hipporag2", "recognition": CHAT},
         "lite": {"type": "graph", "method": "bridge-lite"},
+        "bridge": {"type": "graph", "method": "bridge"},
         "next": {"type": "knn_lm", "factory": "Flat", "lm": "tiny"},
         "states": {"type": "knn_lm", "engine": "hnswlib", "lm": "tiny", "seed": 5},
         "both": {"type": "hybrid", "of": ["flat", "words"]},
@@ -766,7 +771,11 @@ def test_indexes_that_differ_in_what_a_search_reads_have_one_set_of_files(built)
 
 def test_an_index_without_synonyms_needs_no_vectors_of_names(built):
     base = built("full")
-    assert_planned(base, changed(base.recipe, ("indexes.walk.synonymy", "indexes.asking.synonymy"), None), ("edges",))
+    assert_planned(
+        base,
+        changed(base.recipe, ("indexes.walk.synonymy", "indexes.asking.synonymy", "indexes.bridge.synonymy"), None),
+        ("edges",),
+    )
 
 
 SOURCE = """

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnemodex.indexers.graph.words import WordCounts, forms
-from mnemodex.retrievers.graph.rewriting import Mentions
+from mnemodex.retrievers.graph.mentions import Mentions
 
 COUNTS = WordCounts.of(["the of is a"] * 20 + ["the cat"] * 4 + ["bill"] * 2)
 WORDS = st.lists(st.sampled_from(["the", "of", "cat", "bill", "gates", "who", "北京", "大学", "Łódź"]), max_size=8)
