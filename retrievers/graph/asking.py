@@ -108,21 +108,22 @@ class Asker:
             chosen = _in_turn(waiting)[:count]
             replies += self._reply([waiting[place] for place in sorted(chosen)])
             waiting = [rewrite for place, rewrite in enumerate(waiting) if place not in set(chosen)]
-        for question, count in Counter(rewrite.question for rewrite in waiting).items():
-            self._leave_out(question, f"{count} of the rewrites of round {self._round}")
+        if self._budget is not None:
+            for question, count in Counter(rewrite.question for rewrite in waiting).items():
+                self.leave_out([question], f"{count} of the rewrites of round {self._round}, {self._budget.reason}")
         return replies
 
     def has_time(self, questions: Iterable[int]) -> bool:
         """Return whether there is time for one more round; without it, it is reported for some questions."""
         if self._budget is None or not self._budget.is_spent:
             return True
-        for question in set(questions):
-            self._leave_out(question, f"the rewrites from round {self._round + 1} on")
+        self.leave_out(set(questions), f"the rewrites from round {self._round + 1} on, {self._budget.reason}")
         return False
 
-    def _leave_out(self, question: int, what: str) -> None:
-        if self._budget is not None:
-            self._left_out[question].append(f"{what}, as budget_ms is {self._budget.ms:g}")
+    def leave_out(self, questions: Iterable[int], what: str) -> None:
+        """Keep what is not asked for some questions, and why, for `left_out`."""
+        for question in questions:
+            self._left_out[question].append(what)
 
     def _is_new(self, rewrite: Rewrite) -> bool:
         key = rewrite.question, rewrite.text.casefold()
@@ -164,7 +165,7 @@ class Asker:
         return [reply for reply in self.replies if reply.rewrite.question == question]
 
     def left_out(self, question: int) -> list[str]:
-        """Return what was not asked, to keep the budget."""
+        """Return what was not asked for a question, and why."""
         return self._left_out.get(question, [])
 
 

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from mnemodex.retrievers.graph.asking import Asker, Rewrite
 from mnemodex.retrievers.graph.budget import Budget, Pace
+from mnemodex.retrievers.graph.parsing import Parser
 from mnemodex.retrievers.graph.ppr import DAMPING, Mass, Walker
 from mnemodex.retrievers.graph.rewriting import through_passages
 from mnemodex.retrievers.graph.rounds import FACTS, Parts, Question, Rounds
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from mnemodex.indexers.graph.graph import Graph
     from mnemodex.retrievers.graph.asking import Reply
     from mnemodex.retrievers.graph.nearest import Nearest
-    from mnemodex.retrievers.graph.parsing import Parse
     from mnemodex.retrievers.graph.space import Space
 
 _FACTS, _SECOND_FACTS = 10, 5
@@ -52,7 +52,7 @@ class Bridge(Method):
 
     Args:
         walker: how to walk; by `push` over facts and mentions by default.
-        parse: parses questions; without it they have no clauses.
+        parser: parses questions; without it they have no clauses.
         parts: what questions are rewritten by; all by default.
         budget_ms: milliseconds that the rewrites of a question may take; without it all are asked.
     """
@@ -61,12 +61,12 @@ class Bridge(Method):
         self,
         *,
         walker: Walker | None = None,
-        parse: Parse | None = None,
+        parser: Parser | None = None,
         parts: Parts | None = None,
         budget_ms: float | None = None,
     ) -> None:
         self.walker = walker or Walker("push", synonym=0)
-        self._parse = parse
+        self._parser = parser or Parser(None)
         self._parts = parts or Parts()
         self._budget_ms = budget_ms
         self._pace = Pace()
@@ -80,6 +80,8 @@ class Bridge(Method):
         behind = linked.scores.max(axis=1, initial=-np.inf) - scores.max(axis=1, initial=-1.0)
         shares = _SEEDS * np.exp(np.minimum(behind.astype(np.float64), 0) / TEMPERATURE)
         asker = Asker(space, scores, facts=FACTS, budget=budget, is_capped=self._parts.cap)
+        if self._parser.missing is not None and self._parts.clauses:
+            asker.leave_out(range(len(questions)), self._parser.missing)
         Rounds(asker, self._read(space, questions, linked, scores), self._parts).run()
         seeds = [_seeds(space.graph, linked, row, asker.replies_to(row), share) for row, share in enumerate(shares)]
         entities, fallback = _spread(self.walker, space.graph, scores, seeds)
@@ -94,8 +96,8 @@ class Bridge(Method):
     def _read(self, space: Space, questions: Sequence[str], linked: Nearest, scores: Float32s) -> list[Question]:
         """Parse a batch of questions at once, if they are, and read the facts that are linked to each."""
         docs: Sequence[Doc | None] = [None] * len(questions)
-        if self._parse is not None and self._parts.clauses:
-            docs = self._parse(questions)
+        if self._parser.parse is not None and self._parts.clauses:
+            docs = self._parser.parse(questions)
         facts = iter(space.facts(linked.rows.ravel().tolist()))
         width = linked.rows.shape[1]
         rows = zip(questions, scores, docs, strict=True)

@@ -28,10 +28,13 @@ class Budget:
         ms: milliseconds of one question.
         questions: of the batch.
         pace: how long a rewrite takes; it is measured along the way.
+
+    Attributes:
+        reason: why something was left out to keep it.
     """
 
     def __init__(self, ms: float, questions: int, pace: Pace) -> None:
-        self.ms = ms
+        self.reason = f"as budget_ms is {ms:g}"
         self.pace = pace
         self._questions = questions
         self._end = time.perf_counter() + ms * questions / 1e3

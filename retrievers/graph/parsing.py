@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnemodex.indexers.models.locate import need, spacy_folder
 from mnemodex.indexers.models.pipeline import load_pipeline
@@ -26,8 +26,16 @@ _LONGEST = 4096
 """Characters of a question that are parsed: its vector does not cover more."""
 
 
-def find_parser(rewrites: Rewrites | None, triples: Mapping[str, Any] | None) -> Parse | None:
-    """Return what parses the questions of a memory; it is loaded at the first one.
+class Parser(NamedTuple):
+    """What parses the questions of a memory, or why nothing does."""
+
+    parse: Parse | None
+    missing: str | None = None
+    """What is not installed, where questions would be parsed with it."""
+
+
+def find_parser(rewrites: Rewrites | None, triples: Mapping[str, Any] | None) -> Parser:
+    """Return the parser of a memory's questions; its model is loaded at the first one.
 
     That is the spaCy model which extracted the memory's triples. Where something else did, the language is not known:
     then questions are parsed only where the settings say so, by the English model.
@@ -42,15 +50,15 @@ def find_parser(rewrites: Rewrites | None, triples: Mapping[str, Any] | None) ->
     """
     by_spacy = triples is not None and triples.get("extractor") == "spacy"
     if rewrites == "mentions" or (rewrites is None and not by_spacy):
-        return None
+        return Parser(None)
     model = str(triples["model"]) if triples is not None and by_spacy else SPACY_MODEL
     try:
         _check_parser(model)
-    except (ModelError, MissingExtraError):
+    except (ModelError, MissingExtraError) as error:
         if rewrites is None:
-            return None
+            return Parser(None, f"clauses: {error}")
         raise
-    return functools.partial(_parse, model)
+    return Parser(functools.partial(_parse, model))
 
 
 def _check_parser(model: str) -> None:

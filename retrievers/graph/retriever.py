@@ -153,7 +153,7 @@ def _make_method(settings: GraphSettings, triples: Mapping[str, Any] | None, *, 
     if settings.method == "bridge-lite":
         return BridgeLite(budget_ms=settings.budget_ms)
     if settings.method == "bridge":
-        return Bridge(parse=find_parser(settings.rewrites, triples), budget_ms=settings.budget_ms)
+        return Bridge(parser=find_parser(settings.rewrites, triples), budget_ms=settings.budget_ms)
     method: HippoRAG1 | HippoRAG2 = HippoRAG1(question_names)
     if settings.method == "hipporag2":
         keep = Recognition.of(settings.recognition) if settings.recognition is not None else None

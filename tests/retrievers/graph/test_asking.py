@@ -11,7 +11,7 @@ from bridge_space import HandSpace
 from mnemodex.retrievers.graph.asking import Asker, Rewrite
 from mnemodex.retrievers.graph.bridge import Bridge, BridgeLite
 from mnemodex.retrievers.graph.budget import Budget, Pace
-from mnemodex.retrievers.graph.parsing import find_parser
+from mnemodex.retrievers.graph.parsing import Parser, find_parser
 from mnemodex.retrievers.graph.rounds import Parts
 
 PASSAGES = [
@@ -41,7 +41,7 @@ class CountingSpace(HandSpace):
 
 
 @pytest.fixture(scope="module")
-def parse():
+def parser():
     return find_parser("clauses", None)
 
 
@@ -51,9 +51,9 @@ def ask(space, method, *questions):
     return method.score(space, questions, vectors)
 
 
-def test_clauses_are_asked_and_replaced_in_place_round_by_round(parse):
+def test_clauses_are_asked_and_replaced_in_place_round_by_round(parser):
     space = CountingSpace(PASSAGES, FACTS)
-    answer = ask(space, Bridge(parse=parse), QUESTION)
+    answer = ask(space, Bridge(parser=parser), QUESTION)
     first, second, third, fourth = space.calls
     assert "the singer of Blue Song" in first
     assert "How large is the birthplace of lorna ward?" in second
@@ -63,9 +63,9 @@ def test_clauses_are_asked_and_replaced_in_place_round_by_round(parse):
     assert texts == [*first, *second, *third, *fourth] and len(set(map(str.casefold, texts))) == len(texts)
 
 
-def test_a_batch_takes_as_few_calls_of_the_encoder_as_it_has_rounds(parse):
+def test_a_batch_takes_as_few_calls_of_the_encoder_as_it_has_rounds(parser):
     space = CountingSpace(PASSAGES, FACTS)
-    method = Bridge(parse=parse)
+    method = Bridge(parser=parser)
     questions = [QUESTION, TWO, "the price of fish", ""]
     answer = ask(space, method, *questions)
     assert len(space.calls) == 4
@@ -96,9 +96,9 @@ def test_a_question_with_one_name_of_a_pair_finds_facts_and_gives_no_score():
         (Parts(clauses=False, pairs=False), 1),
     ],
 )
-def test_each_part_can_be_left_out(parts, rounds, parse):
+def test_each_part_can_be_left_out(parts, rounds, parser):
     space = CountingSpace(PASSAGES, FACTS)
-    ask(space, Bridge(parse=parse, parts=parts), QUESTION, TWO)
+    ask(space, Bridge(parser=parser, parts=parts), QUESTION, TWO)
     assert len(space.calls) == rounds
 
 
@@ -143,17 +143,17 @@ class Clock:
         monkeypatch.setattr("time.perf_counter", lambda: self.now)
 
 
-def test_a_budget_leaves_out_the_last_rewrites_and_rounds_and_says_so(monkeypatch, parse):
+def test_a_budget_leaves_out_the_last_rewrites_and_rounds_and_says_so(monkeypatch, parser):
     space = HandSpace(PASSAGES, FACTS)
-    whole = ask(space, Bridge(parse=parse), QUESTION).activations[0]
+    whole = ask(space, Bridge(parser=parser), QUESTION).activations[0]
     assert whole.left_out == []
     Clock(monkeypatch, space)
     for count in range(1, len(whole.rewrites)):
-        cut = ask(space, Bridge(parse=parse, budget_ms=10 * count + 1), QUESTION).activations[0]
+        cut = ask(space, Bridge(parser=parser, budget_ms=10 * count + 1), QUESTION).activations[0]
         assert len(cut.rewrites) == count
         assert [text for text, _ in cut.rewrites][:1] == [text for text, _ in whole.rewrites][:1]
         assert cut.left_out and all(f"as budget_ms is {10 * count + 1}" in what for what in cut.left_out)
-    enough = ask(space, Bridge(parse=parse, budget_ms=10_000), QUESTION).activations[0]
+    enough = ask(space, Bridge(parser=parser, budget_ms=10_000), QUESTION).activations[0]
     assert enough == whole
 
 
@@ -180,14 +180,23 @@ def test_the_lite_bridge_keeps_a_budget_too(monkeypatch):
     assert cut.left_out == [f"{len(whole.rewrites) - 1} of the rewrites of round 1, as budget_ms is 11"]
 
 
-def test_every_combination_of_parts_takes_any_question(parse):
+def test_every_combination_of_parts_takes_any_question(parser):
     space = HandSpace(PASSAGES, FACTS)
     questions = ["", "(((", "Ada or", "or and or", QUESTION, TWO, "東方红 or 黄河?", "Ada and Bob " * 400]
     for flags in itertools.product([False, True], repeat=4):
         parts = Parts(*flags)
-        scores = ask_plain(space, Bridge(parse=parse, parts=parts), questions)
+        scores = ask_plain(space, Bridge(parser=parser, parts=parts), questions)
         assert np.isfinite(scores).all()
 
 
 def ask_plain(space, method, questions):
     return method.score(space, questions, space.encode(questions)).scores
+
+
+def test_a_parser_that_is_missing_is_reported_for_each_question():
+    space = HandSpace(PASSAGES, FACTS)
+    parser = Parser(None, "clauses: spaCy model 'm': is not installed")
+    for activation in ask(space, Bridge(parser=parser), QUESTION, TWO).activations:
+        assert activation.left_out == [parser.missing]
+    (activation,) = ask(space, Bridge(parser=parser, parts=Parts(clauses=False)), QUESTION).activations
+    assert activation.left_out == []

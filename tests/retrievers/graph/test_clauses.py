@@ -101,13 +101,13 @@ def test_the_end_of_a_fact_is_a_name_too_and_a_question_has_two_clauses_at_most(
 
 
 def test_a_models_parse_has_the_clause():
-    parse = find_parser("clauses", None)
+    parse = find_parser("clauses", None).parse
     (doc,) = parse(["When did the Admiral Twin open in the city where the Philbrook Museum is located?"])
     assert "the city where the Philbrook Museum is located" in texts_of(doc)
 
 
 @pytest.mark.parametrize("question", ["", " ", "?", "東方红的作者在哪里出生", "\u200f مرحبا", "a b " * 30_000])
 def test_any_text_is_parsed_and_has_clauses_of_its_own_characters(question):
-    (doc,) = find_parser("clauses", None)([question])
+    (doc,) = find_parser("clauses", None).parse([question])
     for clause in clauses_of(doc, [(question, "is", "x")], COUNTS):
         assert 0 <= clause.start < clause.end <= len(question)

