@@ -3,8 +3,10 @@
 python benchmarks/changes.py [--rows N] [--changed N] [--kinds NAME …] [--json FILE]
 
 Each memory has one index over N documents of 100 words (of eight, where every token is a row), a hashing encoder, and
-for next tokens a tiny model with random weights; a graph has a triple of every eight words. It is built, given 1 % more
-documents, then ten; and 1 % of those that it has, chosen at random, are deleted; in a process each and without Ray.
+for next tokens a tiny model with random weights; a graph has a triple of every eight words. Pairs of questions and
+answers are two a document, one of which asks what nine others ask; n-gram pairs are four spans a document, and BM25. It
+is built, given 1 % more documents, then ten; and 1 % of those that it has, chosen at random, are deleted; in a process
+each and without Ray.
 CPU seconds are those of all threads from the call to its end: what is imported by then was imported by a change before,
 that is refused. Searches are the median of 50 questions one by one, each asked before, so that what it reads is in
 memory: after the build, after 10 % of the documents were deleted, and after the memory was compacted. At the end the
@@ -43,6 +45,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "seal": {"type": "seal"},
     "hybrid": {"type": "hybrid", "of": ["flat", "bm25"]},
     "graph": {"type": "graph"},
+    "qa": {"type": "qa"},
+    "qa-joint": {"type": "qa", "key": "question_answer"},
+    "ngram-pairs": {"type": "bm25"},
 }
 
 
@@ -116,7 +121,12 @@ def prepare(folder: Path, kind: str, rows: int, more: int) -> None:
         "source": str(folder / "corpus.jsonl"),
         "indexes": dict(reversed(indexes.items())),
     }
-    if KINDS[kind]["type"] in {"dense", "hybrid", "graph"}:
+    if kind == "ngram-pairs":
+        recipe["ngram_pairs"] = {"spans": {"unsupervised": 4}}
+    if KINDS[kind]["type"] == "qa":
+        write_pairs(folder / "pairs.jsonl", lines)
+        recipe["qa_pairs"] = {"from": str(folder / "pairs.jsonl")}
+    if KINDS[kind]["type"] in {"dense", "hybrid", "graph", "qa"}:
         recipe["embed"] = {"hashing": {}}
     if KINDS[kind]["type"] == "knn_lm":
         recipe["lm"] = {"tiny": {"model": str(tiny_model(folder / "model")), "window": 64, "overlap": 16}}
@@ -134,6 +144,17 @@ def write_triples(path: Path, lines: list[str]) -> None:
             words = row["text"].split()
             triples = [words[at : at + 3] for at in range(0, len(words) - 2, 8)]
             file.write(json.dumps({"id": row["id"], "entities": [], "triples": triples}) + "\n")
+
+
+def write_pairs(path: Path, lines: list[str]) -> None:
+    """Two questions of every document, the second of which ten documents answer."""
+    with path.open("w", encoding="utf-8") as file:
+        for number, line in enumerate(lines):
+            row = json.loads(line)
+            words = row["text"].split()
+            for question, answer in ((" ".join(words[:8]), words[9]), (f"what of {number // 10}", words[number % 3])):
+                pair = {"question": f"{question}?", "answers": [answer], "passage_id": row["id"]}
+                file.write(json.dumps(pair) + "\n")
 
 
 def run(folder: Path, step: str) -> dict[str, Any]:

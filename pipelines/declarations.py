@@ -53,7 +53,10 @@ def declarations(
     if recipe.triples is not None:
         found[2:2] = [("triples", triple_steps), ("graph", graph_steps)]
     if recipe.qa_pairs is not None:
-        found[2:2] = [("qa_pairs", qa_pair_steps), ("questions of pairs", question_steps)]
+        found[2:2] = [
+            ("qa_pairs", partial(qa_pair_steps, tombstones=tombstones)),
+            ("questions of pairs", question_steps),
+        ]
     tables = declared_tables(recipe)
 
     def with_ids(declare: Declaration, context: PlanContext) -> Iterator[Step]:

@@ -130,7 +130,8 @@ class Run:
         warnings = [*probed, *self._warnings]
         warnings += [warning for step in self._results.steps.values() for warning in step.warnings or ()]
         # Compared by its list files, most of which are the same.
-        made = with_tombstones(self._store, make_manifest(self._recipe, self._results, self._log), self._tombstones)
+        made = make_manifest(self._recipe, self._results, self._log)
+        made = with_tombstones(self._store, made, self._tombstones, self._passed.encoders)
         manifest = self._store.listed(made, self._former)
         warnings += low_recall(manifest.indexes) + over_budget(manifest.indexes)
         changed = self._former is None or not manifest.same_files(self._former)

@@ -15,9 +15,9 @@ from mnemodex.retrievers.base import Retriever, check, check_k, is_blank
 from mnemodex.retrievers.hits import Hits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from mnemodex.indexers.arrays import Float32s
+    from mnemodex.indexers.arrays import Bools, Float32s, Int64s
     from mnemodex.indexers.vector_settings import Metric
     from mnemodex.retrievers.hits import Reason
     from mnemodex.retrievers.memory import Memory
@@ -25,10 +25,16 @@ if TYPE_CHECKING:
     from mnemodex.schemas.manifest import IndexEntry
 
 
-def open_searcher(snapshot: Snapshot, entry: IndexEntry) -> DenseSearcher:
-    """Open the shards of an index over the vectors of a table."""
+def open_searcher(
+    snapshot: Snapshot, entry: IndexEntry, masked: Callable[[Int64s], Bools] | None = None
+) -> DenseSearcher:
+    """Open the shards of an index over the vectors of a table.
+
+    `masked` says of ids which are no hits, see `DenseSearcher`; by default tombstones say it of chunks.
+    """
     vectors = partial(snapshot.path, str(entry.table), ending=".npy")
-    masked = partial(snapshot.tombstones.mask, "chunk_id") if entry.masked else None
+    if masked is None and entry.masked:
+        masked = partial(snapshot.tombstones.mask, "chunk_id")
     search = entry.search
     return DenseSearcher(snapshot.shards(entry), search.value, vectors=vectors, refine=search.refine, masked=masked)
 

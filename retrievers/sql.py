@@ -231,11 +231,12 @@ class Connection:
                     table = views[view]
                     there = table is not None and len(self._snapshot.manifest.tables[table].partitions)
                     rows = dataset(self._snapshot, str(table)) if there else empty_view(view)
-                    self._show(view, rows, self._snapshot.corrections.rows(str(table)) if there else None)
+                    self._show(view, rows, str(table) if there else None)
 
-    def _show(self, view: str, rows: Any, corrections: pa.Table | None = None) -> None:
+    def _show(self, view: str, rows: Any, table: str | None = None) -> None:
+        corrections = self._snapshot.corrections.rows(table) if table is not None else None
         # A view of the database, not of one connection.
-        corrected(self._connection, view, rows, corrections).create_view(view)
+        corrected(self._connection, table or view, rows, corrections).create_view(view)
         self._shown[view] = (rows, corrections)
 
 

@@ -75,7 +75,9 @@ def corrected(connection: duckdb.DuckDBPyConnection, table: str, rows: Any, corr
     shown = connection.from_arrow(rows)
     if corrections is None:
         return shown
-    same = " AND ".join(f"one.{column} = other.{column}" for column in CORRECTED[TableKey.parse(table)])
+    key = TableKey.parse(table)
+    unique = CORRECTED.get(key) or (spec_of(key).id_column,)
+    same = " AND ".join(f"one.{column} = other.{column}" for column in unique)
     others = connection.from_arrow(corrections)
     left = shown.set_alias("one").join(others.set_alias("other"), same, how="anti")
     return left.union(others.filter("NOT left_out").project(", ".join(shown.columns)))

@@ -109,6 +109,7 @@ KINDS = Registry(
             renderer=f"{_COMMANDS}.pairs:PairRenderer",
             evaluator=f"{_COMMANDS}.pairs:AnswerEvaluator",
             searched_in_builds=True,
+            masks=True,
         ),
     },
 )

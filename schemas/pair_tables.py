@@ -90,8 +90,9 @@ PAIR_TABLES: dict[tuple[str, str], TableSpec] = {
         check=f"{_CHECKS}:check_qa_candidates",
     ),
     ("questions", ""): TableSpec(
-        # Different questions, by ascending id, as they are written first; the answers of all their pairs, those of most
-        # pairs first, and where these pairs are, those of the first answer first: partition of qa_pairs, and the row.
+        # Different questions, by ascending id, as most of their pairs write them; the answers of all their pairs, those
+        # of most pairs first, and where these pairs are, those of the first answer first: partition of qa_pairs, and
+        # the row.
         row_schema(
             question_id=pa.int64(),
             question=pa.string(),

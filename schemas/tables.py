@@ -79,10 +79,12 @@ CORRECTED = {
     FACTS: ("fact_id",),
     SYNONYMS: ("source_id", "target_id"),
     EDGES: ("source_id", "target_id", "kind"),
+    QUESTIONS: ("question_id",),
+    QA_PAIRS: ("pair_id",),
 }
-"""Tables whose rows are counted over many chunks, and the columns that are unique in each.
+"""Tables whose rows are counted over many chunks, or stay without theirs, and the columns that are unique in each.
 
-Where tombstones leave chunks out, corrections take the place of some rows."""
+Where tombstones leave chunks out, corrections take the place of some rows; of vectors of questions with answers too."""
 FACT_TEXTS = TableKey("fact_texts", draft=True)
 NAME_TEXTS = TableKey("name_texts", draft=True)
 PASSAGE_WORDS = TableKey("passage_words", draft=True)

@@ -14,6 +14,7 @@ from engines import InlineEngine
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from language_models import saved
+from pair_changes import pairs_of, write_pairs
 from passed_objects import Hashed
 from rebuilds import EXACT, QUESTIONS, Killed, die_after, is_blank, note, phrases, unlock
 
@@ -48,8 +49,12 @@ MASKED_GRAPHS = {
     "names": {"type": "graph", "method": "hipporag1"},
     "bare": {"type": "graph", "method": "bridge-lite", "of": "flat"},
 }
-LEFT_OUT = {"documents": "EXCLUDE (source, line)", "lm_states_tiny": "EXCLUDE (key, surprisal)"}
-"""What is not compared: where documents were read, and the last bits of what a model computes of them in batches."""
+LEFT_OUT = {
+    "documents": "EXCLUDE (source, line)",
+    "lm_states_tiny": "EXCLUDE (key, surprisal)",
+    "questions": "EXCLUDE (partition, row)",
+}
+"""What is not compared: where documents and pairs are, and the last bits of what a model computes in batches."""
 ANCHOR = {"id": "anchor", "title": "", "text": "An anchor of iron and oak stays where it is.", "year": 9}
 """Is never changed: a language model needs some text."""
 places = st.integers(0, 99)
@@ -62,6 +67,7 @@ class Changes(RuleBasedStateMachine):
     """
 
     indexes: ClassVar[dict[str, Any]] = INDEXES
+    generator: ClassVar[str] = "file"
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,6 +84,7 @@ class Changes(RuleBasedStateMachine):
     @initialize(count=st.integers(5, 40))
     def begin(self, count: int) -> None:
         self._write_triples()
+        write_pairs(self.folder / "pairs.jsonl")
         self.source = dict.fromkeys(range(count), 0)
         self.documents = count
         self.there = dict(self.source)
@@ -233,6 +240,9 @@ class Changes(RuleBasedStateMachine):
             recipe["ngram_pairs"] = {"spans": {"unsupervised": 1, "length": 3}}
         if "graph" in self.indexes:
             recipe["triples"] = {"from": str(self.folder / "triples.jsonl")}
+        if "asked" in self.indexes:
+            pairs = {"from": str(self.folder / "pairs.jsonl")}
+            recipe["qa_pairs"] = pairs if self.generator == "file" else {"generator": self.generator}
         return mnemodex.build(recipe, encoders={"words": Hashed(16, seed=0)}, **options)
 
     def _answers(self, root: str, *, snapshot: str | None = None) -> dict[str, Any]:
@@ -244,6 +254,8 @@ class Changes(RuleBasedStateMachine):
                 hits = memory.retriever(name).search(QUESTIONS, 7, where=where)
                 rounds = index.type in {"graph", "knn_lm"}
                 given[f"{name} {where}"] = _rounded(hits) if rounds else hits.to_arrow().to_pylist()
+            if index.type == "qa":
+                given |= pairs_of(memory.retriever(name), name)
         if "ngrams" in memory.indexes:
             given |= phrases(memory.retriever("ngrams"))
         for view in memory.snapshot.views:

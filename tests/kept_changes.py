@@ -6,6 +6,7 @@ import pytest
 from changes import MASKED, MASKED_GRAPHS, Changes, places
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
+from pair_changes import MASKED_PAIRS
 from rebuilds import Killed, die_after, unlock
 
 from mnemodex.pipelines.verify import verify
@@ -83,3 +84,15 @@ class KeptMaskedGraphChanges(KeptChanges):
     """The same of a memory with graphs, whose deletions write what differs of their tables too."""
 
     indexes = MASKED_GRAPHS
+
+
+class KeptMaskedPairChanges(KeptChanges):
+    """The same of a memory with pairs of a file, whose deletions write what differs of their questions."""
+
+    indexes = MASKED_PAIRS
+
+
+class KeptMaskedGeneratedChanges(KeptMaskedPairChanges):
+    """The same of pairs that are made of the documents, and go with these."""
+
+    generator = "words"

@@ -206,7 +206,7 @@ def change(path: str | Root, what: Change, work: Work) -> Changed:
         log = ChangeLog.of(manifest)
         log = log.extended(write_layer(store, log.layer + 1, layer.rows))
         tombstones = list(manifest.tombstones)
-        masks = can_mask(manifest, len(layer.removed)) and not layer.revives(base)
+        masks = can_mask(manifest, base.recipe, len(layer.removed)) and not layer.revives(base)
         if masks and layer.removed:
             tombstones = write_tombstones(store, manifest, layer.removed, log)
         if masks and not layer.added:
@@ -218,7 +218,8 @@ def _commit(base: Base, log: ChangeLog, tombstones: Sequence[Artifact]) -> Build
     """Commit a snapshot with the same files, of which readers leave out what tombstones name."""
     started = time.perf_counter()
     changed = base.manifest.model_copy(update={"caches": base.manifest.caches | log.entry})
-    snapshot = base.store.commit(with_tombstones(base.store, changed, tombstones), former=base.manifest).name
+    masked = with_tombstones(base.store, changed, tombstones, base.work.encoders)
+    snapshot = base.store.commit(masked, former=base.manifest).name
     return BuildResult(base.store.root, snapshot, True, [], time.perf_counter() - started)
 
 

@@ -19,6 +19,7 @@ from mnemodex.retrievers.tombstones import Tombstones, read_tombstones
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import KINDS, load
 from mnemodex.schemas.manifest import fingerprint
+from mnemodex.schemas.pair_sections import GeneratedPairs
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.columns import to_table
 from mnemodex.schemas.store.local_files import sha256
@@ -29,6 +30,7 @@ from mnemodex.schemas.tables import (
     DOCUMENTS,
     ERRORS,
     MENTIONS,
+    QA_CANDIDATES,
     TOMBSTONES,
     TRIPLES,
     TableKey,
@@ -43,13 +45,14 @@ if TYPE_CHECKING:
     from mnemodex.indexers.arrays import Int64s
     from mnemodex.pipelines.documents.changes import ChangeLog
     from mnemodex.schemas.manifest import Artifact, IndexEntry, Manifest, TableEntry
+    from mnemodex.schemas.recipe import Recipe
     from mnemodex.schemas.store.store import Store
 
 MOST_MASKED = 0.2
 """Largest share of documents that readers leave out. Above it the files are written again without them."""
 
 
-_TABLES = (DOCUMENTS, CHUNKS, ERRORS, TRIPLES, MENTIONS, *CORRECTED)
+_TABLES = (DOCUMENTS, CHUNKS, ERRORS, TRIPLES, MENTIONS, QA_CANDIDATES, *CORRECTED)
 """Tables without a name of which a row is of one document, or has corrections."""
 
 
@@ -57,20 +60,27 @@ MOST_PARTS = 8
 """Most tombstone files of a snapshot; the next deletion merges them into one."""
 
 
-def can_mask(manifest: Manifest, count: int) -> bool:
+def can_mask(manifest: Manifest, recipe: Recipe, count: int) -> bool:
     """Return whether so many documents more can be left out: by every reader of a memory, and of not too many."""
     documents = manifest.tables[DOCUMENTS.label]
     return (
         documents.masked + count <= MOST_MASKED * documents.partitions.rows
         and all(map(_is_masked, manifest.tables))
         and all(map(_masks, manifest.indexes.values()))
+        and not _filters_by_index(recipe)
     )
+
+
+def _filters_by_index(recipe: Recipe) -> bool:
+    """Return whether pairs are judged by the hits of an index, which in a build finds what readers leave out."""
+    pairs = recipe.qa_pairs
+    return isinstance(pairs, GeneratedPairs) and pairs.filter is not None and pairs.filter.by == "global"
 
 
 def _is_masked(label: str) -> bool:
     key = TableKey.parse(label)
     if key.family == "embeddings":
-        return key.part in {"", "facts", "entities"}
+        return key.part in {"", "facts", "entities", "questions", "question_answers"}
     return key in _TABLES or (key.family in {"lm_tokens", "lm_states", "ngram_pairs"} and not key.part)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mnemodex.pipelines.graph.corrections import write_corrections
+from mnemodex.pipelines.documents.corrections import write_corrections
 from mnemodex.retrievers.corrections import Corrections
 from mnemodex.retrievers.tombstones import mask_errors, read_tombstones
 from mnemodex.schemas.manifest import Artifacts, TableEntry
 from mnemodex.schemas.store import parquet
-from mnemodex.schemas.tables import CHUNKS, CORRECTIONS, DOCUMENTS, ERRORS, TRIPLES
+from mnemodex.schemas.tables import CHUNKS, CORRECTIONS, DOCUMENTS, ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,15 +19,19 @@ if TYPE_CHECKING:
     from mnemodex.schemas.store.store import Store
 
 
-def with_tombstones(store: Store, manifest: Manifest, tombstones: Sequence[Artifact]) -> Manifest:
-    """Return a manifest with tombstones, in its entries how many rows these leave out, and corrections of a graph."""
+def with_tombstones(
+    store: Store, manifest: Manifest, tombstones: Sequence[Artifact], passed: Mapping[str, Any]
+) -> Manifest:
+    """Return a manifest with tombstones, in its entries how many rows these leave out, and with corrections.
+
+    `passed` are the encoders that were passed to `build`, by the names of their embeddings.
+    """
     if not tombstones:
         return manifest
     ids = read_tombstones(store, tombstones)
     rows = {"doc_id": manifest.tables[DOCUMENTS.label], "chunk_id": manifest.tables[CHUNKS.label]}
-    caches, made = manifest.caches, Artifacts()
-    if TRIPLES.label in manifest.tables:
-        made = Artifacts([write_corrections(store, manifest, ids.chunk_id)])
+    caches, made = manifest.caches, Artifacts(write_corrections(store, manifest, ids, passed))
+    if made:
         caches = caches | {CORRECTIONS.path: TableEntry(name=CORRECTIONS.label, partitions=made)}
     corrections = Corrections(store, made)
     tables = {}

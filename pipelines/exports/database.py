@@ -13,8 +13,6 @@ from mnemodex.schemas.errors import ExportError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pyarrow as pa
-
     from mnemodex.retrievers.snapshot import Snapshot
 
 
@@ -32,7 +30,11 @@ def write_database(snapshot: Snapshot, path: Path) -> dict[str, int]:
                 # Tables have no order, and keeping that of the rows would hold them in memory.
                 connection.execute("SET preserve_insertion_order = false")
                 counts = {
-                    view: _copy(connection, view, dataset(snapshot, table), snapshot.corrections.rows(table))
+                    view: _copy(
+                        connection,
+                        view,
+                        corrected(connection, table, dataset(snapshot, table), snapshot.corrections.rows(table)),
+                    )
                     for view, table in snapshot.views.items()
                     if len(snapshot.manifest.tables[table].partitions)
                 }
@@ -42,9 +44,9 @@ def write_database(snapshot: Snapshot, path: Path) -> dict[str, int]:
             raise ExportError(f"{path}: DuckDB cannot write it ({what}); check the disk and the path") from error
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, view: str, rows: object, corrections: pa.Table | None = None) -> int:
+def _copy(connection: duckdb.DuckDBPyConnection, view: str, rows: object) -> int:
     """Write rows as a table; return how many there are."""
-    connection.register("_rows", corrected(connection, view, rows, corrections))
+    connection.register("_rows", rows)
     name = view.replace('"', '""')
     copied = connection.execute(f'CREATE TABLE "{name}" AS SELECT * FROM _rows')  # noqa: S608 - a quoted name
     ((count,),) = copied.fetchall()

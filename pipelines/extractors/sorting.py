@@ -25,9 +25,9 @@ from mnemodex.schemas.sections import TripleFile
 from mnemodex.schemas.store import parquet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from mnemodex.indexers.arrays import Int64s
+    from mnemodex.indexers.arrays import Bools, Int64s
     from mnemodex.indexers.base import InputPartition
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
@@ -150,9 +150,14 @@ def _check_errors(settings: Any, errors: int, lines: int, first_error: str, *, c
 
 
 class Directory:
-    """Documents by the hash of their key; or of title and text, and of the text alone."""
+    """Documents by the hash of their key; or of title and text, and of the text alone.
 
-    def __init__(self, documents: Sequence[InputPartition], *, by_text: bool) -> None:
+    `last` says of documents, given by their ids, which come after all others of the same hash; by default none.
+    """
+
+    def __init__(
+        self, documents: Sequence[InputPartition], *, by_text: bool, last: Callable[[Int64s], Bools] | None = None
+    ) -> None:
         columns = ["doc_id", "title", "text"] if by_text else ["doc_id", "key"]
         parts = [np.zeros((3, 0), np.int64)]
         for number, part in enumerate(documents):
@@ -166,6 +171,8 @@ class Directory:
         # Rows: hash, ascending; number of the partition; id of the document.
         self._rows = np.concatenate(parts, axis=1)
         parts.clear()
+        if last is not None:
+            self._rows = np.take(self._rows, np.argsort(last(self._rows[2]), kind="stable"), axis=1)
         self._rows = np.take(self._rows, np.argsort(self._rows[0], kind="stable"), axis=1)
 
     @property

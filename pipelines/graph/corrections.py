@@ -12,13 +12,10 @@ import pyarrow.compute as pc
 from mnemodex.indexers.arrays import are_among
 from mnemodex.indexers.graph.synonyms import Synonyms, strongest
 from mnemodex.pipelines.ops.sql import connected
-from mnemodex.retrievers.corrections import CorrectionStats
-from mnemodex.schemas.manifest import fingerprint
+from mnemodex.retrievers.corrections import corrected_schema
 from mnemodex.schemas.store import parquet
 from mnemodex.schemas.store.columns import numbers, to_column
-from mnemodex.schemas.store.local_files import sha256
-from mnemodex.schemas.table import TableSpec, row_schema
-from mnemodex.schemas.tables import CORRECTIONS, EDGES, ENTITIES, FACTS, MENTIONS, SYNONYMS, TRIPLES, spec_of
+from mnemodex.schemas.tables import EDGES, ENTITIES, FACTS, MENTIONS, SYNONYMS, TRIPLES, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from mnemodex.indexers.arrays import Bools, Int64s
-    from mnemodex.schemas.manifest import Artifact, Manifest
+    from mnemodex.schemas.manifest import Manifest
     from mnemodex.schemas.store.store import Store
     from mnemodex.schemas.tables import TableKey
 
@@ -68,37 +65,32 @@ _ROWS = {
 """Of each table the columns, and whether the row is left out."""
 
 
-def write_corrections(store: Store, manifest: Manifest, chunk_ids: Int64s) -> Artifact:
-    """Publish the rows of the graph's tables that change or go when chunks, given ascending, are left out.
+def correct_graph(
+    store: Store, manifest: Manifest, chunk_ids: Int64s
+) -> tuple[dict[TableKey, pa.Table], dict[str, int]]:
+    """Return the rows of the graph's tables that change or go when chunks, given ascending, are left out.
 
-    It reads each of these tables once, and mentions twice; what it keeps are rows that the chunks have a part in.
+    With them are the numbers of triples and mentions that go. It reads each of these tables once, and mentions twice;
+    what it keeps are rows that the chunks have a part in.
     """
-    attempt = store.files.attempt()
     with connected(store, threads=len(os.sched_getaffinity(0))) as connection:
-        stats = _Corrected(store, manifest, connection).compute(chunk_ids)
+        counts = _Corrected(store, manifest, connection).compute(chunk_ids)
+        rows = {}
         for key, query in _ROWS.items():
             schema = corrected_schema(key)
-            rows = connection.sql(query).to_arrow_table().rename_columns(schema.names).cast(schema)
-            parquet.write(attempt / f"{key.label}.parquet", TableSpec(schema), rows.to_batches())
-    digests = [sha256(attempt / f"{key.label}.parquet") for key in _ROWS]
-    made, rows = fingerprint(digests, stats.model_dump()), len(chunk_ids)
-    return store.publish(attempt, CORRECTIONS.path, "all", made, rows=rows, stats=stats, as_folder=True)
-
-
-def corrected_schema(key: TableKey) -> pa.Schema:
-    """Return the columns of the corrections of a table: those of its rows, and whether one is left out."""
-    return pa.schema([*spec_of(key).schema, *row_schema(left_out=pa.bool_())])
+            rows[key] = connection.sql(query).to_arrow_table().rename_columns(schema.names).cast(schema)
+    return rows, counts
 
 
 class _Corrected:
-    """The queries of `write_corrections`, and the rows of tables that they are asked of."""
+    """The queries of `correct_graph`, and the rows of tables that they are asked of."""
 
     def __init__(self, store: Store, manifest: Manifest, connection: duckdb.DuckDBPyConnection) -> None:
         self._store = store
         self._manifest = manifest
         self._connection = connection
 
-    def compute(self, chunk_ids: Int64s) -> CorrectionStats:
+    def compute(self, chunk_ids: Int64s) -> dict[str, int]:
         """Create the tables that `_ROWS` names, without chunks, given ascending; count what is left out."""
 
         def gone(rows: pa.Table) -> Bools:
@@ -129,8 +121,7 @@ class _Corrected:
         self._create("other_names", MENTIONS, ("entity_id", "chunk_id", "name"), has_other_name)
         self._execute(_NEW)
         self._connection.register("new_synonyms", self._synonyms())
-        triples, mentions = (len(self._connection.table(name)) for name in ("gone_triples", "gone_mentions"))
-        return CorrectionStats(triples=triples, mentions=mentions)
+        return {name: len(self._connection.table(f"gone_{name}")) for name in ("triples", "mentions")}
 
     def _execute(self, statements: tuple[str, ...]) -> None:
         for statement in statements:

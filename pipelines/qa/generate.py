@@ -110,8 +110,8 @@ class GenerateOp(ChunkOp):
             for chunk_id, said in zip(rows["chunk_id"].to_pylist(), rows["problems"].to_pylist(), strict=True)
             if said != "[]"
         }
-        bad = _bad_rows(problems, inputs)
-        output.errors(bad, of="qa_pairs")
+        bad, doc_ids = _bad_rows(problems, inputs)
+        output.errors(bad, of="qa_pairs", doc_ids=doc_ids)
         without = set(rows["chunk_id"].filter(empty).to_pylist())
         stats = GenerateStats(
             chunks=self._chunks,
@@ -170,20 +170,21 @@ def _pack(generated: Generated) -> str:
     return json.dumps([astuple(candidate) for candidate in generated.candidates])
 
 
-def _bad_rows(problems: dict[int, list[str]], inputs: Inputs) -> list[BadRow]:
-    """Return what failed, by chunk, as rows of `errors`."""
+def _bad_rows(problems: dict[int, list[str]], inputs: Inputs) -> tuple[list[BadRow], list[int]]:
+    """Return what failed, by chunk, as rows of `errors`, and the document of each."""
     if not problems:
-        return []
+        return [], []
     columns = ["chunk_id", "doc_id", "text"]
     chunks = parquet.read(inputs.partition(0).files["parquet"], columns=columns)
     documents = parquet.read(inputs.partition(len(inputs.unit.inputs) - 1).files["parquet"], columns=DOCUMENT_COLUMNS)
     origins = {row["doc_id"]: (row["source"], row["line"]) for row in documents.to_pylist()}
-    return [
-        BadRow.of(source, line, reason, text)
+    failed = [
+        (doc_id, text, reason)
         for chunk_id, doc_id, text in zip(*(column.to_pylist() for column in chunks), strict=True)
-        for source, line in [origins[doc_id]]
         for reason in problems.get(chunk_id, ())
     ]
+    rows = [BadRow.of(*origins[doc_id], reason, text) for doc_id, text, reason in failed]
+    return rows, [doc_id for doc_id, _, _ in failed]
 
 
 def _check_errors(finished: Finished, *, complete: bool) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from typing_extensions import override
@@ -14,11 +15,12 @@ from mnemodex.pipelines.documents.read import count_rows
 from mnemodex.pipelines.extractors.sorting import Directory, SortedLines, SortStats
 from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.pipelines.qa.rows import PairRow, read_pairs
+from mnemodex.retrievers.tombstones import read_tombstones
 from mnemodex.schemas.errors import SourceError
 from mnemodex.schemas.ids import hash_text
 from mnemodex.schemas.limits import exceeds
 from mnemodex.schemas.pair_sections import PairFile
-from mnemodex.schemas.spec import Spec
+from mnemodex.schemas.spec import RunOnly, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from mnemodex.indexers.base import InputPartition
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
+    from mnemodex.retrievers.tombstones import Tombstones
     from mnemodex.schemas.manifest import Stats
 
 _BATCH = 1 << 16
@@ -42,6 +45,12 @@ class PairSettings(Spec):
     id_salt: str
 
 
+class SortSettings(PairSettings):
+    """The same, and the places of tombstones, whose documents pairs are tied to only where there is no other one."""
+
+    tombstones: Annotated[tuple[str, ...], RunOnly()] = ()
+
+
 class LineStats(SortStats):
     """Rows of a file of pairs, and those that repeat another."""
 
@@ -55,13 +64,15 @@ class SortPairs(Op):
     24 of which stay, up to 24 bytes a pair, 65,536 pairs, and the lines that wait (64 MiB).
     """
 
-    Settings = PairSettings
-    settings: PairSettings
+    Settings = SortSettings
+    settings: SortSettings
 
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
         seen, bad, rows = _Seen(), list[BadRow](), 0
-        pair_lines = _Lines(output.folder, inputs.partitions(0))
+        store = self.work.store
+        tombstones = read_tombstones(store, map(store.checked, self.settings.tombstones))
+        pair_lines = _Lines(output.folder, inputs.partitions(0), tombstones)
         for batch in _batches(read_pairs(Path(self.settings.file.path))):
             rows += len(batch)
             pairs = [row for row in batch if isinstance(row, PairRow)]
@@ -140,9 +151,9 @@ class _Lines:
         example: the key of the first such pair.
     """
 
-    def __init__(self, folder: Path, documents: Sequence[InputPartition]) -> None:
+    def __init__(self, folder: Path, documents: Sequence[InputPartition], tombstones: Tombstones) -> None:
         self._labels = [part.label for part in documents]
-        self._directory = Directory(documents, by_text=False)
+        self._directory = Directory(documents, by_text=False, last=partial(tombstones.mask, "doc_id"))
         self._sorted = SortedLines(folder)
         self._alone = self.count = self.unknown = 0
         self.example = ""

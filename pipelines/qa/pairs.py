@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 QUESTION_PARTS = TableKey("question_parts", draft=True)
 """The pairs of each partition by question: of them, ranges of ids are gathered."""
-_GENERATOR = "file"
+OF_FILE = "file"
+"""The generator of pairs of a file."""
 _Chunks = dict[int, list[tuple[int, str]]]
 """The chunks of documents: ids and texts, in order."""
 
@@ -55,6 +56,7 @@ class PairsOp(Op):
     """Writes the pairs of one partition; the inputs are their lines, and the partition of chunks if there is one."""
 
     Settings = PairSettings
+    version = 2
     seconds_per_megabyte = 5.0
     settings: PairSettings
 
@@ -68,7 +70,7 @@ class PairsOp(Op):
         chunks = _chunks(inputs, set(doc_ids))
         places = [_place(chunks.get(doc_id, []), given) for doc_id, given in zip(doc_ids, answers, strict=True)]
         chunk_ids, grounded = zip(*places, strict=True)
-        columns = (ids, keys, questions, answers, doc_ids, chunk_ids, grounded, scores, [_GENERATOR] * len(ids))
+        columns = (ids, keys, questions, answers, doc_ids, chunk_ids, grounded, scores, [OF_FILE] * len(ids))
         write_pairs(output, columns, salt)
         missed = [key for key, holds in zip(keys, grounded, strict=True) if holds is False]
         tied = len(grounded) - grounded.count(None)
@@ -98,6 +100,7 @@ class GeneratedPairsOp(Op):
     """Writes the pairs of one partition: the candidates that are kept."""
 
     Settings = SaltSettings
+    version = 2
     settings: SaltSettings
 
     @override
@@ -142,7 +145,7 @@ def write_pairs(output: Output, columns: Sequence[Sequence[Any]], salt: str) -> 
     given = zip((ids, keys, questions, asked, answers, *others), spec.schema, strict=True)
     pairs = pa.table([pa.array(column, field.type) for column, field in given], schema=spec.schema)
     output.write(spec, pairs)
-    by_question = pairs.select(["question_id", "question", "answers", "grounded"])
+    by_question = pairs.select(["question_id", "question", "answers", "grounded", "pair_id"])
     by_question = by_question.append_column("row", to_column(np.arange(len(ids)), pa.int64()))
     order = np.argsort(np.array(asked, np.int64), kind="stable")
     write_arrow(output.folder_of(QUESTION_PARTS) / "data.arrow", by_question.take(to_column(order, pa.int64())))

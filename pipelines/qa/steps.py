@@ -8,7 +8,7 @@ from mnemodex.indexers.dense.factory import check_settings
 from mnemodex.indexers.pair_settings import QASettings
 from mnemodex.pipelines.ops.base import NoSettings
 from mnemodex.pipelines.qa.generation import generation_steps
-from mnemodex.pipelines.qa.lines import PairSettings
+from mnemodex.pipelines.qa.lines import PairSettings, SortSettings
 from mnemodex.pipelines.qa.pairs import QUESTION_PARTS
 from mnemodex.pipelines.vectors.encode import encode_step
 from mnemodex.schemas.errors import RecipeError
@@ -17,7 +17,7 @@ from mnemodex.schemas.steps import All, Each, Files, Range, Read, Step
 from mnemodex.schemas.tables import CHUNKS, DOCUMENTS, ERRORS, QA_PAIRS, QUESTION_TEXTS, QUESTIONS, TableKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mnemodex.pipelines.plan import PlanContext
     from mnemodex.schemas.recipe import Recipe
@@ -37,21 +37,22 @@ def check_index(index: str, settings: QASettings, recipe: Recipe) -> None:
     check_settings(index, settings, recipe)
 
 
-def qa_pair_steps(context: PlanContext) -> Iterator[Step]:
-    """Make the pairs of every partition: of a file, or by a generator."""
+def qa_pair_steps(context: PlanContext, tombstones: Sequence[str]) -> Iterator[Step]:
+    """Make the pairs of every partition: of a file, or by a generator. Tombstones are given by their places."""
     pairs = context.recipe.qa_pairs
     if isinstance(pairs, GeneratedPairs):
         return generation_steps(context, pairs)
     assert isinstance(pairs, PairFile)  # noqa: S101 - without pairs this is not declared
-    return _file_steps(context, pairs)
+    return _file_steps(context, pairs, tombstones)
 
 
-def _file_steps(context: PlanContext, pairs: PairFile) -> Iterator[Step]:
+def _file_steps(context: PlanContext, pairs: PairFile, tombstones: Sequence[str]) -> Iterator[Step]:
     """Sort the pairs of a file by their documents, and tie those of every partition to its chunks."""
     settings = PairSettings(file=pairs, id_salt=context.recipe.id_salt)
-    identity = [settings.identity(), context.content(pairs.path)]
+    identity = [settings.identity(), context.content(pairs.path), *tombstones]
+    sorting = SortSettings(**dict(settings), tombstones=tuple(tombstones))
     documents = (Read(DOCUMENTS, All(), ("doc_id", "key")),)
-    yield Step("qa_pairs: lines", f"{_QA}.lines:SortPairs", documents, (_LINES, ERRORS), settings, identity=identity)
+    yield Step("qa_pairs: lines", f"{_QA}.lines:SortPairs", documents, (_LINES, ERRORS), sorting, identity=identity)
     reads = (Read(_LINES, Files()), Read(CHUNKS, Each()))
     writes = (QA_PAIRS, QUESTION_PARTS)
     yield Step("qa_pairs", f"{_QA}.pairs:PairsOp", reads, writes, settings, identity=settings.identity())

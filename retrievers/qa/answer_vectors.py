@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnemodex.indexers.arrays import are_among
 from mnemodex.indexers.dense.vectors import BLOCK_BYTES, open_matrix, pair_scores
+from mnemodex.retrievers.qa.searcher import CorrectedVectors
 from mnemodex.schemas.errors import CorruptFileError
 
 if TYPE_CHECKING:
@@ -59,7 +61,15 @@ class AnswerVectors:
                 block = hits[start : start + size]
                 answers = matrix[rows.row[block], None]
                 scores[block] = pair_scores(vectors[query[block]], answers, "ip")[:, 0]
+        others = self._corrected
+        changed = np.flatnonzero(are_among(ids, others.ids))
+        answers = others.matrix[np.searchsorted(others.ids, ids[changed]), None]
+        scores[changed] = pair_scores(vectors[query[changed]], answers, "ip")[:, 0]
         return scores
+
+    @cached_property
+    def _corrected(self) -> CorrectedVectors:
+        return CorrectedVectors(self._snapshot, self._table, self._searcher.dimension)
 
     def _open(self, label: str) -> Array:
         if self._table not in self._snapshot.manifest.tables:

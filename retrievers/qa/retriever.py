@@ -11,7 +11,6 @@ from typing_extensions import override
 from mnemodex.indexers.pair_settings import QASettings
 from mnemodex.indexers.qa import normalize_question
 from mnemodex.retrievers.base import Retriever, check, is_blank
-from mnemodex.retrievers.dense import open_searcher
 from mnemodex.retrievers.qa.abstention import decline
 from mnemodex.retrievers.qa.answer_vectors import AnswerVectors
 from mnemodex.retrievers.qa.chunks import ChunkRetriever, chunk_hits
@@ -20,6 +19,7 @@ from mnemodex.retrievers.qa.hits import PairHits
 from mnemodex.retrievers.qa.predictions import VOTERS, choose, vote
 from mnemodex.retrievers.qa.reranking import Similarity, open_reranker, rerank, rescore
 from mnemodex.retrievers.qa.rounds import Rounds, merge
+from mnemodex.retrievers.qa.searcher import QuestionSearcher
 from mnemodex.retrievers.qa.tables import PairTables
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.tables import TableKey
@@ -69,11 +69,11 @@ class QARetriever(Retriever):
         self._settings = QASettings.model_validate(entry.settings)
         self.fallback = self._settings.fallback
         self._embedding = str(self._settings.embed)
-        self._searcher = open_searcher(memory.snapshot, entry)
+        self._searcher = QuestionSearcher(memory.snapshot, entry)
         self._abstention = entry.abstention
         reranking = self._settings.rerank
         table = TableKey("embeddings", self._embedding, "question_answers")
-        answers = AnswerVectors(memory.snapshot, table, self._searcher)
+        answers = AnswerVectors(memory.snapshot, table, self._searcher.dense)
         self._reranker = None if reranking is None else open_reranker(reranking, answers)
         self._weigher = Similarity(answers) if self._settings.compares_answers and reranking is None else None
         self._pairs = PairTables(memory.snapshot)
@@ -107,7 +107,7 @@ class QARetriever(Retriever):
         asked = self.ask(queries, where=where)
         if kind == "pair":
             return self.pairs(asked, k)
-        questions, rows = _not_blank(asked.questions), len(self._searcher.rows)
+        questions, rows = _not_blank(asked.questions), len(self._searcher.dense.rows)
         search, snapshot = self._ranking(asked), self._memory.snapshot
         return chunk_hits(search, rows, self._pairs, snapshot, questions, k, asked.chunk_ids)
 
@@ -149,7 +149,7 @@ class QARetriever(Retriever):
         chains = asked.chains
 
         def search(queries: Int64s, depth: int, allowed: Int64s | None) -> tuple[Float32s, Int64s]:
-            scores, ids, _ = self._searcher.search(asked.vectors[queries], depth, allowed=allowed)
+            scores, ids = self._searcher.search(asked.vectors[queries], depth, allowed=allowed)
             return merge(scores, ids, [chains[query] for query in queries]) if chains else (scores, ids)
 
         return search
@@ -163,7 +163,7 @@ class QARetriever(Retriever):
             return []
         allowed = None if chunk_ids is None else self._pairs.questions_of(chunk_ids)
         rounds = Rounds(
-            lambda vectors, k: self._searcher.search(vectors, k, allowed=allowed)[:2],
+            lambda vectors, k: self._searcher.search(vectors, k, allowed=allowed),
             lambda ids: self._pairs.read(ids, chunk_ids),
             self._encode,
             self._settings.key,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from mnemodex.indexers.arrays import begins
+from mnemodex.indexers.arrays import are_among, begins
 from mnemodex.retrievers.hits import MISSING_ID
 from mnemodex.retrievers.readers.answers import merge_answers
 from mnemodex.schemas.store import parquet
@@ -122,12 +122,21 @@ class PairTables:
             known = self._snapshot.column(QUESTIONS.label, label, "question_id")
             rows = np.searchsorted(known, ids[bucket == number])
             parts.append(self._snapshot.take(QUESTIONS.label, label, rows, columns))
-        return pa.concat_tables(parts)
+        found = pa.concat_tables(parts)
+        changed = self._snapshot.corrections.rows(QUESTIONS.label)
+        if changed is None or not len(changed) or not len(ids):
+            return found
+        known = numbers(changed["question_id"])
+        is_changed = are_among(ids, known)
+        places = np.where(is_changed, len(ids) + np.searchsorted(known, ids), np.arange(len(ids)))
+        both = pa.concat_tables([found, changed.select(columns).cast(found.schema)])
+        return both.take(to_column(places, pa.int64()))
 
     def _read_chunk_ids(self, number: int) -> Int64s:
-        """Return the chunk of each pair of a partition, -1 where there is none."""
+        """Return the chunk of each pair of a partition, -1 where there is none or it is left out."""
         path = self._snapshot.path(QA_PAIRS.label, self.labels[number])
-        return numbers(parquet.read(path, columns=["chunk_id"])["chunk_id"].fill_null(_NONE))
+        ids = numbers(parquet.read(path, columns=["chunk_id"])["chunk_id"].fill_null(_NONE))
+        return np.where(self._snapshot.tombstones.mask("chunk_id", ids), MISSING_ID, ids)
 
     def _read_order(self, number: int) -> tuple[Int64s, Int64s]:
         """Return the chunks of a partition by ascending id: their ids, and their rows."""

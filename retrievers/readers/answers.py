@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mnemodex.indexers.arrays import begins
 from mnemodex.schemas.errors import QueryError
@@ -151,10 +152,11 @@ def _overlap(words: list[str], gold: list[str]) -> float:
 
 
 def merge_answers(groups: Int64s, answers: pa.ListArray, count: int) -> tuple[pa.ListArray, Int64s]:
-    """Return the different answers of each group of pairs, those of most pairs first, then those that come first.
+    """Return the different answers of each group of pairs, those of most pairs first, then those that pairs name first.
 
-    Answers with one normal form (SQuAD's) count as one, and are written as the first of them. The second result says
-    for each pair the rank of its first answer in the group, from 0 on: int64 of shape (pairs,).
+    Answers with one normal form (SQuAD's) count as one, written as a pair that names it first does. What then is still
+    equal is in the order of the texts, so that the order of the pairs decides nothing. The second result says for each
+    pair the rank of its best answer in the group, from 0 on: int64 of shape (pairs,).
 
     Args:
         groups: the group of each pair, from 0 on, int64 of shape (pairs,).
@@ -164,15 +166,16 @@ def merge_answers(groups: Int64s, answers: pa.ListArray, count: int) -> tuple[pa
     sizes = numbers(answers.value_lengths())
     values = answers.flatten()
     pairs = np.repeat(np.arange(len(answers)), sizes)
-    of_group, code = groups[pairs], number_forms(values)
+    place = np.arange(len(values)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    of_group, code, text = groups[pairs], number_forms(values), text_ranks(values)
     order = np.lexsort((pairs, code, of_group))
     starts = begins(of_group[order], code[order])
     # A pair that gives an answer in two spellings counts once.
     new_pair = np.zeros(len(order), np.int64)
     new_pair[begins(of_group[order], code[order], pairs[order])] = 1
     given = np.add.reduceat(new_pair, starts) if len(starts) else new_pair
-    first = order[starts]
-    by_rank = np.lexsort((first, -given, of_group[first]))
+    first = np.lexsort((text, place, code, of_group))[starts]
+    by_rank = np.lexsort((text[first], place[first], -given, of_group[first]))
     ranked = first[by_rank]
     offsets = np.searchsorted(of_group[ranked], np.arange(count + 1))
     rank = np.empty(len(ranked), np.int64)
@@ -181,6 +184,14 @@ def merge_answers(groups: Int64s, answers: pa.ListArray, count: int) -> tuple[pa
     np.minimum.at(best, pairs[order], np.repeat(rank, np.diff(np.append(starts, len(order)))))
     texts = values.take(to_column(ranked, pa.int64()))
     return pa.ListArray.from_arrays(to_column(offsets, pa.int32()), texts), best
+
+
+def text_ranks(texts: pa.StringArray) -> Int64s:
+    """Return numbers in the order of the texts, equal for equal ones, int64 of shape (texts,)."""
+    encoded = texts.dictionary_encode()
+    ranks = np.empty(len(encoded.dictionary), np.int64)
+    ranks[numbers(pc.sort_indices(encoded.dictionary))] = np.arange(len(ranks))
+    return np.take(ranks, numbers(encoded.indices))
 
 
 def number_forms(answers: pa.StringArray) -> Int64s:

@@ -171,7 +171,7 @@ def test_pairs_that_are_added_are_encoded_alone_and_answers_encode_nothing(recip
     write_jsonl(file, changed)
     assert reused(build(recipe), "embeddings/e/questions") == 3
     assert opened(recipe).retriever("qa").search(["Where was Ada born"], 1).answers() == [
-        [("Turin", "Paris", "london")]
+        [("Paris", "Turin", "london")]
     ]
     assert verify(recipe["memory"]).problems == []
 

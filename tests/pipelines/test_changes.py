@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from changes import small_partitions
 from hypothesis import Phase, settings
-from kept_changes import KeptChanges, KeptMaskedChanges
+from kept_changes import KeptChanges, KeptMaskedChanges, KeptMaskedGeneratedChanges, KeptMaskedPairChanges
 from library import records, write_jsonl
+from pair_changes import words_generator, write_pairs
+from passed_objects import Hashed
+from rebuilds import note
 
 import mnemodex
+from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import DuplicateKeyError, QueryError, SnapshotNotFoundError, SourceError
 
 if TYPE_CHECKING:
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 
     from mnemodex.pipelines.outcome import BuildResult
 
-__all__ = ["small_partitions"]
+__all__ = ["small_partitions", "words_generator"]
 
 NEW = {"id": "kiln", "title": "Kiln", "text": "The kiln burns lime and oyster shells.", "lang": "en", "year": 1950}
 
@@ -54,6 +58,16 @@ class TestChanges(KeptChanges.TestCase):
 
 @pytest.mark.usefixtures("small_partitions")
 class TestMaskedChanges(KeptMaskedChanges.TestCase):
+    settings = FEW
+
+
+@pytest.mark.usefixtures("small_partitions")
+class TestMaskedPairChanges(KeptMaskedPairChanges.TestCase):
+    settings = FEW
+
+
+@pytest.mark.usefixtures("small_partitions", "words_generator")
+class TestMaskedGeneratedChanges(KeptMaskedGeneratedChanges.TestCase):
     settings = FEW
 
 
@@ -163,3 +177,34 @@ def test_commands_change_a_memory(changed: Any, tmp_path: Path, cli: Callable[..
     assert (report["documents"], report["snapshot"], report["committed"]) == (1, "000003", True)
     assert "13 documents deleted" in cli("delete", memory, "--where", "year IN (1901, 1950)").out
     assert cli("delete", memory, "kiln").code == 2
+
+
+@pytest.mark.usefixtures("words_generator", "small_partitions")
+@pytest.mark.parametrize("pairs", ["file", "words"])
+def test_a_deletion_writes_of_pairs_what_differs_and_an_addition_adds_to_it(tmp_path: Path, pairs: str) -> None:
+    write_jsonl(tmp_path / "notes" / "notes.jsonl", [note(number, 0) for number in range(60)])
+    write_pairs(tmp_path / "pairs.jsonl")
+    recipe = {
+        "source": str(tmp_path / "notes"),
+        "memory": str(tmp_path / "memory"),
+        "embed": {"words": {}},
+        "indexes": {"asked": {"type": "qa"}},
+        "qa_pairs": {"from": str(tmp_path / "pairs.jsonl")} if pairs == "file" else {"generator": "words"},
+    }
+    encoders = {"words": Hashed(16)}
+    mnemodex.build(recipe, encoders=encoders)
+    before = set(tmp_path.glob("memory/[it]*/**/*"))
+    memory = mnemodex.open(tmp_path / "memory", encoders=encoders)
+    memory.delete(["n2", "n20", "n35"])
+    new = {path.relative_to(tmp_path / "memory").parts[1] for path in set(tmp_path.glob("memory/[it]*/**/*")) - before}
+    assert new == {"changes", "corrections", "tombstones"}
+    tables = memory.snapshot.manifest.tables
+    assert (tables["qa_pairs"].masked > 0) == (pairs == "words")
+    for table, view in (("qa_pairs", "qa_pairs"), ("questions", "questions"), ("embeddings/words/questions",) * 2):
+        counted = memory.sql(f'SELECT count(*) FROM "{view.replace("/", "_")}"').fetchone()
+        assert counted == (tables[table].rows,)
+    memory.update([note(3, 1)])
+    assert memory.snapshot.manifest.tombstones
+    gone = "SELECT count(*) FROM qa_pairs WHERE doc_id IS NOT NULL AND doc_id NOT IN (SELECT doc_id FROM documents)"
+    assert memory.sql(gone).fetchone() == (0,)
+    assert verify(tmp_path / "memory").problems == []

@@ -5,9 +5,16 @@ from __future__ import annotations
 import pytest
 from changes import small_partitions
 from hypothesis import settings
-from kept_changes import KeptChanges, KeptMaskedChanges, KeptMaskedGraphChanges
+from kept_changes import (
+    KeptChanges,
+    KeptMaskedChanges,
+    KeptMaskedGeneratedChanges,
+    KeptMaskedGraphChanges,
+    KeptMaskedPairChanges,
+)
+from pair_changes import words_generator
 
-__all__ = ["small_partitions"]
+__all__ = ["small_partitions", "words_generator"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -24,4 +31,14 @@ class TestManyMaskedChanges(KeptMaskedChanges.TestCase):
 
 @pytest.mark.usefixtures("small_partitions")
 class TestManyMaskedGraphChanges(KeptMaskedGraphChanges.TestCase):
+    settings = settings(max_examples=30, stateful_step_count=15, deadline=None)
+
+
+@pytest.mark.usefixtures("small_partitions")
+class TestManyMaskedPairChanges(KeptMaskedPairChanges.TestCase):
+    settings = settings(max_examples=30, stateful_step_count=15, deadline=None)
+
+
+@pytest.mark.usefixtures("small_partitions", "words_generator")
+class TestManyMaskedGeneratedChanges(KeptMaskedGeneratedChanges.TestCase):
     settings = settings(max_examples=30, stateful_step_count=15, deadline=None)
