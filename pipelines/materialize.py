@@ -181,10 +181,10 @@ class Materializer:
         if former is None or former.identity != results.identity:
             return
         write_former(self._store, former_folder(self._files.run, step.name), former, step.reuse)
-        for read in step.reads:
-            entry = entry_of(self._former, read.table)
+        for key in (*(read.table for read in step.reads), *step.writes[1:]):
+            entry = entry_of(self._former, key)
             if entry is not None:
-                write_former(self._store, former_folder(self._files.run, step.name, read.table.label), entry)
+                write_former(self._store, former_folder(self._files.run, step.name, key.label), entry)
 
     def _take(self, answer: Answer) -> None:
         results = self._results.steps[answer.step]

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from typing_extensions import override
 
-from mnemodex.indexers.arrays import begins, read_arrow, write_arrow
+from mnemodex.indexers.arrays import are_among, begins, read_arrow, write_arrow
 from mnemodex.indexers.graph.names import normalize
 from mnemodex.pipelines.ops.base import Op
 from mnemodex.schemas.manifest import Stats
@@ -53,19 +53,44 @@ class PartsOp(Op):
         return Stats()
 
 
-def gather(inputs: Inputs, number: int) -> tuple[pa.Table, Int64s]:
+def count_known(inputs: Inputs, key: TableKey) -> int | None:
+    """Return how many of the parts the current snapshot's result of the unit is made of, where others follow them.
+
+    None where it is made of other parts or of another range of ids, so that nothing is taken over.
+
+    Args:
+        inputs: of the unit; the parts are the first one.
+        key: of these parts.
+    """
+    parts, former = inputs.places(0), inputs.former_of(key.label).places
+    same = len(inputs.former.places) == inputs.unit.buckets and parts[: len(former)] == former
+    return len(former) if same and len(former) < len(parts) else None
+
+
+def gather(inputs: Inputs, number: int, *, first: int = 0) -> tuple[pa.Table, Int64s]:
     """Return the rows of the unit's range of ids of all parts of an input, and the number of the part of each.
 
-    The rows are in the order of the parts, which are sorted by their first column.
+    The rows are in the order of the parts, which are sorted by their first column; of parts before the first one, none.
     """
-    first, last = inputs.unit.id_range
+    lowest, highest = inputs.unit.id_range
     rows = []
-    for part in inputs.partitions(number):
+    for part in inputs.partitions(number, first=first):
         table = read_arrow(part.files["arrow"])
         ids = table.column(0).to_numpy()
-        start = int(np.searchsorted(ids, first))
-        rows.append(table.slice(start, int(np.searchsorted(ids, last, side="right")) - start))
-    return pa.concat_tables(rows).combine_chunks(), np.repeat(np.arange(len(rows)), list(map(len, rows)))
+        start = int(np.searchsorted(ids, lowest))
+        rows.append(table.slice(start, int(np.searchsorted(ids, highest, side="right")) - start))
+    return _concatenate(rows, first)
+
+
+def gather_ids(inputs: Inputs, number: int, wanted: Int64s) -> tuple[pa.Table, Int64s]:
+    """Return the rows of some ids, given ascending, of all parts of an input, and the number of the part of each."""
+    tables = [read_arrow(part.files["arrow"]) for part in inputs.partitions(number)]
+    chosen = (np.flatnonzero(are_among(table.column(0).to_numpy(), wanted)) for table in tables)
+    return _concatenate([table.take(pa.array(rows)) for table, rows in zip(tables, chosen, strict=True)], 0)
+
+
+def _concatenate(rows: list[pa.Table], first: int) -> tuple[pa.Table, Int64s]:
+    return pa.concat_tables(rows).combine_chunks(), np.repeat(first + np.arange(len(rows)), list(map(len, rows)))
 
 
 def _facts(triples: pa.Table) -> pa.Table:

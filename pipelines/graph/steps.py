@@ -94,7 +94,7 @@ def graph_steps(context: PlanContext) -> Iterator[Step]:
     ranges = Range(1 << (context.rows(tables.TRIPLES) // _RANGE_ROWS).bit_length())
     parts = tuple(Read(key, ranges) for key in PARTS)
     writes = (tables.FACTS, tables.ENTITIES, tables.FACT_TEXTS, tables.NAME_TEXTS)
-    yield Step("facts and entities", f"{_GRAPH}.names:NamesOp", parts[:3], writes, NoSettings())
+    yield Step("facts and entities", f"{_GRAPH}.names:NamesOp", parts[:3], writes, NoSettings(), reuse="fact_id")
     reads = [parts[3]]
     index = next(iter(_graphs(context.recipe).values()), None)
     if index is not None:
@@ -114,7 +114,7 @@ def graph_steps(context: PlanContext) -> Iterator[Step]:
             reuse="source_id",
         )
         reads.append(Read(tables.SYNONYMS, All()))
-    yield Step("edges", f"{_GRAPH}.edges:EdgesOp", tuple(reads), (tables.EDGES,), NoSettings())
+    yield Step("edges", f"{_GRAPH}.edges:EdgesOp", tuple(reads), (tables.EDGES,), NoSettings(), reuse="source_id")
 
 
 def code_steps(context: PlanContext) -> Iterator[Step]:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
+from mnemodex.indexers.arrays import are_among
 from mnemodex.indexers.dense.vectors import Vectors
 from mnemodex.indexers.graph.synonyms import Synonyms, comparable, find_pairs, strongest
 from mnemodex.pipelines.ops.base import Op
@@ -89,6 +90,6 @@ def _former_pairs(inputs: Inputs, ids: Int64s) -> tuple[Synonyms, Bools]:
     former = np.concatenate([parquet.column(path, "entity_id") for path in entities])
     rows = pa.concat_tables([parquet.read(path, columns=["source_id", "target_id", "weight"]) for path in synonyms])
     source, target = rows["source_id"].to_numpy(), rows["target_id"].to_numpy()
-    remain = np.isin(source, ids) & np.isin(target, ids)
+    remain = are_among(source, ids) & are_among(target, ids)
     left, right = (np.searchsorted(ids, end[remain]).astype(np.int32) for end in (source, target))
-    return Synonyms(left, right, rows["weight"].to_numpy()[remain]), np.isin(ids, former)
+    return Synonyms(left, right, rows["weight"].to_numpy()[remain]), are_among(ids, former)

@@ -137,14 +137,23 @@ class Former:
         artifact = self._store.artifact(self._table.places[0]) if self and self._table.places else None
         return artifact.stats if artifact is not None else Stats()
 
+    def partition(self, number: int) -> Path | None:
+        """Return the Parquet file of a partition; None where there is none, or it is damaged."""
+        return self._file(number, ".parquet") if number < len(self.places) else None
+
     def partitions(self) -> list[Path]:
         """Return the Parquet files of all partitions; none where one of them is damaged."""
         paths = [self._file(number, ".parquet") for number in range(len(self._table.places))] if self else []
         return [path for path in paths if path is not None] if None not in paths else []
 
-    def folder(self) -> Path | None:
-        """Return the folder of the first partition, every file checked; None where there is none, or it is damaged."""
-        artifact = self._store.artifact(self._table.places[0]) if self and self._table.places else None
+    @property
+    def places(self) -> list[str]:
+        """Where the partitions are."""
+        return self._table.places if self else []
+
+    def folder(self, number: int = 0) -> Path | None:
+        """Return the folder of a partition, every file checked; None where there is none, or it is damaged."""
+        artifact = self._store.artifact(self.places[number]) if number < len(self.places) else None
         try:
             for file in artifact.files if artifact is not None else ():
                 self._store.files.local(file)

@@ -41,14 +41,15 @@ class Inputs:
         """Return the current snapshot's partitions of a table that the step reads."""
         return Former(self._store, former_folder(self._run, self.unit.step, table))
 
-    def partitions(self, number: int, *, aligned: tuple[str, ...] = ()) -> list[InputPartition]:
+    def partitions(self, number: int, *, aligned: tuple[str, ...] = (), first: int = 0) -> list[InputPartition]:
         """Return the partitions, or shards, of one input, every file checked.
 
         Args:
             number: of the input in the step.
             aligned: names for the inputs after it, whose partitions of the same label each of them is given.
+            first: the first one of them.
         """
-        parts = [self._partition(artifact, number) for artifact in self.artifacts(number)]
+        parts = [self._partition(artifact, number) for artifact in self.artifacts(number, first=first)]
         for name, others in zip(aligned, range(number + 1, number + 1 + len(aligned)), strict=True):
             for part, other in zip(parts, self.partitions(others), strict=True):
                 part.aligned[name] = other
@@ -107,9 +108,9 @@ class Inputs:
             if file is not None:
                 yield self._store.files.local(file)
 
-    def artifacts(self, number: int) -> Iterator[Artifact]:
-        """Yield what an input consists of."""
-        for place in self._places(number):
+    def artifacts(self, number: int, *, first: int = 0) -> Iterator[Artifact]:
+        """Yield what an input consists of, from one on."""
+        for place in self.places(number)[first:]:
             artifact = self._store.artifact(place)
             if artifact is None:
                 raise CorruptFileError(
@@ -117,7 +118,8 @@ class Inputs:
                 )
             yield artifact
 
-    def _places(self, number: int) -> list[str]:
+    def places(self, number: int) -> list[str]:
+        """Return where what an input consists of is."""
         places = list(self.unit.inputs[number])
         if len(places) == 1 and places[0].startswith("@"):
             listed: list[str] = json.loads(self._store.files.read(f"{self._run}/{places[0][1:]}.json"))

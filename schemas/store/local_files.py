@@ -40,6 +40,11 @@ def _status(path: Path) -> os.stat_result:
     return status
 
 
+def _seen(status: os.stat_result, entry: FileEntry) -> tuple[int, int, int, str]:
+    """Return what differs when a file is not the one any more that was checked."""
+    return status.st_size, status.st_ctime_ns, status.st_ino, entry.sha256
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, read as a stream."""
     with path.open("rb") as file:
@@ -142,7 +147,11 @@ class LocalFiles(Files):
 
     @override
     def put_all(self, files: Iterable[tuple[Path, FileEntry]]) -> None:
-        self._move([(local, self.root / entry.path) for local, entry in files])
+        entries = list(files)
+        self._move([(local, self.root / entry.path) for local, entry in entries])
+        for _, entry in entries:
+            # They were hashed where they were written, and are read by the next step.
+            self._trusted[entry.path] = _seen(_status(self.root / entry.path), entry)
 
     def _move(self, moves: Sequence[tuple[Path, Path]]) -> None:
         for local, target in moves:
@@ -279,7 +288,7 @@ class LocalFiles(Files):
 
     def _compare(self, local: Path, entry: FileEntry, *, again: bool) -> None:
         status = _status(local)
-        seen = (status.st_size, status.st_ctime_ns, status.st_ino, entry.sha256)
+        seen = _seen(status, entry)
         if not again and self._trusted.get(entry.path) == seen:
             return
         if status.st_size != entry.bytes:

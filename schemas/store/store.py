@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -63,11 +64,9 @@ class Store(Commits):
         # In format 2 a folder's marker is in it.
         for path in (f"{place}.json", f"{place}/marker.json"):
             try:
-                return open_marker(json.loads(self.files.read(path)))
+                return _parse_marker(self.files.read(path))
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            except (ValueError, RecursionError):
-                return None
         return None
 
     def whole(self, place: str) -> Artifact | None:
@@ -168,6 +167,15 @@ def close_marker(artifact: Artifact) -> bytes:
     """Return a marker file: the artifact and a checksum over it, so that a damaged marker counts as none."""
     body = artifact.model_dump(mode="json")
     return json.dumps({"artifact": body, "sha256": _digest(body)}, sort_keys=True).encode()
+
+
+@lru_cache(maxsize=1 << 13)
+def _parse_marker(data: bytes) -> Artifact | None:
+    """Return the artifact of a marker's bytes: every step of a build reads those of what it is made of."""
+    try:
+        return open_marker(json.loads(data))
+    except (ValueError, RecursionError):
+        return None
 
 
 def open_marker(marker: Any) -> Artifact | None:

@@ -19,6 +19,7 @@ import mnemodex
 from mnemodex.indexers.graph import synonyms
 from mnemodex.pipelines.exports.database import write_database
 from mnemodex.pipelines.exports.hugging_face import write_datasets
+from mnemodex.pipelines.graph import edges, names, parts, steps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,6 +128,31 @@ def test_nothing_is_known_of_deleted_documents(memory: Any, tmp_path: Path) -> N
     memory.compact()
     assert "tables/corrections" not in memory.snapshot.manifest.caches
     assert memory.sql("SELECT count(*) FROM documents").fetchone() == (len(left) + 1,)
+
+
+def test_what_is_added_to_former_facts_entities_and_edges_is_what_a_new_build_has(
+    memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "_RANGE_ROWS", 64)
+    known_parts: list[int | None] = []
+
+    def count(*given: Any) -> int | None:
+        known_parts.append(parts.count_known(*given))
+        return known_parts[-1]
+
+    for module in (names, edges):
+        monkeypatch.setattr(module, "count_known", count)
+    last = DOCUMENTS
+    for added in (1, 3, 8, 20):
+        memory.add([document(number) for number in range(last, last + added)])
+        last += added
+    memory.delete([f"n{number}" for number in (2, DOCUMENTS, DOCUMENTS + 7)])
+    memory.add([document(last)])
+    # Once ranges are halved they are gathered again.
+    assert None in known_parts
+    assert len([number for number in known_parts if number is not None]) > 8
+    left = [number for number in range(last) if number not in {2, DOCUMENTS, DOCUMENTS + 7}]
+    compare(memory, built(tmp_path, "new", [*left, last]))
 
 
 def check_exports(snapshot: Any, known: dict[str, Any], folder: Path) -> None:
