@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -50,7 +50,14 @@ def train_codes(vectors: Vectors, out: Path, *, lists: bool) -> None:
     faiss.write_index(index, str(out / _TRAINED))
 
 
-def write_codes(trained: Path, vectors: Vectors, out: Path, *, cpus: int) -> None:
+class KnownCodes(NamedTuple):
+    """Codes that were written before: numbers of rows, int64 of shape (rows,), and their codes."""
+
+    rows: Int64s
+    codes: Array
+
+
+def write_codes(trained: Path, vectors: Vectors, out: Path, *, cpus: int, known: KnownCodes | None = None) -> None:
     """Write `codes.npy`, uint8 of shape (vectors, lists of each, bytes): a list's number and the code in it.
 
     A vector is in the list that is nearest to it, and in the one that is nearest to what the first leaves of it (in the
@@ -59,9 +66,16 @@ def write_codes(trained: Path, vectors: Vectors, out: Path, *, cpus: int) -> Non
     set_threads(cpus)
     index = read_index(trained / _TRAINED)
     use_threads()
-    parts = [np.zeros((0, min(index.nlist, 2), index.sa_code_size()), np.uint8)]
-    parts += [_encode(index, block) for block in vectors.blocks(np.arange(len(vectors)))]
-    save_arrays(out, **{_CODES: np.concatenate(parts)})
+    codes = np.empty((len(vectors), min(index.nlist, 2), index.sa_code_size()), np.uint8)
+    new = np.ones(len(vectors), np.bool_)
+    if known is not None and known.codes.shape[1:] == codes.shape[1:]:
+        codes[known.rows], new[known.rows] = known.codes, False
+    rows = np.flatnonzero(new)
+    start = 0
+    for block in vectors.blocks(rows):
+        codes[rows[start : start + len(block)]] = _encode(index, block)
+        start += len(block)
+    save_arrays(out, **{_CODES: codes})
 
 
 def _encode(index: Any, vectors: Float32s) -> Array:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mnemodex.indexers.graph import codes
 from mnemodex.indexers.settings import GraphSettings
 from mnemodex.pipelines.extractors.extract import CHUNK_COLUMNS, DOCUMENT_COLUMNS, ExtractSettings
-from mnemodex.pipelines.graph.codes import CodeSettings
+from mnemodex.pipelines.graph.codes import CodeSettings, KnownSettings
 from mnemodex.pipelines.graph.parts import PARTS
 from mnemodex.pipelines.graph.synonyms import SynonymSettings
 from mnemodex.pipelines.ops.base import NoSettings
@@ -139,7 +139,9 @@ def _coded(of: Literal["facts", "passages"], embed: str, rows: int, exact: int) 
     op, train = f"{_GRAPH}.codes:TrainCodesOp", (Read(vectors, first),)
     yield Step(f"{written.label}: train", op, train, (trained,), settings, identity=settings.lists, resources=_THREADS)
     op, write = f"{_GRAPH}.codes:WriteCodesOp", (Read(vectors), Read(trained, All()))
-    yield Step(written.label, op, write, (written,), NoSettings(), resources=_THREADS)
+    labels = KnownSettings(vectors=vectors.label, trained=trained.label)
+    reuse = "fact_id" if of == "facts" else "chunk_id"
+    yield Step(written.label, op, write, (written,), labels, resources=_THREADS, reuse=reuse)
 
 
 def passage_steps(context: PlanContext) -> Iterator[Step]:

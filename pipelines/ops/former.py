@@ -141,6 +141,11 @@ class Former:
         """Return the Parquet file of a partition; None where there is none, or it is damaged."""
         return self._file(number, ".parquet") if number < len(self.places) else None
 
+    def file(self, label: str, ending: str) -> Path | None:
+        """Return a file of the partition with a label; None where there is none, or it is damaged."""
+        labels = [place.rpartition("/")[2].rpartition("-")[0] for place in self.places]
+        return self._file(labels.index(label), ending) if label in labels else None
+
     def partitions(self) -> list[Path]:
         """Return the Parquet files of all partitions; none where one of them is damaged."""
         paths = [self._file(number, ".parquet") for number in range(len(self._table.places))] if self else []

@@ -16,7 +16,7 @@ from changes import small_partitions
 from passed_objects import Hashed
 
 import mnemodex
-from mnemodex.indexers.graph import synonyms
+from mnemodex.indexers.graph import codes, synonyms
 from mnemodex.pipelines.exports.database import write_database
 from mnemodex.pipelines.exports.hugging_face import write_datasets
 from mnemodex.pipelines.graph import edges, names, parts, steps
@@ -153,6 +153,26 @@ def test_what_is_added_to_former_facts_entities_and_edges_is_what_a_new_build_ha
     assert len([number for number in known_parts if number is not None]) > 8
     left = [number for number in range(last) if number not in {2, DOCUMENTS, DOCUMENTS + 7}]
     compare(memory, built(tmp_path, "new", [*left, last]))
+
+
+def test_codes_of_former_vectors_are_those_of_a_new_build(
+    tmp_path: Path, small_partitions: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("EXACT_FACTS", "EXACT_PASSAGES"):
+        monkeypatch.setattr(codes, name, 3)
+    for name, size in (("_FIRST_SEGMENT", 40), ("_SMALLEST", 20), ("_LARGEST", 20)):
+        monkeypatch.setattr(names, name, size)
+    memory = built(tmp_path, "coded", list(range(DOCUMENTS)))
+    memory.add([document(DOCUMENTS + number) for number in range(3)])
+    new = built(tmp_path, "new", list(range(DOCUMENTS + 3)))
+    added, made = (of.snapshot.manifest.caches for of in (memory, new))
+    labels = [label for label in made if label.startswith("tables/codes/") and "facts" in label]
+    assert len(labels) == 2
+    for label in labels:
+        assert [part.files[0].sha256 for part in added[label].partitions] == [
+            part.files[0].sha256 for part in made[label].partitions
+        ]
+    assert any(part.stats.reused for label in labels for part in added[label].partitions)
 
 
 def check_exports(snapshot: Any, known: dict[str, Any], folder: Path) -> None:

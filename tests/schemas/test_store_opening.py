@@ -221,6 +221,10 @@ def test_a_file_is_hashed_once_until_it_changes(store, monkeypatch):
     )
     for _ in range(3):
         path = store.files.local(entry)
+    assert hashed == [], "it was hashed when it was published"
+    reader = Store(store.root)
+    for _ in range(3):
+        reader.files.local(entry)
     assert hashed == [path]
     stat = path.stat()
     path.write_text(path.read_text().upper())
