@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mnemodex.retrievers.queries import Query
 
 _CUTOFFS = (1, 2, 5, 10)
+_ALL_CUTOFFS = (5, 10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ class Evaluation(Measures):
         queries_without_gold: how many had none and are left out.
         k: documents a query.
         metrics: R@k is the part of a query's gold documents among its first k documents, averaged over queries; nDCG
-            and RR as usual.
+            and RR as usual; all@k is the part of the queries that have all of their gold among these.
         per_query: the same by query and measure.
         seconds: wall time of the search, encoding included, loading excluded.
         own_document: queries that found the document of their own id, which `exclude_self` leaves out.
@@ -128,7 +129,7 @@ def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10, exc
     ]
     found = {(one.query_id, one.measure): float(one.value) for one in iter_calc(list(measures.values()), qrels, run)}
     per_query = {
-        query.id: {measure: found[name, measures[measure]] for measure in measures}
+        query.id: _with_all({measure: found[name, measures[measure]] for measure in measures}, {*_ALL_CUTOFFS, k})
         for query, (name, _, _) in zip(judged, pairs, strict=True)
     }
     return Evaluation(
@@ -144,6 +145,11 @@ def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10, exc
         own_first=own_first,
         run=trec_run([query.id for query in judged], [answer[:k] for answer in answers], tag=retriever.name),
     )
+
+
+def _with_all(measures: dict[str, float], cutoffs: set[int]) -> dict[str, float]:
+    """Return the measures of a query and whether all of its gold is among the first documents, 0 or 1."""
+    return measures | {f"all@{cutoff}": float(measures[f"R@{cutoff}"] == 1) for cutoff in sorted(cutoffs)}
 
 
 def group_by_kind(per_query: dict[str, dict[str, Any]], queries: Sequence[Query]) -> dict[str, list[dict[str, Any]]]:

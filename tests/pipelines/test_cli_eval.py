@@ -35,6 +35,8 @@ METRICS = {
     "R@10": 1.0,
     "nDCG@10": ((1 / log2(3) + 1 / log2(4)) / (1 + 1 / log2(3)) + 1) / 2,
     "RR@10": (0.5 + 1) / 2,
+    "all@5": 1.0,
+    "all@10": 1.0,
 }
 
 
@@ -94,7 +96,14 @@ def test_a_run_file_is_a_trec_run(cli, small, queries, tmp_path):
 
 def test_k_adds_its_own_recall(cli, small, queries):
     metrics = cli("eval", small, "words", "--queries", queries, "-k", 3, "--json").json["metrics"]
-    assert list(metrics) == ["R@1", "R@2", "R@3", "R@5", "R@10", "nDCG@10", "RR@10"] and metrics["R@3"] == 1
+    recalls = ["R@1", "R@2", "R@3", "R@5", "R@10"]
+    assert list(metrics) == [*recalls, "nDCG@10", "RR@10", "all@3", "all@5", "all@10"] and metrics["R@3"] == 1
+
+
+def test_a_question_counts_for_all_where_no_gold_is_missing(cli, small, queries):
+    """Of q1's gold, d2 is second and d3 third."""
+    metrics = cli("eval", small, "words", "--queries", queries, "-k", 2, "--json").json["metrics"]
+    assert (metrics["R@2"], metrics["all@2"], metrics["all@5"]) == (0.75, 0.5, 1.0)
 
 
 def test_beir_queries_with_qrels_and_gz(cli, small, tmp_path):

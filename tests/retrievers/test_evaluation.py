@@ -80,9 +80,13 @@ def test_metrics_are_those_of_a_worked_example():
             "R@10": (2 / 3 + 1 + 0) / 3,
             "nDCG@10": ((1 / log2(3) + 1 / log2(5)) / ideal + 1 + 0) / 3,
             "RR@10": (1 / 2 + 1 + 0) / 3,
+            "all@3": 1 / 3,
+            "all@5": 1 / 3,
+            "all@10": 1 / 3,
         }
     )
-    assert list(result.metrics) == ["R@1", "R@2", "R@3", "R@5", "R@10", "nDCG@10", "RR@10"]
+    ranked = ["R@1", "R@2", "R@3", "R@5", "R@10", "nDCG@10", "RR@10"]
+    assert list(result.metrics) == [*ranked, "all@3", "all@5", "all@10"]
 
 
 def test_degrees_of_relevance_count_in_ndcg():
