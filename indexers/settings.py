@@ -1,4 +1,4 @@
-"""Settings of indexes over words, tokens and graphs, and of those that fuse others, as the recipe gives them."""
+"""Settings of indexes over words, tokens and graphs, as the recipe gives them."""
 
 from __future__ import annotations
 
@@ -81,21 +81,6 @@ class BM25Settings(IndexSettings):
                 f"`language` is for tokenizer words: {self.tokenizer} knows no stems; leave one of them out"
             )
         return self
-
-
-class HybridSettings(IndexSettings):
-    """Settings of a hybrid index.
-
-    Attributes:
-        of: the names of at least two other indexes of the recipe; one of pairs gives the chunks of these.
-        constant: the k of reciprocal rank fusion; larger values flatten the weight of the first ranks.
-        depth: how many hits of each index are fused, or k where that is more.
-    """
-
-    type: Literal["hybrid"] = "hybrid"
-    of: tuple[Annotated[str, Ref("index", default="none", hits=("chunk", "pair"))], ...] = Field(min_length=2)
-    constant: Annotated[float, SearchOnly()] = Field(default=60.0, gt=0)
-    depth: Annotated[int, SearchOnly()] = Field(default=100, ge=1)
 
 
 class NgramSettings(IndexSettings):

@@ -13,6 +13,7 @@ from mnemodex.pipelines.actor import installed
 from mnemodex.pipelines.lm.states import StateStats
 from mnemodex.pipelines.stages.lm_tokens import TokenStats
 from mnemodex.pipelines.vectors.encode import EncodeOutcome
+from mnemodex.retrievers.fitting import Fitted
 from mnemodex.retrievers.qa.abstention import Calibrated
 from mnemodex.schemas.errors import PluginError
 from mnemodex.schemas.kinds import KINDS, load
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from mnemodex.pipelines.documents.changes import ChangeLog
     from mnemodex.pipelines.results import BuildResults
-    from mnemodex.schemas.manifest import Abstention, Artifact, Recall, Stats
+    from mnemodex.schemas.manifest import Abstention, Artifact, FittedWeights, Recall, Stats
     from mnemodex.schemas.recipe import IndexSettings, Recipe
     from mnemodex.schemas.spec import Spec
     from mnemodex.schemas.steps import Key
@@ -162,14 +163,17 @@ def _declared(key: Key, declared: dict[TableKey, TableSpec]) -> dict[str, Any]:
 def _index(recipe: Recipe, results: BuildResults, name: str) -> IndexEntry:
     settings = recipe.indexes[name]
     key, recall, calibrated = IndexKey(name), IndexKey(name, "recall"), TableKey("calibration", name)
-    built = results.has(key)
+    weights, built = IndexKey(name, "weights"), results.has(key)
+    fitted = results.stats(weights).of(Fitted).fitted if results.has(weights) else None
+    kind = [settings.type, KINDS.find(settings.type).version, *([fitted.model_dump()] if fitted is not None else [])]
     return index_entry(
         name,
         settings,
-        identity=results.identity(key) if built else fingerprint(settings.type, KINDS.find(settings.type).version),
+        identity=results.identity(key) if built else fingerprint(*kind),
         shards=results.artifacts(key) if built else (),
         measured=results.stats(recall).of(Measured) if results.has(recall) else None,
         abstention=results.stats(calibrated).of(Calibrated).abstention if results.has(calibrated) else None,
+        fitted=fitted,
     )
 
 
@@ -181,6 +185,7 @@ def index_entry(
     shards: Iterable[Artifact],
     measured: Measured | None,
     abstention: Abstention | None = None,
+    fitted: FittedWeights | None = None,
 ) -> IndexEntry:
     """Return the entry of an index with the settings of the recipe, whose steps have an identity."""
     kind = KINDS.find(settings.type)
@@ -196,6 +201,7 @@ def index_entry(
         rows=known.rows,
         shards=known,
         abstention=abstention,
+        fitted=fitted,
         **({"search": measured.search, "recall": measured.recall} if measured else {}),
     )
 

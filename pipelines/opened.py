@@ -8,6 +8,7 @@ from pydantic_core import to_jsonable_python
 
 from mnemodex.indexers.base import Measured
 from mnemodex.pipelines.entries import encoder_entry, index_entry
+from mnemodex.retrievers.fitting import Fitted
 from mnemodex.retrievers.memory import Memory
 from mnemodex.retrievers.snapshot import Snapshot
 from mnemodex.schemas.errors import RecipeError
@@ -65,6 +66,8 @@ class SearchedIndex(Spec):
         settings: Any
         for name, settings in self.indexes.items():
             kind = KINDS.find(settings.type)
+            if getattr(settings, "is_fitted", False):
+                yield IndexKey(name, "weights")
             if kind.hits == "pair":
                 yield from (QA_PAIRS, QUESTIONS)
                 if settings.compares_answers:
@@ -113,6 +116,9 @@ class SearchedIndex(Spec):
                     identity="",
                     shards=found.get(IndexKey(name), ()),
                     measured=next((part.stats.of(Measured) for part in found.get(IndexKey(name, "recall"), ())), None),
+                    fitted=next(
+                        (part.stats.of(Fitted).fitted for part in found.get(IndexKey(name, "weights"), ())), None
+                    ),
                 )
                 for name, settings in indexes.items()
             },

@@ -233,7 +233,7 @@ class Hits:
         """Return for each query the keys and scores of its documents, best first; one scores as its best chunk."""
         answers: list[dict[str, float]] = [{} for _ in range(len(self))]
         hits = np.nonzero(self.partition != MISSING_ID)
-        for query, score, key in zip(hits[0].tolist(), self.scores[hits].tolist(), self._keys(), strict=True):
+        for query, score, key in zip(hits[0].tolist(), self.scores[hits].tolist(), self.keys(), strict=True):
             answers[query].setdefault(key, score)
         return [list(answer.items()) for answer in answers]
 
@@ -280,7 +280,7 @@ class Hits:
 
         return self._in_order(take, documents_spec(self._types).schema, columns)
 
-    def _keys(self) -> list[str]:
+    def keys(self) -> list[str]:
         """Return the keys of the hits' documents, by query and rank."""
         documents = self.document_ids()
         keys = np.full(self.ids.shape, "", dtype=object)

@@ -1,4 +1,4 @@
-"""Hybrid search by reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
+"""Hybrid search: the hits of other indexes, fused by their ranks or by their scores."""
 
 from __future__ import annotations
 
@@ -7,77 +7,126 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from typing_extensions import override
 
+from mnemodex.indexers.combined_settings import HybridSettings
 from mnemodex.indexers.rows import Rows, ShardRows
-from mnemodex.indexers.settings import HybridSettings
 from mnemodex.retrievers.base import Retriever, check
+from mnemodex.retrievers.fusion import Candidates, share
 from mnemodex.retrievers.hits import MISSING_ID, Hits, Reason
 from mnemodex.retrievers.top_k import top_k
+from mnemodex.schemas.errors import START_OVER, CorruptFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mnemodex.indexers.arrays import Float32s, Int64s
+    from mnemodex.indexers.arrays import Float32s, Float64s, Int64s
     from mnemodex.retrievers.memory import Memory
     from mnemodex.retrievers.qa.retriever import QARetriever
     from mnemodex.schemas.manifest import IndexEntry
 
+_PRIORS = {"bm25": 0.6}
+"""What a part's support is multiplied by, by its kind: a rare word in common stands out in any list of passages, also
+of such that do not answer. Measured, see `docs/memories/hybrid.md`."""
 
-def _chunk_retriever(memory: Memory, name: str) -> Retriever:
+
+def chunk_retriever(memory: Memory, name: str) -> Retriever:
     """Return the retriever of an index, which answers with chunks."""
     retriever = memory.retriever(name)
     return cast("QARetriever", retriever).by_chunk() if memory.kind(name).hits == "pair" else retriever
 
 
 class HybridRetriever(Retriever):
-    """Fuses the ranks of other indexes: score = sum over indexes of 1 / (constant + rank); hits are those of any."""
+    """Fuses the hits of other indexes; hits are those of any.
+
+    By ranks, a score is the sum over the indexes of weight / (constant + rank). By scores, it is the sum of weight x
+    standing, see `Candidates`, and the weights of a question sum to 1.
+    """
 
     def __init__(self, memory: Memory, entry: IndexEntry) -> None:
         self.name = entry.name
         self._memory = memory
         self._settings = HybridSettings.model_validate(entry.settings)
-        self.parts = [_chunk_retriever(memory, name) for name in self._settings.of]
+        self._weights = self._given_weights(entry)
+        self._priors = np.array([_PRIORS.get(memory.snapshot.index(name).type, 1.0) for name in self._settings.of])
+        self.parts = [chunk_retriever(memory, name) for name in self._settings.of]
+
+    def _given_weights(self, entry: IndexEntry) -> Float64s | None:
+        """Return the weights of the parts, float64 of shape (parts,); None where each question has its own."""
+        given = self._settings.weights
+        if given == "auto":
+            if self._settings.queries is None:
+                return None
+            if entry.fitted is None or len(entry.fitted.weights) != len(self._settings.of):
+                raise CorruptFileError(
+                    f"index {entry.name!r}: the manifest does not hold its fitted weights; {START_OVER}"
+                )
+            given = entry.fitted.weights
+        return np.ones(len(self._settings.of)) if given is None else np.array(given, np.float64)
+
+    def candidates(self, questions: Sequence[str], k: int, where: str | None) -> tuple[Candidates, list[Hits]]:
+        """Return what all parts find, and their answers."""
+        depth = max(k, self._settings.depth)
+        answers = [part.search(questions, depth, where=where) for part in self.parts]
+        return Candidates.of(answers, self._settings.depth), answers
 
     @override
     def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
-        questions = check(queries, k)
-        depth = max(k, self._settings.depth)
-        answers = [part.search(questions, depth, where=where) for part in self.parts]
-        weights = np.tile(1 / (self._settings.constant + 1 + np.arange(depth)), len(answers))
-        ids, row = (np.hstack([getattr(hits, name) for hits in answers]) for name in ("ids", "row"))
-        # The answers number their partitions differently.
-        number_of = {
-            label: number for number, label in enumerate(dict.fromkeys(x for hits in answers for x in hits.labels))
-        }
-        tables = [np.array([number_of[label] for label in hits.labels] or [0], np.int32) for hits in answers]
-        partition = np.hstack([table[hits.partition] for table, hits in zip(tables, answers, strict=True)])
+        candidates, answers = self.candidates(check(queries, k), k, where)
+        shares = self._shares(candidates)
+        fused = shares.sum(axis=0).astype(np.float32)
 
         def best() -> Iterator[tuple[Int64s, Float32s]]:
-            for query, query_ids in enumerate(ids):
-                columns = np.flatnonzero(query_ids != MISSING_ID)
-                unique, first, group = np.unique(query_ids[columns], return_index=True, return_inverse=True)
-                fused = np.bincount(group, weights[columns], len(unique)).astype(np.float32)
-                chosen = top_k(fused, k, ids=unique)
-                yield query * ids.shape[1] + columns[first[chosen]], fused[chosen]
+            for part in candidates.slices():
+                chosen = top_k(fused[part], k, ids=candidates.ids[part])
+                yield candidates.place[part][chosen], fused[part][chosen]
 
         def explain(numbers: Int64s) -> list[list[list[Reason]]]:
-            return [
-                [self._reasons(answers, query, hit) for hit in ids.ravel()[places[places >= 0]].tolist()]
-                for query, places in enumerate(numbers)
-            ]
+            weights = self._weights_of(candidates)
+            hits = [np.searchsorted(candidates.place, row[row >= 0], sorter=by_place) for row in numbers]
+            return [[self._reasons(candidates, answers, shares, weights, by_place[hit]) for hit in row] for row in hits]
 
-        rows = Rows(ids.ravel(), partition.ravel(), row.ravel(), tuple(number_of))
-        return Hits.at(self._memory.snapshot, ShardRows([rows]), best(), k, explain=explain)
+        by_place = np.argsort(candidates.place)
+        return Hits.at(self._memory.snapshot, ShardRows([_rows(answers)]), best(), k, explain=explain)
 
-    def _reasons(self, answers: list[Hits], query: int, hit: int) -> list[Reason]:
-        """Return the rank and the score of a hit in each part, and what its rank adds."""
-        reasons = []
-        for name, hits in zip(self._settings.of, answers, strict=True):
-            ranks = np.flatnonzero(hits.ids[query] == hit).tolist()
-            if ranks:
-                text = f"{name}: rank {ranks[0] + 1}, score {hits.scores[query, ranks[0]]:.4f}"
-                reasons.append(Reason("index", text, 1 / (self._settings.constant + 1 + ranks[0])))
-            else:
+    def _shares(self, candidates: Candidates) -> Float64s:
+        """Return the parts of each candidate's score, float64 of shape (parts, candidates)."""
+        by_scores = self._settings.fuse == "scores"
+        of_parts = candidates.standing if by_scores else candidates.by_rank(self._settings.constant)
+        shares: Float64s = of_parts * self._weights_of(candidates)[:, candidates.query]
+        return shares
+
+    def _weights_of(self, candidates: Candidates) -> Float64s:
+        """Return the weights of the parts, float64 of shape (parts, queries)."""
+        if self._weights is None:
+            return share(candidates.support() * self._priors[:, None])
+        weights = np.repeat(self._weights[:, None], candidates.queries, axis=1)
+        return share(weights) if self._settings.fuse == "scores" else weights
+
+    def _reasons(
+        self, candidates: Candidates, answers: list[Hits], shares: Float64s, weights: Float64s, hit: int
+    ) -> list[Reason]:
+        """Return the rank and the score of a hit in each part, and what they add."""
+        reasons, query = [], candidates.query[hit]
+        for part, (name, hits) in enumerate(zip(self._settings.of, answers, strict=True)):
+            rank = int(candidates.rank[part, hit])
+            if rank < 0:
                 # The last place is empty where all hits of the part are there.
                 first = f"first {hits.ids.shape[1]:,} " if hits.ids[query, -1] != MISSING_ID else ""
                 reasons.append(Reason("index", f"{name}: not among its {first}hits", 0.0))
+                continue
+            text = f"{name}: rank {rank + 1}, score {hits.scores[query, rank]:.4f}"
+            if self._settings.fuse == "scores":
+                text += f", {candidates.standing[part, hit]:.2f} deviations above the others"
+            if self._settings.fuse == "scores" or self._settings.weights is not None:
+                text += f", weight {weights[part, query]:.2f}"
+            reasons.append(Reason("index", text, float(shares[part, hit])))
         return sorted(reasons, key=lambda reason: -reason.score)
+
+
+def _rows(answers: Sequence[Hits]) -> Rows:
+    """Return the rows of all hits, the answers side by side; they number their partitions differently."""
+    labels = tuple(dict.fromkeys(label for hits in answers for label in hits.labels))
+    number_of = {label: number for number, label in enumerate(labels)}
+    tables = [np.array([number_of[label] for label in hits.labels] or [0], np.int32) for hits in answers]
+    partition = np.hstack([table[hits.partition] for table, hits in zip(tables, answers, strict=True)])
+    ids, row = (np.hstack([getattr(hits, name) for hits in answers]) for name in ("ids", "row"))
+    return Rows(ids.ravel(), partition.ravel(), row.ravel(), labels)

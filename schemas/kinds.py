@@ -35,6 +35,7 @@ __all__ = [
 
 _DENSE = "mnemodex.indexers.dense"
 _SETTINGS = "mnemodex.indexers.settings"
+_COMBINED = "mnemodex.indexers.combined_settings"
 _VECTOR_SETTINGS = "mnemodex.indexers.vector_settings"
 _SECTIONS = "mnemodex.schemas.sections"
 _PAIRS = "mnemodex.schemas.pair_sections"
@@ -95,7 +96,8 @@ KINDS = Registry(
             masks=True,
         ),
         "hybrid": Kind(
-            settings=f"{_SETTINGS}:HybridSettings",
+            settings=f"{_COMBINED}:HybridSettings",
+            steps="mnemodex.pipelines.indexes.fitting:fitting_steps",
             retriever="mnemodex.retrievers.hybrid:HybridRetriever",
             searched_in_builds=True,
             masks=True,

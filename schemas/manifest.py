@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mnemodex.schemas.artifact_lists import Artifacts
 from mnemodex.schemas.artifacts import Artifact, Count, FileEntry, Frozen, Stats
-from mnemodex.schemas.measured import Abstention, Recall, SearchParameters
+from mnemodex.schemas.measured import Abstention, FittedWeights, Recall, SearchParameters
 from mnemodex.schemas.metadata import check_fields
 from mnemodex.schemas.tables import CATALOGUE_VIEWS, TableKey
 
@@ -27,6 +27,7 @@ __all__ = [
     "Artifacts",
     "EncoderEntry",
     "FileEntry",
+    "FittedWeights",
     "IndexEntry",
     "LanguageModelEntry",
     "Manifest",
@@ -91,9 +92,10 @@ class TableEntry(Frozen):
 
 
 class IndexEntry(Frozen):
-    """An index: its settings and shards, what it is searched with, its measured recall, and when it abstains.
+    """An index: its settings and shards, and what a build measures for it.
 
-    Of the rows of the shards, searches leave the `masked` ones out, of which a tombstone names the document.
+    That is what it is searched with, its recall, when it abstains, and the weights of its parts. Of the rows of the
+    shards, searches leave the `masked` ones out, of which a tombstone names the document.
     """
 
     name: str
@@ -107,6 +109,7 @@ class IndexEntry(Frozen):
     search: SearchParameters = Field(default_factory=SearchParameters)
     recall: Recall | None = None
     abstention: Abstention | None = None
+    fitted: FittedWeights | None = None
 
     @property
     def made_of(self) -> list[str]:

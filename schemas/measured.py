@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from mnemodex.schemas.artifacts import Count, Frozen
+
+Weight = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class SearchParameters(Frozen):
@@ -82,3 +86,21 @@ class Abstention(Frozen):
     risk: float = Field(ge=0, le=1)
     risk_low: float = Field(ge=0, le=1)
     risk_high: float = Field(ge=0, le=1)
+
+
+class FittedWeights(Frozen):
+    """Weights of a hybrid's parts that were fitted on questions with gold.
+
+    Attributes:
+        weights: of the parts, in their order; their sum is 1.
+        file_sha256: of the query file.
+        queries: its questions with gold.
+        ndcg: nDCG@10 over documents of these questions with the weights, which were chosen by it.
+        parts: nDCG@10 of each part alone.
+    """
+
+    weights: tuple[Weight, ...]
+    file_sha256: str
+    queries: Count
+    ndcg: float = Field(ge=0, le=1)
+    parts: dict[str, float]

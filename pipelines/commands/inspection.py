@@ -221,7 +221,7 @@ def _show_index(entry: IndexEntry, encoder: EncoderEntry | None) -> None:
     print_table(
         entry.name, ("setting", "value"), [(key, str(value)) for key, value in facts.items() if value is not None]
     )
-    for title, figures in (("Recall", entry.recall), ("Abstention", entry.abstention)):
+    for title, figures in (("Recall", entry.recall), ("Abstention", entry.abstention), ("Weights", entry.fitted)):
         if figures is not None:
             say()
             print_table(title, ("figure", "value"), [(key, str(value)) for key, value in figures if value is not None])

@@ -378,7 +378,10 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "type": FIXED,
         "of": Change("indexes.both.of", ["words", "links"], NOTHING),
         "constant": Change("indexes.both.constant", 9.0, NOTHING),
-        "depth": Change("indexes.both.depth", 9, NOTHING),
+        "fuse": Change("indexes.both.fuse", "scores", NOTHING),
+        "weights": Change("indexes.both.weights", [1.0, 2.0], NOTHING),
+        "queries": Change("indexes.both.queries", "{F}/same-questions.jsonl", NOTHING, of="weighed"),
+        "depth": Change("indexes.both.depth", 9, ("both: weights",), of="weighed"),
     },
     "Recipe": {
         "id_salt": Change(
@@ -494,6 +497,20 @@ RECIPES = {
         **SMALL,
         "embed": {"mine": {"from": "{F}/vectors.parquet", "questions": {}}},
         "indexes": {"flat": {"type": "dense", "factory": "Flat", "queries": "{F}/questions.jsonl"}},
+    },
+    "weighed": {
+        **SMALL,
+        "indexes": {
+            **SMALL["indexes"],
+            "plain": {"type": "bm25", "tokenizer": "whitespace"},
+            "both": {
+                "type": "hybrid",
+                "of": ["words", "plain"],
+                "fuse": "scores",
+                "weights": "auto",
+                "queries": "{F}/questions.jsonl",
+            },
+        },
     },
     "sentences": {**SMALL, "chunks": {"by": "sentences"}},
     "headings": {**SMALL, "chunks": {"by": "headings"}},

@@ -1,0 +1,52 @@
+"""Settings of indexes that are made of others, as the recipe gives them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from mnemodex.schemas.recipe import IndexSettings
+from mnemodex.schemas.spec import RecipePath, Ref, SearchOnly
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+class HybridSettings(IndexSettings):
+    """Settings of a hybrid index.
+
+    Attributes:
+        of: the names of at least two other indexes of the recipe; one of pairs gives the chunks of these.
+        fuse: `rrf` adds one over the rank of a hit in each index; `scores` adds its standardised scores.
+        weights: of the indexes, in the order of `of`; equal ones by default. With `auto`, for `scores` only, they
+            follow from the scores of each question, or are fitted on `queries`.
+        queries: a query file with gold, on which weights are fitted once, in the build.
+        constant: the k of reciprocal rank fusion; larger values flatten the weight of the first ranks.
+        depth: how many hits of each index are fused, or k where that is more.
+    """
+
+    type: Literal["hybrid"] = "hybrid"
+    of: tuple[Annotated[str, Ref("index", default="none", hits=("chunk", "pair"))], ...] = Field(min_length=2)
+    fuse: Annotated[Literal["rrf", "scores"], SearchOnly()] = "rrf"
+    weights: Annotated[tuple[Weight, ...] | Literal["auto"] | None, SearchOnly()] = None
+    queries: Annotated[str | None, RecipePath()] = None
+    constant: Annotated[float, SearchOnly()] = Field(default=60.0, gt=0)
+    depth: Annotated[int, SearchOnly()] = Field(default=100, ge=1)
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> Self:
+        if isinstance(self.weights, tuple):
+            if len(self.weights) != len(self.of):
+                raise ValueError(f"`weights` has {len(self.weights)} numbers for {len(self.of)} indexes; give one each")
+            if not any(self.weights):
+                raise ValueError("`weights` are all 0, so that nothing would be found; raise one of them")
+        if self.weights == "auto" and self.fuse != "scores":
+            raise ValueError("`weights: auto` needs scores; add `fuse: scores`")
+        if self.queries is not None and self.weights != "auto":
+            raise ValueError("`queries` is what weights are fitted on; add `weights: auto`, or leave `queries` out")
+        return self
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether a build fits its weights."""
+        return self.queries is not None
