@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mnemodex.pipelines.documents.steps import document_steps
 from mnemodex.pipelines.entries import declared_tables
 from mnemodex.pipelines.graph.steps import code_steps, graph_steps, passage_steps, triple_steps
+from mnemodex.pipelines.indexes.fitting import fitting_steps
 from mnemodex.pipelines.indexes.ops import index_steps
 from mnemodex.pipelines.lm.states import state_steps
 from mnemodex.pipelines.ops.unique import unique_step
@@ -49,6 +50,7 @@ def declarations(
         ("codes", code_steps),
         *((f"indexes.{name}", partial(index_steps, name=name)) for name in recipe.indexes),
         *((f"indexes.{name}.abstain", partial(calibration_steps, name=name)) for name in recipe.indexes),
+        *((f"indexes.{name}.weights", partial(fitting_steps, name=name)) for name in recipe.indexes),
     ]
     if recipe.triples is not None:
         found[2:2] = [("triples", triple_steps), ("graph", graph_steps)]

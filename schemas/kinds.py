@@ -97,7 +97,6 @@ KINDS = Registry(
         ),
         "hybrid": Kind(
             settings=f"{_COMBINED}:HybridSettings",
-            steps="mnemodex.pipelines.indexes.fitting:fitting_steps",
             retriever="mnemodex.retrievers.hybrid:HybridRetriever",
             searched_in_builds=True,
             masks=True,

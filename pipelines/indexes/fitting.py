@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from mnemodex.indexers.combined_settings import HybridSettings
 from mnemodex.pipelines.opened import SearchedIndex
 from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.pipelines.vectors.encode import MODEL
@@ -21,7 +22,6 @@ from mnemodex.schemas.store.local_files import sha256
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mnemodex.indexers.combined_settings import HybridSettings
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
     from mnemodex.pipelines.plan import PlanContext
@@ -91,13 +91,14 @@ class FitOp(Op):
         return f"{weights}: nDCG@10 {fitted.ndcg:.3f} over {fitted.queries} questions, the best part's is {best:.3f}"
 
 
-def fitting_steps(context: PlanContext, name: str, settings: HybridSettings) -> Iterator[Step]:
+def fitting_steps(context: PlanContext, name: str) -> Iterator[Step]:
     """Fit the weights of a hybrid index that names a query file.
 
     Raises:
         RecipeError: a part cannot be searched in a build.
     """
-    if settings.queries is None:
+    settings = context.recipe.indexes[name]
+    if not isinstance(settings, HybridSettings) or settings.queries is None:
         return
     alone = settings.model_copy(update={"weights": None, "queries": None})
     recipe = context.recipe.model_copy(update={"indexes": {**context.recipe.indexes, name: alone}})
