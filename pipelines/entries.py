@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mnemodex.indexers.base import Measured
@@ -72,7 +73,7 @@ def make_manifest(recipe: Recipe, results: BuildResults, log: ChangeLog) -> Mani
         caches=caches,
         encoders=_encoders(recipe, results),
         language_models=_language_models(recipe, results),
-        versions=_versions(),
+        versions=dict(_versions()),
     )
 
 
@@ -245,6 +246,7 @@ def _language_models(recipe: Recipe, results: BuildResults) -> dict[str, Languag
     return made
 
 
+@cache
 def _versions() -> dict[str, str]:
     """Return versions of the libraries that decide a memory's content."""
     return {"python": platform.python_version(), **installed(_LIBRARIES)}

@@ -17,6 +17,8 @@ from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import TableKey
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mnemodex.indexers.arrays import Int64s
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
@@ -72,24 +74,26 @@ def gather(inputs: Inputs, number: int, *, first: int = 0) -> tuple[pa.Table, In
 
     The rows are in the order of the parts, which are sorted by their first column; of parts before the first one, none.
     """
-    lowest, highest = inputs.unit.id_range
-    rows = []
-    for part in inputs.partitions(number, first=first):
-        table = read_arrow(part.files["arrow"])
-        ids = table.column(0).to_numpy()
-        start = int(np.searchsorted(ids, lowest))
-        rows.append(table.slice(start, int(np.searchsorted(ids, highest, side="right")) - start))
-    return _concatenate(rows, first)
+    return _concatenate([rows for rows, _ in _ranges(inputs, number, first)], first)
 
 
 def gather_ids(inputs: Inputs, number: int, wanted: Int64s) -> tuple[pa.Table, Int64s]:
-    """Return the rows of some ids, given ascending, of all parts of an input, and the number of the part of each."""
-    tables = [read_arrow(part.files["arrow"]) for part in inputs.partitions(number)]
-    chosen = (np.flatnonzero(are_among(table.column(0).to_numpy(), wanted)) for table in tables)
-    return _concatenate([table.take(pa.array(rows)) for table, rows in zip(tables, chosen, strict=True)], 0)
+    """Return the rows of some ids of the unit's range, given ascending, and the number of the part of each."""
+    ranges = _ranges(inputs, number)
+    return _concatenate([rows.take(pa.array(np.flatnonzero(are_among(ids, wanted)))) for rows, ids in ranges])
 
 
-def _concatenate(rows: list[pa.Table], first: int) -> tuple[pa.Table, Int64s]:
+def _ranges(inputs: Inputs, number: int, first: int = 0) -> Iterator[tuple[pa.Table, Int64s]]:
+    """Yield the rows of the unit's range of ids of each part of an input, and their ids."""
+    lowest, highest = inputs.unit.id_range
+    for part in inputs.partitions(number, first=first):
+        table = read_arrow(part.files["arrow"])
+        ids = table.column(0).to_numpy()
+        start, stop = int(np.searchsorted(ids, lowest)), int(np.searchsorted(ids, highest, side="right"))
+        yield table.slice(start, stop - start), ids[start:stop]
+
+
+def _concatenate(rows: list[pa.Table], first: int = 0) -> tuple[pa.Table, Int64s]:
     return pa.concat_tables(rows).combine_chunks(), np.repeat(first + np.arange(len(rows)), list(map(len, rows)))
 
 
