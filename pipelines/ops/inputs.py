@@ -55,9 +55,9 @@ class Inputs:
                 part.aligned[name] = other
         return parts
 
-    def pages(self, number: int) -> Iterator[tuple[str, Path]]:
-        """Yield label and Parquet file of an input's partitions, unchecked: whoever reads a column checks its pages."""
-        for artifact in self.artifacts(number):
+    def pages(self, number: int, *, first: int = 0) -> Iterator[tuple[str, Path]]:
+        """Yield label and file of partitions from one on, unchecked: whoever reads a column checks its pages."""
+        for artifact in self.artifacts(number, first=first):
             yield artifact.label, self._store.files.unchecked(artifact.file(".parquet"))
 
     def rows(self, number: int) -> int:

@@ -181,6 +181,26 @@ def test_ids_that_collide_are_refused_with_the_remedy(source, tmp_path, monkeypa
     assert Store(tmp_path / "memory").current() is None
 
 
+@pytest.mark.parametrize("new_ids", [(None, 6), (6, 6), (7, 6)])
+def test_ids_of_added_documents_that_collide_are_refused(source, tmp_path, monkeypatch, new_ids):
+    from mnemodex.pipelines.documents import read
+
+    mnemodex.build(words_recipe(source, tmp_path / "memory"))
+    memory = mnemodex.open(tmp_path / "memory")
+    (taken,) = memory.sql("SELECT doc_id FROM documents LIMIT 1").fetchone()
+    ids = dict(zip(("one", "two"), (taken if new is None else new for new in new_ids), strict=True))
+    hashed = read.hash_text
+    monkeypatch.setattr(read, "hash_text", lambda key, *rest, salt="": ids.get(key) or hashed(key, *rest, salt=salt))
+    monkeypatch.setattr("mnemodex.pipelines.ops.unique.scatter", lambda *_: pytest.fail("all ids are sorted"))
+    rows = [{"id": key, "text": f"the text {key}"} for key in ids]
+    if len({taken, *ids.values()}) == 3:
+        assert memory.add(rows) == 2
+        return
+    repeated = taken if taken in ids.values() else 6
+    with pytest.raises(IdCollisionError, match=f"two rows have the doc_id {repeated}: a hash collision"):
+        memory.add(rows)
+
+
 def test_two_builds_at_once_do_not_mix(source, tmp_path):
     recipe = words_recipe(source, tmp_path / "memory")
     mnemodex.build(recipe)
