@@ -52,7 +52,8 @@ class _Listed(NamedTuple):
 def write_former(store: Store, folder: str, entry: TableEntry, column: str = "") -> None:
     """Write for the workers of a step where the partitions of a table are, and by which ids its rows are looked up."""
     listed = _Listed([part.place for part in entry.partitions], column, entry.rows)
-    store.files.put(f"{folder}/table.json", json.dumps(listed).encode())
+    # A build that is stopped writes it again, below another folder.
+    store.files.put_note(f"{folder}/table.json", json.dumps(listed).encode())
 
 
 class Former:
