@@ -10,6 +10,7 @@ from mnemodex.pipelines.entries import declared_tables
 from mnemodex.pipelines.graph.steps import code_steps, graph_steps, passage_steps, triple_steps
 from mnemodex.pipelines.indexes.fitting import fitting_steps
 from mnemodex.pipelines.indexes.ops import index_steps
+from mnemodex.pipelines.lm.readings import read_state_steps
 from mnemodex.pipelines.lm.states import state_steps
 from mnemodex.pipelines.ops.unique import unique_step
 from mnemodex.pipelines.qa.calibration import calibration_steps
@@ -19,6 +20,7 @@ from mnemodex.pipelines.stages.pairs import pair_steps
 from mnemodex.pipelines.vectors.encode import embedding_steps, used_encoders
 from mnemodex.pipelines.vectors.given import given_steps
 from mnemodex.schemas.errors import PluginError
+from mnemodex.schemas.event_sections import EventChunks
 from mnemodex.schemas.tables import ERRORS, TableKey, TableSpec, table_spec
 from mnemodex.schemas.vector_sections import VectorFile
 
@@ -44,7 +46,7 @@ def declarations(
         ("documents", partial(document_steps, units=units, fields=fields, tombstones=tombstones, purges=purges)),
         ("chunks", chunk_steps),
         *((f"embed.{name}", partial(vector_steps, name=name)) for name in used_encoders(recipe, of_chunks=True)),
-        *((f"lm.{name}", partial(state_steps, name=name)) for name in recipe.lm),
+        *((f"lm.{name}", partial(_lm_steps, name=name)) for name in recipe.lm),
         *((f"ngram_pairs.{name}", partial(pair_steps, name=name)) for name in recipe.ngram_pairs),
         ("passages", passage_steps),
         ("codes", code_steps),
@@ -84,6 +86,14 @@ def _vector_steps(context: PlanContext, name: str, tombstones: Sequence[str]) ->
     if isinstance(context.recipe.embed[name], VectorFile):
         return given_steps(context, name, tombstones)
     return embedding_steps(context, name)
+
+
+def _lm_steps(context: PlanContext, name: str) -> Iterator[Step]:
+    """Yield the steps of a language model's states: documents are read by them, or were read to be cut into events."""
+    chunks = context.recipe.chunks
+    if isinstance(chunks, EventChunks) and chunks.lm == name:
+        return read_state_steps(context, name)
+    return state_steps(context, name)
 
 
 def _check(step: Step, key: TableKey, spec: TableSpec, tables: Mapping[TableKey, TableSpec]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mnemodex.schemas.errors import StageFailedError
 from mnemodex.schemas.manifest import Artifact, fingerprint
-from mnemodex.schemas.steps import All, Each, Files, First, Group, Part, Pieces, Range, Read
+from mnemodex.schemas.steps import All, Each, Files, First, Group, Part, Pieced, Pieces, Range, Read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -109,19 +109,29 @@ class Cutter:
         """Return the units of some partitions, or None where a further input is not there yet."""
         inputs = [group]
         for read in self._reads[1:]:
-            if isinstance(read.how, Each):
-                found = [results.find(read.table, part.label) for part in group]
+            if isinstance(read.how, Each | Pieced):
+                of_pieces = isinstance(read.how, Pieced)
+                labels = _piece_labels(inputs[-1]) if of_pieces else [part.label for part in group]
+                found = [results.find(read.table, label) for label in labels]
                 if any(part is None for part in found):
                     return None
                 inputs.append([part for part in found if part is not None])
             else:
                 inputs.append(list(results.ready(read.table)))
-        label = group[0].label
         if not isinstance(self._reads[0].how, Pieces):
-            return [Draft(label, inputs)]
+            return [Draft(group[0].label, inputs)]
         return [
-            Draft(f"{label}-{number:04d}", inputs, piece=piece)
-            for number, piece in enumerate(pairwise(group[0].stats.pieces))
+            Draft(label, self._of_piece(inputs, number), piece=piece)
+            for number, (label, piece) in enumerate(
+                zip(_piece_labels(group), pairwise(group[0].stats.pieces), strict=True)
+            )
+        ]
+
+    def _of_piece(self, inputs: list[list[Artifact]], number: int) -> list[list[Artifact]]:
+        """Return the inputs of one piece: of what was made of pieces only what is of this one."""
+        return [
+            [parts[number]] if isinstance(read.how, Pieced) else parts
+            for read, parts in zip(self._reads, inputs, strict=True)
         ]
 
     def _grown(self, former: Former, parts: Sequence[Artifact], how: Group, results: Results) -> Iterator[Draft]:
@@ -160,7 +170,12 @@ class Cutter:
 
 
 def _in_parts(read: Read) -> bool:
-    return isinstance(read.how, Each | Pieces | Group)
+    return isinstance(read.how, Each | Pieces | Pieced | Group)
+
+
+def _piece_labels(parts: Sequence[Artifact]) -> list[str]:
+    """Return the labels of the units of all pieces that the stats of partitions name."""
+    return [f"{part.label}-{number:04d}" for part in parts for number in range(len(part.stats.pieces) - 1)]
 
 
 def _start(part: Artifact, starts: Mapping[str, tuple[int, ...]]) -> int:

@@ -125,6 +125,9 @@ CHUNKERS = Registry(
         "tokens": Component(f"{_SECTIONS}:TokenChunks", "mnemodex.pipelines.chunkers.tokens:TokenChunker"),
         "sentences": Component(f"{_SECTIONS}:SentenceChunks", "mnemodex.pipelines.chunkers.sentences:SentenceChunker"),
         "headings": Component(f"{_SECTIONS}:HeadingChunks", "mnemodex.pipelines.chunkers.headings:HeadingChunker"),
+        "events": Component(
+            "mnemodex.schemas.event_sections:EventChunks", make="", steps="mnemodex.pipelines.lm.events:event_steps"
+        ),
         "passed": Component("mnemodex.schemas.passed:PassedChunker", ""),
     },
 )

@@ -14,7 +14,7 @@ from mnemodex.schemas.errors import PluginError, RecipeError, reason
 from mnemodex.schemas.kinds import CHUNKERS, ENCODERS, EXTRACTORS, GENERATORS, KINDS, SOURCES, Registry, load
 from mnemodex.schemas.manifest import fingerprint
 from mnemodex.schemas.pair_sections import GeneratedPairs, PairFile
-from mnemodex.schemas.references import check_references, fill_filter, fill_references
+from mnemodex.schemas.references import check_references, fill_chunker, fill_filter, fill_references
 from mnemodex.schemas.sections import LmStates, NgramPairs
 from mnemodex.schemas.source_sections import NoSource
 from mnemodex.schemas.spec import Leaf, ModelRef, RecipePath, Spec
@@ -191,6 +191,7 @@ def parse_recipe(data: Any, *, name: str, base: Path, stem: str = "memory") -> R
             "none; give `source: {path: …}`"
         )
     filled = recipe.model_copy(update={"indexes": fill_references(recipe, name=name)})
+    filled = filled.model_copy(update={"chunks": fill_chunker(filled, name=name)})
     check_references(filled, name=name)
     filled = filled.model_copy(update={"qa_pairs": fill_filter(filled, name=name)})
     for index, settings in filled.indexes.items():

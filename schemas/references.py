@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.kinds import KINDS, load
 from mnemodex.schemas.pair_sections import GeneratedPairs
-from mnemodex.schemas.spec import Leaf, Ref
+from mnemodex.schemas.spec import Leaf, Ref, Spec
 from mnemodex.schemas.tables import TableKey
 from mnemodex.schemas.vector_sections import VectorFile
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mnemodex.schemas.pair_sections import PairFile
     from mnemodex.schemas.recipe import IndexSettings, Recipe
 
+_S = TypeVar("_S", bound=Spec)
 _NOUNS = {"embed": "embeddings", "lm": "language models", "index": "other indexes"}
 
 
@@ -24,16 +25,33 @@ def fill_references(recipe: Recipe, *, name: str) -> dict[str, IndexSettings]:
 
     Where nothing can be meant, or one of several, it is a `RecipeError`.
     """
-    filled = {}
-    for index, settings in recipe.indexes.items():
+    return {index: _fill(recipe, settings, f"{name}: indexes.{index}") for index, settings in recipe.indexes.items()}
 
-        def fill(leaf: Leaf, index: str = index) -> Any:
-            ref: Ref | None = leaf.marker(Ref)
-            if ref is None or leaf.value is not None or ref.default == "none":
-                return leaf.value
-            return _default(recipe, ref, f"{name}: indexes.{index}")
 
-        filled[index] = settings.replaced(fill)
+def _fill(recipe: Recipe, settings: _S, at: str) -> _S:
+    def fill(leaf: Leaf) -> Any:
+        ref: Ref | None = leaf.marker(Ref)
+        if ref is None or leaf.value is not None or ref.default == "none":
+            return leaf.value
+        return _default(recipe, ref, at)
+
+    return settings.replaced(fill)
+
+
+def fill_chunker(recipe: Recipe, *, name: str) -> Spec:
+    """Return the settings of the chunker, the references that are not given filled in.
+
+    A name of nothing, or where nothing can be meant, is a `RecipeError`.
+    """
+    filled = _fill(recipe, recipe.chunks, f"{name}: chunks")
+    for leaf in filled.leaves():
+        ref: Ref | None = leaf.marker(Ref)
+        if ref is None or leaf.value in (None, *_named(recipe, ref)):
+            continue
+        if ref.section == "lm" and not recipe.lm:
+            raise _without_lm(f"{name}: chunks")
+        known = ", ".join(_named(recipe, ref)) or "none"
+        raise RecipeError(f"{name}: chunks.{leaf.path[0]} names {leaf.value!r}; {_NOUNS[ref.section]} are: {known}")
     return filled
 
 

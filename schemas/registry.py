@@ -26,11 +26,14 @@ class Component:
         settings: the class of its settings, a `Spec`.
         make: what makes one; for what it is given, see the package of the built-in ones.
         version: of the package that declares it, which decides what it makes; empty for ours.
+        steps: of a chunker that needs more than texts, in place of `make`: a function of a `PlanContext` that yields
+            the `Step`s, the last of which writes chunks.
     """
 
     settings: str
     make: str
     version: str = ""
+    steps: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ class Registry(Generic[_E]):
 
     def names(self) -> list[str]:
         """Return the names of all entries, ours first."""
-        ours = [name for name, entry in self._built_in.items() if not isinstance(entry, Component) or entry.make]
+        ours = [name for name, entry in self._built_in.items() if _can_be_named(entry)]
         return [*ours, *sorted(self._points.keys() - self._built_in.keys())]
 
     def having(self, key: str) -> list[str]:
@@ -169,6 +172,11 @@ class Registry(Generic[_E]):
             f"unknown {self.noun} {name!r}; {hint} (other {self.noun}s come with packages that declare the entry point "
             f"{self.group})"
         )
+
+
+def _can_be_named(entry: Component | Kind) -> bool:
+    """Return whether a recipe can name an entry: objects that a caller passes cannot be made."""
+    return not isinstance(entry, Component) or bool(entry.make or entry.steps)
 
 
 def _package(point: EntryPoint) -> str:

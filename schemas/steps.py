@@ -55,6 +55,11 @@ class Pieces:
 
 
 @dataclass(frozen=True, slots=True)
+class Pieced:
+    """What was made of the pieces that the input before it names: of all of them, or for a piece of that one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """Consecutive partitions with together at most so many rows and bytes, or a single one.
 
@@ -113,7 +118,7 @@ class Part:
     """The file that is named after the partition, in the one result of a step that sorts rows by partition; or none."""
 
 
-How = Each | Pieces | Group | Range | Files | First | Sample | All | Part
+How = Each | Pieces | Pieced | Group | Range | Files | First | Sample | All | Part
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -74,40 +74,53 @@ class StatesOp(Op):
     and the keys once more as `data.npy`, float16.
     """
 
-    Settings = StateSettings
+    Settings: ClassVar[type[Spec]] = StateSettings
     seconds_per_megabyte = 1000.0
     settings: StateSettings
-    _partition: tuple[tuple[tuple[str, ...], ...], _Documents] | None = None
-    """The documents of the last unit's partition, kept for the next unit of the same, and that unit's inputs."""
+    _partition: tuple[tuple[str, ...], Documents, ChunkIds] | None = None
+    """The documents and chunks of the last unit's partition, kept for the next unit of the same, and their places."""
 
     @override
     def run(self, inputs: Inputs, output: Output) -> Stats:
-        spec = self.settings.lm
-        if self._partition is None or self._partition[0] != inputs.unit.inputs:
-            self._partition = inputs.unit.inputs, _Documents(inputs.partition(0), inputs.partition(1))
-        documents = self._partition[1]
-        piece = documents.windows(spec, slice(*(inputs.unit.piece or (0, 0))))
-        text, offset = documents.locate(piece)
-        positions = token_positions(documents.ids[text], offset)
+        documents, chunks = self.partition(inputs)
+        piece = documents.windows(self.settings.lm, slice(*(inputs.unit.piece or (0, 0))))
+        states, known = self.states(inputs, output, documents, piece)
+        self._write(output, documents, chunks, piece, states)
+        reused = int(piece.predicted[known].sum())
+        return StateStats(reused=reused, dimension=states.keys.shape[1], vocabulary=states.vocabulary)
+
+    def partition(self, inputs: Inputs) -> tuple[Documents, ChunkIds]:
+        """Return the documents and the chunks of a unit's partition: the first input, and the last."""
+        last = len(inputs.unit.inputs) - 1
+        places = *inputs.unit.inputs[0], *inputs.unit.inputs[last]
+        if self._partition is None or self._partition[0] != places:
+            documents = Documents(inputs.partition(0))
+            self._partition = places, documents, ChunkIds(documents, inputs.partition(last))
+        return self._partition[1:]
+
+    def states(self, inputs: Inputs, output: Output, documents: Documents, piece: Windows) -> tuple[States, Bools]:
+        """Return the states of all predicted tokens, in the order of the windows, and which windows were not read."""
+        positions = documents.positions(piece)
         states, known = _take_over(inputs, positions, piece)
         if states is None or not known.all():
             states = self._read(documents, piece, states, known, output)
-        dimension = states.keys.shape[1]
-        table = spec_of(TableKey("lm_states", "any")).sized(dimension)
+        return states, known
+
+    def _write(self, output: Output, documents: Documents, chunks: ChunkIds, piece: Windows, states: States) -> None:
+        text, offset = documents.locate(piece)
+        table = spec_of(TableKey("lm_states", "any")).sized(states.keys.shape[1])
         keys = pa.Array.from_buffers(table.schema.field("key").type, len(text), [None, pa.py_buffer(states.keys)])
         columns = [
-            positions,
+            documents.positions(piece),
             documents.ids[text],
-            documents.chunk_ids[documents.map.find(text, offset)],
+            chunks.find(text, offset),
             offset.astype(np.int32),
             keys,
             documents.tokens[documents.offsets[text] + offset],
-            states.surprisal if spec.surprisal else pa.nulls(len(text), pa.float32()),
+            states.surprisal if self.settings.lm.surprisal else pa.nulls(len(text), pa.float32()),
         ]
         output.write(table, pa.table(columns, schema=table.schema).to_batches(max_chunksize=table.row_group_rows))
         np.save(output.folder / "data.npy", states.keys, allow_pickle=False)
-        reused = int(piece.predicted[known].sum())
-        return StateStats(reused=reused, dimension=dimension, vocabulary=states.vocabulary)
 
     @cached_property
     def _loaded(self) -> tuple[LanguageModel, StateReader]:
@@ -115,15 +128,15 @@ class StatesOp(Op):
         return open_reader(self.settings.lm, threads=self.work.cpus)
 
     def _read(
-        self, documents: _Documents, piece: Windows, states: _States | None, known: Bools, output: Output
-    ) -> _States:
+        self, documents: Documents, piece: Windows, states: States | None, known: Bools, output: Output
+    ) -> States:
         """Return the states of all predicted tokens, in the order of the windows; those of known windows are given."""
         spec = self.settings.lm
         model, reader = self._loaded
         stops = np.cumsum(piece.predicted)
         starts = stops - piece.predicted
         if states is None:
-            states = _States.empty(int(piece.predicted.sum()), reader.dimension, model.size)
+            states = States.empty(int(piece.predicted.sum()), reader.dimension, model.size)
         missing = np.flatnonzero(~known)
         done = _resume(output.checkpoint, states, starts, missing)
         tokens = documents.read_by(piece)
@@ -146,21 +159,25 @@ class StatesOp(Op):
         return states
 
 
-class _Documents:
-    """Documents of one partition of `lm_tokens`, with the partition of chunks of the same label."""
+class Documents:
+    """Documents of one partition of `lm_tokens`.
 
-    def __init__(self, tokens: InputPartition, chunks: InputPartition) -> None:
-        self.prefix = np.array(tokens.stats.of(TokenStats).prefix, np.int32)
+    Attributes:
+        prefix: tokens that come before every window, int32.
+        ids: of the documents, int64 of shape (documents,).
+        tokens: of all documents, int32 of shape (tokens,).
+        starts: the character of its document at which each token begins, int64 of shape (tokens,).
+        offsets: where a document's tokens begin among all, and their number; int64 of shape (documents + 1,).
+    """
+
+    def __init__(self, tokens: InputPartition) -> None:
+        self.prefix: Int32s = np.array(tokens.stats.of(TokenStats).prefix, np.int32)
         rows = parquet.read(tokens.files["parquet"])
-        cut = parquet.read(chunks.files["parquet"], columns=["chunk_id", "doc_id", "end"])
         self.ids: Int64s = numbers(rows["doc_id"])
         lists = rows["tokens"].combine_chunks()
         self.tokens: Int32s = numbers(lists.flatten())
-        self.offsets = numbers(lists.offsets).astype(np.int64)
-        starts = numbers(rows["starts"].combine_chunks().flatten()).astype(np.int64)
-        document = find_ids(self.ids, numbers(cut["doc_id"]))
-        self.chunk_ids: Int64s = numbers(cut["chunk_id"])
-        self.map = ChunkMap.of(np.split(starts, self.offsets[1:-1]), document, numbers(cut["end"]))
+        self.offsets: Int64s = numbers(lists.offsets).astype(np.int64)
+        self.starts: Int64s = numbers(rows["starts"].combine_chunks().flatten()).astype(np.int64)
 
     def windows(self, spec: LmStates, piece: slice) -> Windows:
         """Return the windows of a piece."""
@@ -173,6 +190,11 @@ class _Documents:
         text = np.repeat(piece.text, sizes)
         return text, np.arange(len(text)) + np.repeat(piece.first - np.cumsum(sizes) + sizes, sizes)
 
+    def positions(self, piece: Windows) -> Int64s:
+        """Return the positions of every token that is predicted, in the order of the windows."""
+        text, offset = self.locate(piece)
+        return token_positions(self.ids[text], offset)
+
     def read_by(self, piece: Windows) -> list[Int32s]:
         """Return the tokens of each window, the prefix first."""
         before = self.offsets[piece.text]
@@ -180,7 +202,23 @@ class _Documents:
         return [np.concatenate([self.prefix, self.tokens[start:stop]]) for start, stop in bounds]
 
 
-class _States(NamedTuple):
+class ChunkIds:
+    """The chunks of the documents of a partition, which is the one of chunks of the same label."""
+
+    def __init__(self, documents: Documents, chunks: InputPartition) -> None:
+        cut = parquet.read(chunks.files["parquet"], columns=["chunk_id", "doc_id", "end"])
+        document = find_ids(documents.ids, numbers(cut["doc_id"]))
+        starts = np.split(documents.starts, documents.offsets[1:-1])
+        self._ids: Int64s = numbers(cut["chunk_id"])
+        self._map = ChunkMap.of(starts, document, numbers(cut["end"]))
+
+    def find(self, text: Int64s, offset: Int64s) -> Int64s:
+        """Return the ids of the chunks of tokens, given by the number of their document and theirs in it."""
+        ids: Int64s = self._ids[self._map.find(text, offset)]
+        return ids
+
+
+class States(NamedTuple):
     """The states of all predicted tokens of a piece; surprisals have no meaning where the recipe does without."""
 
     keys: Float16s
@@ -188,17 +226,18 @@ class _States(NamedTuple):
     vocabulary: int
 
     @classmethod
-    def empty(cls, rows: int, dimension: int, vocabulary: int) -> _States:
+    def empty(cls, rows: int, dimension: int, vocabulary: int) -> States:
+        """Return states to be filled in."""
         return cls(np.empty((rows, dimension), np.float16), np.empty(rows, np.float32), vocabulary)
 
 
-def _take_over(inputs: Inputs, positions: Int64s, piece: Windows) -> tuple[_States | None, Bools]:
+def _take_over(inputs: Inputs, positions: Int64s, piece: Windows) -> tuple[States | None, Bools]:
     """Return the states of the current snapshot, None without any, and the windows of which all are known."""
     former = inputs.former
     stats = former.stats().of(StateStats)
     if not former or not stats.dimension or not len(piece):
         return None, np.zeros(len(piece), np.bool_)
-    states = _States.empty(len(positions), stats.dimension, stats.vocabulary)
+    states = States.empty(len(positions), stats.dimension, stats.vocabulary)
     matches = former.find(positions)
     filled = former.fill(matches, states.keys) & former.values(matches, "surprisal", states.surprisal)
     return states, np.logical_and.reduceat(filled, np.cumsum(piece.predicted) - piece.predicted)
@@ -215,7 +254,7 @@ def _pack(window: int, keys: Float16s, surprisal: Float32s | None) -> pa.RecordB
     )
 
 
-def _resume(checkpoint: Checkpoint, states: _States, starts: Int64s, missing: Int64s) -> Bools:
+def _resume(checkpoint: Checkpoint, states: States, starts: Int64s, missing: Int64s) -> Bools:
     """Fill in the states of a former try of the unit; return which of the missing windows these are."""
     done = np.zeros(len(missing), np.bool_)
     places = {window: place for place, window in enumerate(missing.tolist())}
@@ -232,16 +271,20 @@ def _resume(checkpoint: Checkpoint, states: _States, starts: Int64s, missing: In
     return done
 
 
-def state_steps(context: PlanContext, name: str) -> Iterator[Step]:
-    """Tokenise documents, for which no GPU is needed, and read them in pieces, so that few documents use all cores."""
-    spec = context.recipe.lm[name]
-    tokens, states = TableKey("lm_tokens", name), TableKey("lm_states", name)
+def token_step(context: PlanContext, name: str) -> Step:
+    """Tokenise documents, for which no GPU is needed."""
+    spec, tokens = context.recipe.lm[name], TableKey("lm_tokens", name)
     stage = "mnemodex.pipelines.stages.lm_tokens:LmTokenStage"
     identity = spec.identity(step="lm_tokens", digest=context.digest)
-    yield Step(
-        tokens.label, stage, (Read(DOCUMENTS, columns=LmTokenStage.columns),), (tokens,), spec, identity=identity
-    )
-    settings = StateSettings(lm=spec, name=name)
+    reads = (Read(DOCUMENTS, columns=LmTokenStage.columns),)
+    return Step(tokens.label, stage, reads, (tokens,), spec, identity=identity)
+
+
+def state_steps(context: PlanContext, name: str) -> Iterator[Step]:
+    """Tokenise documents and read them in pieces, so that few documents use all cores."""
+    tokens, states = TableKey("lm_tokens", name), TableKey("lm_states", name)
+    yield token_step(context, name)
+    settings = StateSettings(lm=context.recipe.lm[name], name=name)
     yield Step(
         states.label,
         "mnemodex.pipelines.lm.states:StatesOp",

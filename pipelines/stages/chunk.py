@@ -14,7 +14,7 @@ from mnemodex.pipelines.chunkers import make_chunker
 from mnemodex.pipelines.ops.base import Finished, Stage, Work
 from mnemodex.schemas.errors import SourceError, StageFailedError
 from mnemodex.schemas.ids import hash_columns
-from mnemodex.schemas.kinds import CHUNKERS, AnyChunker
+from mnemodex.schemas.kinds import CHUNKERS, AnyChunker, load
 from mnemodex.schemas.manifest import Stats
 from mnemodex.schemas.sections import DEFAULT_MODEL
 from mnemodex.schemas.spec import ModelRef, Spec
@@ -75,7 +75,7 @@ class ChunkStage(Stage):
 
     def _chunk(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         titles, texts = batch["title"].to_pylist(), batch["text"].to_pylist()
-        rows = zip(self._spans(texts), titles, texts, strict=True)
+        rows = zip(self.cut(batch), titles, texts, strict=True)
         spans = [span if title.strip() or text.strip() else span[:0] for span, title, text in rows]
         sizes = np.array([len(span) for span in spans], np.int64)
         self._blank += int((sizes == 0).sum())
@@ -97,8 +97,9 @@ class ChunkStage(Stage):
         ]
         return to_batch(columns, self.table.schema)
 
-    def _spans(self, texts: list[str]) -> list[Int64s]:
-        """Return the chunker's spans; what no chunker should give is a `StageFailedError`."""
+    def cut(self, batch: pa.RecordBatch) -> list[Int64s]:
+        """Return the chunker's spans of some documents; what no chunker should give is a `StageFailedError`."""
+        texts = batch["text"].to_pylist()
         # A list of its own, which it may change.
         spans: Any = self._chunker.spans([*texts])
         name = f"chunker {type(self._chunker).__name__}"
@@ -123,7 +124,11 @@ def chunk_steps(context: PlanContext) -> Iterator[Step]:
     recipe = context.recipe
     settings = ChunkSettings(chunker=recipe.chunks, id_salt=recipe.id_salt)
     by: Any = getattr(recipe.chunks, "by", None)
-    identity = [settings.identity(digest=context.digest), CHUNKERS.find(by).version]
+    chunker = CHUNKERS.find(by)
+    if chunker.steps:
+        yield from load(chunker.steps)(context)
+        return
+    identity = [settings.identity(digest=context.digest), chunker.version]
     reads = (Read(DOCUMENTS, columns=ChunkStage.columns),)
     stage = "mnemodex.pipelines.stages.chunk:ChunkStage"
     yield Step("chunks", stage, reads, (CHUNKS,), settings, identity=identity, reuse="doc_id")

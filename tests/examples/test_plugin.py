@@ -238,7 +238,7 @@ class TestWithoutThePackage:
                 "source",
                 "source: unknown source format 'mbox'; known: jsonl, text, json, csv, parquet, arrow, ",
             ),
-            ("chunks", "chunks: unknown chunker 'paragraphs'; known: document, tokens, sentences, headings (other"),
+            ("chunks", "chunks: unknown chunker 'paragraphs'; known: document, tokens, sentences, headings, events"),
             (
                 "embed",
                 "embed.words: unknown encoder 'hashing'; known: sentence_transformers, openai, file (other encoders",

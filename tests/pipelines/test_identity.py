@@ -80,6 +80,7 @@ VECTORS = ("embeddings/first", *NAMES, *ASKED, *QUERIES, *CALIBRATED)
 BUILD = ("flat", "flat: train")
 SERVED = ("embeddings/served", "embeddings/served/questions", "embeddings/served/question_answers")
 STATES = ("lm_tokens/tiny", "lm_states/tiny")
+ALL_STATES = ("lm_states/tiny", "lm_states/other")
 CHAT = {"model": "m", "base_url": "http://localhost:1/v1"}
 ASKING, FILTER = ("qa_pairs: questions",), ("qa_pairs: filter",)
 ANSWERS = ("qa_pairs: answers", *ASKING)
@@ -124,6 +125,15 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "by": FIXED,
         "size": Change("chunks.size", 33, ("chunks",), of="headings"),
         "tokenizer": Change("chunks.tokenizer", "{F}/bytes", ("chunks",), of="headings"),
+    },
+    "EventChunks": {
+        "by": FIXED,
+        "lm": Change("chunks.lm", "other", ("chunks", "lm_readings/other", *ALL_STATES), of="events"),
+        "gamma": Change("chunks.gamma", 2.0, ("chunks",), of="events"),
+        "window": Change("chunks.window", 99, ("chunks",), of="events"),
+        "min_size": Change("chunks.min_size", 3, ("chunks",), of="events"),
+        "max_size": Change("chunks.max_size", 33, ("chunks",), of="events"),
+        "refine": Change("chunks.refine", "conductance", ("chunks",), of="events"),
     },
     "TokenChunks": {
         "by": FIXED,
@@ -514,6 +524,7 @@ RECIPES = {
     },
     "sentences": {**SMALL, "chunks": {"by": "sentences"}},
     "headings": {**SMALL, "chunks": {"by": "headings"}},
+    "events": {**SMALL, "chunks": {"by": "events", "lm": "tiny"}, "lm": FULL["lm"]},
     "spacy": {**SMALL, "triples": {"extractor": "spacy"}},
     "llm": {**SMALL, "triples": {"extractor": "llm", "model": "small", "base_url": "{URL}"}},
 }

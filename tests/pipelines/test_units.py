@@ -23,6 +23,7 @@ from mnemodex.schemas.steps import (
     Group,
     IndexKey,
     Part,
+    Pieced,
     Pieces,
     Range,
     Read,
@@ -192,6 +193,35 @@ class TestPieces:
         ]
         assert [[names(parts) for parts in unit.inputs] for unit in units] == [[["p"], ["p"]]] * 2 + [[["r"], ["r"]]]
         assert bench.steps["c"].cutter.done
+
+    def test_what_was_made_of_pieces_is_read_by_the_piece_and_all_at_once(self):
+        bench = Bench(
+            step("a", source=sources("p", "q", "r")),
+            step("b", Read(A, Pieces())),
+            step("c", Read(A, Each()), Read(B, Pieced())),
+            step("d", Read(A, Pieces()), Read(B, Pieced()), Read(C, Each())),
+        )
+        bench.more("a")
+        for label, pieces in (("p", (0, 4, 7)), ("q", (0,)), ("r", (0, 2))):
+            bench.finish("a", label, pieces=pieces)
+        assert bench.labels("b") == ["p-0000", "p-0001", "r-0000"]
+        bench.finish("b", "p-0001")
+        assert bench.more("c") == [], "a piece of the partition is not there yet"
+        bench.finish("b", "p-0000")
+        assert [[names(parts) for parts in unit.inputs] for unit in bench.more("c")] == [
+            [["p"], ["p-0000", "p-0001"]],
+            [["q"], []],
+        ]
+        bench.finish("b", "r-0000")
+        assert bench.labels("c") == ["r"] and bench.more("d") == []
+        for label in ("p", "q", "r"):
+            bench.finish("c", label)
+        assert [(unit.label, unit.piece, [names(parts) for parts in unit.inputs]) for unit in bench.more("d")] == [
+            ("p-0000", (0, 4), [["p"], ["p-0000"], ["p"]]),
+            ("p-0001", (4, 7), [["p"], ["p-0001"], ["p"]]),
+            ("r-0000", (0, 2), [["r"], ["r-0000"], ["r"]]),
+        ]
+        assert bench.steps["d"].cutter.done
 
     def test_partitions_without_pieces_give_none(self):
         bench = Bench(step("a", source=sources("p")), step("b", Read(A, Pieces())))

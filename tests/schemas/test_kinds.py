@@ -78,7 +78,7 @@ def test_nothing_heavy_is_imported_before_it_is_named():
         (KINDS, "dnse", "unknown index type 'dnse'; did you mean 'dense'?"),
         (KINDS, "x", "unknown index type 'x'; known: dense, bm25, ngram, seal, graph, knn_lm, hybrid"),
         (CHUNKERS, "token", "unknown chunker 'token'; did you mean 'tokens'?"),
-        (CHUNKERS, "qq", "unknown chunker 'qq'; known: document, tokens, sentences, headings ("),
+        (CHUNKERS, "qq", "unknown chunker 'qq'; known: document, tokens, sentences, headings, events ("),
         (ENCODERS, "open_ai", "unknown encoder 'open_ai'; did you mean 'openai'?"),
         (EXTRACTORS, "files", "unknown extractor 'files'; did you mean 'file'?"),
         (SOURCES, "jsn", "unknown source format 'jsn'; did you mean 'json'?"),
@@ -112,7 +112,7 @@ def test_the_recipe_says_where_an_unknown_name_is(sections, message):
 class TestPackages:
     def test_an_entry_of_a_package_is_found_with_its_version_and_suggested(self, packages):
         packages.install("line-chunks", "1.2", points=POINTS, lines_by=LINES)
-        assert CHUNKERS.names() == ["document", "tokens", "sentences", "headings", "lines"]
+        assert CHUNKERS.names() == ["document", "tokens", "sentences", "headings", "events", "lines"]
         found = CHUNKERS.find("lines")
         assert (found.settings, found.make, found.version) == (
             "lines_by:LineChunks",
