@@ -23,13 +23,18 @@ def read_index(path: Path, flags: int = 0) -> Any:
         with _READING:
             # No vector of a file is longer than it; inverted lists that are empty are not written, but take room.
             faiss.set_deserialization_vector_byte_limit(16 * path.stat().st_size + (1 << 20))
-            index = faiss.read_index(str(path), flags)
+            # What FAISS computes of product quantisers is no part of the file, and may be much larger.
+            index = faiss.read_index(str(path), flags | faiss.IO_FLAG_SKIP_PRECOMPUTE_TABLE)
     except (RuntimeError, MemoryError) as error:
         reason = error if str(error) else "it needs more memory than there is"
         raise CorruptFileError(f"{path}: FAISS cannot read it ({reason}); build the index again") from error
     fault = next(_faults(index), None)
     if fault is not None:
         raise CorruptFileError(f"{path}: {fault}; build the index again")
+    lists = faiss.try_extract_index_ivf(index)
+    codes = faiss.downcast_index(lists) if lists is not None else None
+    if isinstance(codes, faiss.IndexIVFPQ):
+        codes.precompute_table()
     return index
 
 
