@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from mnemodex.schemas.recipe import IndexSettings
-from mnemodex.schemas.spec import RecipePath, Ref, SearchOnly
+from mnemodex.schemas.spec import ModelRef, RecipePath, Ref, SearchOnly
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -50,3 +50,18 @@ class HybridSettings(IndexSettings):
     def is_fitted(self) -> bool:
         """Whether a build fits its weights."""
         return self.queries is not None
+
+
+class RerankSettings(IndexSettings):
+    """Settings of an index whose hits are those of another one, scored again.
+
+    Attributes:
+        of: the name of another index of the recipe; one of pairs gives the chunks of these.
+        model: a cross-encoder of sentence-transformers: a path, a hub id, or `pkg:MODULE/FOLDER`.
+        depth: how many hits of a question are scored, or k where that is more.
+    """
+
+    type: Literal["rerank"] = "rerank"
+    of: Annotated[str, Ref("index", default="none", hits=("chunk", "pair"))]
+    model: Annotated[str, ModelRef(), SearchOnly()]
+    depth: Annotated[int, SearchOnly()] = Field(default=50, ge=1)

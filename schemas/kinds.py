@@ -101,6 +101,11 @@ KINDS = Registry(
             searched_in_builds=True,
             masks=True,
         ),
+        "rerank": Kind(
+            settings=f"{_COMBINED}:RerankSettings",
+            retriever="mnemodex.retrievers.reranking:RerankRetriever",
+            masks=True,
+        ),
         "qa": Kind(
             settings="mnemodex.indexers.pair_settings:QASettings",
             indexer="mnemodex.indexers.qa:QAIndexer",

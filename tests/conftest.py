@@ -140,8 +140,10 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A memory of the library in three partitions with every kind of index. Only for reading."""
     folder = tmp_path_factory.mktemp("library")
     # It takes seconds to import, and most tests have nothing to do with it.
+    import task_models
     from language_models import saved
 
+    cross_encoder = task_models.saved("SequenceClassification", folder / "cross-encoder", num_labels=1)
     recipe = {
         "source": {"path": str(write_parts(folder / "source", records(), 3))},
         "memory": str(folder / "memory"),
@@ -149,7 +151,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "triples": {"from": str(write_triples(folder / "triples.jsonl", records()))},
         "qa_pairs": {"from": str(write_pairs(folder / "pairs.jsonl", records()))},
         "lm": {"tiny": {"model": saved("llama", folder / "model"), "window": 64, "overlap": 16}},
-        "indexes": LIBRARY_INDEXES,
+        "indexes": LIBRARY_INDEXES | {"crossed": {"type": "rerank", "of": "words", "model": cross_encoder}},
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "choose_engine", InlineEngine)

@@ -12,6 +12,7 @@ from mnemodex.retrievers.hybrid import HybridRetriever
 from mnemodex.retrievers.next_token import NextTokenRetriever
 from mnemodex.retrievers.qa.chunks import ChunkRetriever
 from mnemodex.retrievers.qa.retriever import QARetriever
+from mnemodex.retrievers.reranking import RerankRetriever
 
 CASES = {
     "dense-flat": "flat",
@@ -22,6 +23,7 @@ CASES = {
     "ngram": "ngrams",
     "hybrid": "both",
     "hybrid-qa": "all",
+    "rerank": "crossed",
     "seal": "keys",
     "next-token": "next",
     "qa": "asked",
@@ -137,4 +139,6 @@ def possible(retriever, questions, ids):
     if isinstance(retriever, HybridRetriever):
         parts = [possible(part, questions, ids) for part in retriever.parts]
         return [set().union(*row) for row in zip(*parts, strict=True)]
+    if isinstance(retriever, RerankRetriever):
+        return possible(retriever.of, questions, ids)
     return [set(ids) & set(row.tolist()) for row in retriever.search(questions, 1000).ids]

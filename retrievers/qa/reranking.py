@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,6 +12,7 @@ from typing_extensions import override
 from mnemodex.indexers.models.cross_encoder import CrossEncoder
 from mnemodex.indexers.qa import normalize_question, with_answers
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE
+from mnemodex.retrievers.reranking import best_first
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,9 +86,4 @@ def rescore(hits: PairHits, reranker: Reranker, queries: Sequence[str], vectors:
 
 def rerank(hits: PairHits, reranker: Reranker, queries: Sequence[str], vectors: Float32s, k: int) -> PairHits:
     """Return the first k of some hits by the scores that a reranker gives them; equal scores by id."""
-    scores = rescore(hits, reranker, queries, vectors)
-    best = np.lexsort((hits.ids, -scores))[:, :k]
-    first = np.arange(len(hits))[:, None], best
-    return replace(
-        hits, ids=hits.ids[first], scores=scores[first], partition=hits.partition[first], row=hits.row[first]
-    )
+    return best_first(hits, rescore(hits, reranker, queries, vectors), k)[0]

@@ -393,6 +393,12 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "queries": Change("indexes.both.queries", "{F}/same-questions.jsonl", NOTHING, of="weighed"),
         "depth": Change("indexes.both.depth", 9, ("both: weights",), of="weighed"),
     },
+    "RerankSettings": {
+        "type": FIXED,
+        "of": Change("indexes.again.of", "links", NOTHING),
+        "model": Change("indexes.again.model", "{F}/other-classes", NOTHING),
+        "depth": Change("indexes.again.depth", 9, NOTHING),
+    },
     "Recipe": {
         "id_salt": Change(
             "id_salt", "salt", ("documents", "chunks", "triples", "ngram_pairs/spans", "qa_pairs: lines", "qa_pairs")
@@ -456,6 +462,7 @@ FULL = {
         "next": {"type": "knn_lm", "factory": "Flat", "lm": "tiny"},
         "states": {"type": "knn_lm", "engine": "hnswlib", "lm": "tiny", "seed": 5},
         "both": {"type": "hybrid", "of": ["flat", "words"]},
+        "again": {"type": "rerank", "of": "words", "model": "{F}/classes"},
         "asked": {"type": "qa", "factory": "Flat"},
         "reranked": {
             "type": "qa",
@@ -787,6 +794,7 @@ def test_names_of_entries_decide_nothing(built):
     indexes = dict(base.recipe["indexes"])
     indexes["renamed"] = indexes.pop("words")
     indexes["both"] = {"type": "hybrid", "of": ["flat", "renamed"]}
+    indexes["again"] = indexes["again"] | {"of": "renamed"}
     assert planned({**base.recipe, "indexes": indexes}) == set()
 
 
