@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from mnemodex.schemas.ages import parse_age
 from mnemodex.schemas.recipe import IndexSettings
 from mnemodex.schemas.spec import ModelRef, RecipePath, Ref, SearchOnly
 
@@ -65,3 +66,27 @@ class RerankSettings(IndexSettings):
     of: Annotated[str, Ref("index", default="none", hits=("chunk", "pair"))]
     model: Annotated[str, ModelRef(), SearchOnly()]
     depth: Annotated[int, SearchOnly()] = Field(default=50, ge=1)
+
+
+class RecencySettings(IndexSettings):
+    """Settings of an index whose hits are those of another one, older ones with less weight.
+
+    Attributes:
+        of: the name of another index of the recipe; one of pairs gives the chunks of these.
+        field: the field of documents with their times, declared as `timestamp` or `date` in `source.metadata`.
+        half_life: the age at which half of a hit's weight is left, as `30d` or `12h`.
+        depth: how many hits of a question are weighed, or k where that is more.
+    """
+
+    type: Literal["recency"] = "recency"
+    of: Annotated[str, Ref("index", default="none", hits=("chunk", "pair"))]
+    field: Annotated[str, SearchOnly()]
+    half_life: Annotated[str, SearchOnly()]
+    depth: Annotated[int, SearchOnly()] = Field(default=100, ge=1)
+
+    @field_validator("half_life")
+    @classmethod
+    def _is_an_age(cls, half_life: str) -> str:
+        if not parse_age(half_life):
+            raise ValueError("a half-life is longer than 0")
+        return half_life

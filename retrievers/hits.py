@@ -220,6 +220,10 @@ class Hits:
         ranks["score"] = to_column(self.scores[query, column], pa.float32())
         return pa.table(ranks | dict(zip(rows.column_names, rows.columns, strict=True)))
 
+    def values(self, field: str) -> pa.ChunkedArray:
+        """Return a field that documents have as a column, for each hit, by query and rank."""
+        return self._documents([field])[field]
+
     def to_pandas(self) -> pd.DataFrame:
         """Return `to_arrow` as a data frame."""
         return self.to_arrow().to_pandas()

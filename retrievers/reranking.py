@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     Score = Callable[[str, str], float]
     """Says how well a question and a text go together, higher is better."""
+    Why = Callable[[int, int, float], Reason]
+    """Gives the reason of a hit by its query, its former place and its score."""
 
 AnyHits = TypeVar("AnyHits", bound="Hits")
 
@@ -79,7 +81,7 @@ class RerankRetriever(Retriever):
         scores = np.full(found.ids.shape, MISSING_SCORE, np.float32)
         scores[found.ids != MISSING_ID] = self._scores(questions, found)
         hits, order = best_first(found, scores, k)
-        return replace(hits, explain=partial(_reasons, found, hits, order))
+        return replace(hits, explain=partial(moved, found, hits, order, _rescored))
 
     def _scores(self, questions: Sequence[str], hits: Hits) -> Float32s:
         """Return the score of each hit, float32 of shape (hits,), of one question after the other."""
@@ -115,16 +117,22 @@ def best_first(hits: AnyHits, scores: Float32s, k: int) -> tuple[AnyHits, Int64s
     return sorted_hits, order
 
 
-def _reasons(found: Hits, hits: Hits, order: Int64s) -> list[list[list[Reason]]]:
-    """Return for each hit its score, where it was before, and why it was there."""
+def moved(found: Hits, hits: Hits, order: Int64s, why: Why) -> list[list[list[Reason]]]:
+    """Return for each of some sorted hits why it is where it is, and then why it was where it was in `found`.
+
+    `order` are the former places of the hits, int64 of shape (queries, k).
+    """
     former = found.reasons()
+    rows = zip(hits.ids.tolist(), hits.scores.tolist(), order.tolist(), strict=True)
     return [
         [
-            [Reason("rerank", f"score {score:.4f}; was hit {place + 1}", score), *former[query][place]]
-            for hit, score, place in zip(ids, scores, places, strict=True)
+            [why(query, place, score), *former[query][place]]
+            for hit, score, place in zip(*row, strict=True)
             if hit != MISSING_ID
         ]
-        for query, (ids, scores, places) in enumerate(
-            zip(hits.ids.tolist(), hits.scores.tolist(), order.tolist(), strict=True)
-        )
+        for query, row in enumerate(rows)
     ]
+
+
+def _rescored(query: int, place: int, score: float) -> Reason:
+    return Reason("rerank", f"score {score:.4f}; was hit {place + 1}", score)

@@ -106,6 +106,11 @@ KINDS = Registry(
             retriever="mnemodex.retrievers.reranking:RerankRetriever",
             masks=True,
         ),
+        "recency": Kind(
+            settings=f"{_COMBINED}:RecencySettings",
+            retriever="mnemodex.retrievers.recency:RecencyRetriever",
+            masks=True,
+        ),
         "qa": Kind(
             settings="mnemodex.indexers.pair_settings:QASettings",
             indexer="mnemodex.indexers.qa:QAIndexer",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mnemodex.pipelines.changes.base import locked_memory
 from mnemodex.pipelines.ops.checkpoint import PARTIAL
+from mnemodex.schemas.ages import parse_age
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.manifest import digest
 from mnemodex.schemas.store.collected import Collected, gaps_between
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from mnemodex.schemas.store.object_url import Root
     from mnemodex.schemas.store.store import Store
 
-_AGE = re.compile(r"(\d{1,6})([wdhms])")
-_UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 _DATA = ("tables", "indexes", "snapshots/lists", PARTIAL)
 
 
@@ -56,10 +54,10 @@ class Kept:
         """
         if not isinstance(older_than, str):
             return cls(keep, older_than)
-        match = _AGE.fullmatch(older_than)
-        if match is None:
-            raise QueryError(f"older_than: {older_than[:20]!r} is no age; write 7d, 12h or 30m")
-        return cls(keep, timedelta(**{_UNITS[match[2]]: int(match[1])}))
+        try:
+            return cls(keep, parse_age(older_than))
+        except ValueError as error:
+            raise QueryError(f"older_than: {error}") from error
 
     def split(self, history: Sequence[Manifest]) -> tuple[list[Manifest], list[Manifest]]:
         """Return the snapshots that are kept and those that are not; newest first, as given."""

@@ -393,6 +393,13 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "queries": Change("indexes.both.queries", "{F}/same-questions.jsonl", NOTHING, of="weighed"),
         "depth": Change("indexes.both.depth", 9, ("both: weights",), of="weighed"),
     },
+    "RecencySettings": {
+        "type": FIXED,
+        "of": Change("indexes.recent.of", "flat", NOTHING),
+        "field": Change("indexes.recent.field", "written", NOTHING),
+        "half_life": Change("indexes.recent.half_life", "9d", NOTHING),
+        "depth": Change("indexes.recent.depth", 9, NOTHING),
+    },
     "RerankSettings": {
         "type": FIXED,
         "of": Change("indexes.again.of", "links", NOTHING),
@@ -463,6 +470,7 @@ FULL = {
         "states": {"type": "knn_lm", "engine": "hnswlib", "lm": "tiny", "seed": 5},
         "both": {"type": "hybrid", "of": ["flat", "words"]},
         "again": {"type": "rerank", "of": "words", "model": "{F}/classes"},
+        "recent": {"type": "recency", "of": "links", "field": "time", "half_life": "30d"},
         "asked": {"type": "qa", "factory": "Flat"},
         "reranked": {
             "type": "qa",
