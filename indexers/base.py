@@ -10,6 +10,7 @@ from mnemodex.schemas.manifest import Recall, SearchParameters, Stats
 from mnemodex.schemas.tables import CHUNKS, TableKey
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from mnemodex.schemas.spec import Digest
@@ -153,6 +154,11 @@ class Indexer:
     def whole(settings: Any) -> tuple[TableKey, ...]:
         """Return further tables that a shard is built from, all of each: `build` is given them as `tables`."""
         return ()
+
+    @classmethod
+    def warnings(cls, settings: Any, shards: Sequence[Stats]) -> list[str]:
+        """Return what is to be said of shards, given what `build` returned of each: what was missing, cut, ignored."""
+        return []
 
     def build_left_out(self, partition: InputPartition, out: Path) -> None:
         """Write what is counted of rows that are left out, into an empty folder; not called without `takes_off`."""

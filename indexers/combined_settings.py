@@ -11,6 +11,7 @@ from mnemodex.schemas.recipe import IndexSettings
 from mnemodex.schemas.spec import ModelRef, RecipePath, Ref, SearchOnly
 
 Weight = Annotated[float, Field(ge=0)]
+FieldName = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class HybridSettings(IndexSettings):
@@ -90,3 +91,26 @@ class RecencySettings(IndexSettings):
         if not parse_age(half_life):
             raise ValueError("a half-life is longer than 0")
         return half_life
+
+
+class ContiguitySettings(IndexSettings):
+    """Settings of a contiguity index.
+
+    Attributes:
+        of: the index whose hits lend to their neighbours; one of pairs gives the chunks of these.
+        before: how many places before a hit gain from it.
+        after: how many places after it.
+        decay: the part of a hit's excess that the next place gains; its square the one after, and so on.
+        within: fields of documents whose values are equal in a sequence; by default a sequence is a document.
+        order: the field of documents that a sequence is ordered by; by default the order of the source.
+        depth: how many hits of the index are looked at, or k where that is more.
+    """
+
+    type: Literal["contiguity"] = "contiguity"
+    of: Annotated[str, Ref("index", default="none", hits=("chunk", "pair"))]
+    before: Annotated[int, SearchOnly()] = Field(default=2, ge=0, le=100)
+    after: Annotated[int, SearchOnly()] = Field(default=2, ge=0, le=100)
+    decay: Annotated[float, SearchOnly()] = Field(default=0.5, gt=0, le=1)
+    within: tuple[FieldName, ...] = ()
+    order: FieldName | None = None
+    depth: Annotated[int, SearchOnly()] = Field(default=100, ge=1)

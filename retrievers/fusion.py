@@ -53,7 +53,7 @@ class Candidates:
     def of(cls, answers: Sequence[Hits], depth: int) -> Self:
         """Return the candidates of the answers of all parts to the same questions; scores are those of `depth` hits."""
         ids = np.hstack([hits.ids for hits in answers])
-        standing = np.hstack([_standing(hits, depth) for hits in answers])
+        standing = np.hstack([standing_of(hits, depth) for hits in answers])
         places = np.flatnonzero(ids.ravel() != MISSING_ID)
         query, column = np.divmod(places, ids.shape[1])
         part, rank = np.divmod(column, answers[0].ids.shape[1])
@@ -96,7 +96,7 @@ class Candidates:
         return support
 
 
-def _standing(hits: Hits, depth: int) -> Float64s:
+def standing_of(hits: Hits, depth: int) -> Float64s:
     """Return the standing of each hit, float64 of shape (queries, k); see `Candidates`."""
     found = hits.ids != MISSING_ID
     scores = np.where(found, hits.scores, 0).astype(np.float64)

@@ -111,6 +111,13 @@ KINDS = Registry(
             retriever="mnemodex.retrievers.recency:RecencyRetriever",
             masks=True,
         ),
+        "contiguity": Kind(
+            settings=f"{_COMBINED}:ContiguitySettings",
+            indexer="mnemodex.indexers.contiguity:ContiguityIndexer",
+            retriever="mnemodex.retrievers.contiguity:ContiguityRetriever",
+            searched_in_builds=True,
+            masks=True,
+        ),
         "qa": Kind(
             settings="mnemodex.indexers.pair_settings:QASettings",
             indexer="mnemodex.indexers.qa:QAIndexer",

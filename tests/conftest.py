@@ -57,6 +57,7 @@ LIBRARY_INDEXES = {
     "reranked": {"type": "qa", "rerank": {"by": "similarity"}},
     "both": {"type": "hybrid", "of": ["flat", "words"]},
     "all": {"type": "hybrid", "of": ["flat", "words", "asked"]},
+    "near": {"type": "contiguity", "of": "flat"},
 }
 
 

@@ -24,6 +24,7 @@ CASES = {
     "hybrid": "both",
     "hybrid-qa": "all",
     "rerank": "crossed",
+    "contiguity": "near",
     "seal": "keys",
     "next-token": "next",
     "qa": "asked",

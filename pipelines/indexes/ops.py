@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mnemodex.indexers.base import Indexer, IndexStats
+    from mnemodex.pipelines.ops.base import Finished
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
     from mnemodex.pipelines.plan import PlanContext
@@ -101,6 +102,14 @@ class BuildOp(_IndexerOp):
             known = {"planned_rows": settings.rows, "shard_rows": self.indexer.shard_rows}
             stats = stats.model_copy(update={**known, "spans": tuple(_spans(inputs, first))})
         return self._finish(stats, output)
+
+    @override
+    @classmethod
+    def complete(cls, finished: Finished) -> list[str]:
+        settings: Any = finished.step.settings
+        indexer = load(KINDS.find(settings.index.type).indexer)
+        found = indexer.warnings(settings.index, [part.stats for part in finished.parts])
+        return [f"indexes.{finished.step.name}: {warning}" for warning in found]
 
 
 def _spans(inputs: Inputs, tables: int) -> Iterator[Span]:

@@ -79,6 +79,7 @@ CASES = {
     "qa-codes": Case({"type": "qa", "embed": "e", "factory": "SQ8"}, questions, {"key": "question_answer"}),
     "bm25": Case({"type": "bm25"}, words, {"with_title": False}, {"k1": 0.9}),
     "ngram": Case({"type": "ngram"}, documents, {"document_array": False}),
+    "contiguity": Case({"type": "contiguity", "of": "a"}, words, {"order": "turn"}, {"decay": 0.9}),
     "graph": Case({"type": "graph", "method": "bridge-lite"}, words, {"method": "bridge"}, {"synonymy": 0.5}),
 }
 """One line an index type (and engine)."""
@@ -86,6 +87,8 @@ CASES = {
 WITHOUT_FILES = {
     "hybrid": {"type": "hybrid", "of": ["a", "b"]},
     "seal": {"type": "seal", "of": "a"},
+    "rerank": {"type": "rerank", "of": "a", "model": "m"},
+    "recency": {"type": "recency", "of": "a", "field": "time", "half_life": "30d"},
 }
 
 
@@ -165,7 +168,7 @@ def test_a_type_says_what_it_is(name):
     ("kind", "hint"),
     [
         ("dens", "did you mean 'dense'"),
-        ("annoy", "known: dense, bm25, ngram, seal, graph, knn_lm, hybrid, qa"),
+        ("annoy", "known: dense, bm25, ngram, seal, graph, knn_lm, hybrid, rerank, recency, contiguity, qa"),
         (5, "known:"),
         (None, "known:"),
         (["dense"], "did you mean 'dense'"),
@@ -244,7 +247,7 @@ def test_no_file_is_a_pickle(case, tmp_path):
 def test_a_measurement_says_what_the_manifest_keeps(case, tmp_path):
     indexer = make(case)
     if not indexer.measured_by:
-        assert case.settings["type"] in {"bm25", "ngram", "graph"}, "these have no recall of their own"
+        assert case.settings["type"] in {"bm25", "ngram", "graph", "contiguity"}, "these have no recall of their own"
         return
     shards = build(indexer, case.table(tmp_path / "table"), tmp_path / "out")
     assert all((shard / indexer.measured_by).is_file() for shard in shards)

@@ -406,6 +406,16 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "model": Change("indexes.again.model", "{F}/other-classes", NOTHING),
         "depth": Change("indexes.again.depth", 9, NOTHING),
     },
+    "ContiguitySettings": {
+        "type": FIXED,
+        "of": Change("indexes.near.of", "plain", NOTHING, of="weighed"),
+        "before": Change("indexes.near.before", 9, NOTHING, of="weighed"),
+        "after": Change("indexes.near.after", 9, NOTHING, of="weighed"),
+        "decay": Change("indexes.near.decay", 0.9, NOTHING, of="weighed"),
+        "within": Change("indexes.near.within", ["town"], ("near",), of="weighed"),
+        "order": Change("indexes.near.order", "turn", ("near",), of="weighed"),
+        "depth": Change("indexes.near.depth", 9, NOTHING, of="weighed"),
+    },
     "Recipe": {
         "id_salt": Change(
             "id_salt", "salt", ("documents", "chunks", "triples", "ngram_pairs/spans", "qa_pairs: lines", "qa_pairs")
@@ -535,6 +545,7 @@ RECIPES = {
                 "weights": "auto",
                 "queries": "{F}/questions.jsonl",
             },
+            "near": {"type": "contiguity", "of": "words"},
         },
     },
     "sentences": {**SMALL, "chunks": {"by": "sentences"}},

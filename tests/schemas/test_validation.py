@@ -19,7 +19,19 @@ SETTINGS = {
     "triples": {name: ({"extractor": name}, load(EXTRACTORS.find(name).settings)) for name in ("file", "spacy", "llm")},
     "indexes.i": {
         name: ({"type": name}, load(KINDS.find(name).settings))
-        for name in ("dense", "bm25", "ngram", "seal", "graph", "knn_lm", "hybrid", "qa")
+        for name in (
+            "dense",
+            "bm25",
+            "ngram",
+            "seal",
+            "graph",
+            "knn_lm",
+            "hybrid",
+            "rerank",
+            "recency",
+            "contiguity",
+            "qa",
+        )
     },
     "lm.m": {"": ({}, LmStates)},
     "ngram_pairs.p": {"": ({}, NgramPairs)},
