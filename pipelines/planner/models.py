@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnemodex.indexers.models.locate import locate
+from mnemodex.pipelines.lm.readings import readings_of
 from mnemodex.pipelines.planner.figures import ModelUse
 from mnemodex.pipelines.stages.lm_tokens import TokenStats
 from mnemodex.pipelines.vectors.encode import EncodeOutcome
 from mnemodex.retrievers.snapshot import Snapshot
+from mnemodex.schemas.event_sections import EventChunks
 from mnemodex.schemas.sections import Embedding
 from mnemodex.schemas.tables import TableKey
 
@@ -40,8 +42,10 @@ def models_of(recipe: Recipe, memory: Path, documents: int) -> dict[str, ModelUs
         )
         # A window's overlap is read once more.
         again = states.window / (states.window - states.overlap)
-        use = ModelUse(tokens=tokens_read * again / documents, parameters=parameters(states.model, states.surprisal))
-        found[TableKey("lm_states", name).label] = use
+        cut = isinstance(recipe.chunks, EventChunks) and recipe.chunks.lm == name
+        of_token = parameters(states.model, states.surprisal or cut)
+        key = readings_of(name) if cut else TableKey("lm_states", name)
+        found[key.label] = ModelUse(tokens=tokens_read * again / documents, parameters=of_token)
     return found
 
 

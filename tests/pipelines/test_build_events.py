@@ -14,10 +14,13 @@ from tokenizer_models import byte_level, save
 import mnemodex
 from mnemodex.indexers.lm import reader as reader_module
 from mnemodex.pipelines.lm.events import cut_text, rate_begins
+from mnemodex.pipelines.planner.models import models_of, parameters
 from mnemodex.pipelines.stages import lm_tokens as tokens_stage
 from mnemodex.pipelines.verify import verify
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.event_sections import EventChunks
+from mnemodex.schemas.recipe import parse_recipe
+from mnemodex.schemas.store import parquet
 
 READ = "lm_readings/tiny"
 
@@ -132,17 +135,39 @@ def test_documents_in_other_files_keep_their_states_and_events(recipe, tmp_path,
     assert chunks_of(tmp_path / "memory") == before
 
 
-def test_documents_are_deleted_and_purged(recipe, tmp_path):
-    mnemodex.build({**recipe, "indexes": {"next": {"type": "knn_lm"}}})
+def test_other_documents_keep_their_events_when_one_is_deleted(recipe, tmp_path):
+    recipe = {**recipe, "indexes": {"next": {"type": "knn_lm"}}}
+    mnemodex.build(recipe)
     memory = mnemodex.open(tmp_path / "memory")
     (key, gone), *_ = memory.sql("SELECT key, doc_id FROM documents ORDER BY key").fetchall()
-    before = chunks_of(tmp_path / "memory")
+    rest = [row for row in chunks_of(tmp_path / "memory") if row[1] != gone]
     memory.delete([key])
-    assert chunks_of(tmp_path / "memory") == [row for row in before if row[1] != gone]
     memory.close()
-    mnemodex.build({**recipe, "indexes": {"next": {"type": "knn_lm"}}})
-    assert chunks_of(tmp_path / "memory") == [row for row in before if row[1] != gone]
+    assert chunks_of(tmp_path / "memory") == rest
+    mnemodex.build(recipe)
+    assert chunks_of(tmp_path / "memory") == rest
     assert verify(tmp_path / "memory").problems == []
+
+
+def test_no_file_holds_what_was_read_of_a_purged_document(recipe, tmp_path):
+    mnemodex.build(recipe)
+    memory = mnemodex.open(tmp_path / "memory")
+    (key, gone), *_ = memory.sql("SELECT key, doc_id FROM documents ORDER BY key").fetchall()
+    positions = [row[0] for row in memory.sql(f"SELECT position FROM lm_states_tiny WHERE doc_id = {gone}").fetchall()]
+    memory.delete([key], purge=True)
+    memory.close()
+    files = [*(tmp_path / "memory" / "tables" / "lm_readings").rglob("*.parquet")]
+    held = np.concatenate([parquet.column(file, "position") for file in files])
+    assert len(files) == 3 and len(held) and not np.isin(held, positions).any()
+    assert verify(tmp_path / "memory").problems == []
+
+
+def test_a_plan_counts_the_model_where_it_reads(recipe, tmp_path):
+    quiet = {**recipe, "lm": {"tiny": {**recipe["lm"]["tiny"], "surprisal": False}}}
+    mnemodex.build(quiet)
+    found = models_of(parse_recipe(quiet, name="recipe", base=tmp_path), tmp_path / "memory", 18)
+    (use,) = found.values()
+    assert [*found] == [READ] and use.parameters == parameters(recipe["lm"]["tiny"]["model"], with_output=True)
 
 
 def test_texts_without_an_event_are_chunks_of_their_own(recipe, tmp_path):
