@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnemodex.retrievers.abstention import AbstentionMeasures, measure_abstention, select_known
 from mnemodex.retrievers.base import check
 from mnemodex.retrievers.hits import MISSING_ID
 from mnemodex.retrievers.queries import search_each
@@ -17,6 +18,7 @@ from mnemodex.schemas.errors import QueryError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnemodex.retrievers.abstention import Documents
     from mnemodex.retrievers.base import Retriever
     from mnemodex.retrievers.queries import Query
 
@@ -57,7 +59,7 @@ class Evaluation(Measures):
 
     Attributes:
         queries: how many had gold.
-        queries_without_gold: how many had none and are left out.
+        queries_without_gold: how many had none and are left out of the metrics.
         k: documents a query.
         metrics: R@k is the part of a query's gold documents among its first k documents, averaged over queries; nDCG
             and RR as usual; all@k is the part of the queries that have all of their gold among these.
@@ -65,11 +67,14 @@ class Evaluation(Measures):
         seconds: wall time of the search, encoding included, loading excluded.
         own_document: queries that found the document of their own id, which `exclude_self` leaves out.
         own_first: queries that rank this document first, although it is not gold.
+        abstention: how well the best score says whether a question has gold; None where no question is known to be
+            unanswerable.
     """
 
     queries_without_gold: int
     own_document: int
     own_first: int
+    abstention: AbstentionMeasures | None
     run: str
 
     def to_json(self) -> dict[str, Any]:
@@ -81,6 +86,8 @@ class Evaluation(Measures):
 
 def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10, exclude_self: bool = False) -> Evaluation:
     """Search all queries that have gold, each with its own filter, fold chunks to documents, and measure.
+
+    Queries that are known to be unanswerable are searched for the measures of abstention alone.
 
     With `exclude_self`, the document whose key is the query's id is no answer to it: in some collections (ArguAna,
     Quora) queries are documents, and BEIR measures them so.
@@ -100,14 +107,14 @@ def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10, exc
     retriever.search(questions[:1], 1)
     started = time.perf_counter()
     depth = cutoffs[-1] + exclude_self
-    answers = search_each(judged, lambda asked, where: search_documents(retriever, asked, depth, where=where))
+    answers = _search(retriever, judged, depth)
     seconds = time.perf_counter() - started
+    known = select_known(queries)
+    others = _search(retriever, known[len(judged) :], depth)
     own_document = sum(any(key == query.id for key, _ in answer) for query, answer in zip(judged, answers, strict=True))
     if exclude_self:
-        answers = [
-            [(key, score) for key, score in answer if key != query.id][: cutoffs[-1]]
-            for query, answer in zip(judged, answers, strict=True)
-        ]
+        answers, others = _without_own(judged, answers), _without_own(known[len(judged) :], others)
+        answers = [answer[: cutoffs[-1]] for answer in answers]
     own_first = sum(
         answer[0][0] == query.id and query.id not in query.gold
         for query, answer in zip(judged, answers, strict=True)
@@ -143,8 +150,21 @@ def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10, exc
         seconds=seconds,
         own_document=own_document,
         own_first=own_first,
+        abstention=measure_abstention(known, [*answers, *others], k),
         run=trec_run([query.id for query in judged], [answer[:k] for answer in answers], tag=retriever.name),
     )
+
+
+def _search(retriever: Retriever, queries: Sequence[Query], k: int) -> list[Documents]:
+    return search_each(queries, lambda asked, where: search_documents(retriever, asked, k, where=where))
+
+
+def _without_own(queries: Sequence[Query], answers: Sequence[Documents]) -> list[Documents]:
+    """Return the answers without the documents of the queries' own ids."""
+    return [
+        [(key, score) for key, score in answer if key != query.id]
+        for query, answer in zip(queries, answers, strict=True)
+    ]
 
 
 def _with_all(measures: dict[str, float], cutoffs: set[int]) -> dict[str, float]:

@@ -30,6 +30,7 @@ class Query:
         answers: of which any is right, none where they are not known.
         where: the filter of its search; see `Retriever.search`.
         kind: of which kind of questions it is; empty where that is not said.
+        unanswerable: whether it is known that nothing answers it; without gold and answers alone that is not known.
     """
 
     id: str
@@ -38,15 +39,24 @@ class Query:
     answers: tuple[str, ...] = ()
     where: str | None = None
     kind: str = ""
+    unanswerable: bool = False
 
 
 def read_queries(path: Path, *, qrels: Path | None = None) -> list[Query]:
     """Read a query file, plain or gz, and the relevance judgements of a second one.
 
+    A query is known to be unanswerable by `"answerable": false`, or, where neither `answerable` nor qrels nor an
+    answer says otherwise, by an empty list of `gold_ids`.
+
     Raises:
         QueryError: a file is missing, empty, or has a malformed line; the message names the line.
     """
-    queries = [_query(path, number, line) for number, line in enumerate(_lines(path), 1) if line.strip()]
+    empty_is_none = qrels is None
+    queries = [
+        _query(path, number, line, empty_is_none=empty_is_none)
+        for number, line in enumerate(_lines(path), 1)
+        if line.strip()
+    ]
     if not queries:
         raise QueryError(f"{path}: has no queries; write one JSON object a line")
     first: dict[str, int] = {}
@@ -116,7 +126,7 @@ def _lines(path: Path) -> list[str]:
         raise QueryError(f"{path}: cannot be read ({reason(error)}); {remedy}") from error
 
 
-def _query(path: Path, number: int, line: str) -> Query:
+def _query(path: Path, number: int, line: str, *, empty_is_none: bool) -> Query:
     try:
         record: Any = json.loads(line)
     except ValueError as error:
@@ -135,6 +145,12 @@ def _query(path: Path, number: int, line: str) -> Query:
     if where is not None and not isinstance(where, str):
         found = type(where).__name__
         raise QueryError(f"{path} line {number}: `where` is no SQL expression, but a {found}; write it as a string")
+    answerable = record.get("answerable")
+    if answerable is not None and not isinstance(answerable, bool):
+        found = type(answerable).__name__
+        raise QueryError(f"{path} line {number}: `answerable` is a {found}; write true or false")
+    if answerable is None and empty_is_none and record.get("gold_ids") == [] and not right:
+        answerable = False
     return Query(
         str(name),
         question,
@@ -142,6 +158,7 @@ def _query(path: Path, number: int, line: str) -> Query:
         tuple(filter(str.strip, right)),
         where=where,
         kind="" if kind is None else str(kind),
+        unanswerable=answerable is False,
     )
 
 

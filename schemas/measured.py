@@ -67,7 +67,7 @@ class Recall(Frozen):
 
 
 class Abstention(Frozen):
-    """When an index of pairs declines to answer, as the answers to some questions were right or wrong.
+    """When an index declines to answer, as the answers to some questions were right or wrong.
 
     Attributes:
         threshold: the least confidence that is answered.

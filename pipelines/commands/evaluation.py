@@ -16,6 +16,7 @@ from mnemodex.schemas.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mnemodex.retrievers.abstention import AbstentionMeasures
     from mnemodex.retrievers.evaluation import Evaluation, Measures
     from mnemodex.retrievers.memory import Memory
 
@@ -154,6 +155,19 @@ def print_measures(result: Measures, **others: float | None) -> None:
         print_table("by kind", ("kind", *result.metrics), rows)
 
 
+def _abstention_rows(measured: AbstentionMeasures | None) -> dict[str, float | None]:
+    """Return the rows of abstention by their names; none where it is not measured."""
+    if measured is None:
+        return {}
+    return {
+        "abstention AUROC": measured.auroc,
+        "AUROC 95 % from": measured.low,
+        "AUROC 95 % to": measured.high,
+        "risk-coverage area": measured.area,
+        "risk, all answered": measured.risk,
+    }
+
+
 def check_writable(options: dict[str, Any], *names: str) -> None:
     """Refuse, before anything is measured, options that name a file which cannot be written, by a `UserError`."""
     for option in names:
@@ -212,9 +226,19 @@ class QueryEvaluator:
     def say_left_out(self, result: Evaluation) -> None:
         """Say on stderr what of the judgements is left out, which is the same for every index."""
         if result.queries_without_gold:
-            say(f"{result.queries_without_gold} queries without gold are left out", err=True)
+            say(f"{result.queries_without_gold} queries without gold are left out of the measures of rank", err=True)
         if self.unknown_gold.count:
             say(f"warning: {self.unknown_gold}; they count as not found", err=True)
+
+    def _say_abstention(self, result: Evaluation) -> None:
+        """Say on stderr whether abstention is measured, and with how many queries."""
+        measured = result.abstention
+        if measured is None:
+            say(
+                'abstention is not measured: no query has "answerable": false, or gold_ids: [] and no answers', err=True
+            )
+        else:
+            say(f"abstention is measured with {measured.unanswerable} unanswerable queries as well", err=True)
 
     def print(self, *, as_json: bool) -> None:
         """Print the measures, and write the run file and the measures of each query.
@@ -225,11 +249,12 @@ class QueryEvaluator:
         check_writable(self._options, "run", "per_query")
         result = self.measure()
         self.say_left_out(result)
+        self._say_abstention(result)
         if "run" in self._options:
             self._options["run"].write_text(result.run, encoding="utf-8", errors="backslashreplace")
         write_per_query(self._options, result.per_query)
         if as_json:
             print_json(result.to_json() | {"unknown_gold": self.unknown_gold.to_json()})
             return
-        print_measures(result)
+        print_measures(result, **_abstention_rows(result.abstention))
         say(f"{result.seconds:.2f} s, {result.queries_per_second:.0f} queries/s")

@@ -11,11 +11,11 @@ from mnemodex.indexers.pair_settings import AbstainSettings, QASettings
 from mnemodex.pipelines.opened import SearchedIndex
 from mnemodex.pipelines.ops.base import Finished, Op
 from mnemodex.pipelines.vectors.encode import MODEL
-from mnemodex.retrievers.qa.abstention import Calibrated, risk_coverage, row_with, threshold_of
+from mnemodex.retrievers.qa.abstention import Calibrated
 from mnemodex.retrievers.qa.evaluation import judge_guesses
 from mnemodex.retrievers.queries import Query, read_queries, search_each
+from mnemodex.retrievers.risk_coverage import choose_threshold, risk_coverage
 from mnemodex.schemas.errors import QueryError
-from mnemodex.schemas.manifest import Abstention, Stats
 from mnemodex.schemas.spec import Spec
 from mnemodex.schemas.steps import Step
 from mnemodex.schemas.store.columns import to_table
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from mnemodex.pipelines.ops.inputs import Inputs
     from mnemodex.pipelines.ops.output import Output
     from mnemodex.pipelines.plan import PlanContext
-    from mnemodex.retrievers.qa.abstention import RiskCoverage
     from mnemodex.retrievers.qa.predictions import Prediction
+    from mnemodex.retrievers.risk_coverage import RiskCoverage
+    from mnemodex.schemas.manifest import Abstention, Stats
     from mnemodex.schemas.recipe import Recipe
 
 _FEW = 20
@@ -140,17 +141,4 @@ def _choose(curve: RiskCoverage, abstain: AbstainSettings, queries: int, *, at: 
     """Return the threshold that the recipe asks for."""
     if not len(curve.threshold):
         raise QueryError(f"{at}: none of the {queries} questions of {abstain.queries} finds a pair; check that file")
-    row = row_with(curve, coverage=abstain.coverage, risk=abstain.risk)
-    if row is None and abstain.risk is not None:
-        best = curve.risk.argmin()
-        raise QueryError(
-            f"{at}: no threshold has a risk of {abstain.risk}: the least is {curve.risk[best]:.3f}, at a coverage of "
-            f"{curve.coverage[best]:.3f}; raise `risk`"
-        )
-    if row is None:
-        row = len(curve.threshold) - 1
-    return Abstention(
-        threshold=threshold_of(curve, row),
-        queries=queries,
-        **{name: getattr(curve, name)[row].item() for name in curve._fields if name != "threshold"},
-    )
+    return choose_threshold(curve, queries, coverage=abstain.coverage, risk=abstain.risk, at=at)

@@ -10,9 +10,9 @@ import numpy as np
 
 from mnemodex.retrievers.base import check
 from mnemodex.retrievers.evaluation import Measures, group_by_kind
-from mnemodex.retrievers.qa.abstention import auroc, risk_coverage
 from mnemodex.retrievers.queries import search_each
 from mnemodex.retrievers.readers.answers import exact_match, f1
+from mnemodex.retrievers.risk_coverage import auroc, risk_coverage
 from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
@@ -134,7 +134,4 @@ def judge_guesses(predictions: Sequence[Prediction], queries: Sequence[Query]) -
 def _measure_abstention(predictions: Sequence[Prediction], queries: Sequence[Query]) -> dict[str, Any]:
     confidence, right = judge_guesses(predictions, queries)
     curve = risk_coverage(confidence, right, len(queries))
-    columns = (curve.threshold, curve.coverage, curve.risk)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    points = [dict(zip(("threshold", "coverage", "risk"), row, strict=True)) for row in rows]
-    return {"AUROC": auroc(confidence, right), "risk_coverage": points}
+    return {"AUROC": auroc(confidence, right), "risk_coverage": curve.points()}

@@ -142,6 +142,54 @@ class TestFiltersAndKinds:
         assert "nokey" in ran.err
 
 
+class TestAbstention:
+    ROWS = (
+        {"id": "q1", "question": "lamp", "gold_ids": ["d1"]},
+        {"id": "q2", "question": "straw lamp", "gold_ids": ["d3"]},
+        {"id": "q3", "question": "zebra", "gold_ids": []},
+        {"id": "q4", "question": "ferry", "answerable": False},
+        {"id": "q5", "question": "ferry", "gold_ids": [], "answerable": True},
+        {"id": "q6", "question": "ferry", "gold_ids": [], "answers": ["by boat"]},
+        {"id": "q7", "question": "ferry"},
+    )
+
+    def test_only_questions_that_are_known_to_be_unanswerable_are_measured(self, cli, small, tmp_path):
+        queries = write_jsonl(tmp_path / "q.jsonl", self.ROWS)
+        result = cli("eval", small, "words", "--queries", queries, "--json").json
+        found = result["abstention"]
+        assert (found["answerable"], found["unanswerable"], result["queries_without_gold"]) == (2, 2, 5)
+        assert 0 <= found["low"] <= found["auroc"] <= found["high"] <= 1
+        assert found["risk_coverage"][-1] == {
+            "threshold": found["risk_coverage"][-1]["threshold"],
+            "coverage": 3 / 4,
+            "risk": pytest.approx(1 / 3),
+        }
+        ran = cli("eval", small, "words", "--queries", queries)
+        assert "abstention AUROC" in ran.out and "risk-coverage area" in ran.out
+        assert "abstention is measured with 2 unanswerable queries as well" in ran.err
+
+    def test_judgements_of_another_file_say_nothing_of_what_they_leave_out(self, cli, small, tmp_path):
+        queries = write_jsonl(tmp_path / "q.jsonl", self.ROWS)
+        (tmp_path / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
+        ran = cli("eval", small, "words", "--queries", queries, "--qrels", tmp_path / "test.tsv", "--json")
+        assert (ran.json["abstention"]["answerable"], ran.json["abstention"]["unanswerable"]) == (1, 1)
+
+    def test_without_unanswerable_questions_it_is_not_measured_which_is_said(self, cli, small, queries):
+        ran = cli("eval", small, "words", "--queries", queries, "--json")
+        assert ran.json["abstention"] is None and "abstention is not measured" in ran.err
+        assert "abstention" not in cli("eval", small, "words", "--queries", queries).out
+
+    def test_unanswerable_questions_alone_are_refused(self, cli, small, tmp_path):
+        queries = write_jsonl(tmp_path / "q.jsonl", self.ROWS[2:4])
+        assert_refused(cli("eval", small, "words", "--queries", queries), saying="no query has gold documents")
+
+    def test_answerable_is_true_or_false(self, cli, small, tmp_path):
+        queries = write_jsonl(tmp_path / "q.jsonl", [{**self.ROWS[0], "answerable": "no"}])
+        assert_refused(
+            cli("eval", small, "words", "--queries", queries), saying="line 1: `answerable` is a str; write true or"
+        )
+
+
 def test_every_index_of_the_library_can_be_measured(cli, library, tmp_path):
     queries = write_jsonl(
         tmp_path / "q.jsonl",

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from mnemodex.retrievers.qa.abstention import auroc, decline, risk_coverage, row_with, threshold_of
+from mnemodex.retrievers.qa.abstention import decline
 from mnemodex.retrievers.qa.predictions import Prediction
+from mnemodex.retrievers.risk_coverage import area, auroc, auroc_interval, risk_coverage, row_with, threshold_of
 
 JUDGED = st.lists(st.tuples(st.integers(0, 6).map(lambda number: number / 7), st.booleans()), max_size=30)
 
@@ -51,6 +52,38 @@ def test_auroc_is_the_part_of_pairs_in_the_right_order(judged):
     expected = sum(wins) / len(wins) if wins else None
     found = auroc([value for value, _ in judged], [right for _, right in judged])
     assert found == (expected if expected is None else pytest.approx(expected))
+
+
+@given(JUDGED.filter(bool), st.integers(0, 5))
+def test_the_area_is_the_mean_risk_where_each_answered_question_is_the_last_one(judged, unanswered):
+    confidence, right = map(list, zip(*judged, strict=True))
+    risks = []
+    for threshold, _ in judged:
+        answered = [is_right for value, is_right in judged if value >= threshold]
+        risks.append(answered.count(False) / len(answered))
+    found = area(risk_coverage(confidence, right, len(judged) + unanswered))
+    assert found == pytest.approx(sum(risks) / len(risks))
+    assert area(risk_coverage([], [], unanswered)) is None
+
+
+@given(JUDGED)
+def test_the_interval_of_auroc_is_about_it(judged):
+    confidence, right = [list(column) for column in zip(*judged, strict=True)] or ([], [])
+    found, interval = auroc(confidence, right), auroc_interval(confidence, right)
+    assert (found is None) == (interval is None)
+    if found is not None and interval is not None:
+        assert 0 <= interval[0] <= found + 1e-9 and found - 1e-9 <= interval[1] <= 1
+
+
+def test_the_interval_of_auroc_has_the_width_that_its_standard_error_says():
+    """After DeLong, DeLong and Clarke-Pearson (1988)."""
+    random = np.random.default_rng(0)
+    rights, wrongs = random.normal(1, size=200), random.normal(0, size=100)
+    interval = auroc_interval([*rights, *wrongs], [True] * 200 + [False] * 100)
+    wins = rights[:, None] > wrongs
+    variance = wins.mean(axis=1).var(ddof=1) / 200 + wins.mean(axis=0).var(ddof=1) / 100
+    assert interval is not None
+    assert interval[1] - interval[0] == pytest.approx(2 * 1.96 * math.sqrt(variance), rel=0.05)
 
 
 def test_predictions_below_the_threshold_keep_the_answer_they_decline_to_give():

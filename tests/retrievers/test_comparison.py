@@ -16,6 +16,7 @@ def measured(name, *values):
         index=name,
         queries=len(values),
         queries_without_gold=0,
+        abstention=None,
         k=10,
         metrics={"RR@10": mean},
         by_kind={},
