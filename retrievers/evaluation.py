@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from mnemodex.retrievers.trec import trec_run
 from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mnemodex.retrievers.abstention import Documents
     from mnemodex.retrievers.base import Retriever
@@ -84,10 +84,20 @@ class Evaluation(Measures):
         return measures
 
 
-def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10, exclude_self: bool = False) -> Evaluation:
+def evaluate(
+    retriever: Retriever,
+    queries: Sequence[Query],
+    *,
+    k: int = 10,
+    exclude_self: bool = False,
+    groups: Mapping[str, str] | None = None,
+) -> Evaluation:
     """Search all queries that have gold, each with its own filter, fold chunks to documents, and measure.
 
     Queries that are known to be unanswerable are searched for the measures of abstention alone.
+
+    With `groups`, the groups of documents by their keys, they are folded further to these, and gold to the groups of
+    its documents: a group scores as its best chunk, and its gold is that of the document that has the most.
 
     With `exclude_self`, the document whose key is the query's id is no answer to it: in some collections (ArguAna,
     Quora) queries are documents, and BEIR measures them so.
@@ -97,7 +107,7 @@ def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10, exc
     """
     from ir_measures import RR, Qrel, R, ScoredDoc, iter_calc, nDCG
 
-    judged = [query for query in queries if query.gold]
+    judged = [replace(query, gold=_fold(query.gold, groups)) for query in queries if query.gold]
     if not judged:
         where = "gold_ids, or qrels with positive judgements"
         raise QueryError(f"no query has gold documents ({where}); give --qrels FILE, or other queries")
@@ -107,10 +117,10 @@ def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10, exc
     retriever.search(questions[:1], 1)
     started = time.perf_counter()
     depth = cutoffs[-1] + exclude_self
-    answers = _search(retriever, judged, depth)
+    answers = _search(retriever, judged, depth, groups)
     seconds = time.perf_counter() - started
-    known = select_known(queries)
-    others = _search(retriever, known[len(judged) :], depth)
+    known = [*judged, *select_known(queries)[len(judged) :]]
+    others = _search(retriever, known[len(judged) :], depth, groups)
     own_document = sum(any(key == query.id for key, _ in answer) for query, answer in zip(judged, answers, strict=True))
     if exclude_self:
         answers, others = _without_own(judged, answers), _without_own(known[len(judged) :], others)
@@ -155,8 +165,10 @@ def evaluate(retriever: Retriever, queries: Sequence[Query], *, k: int = 10, exc
     )
 
 
-def _search(retriever: Retriever, queries: Sequence[Query], k: int) -> list[Documents]:
-    return search_each(queries, lambda asked, where: search_documents(retriever, asked, k, where=where))
+def _search(
+    retriever: Retriever, queries: Sequence[Query], k: int, groups: Mapping[str, str] | None
+) -> list[Documents]:
+    return search_each(queries, lambda asked, where: search_documents(retriever, asked, k, where=where, groups=groups))
 
 
 def _without_own(queries: Sequence[Query], answers: Sequence[Documents]) -> list[Documents]:
@@ -185,12 +197,26 @@ def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def search_documents(
-    retriever: Retriever, queries: Sequence[str], k: int, *, where: str | None = None
-) -> list[list[tuple[str, float]]]:
-    """Return the keys and scores of the first k documents of each query; a document scores as its best chunk.
+def _fold(gold: Mapping[str, int], groups: Mapping[str, str] | None) -> dict[str, int]:
+    """Return the relevance of groups, of documents that are in none their own."""
+    folded: dict[str, int] = {}
+    for key, relevance in gold.items():
+        name = key if groups is None else groups.get(key, key)
+        folded[name] = max(relevance, folded.get(name, 0))
+    return folded
 
-    Chunks are over-fetched until there are so many documents, or no more chunks.
+
+def search_documents(
+    retriever: Retriever,
+    queries: Sequence[str],
+    k: int,
+    *,
+    where: str | None = None,
+    groups: Mapping[str, str] | None = None,
+) -> list[list[tuple[str, float]]]:
+    """Return the keys and scores of the first k documents of each query, or of their groups by the keys of documents.
+
+    A document or a group scores as its best chunk. Chunks are over-fetched until there are so many, or no more chunks.
     """
     depth = k
     while True:
@@ -198,5 +224,17 @@ def search_documents(
         exhausted = (hits.ids == MISSING_ID).any(axis=1)
         enough = np.array([len(np.unique(row[row != MISSING_ID])) >= k for row in hits.document_ids()], bool)
         if (exhausted | enough).all():
-            return [answer[:k] for answer in hits.documents()]
+            answers = hits.documents()
+            if groups is not None:
+                answers = [_first_of_groups(answer, groups) for answer in answers]
+            if groups is None or all(exhausted | np.array([len(answer) >= k for answer in answers], bool)):
+                return [answer[:k] for answer in answers]
         depth *= 2
+
+
+def _first_of_groups(answer: Sequence[tuple[str, float]], groups: Mapping[str, str]) -> list[tuple[str, float]]:
+    """Return the groups of documents, which are best first, with the scores of their first ones."""
+    best: dict[str, float] = {}
+    for key, score in answer:
+        best.setdefault(groups.get(key, key), score)
+    return list(best.items())

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _QUERIES = "JSONL of id, question, gold_ids or answers, where, kind; BEIR's queries.jsonl; or a BEIR folder."
 _QRELS = "Judgements: BEIR's TSV or TREC's."
 _EXCLUDE = "A query's own document (of its id) is no answer to it, as BEIR measures ArguAna and Quora."
+_GROUPS = "Rank the values of a field of metadata, such as session, in the place of documents."
 _NEXT: dict[str, Any] = {"rich_help_panel": "Next-token indexes"}
 
 
@@ -38,6 +39,7 @@ def evaluate(
     queries: Annotated[Path | None, typer.Option(help=_QUERIES)] = None,
     qrels: Annotated[Path | None, typer.Option(help=_QRELS)] = None,
     exclude_self: Annotated[bool, typer.Option("--exclude-self", help=_EXCLUDE)] = False,
+    group_by: Annotated[str | None, typer.Option(help=_GROUPS)] = None,
     k: Annotated[
         int | None,
         typer.Option("-k", help="Documents a query, 10; pairs, 50; or neighbours a token, 64.", show_default=False),
@@ -79,6 +81,7 @@ def evaluate(
         "run": run,
         "per_query": per_query,
         "exclude_self": exclude_self or None,
+        "group_by": group_by,
     }
     mixing = {"weight": weight, "temperature": temperature, "gate": gate, "rescore": rescore, "pointers": pointers}
     predicting = {"text": text, "settings": settings, "tune": tune or None, "save": save, "generate": generate}
@@ -187,7 +190,7 @@ def write_per_query(options: dict[str, Any], measures: Mapping[str, Mapping[str,
 class QueryEvaluator:
     """Measures an index over documents, by queries with judgements."""
 
-    options: ClassVar = frozenset({"queries", "qrels", "run", "k", "exclude_self", "per_query"})
+    options: ClassVar = frozenset({"queries", "qrels", "run", "k", "exclude_self", "per_query", "group_by"})
     required: ClassVar = "queries"
     measured_with: ClassVar = "questions"
 
@@ -203,6 +206,7 @@ class QueryEvaluator:
             UserError: the queries or judgements cannot be read, or no gold document is in the memory.
         """
         from mnemodex.retrievers.evaluation import evaluate as measure
+        from mnemodex.retrievers.grouping import groups_of
         from mnemodex.retrievers.judgements import find_unknown_gold
         from mnemodex.retrievers.queries import find_beir, read_queries
 
@@ -213,8 +217,13 @@ class QueryEvaluator:
         queries = read_queries(path, qrels=qrels)
         exclude_self = self._options.get("exclude_self", False)
         self.unknown_gold = find_unknown_gold(self._memory, queries)
+        by = self._options.get("group_by")
         result = measure(
-            self._memory.retriever(self._index), queries, k=self._options.get("k", 10), exclude_self=exclude_self
+            self._memory.retriever(self._index),
+            queries,
+            k=self._options.get("k", 10),
+            exclude_self=exclude_self,
+            groups=None if by is None else groups_of(self._memory, by),
         )
         if exclude_self:
             say(f"{self._index}: {result.own_document} queries found their own document, which is left out", err=True)

@@ -1,0 +1,103 @@
+"""Hits by the sessions of their documents, and the measures of these."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from engines import InlineEngine
+from library import words_recipe, write_jsonl
+
+import mnemodex
+from mnemodex.pipelines import run as run_module
+from mnemodex.retrievers.evaluation import evaluate
+from mnemodex.retrievers.grouping import groups_of, search_groups
+from mnemodex.retrievers.queries import Query
+from mnemodex.schemas.errors import QueryError
+
+TEXTS = (
+    ("a", "lamp lamp lamp lamp"),
+    ("a", "straw straw straw straw"),
+    ("b", "lamp lamp lamp rye"),
+    ("b", "lamp lamp lamp slate"),
+    (None, "lamp lamp oats hay"),
+    (None, "lamp oats hay slate"),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("grouping")
+    rows = [{"id": f"d{n}", "text": text, "talk": {"session": session}} for n, (session, text) in enumerate(TEXTS)]
+    source = write_jsonl(folder / "notes.jsonl", rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "choose_engine", InlineEngine)
+        mnemodex.build(words_recipe(source, folder / "memory"))
+    return folder / "memory"
+
+
+@pytest.fixture(scope="module")
+def memory(folder):
+    return mnemodex.open(folder)
+
+
+def found(memory, **given):
+    (groups,) = search_groups(memory.retriever("words"), ["lamp"], by="talk.session", **given)
+    return groups
+
+
+def test_groups_are_in_the_order_of_their_best_hits(memory):
+    groups = found(memory)
+    assert [(group.value, sorted(hit.key for hit in group.hits)) for group in groups] == [
+        ("a", ["d0"]),
+        ("b", ["d2", "d3"]),
+        (None, ["d4"]),
+        (None, ["d5"]),
+    ]
+    assert [group.score for group in groups] == [group.hits[0].score for group in groups]
+    assert [group.value for group in found(memory, k=2)] == ["a", "b"]
+
+
+def test_a_sum_with_decay_raises_groups_of_several_hits(memory):
+    assert [group.value for group in found(memory, score="sum", decay=0.9)][:2] == ["b", "a"]
+    assert [group.value for group in found(memory, score="sum", decay=0.0)][:2] == ["a", "b"]
+
+
+def test_more_hits_are_asked_for_until_there_are_enough_groups(memory, monkeypatch):
+    from mnemodex.retrievers import grouping
+
+    monkeypatch.setattr(grouping, "_DEPTH", 1)
+    assert [group.value for group in found(memory, k=3)] == ["a", "b", None]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [({"score": "mean"}, "score is 'mean'"), ({"decay": 2.0}, "decay is 2.0"), ({"k": 0}, "k is 0")],
+)
+def test_what_is_no_grouping_is_refused(memory, given, message):
+    with pytest.raises(QueryError, match=message):
+        found(memory, **given)
+
+
+def test_hits_that_are_no_chunks_are_refused():
+    pairs = SimpleNamespace(name="qa", search=lambda *_, **__: SimpleNamespace(kind="pair"))
+    with pytest.raises(QueryError, match="index 'qa': its hits are pairs"):
+        search_groups(pairs, ["q"], by="session")
+
+
+def test_measures_of_groups_fold_gold_and_answers(memory):
+    groups = groups_of(memory, "talk.session")
+    assert groups == {"d0": "a", "d1": "a", "d2": "b", "d3": "b", "d4": "(document d4)", "d5": "(document d5)"}
+    queries = [Query("1", "lamp", {"d3": 1, "d1": 1}), Query("2", "lamp", {"d5": 1})]
+    metrics = evaluate(memory.retriever("words"), queries, groups=groups).metrics
+    assert (metrics["R@1"], metrics["R@2"], metrics["R@5"], metrics["all@5"]) == (0.25, 0.5, 1.0, 1.0)
+    with pytest.raises(QueryError, match="no document has the field 'chat'"):
+        groups_of(memory, "chat")
+
+
+def test_eval_ranks_groups(cli, folder, tmp_path):
+    queries = write_jsonl(tmp_path / "q.jsonl", [{"id": "1", "question": "lamp", "gold_ids": ["d1"]}])
+    ran = cli("eval", folder, "words", "--queries", queries, "--group-by", "talk.session", "--json")
+    assert json.loads(ran.out)["metrics"]["R@1"] == 1.0
+    assert json.loads(cli("eval", folder, "words", "--queries", queries, "--json").out)["metrics"]["R@10"] == 0.0
