@@ -97,6 +97,7 @@ def measure(retriever: Retriever, queries: Sequence[Query]) -> list[dict[str, An
     rows = []
     for of in CONFIDENCES:
         confidence = np.array([of(scores) if len(scores) else -np.inf for scores, _ in answers])
+        curve = _curve(confidence, right)
         low, high = auroc_interval(confidence.tolist(), has_gold) or (None, None)
         rows.append(
             {
@@ -107,8 +108,8 @@ def measure(retriever: Retriever, queries: Sequence[Query]) -> list[dict[str, An
                 "AUROC": auroc(confidence.tolist(), has_gold),
                 "from": low,
                 "to": high,
-                "area": area(_curve(confidence, right)),
-                "risk of all": 1 - right.mean(),
+                "area": area(curve),
+                "risk, all answered": float(curve.risk[-1]) if len(curve.risk) else None,
                 **_kept(confidence, right, first),
             }
         )
