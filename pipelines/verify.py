@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -41,14 +42,22 @@ if TYPE_CHECKING:
 _FOLDERS = ("tables", "indexes", "snapshots", "answers", "work")
 _SEALED = ("work/content-", "work/built.json", "answers/")
 """Files that snapshots do not name and that hold a checksum of themselves."""
+_RESULT = re.compile(r"-[0-9a-f]{16,}-[0-9a-f]{10}[./]")
+"""In the path of a file of a result; see `Store.publish`."""
 
 
 @dataclass
 class Verification:
-    """Files that were read, their bytes, and problems, one sentence each: none for a sound memory."""
+    """Files that were read, their bytes, and problems, one sentence each: none for a sound memory.
+
+    Attributes:
+        unfinished: files that a writer moved in place and died before it said that they are whole. They are no
+            problem: nobody reads them, the same step writes them again, and a collection removes them.
+    """
 
     files: int = 0
     bytes: int = 0
+    unfinished: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -173,7 +182,11 @@ def _check_strays(store: Store, known: set[str], result: Verification) -> None:
         elif path.startswith(_SEALED) or _is_marker(path):
             _check_sealed(store, path, known, result)
     for path in walked:
-        if path.startswith(("tables/", "indexes/")) and path not in known:
+        if not path.startswith(("tables/", "indexes/")) or path in known:
+            continue
+        if _RESULT.search(path):
+            result.unfinished += 1
+        else:
             result.problems.append(f"{store.root / path}: belongs to no finished result; remove it")
 
 

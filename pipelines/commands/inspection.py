@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -255,13 +256,15 @@ def verify(
 
     result = run(memory)
     if as_json:
-        print_json({"files": result.files, "bytes": result.bytes, "problems": result.problems})
+        print_json(asdict(result))
     else:
         for problem in result.problems:
             say(f"problem: {problem}", err=True)
         count = len(result.problems)
         verdict = f"{count} problem{'s' * (count > 1)}" if count else "sound"
         say(f"{memory}: {result.files} files, {size(result.bytes)} read: {verdict}")
+        if result.unfinished:
+            say(f"left by steps that were killed, files: {result.unfinished}; `mnemodex gc` removes them")
     if result.problems:
         raise typer.Exit(1)
 

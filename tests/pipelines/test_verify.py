@@ -192,6 +192,20 @@ def test_what_an_unfinished_build_left_is_no_problem(memory):
     assert verify(memory).problems == []
 
 
+def test_what_a_writer_moved_in_place_before_it_died_is_counted_and_collected(memory, tmp_path, cli):
+    copy = shutil.copytree(memory, tmp_path / "copy")
+    marker = next((copy / "tables" / "chunks").glob("*.json"))
+    data = next((copy / "tables" / "chunks").glob(f"{marker.stem}-*"))
+    left = data.with_name("p9-" + "0" * 20 + "-" + "1" * 10 + data.suffix)
+    left.write_bytes(data.read_bytes())
+    result = verify(copy)
+    assert result.problems == [] and result.unfinished == 1
+    said = "left by steps that were killed, files: 1; `mnemodex gc` removes them"
+    assert said in cli("verify", copy).out
+    assert cli("gc", copy).code == 0
+    assert not left.exists() and verify(copy).unfinished == 0
+
+
 def test_several_problems_are_all_told(memory):
     removed = [next((memory / "tables" / name).glob("*.parquet")) for name in ("documents", "chunks")]
     for path in removed:
