@@ -19,6 +19,7 @@ from mnemodex.retrievers.hybrid import chunk_retriever
 from mnemodex.retrievers.reranking import best_first, moved
 from mnemodex.schemas.ages import parse_age
 from mnemodex.schemas.errors import QueryError
+from mnemodex.schemas.metadata import TIME_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from mnemodex.retrievers.memory import Memory
     from mnemodex.schemas.manifest import IndexEntry
 
-_TIMES = ("timestamp", "date")
 _MICROSECONDS = pa.timestamp("us")
 _log = logging.getLogger("mnemodex")
 
@@ -54,7 +54,7 @@ class RecencyRetriever(Retriever):
 
     def _check_field(self) -> None:
         fields = self._memory.snapshot.fields
-        known = [name for name, kind in fields.items() if kind in _TIMES]
+        known = [name for name, kind in fields.items() if kind in TIME_TYPES]
         field = self._settings.field
         if field not in known:
             found = f"is of type {fields[field]}" if field in fields else "is no column of documents"

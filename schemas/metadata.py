@@ -25,6 +25,9 @@ _SCALARS: dict[str, pa.DataType] = {
 TYPES = _SCALARS | {f"list<{name}>": pa.list_(dtype) for name, dtype in _SCALARS.items()}
 """Arrow types by the names that recipes use; timestamps are naive UTC."""
 
+TIME_TYPES = ("timestamp", "date")
+"""Names of types that hold times."""
+
 MOST_FIELDS = 1000
 """Columns of metadata that a recipe may declare."""
 
