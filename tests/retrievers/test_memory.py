@@ -52,6 +52,8 @@ def test_indexes_stand_in_the_order_of_the_recipe(memory):
         "reranked",
         "both",
         "all",
+        "near",
+        "crossed",
     ]
     assert memory.indexes == names
 

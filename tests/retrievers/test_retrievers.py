@@ -53,6 +53,8 @@ def chunks(memory, local):
 
 def test_every_registered_type_is_tested_here(memory):
     ours = {name for name in KINDS.names() if not KINDS.find(name).version}
+    # The notes of the library have no times: `test_recency` has some.
+    ours -= {"recency"}
     assert {memory.snapshot.index(name).type for name in CASES.values()} == ours
 
 
