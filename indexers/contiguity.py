@@ -16,6 +16,7 @@ from typing_extensions import override
 from mnemodex.indexers.arrays import check_arrays, check_offsets, check_places, open_arrays, save_arrays
 from mnemodex.indexers.base import Indexer, IndexStats
 from mnemodex.indexers.rows import Rows
+from mnemodex.schemas.store.bounded_sql import bounded_sql
 from mnemodex.schemas.tables import DOCUMENTS
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from mnemodex.schemas.tables import TableKey
 
 _EVERYTHING = 1 << 62
-_MEMORY = "1GB"
-"""Of DuckDB; what does not fit is sorted in files."""
 _BATCH = 1 << 17
 
 
@@ -170,15 +169,11 @@ class ContiguityIndexer(Indexer):
 @contextlib.contextmanager
 def _connected(out: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open DuckDB, which spills into a folder that is gone afterwards."""
-    import duckdb
-
     scratch = out / "sorting"
-    settings: dict[str, Any] = {"memory_limit": _MEMORY, "threads": 1, "temp_directory": str(scratch)}
-    connection = duckdb.connect(":memory:", config=settings)
     try:
-        yield connection
+        with bounded_sql(scratch, threads=1) as connection:
+            yield connection
     finally:
-        connection.close()
         shutil.rmtree(scratch, ignore_errors=True)
 
 
