@@ -1,4 +1,4 @@
-"""Our dense index within a memory budget beside autofaiss's, on the same vectors and with the same budget.
+"""Compare our dense index with autofaiss's, on the same vectors and with the same memory budget.
 
     python benchmarks/dense_autofaiss.py --vectors FILE.npy --queries FILE.npy [--cache FOLDER] [--json FILE]
 

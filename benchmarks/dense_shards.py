@@ -1,4 +1,4 @@
-"""What it costs that the shards of a dense index have their own inverted lists, beside one shard of the same rows.
+"""Compare the search of several shards of a dense index, each with its inverted lists, with that of one shard.
 
     python benchmarks/dense_shards.py [--rows N] [--shards N] [--factories F …] [--json FILE]
 

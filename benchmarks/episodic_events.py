@@ -1,4 +1,4 @@
-"""Measure chunks by events: what they cost beside a language model's states alone, and what they do to retrieval.
+"""Measure chunks by events: their cost compared with a language model's states alone, and their retrieval.
 
     python benchmarks/episodic_events.py FOLDER [--passages N] [--joined N] [--characters N] [--work DIR] [--json FILE]
 

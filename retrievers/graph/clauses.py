@@ -1,4 +1,4 @@
-"""The clauses of a question that stand for something unnamed: "the city where the Philbrook Museum is located"."""
+"""Clauses of a question that describe a thing without its name: "the city where the Philbrook Museum is located"."""
 
 from __future__ import annotations
 

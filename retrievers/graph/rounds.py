@@ -10,7 +10,7 @@ from mnemodex.retrievers.graph.asking import Rewrite
 from mnemodex.retrievers.graph.clauses import Clause, clause_around, clauses_of
 from mnemodex.retrievers.graph.pairs import pair_of
 from mnemodex.retrievers.graph.rewriting import MOST, distinct, through_facts, through_passages
-from mnemodex.retrievers.graph.substitution import fact_ends, names_beside
+from mnemodex.retrievers.graph.substitution import fact_ends, names_near
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,7 +126,7 @@ class Rounds:
             question = self._questions[reply.rewrite.question].text
             names = fact_ends(linked, reply.rewrite.text, question, words, most=_ENDS)
             nearest = [passages[number] for number in reply.passages.tolist()]
-            names += names_beside(nearest, clause.mention, question, words, most=_NAMES)
+            names += names_near(nearest, clause.mention, question, words, most=_NAMES)
             for name in names:
                 yield replace(reply.rewrite, text=clause.replaced(question, name), name=name, behind=_BEHIND)
 

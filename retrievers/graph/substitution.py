@@ -1,4 +1,4 @@
-"""What may take the place of a phrase in a question: the other ends of its facts, and the names beside its mention."""
+"""Replacements of a phrase in a question: the other ends of its facts, and names in sentences that mention it."""
 
 from __future__ import annotations
 
@@ -54,21 +54,19 @@ def fact_ends(
     )
 
 
-def names_beside(
-    passages: Iterable[Passage], mention: str, question: str, counts: WordCounts, *, most: int
-) -> list[str]:
+def names_near(passages: Iterable[Passage], mention: str, question: str, counts: WordCounts, *, most: int) -> list[str]:
     """Return the names that a question lacks, of those sentences of passages that hold a mention, in their order.
 
     A passage's title counts as a part of each of its sentences.
     """
     sought = Mentions(mention, counts, ())
-    beside: list[str] = []
+    names: list[str] = []
     for title, text in passages:
-        name = plain_title(title)
+        title_name = plain_title(title)
         for sentence in sentences(text[:READ]):
             if sought.overlap(forms(f"{title} {sentence}")) >= MENTIONED:
-                beside += [name, *names_in(sentence)] if name else names_in(sentence)
-    return _first(beside, Mentions(question, counts, beside), most)
+                names += [title_name, *names_in(sentence)] if title_name else names_in(sentence)
+    return _first(names, Mentions(question, counts, names), most)
 
 
 def _first(names: Iterable[str], asked: Mentions, most: int) -> list[str]:

@@ -46,13 +46,13 @@ def memory(folder):
     return mnemodex.open(recipe["memory"])
 
 
-def told(facts):
+def values_of(facts):
     return [(fact.subject, fact.predicate, fact.object, fact.valid_from and fact.valid_from.month) for fact in facts]
 
 
 def test_a_value_holds_until_the_next_one_is_stated_and_may_come_back(memory):
     lives = [fact for fact in history(memory, "Ann", time="time") if fact.predicate == "lives in" and fact.valid_from]
-    assert told(lives) == [
+    assert values_of(lives) == [
         ("ann", "lives in", "oslo", 1),
         ("ann", "lives in", "bern", 3),
         ("ann", "lives in", "oslo", 5),
@@ -64,13 +64,13 @@ def test_a_value_holds_until_the_next_one_is_stated_and_may_come_back(memory):
 
 def test_facts_without_a_time_come_first_and_supersede_nothing(memory):
     facts = history(memory, "Ann", time="time")
-    assert told(facts)[:2] == [("ann", "born in", "rome", None), ("ann", "lives in", "paris", None)]
+    assert values_of(facts)[:2] == [("ann", "born in", "rome", None), ("ann", "lives in", "paris", None)]
     assert {fact.superseded_by for fact in facts[:2]} == {None}
 
 
 def test_of_what_has_several_values_at_a_time_all_hold(memory):
     speaks = [fact for fact in history(memory, "Ann", time="time") if fact.predicate == "speaks"]
-    assert told(speaks) == [
+    assert values_of(speaks) == [
         ("ann", "speaks", "danish", 1),
         ("ann", "speaks", "norse", 1),
         ("ann", "speaks", "german", 3),
@@ -85,7 +85,7 @@ def test_an_entity_that_is_no_object_any_more_is_superseded_by_a_fact_without_it
 
 
 def test_only_what_still_holds(memory):
-    held = told(history(memory, "Ann", time="time", newest=True))
+    held = values_of(history(memory, "Ann", time="time", newest=True))
     assert ("ann", "lives in", "oslo", 5) in held and ("ann", "speaks", "norse", 1) in held
     assert not {fact[:3] for fact in held} & {("ann", "lives in", "bern"), ("bo", "knows", "ann")}
 

@@ -7,7 +7,7 @@ import pytest
 from mnemodex.indexers.graph.words import WordCounts
 from mnemodex.retrievers.graph.pairs import pair_of
 from mnemodex.retrievers.graph.space import Passage
-from mnemodex.retrievers.graph.substitution import fact_ends, names_beside
+from mnemodex.retrievers.graph.substitution import fact_ends, names_near
 
 COUNTS = WordCounts.of(["the city museum", "the song", "a singer of the song", "the"])
 
@@ -69,6 +69,6 @@ def test_names_come_from_sentences_with_the_mention_or_with_its_title():
         Passage("", "Rita slept. Lorna Ward sang Blue Song. Peter left."),
         Passage("Blue Song (film)", "Cy made it."),
     ]
-    names = names_beside(passages, "Blue Song", "Who sang Blue Song?", COUNTS, most=5)
+    names = names_near(passages, "Blue Song", "Who sang Blue Song?", COUNTS, most=5)
     assert names == ["Lorna Ward", "Cy"]
-    assert names_beside(passages, "Blue Song", "Who sang Blue Song?", COUNTS, most=1) == ["Lorna Ward"]
+    assert names_near(passages, "Blue Song", "Who sang Blue Song?", COUNTS, most=1) == ["Lorna Ward"]
