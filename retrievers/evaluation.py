@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnemodex.retrievers.abstention import AbstentionMeasures, measure_abstention, select_known
-from mnemodex.retrievers.base import check
+from mnemodex.retrievers.base import MOST_HITS, check
 from mnemodex.retrievers.hits import MISSING_ID
 from mnemodex.retrievers.queries import search_each
 from mnemodex.retrievers.trec import trec_run
@@ -216,20 +216,24 @@ def search_documents(
 ) -> list[list[tuple[str, float]]]:
     """Return the keys and scores of the first k documents of each query, or of their groups by the keys of documents.
 
-    A document or a group scores as its best chunk. Chunks are over-fetched until there are so many, or no more chunks.
+    A document or a group scores as its best chunk. Chunks are over-fetched until there are so many, or no more chunks,
+    or `MOST_HITS`.
     """
     depth = k
     while True:
         hits = retriever.search(queries, depth, where=where)
         exhausted = (hits.ids == MISSING_ID).any(axis=1)
         enough = np.array([len(np.unique(row[row != MISSING_ID])) >= k for row in hits.document_ids()], bool)
-        if (exhausted | enough).all():
+        is_last = depth == MOST_HITS
+        if is_last or (exhausted | enough).all():
             answers = hits.documents()
             if groups is not None:
                 answers = [_first_of_groups(answer, groups) for answer in answers]
-            if groups is None or all(exhausted | np.array([len(answer) >= k for answer in answers], bool)):
+            # Documents of one group are one answer.
+            enough = np.array([len(answer) >= k for answer in answers], bool)
+            if is_last or (exhausted | enough).all():
                 return [answer[:k] for answer in answers]
-        depth *= 2
+        depth = min(2 * depth, MOST_HITS)
 
 
 def _first_of_groups(answer: Sequence[tuple[str, float]], groups: Mapping[str, str]) -> list[tuple[str, float]]:

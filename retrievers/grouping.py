@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mnemodex.retrievers.base import check
+from mnemodex.retrievers.base import MOST_HITS, check
 from mnemodex.retrievers.fusion import standing_of
 from mnemodex.retrievers.hits import MISSING_ID
 from mnemodex.schemas.errors import QueryError
@@ -57,7 +57,7 @@ def search_groups(
     Args:
         retriever: whose hits are chunks.
         queries: the questions.
-        k: groups for each; fewer where the hits have fewer.
+        k: groups for each; fewer where the hits have fewer, of which `MOST_HITS` are looked at.
         by: a field of the documents' metadata; `a.b` is the field b of the object a.
         score: `best`, a group scores as its best hit; or `sum`, the sum of decay^i x the standing of its hit i, from 0,
             see `Candidates`, over the hits that were looked at: 100, or twice as many until there are k groups.
@@ -81,9 +81,9 @@ def search_groups(
             )
         found = _grouped(hits, by)
         exhausted = (hits.ids == MISSING_ID).any(axis=1)
-        if all(done or len(groups) >= k for done, groups in zip(exhausted, found, strict=True)):
+        if depth == MOST_HITS or all(done or len(groups) >= k for done, groups in zip(exhausted, found, strict=True)):
             break
-        depth *= 2
+        depth = min(2 * depth, MOST_HITS)
     standing = standing_of(hits, _DEPTH) if score == "sum" else None
     answers = []
     for query, groups in enumerate(found):

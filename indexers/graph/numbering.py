@@ -38,7 +38,8 @@ class Numbering:
 def _find(ids: Int64s, starts: Int64s, shift: int, wanted: Int64s) -> Int64s:
     found = np.empty(len(wanted), np.int64)
     for place in range(len(wanted)):
-        value = wanted[place]
+        # No id is negative; where a damaged table has one, it must not lead out of the array.
+        value = max(wanted[place], 0)
         bucket = value >> shift
         first, last = starts[bucket], starts[bucket + 1]
         while first < last:

@@ -18,6 +18,11 @@ def test_numbers_are_places_among_ascending_ids(ids, data):
     assert Numbering(ascending)(wanted).tolist() == np.searchsorted(ascending, wanted).tolist()
 
 
+def test_what_is_no_id_leads_to_the_first_place():
+    ids = np.array([5, 1 << 61], np.int64)
+    assert Numbering(ids)(np.array([-1, np.iinfo(np.int64).min])).tolist() == [0, 0]
+
+
 def test_no_id_has_no_number():
     none = np.zeros(0, np.int64)
     assert Numbering(none)(none).tolist() == []
