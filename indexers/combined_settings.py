@@ -97,7 +97,7 @@ class ContiguitySettings(IndexSettings):
     """Settings of a contiguity index.
 
     Attributes:
-        of: the index whose hits lend to their neighbours; one of pairs gives the chunks of these.
+        of: the index whose hits raise the scores of their neighbours; one of pairs gives the chunks of these.
         before: how many places before a hit gain from it.
         after: how many places after it.
         decay: the part of a hit's excess that the next place gains; its square the one after, and so on.

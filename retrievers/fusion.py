@@ -79,8 +79,8 @@ class Candidates:
     def support(self) -> Float64s:
         """Return what the other parts say of each part's first hits: their mean standing there, (parts, queries).
 
-        A part whose first hits stand out in the others as well has understood the question; one whose first hits are
-        unknown to them has more often been led astray. A part that found nothing for a question is not asked.
+        Where the other parts also give these hits high scores, they are more often right. A part that found nothing
+        for a question is left out.
         """
         found = np.array([np.bincount(self.query[rank >= 0], minlength=self.queries) > 0 for rank in self.rank])
         support = np.ones((len(self.rank), self.queries))

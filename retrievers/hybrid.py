@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from mnemodex.schemas.manifest import IndexEntry
 
 _PRIORS = {"bm25": 0.6}
-"""What a part's support is multiplied by, by its kind: a rare word in common stands out in any list of passages, also
-of such that do not answer. Measured, see `docs/memories/hybrid.md`."""
+"""Factors of a part's support, by its kind: BM25 also gives a high score to a passage that shares one rare word with
+the question and does not answer it. Measured, see `docs/memories/hybrid.md`."""
 
 
 def chunk_retriever(memory: Memory, name: str) -> Retriever:

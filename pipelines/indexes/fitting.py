@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mnemodex.schemas.manifest import Stats
 
 _FEW = 20
-"""Questions below which fitted weights say little."""
+"""Fewer questions than this get a warning: weights that are fitted on them may be chance."""
 
 
 class FittingSettings(Spec):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mnemodex.schemas.recipe import Recipe
 
 _FEW = 20
-"""Questions below which a threshold says little."""
+"""Fewer questions than this get a warning: a threshold that is chosen on them may be chance."""
 
 
 class CalibrationSettings(Spec):
