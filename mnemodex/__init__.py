@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mnemodex.retrievers.hits import Hits as Hits
     from mnemodex.retrievers.hits import Reason as Reason
     from mnemodex.retrievers.memory import Memory as Memory
+    from mnemodex.retrievers.packing import pack as pack
     from mnemodex.retrievers.remote.async_memory import AsyncRemoteMemory as AsyncRemoteMemory
     from mnemodex.retrievers.remote.memory import RemoteMemory as RemoteMemory
     from mnemodex.schemas.errors import MnemodexError as MnemodexError
@@ -44,6 +45,7 @@ _PLACES = {
     "Hits": "mnemodex.retrievers.hits",
     "load_model": "mnemodex.indexers.models.language_model",
     "Memory": "mnemodex.retrievers.memory",
+    "pack": "mnemodex.retrievers.packing",
     "Reason": "mnemodex.retrievers.hits",
     "RemoteMemory": "mnemodex.retrievers.remote.memory",
     "MnemodexError": "mnemodex.schemas.errors",
@@ -66,6 +68,7 @@ __all__ = [
     "connect",
     "load_model",
     "open",
+    "pack",
 ]
 
 

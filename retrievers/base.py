@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol, SupportsIndex
+from typing import TYPE_CHECKING, Protocol, SupportsIndex, overload
 
 from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnemodex.retrievers.contiguity import ContiguityRetriever
+    from mnemodex.retrievers.grouping import Group, GroupBy
     from mnemodex.retrievers.hits import Hits
+    from mnemodex.retrievers.spans import Span
+
+    Arranged = Hits | list[list[Group]] | list[list[Span]]
+    """What a search gives: hits, groups of them, or spans around them."""
 
 
 MOST_HITS = 1_000_000
@@ -18,27 +24,64 @@ MOST_HITS = 1_000_000
 
 
 class Retriever(Protocol):
-    """An opened index of a snapshot.
+    """An opened index of a snapshot. Kinds of index define `find`.
 
     Attributes:
         name: the index's name.
+        most_hits: hits of a question that a search gives at most.
     """
 
     name: str
+    most_hits: int = MOST_HITS
 
-    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
-        """Return the best hits of each question.
+    @property
+    def near(self) -> ContiguityRetriever | None:
+        """The contiguity index along whose sequences `expand` reads; None where it reads along documents."""
+        return None
+
+    @overload
+    def search(self, queries: Sequence[str], k: int = ..., *, where: str | None = ...) -> Hits: ...
+
+    @overload
+    def search(
+        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., group_by: str | GroupBy
+    ) -> list[list[Group]]: ...
+
+    @overload
+    def search(
+        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., expand: int | tuple[int, int]
+    ) -> list[list[Span]]: ...
+
+    def search(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        where: str | None = None,
+        group_by: str | GroupBy | None = None,
+        expand: int | tuple[int, int] | None = None,
+    ) -> Arranged:
+        """Return the best hits of each question, their groups, or the spans around them.
 
         Args:
             queries: the questions.
-            k: hits for each; fewer where fewer rows (that `where` keeps) match the question. A question without a
-                visible character matches none.
+            k: hits for each, or groups; fewer where fewer rows (that `where` keeps) match the question. A question
+                without a visible character matches none.
             where: a boolean SQL expression over `chunks c` and `documents d`; an unqualified column is the chunk's if
                 it has it.
+            group_by: a field of the documents' metadata, `a.b` for the field b of the object a, or a `GroupBy`: the
+                result is the best groups of hits with one value of it.
+            expand: so many chunks before and after each hit, or (before, after): the result is the hits with these,
+                each text once; see `expand_hits`.
 
         Raises:
-            QueryError: k is below 1 or too large, a question is not a string, or `where` is not such an expression.
+            QueryError: k is below 1 or too large, a question is not a string, `where` is not such an expression, there
+                is no such field, both `group_by` and `expand` are given, or hits are no chunks where one of them is.
         """
+        return arrange(self, check(queries, k), k, where, group_by, expand)
+
+    def find(self, questions: list[str], k: int, where: str | None) -> Hits:
+        """Return the best hits of each question; arguments and errors are those of `search`, and are checked."""
 
 
 def is_blank(question: str) -> bool:
@@ -85,3 +128,36 @@ def check(queries: Sequence[str], k: int) -> list[str]:
             msg = f"question {number} holds a lone surrogate: {question!r}; give it as valid Unicode"
             raise QueryError(msg) from error
     return questions
+
+
+def arrange(
+    retriever: Retriever,
+    questions: list[str],
+    k: int,
+    where: str | None,
+    group_by: str | GroupBy | None,
+    expand: int | tuple[int, int] | None,
+) -> Arranged:
+    """Search as `Retriever.search`, for questions that are checked."""
+    check_one_form(False, group_by, expand)
+    if group_by is not None:
+        from mnemodex.retrievers.grouping import Grouping
+
+        grouping = Grouping(group_by, k, most_hits=retriever.most_hits, index=retriever.name)
+        while (groups := grouping.groups(retriever.find(questions, grouping.depth, where))) is None:
+            pass
+        return groups
+    if expand is not None:
+        from mnemodex.retrievers.spans import expand_hits, sides
+
+        before, after = sides(expand)
+        return expand_hits(retriever.find(questions, k, where), before, after, near=retriever.near)
+    return retriever.find(questions, k, where)
+
+
+def check_one_form(explain: bool, group_by: object, expand: object) -> None:
+    """Refuse what a search cannot do at once, by a `QueryError`."""
+    if group_by is not None and expand is not None:
+        raise QueryError("group_by and expand: hits are grouped or expanded. Give one of them")
+    if explain and (group_by is not None or expand is not None):
+        raise QueryError("explain: is for hits alone. Leave it out, or group_by and expand")

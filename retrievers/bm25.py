@@ -11,12 +11,11 @@ from mnemodex.indexers.compiled import array_at, helper, kernel
 from mnemodex.indexers.rows import ShardRows
 from mnemodex.indexers.settings import BM25Settings
 from mnemodex.indexers.words import as_written, split_words
-from mnemodex.retrievers.base import Retriever, check
+from mnemodex.retrievers.base import Retriever
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits, Reason
 from mnemodex.retrievers.word_shards import open_shards
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
     from mnemodex.indexers.arrays import Array, Bools, Float32s, Floats, Int64s
@@ -54,8 +53,7 @@ class BM25Retriever(Retriever):
         self._norms = settings.k1 * (1 - settings.b + relative)
 
     @override
-    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
-        questions = check(queries, k)
+    def find(self, questions: list[str], k: int, where: str | None) -> Hits:
         allowed = None if where is None else self._memory.ids_where(where)
         asked = self._ask(questions)
         best = self._best(asked, k, allowed)

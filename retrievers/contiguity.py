@@ -17,14 +17,14 @@ from mnemodex.indexers.arrays import are_among, begins
 from mnemodex.indexers.combined_settings import ContiguitySettings
 from mnemodex.indexers.contiguity import Sequences
 from mnemodex.indexers.rows import Rows, ShardRows
-from mnemodex.retrievers.base import Retriever, check
+from mnemodex.retrievers.base import Retriever
 from mnemodex.retrievers.fusion import standing_of
 from mnemodex.retrievers.hits import MISSING_ID, Hits, Reason
 from mnemodex.retrievers.hybrid import chunk_retriever
 from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from mnemodex.indexers.arrays import Array, Bools, Float32s, Float64s, Int64s
     from mnemodex.retrievers.memory import Memory
@@ -71,6 +71,11 @@ class ContiguityRetriever(Retriever):
         self._settings = ContiguitySettings.model_validate(entry.settings)
         self.of = chunk_retriever(memory, self._settings.of)
 
+    @property
+    @override
+    def near(self) -> ContiguityRetriever:
+        return self
+
     @cached_property
     def sequences(self) -> Sequences:
         """The sequences of the chunks that tombstones do not name."""
@@ -84,8 +89,7 @@ class ContiguityRetriever(Retriever):
         return sequences.without(left_out) if left_out.any() else sequences
 
     @override
-    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
-        questions = check(queries, k)
+    def find(self, questions: list[str], k: int, where: str | None) -> Hits:
         hits = self.of.search(questions, max(k, self._settings.depth), where=where)
         lent = self._lend(hits)
         if where is not None:

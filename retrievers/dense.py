@@ -11,11 +11,11 @@ from typing_extensions import override
 
 from mnemodex.indexers.dense.searcher import DenseSearcher
 from mnemodex.indexers.encoders.base import normalize
-from mnemodex.retrievers.base import Retriever, check, check_k, is_blank
+from mnemodex.retrievers.base import Retriever, check_k, is_blank
 from mnemodex.retrievers.hits import Hits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from mnemodex.indexers.arrays import Bools, Float32s, Int64s
     from mnemodex.indexers.vector_settings import Metric
@@ -54,8 +54,7 @@ class DenseRetriever(Retriever):
         self._normalizes = encoder.settings.get("encoder") == "file" and encoder.settings.get("normalize") is True
 
     @override
-    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
-        questions = check(queries, k)
+    def find(self, questions: list[str], k: int, where: str | None) -> Hits:
         vectors = self._memory.encoder(self._embedding).encode_queries(questions)
         blank = np.array([is_blank(question) for question in questions], np.bool_)
         return self._explained(self._nearest(vectors, k, where).without(blank), vectors)

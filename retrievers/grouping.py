@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mnemodex.retrievers.base import MOST_HITS, check
 from mnemodex.retrievers.fusion import standing_of
 from mnemodex.retrievers.hits import MISSING_ID
 from mnemodex.schemas.errors import QueryError
@@ -17,12 +18,14 @@ from mnemodex.schemas.typed_fields import object_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnemodex.retrievers.base import Retriever
     from mnemodex.retrievers.hits import Chunk, Hits
     from mnemodex.retrievers.memory import Memory
 
     Scoring = Literal["best", "sum"]
+    Grouped = list[tuple[str | None, list[Chunk]]]
+    """The hits of a question by the value of a field."""
 
+_log = logging.getLogger("mnemodex")
 _DEPTH = 100
 """Hits that are asked for first."""
 
@@ -42,55 +45,100 @@ class Group:
     hits: tuple[Chunk, ...]
 
 
-def search_groups(
-    retriever: Retriever,
-    queries: Sequence[str],
-    k: int = 10,
-    *,
-    by: str,
-    score: Scoring = "best",
-    decay: float = 0.5,
-    where: str | None = None,
-) -> list[list[Group]]:
-    """Return the best k groups of each question.
+@dataclass(frozen=True, slots=True)
+class GroupBy:
+    """By what hits are grouped, and how a group scores.
 
-    Args:
-        retriever: whose hits are chunks.
-        queries: the questions.
-        k: groups for each; fewer where the hits have fewer, of which `MOST_HITS` are looked at.
-        by: a field of the documents' metadata; `a.b` is the field b of the object a.
+    Attributes:
+        field: of the documents' metadata; `a.b` is the field b of the object a.
         score: `best`, a group scores as its best hit; or `sum`, the sum of decay^i x the standing of its hit i, from 0,
-            see `Candidates`, over the hits that were looked at: 100, or twice as many until there are k groups.
+            see `Candidates`, over the hits that were looked at: 100, or twice as many until there are enough groups.
         decay: for `sum`; from 0 (the best hit alone) to 1 (all hits count alike).
-        where: see `Retriever.search`.
 
     Raises:
-        QueryError: as a search, or the scoring is unknown, the decay is not in 0 to 1, or hits are no chunks.
+        QueryError: the field is no string, the scoring is unknown, or the decay is not in 0 to 1.
     """
-    questions = check(queries, k)
-    if score not in ("best", "sum"):
-        raise QueryError(f"score is {score!r}; give 'best' or 'sum'")
-    if not 0 <= decay <= 1:
-        raise QueryError(f"decay is {decay}; give a number from 0 to 1")
-    depth = max(k, _DEPTH)
-    while True:
-        hits = retriever.search(questions, depth, where=where)
+
+    field: str
+    score: Scoring = "best"
+    decay: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.field, str):
+            raise QueryError(f"group_by is {self.field!r}; name a field of the documents' metadata: group_by='session'")
+        if self.score not in ("best", "sum"):
+            raise QueryError(f"score is {self.score!r}; give 'best' or 'sum'")
+        if not 0 <= self.decay <= 1:
+            raise QueryError(f"decay is {self.decay}; give a number from 0 to 1")
+
+
+class Grouping:
+    """Groups hits, and says how many it wants to look at until there are enough groups.
+
+    Args:
+        by: a field of the documents' metadata, or a `GroupBy`.
+        k: groups of a question.
+        most_hits: hits of a question that a search gives at most.
+        index: the name of the index that is searched.
+
+    Attributes:
+        depth: hits of a question that `groups` takes next.
+    """
+
+    def __init__(self, by: str | GroupBy, k: int, *, most_hits: int, index: str) -> None:
+        self._by = by if isinstance(by, GroupBy) else GroupBy(by)
+        self._k = k
+        self._most = most_hits
+        self._index = index
+        self.depth = min(max(k, _DEPTH), most_hits)
+
+    def groups(self, hits: Hits) -> list[list[Group]] | None:
+        """Return the best k groups of each question, fewer where hits have fewer; None where more hits are wanted.
+
+        Args:
+            hits: `depth` of each question.
+
+        Raises:
+            QueryError: hits are no chunks, or no document has the field.
+        """
         if hits.kind != "chunk":
-            raise QueryError(
-                f"index {retriever.name!r}: its hits are {hits.kind}s; group those of an index over chunks"
-            )
-        found = _grouped(hits, by)
+            raise QueryError(f"index {self._index!r}: its hits are {hits.kind}s; group those of an index over chunks")
+        found = _grouped(hits, self._by.field)
         exhausted = (hits.ids == MISSING_ID).any(axis=1)
-        if depth == MOST_HITS or all(done or len(groups) >= k for done, groups in zip(exhausted, found, strict=True)):
-            break
-        depth = min(2 * depth, MOST_HITS)
-    standing = standing_of(hits, _DEPTH) if score == "sum" else None
-    answers = []
-    for query, groups in enumerate(found):
-        scores = hits.scores[query] if standing is None else standing[query]
-        scored = [_scored(value, chunks, scores, 0.0 if standing is None else decay) for value, chunks in groups]
-        answers.append(sorted(scored, key=lambda group: -group.score)[:k])
-    return answers
+        wanted = sum(not done and len(groups) < self._k for done, groups in zip(exhausted, found, strict=True))
+        if wanted and self.depth < self._most:
+            self.depth = min(2 * self.depth, self._most)
+            return None
+        if wanted:
+            _log.warning(
+                "index %r: %d questions have fewer than %d groups among their first %d hits, the most that a search "
+                "gives",
+                self._index,
+                wanted,
+                self._k,
+                self._most,
+            )
+        if not any(value is not None for groups in found for value, _ in groups) and any(found):
+            check_group_field(self._by.field, hits.snapshot.metadata_fields)
+        return self._best(hits, found)
+
+    def _best(self, hits: Hits, found: list[Grouped]) -> list[list[Group]]:
+        standing = standing_of(hits, _DEPTH) if self._by.score == "sum" else hits.scores
+        decay = self._by.decay if self._by.score == "sum" else 0.0
+        scored = [
+            [_scored(value, chunks, scores, decay) for value, chunks in groups]
+            for groups, scores in zip(found, standing, strict=True)
+        ]
+        return [sorted(groups, key=lambda group: -group.score)[: self._k] for groups in scored]
+
+
+def check_group_field(field: str, known: Sequence[str]) -> None:
+    """Refuse a field that is none of those that documents have, by a `QueryError`."""
+    if field in known:
+        return
+    near = difflib.get_close_matches(field, known, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"The fields are: {', '.join(known) or 'there are none'}"
+    raise QueryError(f"group_by: no document has the field {field!r}. {hint}")
 
 
 def _scored(value: str | None, chunks: list[Chunk], scores: np.ndarray, decay: float) -> Group:
@@ -98,7 +146,7 @@ def _scored(value: str | None, chunks: list[Chunk], scores: np.ndarray, decay: f
     return Group(value, float(own @ decay ** np.arange(len(own))), tuple(chunks))
 
 
-def _grouped(hits: Hits, by: str) -> list[list[tuple[str | None, list[Chunk]]]]:
+def _grouped(hits: Hits, by: str) -> list[Grouped]:
     """Return the groups of each query in the order of their best hits."""
     answers = []
     for chunks in hits.chunks():
@@ -128,13 +176,10 @@ def groups_of(memory: Memory, by: str) -> dict[str, str]:
     Raises:
         QueryError: no document has the field.
     """
-    rows = memory.sql("SELECT key, metadata FROM documents").fetchall()
-    groups, known = {}, False
-    for key, metadata in rows:
+    check_group_field(by, memory.snapshot.metadata_fields)
+    groups = {}
+    for key, metadata in memory.sql("SELECT key, metadata FROM documents").fetchall():
         inner = object_of(json.loads(metadata), by)
         value = None if inner is None else as_text(inner[0][inner[1]])
-        known |= value is not None
         groups[key] = f"(document {key})" if value is None else value
-    if not known:
-        raise QueryError(f"no document has the field {by!r}; name a field of the documents' metadata")
     return groups

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from mnemodex.indexers.combined_settings import HybridSettings
 from mnemodex.indexers.rows import Rows, ShardRows
-from mnemodex.retrievers.base import Retriever, check
+from mnemodex.retrievers.base import Retriever
 from mnemodex.retrievers.fusion import Candidates, share
 from mnemodex.retrievers.hits import MISSING_ID, Hits, Reason
 from mnemodex.retrievers.top_k import top_k
@@ -69,8 +69,8 @@ class HybridRetriever(Retriever):
         return Candidates.of(answers, self._settings.depth), answers
 
     @override
-    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
-        candidates, answers = self.candidates(check(queries, k), k, where)
+    def find(self, questions: list[str], k: int, where: str | None) -> Hits:
+        candidates, answers = self.candidates(questions, k, where)
         shares = self._shares(candidates)
         fused = shares.sum(axis=0).astype(np.float32)
 

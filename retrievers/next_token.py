@@ -13,7 +13,7 @@ from mnemodex.indexers.arrays import check_places, find_ids, open_arrays
 from mnemodex.indexers.dense.searcher import DenseSearcher
 from mnemodex.indexers.dense.vectors import BLOCK_BYTES, Vectors, pair_scores
 from mnemodex.indexers.forks import claim_threads
-from mnemodex.retrievers.base import Retriever, check
+from mnemodex.retrievers.base import Retriever
 from mnemodex.retrievers.datastore import Datastore, DatastoreInfo, Neighbours
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits, Reason
 from mnemodex.retrievers.readers.knn_lm.mixing import log_weights
@@ -23,7 +23,6 @@ from mnemodex.schemas.store import parquet
 from mnemodex.schemas.tables import CHUNKS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from mnemodex.indexers.arrays import Array, Float32s, Int32s, Int64s
@@ -63,7 +62,7 @@ class NextTokenRetriever(Retriever, Datastore):
             raise CorruptFileError(f"{shards[0].parent}: {rows} values for {keys} keys; remove it and build again")
 
     @override
-    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
+    def find(self, questions: list[str], k: int, where: str | None) -> Hits:
         """Return the entries whose keys are nearest to the model's state after a prompt.
 
         `Hits.ids` are positions and `Hits.kind` is "position"; a hit's chunk is the first that covers the token that
@@ -74,7 +73,7 @@ class NextTokenRetriever(Retriever, Datastore):
             ModelError: the model is not the one that the index was built with.
         """
         claim_threads()
-        prompts = self.prompt_keys.tokens(check(queries, k))
+        prompts = self.prompt_keys.tokens(questions)
         with_tokens = np.array([len(ids) > 0 for ids in prompts], bool)
         keys = self.prompt_keys.keys([ids for ids in prompts if len(ids)])
         allowed = None if where is None else self._positions(self._memory.ids_where(where))

@@ -63,10 +63,10 @@ def pack(  # noqa: PLR0913 - the options of a context, by name
         repeat: how often the text is written; a recurrent model reads it twice with 2.
         before: chunks before each hit that come with it.
         after: chunks after each hit.
-        near: a contiguity index; see `expand`.
+        near: a contiguity index; see `expand_hits`.
 
     Raises:
-        QueryError: a number is too small, the order is unknown, or the hits have no neighbours; see `expand`.
+        QueryError: a number is too small, the order is unknown, or the hits have no neighbours; see `expand_hits`.
     """
     if budget < 1 or repeat < 1:
         raise QueryError(f"budget is {budget} and repeat is {repeat}; give numbers of 1 or more")

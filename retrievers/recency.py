@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from typing_extensions import override
 
 from mnemodex.indexers.combined_settings import RecencySettings
-from mnemodex.retrievers.base import Retriever, check
+from mnemodex.retrievers.base import Retriever
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Reason
 from mnemodex.retrievers.hybrid import chunk_retriever
 from mnemodex.retrievers.reranking import best_first, moved
@@ -22,9 +22,8 @@ from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.metadata import TIME_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mnemodex.indexers.arrays import Float64s
+    from mnemodex.retrievers.contiguity import ContiguityRetriever
     from mnemodex.retrievers.hits import Hits
     from mnemodex.retrievers.memory import Memory
     from mnemodex.schemas.manifest import IndexEntry
@@ -51,6 +50,11 @@ class RecencyRetriever(Retriever):
         self._settings = RecencySettings.model_validate(entry.settings)
         self._check_field()
         self.of = chunk_retriever(memory, self._settings.of)
+
+    @property
+    @override
+    def near(self) -> ContiguityRetriever | None:
+        return self.of.near
 
     def _check_field(self) -> None:
         fields = self._memory.snapshot.fields
@@ -80,8 +84,7 @@ class RecencyRetriever(Retriever):
         return None if newest is None else int(newest)
 
     @override
-    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
-        questions = check(queries, k)
+    def find(self, questions: list[str], k: int, where: str | None) -> Hits:
         found = self.of.search(questions, max(k, self._settings.depth), where=where)
         weights = self._weights(found)
         is_hit = found.ids != MISSING_ID

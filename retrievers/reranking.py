@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from mnemodex.indexers.combined_settings import RerankSettings
 from mnemodex.indexers.models.cross_encoder import CrossEncoder
-from mnemodex.retrievers.base import Retriever, check
+from mnemodex.retrievers.base import Retriever
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Reason
 from mnemodex.retrievers.hybrid import chunk_retriever
 from mnemodex.schemas.errors import QueryError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mnemodex.indexers.arrays import Float32s, Int64s
+    from mnemodex.retrievers.contiguity import ContiguityRetriever
     from mnemodex.retrievers.hits import Hits
     from mnemodex.retrievers.memory import Memory
     from mnemodex.schemas.manifest import IndexEntry
@@ -74,9 +75,13 @@ class RerankRetriever(Retriever):
         self._depth = depth
         self._scorer: Score | PairScorer | None = None
 
+    @property
     @override
-    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
-        questions = check(queries, k)
+    def near(self) -> ContiguityRetriever | None:
+        return self.of.near
+
+    @override
+    def find(self, questions: list[str], k: int, where: str | None) -> Hits:
         found = self.of.search(questions, max(k, self._depth), where=where)
         scores = np.full(found.ids.shape, MISSING_SCORE, np.float32)
         scores[found.ids != MISSING_ID] = self._scores(questions, found)

@@ -26,6 +26,10 @@ class RowSource(Protocol):
     def fields(self) -> Mapping[str, str]:
         """The columns of metadata that documents have, and the names of their types."""
 
+    @property
+    def metadata_fields(self) -> Sequence[str]:
+        """The names of all fields of the documents' metadata; `a.b` is the field b of the object a."""
+
     def column(self, table: str, label: str, name: str) -> Array:
         """Return one column of a partition as an array."""
 

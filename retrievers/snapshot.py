@@ -102,6 +102,13 @@ class Snapshot:
         return self.manifest.tables[DOCUMENTS.label].fields
 
     @cached_property
+    def metadata_fields(self) -> list[str]:
+        """The names of all fields of the documents' metadata, for which all of it is read."""
+        from mnemodex.retrievers.metadata_fields import stored_fields
+
+        return stored_fields(self)
+
+    @cached_property
     def views(self) -> dict[str, str]:
         """The tables by the names of their SQL views."""
         return {TableKey.parse(name).view: name for name in self.manifest.tables}

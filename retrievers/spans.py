@@ -98,7 +98,20 @@ class Neighbourhood:
             yield replace(parts[0], start=start, end=end, text=self.documents[doc_id][start:end])
 
 
-def expand(hits: Hits, before: int = 1, after: int = 1, *, near: ContiguityRetriever | None = None) -> list[list[Span]]:
+def sides(expand: object) -> tuple[int, int]:
+    """Return how many chunks before and after a hit `search(expand=...)` asks for: one number for both, or a pair.
+
+    Raises:
+        QueryError: it is neither, or a number is below 0.
+    """
+    pair = expand if isinstance(expand, tuple) else (expand, expand)
+    match pair:
+        case (int(before), int(after)) if min(before, after) >= 0 and bool not in {type(before), type(after)}:
+            return before, after
+    raise QueryError(f"expand is {expand!r}; give a number of chunks of 0 or more, or two: expand=(before, after)")
+
+
+def expand_hits(hits: Hits, before: int, after: int, *, near: ContiguityRetriever | None) -> list[list[Span]]:
     """Return for each query its hits with so many chunks before and after them, merged where they meet.
 
     Neighbours are those of the sequences of `near`, a contiguity index of the same memory, which may reach beyond a
@@ -113,7 +126,7 @@ def expand(hits: Hits, before: int = 1, after: int = 1, *, near: ContiguityRetri
 
 
 def neighbourhoods(hits: Hits, before: int, after: int, near: ContiguityRetriever | None) -> Iterator[Neighbourhood]:
-    """Yield the neighbourhood of the hits of each query; for the arguments and errors see `expand`."""
+    """Yield the neighbourhood of the hits of each query; for the arguments and errors see `expand_hits`."""
     snapshot = hits.snapshot
     if not isinstance(snapshot, Snapshot):
         raise QueryError("hits of a server come without their neighbours; expand them where the memory is")

@@ -56,8 +56,7 @@ class GraphRetriever(Retriever):
         self._method = _make_method(settings, triples, large=self.space.graph.nodes > _LARGE)
 
     @override
-    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
-        questions = check(queries, k)
+    def find(self, questions: list[str], k: int, where: str | None) -> Hits:
         allowed = None if where is None else self._memory.ids_where(where)
         # A filter may leave nothing of the passages that are likely near.
         exact = allowed is not None or k > _MOST_HITS

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from mnemodex.indexers.models.tokenizers import tokenizer, tokenizer_hash
 from mnemodex.indexers.ngram.indexer import NgramStats
-from mnemodex.retrievers.base import Retriever, check
+from mnemodex.retrievers.base import Retriever
 from mnemodex.retrievers.hits import Hits, Reason
 from mnemodex.retrievers.ngram.corpus import NgramCorpus
 from mnemodex.retrievers.ngram.phrases import PhraseTokenizer
@@ -20,7 +20,7 @@ from mnemodex.retrievers.top_k import top_k
 from mnemodex.schemas.errors import ModelError, QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from mnemodex.indexers.arrays import Bools, Float32s, Int64s
     from mnemodex.retrievers.memory import Memory
@@ -113,8 +113,7 @@ class NgramIndex(Retriever):
         return DocumentCounts(_offsets(phrase, len(phrases)), doc_ids, counts)
 
     @override
-    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
-        phrases = check(queries, k)
+    def find(self, phrases: list[str], k: int, where: str | None) -> Hits:
         best = list(self.best_chunks(phrases, k, where=where))
 
         def explain(_: Int64s) -> list[list[list[Reason]]]:

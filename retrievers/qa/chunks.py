@@ -14,8 +14,6 @@ from mnemodex.retrievers.base import Retriever
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mnemodex.indexers.arrays import Bools, Float32s, Int32s, Int64s
     from mnemodex.retrievers.qa.retriever import QARetriever
     from mnemodex.retrievers.qa.tables import PairTables
@@ -38,8 +36,8 @@ class ChunkRetriever(Retriever):
         self._retriever = retriever
 
     @override
-    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
-        return self._retriever.search(queries, k, where=where, kind="chunk")
+    def find(self, questions: list[str], k: int, where: str | None) -> Hits:
+        return self._retriever.find_chunks(questions, k, where)
 
 
 class _Nearest(NamedTuple):

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from mnemodex.indexers.pair_settings import QASettings
 from mnemodex.indexers.qa import normalize_question
-from mnemodex.retrievers.base import Retriever, check, is_blank
+from mnemodex.retrievers.base import Retriever, arrange, check, is_blank
 from mnemodex.retrievers.qa.abstention import decline
 from mnemodex.retrievers.qa.answer_vectors import AnswerVectors
 from mnemodex.retrievers.qa.chunks import ChunkRetriever, chunk_hits
@@ -28,12 +28,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnemodex.indexers.arrays import Bools, Float32s, Int64s
+    from mnemodex.retrievers.base import Arranged
+    from mnemodex.retrievers.grouping import Group, GroupBy
     from mnemodex.retrievers.hits import Hits
     from mnemodex.retrievers.memory import Memory
     from mnemodex.retrievers.qa.chunks import Search
     from mnemodex.retrievers.qa.predictions import Prediction
     from mnemodex.retrievers.qa.rounds import Chains
     from mnemodex.retrievers.readers.passage_reader import PassageReader
+    from mnemodex.retrievers.spans import Span
     from mnemodex.schemas.manifest import IndexEntry
 
 
@@ -88,25 +91,63 @@ class QARetriever(Retriever):
         self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., kind: Literal["pair", "chunk"]
     ) -> Hits: ...
 
+    @overload
+    def search(
+        self,
+        queries: Sequence[str],
+        k: int = ...,
+        *,
+        where: str | None = ...,
+        group_by: str | GroupBy,
+        kind: Literal["pair", "chunk"] = ...,
+    ) -> list[list[Group]]: ...
+
+    @overload
+    def search(
+        self,
+        queries: Sequence[str],
+        k: int = ...,
+        *,
+        where: str | None = ...,
+        expand: int | tuple[int, int],
+        kind: Literal["pair", "chunk"] = ...,
+    ) -> list[list[Span]]: ...
+
     @override
-    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None, kind: str = "pair") -> Hits:
+    def search(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        where: str | None = None,
+        group_by: str | GroupBy | None = None,
+        expand: int | tuple[int, int] | None = None,
+        kind: str = "pair",
+    ) -> Arranged:
         """Return the questions nearest to each query, or the chunks that these are of.
 
         Of `kind="pair"`, `Hits.ids` are those of questions; a hit's chunk is that of its first pair that has one. Of
-        `kind="chunk"` they are those of chunks, each once, by its nearest question. With `where`, only pairs whose
-        chunks it keeps are found, and only their answers given. A query of nothing but question marks has no hits.
-        With the setting `rerank` the first pairs have the scores and the order that it gives them; chunks have not.
+        `kind="chunk"` they are those of chunks, each once, by its nearest question, which alone are grouped and
+        expanded. With `where`, only pairs whose chunks it keeps are found, and only their answers given. A query of
+        nothing but question marks has no hits. With the setting `rerank` the first pairs have the scores and the order
+        that it gives them; chunks have not.
 
         Raises:
             ModelError: the model that scores pairs again is not there, or is none.
             QueryError: the kind is neither; or see `Retriever.search`.
         """
-        queries = check(queries, k)
         if kind not in {"pair", "chunk"}:
             raise QueryError(f"index {self.name!r}: hits of kind {kind!r} are not known. Give kind='pair' or 'chunk'")
+        retriever = self if kind == "pair" else self.by_chunk()
+        return arrange(retriever, check(queries, k), k, where, group_by, expand)
+
+    @override
+    def find(self, questions: list[str], k: int, where: str | None) -> PairHits:
+        return self.pairs(self.ask(questions, where=where), k)
+
+    def find_chunks(self, queries: list[str], k: int, where: str | None) -> Hits:
+        """Return the chunks of the questions nearest to each query."""
         asked = self.ask(queries, where=where)
-        if kind == "pair":
-            return self.pairs(asked, k)
         questions, rows = _not_blank(asked.questions), len(self._searcher.dense.rows)
         search, snapshot = self._ranking(asked), self._memory.snapshot
         return chunk_hits(search, rows, self._pairs, snapshot, questions, k, asked.chunk_ids)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
+from mnemodex.retrievers.base import check, check_one_form
+from mnemodex.retrievers.grouping import Grouping
 from mnemodex.retrievers.remote.graphs import subgraph_call
 from mnemodex.retrievers.remote.neighbours import NeighbourCalls
 from mnemodex.retrievers.remote.phrases import PhraseCalls
 from mnemodex.retrievers.remote.predicting import predictions_call
 from mnemodex.retrievers.remote.reading import embed_call
 from mnemodex.retrievers.remote.searching import make_search
+from mnemodex.retrievers.spans import expand_hits, sides
 from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
@@ -18,13 +21,16 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from mnemodex.indexers.arrays import Float32s, Int64s
+    from mnemodex.retrievers.base import Arranged
     from mnemodex.retrievers.datastore import DatastoreInfo, Neighbours
     from mnemodex.retrievers.graph.subgraph import Subgraph
+    from mnemodex.retrievers.grouping import Group, GroupBy
     from mnemodex.retrievers.hits import Hits
     from mnemodex.retrievers.ngram.results import Located, NextTokens
     from mnemodex.retrievers.qa.predictions import Prediction
     from mnemodex.retrievers.remote.catalogue import Catalogue
     from mnemodex.retrievers.remote.connection import AsyncConnection
+    from mnemodex.retrievers.spans import Span
 
 
 class AsyncRemoteRetriever:
@@ -43,15 +49,48 @@ class AsyncRemoteRetriever:
         self._connection = connection
         self._catalogue = catalogue
 
+    @overload
     async def search(
-        self, queries: Sequence[str], k: int = 10, *, where: str | None = None, explain: bool = False
-    ) -> Hits:
-        """Return the best hits of each question, as `RemoteRetriever.search`.
+        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., explain: bool = ...
+    ) -> Hits: ...
+
+    @overload
+    async def search(
+        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., group_by: str | GroupBy
+    ) -> list[list[Group]]: ...
+
+    @overload
+    async def search(
+        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., expand: int | tuple[int, int]
+    ) -> list[list[Span]]: ...
+
+    async def search(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        where: str | None = None,
+        group_by: str | GroupBy | None = None,
+        expand: int | tuple[int, int] | None = None,
+        explain: bool = False,
+    ) -> Arranged:
+        """Return the best hits of each question, or their groups, as `RemoteRetriever.search`.
 
         All that hits give is there without a further request, so that nothing of them is awaited; `Hits.reasons()`
         needs `explain`.
         """
-        search = make_search(self._catalogue, self.name, self.kind, queries, k, where)
+        questions = check(queries, k)
+        check_one_form(explain, group_by, expand)
+        if group_by is not None:
+            grouping = Grouping(group_by, k, most_hits=self._catalogue.limits.k, index=self.name)
+            while (groups := grouping.groups(await self._find(questions, grouping.depth, where))) is None:
+                pass
+            return groups
+        hits = await self._find(questions, k, where, explain=explain)
+        return hits if expand is None else expand_hits(hits, *sides(expand), near=None)
+
+    async def _find(self, questions: list[str], k: int, where: str | None, *, explain: bool = False) -> Hits:
+        search = make_search(self._catalogue, self.name, self.kind, questions, k, where)
         hits = await self._connection.ask(search.hits(explain=explain))
         return hits if explain else replace(hits, explain=_refuse_reasons)
 

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Hits, Reason
 from mnemodex.retrievers.hits_json import ID_NAMES
+from mnemodex.retrievers.metadata_fields import field_names
 from mnemodex.retrievers.qa.hits import PairHits
 from mnemodex.retrievers.row_source import RowSource
 from mnemodex.schemas.errors import ServerError
@@ -51,6 +52,11 @@ class ReceivedRows(RowSource):
     @override
     def fields(self) -> Mapping[str, str]:
         return self._fields
+
+    @property
+    @override
+    def metadata_fields(self) -> list[str]:
+        return sorted({name for hit in self._hits for name in field_names(hit["metadata"])})
 
     @override
     def column(self, table: str, label: str, name: str) -> Array:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from typing_extensions import override
 
-from mnemodex.retrievers.base import Retriever
+from mnemodex.retrievers.base import Retriever, arrange, check, check_one_form
 from mnemodex.retrievers.datastore import Datastore, DatastoreInfo, Neighbours
 from mnemodex.retrievers.remote.graphs import subgraph_call
 from mnemodex.retrievers.remote.neighbours import NeighbourCalls
@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnemodex.indexers.arrays import Float32s, Int64s
+    from mnemodex.retrievers.base import Arranged
     from mnemodex.retrievers.graph.subgraph import Subgraph
+    from mnemodex.retrievers.grouping import Group, GroupBy
     from mnemodex.retrievers.hits import Hits
     from mnemodex.retrievers.ngram.results import Located, NextTokens
     from mnemodex.retrievers.qa.predictions import Prediction
     from mnemodex.retrievers.remote.catalogue import Catalogue
     from mnemodex.retrievers.remote.connection import Connection
+    from mnemodex.retrievers.remote.searching import Search
+    from mnemodex.retrievers.spans import Span
 
 
 class RemoteRetriever(Retriever):
@@ -41,15 +45,40 @@ class RemoteRetriever(Retriever):
         self.kind = kind or catalogue.index(name).kind
         self._connection = connection
         self._catalogue = catalogue
+        self.most_hits = catalogue.limits.k
+
+    @overload
+    def search(self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., explain: bool = ...) -> Hits: ...
+
+    @overload
+    def search(
+        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., group_by: str | GroupBy
+    ) -> list[list[Group]]: ...
+
+    @overload
+    def search(
+        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., expand: int | tuple[int, int]
+    ) -> list[list[Span]]: ...
 
     @override
-    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None, explain: bool = False) -> Hits:
-        """Return the best hits of each question, with the texts of their chunks.
+    def search(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        where: str | None = None,
+        group_by: str | GroupBy | None = None,
+        expand: int | tuple[int, int] | None = None,
+        explain: bool = False,
+    ) -> Arranged:
+        """Return the best hits of each question, with the texts of their chunks, or their groups.
 
         Args:
             queries: the questions; more than the server takes at once are sent in several requests.
-            k: hits for each.
+            k: hits for each, or groups, for which no more hits are looked at than the server gives.
             where: see `Retriever.search`.
+            group_by: see `Retriever.search`.
+            expand: is refused: a server sends no neighbours of hits.
             explain: whether the evidence comes along. Without it, `Hits.reasons()` asks the server for it.
 
         Raises:
@@ -57,12 +86,19 @@ class RemoteRetriever(Retriever):
             LimitError: the server gives no such k, or takes no question as long.
             ServerError: the server cannot be reached, or took over another snapshot meanwhile.
         """
-        search = make_search(self._catalogue, self.name, self.kind, queries, k, where)
-        hits = self._connection.ask(search.hits(explain=explain))
-        if explain:
-            return hits
-        bare = hits
-        return replace(hits, explain=lambda: self._connection.ask(search.reasons(bare)))
+        if not explain:
+            return arrange(self, check(queries, k), k, where, group_by, expand)
+        check_one_form(explain, group_by, expand)
+        return self._connection.ask(self._search(queries, k, where).hits(explain=True))
+
+    @override
+    def find(self, questions: list[str], k: int, where: str | None) -> Hits:
+        search = self._search(questions, k, where)
+        hits = self._connection.ask(search.hits(explain=False))
+        return replace(hits, explain=lambda: self._connection.ask(search.reasons(hits)))
+
+    def _search(self, queries: Sequence[str], k: int, where: str | None) -> Search:
+        return make_search(self._catalogue, self.name, self.kind, queries, k, where)
 
 
 class RemoteNgramIndex(RemoteRetriever):

@@ -15,7 +15,7 @@ from typing_extensions import override
 from mnemodex.indexers.ngram.indexer import NgramStats
 from mnemodex.indexers.ngram.ragged import spans
 from mnemodex.indexers.settings import SealSettings
-from mnemodex.retrievers.base import Retriever, check
+from mnemodex.retrievers.base import Retriever
 from mnemodex.retrievers.hits import Hits, Reason
 from mnemodex.retrievers.seal.keys import KeyCounter, Keys, Kind, RankedKeys, own_log_probability, weigh
 from mnemodex.retrievers.top_k import top_k
@@ -89,8 +89,7 @@ class SealRetriever(Retriever):
         )
 
     @override
-    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
-        questions = check(queries, k)
+    def find(self, questions: list[str], k: int, where: str | None) -> Hits:
         return self.search_keys(self.keys(questions), len(questions), k, where=where)
 
     def keys(self, questions: Sequence[str]) -> Keys:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import pytest
 from engines import InlineEngine
@@ -12,7 +11,7 @@ from library import words_recipe, write_jsonl
 import mnemodex
 from mnemodex.pipelines import run as run_module
 from mnemodex.retrievers.evaluation import evaluate
-from mnemodex.retrievers.grouping import groups_of, search_groups
+from mnemodex.retrievers.grouping import GroupBy, groups_of
 from mnemodex.retrievers.queries import Query
 from mnemodex.schemas.errors import QueryError
 
@@ -42,8 +41,9 @@ def memory(folder):
     return mnemodex.open(folder)
 
 
-def found(memory, **given):
-    (groups,) = search_groups(memory.retriever("words"), ["lamp"], by="talk.session", **given)
+def found(memory, k=10, **given):
+    by = GroupBy("talk.session", **given) if given else "talk.session"
+    (groups,) = memory.retriever("words").search(["lamp"], k, group_by=by)
     return groups
 
 
@@ -80,10 +80,31 @@ def test_what_is_no_grouping_is_refused(memory, given, message):
         found(memory, **given)
 
 
-def test_hits_that_are_no_chunks_are_refused():
-    pairs = SimpleNamespace(name="qa", search=lambda *_, **__: SimpleNamespace(kind="pair"))
-    with pytest.raises(QueryError, match="index 'qa': its hits are pairs"):
-        search_groups(pairs, ["q"], by="session")
+def test_fewer_groups_than_asked_for_are_said_where_no_more_hits_are_given(memory, monkeypatch, caplog):
+    words = memory.retriever("words")
+    monkeypatch.setattr(words, "most_hits", 2)
+    assert [group.value for group in words.search(["lamp"], 3, group_by="talk.session")[0]] == ["a", "b"]
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert warning.startswith("index 'words': 1 questions have fewer than 3 groups among their first 2 hits")
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("talk.sesion", r"no document has the field 'talk.sesion'. Did you mean 'talk.session'\?"),
+        ("xyzzy", "The fields are: talk, talk.session"),
+        ("", "The fields are: talk, talk.session"),
+        (7, "group_by is 7; name a field"),
+    ],
+)
+def test_a_field_that_no_document_has_is_refused(memory, field, message):
+    with pytest.raises(QueryError, match=message):
+        memory.retriever("words").search(["lamp"], group_by=field)
+
+
+def test_documents_without_a_field_that_others_have_are_groups_of_their_own(memory):
+    groups = memory.retriever("words").search(["hay", "xyzzy"], group_by="talk.session")
+    assert [[group.value for group in answer] for answer in groups] == [[None, None], []]
 
 
 def test_measures_of_groups_fold_gold_and_answers(memory):

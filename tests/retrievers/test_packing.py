@@ -10,8 +10,6 @@ from library import words_recipe, write_jsonl
 
 import mnemodex
 from mnemodex.pipelines import run as run_module
-from mnemodex.retrievers.packing import pack
-from mnemodex.retrievers.spans import expand
 from mnemodex.schemas.errors import QueryError
 
 TURNS = ("the ferry leaves", "what about supper", "bread and rye", "a quiet lamp", "the ferry returns", "good night")
@@ -25,17 +23,20 @@ def count(text):
 @pytest.fixture(scope="module")
 def memory(tmp_path_factory):
     folder = tmp_path_factory.mktemp("packing")
-    rows = [{"id": f"t{n}", "text": text, "chat": "x", "turn": n} for n, text in enumerate(TURNS)]
+    rows = [{"id": f"t{n}", "text": text, "chat": "x", "turn": n, "day": "2024-01-01"} for n, text in enumerate(TURNS)]
     rows += [{"id": "long", "title": "A title", "text": LONG}]
     source = write_jsonl(folder / "notes.jsonl", rows)
     indexes = {
         "words": {"type": "bm25"},
         "near": {"type": "contiguity", "of": "words", "within": ["chat"], "order": "turn"},
+        "recent": {"type": "recency", "of": "near", "field": "day", "half_life": "30d"},
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "choose_engine", InlineEngine)
         chunks = {"by": "tokens", "size": 16, "overlap": 4}
-        mnemodex.build(words_recipe(source, folder / "memory", indexes=indexes, chunks=chunks))
+        recipe = words_recipe(source, folder / "memory", indexes=indexes, chunks=chunks)
+        recipe["source"]["metadata"] = {"day": "date"}
+        mnemodex.build(recipe)
     return mnemodex.open(folder / "memory")
 
 
@@ -43,54 +44,69 @@ def search(memory, *questions, k=3, index="words"):
     return memory.retriever(index).search(list(questions), k)
 
 
+def expand(memory, *questions, k=3, index="words", around):
+    return memory.retriever(index).search(list(questions), k, expand=around)
+
+
 def test_neighbours_in_a_document_are_one_piece_of_its_text(memory):
-    (span,), nothing = expand(search(memory, "beacon", "xyzzy", k=1), 1, 1)
+    (span,), nothing = expand(memory, "beacon", "xyzzy", k=1, around=1)
     (piece,) = span.pieces
     assert piece.text == LONG[piece.start : piece.end] and "beacon" in piece.text and nothing == []
-    (alone,), _ = expand(search(memory, "beacon", "xyzzy", k=1), 0, 0)
+    (alone,), _ = expand(memory, "beacon", "xyzzy", k=1, around=0)
     assert alone.pieces[0].start > piece.start and alone.pieces[0].end < piece.end
+    (before,), _ = expand(memory, "beacon", "xyzzy", k=1, around=(1, 0))
+    assert (before.pieces[0].start, before.pieces[0].end) == (piece.start, alone.pieces[0].end)
 
 
-def test_neighbours_in_a_session_are_pieces_of_other_documents(memory):
-    (spans,) = expand(search(memory, "ferry"), 1, 1, near=memory.retriever("near"))
+@pytest.mark.parametrize("index", ["near", "recent"])
+def test_neighbours_in_a_session_are_pieces_of_other_documents(memory, index):
+    (spans,) = expand(memory, "ferry", k=2, index=index, around=1)
     assert sorted([piece.key for piece in span.pieces] for span in spans) == [["t0", "t1"], ["t3", "t4", "t5"]]
-    (one,) = expand(search(memory, "ferry"), 2, 2, near=memory.retriever("near"))[0]
+    (one,) = expand(memory, "ferry", k=2, index=index, around=(2, 2))[0]
     assert [piece.key for piece in one.pieces] == ["t0", "t1", "t2", "t3", "t4", "t5"] and one.ranks == (1, 2)
 
 
 def test_without_a_session_turns_have_no_neighbours(memory):
-    (spans,) = expand(search(memory, "ferry"), 2, 2)
+    (spans,) = expand(memory, "ferry", around=2)
     assert sorted(span.text for span in spans) == ["the ferry leaves", "the ferry returns"]
+
+
+@pytest.mark.parametrize("around", [-1, (1, -1), True, "1", (1, 2, 3), 1.5])
+def test_what_is_no_number_of_chunks_is_refused(memory, around):
+    with pytest.raises(QueryError, match=r"expand is .*; give a number of chunks of 0 or more, or two"):
+        expand(memory, "ferry", around=around)
 
 
 def test_a_context_has_each_text_once_and_repeats_as_asked(memory):
     near = memory.retriever("near")
-    (context,) = pack(search(memory, "ferry"), budget=99, tokenizer=count, before=2, after=2, near=near)
+    (context,) = mnemodex.pack(search(memory, "ferry"), budget=99, tokenizer=count, before=2, after=2, near=near)
     assert context.text == "\n\n".join(TURNS) and context.tokens == count(context.text)
-    (twice,) = pack(search(memory, "ferry"), budget=99, tokenizer=count, before=2, after=2, near=near, repeat=2)
+    (twice,) = mnemodex.pack(
+        search(memory, "ferry"), budget=99, tokenizer=count, before=2, after=2, near=near, repeat=2
+    )
     assert twice.text == f"{context.text}\n\n{context.text}" and twice.tokens == 2 * context.tokens
 
 
 def test_a_neighbourhood_that_does_not_fit_is_left_and_a_hit_that_does_not_is_counted(memory):
     near = memory.retriever("near")
-    (context,) = pack(search(memory, "ferry"), budget=4, tokenizer=count, before=1, after=1, near=near)
+    (context,) = mnemodex.pack(search(memory, "ferry"), budget=4, tokenizer=count, before=1, after=1, near=near)
     first, second = search(memory, "ferry")[0]
     assert context.text == first.text and context.tokens == 3
     assert (context.left_out, context.missing) == ((2,), (second.key,))
-    (nothing,) = pack(search(memory, "ferry"), budget=2, tokenizer=count)
+    (nothing,) = mnemodex.pack(search(memory, "ferry"), budget=2, tokenizer=count)
     assert (nothing.text, nothing.spans, nothing.left_out) == ("", (), (1, 2))
 
 
 def test_the_order_is_by_rank_or_of_the_source(memory):
     hits = search(memory, "night ferry lamp", k=6)
-    (by_rank,) = pack(hits, budget=99, tokenizer=count)
-    (by_source,) = pack(hits, budget=99, tokenizer=count, order="source")
+    (by_rank,) = mnemodex.pack(hits, budget=99, tokenizer=count)
+    (by_source,) = mnemodex.pack(hits, budget=99, tokenizer=count, order="source")
     assert [span.ranks for span in by_rank.spans] == [(1,), (2,), (3,), (4,)]
     assert [span.pieces[0].key for span in by_source.spans] == ["t0", "t3", "t4", "t5"]
 
 
 def test_titles_are_above_their_text_and_tokens_are_those_of_a_model(memory):
-    (context,) = pack(search(memory, "beacon", k=1), budget=500)
+    (context,) = mnemodex.pack(search(memory, "beacon", k=1), budget=500)
     assert context.text.startswith("A title\n") and context.tokens > count(context.text)
 
 
@@ -100,7 +116,7 @@ def test_no_budget_is_exceeded_and_no_hit_is_lost(memory, budget, before, after,
     near = memory.retriever("near") if in_session else None
     hits = search(memory, "ferry beacon lamp", "xyzzy", k=5)
     given = {"budget": budget, "tokenizer": count, "before": before, "after": after, "near": near, "repeat": repeat}
-    context, empty = pack(hits, **given)
+    context, empty = mnemodex.pack(hits, **given)
     assert context.tokens <= budget and empty.text == ""
     ranks = [rank for span in context.spans for rank in span.ranks]
     assert sorted([*ranks, *context.left_out]) == list(range(1, len(hits[0]) + 1))
@@ -125,4 +141,4 @@ def test_no_budget_is_exceeded_and_no_hit_is_lost(memory, budget, before, after,
 )
 def test_what_is_no_context_is_refused(memory, given, message):
     with pytest.raises(QueryError, match=message):
-        pack(search(memory, "ferry"), **given)
+        mnemodex.pack(search(memory, "ferry"), **given)

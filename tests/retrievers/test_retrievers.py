@@ -198,3 +198,54 @@ def test_documents_of_hits(retriever, chunks):
     documents = hits.document_ids()
     assert documents[found].tolist() == expected
     assert (documents[~found] == -1).all()
+
+
+def first_by_language(chunks):
+    """The first three languages of hits, each with the id of its best chunk."""
+    best = {}
+    for chunk in chunks:
+        best.setdefault(chunk.metadata["lang"], chunk.chunk_id)
+    return list(best.items())[:3]
+
+
+def test_groups_are_those_of_the_hits_best_first(retriever, local):
+    if kind_of_hits(local) != "chunk":
+        with pytest.raises(QueryError, match=r"its hits are (pair|position)s; group those of an index over chunks"):
+            retriever.search(QUESTIONS, 3, group_by="lang")
+        return
+    answers = retriever.search(QUESTIONS, 3, group_by="lang")
+    found = [[(group.value, group.hits[0].chunk_id) for group in groups] for groups in answers]
+    # More hits are looked at where these have too few groups, and some scores depend on how many there are.
+    folded = [[first_by_language(chunks) for chunks in retriever.search(QUESTIONS, k).chunks()] for k in (100, 200)]
+    assert found in folded
+    for group in (group for groups in answers for group in groups):
+        assert group.score == group.hits[0].score
+        assert {hit.metadata["lang"] for hit in group.hits} == {group.value}
+
+
+def test_a_field_to_group_by_that_no_document_has_is_refused(retriever, local):
+    if kind_of_hits(local) == "chunk":
+        with pytest.raises(QueryError, match=r"group_by: no document has the field 'langs'. Did you mean 'lang'\?"):
+            retriever.search(["the harbour"], 3, group_by="langs")
+
+
+def test_expanded_hits_hold_each_text_once(asked, memory, retriever, local):
+    if asked[0] != "opened" or kind_of_hits(local) != "chunk":
+        with pytest.raises(QueryError, match=r"come without their neighbours|have no neighbours"):
+            retriever.search(QUESTIONS, 3, expand=1)
+        return
+    texts = dict(memory.sql("SELECT key, text FROM documents").fetchall())
+    hits = retriever.search(QUESTIONS, 3).chunks()
+    for spans, chunks in zip(retriever.search(QUESTIONS, 3, expand=(1, 0)), hits, strict=True):
+        assert sorted(rank for span in spans for rank in span.ranks) == [chunk.rank for chunk in chunks]
+        pieces = [piece for span in spans for piece in span.pieces]
+        assert all(piece.text == texts[piece.key][piece.start : piece.end] for piece in pieces)
+        seen = [(piece.key, place) for piece in pieces for place in range(piece.start, piece.end)]
+        assert len(seen) == len(set(seen))
+        for chunk in chunks:
+            assert {(chunk.key, place) for place in range(chunk.start, chunk.end)} <= set(seen)
+
+
+def test_hits_are_grouped_or_expanded_and_not_both(retriever):
+    with pytest.raises(QueryError, match="hits are grouped or expanded"):
+        retriever.search(["the harbour"], group_by="lang", expand=1)

@@ -8,13 +8,11 @@ import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.rows import Rows
-from mnemodex.retrievers.base import Retriever, check
+from mnemodex.retrievers.base import Retriever
 from mnemodex.retrievers.hits import Hits
 from mnemodex_example.copies import CopiesSettings, signatures
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mnemodex.retrievers.memory import Memory
     from mnemodex.schemas.manifest import IndexEntry
 
@@ -31,8 +29,7 @@ class CopiesRetriever(Retriever):
         self._rows = Rows.open(folder)
 
     @override
-    def search(self, queries: Sequence[str], k: int = 10, *, where: str | None = None) -> Hits:
-        texts = check(queries, k)
+    def find(self, texts: list[str], k: int, where: str | None) -> Hits:
         allowed = None if where is None else self._memory.ids_where(where)
         scores = np.zeros((len(texts), len(self._rows.ids)), np.float32)
         for number, signature in enumerate(signatures(texts, self._settings)):
