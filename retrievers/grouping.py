@@ -6,7 +6,7 @@ import difflib
 import json
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -43,6 +43,10 @@ class Group:
     value: str | None
     score: float
     hits: tuple[Chunk, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `search --group-by --json` prints."""
+        return {"value": self.value, "score": self.score, "hits": [hit.to_json() for hit in self.hits]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,8 @@ def check_group_field(field: str, known: Sequence[str]) -> None:
     if field in known:
         return
     near = difflib.get_close_matches(field, known, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"The fields are: {', '.join(known) or 'there are none'}"
+    known_fields = f"The fields are: {', '.join(known)}" if known else "Documents have no metadata; give them some"
+    hint = f"Did you mean {near[0]!r}?" if near else known_fields
     raise QueryError(f"group_by: no document has the field {field!r}. {hint}")
 
 

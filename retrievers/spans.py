@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -53,6 +53,11 @@ class Span:
     def text(self) -> str:
         """The texts of the pieces, a blank line between two."""
         return "\n\n".join(piece.text for piece in self.pieces)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `search --expand --json` prints; ids are strings, as in hits."""
+        pieces = [asdict(piece) | {"doc_id": str(piece.doc_id)} for piece in self.pieces]
+        return {"ranks": list(self.ranks), "score": self.score, "text": self.text, "pieces": pieces}
 
 
 @dataclass(frozen=True, slots=True)

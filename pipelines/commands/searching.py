@@ -29,6 +29,12 @@ def search(
     questions: Annotated[list[str], typer.Argument(help="One or more questions.", metavar="QUESTION...")],
     k: Annotated[int, typer.Option("-k", help="Hits per question.")] = 10,
     where: Annotated[str | None, typer.Option(help="A boolean SQL expression over chunks c and documents d.")] = None,
+    group_by: Annotated[
+        str | None, typer.Option(help="Print the best values of a field of metadata, such as session, with their hits.")
+    ] = None,
+    expand: Annotated[
+        int | None, typer.Option(help="Print hits with so many chunks before and after them, each text once.")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Print the evidence for each hit.")] = False,
     picture: Annotated[
         Path | None, typer.Option(help="Draw the part of a graph that answers one question: FILE.svg or .html.")
@@ -46,7 +52,13 @@ def search(
         _draw(opened.retriever(index), questions, picture)
     kind = opened.kind(index)
     with KINDS.calling(opened.snapshot.index(index).type):
-        renderer = load(kind.renderer)(SearchRequest(opened, index, questions, k, where, explain))
+        request = SearchRequest(opened, index, questions, k, where, explain)
+        if group_by is not None or expand is not None:
+            from mnemodex.pipelines.commands.arranging import print_arranged
+
+            print_arranged(request, group_by, expand, as_json=as_json)
+            return
+        renderer = load(kind.renderer)(request)
         if as_json:
             print_json(renderer.to_json())
         else:

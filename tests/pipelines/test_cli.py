@@ -407,7 +407,9 @@ class TestProcess:
         assert (ran.returncode, ran.stdout) == (2, "")
         assert ran.stderr.startswith("error: ") and ran.stderr.count("\n") == 1
 
-    @pytest.mark.parametrize(("typed", "offered"), [("mnemodex ver", "verify"), ("mnemodex search --exp", "--explain")])
+    @pytest.mark.parametrize(
+        ("typed", "offered"), [("mnemodex ver", "verify"), ("mnemodex search --expl", "--explain")]
+    )
     def test_the_shell_completes(self, typed, offered):
         words = {"_MNEMODEX_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
         ran = subprocess.run(

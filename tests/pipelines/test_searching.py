@@ -69,3 +69,44 @@ def test_json_holds_the_reasons_of_every_index(run, index, kind):
     plain, explained = (json.loads(run(index, *question, *more).stdout)["hits"][0] for more in ([], ["--explain"]))
     assert all(kind in {reason["kind"] for reason in hit.pop("reasons")} for hit in explained)
     assert explained == plain and len(plain) == 2
+
+
+def test_groups_are_printed_with_their_best_hit(run):
+    lines = run("words", "lighthouse harbour Маяк", "--group-by", "lang", "-k", "2").stdout.splitlines()
+    groups = json.loads(run("words", "lighthouse harbour Маяк", "--group-by", "lang", "-k", "2", "--json").stdout)
+    (found,) = groups["groups"]
+    assert groups["index"] == "words" and len(found) == 2
+    assert [set(group) for group in found] == [{"value", "score", "hits"}] * 2
+    for rank, group in enumerate(found, start=1):
+        line = next(line for line in lines if line.split()[:1] == [str(rank)])
+        assert line.split()[2] == group["value"] and f"{len(group['hits'])} hit" in line
+        assert any(f"[{group['hits'][0]['key']}]" in line for line in lines)
+
+
+def test_spans_are_printed_with_their_places(run):
+    (spans,) = json.loads(run("words", "slice of lemon", "--expand", "1", "-k", "2", "--json").stdout)["spans"]
+    assert sorted(rank for span in spans for rank in span["ranks"]) == [1, 2]
+    printed = run("words", "slice of lemon", "--expand", "1", "-k", "2").stdout
+    for piece in (piece for span in spans for piece in span["pieces"]):
+        assert f"[{piece['key']}] {piece['start']}-{piece['end']}" in printed
+        assert piece["end"] - piece["start"] == len(piece["text"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--group-by", "lang", "--expand", "1"), "hits are grouped or expanded"),
+        (("--group-by", "lang", "--explain"), "explain: is for hits alone"),
+        (("--group-by", "langs"), "Did you mean 'lang'?"),
+        (("--expand", "-1"), "expand is -1"),
+    ],
+)
+def test_what_is_no_arrangement_of_hits_is_refused(cli, library, options, message):
+    ran = cli("search", library, "words", "slice of lemon", *options)
+    assert ran.code == 2 and message in ran.err
+    assert ran.err.startswith("error: ")
+
+
+def test_nothing_found_is_said(run):
+    for options in (("--group-by", "lang"), ("--expand", "1")):
+        assert "no hits" in run("words", "xyzzy", *options).stdout
