@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from mnemodex.indexers.graph.names import normalize
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.metadata import TIME_TYPES
+from mnemodex.schemas.tables import FACTS
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,38 +36,80 @@ class DatedFact:
     superseded_by: int | None
 
 
-def history(memory: Memory, entity: str, *, time: str, newest: bool = False) -> list[DatedFact]:
-    """Return the facts of an entity, as subject or as object, by time, those without a time first.
-
-    A subject and a predicate have one value where no two objects are stated at the same time; then each value holds
-    until the next one is stated, and the same value may come back. Of others, all facts hold.
-
-    Args:
-        memory: with triples.
-        entity: a name, which is compared in its normal form.
-        time: the field of documents with their times, of type `timestamp` or `date`.
-        newest: only the facts that still hold.
-
-    Raises:
-        QueryError: there is no such field, or it holds no times.
-    """
-    kind = memory.snapshot.fields.get(time)
-    if kind not in TIME_TYPES:
-        known = ", ".join(name for name, of in memory.snapshot.fields.items() if of in TIME_TYPES) or "there is none"
-        raise QueryError(f"time: {time!r} is no field of times; name one of these: {known}")
+def facts_of(memory: Memory, entity: str, *, newest: bool) -> list[DatedFact]:
+    """Return the facts of an entity; see `Memory.history`."""
+    if not isinstance(entity, str):
+        raise QueryError(f"history: the entity is a {type(entity).__name__}, not a string; give a name")
+    field = time_field(memory.snapshot)
     name = "'" + normalize(entity).replace("'", "''") + "'"
-    field = '"' + time.replace('"', '""') + '"'
-    rows = memory.sql(_QUERY.format(name=name, field=field)).fetchall()
-    facts = [DatedFact(*row) for row in rows]
+    of_name = f"subject = {name} OR object = {name}"
+    named = f"(SELECT DISTINCT subject, predicate FROM facts WHERE {of_name})"  # noqa: S608 - quoted
+    query = f"SELECT * FROM ({_query(field, named)}) WHERE {of_name} ORDER BY {_ORDER}"  # noqa: S608 - quoted
+    facts = [DatedFact(*row) for row in memory.sql(query).fetchall()]
     return [fact for fact in facts if fact.superseded_by is None] if newest else facts
 
 
+def time_field(snapshot: Snapshot) -> str:
+    """Return the column of documents that facts are dated by: that of `triples.time`, or the only one with times.
+
+    Raises:
+        QueryError: the memory has no facts, no such column, or several.
+    """
+    if FACTS.label not in snapshot.manifest.tables:
+        raise QueryError("history: the memory has no facts; add `triples` and an index of type graph to the recipe")
+    fields = snapshot.fields
+    times = [name for name, kind in fields.items() if kind in TIME_TYPES]
+    known = ", ".join(times)
+    named = (snapshot.manifest.recipe.get("triples") or {}).get("time")
+    if named is not None and named not in times:
+        raise QueryError(
+            f"history: `triples.time` of the recipe is {named!r}, which is no field of times; name one of these: "
+            f"{known or 'there is none'}"
+        )
+    if named is None and not times:
+        raise QueryError(
+            "history: documents have no field of times; declare it in the recipe, `source.metadata: {time: timestamp}`,"
+            " and build again"
+        )
+    if named is None and len(times) > 1:
+        raise QueryError(
+            f"history: documents have several fields of times ({known}); name one in the recipe, "
+            f"`triples: {{time: {times[0]}}}`, and build again"
+        )
+    return named if named is not None else times[0]
+
+
+def history_view(snapshot: Snapshot) -> str:
+    """Return the statement that makes the view `history` of all facts over the views of `HISTORY_READS`.
+
+    Where facts have no times, whoever reads the view gets the error that says so.
+    """
+    try:
+        query = _query(time_field(snapshot), "(SELECT DISTINCT subject, predicate FROM facts)")
+    except QueryError as error:
+        message = "'" + str(error).replace("'", "''") + "'"
+        query = f"{_NOTHING} WHERE error({message}) IS NULL"
+    return f"CREATE VIEW {HISTORY} AS {query}"
+
+
+def _query(field: str, named: str) -> str:
+    """Return the query of the history of some subjects and predicates, by a column of documents."""
+    return _QUERY.format(field='"' + field.replace('"', '""') + '"', named=named)
+
+
+HISTORY = "history"
+"""The name of the view."""
+HISTORY_READS = ("facts", "triples", "chunks", "documents")
+"""The views that it reads."""
+_ORDER = "valid_from NULLS FIRST, subject, predicate, object"
+_NOTHING = """
+SELECT NULL::BIGINT AS fact_id, NULL::VARCHAR AS subject, NULL::VARCHAR AS predicate, NULL::VARCHAR AS object,
+    NULL::TIMESTAMP AS valid_from, NULL::BIGINT AS superseded_by
+"""
 _QUERY = """
-WITH named AS (
-    SELECT DISTINCT subject, predicate FROM facts WHERE subject = {name} OR object = {name}
-), stated AS (
+WITH stated AS (
     SELECT DISTINCT f.fact_id, f.subject, f.predicate, f.object, CAST(d.{field} AS TIMESTAMP) AS stated_at
-    FROM facts f JOIN named USING (subject, predicate) JOIN triples t USING (fact_id)
+    FROM facts f JOIN {named} named USING (subject, predicate) JOIN triples t USING (fact_id)
     JOIN chunks c USING (chunk_id) JOIN documents d USING (doc_id)
 ), together AS (
     SELECT subject, predicate FROM stated WHERE stated_at IS NOT NULL
@@ -81,6 +125,5 @@ WITH named AS (
     SELECT fact_id, subject, predicate, object, min(stated_at) AS valid_from, NULL AS superseded_by FROM stated
     WHERE fact_id NOT IN (SELECT fact_id FROM changed) GROUP BY ALL
 )
-SELECT * FROM (FROM changed UNION ALL FROM others) WHERE subject = {name} OR object = {name}
-ORDER BY valid_from NULLS FIRST, subject, predicate, object
+FROM changed UNION ALL FROM others
 """

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mnemodex.indexers.encoders import TextEncoder
     from mnemodex.retrievers.answer import Answer
     from mnemodex.retrievers.base import Retriever
+    from mnemodex.retrievers.history import DatedFact
     from mnemodex.retrievers.sql import Connection
     from mnemodex.schemas.kinds import Kind
     from mnemodex.schemas.manifest import EncoderEntry
@@ -174,6 +175,25 @@ class Memory:
         """
         claim_threads()
         return self._sql.query(query, seconds=seconds)
+
+    def history(self, entity: str, *, newest: bool = False) -> list[DatedFact]:
+        """Return the facts of an entity, as subject or as object, by time, those without a time first.
+
+        A subject and a predicate have one value where no two objects are stated at the same time; then each value holds
+        until the next one is stated, and the same value may come back. Of others, all facts hold. The view `history` of
+        SQL has the same rows of all entities.
+
+        Args:
+            entity: a name, which is compared in its normal form.
+            newest: only the facts that still hold.
+
+        Raises:
+            QueryError: the memory has no facts; documents have no field of times; or several, and `triples.time` of the
+                recipe names none.
+        """
+        from mnemodex.retrievers.history import facts_of
+
+        return facts_of(self, entity, newest=newest)
 
     def ids_where(self, where: str) -> Int64s:
         """Return the ids of the chunks that a `where` expression keeps, int64, ascending."""

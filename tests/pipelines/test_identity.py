@@ -191,6 +191,7 @@ TABLE: dict[str, dict[str, Change | str]] = {
     },
     "TripleFile": {
         "extractor": FIXED,
+        "time": Change("triples.time", "when", NOTHING),
         "path": Change("triples.from", "{F}/same-triples.jsonl", NOTHING),
         "max_errors": Change("triples.max_errors", 7, NOTHING),
     },
@@ -258,11 +259,13 @@ TABLE: dict[str, dict[str, Change | str]] = {
     },
     "SpacyTriples": {
         "extractor": FIXED,
+        "time": Change("triples.time", "when", NOTHING, of="spacy"),
         "model": Change("triples.model", "{F}/spacy", ("triples",), of="spacy"),
         "max_facts": Change("triples.max_facts", 3, ("triples",), of="spacy"),
     },
     "LlmTriples": {
         "extractor": FIXED,
+        "time": Change("triples.time", "when", NOTHING, of="llm"),
         "model": Change("triples.model", "large", ("triples",), of="llm"),
         "base_url": Change("triples.base_url", "http://localhost:2/v1", NOTHING, of="llm"),
         "api_key_env": Change("triples.api_key_env", "MY_KEY", NOTHING, of="llm"),

@@ -44,6 +44,7 @@ def test_every_table_and_the_catalogue_are_views(memory):
     pairs = {"qa_pairs", "qa_candidates", "questions"}
     assert found == {
         "documents",
+        "history",
         "chunks",
         "files",
         "indexes",
