@@ -37,7 +37,7 @@ class _Search:
     @property
     def likeness(self) -> Hashable:
         """What searches of one batch have in common, besides their index."""
-        return self.request.k, self.where, self.request.explain, self.request.kind
+        return self.request.k, self.where, self.request.newest, self.request.explain, self.request.kind
 
 
 @dataclass(eq=False)

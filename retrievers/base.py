@@ -40,16 +40,28 @@ class Retriever(Protocol):
         return None
 
     @overload
-    def search(self, queries: Sequence[str], k: int = ..., *, where: str | None = ...) -> Hits: ...
+    def search(self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., newest: bool = ...) -> Hits: ...
 
     @overload
     def search(
-        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., group_by: str | GroupBy
+        self,
+        queries: Sequence[str],
+        k: int = ...,
+        *,
+        where: str | None = ...,
+        newest: bool = ...,
+        group_by: str | GroupBy,
     ) -> list[list[Group]]: ...
 
     @overload
     def search(
-        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., expand: int | tuple[int, int]
+        self,
+        queries: Sequence[str],
+        k: int = ...,
+        *,
+        where: str | None = ...,
+        newest: bool = ...,
+        expand: int | tuple[int, int],
     ) -> list[list[Span]]: ...
 
     def search(
@@ -58,6 +70,7 @@ class Retriever(Protocol):
         k: int = 10,
         *,
         where: str | None = None,
+        newest: bool = False,
         group_by: str | GroupBy | None = None,
         expand: int | tuple[int, int] | None = None,
     ) -> Arranged:
@@ -69,6 +82,7 @@ class Retriever(Protocol):
                 without a visible character matches none.
             where: a boolean SQL expression over `chunks c` and `documents d`; an unqualified column is the chunk's if
                 it has it.
+            newest: whether superseded facts are left out, of an index of type graph; see `GraphRetriever`.
             group_by: a field of the documents' metadata, `a.b` for the field b of the object a, or a `GroupBy`: the
                 result is the best groups of hits with one value of it.
             expand: so many chunks before and after each hit, or (before, after): the result is the hits with these,
@@ -76,12 +90,20 @@ class Retriever(Protocol):
 
         Raises:
             QueryError: k is below 1 or too large, a question is not a string, `where` is not such an expression, there
-                is no such field, both `group_by` and `expand` are given, or hits are no chunks where one of them is.
+                is no such field, both `group_by` and `expand` are given, hits are no chunks where one of them is, or
+                `newest` is given for an index without facts, or without times of these.
         """
-        return arrange(self, check(queries, k), k, where, group_by, expand)
+        return arrange(self, check(queries, k), k, where, newest, group_by, expand)
 
     def find(self, questions: list[str], k: int, where: str | None) -> Hits:
         """Return the best hits of each question; arguments and errors are those of `search`, and are checked."""
+
+    def find_newest(self, questions: list[str], k: int, where: str | None) -> Hits:
+        """As `find`, where superseded facts are left out."""
+        raise QueryError(
+            f"index {self.name!r}: knows of no facts that are superseded; leave out newest, or search an index of type "
+            "graph"
+        )
 
 
 def is_blank(question: str) -> bool:
@@ -135,24 +157,26 @@ def arrange(
     questions: list[str],
     k: int,
     where: str | None,
+    newest: bool,
     group_by: str | GroupBy | None,
     expand: int | tuple[int, int] | None,
 ) -> Arranged:
     """Search as `Retriever.search`, for questions that are checked."""
     check_one_form(False, group_by, expand)
+    find = retriever.find_newest if newest else retriever.find
     if group_by is not None:
         from mnemodex.retrievers.grouping import Grouping
 
         grouping = Grouping(group_by, k, most_hits=retriever.most_hits, index=retriever.name)
-        while (groups := grouping.groups(retriever.find(questions, grouping.depth, where))) is None:
+        while (groups := grouping.groups(find(questions, grouping.depth, where))) is None:
             pass
         return groups
     if expand is not None:
         from mnemodex.retrievers.spans import expand_hits, sides
 
         before, after = sides(expand)
-        return expand_hits(retriever.find(questions, k, where), before, after, near=retriever.near)
-    return retriever.find(questions, k, where)
+        return expand_hits(find(questions, k, where), before, after, near=retriever.near)
+    return find(questions, k, where)
 
 
 def check_one_form(explain: bool, group_by: object, expand: object) -> None:

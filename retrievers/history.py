@@ -13,6 +13,7 @@ from mnemodex.schemas.tables import FACTS
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from mnemodex.indexers.arrays import Int64s
     from mnemodex.retrievers.memory import Memory
     from mnemodex.retrievers.snapshot import Snapshot
 
@@ -47,6 +48,18 @@ def facts_of(memory: Memory, entity: str, *, newest: bool) -> list[DatedFact]:
     query = f"SELECT * FROM ({_query(field, named)}) WHERE {of_name} ORDER BY {_ORDER}"  # noqa: S608 - quoted
     facts = [DatedFact(*row) for row in memory.sql(query).fetchall()]
     return [fact for fact in facts if fact.superseded_by is None] if newest else facts
+
+
+def superseded_facts(memory: Memory) -> Int64s:
+    """Return the ids of the facts that hold no more, int64, in no order.
+
+    Raises:
+        QueryError: see `time_field`.
+    """
+    time_field(memory.snapshot)
+    query = f"SELECT fact_id FROM {HISTORY} GROUP BY fact_id HAVING bool_and(superseded_by IS NOT NULL)"  # noqa: S608
+    ids: Int64s = memory.sql(query).to_arrow_table()["fact_id"].to_numpy()
+    return ids
 
 
 def time_field(snapshot: Snapshot) -> str:

@@ -25,6 +25,7 @@ class SearchForm(Form):
         queries: the questions.
         k: hits of each.
         where: a boolean SQL expression over chunks c and documents d.
+        newest: whether superseded facts are left out, of an index of type graph.
         explain: whether hits come with their reasons.
         kind: of the hits: "chunk", "pair" or "position", as the index has them; one of pairs has also those of chunks.
             Where it is given, they are as `hits_to_json` gives them, for clients.
@@ -34,6 +35,7 @@ class SearchForm(Form):
     queries: list[str]
     k: int = Field(default=10, ge=1)
     where: str | None = None
+    newest: bool = False
     explain: bool = False
     kind: str | None = None
 
@@ -70,7 +72,7 @@ def find(served: Served, request: SearchForm, queries: Sequence[str], where: str
     from mnemodex.schemas.kinds import KINDS, load
 
     served.retriever(request.index)
-    searched = SearchRequest(served.memory, request.index, queries, request.k, where, request.explain)
+    searched = SearchRequest(served.memory, request.index, queries, request.k, where, request.explain, request.newest)
     with KINDS.calling(served.memory.snapshot.index(request.index).type) as kind:
         found: dict[str, Any] = load(kind.renderer)(searched).to_json()
     return {"memory": served.name, "snapshot": served.snapshot, **found}
@@ -84,7 +86,9 @@ def _find_of_kind(served: Served, request: SearchForm, queries: Sequence[str], w
     retriever = served.retriever(request.index)
     if request.kind == "chunk" and isinstance(retriever, QARetriever):
         retriever = retriever.by_chunk()
-    hits = retriever.search(queries, request.k, where=where)
+    # An index of another package may have a retriever that takes no more.
+    newest: Any = {"newest": True} if request.newest else {}
+    hits = retriever.search(queries, request.k, where=where, **newest)
     return {
         "memory": served.name,
         "snapshot": served.snapshot,

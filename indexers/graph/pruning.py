@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -64,6 +65,37 @@ def prune(graph: Graph, left_out: Bools, synonyms: Edges = NO_EDGES) -> Pruned:
         entity_passages[entities],
     )
     return Pruned(pruned, entities, facts, passages)
+
+
+def without_facts(graph: Graph, left_out: Bools) -> tuple[Graph, Bools]:
+    """Return a graph without facts, bool of shape (facts,), and which passages state some, and none that is left.
+
+    Nodes and facts keep their numbers. No walk goes from or to those passages, bool of shape (passages,).
+    """
+    facts = np.asarray(graph.passage_facts)
+    gone, stated = left_out[facts], np.diff(graph.passage_offsets)
+    left = np.bincount(np.repeat(np.arange(graph.passages), stated)[~gone], minlength=graph.passages)
+    outdated = (stated > 0) & (left == 0)
+    taken = facts[gone]
+    triples = Edges(graph.subjects[taken], graph.objects[taken], np.full(len(taken), -1, np.float32))
+    change = adjacency(graph.entities, graph.passages, facts=triples, mentions=NO_EDGES, synonyms=NO_EDGES)
+    whole = Adjacency(graph.indptr, graph.indices, graph.fact, graph.mention, graph.synonym)
+    joined = _combine(whole, change, np.arange(graph.nodes, dtype=np.int32))
+    is_outdated = np.concatenate([np.zeros(graph.entities, np.bool_), outdated])
+    of_outdated = np.repeat(is_outdated, np.diff(joined.indptr))
+    fewer = np.bincount(joined.indices[of_outdated], minlength=graph.entities)[: graph.entities]
+    kept = replace(
+        graph,
+        indptr=joined.indptr,
+        indices=joined.indices,
+        fact=joined.fact,
+        mention=np.where(of_outdated | is_outdated[joined.indices], np.float32(0), joined.mention),
+        synonym=joined.synonym,
+        passage_offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(left)]),
+        passage_facts=facts[~gone],
+        entity_passages=graph.entity_passages - fewer.astype(np.int32),
+    )
+    return kept, outdated
 
 
 def renumber(kept: Int64s, count: int) -> Int32s:

@@ -27,7 +27,7 @@ def print_arranged(request: SearchRequest, group_by: str | None, expand: int | N
     language = language_of(request.memory.snapshot, request.index)
     questions, k, where = request.questions, request.k, request.where
     if group_by is not None:
-        answers = retriever.search(questions, k, where=where, group_by=group_by)
+        answers = retriever.search(questions, k, where=where, newest=request.newest, group_by=group_by)
         if as_json:
             listed = [[group.to_json() for group in groups] for groups in answers]
             print_json({"index": request.index, "groups": listed})
@@ -35,7 +35,7 @@ def print_arranged(request: SearchRequest, group_by: str | None, expand: int | N
         for question, groups in zip(questions, answers, strict=True):
             _print_groups(question, groups, language)
     elif expand is not None:
-        found = retriever.search(questions, k, where=where, expand=expand)
+        found = retriever.search(questions, k, where=where, newest=request.newest, expand=expand)
         if as_json:
             print_json({"index": request.index, "spans": [[span.to_json() for span in spans] for spans in found]})
             return

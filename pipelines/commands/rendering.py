@@ -34,10 +34,14 @@ class SearchRequest:
     k: int = 10
     where: str | None = None
     explain: bool = False
+    newest: bool = False
 
     def hits(self) -> Hits:
         """Return the hits of the index."""
-        return self.memory.retriever(self.index).search(self.questions, self.k, where=self.where)
+        # An index of another package may have a retriever that takes no more.
+        newest: Any = {"newest": True} if self.newest else {}
+        hits: Hits = self.memory.retriever(self.index).search(self.questions, self.k, where=self.where, **newest)
+        return hits
 
 
 class ChunkRenderer:

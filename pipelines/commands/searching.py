@@ -29,6 +29,9 @@ def search(
     questions: Annotated[list[str], typer.Argument(help="One or more questions.", metavar="QUESTION...")],
     k: Annotated[int, typer.Option("-k", help="Hits per question.")] = 10,
     where: Annotated[str | None, typer.Option(help="A boolean SQL expression over chunks c and documents d.")] = None,
+    newest: Annotated[
+        bool, typer.Option("--newest", help="Leave out facts of a graph that others took the place of.")
+    ] = False,
     group_by: Annotated[
         str | None, typer.Option(help="Print the best values of a field of metadata, such as session, with their hits.")
     ] = None,
@@ -52,7 +55,7 @@ def search(
         _draw(opened.retriever(index), questions, picture)
     kind = opened.kind(index)
     with KINDS.calling(opened.snapshot.index(index).type):
-        request = SearchRequest(opened, index, questions, k, where, explain)
+        request = SearchRequest(opened, index, questions, k, where, explain, newest)
         if group_by is not None or expand is not None:
             from mnemodex.pipelines.commands.arranging import print_arranged
 

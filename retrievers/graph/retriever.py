@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from mnemodex.retrievers.base import Retriever, check, is_blank
 from mnemodex.retrievers.graph.parsing import find_parser
 from mnemodex.retrievers.graph.space import Space
 from mnemodex.retrievers.graph.subgraph import subgraph_of
+from mnemodex.retrievers.history import superseded_facts
 from mnemodex.retrievers.hits import MISSING_SCORE, Hits, Reason
 from mnemodex.retrievers.top_k import top_k
+from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +39,10 @@ _MOST_HITS = 100
 class GraphRetriever(Retriever):
     """Ranks chunks by walking a graph of facts, names and passages.
 
+    A search with `newest` leaves out superseded facts, see `Memory.history`: they are not linked to questions, and no
+    walk goes over them. To a passage that states some of them and no fact that holds no walk leads, and no rewrite
+    comes of it: it scores by its vector alone.
+
     Methods are `hipporag1` (Gutiérrez et al., 2024), `hipporag2` (Gutiérrez et al., 2025), and our own `bridge` and
     `bridge-lite`, see their modules.
 
@@ -53,10 +60,28 @@ class GraphRetriever(Retriever):
         folders = memory.snapshot.shards(entry)
         self.space = Space(memory, folders[0] if folders else None, str(embed), memory.snapshot.left_out(entry))
         triples = memory.snapshot.manifest.recipe.get("triples")
-        self._method = _make_method(settings, triples, large=self.space.graph.nodes > _LARGE)
+        self._make_method = partial(_make_method, settings, triples, large=self.space.graph.nodes > _LARGE)
+        self._method = self._make_method()
 
     @override
     def find(self, questions: list[str], k: int, where: str | None) -> Hits:
+        return self._find(questions, k, where, newest=False)
+
+    @override
+    def find_newest(self, questions: list[str], k: int, where: str | None) -> Hits:
+        return self._find(questions, k, where, newest=True)
+
+    @cached_property
+    def _newest(self) -> tuple[Space, Method]:
+        """What answers where superseded facts are left out. Methods keep what they compute for one graph."""
+        if not len(self.space.graph.subjects):
+            raise QueryError(
+                f"index {self.name!r}: its graph has no facts, so that none is superseded; leave out newest, or search "
+                "an index of type graph whose method uses facts, such as bridge"
+            )
+        return self.space.without_facts(superseded_facts(self._memory)), self._make_method()
+
+    def _find(self, questions: list[str], k: int, where: str | None, *, newest: bool) -> Hits:
         allowed = None if where is None else self._memory.ids_where(where)
         # A filter may leave nothing of the passages that are likely near.
         exact = allowed is not None or k > _MOST_HITS
@@ -65,7 +90,7 @@ class GraphRetriever(Retriever):
         def scores() -> Iterator[Float32s]:
             for start in range(0, len(questions), _BATCH):
                 batch = questions[start : start + _BATCH]
-                ranked = self.rank(batch, exact=exact)
+                ranked = self.rank(batch, exact=exact, newest=newest)
                 activations.extend(ranked.activations)
                 ranked.scores[[is_blank(question) for question in batch]] = MISSING_SCORE
                 yield from ranked.scores
@@ -84,13 +109,15 @@ class GraphRetriever(Retriever):
 
         return Hits.best(self._memory.snapshot, self.space.rows, scores(), k, allowed=allowed, explain=explain)
 
-    def rank(self, questions: Sequence[str], *, exact: bool = False) -> Scored:
+    def rank(self, questions: Sequence[str], *, exact: bool = False, newest: bool = False) -> Scored:
         """Return scores of all passages, and the evidence, for a batch small enough for so many rows.
 
-        With `exact`, all vectors of passages are compared, however many they are.
+        With `exact`, all vectors of passages are compared, however many they are. With `newest`, superseded facts are
+        left out.
         """
-        space = self.space.exact() if exact else self.space
-        return self._method.score(space, questions, space.encode(questions))
+        space, method = self._newest if newest else (self.space, self._method)
+        space = space.exact() if exact else space
+        return method.score(space, questions, space.encode(questions))
 
     def subgraph(self, question: str, k: int = 8) -> Subgraph:
         """Return the subgraph that answers a question, as `write_picture` draws it, with its first k passages."""

@@ -15,6 +15,7 @@ from mnemodex.indexers.base import InputPartition
 from mnemodex.indexers.dense.vectors import Vectors, open_matrix
 from mnemodex.indexers.graph.codes import Codes
 from mnemodex.indexers.graph.graph import Graph
+from mnemodex.indexers.graph.pruning import without_facts
 from mnemodex.indexers.graph.words import WordCounts
 from mnemodex.indexers.rows import Rows
 from mnemodex.retrievers.graph.live import Live
@@ -22,7 +23,7 @@ from mnemodex.retrievers.graph.nearest import TextVectors
 from mnemodex.retrievers.top_k import top_k
 from mnemodex.schemas.errors import OlderFormatError
 from mnemodex.schemas.store.columns import to_column
-from mnemodex.schemas.tables import CHUNKS, TableKey, vector_codes
+from mnemodex.schemas.tables import CHUNKS, FACTS, TableKey, vector_codes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,6 +79,8 @@ class Space:
             graph = _without_edges(rows.ids)
         else:
             rows, graph = Rows.open(folder), Graph.open(folder)
+        self._without: Bools | None = None
+        self._unread: Bools | None = None
         self._live = Live(graph, snapshot)
         self.graph = self._live.graph
         self.rows = self._live.rows(rows)
@@ -116,6 +119,8 @@ class Space:
         check_places(texts, self._live.count(table), self._folder, numbers)
         check_arrays(sum(map(len, matrices)) == len(texts), self._folder, f"{numbers} and the vectors")
         live = self._live.numbers(table, texts)
+        if table == "facts" and self._without is not None:
+            live = np.where((live >= 0) & ~self._without[live], live, np.int32(-1))
         return TextVectors(matrices, live, self._codes("facts", live >= 0) if table == "facts" else None)
 
     @cached_property
@@ -141,6 +146,20 @@ class Space:
         whole = copy.copy(self)
         whole._passage_vectors = None
         return whole
+
+    def without_facts(self, fact_ids: Int64s) -> Self:
+        """Return it without facts, given by their ids, int64: they are near to nothing, and no walk goes over them.
+
+        No walk goes over passages that state some of them and no other fact either, and their texts are not read.
+        """
+        parts = self._memory.snapshot.manifest.tables[FACTS.label].partitions
+        columns = [self._memory.snapshot.column(FACTS.label, part.label, "fact_id") for part in parts]
+        places = self._live.places("facts", np.arange(len(self.graph.subjects)))
+        kept = copy.copy(self)
+        kept._without = np.isin(np.concatenate(columns)[places], fact_ids)
+        kept.graph, kept._unread = without_facts(self.graph, kept._without)
+        vars(kept).pop("_fact_vectors", None)
+        return kept
 
     @cached_property
     def words(self) -> WordCounts:
@@ -211,6 +230,8 @@ class Space:
             label = self.rows.labels[int(partition)]
             table = self._memory.snapshot.take(CHUNKS.label, label, self.rows.row[inside].tolist(), ["title", "text"])
             texts.update(zip(inside.tolist(), (Passage(**row) for row in table.to_pylist()), strict=True))
+        if self._unread is not None:
+            texts.update((number, Passage("", "")) for number in numbers[self._unread[numbers]].tolist())
         return [texts[number] for number in numbers.tolist()]
 
 

@@ -83,12 +83,24 @@ class QARetriever(Retriever):
 
     @overload
     def search(
-        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., kind: Literal["pair"] = ...
+        self,
+        queries: Sequence[str],
+        k: int = ...,
+        *,
+        where: str | None = ...,
+        newest: bool = ...,
+        kind: Literal["pair"] = ...,
     ) -> PairHits: ...
 
     @overload
     def search(
-        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., kind: Literal["pair", "chunk"]
+        self,
+        queries: Sequence[str],
+        k: int = ...,
+        *,
+        where: str | None = ...,
+        newest: bool = ...,
+        kind: Literal["pair", "chunk"],
     ) -> Hits: ...
 
     @overload
@@ -98,6 +110,7 @@ class QARetriever(Retriever):
         k: int = ...,
         *,
         where: str | None = ...,
+        newest: bool = ...,
         group_by: str | GroupBy,
         kind: Literal["pair", "chunk"] = ...,
     ) -> list[list[Group]]: ...
@@ -109,6 +122,7 @@ class QARetriever(Retriever):
         k: int = ...,
         *,
         where: str | None = ...,
+        newest: bool = ...,
         expand: int | tuple[int, int],
         kind: Literal["pair", "chunk"] = ...,
     ) -> list[list[Span]]: ...
@@ -120,6 +134,7 @@ class QARetriever(Retriever):
         k: int = 10,
         *,
         where: str | None = None,
+        newest: bool = False,
         group_by: str | GroupBy | None = None,
         expand: int | tuple[int, int] | None = None,
         kind: str = "pair",
@@ -139,7 +154,7 @@ class QARetriever(Retriever):
         if kind not in {"pair", "chunk"}:
             raise QueryError(f"index {self.name!r}: hits of kind {kind!r} are not known. Give kind='pair' or 'chunk'")
         retriever = self if kind == "pair" else self.by_chunk()
-        return arrange(retriever, check(queries, k), k, where, group_by, expand)
+        return arrange(retriever, check(queries, k), k, where, newest, group_by, expand)
 
     @override
     def find(self, questions: list[str], k: int, where: str | None) -> PairHits:

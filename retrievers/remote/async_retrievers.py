@@ -51,17 +51,29 @@ class AsyncRemoteRetriever:
 
     @overload
     async def search(
-        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., explain: bool = ...
+        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., newest: bool = ..., explain: bool = ...
     ) -> Hits: ...
 
     @overload
     async def search(
-        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., group_by: str | GroupBy
+        self,
+        queries: Sequence[str],
+        k: int = ...,
+        *,
+        where: str | None = ...,
+        newest: bool = ...,
+        group_by: str | GroupBy,
     ) -> list[list[Group]]: ...
 
     @overload
     async def search(
-        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., expand: int | tuple[int, int]
+        self,
+        queries: Sequence[str],
+        k: int = ...,
+        *,
+        where: str | None = ...,
+        newest: bool = ...,
+        expand: int | tuple[int, int],
     ) -> list[list[Span]]: ...
 
     async def search(
@@ -70,6 +82,7 @@ class AsyncRemoteRetriever:
         k: int = 10,
         *,
         where: str | None = None,
+        newest: bool = False,
         group_by: str | GroupBy | None = None,
         expand: int | tuple[int, int] | None = None,
         explain: bool = False,
@@ -83,14 +96,18 @@ class AsyncRemoteRetriever:
         check_one_form(explain, group_by, expand)
         if group_by is not None:
             grouping = Grouping(group_by, k, most_hits=self._catalogue.limits.k, index=self.name)
-            while (groups := grouping.groups(await self._find(questions, grouping.depth, where))) is None:
+            while (
+                groups := grouping.groups(await self._find(questions, grouping.depth, where, newest=newest))
+            ) is None:
                 pass
             return groups
-        hits = await self._find(questions, k, where, explain=explain)
+        hits = await self._find(questions, k, where, newest=newest, explain=explain)
         return hits if expand is None else expand_hits(hits, *sides(expand), near=None)
 
-    async def _find(self, questions: list[str], k: int, where: str | None, *, explain: bool = False) -> Hits:
-        search = make_search(self._catalogue, self.name, self.kind, questions, k, where)
+    async def _find(
+        self, questions: list[str], k: int, where: str | None, *, newest: bool, explain: bool = False
+    ) -> Hits:
+        search = make_search(self._catalogue, self.name, self.kind, questions, k, where, newest=newest)
         hits = await self._connection.ask(search.hits(explain=explain))
         return hits if explain else replace(hits, explain=_refuse_reasons)
 

@@ -48,16 +48,30 @@ class RemoteRetriever(Retriever):
         self.most_hits = catalogue.limits.k
 
     @overload
-    def search(self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., explain: bool = ...) -> Hits: ...
+    def search(
+        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., newest: bool = ..., explain: bool = ...
+    ) -> Hits: ...
 
     @overload
     def search(
-        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., group_by: str | GroupBy
+        self,
+        queries: Sequence[str],
+        k: int = ...,
+        *,
+        where: str | None = ...,
+        newest: bool = ...,
+        group_by: str | GroupBy,
     ) -> list[list[Group]]: ...
 
     @overload
     def search(
-        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., expand: int | tuple[int, int]
+        self,
+        queries: Sequence[str],
+        k: int = ...,
+        *,
+        where: str | None = ...,
+        newest: bool = ...,
+        expand: int | tuple[int, int],
     ) -> list[list[Span]]: ...
 
     @override
@@ -67,6 +81,7 @@ class RemoteRetriever(Retriever):
         k: int = 10,
         *,
         where: str | None = None,
+        newest: bool = False,
         group_by: str | GroupBy | None = None,
         expand: int | tuple[int, int] | None = None,
         explain: bool = False,
@@ -77,6 +92,7 @@ class RemoteRetriever(Retriever):
             queries: the questions; more than the server takes at once are sent in several requests.
             k: hits for each, or groups, for which no more hits are looked at than the server gives.
             where: see `Retriever.search`.
+            newest: see `Retriever.search`.
             group_by: see `Retriever.search`.
             expand: is refused: a server sends no neighbours of hits.
             explain: whether the evidence comes along. Without it, `Hits.reasons()` asks the server for it.
@@ -87,18 +103,24 @@ class RemoteRetriever(Retriever):
             ServerError: the server cannot be reached, or took over another snapshot meanwhile.
         """
         if not explain:
-            return arrange(self, check(queries, k), k, where, group_by, expand)
+            return arrange(self, check(queries, k), k, where, newest, group_by, expand)
         check_one_form(explain, group_by, expand)
-        return self._connection.ask(self._search(queries, k, where).hits(explain=True))
+        return self._connection.ask(self._search(queries, k, where, newest=newest).hits(explain=True))
 
     @override
     def find(self, questions: list[str], k: int, where: str | None) -> Hits:
-        search = self._search(questions, k, where)
+        return self._find(self._search(questions, k, where))
+
+    @override
+    def find_newest(self, questions: list[str], k: int, where: str | None) -> Hits:
+        return self._find(self._search(questions, k, where, newest=True))
+
+    def _find(self, search: Search) -> Hits:
         hits = self._connection.ask(search.hits(explain=False))
         return replace(hits, explain=lambda: self._connection.ask(search.reasons(hits)))
 
-    def _search(self, queries: Sequence[str], k: int, where: str | None) -> Search:
-        return make_search(self._catalogue, self.name, self.kind, queries, k, where)
+    def _search(self, queries: Sequence[str], k: int, where: str | None, *, newest: bool = False) -> Search:
+        return make_search(self._catalogue, self.name, self.kind, queries, k, where, newest=newest)
 
 
 class RemoteNgramIndex(RemoteRetriever):

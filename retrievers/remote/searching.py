@@ -30,6 +30,7 @@ class Search:
         queries: the questions.
         k: hits of each.
         where: the filter.
+        newest: whether superseded facts are left out.
     """
 
     catalogue: Catalogue
@@ -38,6 +39,7 @@ class Search:
     queries: list[str]
     k: int
     where: str | None
+    newest: bool
 
     def hits(self, *, explain: bool) -> Call[Hits]:
         """Return the call that has the hits as its result, with their evidence if that is asked for."""
@@ -78,6 +80,7 @@ class Search:
             "where": self.where,
             "explain": explain,
             "kind": self.kind,
+            **({"newest": True} if self.newest else {}),
         }
         return [
             Request("/v1/search", {**body, "queries": list(batch)}) for batch in batches(queries, self.catalogue.limits)
@@ -85,7 +88,14 @@ class Search:
 
 
 def make_search(
-    catalogue: Catalogue, index: str, kind: str, queries: Sequence[str], k: int, where: str | None
+    catalogue: Catalogue,
+    index: str,
+    kind: str,
+    queries: Sequence[str],
+    k: int,
+    where: str | None,
+    *,
+    newest: bool = False,
 ) -> Search:
     """Return a search.
 
@@ -93,4 +103,4 @@ def make_search(
         QueryError: k is below 1, a question is no text, or the filter is none.
     """
     checked = check(queries, k)
-    return Search(catalogue, index, kind, checked, k, None if where is None else check_where(where))
+    return Search(catalogue, index, kind, checked, k, None if where is None else check_where(where), newest)

@@ -249,3 +249,8 @@ def test_expanded_hits_hold_each_text_once(asked, memory, retriever, local):
 def test_hits_are_grouped_or_expanded_and_not_both(retriever):
     with pytest.raises(QueryError, match="hits are grouped or expanded"):
         retriever.search(["the harbour"], group_by="lang", expand=1)
+
+
+def test_superseded_facts_are_left_out_of_graphs_alone_that_know_when_facts_hold(retriever):
+    with pytest.raises(QueryError, match=r"knows of no facts|its graph has no facts|documents have no field of times"):
+        retriever.search(["the harbour"], newest=True)
