@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ASCII = re.compile(r"[a-z0-9]+")
+_FEW, _PART = 10, 20
 
 
 class Word(NamedTuple):
@@ -107,6 +109,11 @@ class WordCounts:
             counts = np.where(self.hashes[nearest] == hashes, self.counts[nearest], 0.0)
         weights = np.log((self.passages + 1) / (np.minimum(counts, self.passages) + 0.5))
         return dict(zip(words, weights.tolist(), strict=True))
+
+    @property
+    def common(self) -> float:
+        """The weight that words are below which more than ten passages, and more than a twentieth of all, hold."""
+        return math.log((self.passages + 1) / (max(_FEW, self.passages / _PART) + 0.5))
 
     def save(self, folder: Path) -> None:
         """Write `word_hashes.npy` and `word_counts.npy`; the latter begins with the number of passages."""

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from typing_extensions import override
 
+from mnemodex.indexers.graph.names import names_in
 from mnemodex.retrievers.graph.asking import Asker, Rewrite
 from mnemodex.retrievers.graph.budget import Budget, Pace
+from mnemodex.retrievers.graph.mentions import Mentions
 from mnemodex.retrievers.graph.parsing import Parser
 from mnemodex.retrievers.graph.ppr import DAMPING, Mass, Walker
 from mnemodex.retrievers.graph.rewriting import through_passages
-from mnemodex.retrievers.graph.rounds import FACTS, Parts, Question, Rounds
+from mnemodex.retrievers.graph.rounds import BEHIND, FACTS, Parts, Question, Rounds
 from mnemodex.retrievers.graph.space import TEMPERATURE, Activation, Method, Scored, most_probable
 from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from spacy.tokens import Doc
 
     from mnemodex.indexers.arrays import Float32s, Float64s, Int64s
     from mnemodex.indexers.graph.graph import Graph
@@ -33,6 +33,7 @@ _FACTS, _SECOND_FACTS = 10, 5
 _SEEDS, _SECOND = 0.6, 0.3
 """The probability that a walk starts at an entity of a linked fact, where facts are as near as passages; and the part
 of it that goes to the facts of the rewrites."""
+_NAMELESS = "the question names nothing that few passages mention"
 _STARTS = 200
 """Passages where a question's walks start; all others have next to no probability."""
 
@@ -48,7 +49,9 @@ class Bridge(Method):
     by personalised PageRank.
 
     It is no worse than dense retrieval because the graph is thin: entities take part as far as the best fact is as near
-    to the question as the best passage, passages without edges keep their rank, and without edges there is no walk.
+    to the question as the best passage, passages without edges keep their rank, and without edges there is no walk. A
+    question that names nothing, neither by how it is written nor by a fact's end with a word that few passages hold, is
+    answered by the cosines alone.
 
     Args:
         walker: how to walk; by `push` over facts and mentions by default.
@@ -80,36 +83,48 @@ class Bridge(Method):
         behind = linked.scores.max(axis=1, initial=-np.inf) - scores.max(axis=1, initial=-1.0)
         shares = _SEEDS * np.exp(np.minimum(behind.astype(np.float64), 0) / TEMPERATURE)
         asker = Asker(space, scores, facts=FACTS, budget=budget, is_capped=self._parts.cap)
+        named = self._read(space, questions, linked, scores)
         if self._parser.missing is not None and self._parts.clauses:
-            asker.leave_out(range(len(questions)), self._parser.missing)
-        Rounds(asker, self._read(space, questions, linked, scores), self._parts).run()
-        seeds = [_seeds(space.graph, linked, row, asker.replies_to(row), share) for row, share in enumerate(shares)]
+            asker.leave_out(named, self._parser.missing)
+        Rounds(asker, named, self._parts).run()
+        seeds = [
+            _seeds(space.graph, linked, row, asker.replies_to(row), share) if row in named else None
+            for row, share in enumerate(shares)
+        ]
         entities, fallback = _spread(self.walker, space.graph, scores, seeds)
         return Scored(
             scores,
             [
                 _activation(asker, row, entities[row], fallback, list(zip(facts, cosines, strict=True)))
+                if row in named
+                else Activation(fallback=_NAMELESS)
                 for row, (facts, cosines) in enumerate(zip(linked.rows.tolist(), linked.scores.tolist(), strict=True))
             ],
         )
 
-    def _read(self, space: Space, questions: Sequence[str], linked: Nearest, scores: Float32s) -> list[Question]:
-        """Parse a batch of questions at once, if they are, and read the facts that are linked to each."""
-        docs: Sequence[Doc | None] = [None] * len(questions)
+    def _read(self, space: Space, questions: Sequence[str], linked: Nearest, scores: Float32s) -> dict[int, Question]:
+        """Read the facts linked to each of a batch of questions; return those that name something, parsed at once."""
+        facts, width = iter(space.facts(linked.rows.ravel().tolist())), linked.rows.shape[1]
+        named = {}
+        for number, text in enumerate(questions):
+            own = list(islice(facts, width))
+            ends = {end for subject, _, object_ in own for end in (subject, object_)}
+            mentions = Mentions(text, space.words, ends)
+            if names_in(text) or any(map(mentions.is_distinct, ends)):
+                named[number] = Question(text, own, scores[number], mentions)
         if self._parser.parse is not None and self._parts.clauses:
-            docs = self._parser.parse(questions)
-        facts = iter(space.facts(linked.rows.ravel().tolist()))
-        width = linked.rows.shape[1]
-        rows = zip(questions, scores, docs, strict=True)
-        return [Question(text, list(islice(facts, width)), cosines, doc) for text, cosines, doc in rows]
+            docs = self._parser.parse([question.text for question in named.values()])
+            named = {row: question._replace(doc=doc) for (row, question), doc in zip(named.items(), docs, strict=True)}
+        return named
 
 
 class BridgeLite(Method):
     """Multi-hop retrieval without facts.
 
     Each sentence of the best passages is taken for a fact that joins the names in it; through these the question is
-    rewritten and asked again as in `Bridge`. Then walks start at passages, and go from passage to name to passage.
-    Without such a graph there is no walk, and where no sentence gives a rewrite the scores are the cosines.
+    rewritten and asked again as in `Bridge`, where it names something. Then walks start at passages, and go from
+    passage to name to passage. Without such a graph there is no walk, and where no sentence gives a rewrite the scores
+    are the cosines.
 
     Args:
         walker: how to walk; by `push` over mentions by default.
@@ -127,7 +142,7 @@ class BridgeLite(Method):
         scores = np.array(space.dense(vectors))
         asker = Asker(space, scores, budget=budget)
         texts = [through_passages(space, *row) for row in zip(questions, scores, strict=True)]
-        asker.ask([Rewrite(row, text) for row, own in enumerate(texts) for text in own])
+        asker.ask([Rewrite(row, text, behind=BEHIND) for row, own in enumerate(texts) for text in own])
         seeds = [Mass(np.zeros(0, np.int64), np.zeros(0))] * len(questions)
         entities, fallback = _spread(self.walker, space.graph, scores, seeds)
         return Scored(scores, [_activation(asker, row, entities[row], fallback) for row in range(len(seeds))])
@@ -165,14 +180,15 @@ def _ends(graph: Graph, facts: Int64s, cosines: Float32s, share: float) -> Mass:
 
 
 def _spread(
-    walker: Walker, graph: Graph, scores: Float32s, seeds: Sequence[Mass]
+    walker: Walker, graph: Graph, scores: Float32s, seeds: Sequence[Mass | None]
 ) -> tuple[list[list[tuple[int, float]]], str | None]:
     """Rank passages by personalised PageRank.
 
     Walks start at a question's seeds with the probability that these hold, else at a passage drawn by the softmax of
     the cosines. Where no walk starts, a passage has what starting there would have given, so that the order of the rest
     is that of the cosines. A passage without an edge counts as if it alone had an entity: walks from other passages
-    come back to these, and a graph that is thin must not cost a passage its place.
+    come back to these, and a graph that is thin must not cost a passage its place. A question whose seeds are None has
+    no walk.
 
     In `scores`, float32 of shape (questions, passages), cosines are replaced by probabilities, up to a factor. The
     probabilities of each question's seeds sum to less than 1. Return for each question the entities with the most
@@ -180,20 +196,25 @@ def _spread(
     """
     if not len(graph.indices):
         return [[] for _ in seeds], "the graph has no edges"
-    starts = []
-    for row, (entities, values) in enumerate(seeds):
+    starts, walking = [], []
+    for row, seed in enumerate(seeds):
+        if seed is None:
+            scores[row] = (1 - DAMPING) * _softmax(scores[row])
+            continue
+        entities, values = seed
+        walking.append(row)
         probabilities = _softmax(scores[row]) * (1 - values.sum())
         best = top_k(probabilities, _STARTS)
         nodes = np.concatenate([entities, best + graph.entities])
         starts.append(Mass(nodes, np.concatenate([values, probabilities[best]])))
         probabilities[best] = 0
         scores[row] = (1 - DAMPING) * probabilities
-    probable = []
-    for row, reached in enumerate(walker.walk(graph, starts)):
-        scores[row] += reached[graph.entities :] * starts[row].values.sum()
-        probable.append(most_probable(reached, graph.entities))
     alone = np.diff(graph.indptr[graph.entities :]) == 0
-    scores[:, alone] /= 1 - DAMPING**2
+    probable: list[list[tuple[int, float]]] = [[] for _ in seeds]
+    for row, start, reached in zip(walking, starts, walker.walk(graph, starts), strict=True):
+        scores[row] += reached[graph.entities :] * start.values.sum()
+        scores[row, alone] /= 1 - DAMPING**2
+        probable[row] = most_probable(reached, graph.entities)
     return probable, None
 
 

@@ -26,6 +26,7 @@ class Mentions:
         self._own = {word.form for word in self._words}
         self._forms = {name: forms(name) for name in names}
         self._weight = counts.weight(self._own.union(*self._forms.values()))
+        self._common = counts.common
 
     def coverage(self, name: str) -> float:
         """Return the part of a name that is in the question, its words weighted by inverse document frequency."""
@@ -38,6 +39,11 @@ class Mentions:
     def weight(self, name: str) -> float:
         """Return the sum of the weights of a name's words."""
         return sum(self._weight[form] for form in self._forms[name])
+
+    def is_distinct(self, name: str) -> bool:
+        """Return whether half of a name is in the question, with a word that few passages hold."""
+        shared = self._forms[name] & self._own
+        return any(self._weight[form] >= self._common for form in shared) and self.coverage(name) >= ABSENT
 
     def _share(self, words: set[str], text: set[str]) -> float:
         total = sum(self._weight[form] for form in words)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from mnemodex.indexers.arrays import Float32s
-    from mnemodex.indexers.graph.words import WordCounts
     from mnemodex.retrievers.graph.space import Space
 
 MOST = 5
@@ -26,9 +25,8 @@ _MENTION, _OVERLAP = 0.2, 0.5
 """Scores of a sentence that holds a mention, and of one that holds all of the question."""
 
 
-def through_facts(question: str, facts: Sequence[tuple[str, str, str]], counts: WordCounts) -> list[str]:
-    """Return at most `MOST` rewrites through facts, best first, of which the question mentions just one end."""
-    mentions = Mentions(question, counts, {end for subject, _, object_ in facts for end in (subject, object_)})
+def through_facts(mentions: Mentions, facts: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Return at most `MOST` rewrites of a question through facts, best first, of which it mentions just one end."""
     rewrites: dict[str, None] = {}
     for subject, _, object_ in facts:
         for end, other in ((subject, object_), (object_, subject)):
@@ -43,7 +41,8 @@ def through_passages(space: Space, question: str, cosines: Float32s) -> list[str
     Each sentence is taken for a fact that joins the names in it. Where a sentence (with its passage's title) holds a
     mention, the heaviest one leaves the question for each name that is not in it; where it holds none, the names in its
     text are only appended. At most `MOST` rewrites are returned, first those of sentences in good passages, that hold a
-    mention, and much of the question.
+    mention, and much of the question. A question that names nothing has none: neither by how it is written, nor by a
+    name in these sentences with a word that few passages hold.
     """
     best = top_k(cosines, _PASSAGES)
     read = []
@@ -52,7 +51,10 @@ def through_passages(space: Space, question: str, cosines: Float32s) -> list[str
         for sentence in sentences(text[:READ]):
             names = list(dict.fromkeys([name, *names_in(sentence)] if name else names_in(sentence)))
             read.append((name, f"{title} {sentence}", names, score))
-    mentions = Mentions(question, space.words, {name for _, _, names, _ in read for name in names})
+    known = {name for _, _, names, _ in read for name in names}
+    mentions = Mentions(question, space.words, known)
+    if not names_in(question) and not any(map(mentions.is_distinct, known)):
+        return []
     ranked: list[tuple[float, str]] = []
     for title, text, names, score in read:
         mentioned = [name for name in names if mentions.coverage(name) >= MENTIONED]

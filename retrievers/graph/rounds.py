@@ -13,12 +13,13 @@ from mnemodex.retrievers.graph.rewriting import MOST, distinct, through_facts, t
 from mnemodex.retrievers.graph.substitution import fact_ends, names_near
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from spacy.tokens import Doc
 
     from mnemodex.indexers.arrays import Float32s, Int64s
     from mnemodex.retrievers.graph.asking import Asker, Reply
+    from mnemodex.retrievers.graph.mentions import Mentions
     from mnemodex.retrievers.graph.pairs import Pair
 
 FACTS = 30
@@ -29,7 +30,7 @@ _PAIR_ENDS, _HOLDS = 3, 0.5
 """Ends that take the place of a pair for each of its names, and the part of a name that the fact's other end covers."""
 _OUTER, _OUTER_ENDS = 2, 2
 """Substitutions of a question around which a clause is looked for, and ends that take its place."""
-_BEHIND, _OUTER_BEHIND = 0.02, 0.04
+BEHIND, _OUTER_BEHIND = 0.02, 0.04
 """How much less what takes the place of a clause or a pair counts than the question, and what the last two rounds do.
 A rewrite is nearest to the passage about what was put into it, right or wrong: as good as the question's best, it takes
 the second place from the question's own."""
@@ -61,13 +62,15 @@ class Question(NamedTuple):
         text: as it was asked.
         facts: subject, predicate and object of the facts that are near to it.
         cosines: of all passages, of shape (passages,).
+        mentions: of the ends of these facts.
         doc: its parse, if there is one.
     """
 
     text: str
     facts: _Facts
     cosines: Float32s
-    doc: Doc | None
+    mentions: Mentions
+    doc: Doc | None = None
 
 
 class Rounds:
@@ -75,11 +78,11 @@ class Rounds:
 
     Args:
         asker: asks the rewrites of a round.
-        questions: the batch.
+        questions: those of the batch that are rewritten, by their numbers in it.
         parts: what questions are rewritten by.
     """
 
-    def __init__(self, asker: Asker, questions: Sequence[Question], parts: Parts) -> None:
+    def __init__(self, asker: Asker, questions: Mapping[int, Question], parts: Parts) -> None:
         self._asker = asker
         self._space = asker.space
         self._questions = questions
@@ -92,7 +95,7 @@ class Rounds:
         what takes the place of clauses and pairs; the third the clauses around that, and the fourth what takes their
         place.
         """
-        replies = self._asker.ask(chain.from_iterable(map(self._first, range(len(self._questions)))))
+        replies = self._asker.ask(chain.from_iterable(map(self._first, self._questions)))
         later = [self._second, self._outer_clauses, self._outer_substitutions] if self._parts.second else [self._second]
         for make in later:
             going_on = [reply for reply in replies if reply.rewrite.clause or reply.rewrite.pair]
@@ -102,10 +105,11 @@ class Rounds:
 
     def _first(self, number: int) -> Iterator[Rewrite]:
         question = self._questions[number]
-        texts = through_facts(question.text, question.facts, self._space.words)
+        texts = by_facts = through_facts(question.mentions, question.facts)
         if len(texts) < MOST:
             texts = distinct([*texts, *through_passages(self._space, question.text, question.cosines)])
-        yield from (Rewrite(number, text) for text in texts)
+        for text in texts:
+            yield Rewrite(number, text, behind=0.0 if text in by_facts else BEHIND)
         if question.doc is not None:
             for clause in clauses_of(question.doc, question.facts, self._space.words):
                 yield Rewrite(number, question.text[clause.start : clause.end], clause)
@@ -128,7 +132,7 @@ class Rounds:
             nearest = [passages[number] for number in reply.passages.tolist()]
             names += names_near(nearest, clause.mention, question, words, most=_NAMES)
             for name in names:
-                yield replace(reply.rewrite, text=clause.replaced(question, name), name=name, behind=_BEHIND)
+                yield replace(reply.rewrite, text=clause.replaced(question, name), name=name, behind=BEHIND)
 
     def _pair_rewrites(self, pairs: Sequence[tuple[Reply, Pair]]) -> Iterator[Rewrite]:
         """Yield questions in which the other end of a fact about one name of a pair takes the place of both."""
@@ -137,7 +141,7 @@ class Rounds:
             number, name = reply.rewrite.question, reply.rewrite.name
             question = self._questions[number].text
             for end in fact_ends(linked, name, question, self._space.words, most=_PAIR_ENDS, holds=_HOLDS):
-                yield Rewrite(number, pair.replaced(end), name=end, behind=_BEHIND)
+                yield Rewrite(number, pair.replaced(end), name=end, behind=BEHIND)
 
     def _outer_clauses(self, replies: Sequence[Reply]) -> Iterator[Rewrite]:
         """Yield the clauses around what took the place of a clause, for the best of these of each question."""

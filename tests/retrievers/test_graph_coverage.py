@@ -54,6 +54,18 @@ def test_a_mention_is_taken_out(question, name, left):
     assert Mentions(question, COUNTS, [name]).without(name) == left
 
 
+@pytest.mark.parametrize(
+    ("holders", "passages", "distinct"), [(10, 20, True), (11, 20, False), (20, 400, True), (21, 400, False)]
+)
+def test_a_name_is_distinct_by_a_word_that_few_passages_hold(holders, passages, distinct):
+    counts = WordCounts.of(["gates"] * holders + ["of"] * (passages - holders))
+    assert Mentions("who is gates", counts, ["gates"]).is_distinct("gates") == distinct
+    assert Mentions("who is bill gates", counts, ["bill gates"]).is_distinct("bill gates")
+    assert Mentions("who is bill", counts, ["bill gates"]).is_distinct("bill gates")
+    assert not Mentions("who is bill", counts, ["bill and melinda gates"]).is_distinct("bill and melinda gates")
+    assert not Mentions("who", counts, ["gates"]).is_distinct("gates")
+
+
 def test_overlap_is_the_part_of_the_question_that_is_in_a_text():
     mentions = Mentions("the cat", COUNTS, [])
     assert mentions.overlap({"the", "cat", "dog"}) == pytest.approx(1)
