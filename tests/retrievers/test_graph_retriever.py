@@ -74,7 +74,7 @@ def test_a_filter_keeps_the_order_of_what_it_keeps(memory, method):
 @pytest.mark.parametrize("ending", ["svg", "html"])
 def test_a_search_draws_the_subgraph_that_answers_the_question(cli, library, tmp_path, ending):
     path = tmp_path / f"walk.{ending}"
-    ran = cli("search", library, "bridge", "Who winds the clockwork of the lamp?", "--picture", path, "--explain")
+    ran = cli("search", library, "bridge", "Who winds the clockwork of the Lamp?", "--picture", path, "--explain")
     assert ran.code == 0 and f"{path} written" in ran.err
     assert path.stat().st_size > 2000
     assert "entity" in ran.out
