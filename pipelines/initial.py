@@ -48,7 +48,7 @@ embed:
 indexes:
   dense: {{type: dense, embed: minilm, target_recall: 0.95}}   # queries: FILE measures recall with real questions
   words: {{type: bm25}}
-  both:  {{type: hybrid, of: [dense, words]}}
+  both:  {{type: hybrid, of: [dense, words], fuse: scores, weights: auto}}
   # ngrams: {{type: ngram}}   # counts, places and continuations of exact phrases
   # next: {{type: knn_lm}}     # what came next wherever a language model was in a similar state; needs a section `lm`:
   # qa: {{type: qa}}           # answers by question-answer pairs; needs a section `qa_pairs`:

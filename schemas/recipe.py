@@ -84,7 +84,7 @@ _EMBED: dict[str, dict[str, Any]] = {"minilm": {}}
 _INDEXES: dict[str, dict[str, Any]] = {
     "dense": {"type": "dense"},
     "words": {"type": "bm25"},
-    "both": {"type": "hybrid", "of": ["dense", "words"]},
+    "both": {"type": "hybrid", "of": ["dense", "words"], "fuse": "scores", "weights": "auto"},
 }
 _PAIR_INDEXES: dict[str, dict[str, Any]] = {"qa": {"type": "qa"}}
 """Of a recipe that has pairs and no source."""

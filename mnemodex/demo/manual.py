@@ -29,7 +29,7 @@ PHRASES = ("an exception is", "is equivalent to", "the value of")
 INDEXES: dict[str, dict[str, Any]] = {
     "dense": {"type": "dense"},
     "words": {"type": "bm25"},
-    "both": {"type": "hybrid", "of": ["dense", "words"]},
+    "both": {"type": "hybrid", "of": ["dense", "words"], "fuse": "scores", "weights": "auto"},
     "ngrams": {"type": "ngram"},
     "keys": {"type": "seal"},
     "graph": {"type": "graph", "synonymy": None},

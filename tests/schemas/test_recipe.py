@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mnemodex.indexers.combined_settings import HybridSettings
 from mnemodex.schemas.errors import RecipeError
 from mnemodex.schemas.recipe import load_recipe, parse_recipe
 from mnemodex.schemas.sections import DEFAULT_MODEL, DocumentChunks
@@ -26,6 +27,8 @@ def test_every_key_but_the_source_has_a_default():
     assert recipe.chunks == DocumentChunks()
     assert list(recipe.embed) == ["minilm"]
     assert list(recipe.indexes) == ["dense", "words", "both"]
+    both = recipe.indexes["both"]
+    assert isinstance(both, HybridSettings) and (both.fuse, both.weights) == ("scores", "auto")
     assert recipe == parse({"source": {"path": "notes.jsonl"}})
 
 
