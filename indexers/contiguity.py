@@ -20,7 +20,7 @@ from mnemodex.schemas.store.bounded_sql import bounded_sql
 from mnemodex.schemas.tables import DOCUMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     import duckdb
@@ -98,12 +98,16 @@ class ContiguityStats(IndexStats):
         documents: how many documents have chunks.
         apart: documents without a value of some field of `within`: each is a sequence of its own.
         unordered: documents without a value of `order`: they are at the end of their sequence.
+        equal: documents whose value of `order` another one of their sequence has too.
+        texts: documents whose value of `order` is a text that is no number.
     """
 
     sequences: int
     documents: int = 0
     apart: int = 0
     unordered: int = 0
+    equal: int = 0
+    texts: int = 0
 
 
 class ContiguityIndexer(Indexer):
@@ -149,8 +153,8 @@ class ContiguityIndexer(Indexer):
     @classmethod
     def warnings(cls, settings: Any, shards: Sequence[Stats]) -> list[str]:
         found = [shard.of(ContiguityStats) for shard in shards]
-        documents, apart, unordered = (
-            sum(getattr(one, name) for one in found) for name in ("documents", "apart", "unordered")
+        documents, apart, unordered, equal, texts = (
+            sum(getattr(one, name) for one in found) for name in ("documents", "apart", "unordered", "equal", "texts")
         )
         warnings = []
         if apart:
@@ -162,6 +166,16 @@ class ContiguityIndexer(Indexer):
             warnings.append(
                 f"{unordered:,} of {documents:,} documents lack the field `order` ({settings.order}); they are at the "
                 "end of their sequence, in the order of the source"
+            )
+        if equal:
+            warnings.append(
+                f"{equal:,} of {documents:,} documents have the same value of `order` ({settings.order}) as another "
+                "one of their sequence; these are in the order of the source"
+            )
+        if texts:
+            warnings.append(
+                f"{texts:,} of {documents:,} documents have a value of `order` ({settings.order}) that is no number; "
+                "these are ordered by their characters; give times a type in source.metadata"
             )
         return warnings
 
@@ -188,7 +202,7 @@ def _files(parts: Sequence[InputPartition], **options: str) -> str:
     return f"read_parquet([{files}]{given})"
 
 
-def _field(name: str, columns: Sequence[str]) -> str:
+def _field(name: str, columns: Collection[str]) -> str:
     """Return the expression of a field of documents: a column, else a key of the metadata."""
     if name in columns:
         return '"' + name.replace('"', '""') + '"'
@@ -200,13 +214,15 @@ def _field(name: str, columns: Sequence[str]) -> str:
 
 def _keys(settings: ContiguitySettings, documents: Sequence[InputPartition]) -> str:
     """Return the query of `doc_id`, the fields of `within`, `w0`, `w1`, …, and the two keys that documents sort by."""
-    columns = sorted({name for part in documents for name in pq.read_schema(part.files["parquet"]).names})
-    within = [f"{_field(name, columns)} AS w{number}" for number, name in enumerate(settings.within)]
-    order = _field(settings.order, columns) if settings.order is not None else "NULL"
-    typed = settings.order is None or settings.order in columns
+    known = {field.name: field.type for part in documents for field in pq.read_schema(part.files["parquet"])}
+    within = [f"{_field(name, known)} AS w{number}" for number, name in enumerate(settings.within)]
+    order = _field(settings.order, known) if settings.order is not None else "NULL"
+    typed = settings.order is None or settings.order in known
+    is_text = not typed or known.get(str(settings.order)) == pa.string()
     number = "NULL" if typed else f"try_cast({order} AS DOUBLE)"
+    columns = ["doc_id", *within, f"{number} AS number", f"{order} AS value", f"{is_text} AS is_text"]
     return (
-        f"SELECT {', '.join(['doc_id', *within, f'{number} AS number', f'{order} AS value'])} "  # noqa: S608 - fields are quoted
+        f"SELECT {', '.join(columns)} "  # noqa: S608 - fields are quoted
         f"FROM {_files(documents, union_by_name='true')}"
     )
 
@@ -226,15 +242,23 @@ def _count(
     chunks = [part for part in chunks if part.rows]
     if not documents or not chunks:
         return {}
+    keys, apart = _keys(settings, documents), _apart(settings)
+    within = "".join(f"w{number}, " for number in range(len(settings.within)))
     found = connection.execute(
-        f"SELECT count(*), count(*) FILTER (WHERE {_apart(settings)}), count(*) FILTER (WHERE value IS NULL) "  # noqa: S608 - fields are quoted
-        f"FROM ({_keys(settings, documents)}) WHERE doc_id IN (SELECT doc_id FROM {_files(chunks)})"
+        f"WITH keys AS (FROM ({keys}) WHERE doc_id IN (SELECT doc_id FROM {_files(chunks)})), equal AS "  # noqa: S608 - fields are quoted
+        f"(SELECT count(*) AS size FROM keys WHERE value IS NOT NULL AND NOT ({apart}) GROUP BY {within}value) "
+        f"SELECT count(*), count(*) FILTER (WHERE {apart}), count(*) FILTER (WHERE value IS NULL), "
+        "count(*) FILTER (WHERE is_text AND value IS NOT NULL AND try_cast(value AS DOUBLE) IS NULL), "
+        "(SELECT coalesce(sum(size), 0) FROM equal WHERE size > 1) FROM keys"
     ).fetchall()
-    ((total, apart, unordered),) = found
+    ((total, alone, unordered, texts, equal),) = found
+    has_order = settings.order is not None
     return {
         "documents": total,
-        "apart": apart if settings.within else 0,
-        "unordered": unordered if settings.order is not None else 0,
+        "apart": alone if settings.within else 0,
+        "unordered": unordered if has_order else 0,
+        "equal": int(equal),
+        "texts": texts,
     }
 
 

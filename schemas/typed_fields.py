@@ -28,15 +28,18 @@ class TypedFields:
     Attributes:
         filled: fields that some row has.
         misfits: how many values of each field do not fit.
+        zones: how many times of each field have no zone, and how many have one.
     """
 
     def __init__(self, types: Mapping[str, str], *, strict: bool) -> None:
         self._types = types
         self._strict = strict
         self._dotted = [name for name in types if "." in name]
-        self._validator = _validator(types)
+        self._validator = self._make_validator()
+        self._times: list[tuple[str, bool]] = []
         self.filled: set[str] = set()
         self.misfits: Counter[str] = Counter()
+        self.zones: dict[str, list[int]] = {}
 
     def convert(self, metadata: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the values of a row, None where there is none.
@@ -50,6 +53,7 @@ class TypedFields:
         for name in self._dotted:
             if (inner := object_of(row, name)) is not None:
                 row[name] = inner[0][inner[1]]
+        self._times.clear()
         try:
             values = self._validator.validate_python(row)
         except ValidationError as error:
@@ -61,20 +65,40 @@ class TypedFields:
                     f"({problem['msg']}); correct it, or its type in source.metadata"
                 ) from error
             self.misfits.update(list(problems))
+            self._times.clear()
             values = self._validator.validate_python({name: row[name] for name in row if name not in problems})
+        for name, has_zone in self._times:
+            self.zones.setdefault(name, [0, 0])[has_zone] += 1
         if len(self.filled) < len(self._types):
             self.filled.update(name for name, value in values.items() if value is not None)
         return tuple(map(values.get, self._types))
 
+    def _make_validator(self) -> SchemaValidator:
+        fields = {
+            name: core_schema.typed_dict_field(_nullable(kind, self._schema(name, kind)), required=False)
+            for name, kind in self._types.items()
+        }
+        return SchemaValidator(core_schema.typed_dict_schema(fields, extra_behavior="ignore"))
 
-def _validator(types: Mapping[str, str]) -> SchemaValidator:
-    fields = {name: core_schema.typed_dict_field(_nullable(kind), required=False) for name, kind in types.items()}
-    return SchemaValidator(core_schema.typed_dict_schema(fields, extra_behavior="ignore"))
+    def _schema(self, name: str, kind: str) -> core_schema.CoreSchema:
+        """Return the schema of the values of a field, without a list around them."""
+        if _inner(kind) != "timestamp":
+            return _SCHEMAS[_inner(kind)]
+
+        def to_utc(moment: datetime) -> datetime:
+            self._times.append((name, moment.tzinfo is not None))
+            return _to_utc(moment)
+
+        return core_schema.no_info_after_validator_function(to_utc, core_schema.datetime_schema())
 
 
-def _nullable(kind: str) -> core_schema.CoreSchema:
-    inner = kind.removeprefix("list<").removesuffix(">")
-    schema = core_schema.nullable_schema(_SCHEMAS[inner])
+def _inner(kind: str) -> str:
+    return kind.removeprefix("list<").removesuffix(">")
+
+
+def _nullable(kind: str, value: core_schema.CoreSchema) -> core_schema.CoreSchema:
+    inner = _inner(kind)
+    schema = core_schema.nullable_schema(value)
     return schema if inner == kind else core_schema.nullable_schema(core_schema.list_schema(schema))
 
 

@@ -66,6 +66,7 @@ class ReadStats(Stats):
     Attributes:
         filled: those that some row has.
         misfits: how many values of each do not fit its type.
+        zones: how many times of each field have no zone, and how many have one.
         left_out: how many values of each field are bytes, which metadata does not hold.
         contaminated: documents that are left out because they share words with an evaluation.
         first: where the first of these is, and the reason.
@@ -74,6 +75,7 @@ class ReadStats(Stats):
 
     filled: tuple[str, ...] = ()
     misfits: dict[str, int] = Field(default_factory=dict)
+    zones: dict[str, tuple[int, int]] = Field(default_factory=dict)
     left_out: dict[str, int] = Field(default_factory=dict)
     contaminated: int = 0
     first: str = ""
@@ -125,6 +127,7 @@ class ReadOp(Op):
             errors=len(bad),
             filled=tuple(sorted(typed.filled)),
             misfits=dict(typed.misfits),
+            zones={name: (without, having) for name, (without, having) in typed.zones.items()},
             left_out=dict(self._left_out() - before),
             contaminated=len(contaminated),
             first=contaminated[0].shown if contaminated else "",
@@ -215,6 +218,13 @@ def _judge_fields(finished: Finished) -> Iterator[str]:
             f"values of the metadata field {name!r} that do not fit its type {kind}, inferred from the first rows: "
             f"{count}; they are NULL in the column; declare the field's type in source.metadata"
         )
+    for name in settings.fields:
+        without, having = (sum(one.zones.get(name, (0, 0))[place] for one in stats) for place in (0, 1))
+        if without and having:
+            yield (
+                f"times of the metadata field {name!r} without a time zone: {without} of {without + having}; they "
+                "count as UTC; write one with each, as 2024-05-01T12:00:00+02:00"
+            )
     empty = set(settings.fields).difference(*(one.filled for one in stats)) if settings.strict else ()
     if empty:
         names = ", ".join(map(repr, sorted(empty)[:_LISTED]))

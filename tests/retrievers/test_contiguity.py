@@ -201,6 +201,35 @@ class TestBuilt:
         rows = [{"id": f"{n}", "text": "lamp", "chat": 1, "time": time} for n, time in enumerate(times)]
         memory = make(rows, {"chat": "int", "time": "timestamp"}, within=["chat"], order="time")
         assert self.order_of(memory) == [["3", "1", "0", "2"]]
+        (zones,) = [warning for warning in self.result.warnings if "time zone" in warning]
+        assert zones.startswith("times of the metadata field 'time' without a time zone: 1 of 4; they count as UTC;")
+        assert self.warnings() == [
+            "indexes.near: 2 of 4 documents have the same value of `order` (time) as another one of their sequence; "
+            "these are in the order of the source"
+        ]
+
+    def test_times_that_go_back_are_sorted_and_without_an_order_the_source_is_followed(self, make):
+        rows = [{"id": f"{n}", "text": "lamp", "chat": 1, "time": f"2024-05-0{9 - n}T00:00:00Z"} for n in range(3)]
+        metadata = {"chat": "int", "time": "timestamp"}
+        assert self.order_of(make(rows, metadata, within=["chat"], order="time")) == [["2", "1", "0"]]
+        assert self.warnings() == []
+        assert self.order_of(make(rows, metadata, within=["chat"])) == [["0", "1", "2"]]
+
+    def test_texts_that_are_no_numbers_are_counted_in_one_warning(self, make):
+        times = ("March-15-2024", "yesterday", "April-1-2024", "7", None)
+        rows = [{"id": f"{n}", "text": "lamp", "chat": "x", "time": time} for n, time in enumerate(times)]
+        assert self.order_of(make(rows, within=["chat"], order="time")) == [["3", "2", "0", "1", "4"]]
+        assert [warning.partition(";")[0] for warning in self.warnings()] == [
+            "indexes.near: 1 of 5 documents lack the field `order` (time)",
+            "indexes.near: 3 of 5 documents have a value of `order` (time) that is no number",
+        ]
+
+    def test_a_session_of_one_turn_has_no_neighbours(self, make):
+        rows = [{"id": f"{n}", "text": "lamp", "chat": n, "turn": 1} for n in range(2)]
+        memory = make(rows, within=["chat"], order="turn")
+        assert self.warnings() == []
+        spans = memory.retriever("near").search(["lamp"], 5, expand=3)[0]
+        assert sorted([piece.key for piece in span.pieces] for span in spans) == [["0"], ["1"]]
 
     def test_what_lacks_a_field_is_counted_in_one_warning(self, make):
         rows = [{"id": f"{n}", "text": "lamp", "chat": "x", "turn": 9 - n} for n in range(3)]
