@@ -4,14 +4,35 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from mnemodex.schemas.ages import parse_age
 from mnemodex.schemas.recipe import IndexSettings
-from mnemodex.schemas.spec import ModelRef, RecipePath, Ref, SearchOnly
+from mnemodex.schemas.spec import ModelRef, RecipePath, Ref, SearchOnly, Spec
 
 Weight = Annotated[float, Field(ge=0)]
 FieldName = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+def _is_half_life(text: str) -> str:
+    if not parse_age(text):
+        raise ValueError("a half-life is longer than 0")
+    return text
+
+
+HalfLife = Annotated[str, AfterValidator(_is_half_life)]
+
+
+class Ageing(Spec):
+    """How hits of an index lose weight with the age of their documents.
+
+    Attributes:
+        field: the field of documents with their times, declared as `timestamp` or `date` in `source.metadata`.
+        half_life: the age at which half of a hit's weight is left, as `30d` or `12h`.
+    """
+
+    field: str
+    half_life: HalfLife
 
 
 class HybridSettings(IndexSettings):
@@ -25,6 +46,7 @@ class HybridSettings(IndexSettings):
         queries: a query file with gold, on which weights are fitted once, in the build.
         constant: the k of reciprocal rank fusion; larger values flatten the weight of the first ranks.
         depth: how many hits of each index are fused, or k where that is more.
+        recency: whether older hits have less weight, see the kind `recency`: of so many fused hits.
     """
 
     type: Literal["hybrid"] = "hybrid"
@@ -34,6 +56,7 @@ class HybridSettings(IndexSettings):
     queries: Annotated[str | None, RecipePath()] = None
     constant: Annotated[float, SearchOnly()] = Field(default=60.0, gt=0)
     depth: Annotated[int, SearchOnly()] = Field(default=100, ge=1)
+    recency: Annotated[Ageing | None, SearchOnly()] = None
 
     @model_validator(mode="after")
     def _weights_fit(self) -> Self:
@@ -82,15 +105,8 @@ class RecencySettings(IndexSettings):
     type: Literal["recency"] = "recency"
     of: Annotated[str, Ref("index", default="none", hits=("chunk", "pair"))]
     field: Annotated[str, SearchOnly()]
-    half_life: Annotated[str, SearchOnly()]
+    half_life: Annotated[HalfLife, SearchOnly()]
     depth: Annotated[int, SearchOnly()] = Field(default=100, ge=1)
-
-    @field_validator("half_life")
-    @classmethod
-    def _is_an_age(cls, half_life: str) -> str:
-        if not parse_age(half_life):
-            raise ValueError("a half-life is longer than 0")
-        return half_life
 
 
 class ContiguitySettings(IndexSettings):
@@ -104,6 +120,7 @@ class ContiguitySettings(IndexSettings):
         within: fields of documents whose values are equal in a sequence; by default a sequence is a document.
         order: the field of documents that a sequence is ordered by; by default the order of the source.
         depth: how many hits of the index are looked at, or k where that is more.
+        recency: whether older hits have less weight, see the kind `recency`: of so many hits, neighbours among them.
     """
 
     type: Literal["contiguity"] = "contiguity"
@@ -114,3 +131,4 @@ class ContiguitySettings(IndexSettings):
     within: tuple[FieldName, ...] = ()
     order: FieldName | None = None
     depth: Annotated[int, SearchOnly()] = Field(default=100, ge=1)
+    recency: Annotated[Ageing | None, SearchOnly()] = None

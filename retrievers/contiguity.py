@@ -20,7 +20,8 @@ from mnemodex.indexers.rows import Rows, ShardRows
 from mnemodex.retrievers.base import Retriever
 from mnemodex.retrievers.fusion import standing_of
 from mnemodex.retrievers.hits import MISSING_ID, Hits, Reason
-from mnemodex.retrievers.hybrid import chunk_retriever
+from mnemodex.retrievers.parts import chunk_retriever
+from mnemodex.retrievers.recency import Recency
 from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class ContiguityRetriever(Retriever):
         self._memory = memory
         self._entry = entry
         self._settings = ContiguitySettings.model_validate(entry.settings)
+        self._recency = Recency.of(memory, entry.name, self._settings.recency)
         self.of = chunk_retriever(memory, self._settings.of)
 
     @property
@@ -90,6 +92,11 @@ class ContiguityRetriever(Retriever):
 
     @override
     def find(self, questions: list[str], k: int, where: str | None) -> Hits:
+        if self._recency is not None:
+            return self._recency.weigh(self._found(questions, max(k, self._settings.depth), where), k)
+        return self._found(questions, k, where)
+
+    def _found(self, questions: list[str], k: int, where: str | None) -> Hits:
         hits = self.of.search(questions, max(k, self._settings.depth), where=where)
         lent = self._lend(hits)
         if where is not None:

@@ -91,10 +91,11 @@ def evaluate(
     k: int = 10,
     exclude_self: bool = False,
     groups: Mapping[str, str] | None = None,
+    abstention: bool = True,
 ) -> Evaluation:
     """Search all queries that have gold, each with its own filter, fold chunks to documents, and measure.
 
-    Queries that are known to be unanswerable are searched for the measures of abstention alone.
+    Queries that are known to be unanswerable are searched for the measures of abstention alone, if these are wanted.
 
     With `groups`, the groups of documents by their keys, they are folded further to these, and gold to the groups of
     its documents: a group scores as its best chunk, and its gold is that of the document that has the most.
@@ -119,7 +120,7 @@ def evaluate(
     depth = cutoffs[-1] + exclude_self
     answers = _search(retriever, judged, depth, groups)
     seconds = time.perf_counter() - started
-    known = [*judged, *select_known(queries)[len(judged) :]]
+    known = [*judged, *(select_known(queries)[len(judged) :] if abstention else [])]
     others = _search(retriever, known[len(judged) :], depth, groups)
     own_document = sum(any(key == query.id for key, _ in answer) for query, answer in zip(judged, answers, strict=True))
     if exclude_self:

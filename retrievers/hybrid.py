@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from typing_extensions import override
@@ -12,6 +12,8 @@ from mnemodex.indexers.rows import Rows, ShardRows
 from mnemodex.retrievers.base import Retriever
 from mnemodex.retrievers.fusion import Candidates, share
 from mnemodex.retrievers.hits import MISSING_ID, Hits, Reason
+from mnemodex.retrievers.parts import chunk_retriever
+from mnemodex.retrievers.recency import Recency
 from mnemodex.retrievers.top_k import top_k
 from mnemodex.schemas.errors import START_OVER, CorruptFileError
 
@@ -20,18 +22,11 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.arrays import Float32s, Float64s, Int64s
     from mnemodex.retrievers.memory import Memory
-    from mnemodex.retrievers.qa.retriever import QARetriever
     from mnemodex.schemas.manifest import IndexEntry
 
 _PRIORS = {"bm25": 0.6}
 """Factors of a part's support, by its kind: BM25 also gives a high score to a passage that shares one rare word with
 the question and does not answer it. Measured, see `docs/memories/hybrid.md`."""
-
-
-def chunk_retriever(memory: Memory, name: str) -> Retriever:
-    """Return the retriever of an index, which answers with chunks."""
-    retriever = memory.retriever(name)
-    return cast("QARetriever", retriever).by_chunk() if memory.kind(name).hits == "pair" else retriever
 
 
 class HybridRetriever(Retriever):
@@ -47,6 +42,7 @@ class HybridRetriever(Retriever):
         self._settings = HybridSettings.model_validate(entry.settings)
         self._weights = self._given_weights(entry)
         self._priors = np.array([_PRIORS.get(memory.snapshot.index(name).type, 1.0) for name in self._settings.of])
+        self._recency = Recency.of(memory, entry.name, self._settings.recency)
         self.parts = [chunk_retriever(memory, name) for name in self._settings.of]
 
     def _given_weights(self, entry: IndexEntry) -> Float64s | None:
@@ -70,6 +66,11 @@ class HybridRetriever(Retriever):
 
     @override
     def find(self, questions: list[str], k: int, where: str | None) -> Hits:
+        if self._recency is not None:
+            return self._recency.weigh(self._fused(questions, max(k, self._settings.depth), where), k)
+        return self._fused(questions, k, where)
+
+    def _fused(self, questions: list[str], k: int, where: str | None) -> Hits:
         candidates, answers = self.candidates(questions, k, where)
         shares = self._shares(candidates)
         fused = shares.sum(axis=0).astype(np.float32)

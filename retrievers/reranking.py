@@ -13,7 +13,7 @@ from mnemodex.indexers.combined_settings import RerankSettings
 from mnemodex.indexers.models.cross_encoder import CrossEncoder
 from mnemodex.retrievers.base import Retriever
 from mnemodex.retrievers.hits import MISSING_ID, MISSING_SCORE, Reason
-from mnemodex.retrievers.hybrid import chunk_retriever
+from mnemodex.retrievers.parts import chunk_retriever
 from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:

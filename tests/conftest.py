@@ -13,7 +13,7 @@ from awaiting import Awaited
 from commands import Ran
 from engines import InlineEngine, local_ray
 from hypothesis import settings
-from library import records, words_recipe, write_pairs, write_parts, write_triples
+from library import dated, records, words_recipe, write_pairs, write_parts, write_triples
 from object_stores import ENVIRONMENT, Proxy, make_bucket, moto_server
 from packages import Packages
 
@@ -58,6 +58,7 @@ LIBRARY_INDEXES = {
     "both": {"type": "hybrid", "of": ["flat", "words"]},
     "all": {"type": "hybrid", "of": ["flat", "words", "asked"]},
     "near": {"type": "contiguity", "of": "flat"},
+    "recent": {"type": "recency", "of": "flat", "field": "time", "half_life": "365000d"},
 }
 
 
@@ -146,7 +147,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     cross_encoder = task_models.saved("SequenceClassification", folder / "cross-encoder", num_labels=1)
     recipe = {
-        "source": {"path": str(write_parts(folder / "source", records(), 3))},
+        "source": {"path": str(write_parts(folder / "source", dated(records()), 3))},
         "memory": str(folder / "memory"),
         "chunks": {"by": "tokens", "size": 32, "overlap": 8},
         "triples": {"from": str(write_triples(folder / "triples.jsonl", records()))},

@@ -12,6 +12,7 @@ from mnemodex.retrievers.hybrid import HybridRetriever
 from mnemodex.retrievers.next_token import NextTokenRetriever
 from mnemodex.retrievers.qa.chunks import ChunkRetriever
 from mnemodex.retrievers.qa.retriever import QARetriever
+from mnemodex.retrievers.recency import RecencyRetriever
 from mnemodex.retrievers.reranking import RerankRetriever
 
 CASES = {
@@ -25,6 +26,7 @@ CASES = {
     "hybrid-qa": "all",
     "rerank": "crossed",
     "contiguity": "near",
+    "recency": "recent",
     "seal": "keys",
     "next-token": "next",
     "qa": "asked",
@@ -140,6 +142,6 @@ def possible(retriever, questions, ids):
     if isinstance(retriever, HybridRetriever):
         parts = [possible(part, questions, ids) for part in retriever.parts]
         return [set().union(*row) for row in zip(*parts, strict=True)]
-    if isinstance(retriever, RerankRetriever):
+    if isinstance(retriever, RerankRetriever | RecencyRetriever):
         return possible(retriever.of, questions, ids)
     return [set(ids) & set(row.tolist()) for row in retriever.search(questions, 1000).ids]

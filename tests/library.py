@@ -66,6 +66,11 @@ def records() -> list[dict[str, Any]]:
     return [*plain, *STRANGE]
 
 
+def dated(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Documents with the time of their year."""
+    return [{**row, "time": f"{row['year']}-01-01T00:00:00Z"} for row in rows]
+
+
 def _detail(title: str, number: int) -> str:
     """More words, so that some documents have several chunks."""
     words = ("gull", "rope", "salt", "copper", "moss", "thunder", "ledger", "violet")

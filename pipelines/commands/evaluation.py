@@ -119,6 +119,8 @@ def compare(
                 "two of pairs"
             )
         _check_options(opened, index, evaluator, given)
+    # Queries without an answer are compared by nothing.
+    given["abstention"] = False
     evaluators = [evaluator(opened, index, given) for index, evaluator in zip((first, second), classes, strict=True)]
     evaluations = [evaluator.measure() for evaluator in evaluators]
     evaluators[0].say_left_out(evaluations[0])
@@ -224,6 +226,7 @@ class QueryEvaluator:
             k=self._options.get("k", 10),
             exclude_self=exclude_self,
             groups=None if by is None else groups_of(self._memory, by),
+            abstention=self._options.get("abstention", True),
         )
         if exclude_self:
             say(f"{self._index}: {result.own_document} queries found their own document, which is left out", err=True)

@@ -32,7 +32,7 @@ _FEW = 20
 
 
 class FittingSettings(Spec):
-    """A hybrid index without its weights, and the query file."""
+    """A hybrid index without what is no part of fusing, and the query file."""
 
     index: SearchedIndex
     queries: str
@@ -100,7 +100,7 @@ def fitting_steps(context: PlanContext, name: str) -> Iterator[Step]:
     settings = context.recipe.indexes[name]
     if not isinstance(settings, HybridSettings) or settings.queries is None:
         return
-    alone = settings.model_copy(update={"weights": None, "queries": None})
+    alone = settings.model_copy(update={"weights": None, "queries": None, "recency": None})
     recipe = context.recipe.model_copy(update={"indexes": {**context.recipe.indexes, name: alone}})
     index = SearchedIndex.of(recipe, name, at=f"indexes.{name}.queries")
     yield Step(

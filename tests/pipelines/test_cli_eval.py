@@ -13,6 +13,7 @@ from library import words_recipe, write_jsonl
 
 import mnemodex
 from mnemodex.pipelines import run as run_module
+from mnemodex.retrievers.bm25 import BM25Retriever
 
 DOCUMENTS = (
     {"id": "d1", "text": "lamp lamp lamp lamp"},
@@ -332,3 +333,19 @@ class TestCompare:
 
     def test_an_index_of_another_measure_is_refused(self, cli, library, tmp_path):
         assert_refused(self.compare(cli, library, tmp_path, indexes=("words", "next")), saying="measured with a text")
+
+    def test_questions_without_an_answer_are_not_searched(self, cli, small, tmp_path, monkeypatch):
+        searched = []
+        find = BM25Retriever.find
+
+        def noted(retriever, questions, k, where):
+            searched.extend(questions)
+            return find(retriever, questions, k, where)
+
+        monkeypatch.setattr(BM25Retriever, "find", noted)
+        rows = [{"id": f"q{n}", "question": "lamp", "gold_ids": ["d2"]} for n in range(2)]
+        queries = write_jsonl(tmp_path / "q.jsonl", [*rows, {"id": "none", "question": "ferry", "answerable": False}])
+        assert cli("compare", small, "words", "words", "--queries", queries).code == 0
+        assert set(searched) == {"lamp"}
+        cli("eval", small, "words", "--queries", queries)
+        assert "ferry" in searched

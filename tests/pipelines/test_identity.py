@@ -25,6 +25,7 @@ from small_memory import write_corpus, write_pairs, write_triples
 from tokenizer_models import byte_level, save
 
 import mnemodex
+from mnemodex.indexers.combined_settings import Ageing
 from mnemodex.indexers.models.locate import locate, spacy_folder
 from mnemodex.indexers.pair_settings import AbstainSettings
 from mnemodex.pipelines import run as run_module
@@ -395,6 +396,11 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "weights": Change("indexes.both.weights", [1.0, 2.0], NOTHING),
         "queries": Change("indexes.both.queries", "{F}/same-questions.jsonl", NOTHING, of="weighed"),
         "depth": Change("indexes.both.depth", 9, ("both: weights",), of="weighed"),
+        "recency": Change("indexes.both.recency", {"field": "time", "half_life": "9d"}, NOTHING, of="weighed"),
+    },
+    "Ageing": {
+        "field": Change("indexes.ageing.recency.field", "written", NOTHING),
+        "half_life": Change("indexes.ageing.recency.half_life", "9d", NOTHING),
     },
     "RecencySettings": {
         "type": FIXED,
@@ -418,6 +424,7 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "within": Change("indexes.near.within", ["town"], ("near",), of="weighed"),
         "order": Change("indexes.near.order", "turn", ("near",), of="weighed"),
         "depth": Change("indexes.near.depth", 9, NOTHING, of="weighed"),
+        "recency": Change("indexes.near.recency", {"field": "time", "half_life": "9d"}, NOTHING, of="weighed"),
     },
     "Recipe": {
         "id_salt": Change(
@@ -438,7 +445,7 @@ def settings_classes():
     registries = (SOURCES, CHUNKERS, ENCODERS, EXTRACTORS, GENERATORS, KINDS)
     entries = [registry.find(name) for registry in registries for name in registry.names()]
     named = {*(load(entry.settings) for entry in entries)}
-    parts = {PassageChoice, AnswerSpans, PairFilter, ChatModel, AbstainSettings, PairReranking, Decontamination}
+    parts = {PassageChoice, AnswerSpans, PairFilter, ChatModel, AbstainSettings, PairReranking, Decontamination, Ageing}
     return named | parts | {LmStates, NgramPairs}
 
 
@@ -484,6 +491,11 @@ FULL = {
         "both": {"type": "hybrid", "of": ["flat", "words"]},
         "again": {"type": "rerank", "of": "words", "model": "{F}/classes"},
         "recent": {"type": "recency", "of": "links", "field": "time", "half_life": "30d"},
+        "ageing": {
+            "type": "hybrid",
+            "of": ["others", "links"],
+            "recency": {"field": "time", "half_life": "30d"},
+        },
         "asked": {"type": "qa", "factory": "Flat"},
         "reranked": {
             "type": "qa",

@@ -8,7 +8,7 @@ from dataclasses import astuple
 from datetime import datetime
 
 import pytest
-from library import write_jsonl
+from library import words_recipe, write_jsonl
 
 import mnemodex
 from mnemodex.schemas.errors import QueryError
@@ -146,10 +146,11 @@ def test_of_several_fields_of_times_the_recipe_names_one(tmp_path, memory):
     assert values_of(named.history("Ann")) == values_of(memory.history("Ann"))
 
 
-def test_without_facts_there_is_no_history(library):
-    memory = mnemodex.open(library)
-    with pytest.raises(QueryError, match="documents have no field of times"):
-        memory.history("Ann")
+def test_without_facts_there_is_no_history(tmp_path):
+    source = write_jsonl(tmp_path / "notes.jsonl", [{"id": "a", "text": "note", "time": "2024-01-01"}])
+    mnemodex.build(words_recipe(source, tmp_path / "memory"), local=True)
+    with pytest.raises(QueryError, match="history: the memory has no facts; add `triples`"):
+        mnemodex.open(tmp_path / "memory").history("Ann")
 
 
 def test_an_entity_is_a_name(memory):

@@ -20,7 +20,7 @@ NOTES = [
 ]
 
 
-def built(tmp_path, notes=NOTES, **settings):
+def built(tmp_path, notes=NOTES, indexes=None, **settings):
     source = write_jsonl(tmp_path / "notes.jsonl", notes)
     recipe = {
         "memory": str(tmp_path / "memory"),
@@ -28,6 +28,7 @@ def built(tmp_path, notes=NOTES, **settings):
         "indexes": {
             "words": {"type": "bm25"},
             "recent": {"type": "recency", "of": "words", "field": "time", "half_life": "30d", **settings},
+            **(indexes or {}),
         },
     }
     mnemodex.build(recipe, local=True)
@@ -83,6 +84,39 @@ def test_only_the_first_hits_are_weighed(tmp_path):
 
 def test_nothing_found_is_nothing_weighed(memory):
     assert (memory.retriever("recent").search(["xyzzy", ""], 3).ids == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("aged", "plain"),
+    [
+        ({"type": "hybrid", "of": ["words", "others"]}, "hybrid"),
+        ({"type": "contiguity", "of": "words"}, "contiguity"),
+    ],
+    ids=["hybrid", "contiguity"],
+)
+def test_fused_and_neighbouring_hits_are_weighed_as_those_of_another_index(tmp_path, aged, plain):
+    ageing = {"field": "time", "half_life": "30d"}
+    indexes = {
+        "others": {"type": "bm25", "k1": 0.5},
+        "plain": aged,
+        "key": aged | {"recency": ageing},
+        "kind": {"type": "recency", "of": "plain", **ageing},
+    }
+    memory = built(tmp_path, indexes=indexes)
+    of_key, of_kind = (memory.retriever(name).search(["harbour lamp", "xyzzy"], 5) for name in ("key", "kind"))
+    assert np.array_equal(of_key.ids, of_kind.ids) and np.array_equal(of_key.scores, of_kind.scores)
+    assert of_key.reasons() == of_kind.reasons()
+    assert next(iter(scores_of(memory, "key"))) == "new" and memory.snapshot.index("plain").type == plain
+
+
+@pytest.mark.parametrize("kind", ["hybrid", "contiguity"])
+def test_a_key_of_another_index_is_checked_as_the_kind_is(tmp_path, kind):
+    of = ["words", "recent"] if kind == "hybrid" else "words"
+    with pytest.raises(RecipeError, match=r"indexes.aged.recency.half_life: .*'soon' is no age"):
+        built(tmp_path, indexes={"aged": {"type": kind, "of": of, "recency": {"field": "time", "half_life": "soon"}}})
+    aged = {"type": kind, "of": of, "recency": {"field": "year", "half_life": "30d"}}
+    with pytest.raises(QueryError, match=r"index 'aged': field 'year' is of type int; name one of times \(time\)"):
+        built(tmp_path, indexes={"aged": aged}).retriever("aged")
 
 
 def test_reasons_tell_the_weight_and_the_former_place(memory):
