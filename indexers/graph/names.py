@@ -52,6 +52,11 @@ _SHORT = 3
 _LONGEST_PHRASE = 4
 
 
+def is_opener(word: str) -> bool:
+    """Return whether a word begins sentences and questions, so that its capital makes no name of it."""
+    return _OPENERS.match(word) is not None
+
+
 # Names occur again and again, and this goes letter by letter.
 @functools.lru_cache(maxsize=1 << 16)
 def normalize(name: str) -> str:

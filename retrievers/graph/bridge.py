@@ -17,6 +17,7 @@ from mnemodex.retrievers.graph.ppr import DAMPING, Mass, Walker
 from mnemodex.retrievers.graph.rewriting import through_passages
 from mnemodex.retrievers.graph.rounds import BEHIND, FACTS, Parts, Question, Rounds
 from mnemodex.retrievers.graph.space import TEMPERATURE, Activation, Method, Scored, most_probable
+from mnemodex.retrievers.graph.titles import add_titles
 from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ class Bridge(Method):
     The facts nearest to a question are looked at. Where one end of a fact is in the question and the other is not, the
     question is asked again with the one in place of the other; where facts leave room, the names in the sentences of
     the best passages serve as the ends of facts. Further rounds ask for the clauses of the question and for what takes
-    their place, see `Rounds`. A passage counts by the best of its scores. Then walks start at the
-    passages and at the entities of the facts that are near to the question and to its rewrites, and passages are ranked
-    by personalised PageRank.
+    their place, see `Rounds`. A passage counts by the best of its scores, and by its title where the question mentions
+    it. Then walks start at the passages and at the entities of the facts that are near to the question and to its
+    rewrites, and passages are ranked by personalised PageRank.
 
     It is no worse than dense retrieval because the graph is thin: entities take part as far as the best fact is as near
     to the question as the best passage, passages without edges keep their rank, and without edges there is no walk. A
@@ -87,6 +88,8 @@ class Bridge(Method):
         if self._parser.missing is not None and self._parts.clauses:
             asker.leave_out(named, self._parser.missing)
         Rounds(asker, named, self._parts).run()
+        if self._parts.titles:
+            add_titles(space, {row: question.text for row, question in named.items()}, scores)
         seeds = [
             _seeds(space.graph, linked, row, asker.replies_to(row), share) if row in named else None
             for row, share in enumerate(shares)
@@ -143,6 +146,7 @@ class BridgeLite(Method):
         asker = Asker(space, scores, budget=budget)
         texts = [through_passages(space, *row) for row in zip(questions, scores, strict=True)]
         asker.ask([Rewrite(row, text, behind=BEHIND) for row, own in enumerate(texts) for text in own])
+        add_titles(space, {row: text for row, text in enumerate(questions) if texts[row]}, scores)
         seeds = [Mass(np.zeros(0, np.int64), np.zeros(0))] * len(questions)
         entities, fallback = _spread(self.walker, space.graph, scores, seeds)
         return Scored(scores, [_activation(asker, row, entities[row], fallback) for row in range(len(seeds))])

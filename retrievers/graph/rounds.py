@@ -40,19 +40,21 @@ _Facts = list[tuple[str, str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What questions are rewritten by, besides the facts and sentences that mention a part of them.
+    """What the scores of passages are made of, besides rewrites through facts and sentences that mention a name.
 
     Attributes:
         cap: whether the scores of rewrites are limited by those of the question.
         clauses: clauses, and what takes their place; needs a parse of the questions.
         pairs: two names that "or" or "and" joins.
         second: the clauses around what took the place of a clause.
+        titles: whether a passage counts for more where the question mentions its title.
     """
 
     cap: bool = True
     clauses: bool = True
     pairs: bool = True
     second: bool = True
+    titles: bool = True
 
 
 class Question(NamedTuple):

@@ -9,6 +9,7 @@ from bridge_space import HandSpace
 
 from mnemodex.retrievers.graph.bridge import Bridge, BridgeLite
 from mnemodex.retrievers.graph.ppr import Walker
+from mnemodex.retrievers.graph.rounds import Parts
 
 PASSAGES = [
     ("Blue Song", "Blue Song was sung by Lorna Ward."),
@@ -69,10 +70,15 @@ def capped(dense, behind=0.0):
     return np.maximum(dense[0], (rewrites - above[:, None]).max(axis=0))
 
 
+def titled(cosines):
+    """The question mentions the title of the first passage."""
+    return cosines + 0.1 * (np.arange(len(cosines)) == 0)
+
+
 def plain_bridge(space, question, rewrites):
     vectors = space.encode([question, *rewrites])
     dense = space.dense(vectors)
-    cosines = capped(dense)
+    cosines = titled(capped(dense))
     share = 0.6 * min(1, np.exp(((space.fact_vectors @ vectors[0]).max() - dense[0].max()) / 0.05))
     seeds = 0.7 * ends(space, vectors[0], 10) + 0.3 * np.mean([ends(space, v, 5) for v in vectors[1:]], axis=0)
     return walked(space, np.concatenate([share * seeds, (1 - share) * softmax(cosines)]))
@@ -80,7 +86,7 @@ def plain_bridge(space, question, rewrites):
 
 def test_a_fact_leads_from_the_mention_to_the_passage_that_answers():
     space = HandSpace(PASSAGES, FACTS)
-    answer = ask(Bridge(), space, QUESTION)
+    answer = ask(Bridge(parts=Parts(titles=False)), space, QUESTION)
     assert 2 not in order(space.dense(space.encode([QUESTION]))[0])[:2]
     assert 2 in order(answer.scores[0])[:2]
     (activation,) = answer.activations
@@ -130,7 +136,7 @@ def test_sentences_bridge_where_no_fact_does():
         assert answer.activations[0].fallback == "the graph has no edges"
         texts = [text for text, _ in answer.activations[0].rewrites]
         dense = space.dense(space.encode([QUESTION, *texts]))
-        np.testing.assert_allclose(answer.scores[0], capped(dense, behind=0.02), rtol=1e-6)
+        np.testing.assert_allclose(answer.scores[0], titled(capped(dense, behind=0.02)), rtol=1e-6)
 
 
 def test_a_question_that_names_nothing_is_answered_by_the_cosines():
@@ -145,6 +151,20 @@ def test_a_question_that_names_nothing_is_answered_by_the_cosines():
     assert not answer.activations[0].rewrites and not answer.activations[0].facts
     assert answer.activations[1].rewrites and answer.activations[1].fallback is None
     assert answer.activations[2].facts and answer.activations[2].fallback is None
+
+
+@pytest.mark.parametrize("method", [Bridge(), BridgeLite()])
+def test_a_passage_whose_title_the_question_mentions_comes_first(method):
+    filler = [("", f"a ward of {word} in a town") for word in "abcdefghijklmnopqrst"]
+    passages = [("Old Ward", "the ward of Lorna Ward"), ("Lorna Ward (singer)", "the ward of Lorna Ward"), *filler]
+    space = HandSpace(passages)
+    question = "where is the ward of Lorna Ward"
+    dense = space.dense(space.encode([question]))[0]
+    scores = ask(method, space, question).scores[0]
+    assert dense[0] == pytest.approx(dense[1], abs=0.05)
+    assert scores[1] - scores[0] == pytest.approx(dense[1] - dense[0] + 0.1, abs=1e-6)
+    without = ask(Bridge(parts=Parts(titles=False)), space, question).scores[0]
+    assert without[1] - without[0] == pytest.approx(dense[1] - dense[0], abs=1e-6)
 
 
 def test_no_rewrite_gives_a_passage_a_higher_score_than_the_question_gives_its_best():
@@ -190,7 +210,7 @@ def test_names_lead_from_passage_to_passage_without_facts():
     answer = ask(BridgeLite(walker=Walker("exact", fact=0, synonym=0)), space, QUESTION)
     texts = [text for text, _ in answer.activations[0].rewrites]
     dense = space.dense(space.encode([QUESTION, *texts]))
-    reset = softmax(capped(dense, behind=0.02))
+    reset = softmax(titled(capped(dense, behind=0.02)))
     reset = np.concatenate([np.zeros(space.graph.entities), reset])
     np.testing.assert_allclose(answer.scores[0], walked(space, reset, facts=False), rtol=1e-3)
     assert answer.activations[0].facts == []
