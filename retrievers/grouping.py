@@ -5,25 +5,30 @@ from __future__ import annotations
 import difflib
 import json
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
+import pyarrow as pa
 
+from mnemodex.indexers.arrays import begins
 from mnemodex.retrievers.fusion import standing_of
 from mnemodex.retrievers.hits import MISSING_ID
+from mnemodex.retrievers.snapshot import Snapshot
 from mnemodex.schemas.errors import QueryError
+from mnemodex.schemas.store.columns import to_column
 from mnemodex.schemas.typed_fields import object_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnemodex.indexers.arrays import Bools, Int64s
     from mnemodex.retrievers.hits import Chunk, Hits
     from mnemodex.retrievers.memory import Memory
 
     Scoring = Literal["best", "sum"]
-    Grouped = list[tuple[str | None, list[Chunk]]]
-    """The hits of a question by the value of a field."""
 
 _log = logging.getLogger("mnemodex")
 _DEPTH = 100
@@ -37,7 +42,7 @@ class Group:
     Attributes:
         value: of the field, as text; of a document without one, which is a group of its own, None.
         score: of the group.
-        hits: best first.
+        hits: best first: the best one, and those among the first 100 hits of the question, or k where that is more.
     """
 
     value: str | None
@@ -107,9 +112,9 @@ class Grouping:
         """
         if hits.kind != "chunk":
             raise QueryError(f"index {self._index!r}: its hits are {hits.kind}s; group those of an index over chunks")
-        found = _grouped(hits, self._by.field)
+        found = _Members.of(hits, self._by.field)
         exhausted = (hits.ids == MISSING_ID).any(axis=1)
-        wanted = sum(not done and len(groups) < self._k for done, groups in zip(exhausted, found, strict=True))
+        wanted = int((~exhausted & (found.counts() < self._k)).sum())
         if wanted and self.depth < self._most:
             self.depth = min(2 * self.depth, self._most)
             return None
@@ -122,18 +127,94 @@ class Grouping:
                 self._k,
                 self._most,
             )
-        if not any(value is not None for groups in found for value, _ in groups) and any(found):
+        # A server says of the documents of hits alone what fields they have.
+        can_know = bool(len(found.query)) or isinstance(hits.snapshot, Snapshot)
+        if can_know and not len(found.names):
             check_group_field(self._by.field, hits.snapshot.metadata_fields)
         return self._best(hits, found)
 
-    def _best(self, hits: Hits, found: list[Grouped]) -> list[list[Group]]:
-        standing = standing_of(hits, _DEPTH) if self._by.score == "sum" else hits.scores
-        decay = self._by.decay if self._by.score == "sum" else 0.0
-        scored = [
-            [_scored(value, chunks, scores, decay) for value, chunks in groups]
-            for groups, scores in zip(found, standing, strict=True)
+    def _best(self, hits: Hits, found: _Members) -> list[list[Group]]:
+        by_sum = self._by.score == "sum"
+        scores = standing_of(hits, _DEPTH) if by_sum else hits.scores.astype(np.float64)
+        ranks = found.ranks()
+        shares = scores[found.query, found.place] * np.power(self._by.decay if by_sum else 0.0, ranks)
+        listed = (ranks == 0) | (found.place < max(self._k, _DEPTH))
+        best: list[dict[int, float]] = []
+        for query in range(len(hits)):
+            own = found.query == query
+            groups, number = np.unique(found.group[own], return_inverse=True)
+            sums = np.bincount(number, shares[own], len(groups))
+            # Of equal scores the group with the better hit comes first.
+            first = np.full(len(groups), hits.ids.shape[1])
+            np.minimum.at(first, number, found.place[own])
+            order = np.lexsort((first, -sums))[: self._k]
+            best.append(dict(zip(groups[order].tolist(), sums[order].tolist(), strict=True)))
+        pairs = zip(found.query.tolist(), found.group.tolist(), strict=True)
+        members = found.chunks(hits, listed & np.array([group in best[query] for query, group in pairs], np.bool_))
+        return [
+            [Group(found.name(group), score, tuple(members[query, group])) for group, score in groups.items()]
+            for query, groups in enumerate(best)
         ]
-        return [sorted(groups, key=lambda group: -group.score)[: self._k] for groups in scored]
+
+
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """The n hits of some questions and their groups, by query and rank.
+
+    Attributes:
+        query: of each hit, int64 of shape (n,).
+        place: its rank from 0, int64 of shape (n,).
+        group: the number of its group, int64 of shape (n,); of a document without a value beyond the last name.
+        names: of the groups with a value.
+        queries: how many there are.
+    """
+
+    query: Int64s
+    place: Int64s
+    group: Int64s
+    names: list[str]
+    queries: int
+
+    @classmethod
+    def of(cls, hits: Hits, field: str) -> Self:
+        """Read the values of a field of the hits' documents."""
+        query, place = np.nonzero(hits.partition != MISSING_ID)
+        _, first, number = np.unique(hits.document_ids()[query, place], return_index=True, return_inverse=True)
+        # Each document's metadata is read once.
+        metadata = hits.values("metadata").take(to_column(first, pa.int64())).to_pylist()
+        values = [_value(text, field) for text in metadata]
+        names = list(dict.fromkeys(value for value in values if value is not None))
+        known = {name: group for group, name in enumerate(names)}
+        groups = [len(names) + own if value is None else known[value] for own, value in enumerate(values)]
+        return cls(query, place, np.array(groups, np.int64)[number], names, len(hits))
+
+    def counts(self) -> Int64s:
+        """Return how many groups each query has, int64 of shape (queries,)."""
+        base = int(self.group.max(initial=0)) + 1
+        return np.bincount(np.unique(self.query * base + self.group) // base, minlength=self.queries)
+
+    def ranks(self) -> Int64s:
+        """Return the rank of each hit in its group, from 0, int64 of shape (n,)."""
+        order = np.lexsort((self.place, self.group, self.query))
+        first = begins(self.query[order], self.group[order])
+        ranks = np.empty(len(order), np.int64)
+        ranks[order] = np.arange(len(order)) - np.repeat(first, np.diff(first, append=len(order)))
+        return ranks
+
+    def chunks(self, hits: Hits, wanted: Bools) -> dict[tuple[int, int], list[Chunk]]:
+        """Return the chunks of some of the hits, bool of shape (n,), by query and group, best first."""
+        query, place = self.query[wanted], self.place[wanted]
+        partition = np.full_like(hits.partition, MISSING_ID)
+        partition[query, place] = hits.partition[query, place]
+        chunks = chain(*replace(hits, partition=partition, explain=None).chunks())
+        found: dict[tuple[int, int], list[Chunk]] = defaultdict(list)
+        for key, chunk in zip(zip(query.tolist(), self.group[wanted].tolist(), strict=True), chunks, strict=True):
+            found[key].append(chunk)
+        return found
+
+    def name(self, group: int) -> str | None:
+        """Return the value of a group; None of one without."""
+        return self.names[group] if group < len(self.names) else None
 
 
 def check_group_field(field: str, known: Sequence[str]) -> None:
@@ -146,25 +227,8 @@ def check_group_field(field: str, known: Sequence[str]) -> None:
     raise QueryError(f"group_by: no document has the field {field!r}. {hint}")
 
 
-def _scored(value: str | None, chunks: list[Chunk], scores: np.ndarray, decay: float) -> Group:
-    own = scores[[chunk.rank - 1 for chunk in chunks]].astype(np.float64)
-    return Group(value, float(own @ decay ** np.arange(len(own))), tuple(chunks))
-
-
-def _grouped(hits: Hits, by: str) -> list[Grouped]:
-    """Return the groups of each query in the order of their best hits."""
-    answers = []
-    for chunks in hits.chunks():
-        groups: dict[tuple[str | None, int | None], list[Chunk]] = {}
-        for chunk in chunks:
-            value = _value(chunk, by)
-            groups.setdefault((value, chunk.doc_id if value is None else None), []).append(chunk)
-        answers.append([(value, members) for (value, _), members in groups.items()])
-    return answers
-
-
-def _value(chunk: Chunk, by: str) -> str | None:
-    inner = object_of(chunk.metadata, by)
+def _value(metadata: str, field: str) -> str | None:
+    inner = object_of(json.loads(metadata), field)
     return None if inner is None else as_text(inner[0][inner[1]])
 
 
@@ -184,7 +248,6 @@ def groups_of(memory: Memory, by: str) -> dict[str, str]:
     check_group_field(by, memory.snapshot.metadata_fields)
     groups = {}
     for key, metadata in memory.sql("SELECT key, metadata FROM documents").fetchall():
-        inner = object_of(json.loads(metadata), by)
-        value = None if inner is None else as_text(inner[0][inner[1]])
+        value = _value(metadata, by)
         groups[key] = f"(document {key})" if value is None else value
     return groups

@@ -98,8 +98,9 @@ def test_fewer_groups_than_asked_for_are_said_where_no_more_hits_are_given(memor
     ],
 )
 def test_a_field_that_no_document_has_is_refused(memory, field, message):
-    with pytest.raises(QueryError, match=message):
-        memory.retriever("words").search(["lamp"], group_by=field)
+    for question in ("lamp", "xyzzy"):
+        with pytest.raises(QueryError, match=message):
+            memory.retriever("words").search([question], group_by=field)
 
 
 def test_documents_without_a_field_that_others_have_are_groups_of_their_own(memory):
