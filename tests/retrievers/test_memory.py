@@ -53,6 +53,7 @@ def test_indexes_stand_in_the_order_of_the_recipe(memory):
         "both",
         "all",
         "near",
+        "recent",
         "crossed",
     ]
     assert memory.indexes == names

@@ -73,12 +73,12 @@ def test_a_filter_never_costs_hits(retriever, memory, table, rows, k):
     assert set(hits.ids[hits.ids >= 0].tolist()) <= kept
 
 
-ABSOLUTE = [case for case in CASES if not {"hybrid", "contiguity", "rounds"} & set(case.split("-"))]
+ABSOLUTE = [case for case in CASES if not {"hybrid", "contiguity", "recency", "rounds"} & set(case.split("-"))]
 
 
 @pytest.mark.parametrize("case", ABSOLUTE)
 def test_filtered_answers_are_the_full_ranking_without_the_rest(memory, case):
-    """Scores of a hybrid and of neighbours are relative to what is left; later rounds ask with answers of what is."""
+    """Other kinds have scores that are relative to what is left, or ask with answers of that in later rounds."""
     retriever, where = opened(memory, case), "title LIKE '%coast%' OR metadata->>'lang' <> 'en'"
     full, filtered = retriever.search(QUESTIONS, ROWS), retriever.search(QUESTIONS, ROWS, where=where)
     kept = list(hits_of(memory, retriever, set(memory.ids_where(where).tolist())))
