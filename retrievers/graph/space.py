@@ -15,7 +15,6 @@ from mnemodex.indexers.base import InputPartition
 from mnemodex.indexers.dense.vectors import Vectors, open_matrix
 from mnemodex.indexers.graph.codes import Codes
 from mnemodex.indexers.graph.graph import Graph
-from mnemodex.indexers.graph.pruning import without_facts
 from mnemodex.indexers.graph.words import WordCounts
 from mnemodex.indexers.rows import Rows
 from mnemodex.retrievers.graph.live import Live
@@ -152,6 +151,8 @@ class Space:
 
         No walk goes over passages that state some of them and no other fact either, and their texts are not read.
         """
+        from mnemodex.indexers.graph.pruning import without_facts
+
         parts = self._memory.snapshot.manifest.tables[FACTS.label].partitions
         columns = [self._memory.snapshot.column(FACTS.label, part.label, "fact_id") for part in parts]
         places = self._live.places("facts", np.arange(len(self.graph.subjects)))
