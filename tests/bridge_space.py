@@ -37,6 +37,7 @@ class HandSpace:
         self.entity_vectors = self.encode(self.entities)
         self.passage_vectors = self.encode(texts)
         self.graph = self._graph(stated, named)
+        self.bm25 = None
 
     def _graph(self, stated, named):
         numbers = {name: place for place, name in enumerate(self.entities)}

@@ -9,15 +9,16 @@ import numpy as np
 from typing_extensions import override
 
 from mnemodex.indexers.graph.names import names_in
+from mnemodex.retrievers.graph.agreement import add_titles, add_words
 from mnemodex.retrievers.graph.asking import Asker, Rewrite
 from mnemodex.retrievers.graph.budget import Budget, Pace
 from mnemodex.retrievers.graph.mentions import Mentions
+from mnemodex.retrievers.graph.method import Activation, Method, Scored, most_probable
 from mnemodex.retrievers.graph.parsing import Parser
 from mnemodex.retrievers.graph.ppr import DAMPING, Mass, Walker
 from mnemodex.retrievers.graph.rewriting import through_passages
 from mnemodex.retrievers.graph.rounds import BEHIND, FACTS, Parts, Question, Rounds
-from mnemodex.retrievers.graph.space import TEMPERATURE, Activation, Method, Scored, most_probable
-from mnemodex.retrievers.graph.titles import add_titles
+from mnemodex.retrievers.graph.space import TEMPERATURE
 from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Bridge(Method):
     It is no worse than dense retrieval because the graph is thin: entities take part as far as the best fact is as near
     to the question as the best passage, passages without edges keep their rank, and without edges there is no walk. A
     question that names nothing, neither by how it is written nor by a fact's end with a word that few passages hold, is
-    answered by the cosines alone.
+    answered by the cosines, and by BM25 where the space has such an index.
 
     Args:
         walker: how to walk; by `push` over facts and mentions by default.
@@ -90,6 +91,7 @@ class Bridge(Method):
         Rounds(asker, named, self._parts).run()
         if self._parts.titles:
             add_titles(space, {row: question.text for row, question in named.items()}, scores)
+        add_words(space, questions, scores)
         seeds = [
             _seeds(space.graph, linked, row, asker.replies_to(row), share) if row in named else None
             for row, share in enumerate(shares)
@@ -147,6 +149,7 @@ class BridgeLite(Method):
         texts = [through_passages(space, *row) for row in zip(questions, scores, strict=True)]
         asker.ask([Rewrite(row, text, behind=BEHIND) for row, own in enumerate(texts) for text in own])
         add_titles(space, {row: text for row, text in enumerate(questions) if texts[row]}, scores)
+        add_words(space, questions, scores)
         seeds = [Mass(np.zeros(0, np.int64), np.zeros(0))] * len(questions)
         entities, fallback = _spread(self.walker, space.graph, scores, seeds)
         return Scored(scores, [_activation(asker, row, entities[row], fallback) for row in range(len(seeds))])

@@ -14,8 +14,8 @@ from typing_extensions import override
 from mnemodex.indexers.graph.names import normalize
 from mnemodex.indexers.models.parsing import read_list
 from mnemodex.indexers.models.pipeline import load_pipeline
+from mnemodex.retrievers.graph.method import Activation, Method, Scored, after, min_max, most_probable
 from mnemodex.retrievers.graph.ppr import Mass, Walker
-from mnemodex.retrievers.graph.space import Activation, Method, Scored, after, min_max, most_probable
 from mnemodex.retrievers.top_k import top_k
 from mnemodex.schemas.errors import NoAnswerError
 from mnemodex.schemas.sections import SPACY_MODEL

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from mnemodex.indexers.arrays import Float32s, Int64s
-    from mnemodex.retrievers.graph.space import Activation, Method, Scored
+    from mnemodex.retrievers.graph.method import Activation, Method, Scored
     from mnemodex.retrievers.graph.subgraph import Subgraph
     from mnemodex.retrievers.memory import Memory
     from mnemodex.schemas.manifest import IndexEntry
@@ -58,7 +58,8 @@ class GraphRetriever(Retriever):
         settings = GraphSettings.model_validate(entry.settings)
         embed = settings.embed if settings.of is None else memory.snapshot.index(settings.of).settings["embed"]
         folders = memory.snapshot.shards(entry)
-        self.space = Space(memory, folders[0] if folders else None, str(embed), memory.snapshot.left_out(entry))
+        folder, left_out = folders[0] if folders else None, memory.snapshot.left_out(entry)
+        self.space = Space(memory, folder, str(embed), left_out, words=settings.words)
         triples = memory.snapshot.manifest.recipe.get("triples")
         self._make_method = partial(_make_method, settings, triples, large=self.space.graph.nodes > _LARGE)
         self._method = self._make_method()

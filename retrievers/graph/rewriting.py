@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mnemodex.indexers.graph.names import names_in, plain_title, sentences
 from mnemodex.indexers.graph.words import forms
 from mnemodex.retrievers.graph.mentions import ABSENT, MENTIONED, Mentions
-from mnemodex.retrievers.graph.space import min_max
+from mnemodex.retrievers.graph.method import min_max
 from mnemodex.retrievers.top_k import top_k
 
 if TYPE_CHECKING:

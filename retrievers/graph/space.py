@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +18,6 @@ from mnemodex.indexers.graph.words import WordCounts
 from mnemodex.indexers.rows import Rows
 from mnemodex.retrievers.graph.live import Live
 from mnemodex.retrievers.graph.nearest import TextVectors
-from mnemodex.retrievers.top_k import top_k
 from mnemodex.schemas.errors import OlderFormatError
 from mnemodex.schemas.store.columns import to_column
 from mnemodex.schemas.tables import CHUNKS, FACTS, TableKey, vector_codes
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.arrays import Bools, Float32s, Floats, Int64s
     from mnemodex.indexers.encoders import TextEncoder
+    from mnemodex.retrievers.base import Retriever
     from mnemodex.retrievers.graph.live import Counted
     from mnemodex.retrievers.graph.nearest import Nearest
     from mnemodex.retrievers.memory import Memory
@@ -59,13 +58,23 @@ class Space:
         folder: of the index's shard.
         embed: the embedding of passages, facts and names.
         left_out: folders of the words of passages that are left out.
+        words: the name of a BM25 index.
 
     Attributes:
         rows: the passages' ids and places.
     """
 
-    def __init__(self, memory: Memory, folder: Path | None, embed: str, left_out: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        folder: Path | None,
+        embed: str,
+        left_out: Sequence[Path] = (),
+        *,
+        words: str | None = None,
+    ) -> None:
         self._memory = memory
+        self._bm25 = words
         self._left_out = left_out
         self._folder = folder
         self._embed = embed
@@ -172,6 +181,11 @@ class Space:
         numbers = np.unique(np.linspace(0, self.graph.passages - 1, size).astype(np.int64))
         return WordCounts.of("\n".join(passage) for passage in self.read(numbers.tolist()))
 
+    @property
+    def bm25(self) -> Retriever | None:
+        """The BM25 index that agrees or not, if there is one."""
+        return None if self._bm25 is None else self._memory.retriever(self._bm25)
+
     def encode(self, texts: Sequence[str]) -> Float32s:
         """Return vectors of questions, float32 of shape (texts, dimension)."""
         return self.encoder.encode_queries(list(texts))
@@ -241,60 +255,3 @@ def _without_edges(chunk_ids: Int64s) -> Graph:
     none, weights, no_ids = np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int64)
     zeros = np.zeros(len(chunk_ids) + 1, np.int64)
     return Graph(no_ids, chunk_ids, zeros, none, weights, weights, weights, none, none, zeros, none, none)
-
-
-@dataclass(frozen=True, slots=True)
-class Activation:
-    """The evidence for an answer: what `search --explain` prints and a picture draws.
-
-    Attributes:
-        facts: numbers of the facts that were linked to the question, with their scores, best first.
-        rewrites: the expanded queries that were searched too, with their best scores, in the order of their rounds.
-        entities: numbers of the entities with the most probability, and this; best first.
-        fallback: why the graph was not used, if it was not.
-        linked: numbers of the entities that names in the question were linked to.
-        left_out: what was not asked, and why.
-    """
-
-    facts: list[tuple[int, float]] = field(default_factory=list)
-    rewrites: list[tuple[str, float]] = field(default_factory=list)
-    entities: list[tuple[int, float]] = field(default_factory=list)
-    fallback: str | None = None
-    linked: list[int] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-
-
-class Scored(NamedTuple):
-    """The answer of a method to a batch of questions."""
-
-    scores: Float32s
-    """Shape (questions, passages), higher is better."""
-    activations: list[Activation]
-
-
-class Method(Protocol):
-    """A way of ranking passages by a graph."""
-
-    def score(self, space: Space, questions: Sequence[str], vectors: Float32s) -> Scored:
-        """Rank all passages for a batch of questions, whose vectors are float32 of shape (questions, dimension)."""
-
-
-def min_max(scores: Floats) -> Floats:
-    """Stretch scores from 0 to 1 along the last axis; equal scores become 1."""
-    if not scores.size:
-        return scores
-    low, high = scores.min(axis=-1, keepdims=True), scores.max(axis=-1, keepdims=True)
-    return np.where(high > low, (scores - low) / np.where(high > low, high - low, 1), 1)
-
-
-def most_probable(probabilities: Floats, entities: int, k: int = 10) -> list[tuple[int, float]]:
-    """Return the entities with the most probability, best first, and this; none without any."""
-    # A walk meets few of the entities of a large graph.
-    met = np.flatnonzero(probabilities[:entities])
-    best = met[top_k(probabilities[met], k)]
-    return list(zip(best.tolist(), probabilities[best].tolist(), strict=True))
-
-
-def after(reached: Floats, dense: Floats) -> Float32s:
-    """Return scores of passages: what reached them on the walk, and 0 or less, by their cosines, where nothing did."""
-    return np.where(reached > 0, reached, min_max(dense) - 1).astype(np.float32)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import networkx as nx
 
     from mnemodex.indexers.graph.graph import Graph
-    from mnemodex.retrievers.graph.space import Activation, Space
+    from mnemodex.retrievers.graph.method import Activation
+    from mnemodex.retrievers.graph.space import Space
 
 _FACTS = 10
 _ENTITIES = 16

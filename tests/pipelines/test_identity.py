@@ -382,6 +382,7 @@ TABLE: dict[str, dict[str, Change | str]] = {
         "of": Change("indexes.lite.of", "flat", NOTHING),
         "rewrites": Change("indexes.bridge.rewrites", "mentions", NOTHING),
         "budget_ms": Change("indexes.lite.budget_ms", 20, NOTHING),
+        "words": Change("indexes.bridge.words", "words", NOTHING),
     },
     "ChatModel": {
         "model": Change("indexes.asking.recognition.model", "n", NOTHING),

@@ -66,6 +66,7 @@ def test_clauses_without_a_model_or_spacy_are_refused_with_the_remedy(monkeypatc
         ({"method": "bridge-lite", "rewrites": "mentions"}, "rewrites is for the method bridge"),
         ({"method": "hipporag1", "budget_ms": 5}, "budget_ms is for the methods bridge and bridge-lite"),
         ({"method": "bridge", "budget_ms": 0}, "greater than 0"),
+        ({"method": "hipporag2", "words": "bm25"}, "words is for the methods bridge and bridge-lite"),
     ],
 )
 def test_settings_are_refused_where_they_do_not_count(settings, message):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mnemodex.indexers.graph.graph import Graph
-from mnemodex.retrievers.graph.space import Activation, Passage
+from mnemodex.retrievers.graph.method import Activation
+from mnemodex.retrievers.graph.space import Passage
 from mnemodex.retrievers.graph.subgraph import Edge, Node, Subgraph, subgraph_of
 
 NAMES = ["Lilli", "Speyer", "Amsterdam", "Amstel", "Lilly", "Nobody"]
