@@ -30,6 +30,8 @@ class Context:
         tokens: of the text.
         left_out: the ranks of the hits that did not fit, from 1.
         missing: the keys of the documents of which no part fits.
+        repeated: the ranks of the hits, from 1, whose title and text are those of a better hit of another document:
+            they are in it once.
     """
 
     text: str
@@ -37,6 +39,7 @@ class Context:
     tokens: int
     left_out: tuple[int, ...]
     missing: tuple[str, ...]
+    repeated: tuple[int, ...]
 
 
 def pack(  # noqa: PLR0913 - the options of a context, by name
@@ -85,16 +88,27 @@ def _pack(found: Neighbourhood, budget: int, count: Callable[[str], int], by_sou
     costs = [count(f"{piece.title}\n{piece.text}\n\n") for piece in found.pieces]
     chosen: set[int] = set()
     added: list[tuple[int, set[int]]] = []
+    first: dict[tuple[str, str], tuple[int, int]] = {}
+    again: dict[int, int] = {}
     left = budget // repeat
     for rank, around in enumerate(found.around.tolist(), 1):
         hit = around[found.before]
-        for chunks in ({chunk for chunk in around if chunk >= 0}, {hit}):
+        neighbourhood = {chunk for chunk in around if chunk >= 0}
+        piece = found.pieces[hit]
+        own = piece.title, piece.text
+        # What a document says again has a place of its own in it.
+        better, doc_id = first.get(own, (0, piece.doc_id))
+        if doc_id != piece.doc_id and neighbourhood == {hit} and hit not in chosen:
+            again[rank] = better
+            continue
+        for chunks in (neighbourhood, {hit}):
             new = chunks - chosen
             cost = sum(costs[chunk] for chunk in new)
             if cost <= left:
                 chosen |= new
                 added.append((rank, new))
                 left -= cost
+                first.setdefault(own, (rank, piece.doc_id))
                 break
     while True:
         text, spans = _write(found, chosen, by_source, repeat)
@@ -104,14 +118,16 @@ def _pack(found: Neighbourhood, budget: int, count: Callable[[str], int], by_sou
             break
         chosen -= added.pop()[1]
     packed = {rank for span in spans for rank in span.ranks}
+    repeated = {rank for rank, better in again.items() if better in packed}
     keys = [found.pieces[hit].key for hit in found.around[:, found.before].tolist()]
-    there = {piece.key for span in spans for piece in span.pieces}
+    there = {piece.key for span in spans for piece in span.pieces} | {keys[rank - 1] for rank in repeated}
     return Context(
         text,
         spans,
         tokens,
-        tuple(rank for rank in range(1, len(keys) + 1) if rank not in packed),
+        tuple(rank for rank in range(1, len(keys) + 1) if rank not in packed | repeated),
         tuple(dict.fromkeys(key for key in keys if key not in there)),
+        tuple(sorted(repeated)),
     )
 
 

@@ -105,6 +105,19 @@ def test_the_order_is_by_rank_or_of_the_source(memory):
     assert [span.pieces[0].key for span in by_source.spans] == ["t0", "t3", "t4", "t5"]
 
 
+def test_hits_of_one_text_are_in_a_context_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "choose_engine", InlineEngine)
+    texts = ("the ferry leaves", "the ferry leaves", "the ferry returns at nine")
+    rows = [{"id": f"d{n}", "text": text} for n, text in enumerate(texts)]
+    mnemodex.build(words_recipe(write_jsonl(tmp_path / "notes.jsonl", rows), tmp_path / "memory"))
+    hits = mnemodex.open(tmp_path / "memory").retriever("words").search(["the ferry leaves"], 3)
+    (context,) = mnemodex.pack(hits, budget=99, tokenizer=count)
+    assert context.text == "the ferry leaves\n\nthe ferry returns at nine"
+    assert (context.repeated, context.left_out, context.missing) == ((2,), (), ())
+    (nothing,) = mnemodex.pack(hits, budget=2, tokenizer=count)
+    assert (nothing.repeated, nothing.left_out, len(nothing.missing)) == ((), (1, 2, 3), 3)
+
+
 def test_titles_are_above_their_text_and_tokens_are_those_of_a_model(memory):
     (context,) = mnemodex.pack(search(memory, "beacon", k=1), budget=500)
     assert context.text.startswith("A title\n") and context.tokens > count(context.text)
@@ -119,7 +132,7 @@ def test_no_budget_is_exceeded_and_no_hit_is_lost(memory, budget, before, after,
     context, empty = mnemodex.pack(hits, **given)
     assert context.tokens <= budget and empty.text == ""
     ranks = [rank for span in context.spans for rank in span.ranks]
-    assert sorted([*ranks, *context.left_out]) == list(range(1, len(hits[0]) + 1))
+    assert sorted([*ranks, *context.left_out, *context.repeated]) == list(range(1, len(hits[0]) + 1))
     seen = [
         (piece.doc_id, place)
         for span in context.spans
