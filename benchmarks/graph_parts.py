@@ -98,8 +98,8 @@ def parts_of(names: str) -> Parts:
 def variants() -> dict[str, str]:
     """What is measured by default: a name, and the parts. The second round needs clauses, and all but the cap it."""
     left_out = {f"without {name}": ",".join(part for part in NAMES if part != name) for name in NAMES}
-    left_out["without clauses"] = "cap,pairs"
-    alone = {"cap alone": "cap", "cap, clauses": "cap,clauses", "cap, pairs": "cap,pairs"}
+    left_out["without clauses"] = "cap,pairs,titles"
+    alone = {"cap alone": "cap", **{f"cap, {name}": f"cap,{name}" for name in ("clauses", "pairs", "titles")}}
     return {"none": "none", "all": "all", **left_out, **alone, "cap, clauses, second": "cap,clauses,second"}
 
 
