@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.arrays import Array, Bools, Float32s, Float64s, Int64s
     from mnemodex.retrievers.memory import Memory
+    from mnemodex.retrievers.snapshot import Snapshot
     from mnemodex.schemas.manifest import IndexEntry
 
 
@@ -89,6 +90,11 @@ class ContiguityRetriever(Retriever):
         sequences = Sequences.open(folders[0])
         left_out = snapshot.tombstones.mask("chunk_id", np.asarray(sequences.rows.ids))
         return sequences.without(left_out) if left_out.any() else sequences
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What is searched."""
+        return self._memory.snapshot
 
     @override
     def find(self, questions: list[str], k: int, where: str | None) -> Hits:

@@ -8,6 +8,7 @@ import logging
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import chain
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -77,8 +78,8 @@ class GroupBy:
             raise QueryError(f"group_by is {self.field!r}; name a field of the documents' metadata: group_by='session'")
         if self.score not in ("best", "sum"):
             raise QueryError(f"score is {self.score!r}; give 'best' or 'sum'")
-        if not 0 <= self.decay <= 1:
-            raise QueryError(f"decay is {self.decay}; give a number from 0 to 1")
+        if not isinstance(self.decay, Real) or not 0 <= self.decay <= 1:
+            raise QueryError(f"decay is {self.decay!r}; give a number from 0 to 1")
 
 
 class Grouping:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mnemodex.indexers.models.tokenizers import tokenizer as load_tokenizer
+from mnemodex.retrievers.base import is_blank
 from mnemodex.retrievers.spans import neighbourhoods
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.sections import DEFAULT_MODEL
@@ -69,12 +70,16 @@ def pack(  # noqa: PLR0913 - the options of a context, by name
         near: a contiguity index; see `expand_hits`.
 
     Raises:
-        QueryError: a number is too small, the order is unknown, or the hits have no neighbours; see `expand_hits`.
+        QueryError: a number is too small, the order is unknown, the tokenizer is none, or the hits have no neighbours;
+            see `expand_hits`.
+        ModelError: there is no such model.
     """
-    if budget < 1 or repeat < 1:
-        raise QueryError(f"budget is {budget} and repeat is {repeat}; give numbers of 1 or more")
+    if not all(isinstance(number, int | np.integer) and number >= 1 for number in (budget, repeat)):
+        raise QueryError(f"budget is {budget!r} and repeat is {repeat!r}; give whole numbers of 1 or more")
     if order not in ("rank", "source"):
         raise QueryError(f"order is {order!r}; give 'rank' or 'source'")
+    if not isinstance(tokenizer, str) and not callable(tokenizer):
+        raise QueryError(f"tokenizer is {tokenizer!r}; give a model's name, or a function that counts a text's tokens")
     count = _counter(tokenizer) if isinstance(tokenizer, str) else tokenizer
     return [_pack(one, budget, count, order == "source", repeat) for one in neighbourhoods(hits, before, after, near)]
 
@@ -145,7 +150,7 @@ def _block(span: Span) -> str:
     """Return a span's text, with each title before the first piece that has it."""
     lines, title = [], ""
     for piece in span.pieces:
-        if piece.title and piece.title != title:
+        if not is_blank(piece.title) and piece.title != title:
             lines.append(f"{piece.title}\n{piece.text}")
         else:
             lines.append(piece.text)

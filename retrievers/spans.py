@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnemodex.indexers.arrays import find_ids
+from mnemodex.retrievers.hits import Hits
 from mnemodex.retrievers.snapshot import Snapshot
 from mnemodex.schemas.errors import QueryError
 from mnemodex.schemas.tables import CHUNKS, DOCUMENTS
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
     from mnemodex.indexers.arrays import Bools, Int64s
     from mnemodex.retrievers.contiguity import ContiguityRetriever
-    from mnemodex.retrievers.hits import Hits
+
+MOST = 10_000
+"""Chunks before a hit, and after it: there is room for as many as were asked for, of every hit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +110,16 @@ def sides(expand: object) -> tuple[int, int]:
     """Return how many chunks before and after a hit `search(expand=...)` asks for: one number for both, or a pair.
 
     Raises:
-        QueryError: it is neither, or a number is below 0.
+        QueryError: it is neither, or a number is below 0 or above `MOST`.
     """
     pair = expand if isinstance(expand, tuple) else (expand, expand)
-    match pair:
-        case (int(before), int(after)) if min(before, after) >= 0 and bool not in {type(before), type(after)}:
-            return before, after
-    raise QueryError(f"expand is {expand!r}; give a number of chunks of 0 or more, or two: expand=(before, after)")
+    if len(pair) == 2 and all(map(_is_count, pair)):
+        return int(pair[0]), int(pair[1])
+    raise QueryError(f"expand is {expand!r}; give a number of chunks from 0 to {MOST}, or two: expand=(before, after)")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and 0 <= int(value) <= MOST
 
 
 def expand_hits(hits: Hits, before: int, after: int, *, near: ContiguityRetriever | None) -> list[list[Span]]:
@@ -124,7 +130,8 @@ def expand_hits(hits: Hits, before: int, after: int, *, near: ContiguityRetrieve
     2025).
 
     Raises:
-        QueryError: the hits are of a server, which sends no neighbours, or are no chunks.
+        QueryError: the hits are of a server, which sends no neighbours, or are no chunks; or `near` is no contiguity
+            index of the hits' snapshot.
     """
     found = neighbourhoods(hits, before, after, near)
     return [one.spans(np.arange(len(one.pieces))) if one.pieces else [] for one in found]
@@ -132,13 +139,17 @@ def expand_hits(hits: Hits, before: int, after: int, *, near: ContiguityRetrieve
 
 def neighbourhoods(hits: Hits, before: int, after: int, near: ContiguityRetriever | None) -> Iterator[Neighbourhood]:
     """Yield the neighbourhood of the hits of each query; for the arguments and errors see `expand_hits`."""
+    if not isinstance(hits, Hits):
+        raise QueryError(f"the hits are a {type(hits).__name__}; give what a search without group_by and expand gives")
     snapshot = hits.snapshot
     if not isinstance(snapshot, Snapshot):
         raise QueryError("hits of a server come without their neighbours; expand them where the memory is")
     if hits.kind != "chunk":
         raise QueryError(f"the hits are {hits.kind}s and have no neighbours; expand hits that are chunks")
-    if min(before, after) < 0:
-        raise QueryError(f"before is {before} and after is {after}; give numbers of 0 or more")
+    if not (_is_count(before) and _is_count(after)):
+        raise QueryError(f"before is {before!r} and after is {after!r}; give numbers of chunks from 0 to {MOST}")
+    if near is not None:
+        _check_near(near, snapshot)
     bases, starts = _partitions(snapshot)
     for query in range(len(hits)):
         found = hits.partition[query] >= 0
@@ -169,6 +180,19 @@ def neighbourhoods(hits: Hits, before: int, after: int, near: ContiguityRetrieve
             pieces,
             texts,
             list(zip(part.tolist(), row.tolist(), strict=True)),
+        )
+
+
+def _check_near(near: object, snapshot: Snapshot) -> None:
+    from mnemodex.retrievers.contiguity import ContiguityRetriever
+
+    if not isinstance(near, ContiguityRetriever):
+        raise QueryError(f"near is a {type(near).__name__}; give the retriever of an index of type contiguity")
+    own = near.snapshot
+    if (own.store.root, own.name) != (snapshot.store.root, snapshot.name):
+        raise QueryError(
+            f"near: index {near.name!r} is of snapshot {own.name} of {own.store.root}, and the hits are of "
+            f"{snapshot.name} of {snapshot.store.root}. Give an index of the memory that was searched"
         )
 
 

@@ -73,7 +73,12 @@ def test_more_hits_are_asked_for_until_there_are_enough_groups(memory, monkeypat
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [({"score": "mean"}, "score is 'mean'"), ({"decay": 2.0}, "decay is 2.0"), ({"k": 0}, "k is 0")],
+    [
+        ({"score": "mean"}, "score is 'mean'"),
+        ({"decay": 2.0}, "decay is 2.0"),
+        ({"decay": "1"}, "decay is '1'"),
+        ({"k": 0}, "k is 0"),
+    ],
 )
 def test_what_is_no_grouping_is_refused(memory, given, message):
     with pytest.raises(QueryError, match=message):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from engines import InlineEngine
 from hypothesis import given, settings
@@ -71,9 +73,9 @@ def test_without_a_session_turns_have_no_neighbours(memory):
     assert sorted(span.text for span in spans) == ["the ferry leaves", "the ferry returns"]
 
 
-@pytest.mark.parametrize("around", [-1, (1, -1), True, "1", (1, 2, 3), 1.5])
+@pytest.mark.parametrize("around", [-1, (1, -1), True, "1", (1, 2, 3), 1.5, 10**19, (0, 10**5)])
 def test_what_is_no_number_of_chunks_is_refused(memory, around):
-    with pytest.raises(QueryError, match=r"expand is .*; give a number of chunks of 0 or more, or two"):
+    with pytest.raises(QueryError, match=r"expand is .*; give a number of chunks from 0 to 10000, or two"):
         expand(memory, "ferry", around=around)
 
 
@@ -149,9 +151,32 @@ def test_no_budget_is_exceeded_and_no_hit_is_lost(memory, budget, before, after,
         ({"budget": 0}, "budget is 0"),
         ({"budget": 9, "repeat": 0}, "repeat is 0"),
         ({"budget": 9, "order": "time"}, "order is 'time'"),
+        ({"budget": "9"}, "budget is '9'"),
+        ({"budget": 9, "tokenizer": None}, "tokenizer is None"),
         ({"budget": 9, "before": -1}, "before is -1"),
+        ({"budget": 9, "before": 10**19}, "before is 10{19} and after is 0; give numbers of chunks from 0 to 10000"),
+        ({"budget": 9, "after": "1"}, "after is '1'"),
+        ({"budget": 9, "near": "near"}, "near is a str; give the retriever of an index of type contiguity"),
     ],
 )
 def test_what_is_no_context_is_refused(memory, given, message):
     with pytest.raises(QueryError, match=message):
         mnemodex.pack(search(memory, "ferry"), **given)
+
+
+def test_groups_and_indexes_of_another_memory_are_no_neighbours(memory, tmp_path):
+    groups = memory.retriever("words").search(["ferry"], group_by="chat")
+    with pytest.raises(QueryError, match="the hits are a list"):
+        mnemodex.pack(groups, budget=9)
+    copied = shutil.copytree(str(memory.snapshot.store.root), tmp_path / "copy")
+    near = mnemodex.open(copied).retriever("near")
+    with pytest.raises(QueryError, match=r"near: index 'near' is of snapshot .* Give an index of the memory"):
+        mnemodex.pack(search(memory, "ferry"), budget=9, near=near)
+
+
+def test_a_blank_title_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "choose_engine", InlineEngine)
+    source = write_jsonl(tmp_path / "notes.jsonl", [{"id": "a", "title": " \u200b ", "text": "the ferry leaves"}])
+    mnemodex.build(words_recipe(source, tmp_path / "memory"))
+    (context,) = mnemodex.pack(search(mnemodex.open(tmp_path / "memory"), "ferry"), budget=9, tokenizer=count)
+    assert context.text == "the ferry leaves"
