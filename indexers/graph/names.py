@@ -112,8 +112,12 @@ def names_of(title: str, text: str) -> list[str]:
 
 
 def plain_title(title: str) -> str:
-    """Return a title without the suffix in brackets that tells it from others: "Mercury" of "Mercury (planet)"."""
-    return _SUFFIX.sub("", title.strip()).rstrip() or title.strip()
+    """Return a title without the suffix in brackets that tells it from others: "Mercury" of "Mercury (planet)".
+
+    A title without a letter or digit, such as "...", names nothing: the result is empty.
+    """
+    name = _SUFFIX.sub("", title.strip()).rstrip() or title.strip()
+    return name if any(map(str.isalnum, name)) else ""
 
 
 def names_in(sentence: str) -> list[str]:

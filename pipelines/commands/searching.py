@@ -9,6 +9,7 @@ import typer
 
 from mnemodex.pipelines.commands.output import print_json, say
 from mnemodex.pipelines.commands.texts import MemoryArgument, SnapshotOption, TextCommand
+from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +53,10 @@ def search(
 
     opened = Memory(memory, snapshot=snapshot)
     if picture is not None:
+        if newest or where is not None:
+            raise QueryError(
+                f"--picture draws a walk over the whole graph; leave out --{'newest' if newest else 'where'}"
+            )
         _draw(opened.retriever(index), questions, picture)
     kind = opened.kind(index)
     with KINDS.calling(opened.snapshot.index(index).type):
@@ -71,7 +76,6 @@ def search(
 def _draw(retriever: Retriever, questions: Sequence[str], path: Path) -> None:
     from mnemodex.retrievers.graph.picture import check_path, write_picture
     from mnemodex.retrievers.graph.retriever import GraphRetriever
-    from mnemodex.schemas.errors import QueryError
 
     check_path(path)
     if not isinstance(retriever, GraphRetriever) or len(questions) != 1:

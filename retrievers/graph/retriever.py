@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from mnemodex.indexers.arrays import Float32s, Int64s
+    from mnemodex.indexers.graph.graph import Graph
     from mnemodex.retrievers.graph.method import Activation, Method, Scored
     from mnemodex.retrievers.graph.subgraph import Subgraph
     from mnemodex.retrievers.memory import Memory
@@ -97,9 +98,10 @@ class GraphRetriever(Retriever):
                 yield from ranked.scores
 
         def explain(numbers: Int64s) -> list[list[list[Reason]]]:
+            graph = (self._newest[0] if newest else self.space).graph
             passages = [row[row >= 0].tolist() for row in numbers]
             reasons = [
-                [self._evidence(activation, passage) for passage in row]
+                [self._evidence(graph, activation, passage) for passage in row]
                 for activation, row in zip(activations, passages, strict=True)
             ]
             self._add_sentences(questions, passages, reasons)
@@ -128,12 +130,13 @@ class GraphRetriever(Retriever):
         passages = list(zip(best.tolist(), scores[0, best].tolist(), strict=True))
         return subgraph_of(self.space, activation, passages, checked)
 
-    def _evidence(self, activation: Activation, passage: int) -> list[Reason]:
+    def _evidence(self, graph: Graph, activation: Activation, passage: int) -> list[Reason]:
         """Return the linked facts that a passage states, and the probable entities that it mentions."""
-        graph = self.space.graph
         stated = set(graph.passage_facts[graph.passage_offsets[passage] : graph.passage_offsets[passage + 1]].tolist())
         node = graph.entities + passage
-        near = set(graph.indices[graph.indptr[node] : graph.indptr[node + 1]].tolist())
+        edges = slice(graph.indptr[node], graph.indptr[node + 1])
+        # Without superseded facts, passages that state no other ones keep their edges, with no weight.
+        near = set(graph.indices[edges][graph.mention[edges] > 0].tolist())
         facts = [(fact, score) for fact, score in activation.facts if fact in stated]
         entities = [(entity, score) for entity, score in activation.entities if entity in near]
         texts = [" · ".join(parts) for parts in self.space.facts([fact for fact, _ in facts])]

@@ -49,6 +49,8 @@ def test_a_title_loses_its_suffix_but_never_everything():
     assert plain_title("Mercury (planet)") == "Mercury"
     assert plain_title(" 水星（惑星） ") == "水星"
     assert plain_title("(untitled)") == "(untitled)"
+    assert [plain_title(title) for title in ("", "  ", "...", "—", "\u200b")] == [""] * 5
+    assert names_of("...", "Ada rows.") == ["Ada"]
 
 
 def test_a_title_of_a_megabyte_of_spaces_or_brackets_takes_no_time():

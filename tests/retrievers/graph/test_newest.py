@@ -79,6 +79,13 @@ def test_superseded_facts_are_no_evidence(memory, index):
     assert {old, new} <= again, "the index itself is as before"
 
 
+@pytest.mark.parametrize("index", ["bridge", "hipporag2"])
+def test_a_passage_that_no_walk_leads_to_has_its_sentence_as_evidence(memory, index):
+    hits = memory.retriever(index).search([QUESTION], 7, newest=True)
+    kinds = {hit.key: {reason.kind for reason in own} for hit, own in zip(hits[0], hits.reasons()[0], strict=True)}
+    assert kinds["paris"] - {"expanded query"} == {"sentence"} and "entity" in kinds["rome"]
+
+
 def test_nothing_comes_of_what_a_superseded_passage_names(memory):
     hits = memory.retriever("bridge").search(["What is in the city where Ada lives?"], 7, newest=True)
     rewrites = [reason.text for hit in hits.reasons()[0] for reason in hit if reason.kind == "expanded query"]
@@ -104,6 +111,14 @@ def test_an_index_without_facts_is_refused(memory, index, message):
 def test_the_command_line_has_it(cli, memory):
     ran = cli("search", memory.snapshot.store.root, "bridge", QUESTION, "-k", "1", "--newest")
     assert "[rome]" in ran.out
+
+
+@pytest.mark.parametrize("option", [("--newest",), ("--where", "d.key = 'rome'")])
+def test_a_picture_of_the_whole_graph_is_not_drawn_of_a_part_of_it(cli, memory, tmp_path, option):
+    path = tmp_path / "walk.html"
+    ran = cli("search", memory.snapshot.store.root, "bridge", QUESTION, "--picture", path, *option)
+    assert ran.code == 2 and ran.err.startswith("error: --picture draws a walk over the whole graph; leave out")
+    assert not path.exists()
 
 
 def test_a_server_has_it(memory):
