@@ -68,7 +68,7 @@ def test_json_holds_the_reasons_of_every_index(run, index, kind):
     question = ("slice of lemon", "-k", "2", "--json")
     plain, explained = (json.loads(run(index, *question, *more).stdout)["hits"][0] for more in ([], ["--explain"]))
     assert all(kind in {reason["kind"] for reason in hit.pop("reasons")} for hit in explained)
-    # Each search encodes its question, and the last digit of a vector depends on where its matrices lie in memory.
+    # Each search encodes its question, and torch promises no vector to its last digit.
     scores = [[hit.pop("score") for hit in hits] for hits in (explained, plain)]
     assert explained == plain and len(plain) == 2 and scores[0] == pytest.approx(scores[1], rel=1e-5)
 
