@@ -65,8 +65,6 @@ def add_words(space: Space, questions: Sequence[str], scores: Float32s) -> None:
     if space.bm25 is None:
         return
     hits = space.bm25.search(questions, _HITS)
-    for row, (ids, by_words) in enumerate(zip(hits.ids, hits.scores, strict=True)):
-        found = ids != MISSING_ID
-        if found.any():
-            passages = find_ids(np.asarray(space.rows.ids), ids[found])
-            scores[row, passages] += np.float32(_WORDS) * by_words[found] / by_words[0]
+    row, rank = np.nonzero(hits.ids != MISSING_ID)
+    passages = find_ids(np.asarray(space.rows.ids), hits.ids[row, rank])
+    scores[row, passages] += np.float32(_WORDS) * hits.scores[row, rank] / hits.scores[row, 0]
