@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_GRACE = 1.0
+_GRACE = 0.5
 """Seconds in which a call that was interrupted has to end."""
 _EXIT_GRACE = 5.0
 """Seconds by which calls that were left behind hold up the end of the program."""
@@ -72,8 +72,8 @@ class Call(Generic[_T]):
     def result(self, deadline: Deadline) -> _T:
         """Return what the work returns, or raise what it raises.
 
-        Work that does not look within a second of its interruption is left behind: its thread ends when it does, and
-        holds up the end of a program by some seconds at most.
+        Work that does not look within half a second of its interruption is left behind: its thread ends when it does,
+        and holds up the end of a program by some seconds at most.
 
         Raises:
             QueryError: the deadline passed.

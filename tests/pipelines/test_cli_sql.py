@@ -154,3 +154,22 @@ def test_a_reader_that_leaves_early_is_no_error(library):
         process.stdout.read(10)
         process.stdout.close()
         assert b"Traceback" not in process.stderr.read()
+
+
+def test_a_statement_that_cannot_be_stopped_does_not_hold_up_the_end_of_the_program():
+    script = (
+        "import atexit, sys, time\n"
+        "atexit.register(print, 'waited')\n"
+        "from mnemodex import __main__\n"
+        "from mnemodex.retrievers.deadline import Call, Deadline\n"
+        "def run():\n"
+        "    try:\n"
+        "        Call(lambda: time.sleep(60), lambda: None).result(Deadline(0.1))\n"
+        "    finally:\n"
+        "        print('said', end='')\n"
+        "        sys.exit(2)\n"
+        "__main__.run = run\n"
+        "__main__.main()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=50)
+    assert (ran.returncode, ran.stdout) == (2, "said")
