@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol, SupportsIndex, overload
+from typing import TYPE_CHECKING, Protocol, SupportsIndex, TypedDict, overload
 
 from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Unpack
 
     from mnemodex.retrievers.contiguity import ContiguityRetriever
     from mnemodex.retrievers.grouping import Group, GroupBy
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 
     Arranged = Hits | list[list[Group]] | list[list[Span]]
     """What a search gives: hits, groups of them, or spans around them."""
+
+
+class Narrowing(TypedDict, total=False):
+    """What every form of a search takes by name; see `Retriever.search`."""
+
+    where: str | None
+    newest: bool
 
 
 MOST_HITS = 1_000_000
@@ -40,28 +48,16 @@ class Retriever(Protocol):
         return None
 
     @overload
-    def search(self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., newest: bool = ...) -> Hits: ...
+    def search(self, queries: Sequence[str], k: int = ..., **narrowing: Unpack[Narrowing]) -> Hits: ...
 
     @overload
     def search(
-        self,
-        queries: Sequence[str],
-        k: int = ...,
-        *,
-        where: str | None = ...,
-        newest: bool = ...,
-        group_by: str | GroupBy,
+        self, queries: Sequence[str], k: int = ..., *, group_by: str | GroupBy, **narrowing: Unpack[Narrowing]
     ) -> list[list[Group]]: ...
 
     @overload
     def search(
-        self,
-        queries: Sequence[str],
-        k: int = ...,
-        *,
-        where: str | None = ...,
-        newest: bool = ...,
-        expand: int | tuple[int, int],
+        self, queries: Sequence[str], k: int = ..., *, expand: int | tuple[int, int], **narrowing: Unpack[Narrowing]
     ) -> list[list[Span]]: ...
 
     def search(

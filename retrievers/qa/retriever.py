@@ -26,9 +26,10 @@ from mnemodex.schemas.tables import TableKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Unpack
 
     from mnemodex.indexers.arrays import Bools, Float32s, Int64s
-    from mnemodex.retrievers.base import Arranged
+    from mnemodex.retrievers.base import Arranged, Narrowing
     from mnemodex.retrievers.grouping import Group, GroupBy
     from mnemodex.retrievers.hits import Hits
     from mnemodex.retrievers.memory import Memory
@@ -83,24 +84,12 @@ class QARetriever(Retriever):
 
     @overload
     def search(
-        self,
-        queries: Sequence[str],
-        k: int = ...,
-        *,
-        where: str | None = ...,
-        newest: bool = ...,
-        kind: Literal["pair"] = ...,
+        self, queries: Sequence[str], k: int = ..., *, kind: Literal["pair"] = ..., **narrowing: Unpack[Narrowing]
     ) -> PairHits: ...
 
     @overload
     def search(
-        self,
-        queries: Sequence[str],
-        k: int = ...,
-        *,
-        where: str | None = ...,
-        newest: bool = ...,
-        kind: Literal["pair", "chunk"],
+        self, queries: Sequence[str], k: int = ..., *, kind: Literal["pair", "chunk"], **narrowing: Unpack[Narrowing]
     ) -> Hits: ...
 
     @overload
@@ -109,10 +98,9 @@ class QARetriever(Retriever):
         queries: Sequence[str],
         k: int = ...,
         *,
-        where: str | None = ...,
-        newest: bool = ...,
         group_by: str | GroupBy,
         kind: Literal["pair", "chunk"] = ...,
+        **narrowing: Unpack[Narrowing],
     ) -> list[list[Group]]: ...
 
     @overload
@@ -121,10 +109,9 @@ class QARetriever(Retriever):
         queries: Sequence[str],
         k: int = ...,
         *,
-        where: str | None = ...,
-        newest: bool = ...,
         expand: int | tuple[int, int],
         kind: Literal["pair", "chunk"] = ...,
+        **narrowing: Unpack[Narrowing],
     ) -> list[list[Span]]: ...
 
     @override

@@ -18,10 +18,10 @@ from mnemodex.schemas.errors import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import NoReturn
+    from typing import NoReturn, Unpack
 
     from mnemodex.indexers.arrays import Float32s, Int64s
-    from mnemodex.retrievers.base import Arranged
+    from mnemodex.retrievers.base import Arranged, Narrowing
     from mnemodex.retrievers.datastore import DatastoreInfo, Neighbours
     from mnemodex.retrievers.graph.subgraph import Subgraph
     from mnemodex.retrievers.grouping import Group, GroupBy
@@ -51,29 +51,17 @@ class AsyncRemoteRetriever:
 
     @overload
     async def search(
-        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., newest: bool = ..., explain: bool = ...
+        self, queries: Sequence[str], k: int = ..., *, explain: bool = ..., **narrowing: Unpack[Narrowing]
     ) -> Hits: ...
 
     @overload
     async def search(
-        self,
-        queries: Sequence[str],
-        k: int = ...,
-        *,
-        where: str | None = ...,
-        newest: bool = ...,
-        group_by: str | GroupBy,
+        self, queries: Sequence[str], k: int = ..., *, group_by: str | GroupBy, **narrowing: Unpack[Narrowing]
     ) -> list[list[Group]]: ...
 
     @overload
     async def search(
-        self,
-        queries: Sequence[str],
-        k: int = ...,
-        *,
-        where: str | None = ...,
-        newest: bool = ...,
-        expand: int | tuple[int, int],
+        self, queries: Sequence[str], k: int = ..., *, expand: int | tuple[int, int], **narrowing: Unpack[Narrowing]
     ) -> list[list[Span]]: ...
 
     async def search(

@@ -18,9 +18,10 @@ from mnemodex.retrievers.remote.searching import make_search
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Unpack
 
     from mnemodex.indexers.arrays import Float32s, Int64s
-    from mnemodex.retrievers.base import Arranged
+    from mnemodex.retrievers.base import Arranged, Narrowing
     from mnemodex.retrievers.graph.subgraph import Subgraph
     from mnemodex.retrievers.grouping import Group, GroupBy
     from mnemodex.retrievers.hits import Hits
@@ -49,29 +50,17 @@ class RemoteRetriever(Retriever):
 
     @overload
     def search(
-        self, queries: Sequence[str], k: int = ..., *, where: str | None = ..., newest: bool = ..., explain: bool = ...
+        self, queries: Sequence[str], k: int = ..., *, explain: bool = ..., **narrowing: Unpack[Narrowing]
     ) -> Hits: ...
 
     @overload
     def search(
-        self,
-        queries: Sequence[str],
-        k: int = ...,
-        *,
-        where: str | None = ...,
-        newest: bool = ...,
-        group_by: str | GroupBy,
+        self, queries: Sequence[str], k: int = ..., *, group_by: str | GroupBy, **narrowing: Unpack[Narrowing]
     ) -> list[list[Group]]: ...
 
     @overload
     def search(
-        self,
-        queries: Sequence[str],
-        k: int = ...,
-        *,
-        where: str | None = ...,
-        newest: bool = ...,
-        expand: int | tuple[int, int],
+        self, queries: Sequence[str], k: int = ..., *, expand: int | tuple[int, int], **narrowing: Unpack[Narrowing]
     ) -> list[list[Span]]: ...
 
     @override
