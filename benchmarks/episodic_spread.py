@@ -10,7 +10,8 @@ The first hundred hits within the conversation are put in another order:
   conversation.
 
 Recall of gold messages among the first ten, by kind, and its paired differences from the order before, in points with
-the bootstrapped 95 % interval. Settings are chosen on every second conversation; the others are reported beside them.
+the bootstrapped 95 % interval. The table has a row for each half of the conversations: settings are chosen on one half,
+and measured on the other.
 """
 
 from __future__ import annotations

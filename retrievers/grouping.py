@@ -246,9 +246,8 @@ def groups_of(memory: Memory, by: str) -> dict[str, str]:
     Raises:
         QueryError: no document has the field.
     """
-    check_group_field(by, memory.snapshot.metadata_fields)
-    groups = {}
-    for key, metadata in memory.sql("SELECT key, metadata FROM documents").fetchall():
-        value = _value(metadata, by)
-        groups[key] = f"(document {key})" if value is None else value
-    return groups
+    rows = memory.sql("SELECT key, metadata FROM documents").fetchall()
+    values = {key: _value(metadata, by) for key, metadata in rows}
+    if all(value is None for value in values.values()):
+        check_group_field(by, memory.snapshot.metadata_fields)
+    return {key: f"(document {key})" if value is None else value for key, value in values.items()}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _ASCII = re.compile(r"[a-z0-9]+")
 _FEW, _PART = 10, 20
+"""A word is common if more passages hold it than ten, and than a twentieth of all."""
 
 
 class Word(NamedTuple):
@@ -112,7 +113,7 @@ class WordCounts:
 
     @property
     def common(self) -> float:
-        """The weight that words are below which more than ten passages, and more than a twentieth of all, hold."""
+        """The least weight of a word that is not common."""
         return math.log((self.passages + 1) / (max(_FEW, self.passages / _PART) + 0.5))
 
     def save(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What agrees with the cosines of passages: titles that a question mentions, and its words by BM25."""
+"""What raises the scores of passages besides cosines: titles that a question mentions, and its words by BM25."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnemodex.indexers.arrays import find_ids
 from mnemodex.indexers.graph.names import is_opener, plain_title
 from mnemodex.retrievers.graph.mentions import MENTIONED, Mentions
 from mnemodex.retrievers.hits import MISSING_ID
@@ -66,5 +65,4 @@ def add_words(space: Space, questions: Sequence[str], scores: Float32s) -> None:
         return
     hits = space.bm25.search(questions, _HITS)
     row, rank = np.nonzero(hits.ids != MISSING_ID)
-    passages = find_ids(np.asarray(space.rows.ids), hits.ids[row, rank])
-    scores[row, passages] += np.float32(_WORDS) * hits.scores[row, rank] / hits.scores[row, 0]
+    scores[row, space.numbers(hits.ids[row, rank])] += np.float32(_WORDS) * hits.scores[row, rank] / hits.scores[row, 0]

@@ -35,7 +35,7 @@ _FACTS, _SECOND_FACTS = 10, 5
 _SEEDS, _SECOND = 0.6, 0.3
 """The probability that a walk starts at an entity of a linked fact, where facts are as near as passages; and the part
 of it that goes to the facts of the rewrites."""
-_NAMELESS = "the question names nothing that few passages mention"
+_NAMELESS = "the question names nothing, or only what many passages mention"
 _STARTS = 200
 """Passages where a question's walks start; all others have next to no probability."""
 

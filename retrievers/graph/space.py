@@ -181,9 +181,18 @@ class Space:
         numbers = np.unique(np.linspace(0, self.graph.passages - 1, size).astype(np.int64))
         return WordCounts.of("\n".join(passage) for passage in self.read(numbers.tolist()))
 
+    @cached_property
+    def _by_id(self) -> Int64s:
+        """The numbers of passages in the order of their ids."""
+        return np.argsort(self.rows.ids)
+
+    def numbers(self, chunk_ids: Int64s) -> Int64s:
+        """Return the numbers of passages by their ids, which are all there."""
+        return self._by_id[np.searchsorted(self.rows.ids, chunk_ids, sorter=self._by_id)]
+
     @property
     def bm25(self) -> Retriever | None:
-        """The BM25 index that agrees or not, if there is one."""
+        """The BM25 index by which passages gain, if the recipe names one."""
         return None if self._bm25 is None else self._memory.retriever(self._bm25)
 
     def encode(self, texts: Sequence[str]) -> Float32s:

@@ -147,7 +147,7 @@ def test_a_question_that_names_nothing_is_answered_by_the_cosines():
     answer = ask(Bridge(), space, common, rare, common.capitalize().replace("fish", "Fish"))
     cosines = space.dense(space.encode([common]))[0]
     assert order(answer.scores[0]) == order(cosines)
-    assert answer.activations[0].fallback == "the question names nothing that few passages mention"
+    assert answer.activations[0].fallback == "the question names nothing, or only what many passages mention"
     assert not answer.activations[0].rewrites and not answer.activations[0].facts
     assert answer.activations[1].rewrites and answer.activations[1].fallback is None
     assert answer.activations[2].facts and answer.activations[2].fallback is None

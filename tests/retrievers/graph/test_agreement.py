@@ -1,4 +1,4 @@
-"""What agrees with the cosines: titles that a question mentions, and its words by BM25."""
+"""What raises scores besides cosines: titles that a question mentions, and its words by BM25."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_no_question_reads_no_titles():
 def test_words_raise_what_bm25_finds_by_its_share_of_the_best_score():
     space = HandSpace(FILLER)
     ids, found = np.array([[7, 2, MISSING_ID], [MISSING_ID] * 3]), np.array([[8.0, 2.0, 0.0], [0.0] * 3], np.float32)
-    space.rows = SimpleNamespace(ids=np.arange(len(FILLER)))
+    space.numbers = lambda ids: ids
     space.bm25 = SimpleNamespace(search=lambda questions, k: SimpleNamespace(ids=ids, scores=found))
     scores = np.zeros((2, len(FILLER)), np.float32)
     add_words(space, ["a", "b"], scores)
