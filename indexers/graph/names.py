@@ -121,7 +121,7 @@ def plain_title(title: str) -> str:
 
 
 def names_in(sentence: str) -> list[str]:
-    """Return the names in a sentence, as they are written.
+    """Return the names in a sentence, as they are written; spaces and tabs between capitals become one space.
 
     They are runs of words with capitals, what is quoted, and in scripts without capitals what most resembles a name: a
     run of Katakana, the Han characters between function words, a Korean word without its particle, and elsewhere the

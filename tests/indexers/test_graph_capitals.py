@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mnemodex.indexers.graph.names import names_in, names_of, plain_title, sentences
@@ -76,8 +76,14 @@ def test_sentences_end_where_their_marks_say(text, count):
     assert len(sentences(text)) == count
 
 
+def spaced(text):
+    return " ".join(text.split())
+
+
 @given(st.text(max_size=80), st.text(max_size=200))
+@example("", "À\t0")
+@example("", 'Ada  Byron "Ada\tByron"')
 def test_any_text_gives_distinct_names_that_are_in_it(title, text):
     names = names_of(title, text)
     assert len(set(names)) == len(names)
-    assert all(name and (name in text or name in title) for name in names)
+    assert all(name and (spaced(name) in spaced(text) or name in title) for name in names)
